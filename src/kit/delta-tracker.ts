@@ -1,0 +1,80 @@
+/**
+ * Desired against actual: the one place where "what we want" meets "what is there".
+ *
+ *        desired only      both, equal       actual only
+ *      (pending update)   (nothing to do)   (pending delete)
+ *              both, different = pending update
+ *
+ * Callers say what they want (`desire`, `undesire`) and what they found or wrote (`found`, `gone`); the tracker keeps the
+ * two pending sets as both sides move, at O(1) a call, so that an apply costs what changed and not what exists. An
+ * apply that fails half way leaves the rest pending: calling it again is always right.
+ */
+export class DeltaTracker<K, V> {
+  readonly #desired = new Map<K, V>();
+  readonly #actual = new Map<K, V>();
+  readonly #updates = new Set<K>();
+  readonly #deletes = new Set<K>();
+  readonly #equal: (a: V, b: V) => boolean;
+
+  constructor(equal: (a: V, b: V) => boolean = Object.is) {
+    this.#equal = equal;
+  }
+
+  get desired(): ReadonlyMap<K, V> {
+    return this.#desired;
+  }
+  get actual(): ReadonlyMap<K, V> {
+    return this.#actual;
+  }
+  /** Keys that are wanted and are absent or different. Safe to iterate while calling `found` and `gone`. */
+  get pendingUpdates(): ReadonlySet<K> {
+    return this.#updates;
+  }
+  /** Keys that exist and are not wanted. */
+  get pendingDeletes(): ReadonlySet<K> {
+    return this.#deletes;
+  }
+  get inSync(): boolean {
+    return this.#updates.size === 0 && this.#deletes.size === 0;
+  }
+
+  desire(key: K, value: V): void {
+    this.#desired.set(key, value);
+    this.#settle(key);
+  }
+  undesire(key: K): void {
+    this.#desired.delete(key);
+    this.#settle(key);
+  }
+  /** Makes exactly `entries` desired. */
+  replaceDesired(entries: Iterable<readonly [K, V]>): void {
+    const next = new Map(entries);
+    for (const key of [...this.#desired.keys()]) if (!next.has(key)) this.undesire(key);
+    for (const [key, value] of next) this.desire(key, value);
+  }
+  /** The far side holds `value` now: it was read back, or a write of it succeeded. */
+  found(key: K, value: V): void {
+    this.#actual.set(key, value);
+    this.#settle(key);
+  }
+  gone(key: K): void {
+    this.#actual.delete(key);
+    this.#settle(key);
+  }
+  /** A full dump: exactly `entries` are there. */
+  replaceActual(entries: Iterable<readonly [K, V]>): void {
+    const next = new Map(entries);
+    for (const key of [...this.#actual.keys()]) if (!next.has(key)) this.gone(key);
+    for (const [key, value] of next) this.found(key, value);
+  }
+
+  #settle(key: K): void {
+    const wanted = this.#desired.has(key);
+    const there = this.#actual.has(key);
+    const same = wanted && there && this.#equal(this.#desired.get(key) as V, this.#actual.get(key) as V);
+    if (wanted && !same) this.#updates.add(key);
+    else this.#updates.delete(key);
+    if (there && !wanted) this.#deletes.add(key);
+    else this.#deletes.delete(key);
+  }
+}

@@ -1,0 +1,3 @@
+export * from './objects.ts';
+export * from './policy.ts';
+export * from './routes.ts';

@@ -1,0 +1,89 @@
+/**
+ * The one rule form. The policy engine makes it from every policy kind; the kernel renderer, the explainer and the
+ * simulator read it. Everything is plain data, ids are readable text (drivers make kernel names from them).
+ */
+import type { Cidr, IpAddress, IpFamily } from '#kit';
+
+/** Readable id of a set of addresses, equal for equal selectors, e.g. `pods:ns=…;app == 'web'`. Any length. */
+export type SetId = string;
+/** Readable id of a policy, e.g. `NetworkPolicy:default/deny-all`. */
+export type PolicyId = string;
+/** The pod's key `namespace/name` for workload endpoints. */
+export type EndpointId = string;
+
+/**
+ * `ip`: members are addresses. `net`: members are prefixes.
+ * `ip,port`: members are `address,protocol:port` with protocol in lower case, e.g. `10.1.0.3,tcp:80`.
+ * A set holds members of both families; drivers split it.
+ */
+export type SetType = 'ip' | 'net' | 'ip,port';
+
+export interface PortRange {
+  readonly first: number;
+  /** Inclusive, >= first. */
+  readonly last: number;
+}
+
+/** Where a packet comes from or goes to. `except` cuts prefixes out of `cidr` for this rule only; it denies nothing. */
+export type PeerMatch =
+  | { readonly type: 'set'; readonly set: SetId }
+  | { readonly type: 'cidr'; readonly cidr: Cidr; readonly except: readonly Cidr[] };
+
+export interface PolicyRule {
+  readonly action: 'allow' | 'deny' | 'pass' | 'log';
+  /** Absent: both families (a cidr peer narrows by itself). */
+  readonly family?: IpFamily;
+  /** IP protocol number (6, 17, 132, 1, 58); absent: every protocol. */
+  readonly protocol?: number;
+  readonly source?: PeerMatch;
+  readonly destination?: PeerMatch;
+  /** Any of these (needs `protocol`); absent: every port. Sorted, disjoint, any number: renderers split. */
+  readonly destinationPorts?: readonly PortRange[];
+  /** Destination address, protocol and port are a member of this `ip,port` set. */
+  readonly destinationNamedPorts?: SetId;
+}
+
+/** A policy as programmed once and shared by all endpoints it selects. First match decides; no match goes on. */
+export interface PolicyProgram {
+  readonly ingress: readonly PolicyRule[];
+  readonly egress: readonly PolicyRule[];
+}
+
+/** One tier of one direction of one endpoint: policies in order, then what happens to what none of them matched. */
+export interface TierProgram {
+  readonly tier: string;
+  readonly policies: readonly PolicyId[];
+  readonly endOfTier: 'deny' | 'pass';
+}
+
+/** What applies to one local endpoint. No tier in a direction: not isolated there, everything is allowed. */
+export interface EndpointProgram {
+  readonly ingress: readonly TierProgram[];
+  readonly egress: readonly TierProgram[];
+}
+
+/**
+ * What the policy engine tells the dataplane, in dependency order: sets before policies that name them before endpoints
+ * that name those; removals the other way round. Applying a batch in order never leaves a dangling name.
+ */
+export type PolicyUpdate =
+  | { readonly type: 'set'; readonly id: SetId; readonly setType: SetType; readonly members: readonly string[] }
+  | {
+      readonly type: 'setDelta';
+      readonly id: SetId;
+      readonly added: readonly string[];
+      readonly removed: readonly string[];
+    }
+  | { readonly type: 'setRemove'; readonly id: SetId }
+  | { readonly type: 'policy'; readonly id: PolicyId; readonly program: PolicyProgram }
+  | { readonly type: 'policyRemove'; readonly id: PolicyId }
+  | { readonly type: 'endpoint'; readonly id: EndpointId; readonly program: EndpointProgram }
+  | { readonly type: 'endpointRemove'; readonly id: EndpointId };
+
+/** A pod of this node as CNI wired it (or is about to): known from IPAM at once, before any status says so. */
+export interface WorkloadEndpoint {
+  readonly id: EndpointId;
+  /** Host side of the veth; begins with the interface prefix. */
+  readonly interfaceName: string;
+  readonly addresses: readonly IpAddress[];
+}

@@ -1,0 +1,14 @@
+/** What crosses from the speaker to the route programmer. */
+import type { Cidr, IpAddress } from '#kit';
+
+/** A route as BGP chose it. Several next hops: equal-cost paths, sorted, distinct. They resolve recursively. */
+export interface LearnedRoute {
+  readonly prefix: Cidr;
+  readonly nextHops: readonly IpAddress[];
+}
+
+/** Changes in order; `withdraw` names prefixes. */
+export interface LearnedRouteDelta {
+  readonly upsert: readonly LearnedRoute[];
+  readonly withdraw: readonly Cidr[];
+}
