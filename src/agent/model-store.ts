@@ -1,0 +1,35 @@
+/** The model as the datastore last said it, by kind and key, for the parts that look things up. */
+import type { Kind, ModelObjects, ModelUpdate, ObjectKey } from '#model';
+
+type Tables = { readonly [K in Kind]: Map<ObjectKey, ModelObjects[K]> };
+
+export interface ModelStore {
+  /** Applies one change; the same change again changes nothing. */
+  apply(update: ModelUpdate): void;
+  get<K extends Kind>(kind: K, key: ObjectKey): ModelObjects[K] | undefined;
+  /** In order of keys, so that what is computed from it does not depend on arrival. */
+  list<K extends Kind>(kind: K): ModelObjects[K][];
+  count(kind: Kind): number;
+}
+
+export function createModelStore(): ModelStore {
+  const tables: Tables = {
+    Node: new Map(),
+    Namespace: new Map(),
+    Pod: new Map(),
+    NetworkPolicy: new Map(),
+    BGPConfiguration: new Map(),
+    BGPPeer: new Map(),
+    IPPool: new Map(),
+  };
+  const table = <K extends Kind>(kind: K): Map<ObjectKey, ModelObjects[K]> => tables[kind];
+  return {
+    apply(update) {
+      if (update.type === 'delete') tables[update.kind].delete(update.key);
+      else (table(update.kind) as Map<ObjectKey, unknown>).set(update.key, update.object);
+    },
+    get: (kind, key) => table(kind).get(key),
+    list: (kind) => [...table(kind)].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, object]) => object),
+    count: (kind) => tables[kind].size,
+  };
+}
