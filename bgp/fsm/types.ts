@@ -1,0 +1,144 @@
+/**
+ * The session state machine of one peer (RFC 4271 8) as data. `step(state, input, random)` is a pure function; the driver
+ * owns sockets, timers and the clock.
+ *
+ * A peer has up to two connections that are not yet established (one each way, RFC 4271 6.8) and one that is. The driver
+ * gives every TCP connection a number of its own when it is there (`tcpConnected`); an attempt has none, and at most one
+ * is under way.
+ */
+import type { Family } from '../speaker/config.ts';
+import type { Negotiated, Notification, OpenMessage, ProtocolError } from '../wire/types.ts';
+
+/** Names of RFC 4271 8.2.2, as shown to people. */
+export type SessionStateName = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'OpenConfirm' | 'Established';
+
+export type Direction = 'outgoing' | 'incoming';
+
+/** Settings of a peer; changing them means `manualStop`, a new state by `initialState`, `manualStart`. */
+export interface SessionConfig {
+  readonly localAsn: number;
+  readonly peerAsn: number;
+  /** Unsigned 32 bit, not 0. */
+  readonly routerId: number;
+  readonly families: readonly Family[];
+  /** 0 or >= 3. */
+  readonly holdTimeSec: number;
+  /** Between attempts while nothing answers. */
+  readonly connectRetrySec: number;
+  /** Never dials. */
+  readonly passive: boolean;
+  /** Capability of our OPEN; absent: not offered. Replaced on the fly with `setGracefulRestart` (R only until End-of-RIB went out). */
+  readonly gracefulRestart?: {
+    readonly restarting: boolean;
+    readonly restartTimeSec: number;
+    readonly families: readonly { readonly family: Family; readonly forwarding: boolean }[];
+  };
+}
+
+/** One TCP connection of the peer. */
+export interface Connection {
+  readonly id: number;
+  readonly direction: Direction;
+  readonly state: 'OpenSent' | 'OpenConfirm' | 'Established';
+  /** From OpenConfirm on. */
+  readonly negotiated?: Negotiated;
+}
+
+/** The dialling side: stopped by the operator, waiting after an error, dialling, waiting between attempts, or not needed. */
+export type DiallerPhase = 'stopped' | 'idleHold' | 'connecting' | 'waiting' | 'off';
+
+export interface SessionState {
+  readonly config: SessionConfig;
+  readonly dialler: DiallerPhase;
+  /** At most one per direction; a single one when it is Established. */
+  readonly connections: readonly Connection[];
+  /** Wait before the next attempt after an error; doubles. */
+  readonly idleHoldMs: number;
+  /** RFC 4271 8.1.1 ConnectRetryCounter. */
+  readonly connectRetryCounter: number;
+  /** Last reason why a session or an attempt failed, for status. */
+  readonly lastDown?: SessionDownReason;
+}
+
+/**
+ * `connectRetry`, `idleHold` and `stable` belong to the peer; `hold` and `keepalive` to a connection. RFC 9687's send hold
+ * timer is the driver's (it knows what TCP has taken) and comes in as `sendHold`.
+ */
+export type SessionTimer = 'connectRetry' | 'idleHold' | 'stable' | 'hold' | 'keepalive';
+
+export type SessionInput =
+  | { readonly type: 'manualStart' }
+  /** Sends Cease with `subcode` (RFC 4486) and `text` (RFC 9003), or nothing when `silent` (graceful restart). */
+  | { readonly type: 'manualStop'; readonly subcode: number; readonly text?: string; readonly silent?: boolean }
+  | { readonly type: 'timer'; readonly timer: 'connectRetry' | 'idleHold' | 'stable' }
+  | { readonly type: 'timer'; readonly timer: 'hold' | 'keepalive' | 'sendHold'; readonly connection: number }
+  | { readonly type: 'tcpConnected'; readonly connection: number; readonly direction: Direction }
+  /** The attempt that `dial` asked for failed. */
+  | { readonly type: 'tcpFailed'; readonly reason: string }
+  | { readonly type: 'tcpClosed'; readonly connection: number }
+  | { readonly type: 'open'; readonly connection: number; readonly open: OpenMessage }
+  | { readonly type: 'keepalive' | 'update' | 'routeRefresh'; readonly connection: number }
+  | { readonly type: 'notification'; readonly connection: number; readonly notification: Notification }
+  /** The codec found a fatal error (framing, OPEN, UPDATE reset) on a connection. */
+  | { readonly type: 'messageError'; readonly connection: number; readonly error: ProtocolError };
+
+export type SessionDownReason =
+  | { readonly type: 'stopped'; readonly text: string }
+  | { readonly type: 'notificationSent'; readonly notification: Notification; readonly text: string }
+  | { readonly type: 'notificationReceived'; readonly notification: Notification; readonly text: string }
+  | { readonly type: 'tcpClosed'; readonly text: string }
+  | { readonly type: 'tcpFailed'; readonly text: string }
+  /** The peer opened a new connection while Established, and graceful restart is negotiated (RFC 4724 4.2). */
+  | { readonly type: 'peerRestarted'; readonly text: string };
+
+/** In order. `close` after a `sendNotification` of the same connection closes once that is written. */
+export type SessionOutput =
+  | { readonly type: 'dial' }
+  /** Give up the attempt under way; nothing of it may be reported afterwards. */
+  | { readonly type: 'abortDial' }
+  | { readonly type: 'close'; readonly connection: number }
+  | { readonly type: 'sendOpen'; readonly connection: number; readonly open: OpenMessage }
+  | { readonly type: 'sendKeepalive'; readonly connection: number }
+  | { readonly type: 'sendNotification'; readonly connection: number; readonly notification: Notification }
+  /** Starts, or starts again, the timer. `connection` with `hold` and `keepalive` only. */
+  | {
+      readonly type: 'startTimer';
+      readonly timer: SessionTimer;
+      readonly connection?: number;
+      readonly delayMs: number;
+    }
+  /** Timers of a connection stop by themselves with its `close`. */
+  | { readonly type: 'stopTimer'; readonly timer: SessionTimer; readonly connection?: number }
+  | { readonly type: 'sessionUp'; readonly connection: number; readonly negotiated: Negotiated }
+  /**
+   * `gracefulRestartPreserve`: keep the peer's routes of the families in `negotiated.gracefulRestart` as stale for its
+   * restart time (RFC 4724 4.2); otherwise, and for other families, drop them.
+   */
+  | {
+      readonly type: 'sessionDown';
+      readonly connection: number;
+      readonly negotiated: Negotiated;
+      readonly reason: SessionDownReason;
+      readonly gracefulRestartPreserve: boolean;
+    }
+  | { readonly type: 'deliverUpdate'; readonly connection: number }
+  | { readonly type: 'deliverRouteRefresh'; readonly connection: number };
+
+export interface StepResult {
+  readonly state: SessionState;
+  readonly outputs: readonly SessionOutput[];
+}
+
+/*
+ * Functions (all exported by index.ts):
+ *
+ * initialState(config: SessionConfig): SessionState                    stopped; nothing happens before manualStart
+ * step(state: SessionState, input: SessionInput, random: () => number): StepResult
+ * stateName(state: SessionState): SessionStateName                     the furthest of dialler and connections
+ * establishedConnection(state: SessionState): Connection | undefined
+ * setGracefulRestart(state, gracefulRestart): SessionState             from the next OPEN on
+ *
+ * Hot path: while `establishedConnection(state)?.id` is the connection a message came on, the driver may take an UPDATE or
+ * KEEPALIVE without calling `step` if it restarts the hold timer itself (for example by noting the time and checking it
+ * lazily when the timer fires).
+ */

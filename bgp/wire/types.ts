@@ -1,0 +1,335 @@
+/**
+ * The data of the BGP codec. Everything here is pure: bytes in, values out.
+ *
+ * Two kinds of messages are treated differently. OPEN, NOTIFICATION and ROUTE-REFRESH are rare and become plain objects.
+ * UPDATEs are many: they are decoded into one reused {@link UpdateView} of offsets and numbers, prefixes come from a
+ * {@link PrefixCursor}, attributes are interned as the bytes that `canonicalAttributes` makes, and an
+ * {@link UpdatePacker} writes messages from those bytes. Nothing is allocated per prefix.
+ */
+import type { IpFamily } from '#kit';
+import type { Family } from '../speaker/config.ts';
+
+export type { Family };
+
+/** Message types, RFC 4271 4.1 and RFC 2918. */
+export const messageType = { open: 1, update: 2, notification: 3, keepalive: 4, routeRefresh: 5 } as const;
+
+export const headerBytes = 19;
+/** Longest message without RFC 8654 (which is not offered yet), header included. */
+export const messageBytesMax = 4096;
+/** Longest result of `canonicalAttributes`: a 2-octet AS_PATH doubles when widened. */
+export const canonicalAttributesBytesMax = 2 * messageBytesMax;
+
+/** What a NOTIFICATION carries: RFC 4271 4.5. Also the form in which every decoder reports a fatal error. */
+export interface Notification {
+  readonly code: number;
+  readonly subcode: number;
+  readonly data: Uint8Array;
+}
+
+/** A fatal error found in a message: the NOTIFICATION to send, and why, for people. */
+export interface ProtocolError extends Notification {
+  readonly reason: string;
+}
+
+// ------------------------------------------------------------------------------------------------------------- framing
+
+/**
+ * One whole message, header included, at `bytes[start..end)`. The bytes are only valid during the call. Return false to
+ * stop (the session was closed by this message): the rest of the chunk is dropped.
+ */
+export type FrameHandler = (type: number, bytes: Uint8Array, start: number, end: number) => boolean;
+
+/** Cuts a TCP stream into messages. Copies only a message that straddles two chunks. */
+export interface Framer {
+  /** Feeds a chunk; undefined, or the NOTIFICATION that the stream deserves (then the framer must not be used again). */
+  push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined;
+  /** Bytes of an unfinished message held. */
+  readonly pendingBytes: number;
+}
+
+// ---------------------------------------------------------------------------------------------------------------- OPEN
+
+/** RFC 4724 3, RFC 8538 2. */
+export interface GracefulRestartCapability {
+  /** R: the sender has restarted. */
+  readonly restarting: boolean;
+  /** N: the sender keeps routes on NOTIFICATION, too (RFC 8538). */
+  readonly notification: boolean;
+  /** 0..4095 seconds. */
+  readonly restartTimeSec: number;
+  /** Families whose routes survive; `forwarding` is the F bit. May be empty (helper only). */
+  readonly families: readonly { readonly family: Family; readonly forwarding: boolean }[];
+}
+
+export interface OpenMessage {
+  /** 4-octet AS where the capability was there, otherwise the 2-octet field. */
+  readonly asn: number;
+  readonly holdTimeSec: number;
+  /** Unsigned 32 bit, not 0. */
+  readonly routerId: number;
+  /** From multiprotocol capabilities; without any, IPv4 unicast (RFC 4760 8). */
+  readonly families: readonly Family[];
+  /** 4-octet AS capability (RFC 6793). */
+  readonly asn4: boolean;
+  readonly routeRefresh: boolean;
+  readonly gracefulRestart?: GracefulRestartCapability;
+}
+
+/** Result of decoders of rare messages. */
+export type Decoded<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly error: ProtocolError };
+
+/** What both OPENs agreed on. */
+export interface Negotiated {
+  readonly localAsn: number;
+  readonly peerAsn: number;
+  readonly ebgp: boolean;
+  /** Unsigned 32 bit. */
+  readonly localRouterId: number;
+  readonly peerRouterId: number;
+  /** AS numbers are 4 octets wide in AS_PATH and AGGREGATOR. */
+  readonly asn4: boolean;
+  readonly families: readonly Family[];
+  readonly routeRefresh: boolean;
+  /** 0: no keepalives, no hold timer. */
+  readonly holdTimeSec: number;
+  /** A third of the hold time; 0 with it. */
+  readonly keepaliveSec: number;
+  /** Present when both sides sent the capability: what the peer said. */
+  readonly gracefulRestart?: GracefulRestartCapability;
+}
+
+// -------------------------------------------------------------------------------------------------------- ROUTE-REFRESH
+
+export interface RouteRefresh {
+  /** Absent: a family that is not ours; ignore. */
+  readonly family?: Family;
+  /** RFC 7313: 0 request, 1 BoRR, 2 EoRR; larger: ignore. */
+  readonly subtype: number;
+}
+
+// -------------------------------------------------------------------------------------------------------------- UPDATE
+
+/** What decoding an UPDATE depends on. Keep one object per session (it is read in the hot path). */
+export interface UpdateContext {
+  readonly asn4: boolean;
+  readonly ipv4: boolean;
+  readonly ipv6: boolean;
+  readonly ebgp: boolean;
+  readonly localAsn: number;
+  readonly peerAsn: number;
+  /** Unsigned 32 bit; ORIGINATOR_ID and CLUSTER_LIST loops are found by it. */
+  readonly localRouterId: number;
+}
+
+/** Communities that change what a speaker does (RFC 1997, 8326, 7999, 9494), as bits of `communityFlags`. */
+export const communityFlag = {
+  noExport: 1,
+  noAdvertise: 2,
+  noExportSubconfed: 4,
+  gracefulShutdown: 8,
+  blackhole: 16,
+  llgrStale: 32,
+  noLlgr: 64,
+} as const;
+
+/** Numbers of an attribute set that the decision process compares. */
+export interface AttributeValues {
+  /** 0 IGP, 1 EGP, 2 INCOMPLETE. */
+  origin: number;
+  /** RFC 4271 9.1.2.2: an AS_SET counts as 1, confederation segments as 0. */
+  asPathLength: number;
+  /** Leftmost AS of an AS_SEQUENCE: the neighbouring AS for MED comparison; 0 when the path is empty. */
+  firstAsn: number;
+  /** How often `localAsn` stands in AS_PATH. */
+  ownAsnCount: number;
+  /** -1: absent. */
+  med: number;
+  /** -1: absent. */
+  localPref: number;
+  /** Unsigned 32 bit; -1: absent. */
+  originatorId: number;
+  /** Number of entries. */
+  clusterListLength: number;
+  /** Our router id stands in CLUSTER_LIST or is ORIGINATOR_ID (RFC 4456 8). */
+  reflectionLoop: boolean;
+  /** Bits of {@link communityFlag}. */
+  communityFlags: number;
+}
+
+/**
+ * What to do with an UPDATE (RFC 7606).
+ * - `accept`: apply withdrawals and announcements.
+ * - `withdraw`: apply withdrawals, and treat every announced prefix (NLRI and MP_REACH) as withdrawn. Error in `error`.
+ * - `reset`: send `error` and close. Nothing may be applied.
+ */
+export type Disposition = 'accept' | 'withdraw' | 'reset';
+
+/**
+ * One decoded UPDATE. Made once per session with `createUpdateView`, overwritten by each `decodeUpdate`; all offsets are
+ * into `bytes` and valid as long as those are.
+ */
+export interface UpdateView extends AttributeValues {
+  bytes: Uint8Array;
+  disposition: Disposition;
+  /** Why not `accept`; undefined for `accept`. */
+  error: ProtocolError | undefined;
+  /** Number of attributes dropped under RFC 7606 "attribute discard", and the types of the first ones, for the log. */
+  discardedCount: number;
+  readonly discardedTypes: Uint8Array;
+  /** Classic withdrawn routes and NLRI (IPv4 unicast). Empty when IPv4 unicast was not negotiated. */
+  withdrawnStart: number;
+  withdrawnEnd: number;
+  nlriStart: number;
+  nlriEnd: number;
+  /** NEXT_HOP; -1 when absent. */
+  nextHopStart: number;
+  /** 0: no MP_REACH of a negotiated family. */
+  mpReachFamily: IpFamily | 0;
+  mpReachNlriStart: number;
+  mpReachNlriEnd: number;
+  /** 4, 16 or 32 bytes (IPv4; IPv6; IPv6 global then link-local). */
+  mpNextHopStart: number;
+  mpNextHopLength: number;
+  mpUnreachFamily: IpFamily | 0;
+  mpUnreachStart: number;
+  mpUnreachEnd: number;
+  /** 4 or 6: this message is End-of-RIB of that (negotiated) family. */
+  endOfRib: IpFamily | 0;
+  /** Path attributes as received. */
+  attributesStart: number;
+  attributesEnd: number;
+  /** COMMUNITIES value; equal when absent. */
+  communitiesStart: number;
+  communitiesEnd: number;
+  /** AS_PATH value as received (width by context); equal when absent or empty. */
+  asPathStart: number;
+  asPathEnd: number;
+  /** Internal: attributes kept, by type: offset of the flags byte; and the types in order of arrival. */
+  readonly slots: Int32Array;
+  readonly slotTypes: Uint8Array;
+  slotCount: number;
+}
+
+/**
+ * Walks a byte range of prefixes of one family. After `next()` returned true, `words` holds the address as big-endian
+ * 32 bit words, signed, host bits cleared (IPv4: `words[0]` alone) and `bits` the length.
+ */
+export interface PrefixCursor {
+  readonly words: Int32Array;
+  bits: number;
+  /** Prefixes skipped because they are multicast or loopback (RFC 4271 6.3), since `reset`. */
+  ignoredCount: number;
+  reset(family: IpFamily, bytes: Uint8Array, start: number, end: number): void;
+  next(): boolean;
+}
+
+// -------------------------------------------------------------------------------------------------------------- export
+
+/** How a canonical attribute set changes on its way to a peer. */
+export interface ExportContext {
+  readonly ebgp: boolean;
+  readonly asn4: boolean;
+  readonly localAsn: number;
+  /** eBGP only: keep MULTI_EXIT_DISC (it is ours); false: drop it (it was learned; RFC 4271 5.1.4). */
+  readonly keepMed: boolean;
+}
+
+/**
+ * Path attributes ready to send, all but next hop and NLRI. `bytes[0..split)` comes before NEXT_HOP, `[split..length)`
+ * after. Made with `createExportedAttributes`, reused.
+ */
+export interface ExportedAttributes {
+  readonly bytes: Uint8Array;
+  split: number;
+  length: number;
+}
+
+/**
+ * Packs prefixes into as few UPDATEs as fit 4096 bytes each, and messages into large chunks for the socket.
+ *
+ * Call `startAnnounce` or `startWithdraw` per attribute set, `add4` / `add6` per prefix, `endOfRib` where due, `flush` at
+ * the end. A chunk handed to `take` is whole messages and belongs to the receiver.
+ */
+export interface UpdatePacker {
+  /**
+   * @param nextHop 4 bytes (IPv4), 16 or 32 bytes (IPv6).
+   * @returns false when the attributes leave no room for a prefix: announce nothing with them (withdraw instead).
+   */
+  startAnnounce(family: IpFamily, attributes: ExportedAttributes, nextHop: Uint8Array): boolean;
+  startWithdraw(family: IpFamily): void;
+  /** `address` as a 32 bit word, signed or not; host bits must be clear. */
+  add4(address: number, bits: number): void;
+  add6(w0: number, w1: number, w2: number, w3: number, bits: number): void;
+  endOfRib(family: IpFamily): void;
+  /** Closes the open message and hands over what there is. */
+  flush(): void;
+  /** Since creation. */
+  readonly messageCount: number;
+  readonly prefixCount: number;
+}
+
+/** Attributes of a route that we originate; input of `originatedAttributes`. */
+export interface OriginatedRoute {
+  /** Default 0, IGP. */
+  readonly origin?: 0 | 1 | 2;
+  readonly med?: number;
+  readonly localPref?: number;
+  /** 32 bit values; any order. */
+  readonly communities?: readonly number[];
+}
+
+/** Readable form of canonical attributes, for looking glass and logs. */
+export interface AttributeText {
+  readonly origin: 'IGP' | 'EGP' | 'INCOMPLETE';
+  /** `64512 64513 {64514,64515}`; empty for a local route. */
+  readonly asPath: string;
+  readonly med?: number;
+  readonly localPref?: number;
+  readonly atomicAggregate?: true;
+  /** `64512 192.0.2.1`. */
+  readonly aggregator?: string;
+  /** `64512:100`, well-known ones by name (`no-export`). */
+  readonly communities?: readonly string[];
+  /** `64512:1:2`. */
+  readonly largeCommunities?: readonly string[];
+  /** 16 hex digits each. */
+  readonly extendedCommunities?: readonly string[];
+  readonly originatorId?: string;
+  readonly clusterList?: readonly string[];
+  /** Attributes passed on without being understood. */
+  readonly others?: readonly { readonly type: number; readonly flags: number; readonly hex: string }[];
+}
+
+/*
+ * Functions (all exported by index.ts):
+ *
+ * framer.ts        createFramer(): Framer
+ *                  checkHeader(bytes, start): ProtocolError | undefined      (needs 19 bytes)
+ * open.ts          encodeOpen(open: OpenMessage): Uint8Array                 (whole message)
+ *                  decodeOpen(bytes, start, end): Decoded<OpenMessage>       (start: header, as from the framer)
+ *                  negotiate(local: OpenMessage, remote: OpenMessage): Negotiated
+ * notification.ts  encodeNotification(n: Notification): Uint8Array
+ *                  decodeNotification(bytes, start, end): Notification
+ *                  describeNotification(n: Notification): string             (`Cease/Administrative Shutdown: "text"`)
+ *                  shutdownData(text: string): Uint8Array                    (RFC 9003 data)
+ *                  errorCode, ceaseSubcode, ... constants
+ * refresh.ts       encodeRouteRefresh(family): Uint8Array
+ *                  decodeRouteRefresh(bytes, start, end): Decoded<RouteRefresh>
+ * message.ts       keepaliveMessage: Uint8Array
+ *                  encodeEndOfRib(family: IpFamily): Uint8Array
+ * update.ts        createUpdateView(): UpdateView
+ *                  updateContext(negotiated: Negotiated): UpdateContext
+ *                  decodeUpdate(view, context, bytes, start, end): Disposition
+ * prefix.ts        createPrefixCursor(): PrefixCursor
+ * canonical.ts     canonicalAttributes(view, context, out: Uint8Array, offset: number): number   (end in out)
+ *                  originatedAttributes(route: OriginatedRoute): Uint8Array
+ *                  readCanonical(bytes, start, end, localAsn, localRouterId, values: AttributeValues): void
+ * export.ts        createExportedAttributes(): ExportedAttributes
+ *                  exportAttributes(bytes, start, end, context: ExportContext, out: ExportedAttributes): boolean
+ *                  (false: longer than a message can carry; do not announce)
+ * packer.ts        createUpdatePacker(take: (chunk: Uint8Array) => void): UpdatePacker
+ * text.ts          describeAttributes(bytes, start, end): AttributeText
+ */
