@@ -1,0 +1,91 @@
+/**
+ * `node src/setup/run.mjs TASK ARGS...`: makes the machine ready for the task, then becomes it.
+ *
+ * Plain JavaScript for Node 20 without dependencies, because it runs before either the pinned runtime or node_modules
+ * exist. Every step looks first and does nothing where nothing is missing; a second run costs some tens of ms.
+ */
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+
+const nodeMajor = Number(process.versions.node.split('.')[0]);
+if (nodeMajor < 20) {
+  process.stderr.write(`set-up: this is Node ${process.versions.node}; Node 20 or later is needed\n`);
+  process.exit(2);
+}
+
+const { ensureDaemons } = await import('./daemons.mjs');
+const { ensureTools } = await import('./debian.mjs');
+const { searchPath } = await import('./exec.mjs');
+const { withLock } = await import('./lock.mjs');
+const { ensureNpmDependencies } = await import('./npm.mjs');
+const { cacheFolder, nodeBinary, root } = await import('./paths.mjs');
+const { CannotGoOn } = await import('./say.mjs');
+const { ensureShim } = await import('./shim.mjs');
+
+const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
+const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc'];
+
+/**
+ * Task -> what it needs and what is run by the pinned Node.
+ * @type {Readonly<Record<string, (args: readonly string[]) => { tools: readonly string[], daemons: readonly string[], shim: boolean, run: readonly string[] }>>}
+ */
+const tasks = {
+  lab: (args) => ({ tools: labTools, daemons: ['bird'], shim: true, run: ['src/cli/main.ts', 'lab', 'demo', ...args] }),
+  test: (args) => ({ tools: testTools, daemons: ['bird'], shim: true, run: ['src/setup/test.mjs', ...args] }),
+  bench: (args) => ({
+    tools: testTools,
+    daemons: ['bird', 'cniReference'],
+    shim: true,
+    run: ['test/bench/main.ts', ...args],
+  }),
+  poplin: (args) => {
+    const lab = args[0] === 'lab' && !args.includes('--help') && !args.includes('-h');
+    return lab
+      ? { tools: labTools, daemons: ['bird'], shim: true, run: ['src/cli/main.ts', ...args] }
+      : { tools: [], daemons: [], shim: false, run: ['src/cli/main.ts', ...args] };
+  },
+  /** Everything, and nothing run: for image builds and for the impatient. */
+  setup: () => ({ tools: testTools, daemons: ['bird'], shim: true, run: [] }),
+};
+
+/** @returns {Promise<NodeJS.ProcessEnv>} the environment of the task */
+async function prepare(task) {
+  return withLock(path.join(cacheFolder(), 'setup.lock'), async () => {
+    await ensureNpmDependencies();
+    await ensureTools(task.tools);
+    await ensureDaemons(task.daemons);
+    if (task.shim) await ensureShim();
+    return { ...process.env, PATH: [path.join(root, 'node_modules', '.bin'), ...searchPath].join(':') };
+  });
+}
+
+/** Node cannot exec(2): the child gets our terminal and our signals, and its end becomes ours. */
+function become(args, env) {
+  const child = spawn(nodeBinary, args, { stdio: 'inherit', env });
+  // The terminal sends SIGINT to the whole group: only wait. What comes to us alone is passed on.
+  process.on('SIGINT', () => undefined);
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGQUIT']) process.on(signal, () => child.kill(signal));
+  child.on('error', (error) => {
+    process.stderr.write(`set-up: cannot start ${nodeBinary}: ${error.message}\n`);
+    process.exitCode = 2;
+  });
+  child.on('close', (code, signal) => {
+    process.exitCode = code ?? (signal === 'SIGINT' ? 130 : 143);
+  });
+}
+
+const [name, ...args] = process.argv.slice(2);
+const task = tasks[name ?? '']?.(args);
+if (!task) {
+  process.stderr.write(`set-up: no task ${JSON.stringify(name ?? '')}; there are: ${Object.keys(tasks).join(', ')}\n`);
+  process.exit(2);
+}
+try {
+  const env = await prepare(task);
+  const [entry, ...rest] = task.run;
+  if (entry) become([path.join(root, entry), ...rest], env);
+} catch (error) {
+  if (!(error instanceof CannotGoOn)) throw error;
+  process.stderr.write(`set-up: ${error.message}\n`);
+  process.exitCode = 2;
+}
