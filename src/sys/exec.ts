@@ -1,0 +1,85 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+
+export interface ExecOptions {
+  readonly stdin?: string | Uint8Array;
+  /** The whole environment of the child. Default: this process's. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly cwd?: string;
+  /** Then SIGKILL to the child. Default 30000. */
+  readonly timeoutMs?: number;
+  /** Of stdout and stderr together; more ends the child. Default 64 MiB. */
+  readonly outputBytesMax?: number;
+}
+
+export interface ExecResult {
+  /** Exit code; 128 + n when signal n ended it, 124 on timeout, 127 when it could not be started. */
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const TIMEOUT_MS_DEFAULT = 30_000;
+const OUTPUT_BYTES_DEFAULT = 64 << 20;
+const CODE_TIMEOUT = 124;
+const CODE_NOT_STARTED = 127;
+const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGPIPE: 13,
+  SIGTERM: 15,
+};
+
+/** Runs a command without a shell and waits for its end. Never rejects: what went wrong stands in `code` and `stderr`. */
+export function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+  const limit = options.outputBytesMax ?? OUTPUT_BYTES_DEFAULT;
+  const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
+  return new Promise((resolve) => {
+    const child = spawn(command, args, {
+      stdio: ['pipe', 'pipe', 'pipe'],
+      ...(options.env ? { env: options.env } : {}),
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    });
+    const stdout: Buffer[] = [];
+    const stderr: Buffer[] = [];
+    let bytes = 0;
+    let ended: { code: number; note: string } | undefined;
+    const abort = (code: number, note: string): void => {
+      ended ??= { code, note };
+      child.kill('SIGKILL');
+    };
+    const timer = setTimeout(() => abort(CODE_TIMEOUT, `${command}: no end after ${timeoutMs} ms, killed`), timeoutMs);
+    collect(child, stdout, stderr, (n) => {
+      bytes += n;
+      if (bytes > limit) abort(1, `${command}: more than ${limit} bytes of output, killed`);
+    });
+    child.on('error', (error) => {
+      clearTimeout(timer);
+      resolve({ code: CODE_NOT_STARTED, stdout: '', stderr: `${command}: ${error.message}` });
+    });
+    child.on('close', (code, signal) => {
+      clearTimeout(timer);
+      const text = Buffer.concat(stderr).toString();
+      resolve({
+        code: ended?.code ?? code ?? 128 + (SIGNAL_NUMBERS[signal ?? ''] ?? 0),
+        stdout: Buffer.concat(stdout).toString(),
+        stderr: ended ? `${text}${ended.note}` : text,
+      });
+    });
+    // EPIPE: the child ended without reading all of it; its exit code tells why.
+    child.stdin.on('error', () => undefined);
+    child.stdin.end(options.stdin ?? '');
+  });
+}
+
+function collect(child: ChildProcess, stdout: Buffer[], stderr: Buffer[], count: (bytes: number) => void): void {
+  child.stdout?.on('data', (chunk: Buffer) => {
+    stdout.push(chunk);
+    count(chunk.length);
+  });
+  child.stderr?.on('data', (chunk: Buffer) => {
+    stderr.push(chunk);
+    count(chunk.length);
+  });
+}

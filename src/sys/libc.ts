@@ -1,0 +1,110 @@
+/**
+ * libc through koffi. Calls keep the kernel's own convention: a result >= 0, or -errno; nothing is allocated for EAGAIN
+ * on a hot path. `check()` turns a negative result into a SysError.
+ *
+ * Structs are plain Buffers with offsets written where they are used (x86-64 and arm64 have the same layouts, both little
+ * endian). A Buffer given as an argument is pinned for the length of a SYNCHRONOUS call only: an address stored inside
+ * another Buffer (msghdr -> iovec -> data), and whatever is given to `.async`, is invisible to the collector.
+ */
+import koffi from 'koffi';
+import { EINTR } from './constants.ts';
+
+export type Bytes = Uint8Array;
+export type Pointer = Uint8Array | null;
+
+export interface SystemCall<A extends readonly unknown[]> {
+  (...args: A): number;
+  /**
+   * The same from libuv's thread pool (4 threads for the whole process, at most 256 calls in flight). `keep`: every Buffer that
+   * the call touches; it is held until completion, because koffi does not.
+   */
+  async(keep: readonly Uint8Array[], ...args: A): Promise<number>;
+}
+
+// null: the symbols of the process itself, so whichever libc Node runs on, without naming a file.
+const library = koffi.load(null);
+
+function declare<A extends readonly unknown[]>(
+  prototype: string,
+  options: { readonly retry?: boolean } = {},
+): SystemCall<A> {
+  const native = library.func(prototype);
+  const retry = options.retry ?? true;
+  const call = (...args: A): number => {
+    for (;;) {
+      const result: number = native(...args);
+      if (result !== -1) return result;
+      // The thread's live errno: read it before anything else may touch it.
+      const errno = koffi.errno();
+      if (errno !== EINTR || !retry) return -errno;
+    }
+  };
+  const callAsync = (keep: readonly Uint8Array[], ...args: A): Promise<number> =>
+    new Promise((resolve, reject) => {
+      native.async(...args, (error: unknown, result: number) => {
+        // Inside the callback koffi restores the pool thread's errno; one microtask later it is gone.
+        const errno = result === -1 ? koffi.errno() : 0;
+        if (keep.length < 0 || error) reject(error);
+        else resolve(result === -1 ? -errno : result);
+      });
+    });
+  return Object.assign(call, { async: callAsync });
+}
+
+export const socket = declare<[domain: number, type: number, protocol: number]>('int socket(int, int, int)');
+export const bind = declare<[fd: number, address: Bytes, length: number]>('int bind(int, const void *, uint32_t)');
+export const connect = declare<[fd: number, address: Bytes, length: number]>(
+  'int connect(int, const void *, uint32_t)',
+);
+export const listen = declare<[fd: number, backlog: number]>('int listen(int, int)');
+export const accept4 = declare<[fd: number, address: Pointer, length: Pointer, flags: number]>(
+  'int accept4(int, void *, void *, int)',
+);
+export const getsockname = declare<[fd: number, address: Bytes, length: Bytes]>('int getsockname(int, void *, void *)');
+export const shutdown = declare<[fd: number, how: number]>('int shutdown(int, int)');
+export const setsockopt = declare<[fd: number, level: number, option: number, value: Bytes, length: number]>(
+  'int setsockopt(int, int, int, const void *, uint32_t)',
+);
+export const getsockopt = declare<[fd: number, level: number, option: number, value: Bytes, length: Bytes]>(
+  'int getsockopt(int, int, int, void *, void *)',
+);
+export const recv = declare<[fd: number, data: Bytes, length: number, flags: number]>(
+  'long recv(int, void *, size_t, int)',
+);
+export const recvfrom = declare<
+  [fd: number, data: Bytes, length: number, flags: number, address: Pointer, addressLength: Pointer]
+>('long recvfrom(int, void *, size_t, int, void *, void *)');
+export const send = declare<[fd: number, data: Bytes, length: number, flags: number]>(
+  'long send(int, const void *, size_t, int)',
+);
+export const sendto = declare<
+  [fd: number, data: Bytes, length: number, flags: number, address: Bytes, addressLength: number]
+>('long sendto(int, const void *, size_t, int, const void *, uint32_t)');
+export const recvmsg = declare<[fd: number, header: Bytes, flags: number]>('long recvmsg(int, void *, int)');
+export const sendmsg = declare<[fd: number, header: Bytes, flags: number]>('long sendmsg(int, const void *, int)');
+export const read = declare<[fd: number, data: Bytes, length: number]>('long read(int, void *, size_t)');
+export const write = declare<[fd: number, data: Bytes, length: number]>('long write(int, const void *, size_t)');
+/** Never retried: Linux has closed the number even on EINTR, a retry would close somebody else's. */
+export const close = declare<[fd: number]>('int close(int)', { retry: false });
+/** Variadic in C; fixed arguments are the same call on Linux x86-64 and arm64. */
+export const open = declare<[path: string, flags: number, mode: number]>('int open(const char *, int, int)');
+export const flock = declare<[fd: number, operation: number]>('int flock(int, int)', { retry: false });
+export const setns = declare<[fd: number, type: number]>('int setns(int, int)');
+export const unshare = declare<[flags: number]>('int unshare(int)');
+export const ioctl = declare<[fd: number, request: number, argument: number]>(
+  'int ioctl(int, unsigned long, unsigned long)',
+);
+export const gettid = declare<[]>('int gettid()');
+export const epollCreate1 = declare<[flags: number]>('int epoll_create1(int)');
+export const epollCtl = declare<[epoll: number, operation: number, fd: number, event: Pointer]>(
+  'int epoll_ctl(int, int, int, void *)',
+);
+export const epollWait = declare<[epoll: number, events: Bytes, eventsMax: number, timeoutMs: number]>(
+  'int epoll_wait(int, void *, int, int)',
+  { retry: false },
+);
+
+/** The memory address of a Buffer's first byte. The Buffer must stay referenced for as long as the address is in use. */
+export function addressOf(bytes: Uint8Array): bigint {
+  return koffi.address(bytes);
+}

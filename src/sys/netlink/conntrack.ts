@@ -1,0 +1,162 @@
+import { formatIp, type IpAddress, type IpFamily, parseIp } from '#kit';
+import { AF_INET, EAGAIN, ENOENT } from '../constants.ts';
+import { SysError } from '../sys-error.ts';
+import { addressFamily } from './address.ts';
+import { type MessageWriter, NESTED, type NetlinkMessage, parseAttributes } from './codec.ts';
+import type { Netlink } from './socket.ts';
+
+/** NFNL_SUBSYS_CTNETLINK << 8 and the message. */
+const CT_NEW = 0x100;
+const CT_GET = 0x101;
+const CT_DELETE = 0x102;
+const CTA_TUPLE_ORIG = 1;
+const CTA_TUPLE_REPLY = 2;
+const CTA_MARK = 8;
+const CTA_MARK_MASK = 21;
+const CTA_TUPLE_IP = 1;
+const CTA_TUPLE_PROTO = 2;
+const CTA_FILTER = 25;
+const CTA_FILTER_ORIG_FLAGS = 1;
+const CTA_FILTER_REPLY_FLAGS = 2;
+const FILTER_IP_SRC = 1;
+const FILTER_IP_DST = 2;
+const EOPNOTSUPP = 95;
+const EINVAL = 22;
+const DELETES_PER_BATCH = 100;
+
+export interface ConntrackTuple {
+  readonly source: IpAddress;
+  readonly destination: IpAddress;
+  readonly protocol: number;
+  /** 0 for protocols without ports. */
+  readonly sourcePort: number;
+  readonly destinationPort: number;
+}
+
+export interface ConntrackEntry {
+  readonly family: IpFamily;
+  readonly original: ConntrackTuple;
+  readonly reply: ConntrackTuple;
+  readonly mark: number;
+  /** The original tuple as the kernel gave it: names the entry in `deleteEntry` and `setEntryMark`. */
+  readonly key: Uint8Array;
+}
+
+function decodeTuple(bytes: Buffer): ConntrackTuple {
+  const tuple = parseAttributes(bytes);
+  const ip = parseAttributes(tuple.get(CTA_TUPLE_IP) ?? Buffer.alloc(0));
+  const protocol = parseAttributes(tuple.get(CTA_TUPLE_PROTO) ?? Buffer.alloc(0));
+  const none = Buffer.alloc(4);
+  return {
+    source: formatIp(ip.get(1) ?? ip.get(3) ?? none),
+    destination: formatIp(ip.get(2) ?? ip.get(4) ?? none),
+    protocol: protocol.get(1)?.[0] ?? 0,
+    sourcePort: protocol.get(2)?.readUInt16BE(0) ?? 0,
+    destinationPort: protocol.get(3)?.readUInt16BE(0) ?? 0,
+  };
+}
+
+export function decodeConntrack(message: NetlinkMessage): ConntrackEntry | undefined {
+  const attributes = parseAttributes(message.body, 4);
+  const original = attributes.get(CTA_TUPLE_ORIG);
+  const reply = attributes.get(CTA_TUPLE_REPLY);
+  if (!original || !reply) return undefined;
+  return {
+    family: message.body[0] === AF_INET ? 4 : 6,
+    original: decodeTuple(original),
+    reply: decodeTuple(reply),
+    mark: attributes.get(CTA_MARK)?.readUInt32BE(0) ?? 0,
+    key: Uint8Array.from(original),
+  };
+}
+
+/** `mark`: only entries whose mark has this value under the mask; the kernel leaves out the others. Needs a NETLINK_NETFILTER socket. */
+export function dumpConntrack(
+  netlink: Netlink,
+  family: IpFamily,
+  mark?: { readonly value: number; readonly mask: number },
+): ConntrackEntry[] {
+  const fill = (w: MessageWriter): void => {
+    w.raw(addressFamily(family), 0, 0, 0);
+    if (mark) w.attrU32be(CTA_MARK, mark.value).attrU32be(CTA_MARK_MASK, mark.mask);
+  };
+  return netlink.dump(`dump of IPv${family} conntrack`, CT_GET, fill, decodeConntrack);
+}
+
+/** Entries of which `address` is the source or the destination, before or after translation. */
+export function conntrackOf(netlink: Netlink, address: IpAddress): ConntrackEntry[] {
+  const bytes = parseIp(address)!;
+  const family: IpFamily = bytes.length === 4 ? 4 : 6;
+  const mine = (entry: ConntrackEntry): boolean =>
+    [entry.original, entry.reply].some((tuple) => tuple.source === address || tuple.destination === address);
+  const found = new Map<string, ConntrackEntry>();
+  try {
+    // Four dumps that the kernel filters cost less than one that decodes the whole table.
+    for (const [tuple, flags] of [
+      [CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS],
+      [CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS],
+    ] as const) {
+      for (const side of [FILTER_IP_SRC, FILTER_IP_DST]) {
+        const attribute = (family === 4 ? 0 : 2) + side;
+        const fill = (w: MessageWriter): void => {
+          w.raw(addressFamily(family), 0, 0, 0)
+            .nest(tuple | NESTED, (t) => t.nest(CTA_TUPLE_IP | NESTED, (ip) => ip.attr(attribute, bytes)))
+            .nest(CTA_FILTER | NESTED, (f) => f.attrU32(flags, side));
+        };
+        for (const entry of netlink.dump('dump of conntrack', CT_GET, fill, decodeConntrack)) {
+          if (mine(entry)) found.set(Buffer.from(entry.key).toString('latin1'), entry);
+        }
+      }
+    }
+    return [...found.values()];
+  } catch (error) {
+    // CTA_FILTER came with Linux 5.8.
+    if (!(error instanceof SysError) || (error.errno !== EOPNOTSUPP && error.errno !== EINVAL)) throw error;
+    return dumpConntrack(netlink, family).filter(mine);
+  }
+}
+
+/** Deletes entries; those that are gone already do not count. Returns how many were deleted. */
+export function deleteConntrack(netlink: Netlink, entries: readonly ConntrackEntry[]): number {
+  let deleted = 0;
+  for (let at = 0; at < entries.length; at += DELETES_PER_BATCH) {
+    const batch = entries.slice(at, at + DELETES_PER_BATCH);
+    for (const entry of batch) {
+      // Without a tuple CT_DELETE would flush the whole table.
+      if (entry.key.length === 0) throw new Error('conntrack entry without a tuple');
+      netlink.add(CT_DELETE, 0, (w) => {
+        w.raw(addressFamily(entry.family), 0, 0, 0).attr(CTA_TUPLE_ORIG | NESTED, entry.key);
+      });
+    }
+    const failures = netlink.flush().filter((failure) => failure.errno !== EAGAIN);
+    const [serious] = failures.filter((failure) => failure.errno !== ENOENT);
+    if (serious) throw new SysError('delete of conntrack entries', serious.errno, serious.text);
+    deleted += batch.length - failures.length;
+  }
+  return deleted;
+}
+
+/** Bits under `mask` become those of `value`; the others stay: kube-proxy and others own them. */
+export function markConntrack(
+  netlink: Netlink,
+  entries: readonly ConntrackEntry[],
+  mark: { readonly value: number; readonly mask: number },
+): number {
+  let marked = 0;
+  for (let at = 0; at < entries.length; at += DELETES_PER_BATCH) {
+    const batch = entries.slice(at, at + DELETES_PER_BATCH);
+    for (const entry of batch) {
+      netlink.add(CT_NEW, 0, (w) => {
+        w.raw(addressFamily(entry.family), 0, 0, 0)
+          .attr(CTA_TUPLE_ORIG | NESTED, entry.key)
+          .attrU32be(CTA_MARK, mark.value)
+          .attrU32be(CTA_MARK_MASK, mark.mask);
+      });
+    }
+    const failures = netlink.flush();
+    const [serious] = failures.filter((failure) => failure.errno !== ENOENT);
+    if (serious) throw new SysError('mark of conntrack entries', serious.errno, serious.text);
+    marked += batch.length - failures.length;
+  }
+  return marked;
+}
