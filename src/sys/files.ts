@@ -62,6 +62,23 @@ export function readFileIfThere(file: string): string | undefined {
   }
 }
 
+export interface DurableFile {
+  /** Undefined when it is not there. */
+  read(): string | undefined;
+  /** Durable when it returns. */
+  write(text: string): void;
+  remove(): void;
+}
+
+/** A small state file of one owner. */
+export function durableFile(file: string): DurableFile {
+  return {
+    read: () => readFileIfThere(file),
+    write: (text) => writeFileDurableSync(file, text),
+    remove: () => fs.rmSync(file, { force: true }),
+  };
+}
+
 export type LockResult =
   | { readonly held: true; release(): void }
   /** `holderPid`: as the holder wrote it; 0 when it has not yet. */

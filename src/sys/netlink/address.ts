@@ -23,6 +23,7 @@ const IFA_FLAGS = 8;
 const IFA_F_NODAD = 2;
 const IFA_F_DADFAILED = 8;
 const IFA_F_TENTATIVE = 0x40;
+const IFA_F_PERMANENT = 0x80;
 const IFA_F_NOPREFIXROUTE = 0x200;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
@@ -41,6 +42,8 @@ export interface KernelAddress {
   readonly scope: number;
   /** Duplicate address detection runs or has failed: not usable. */
   readonly tentative: boolean;
+  /** Has a lifetime: from DHCP or router advertisements. */
+  readonly dynamic: boolean;
   /** Other end of a point-to-point link. */
   readonly peer?: IpAddress;
 }
@@ -62,6 +65,7 @@ export function decodeAddress(message: NetlinkMessage): KernelAddress | undefine
     prefixLength: body[1]!,
     scope: body[3]!,
     tentative: (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) !== 0,
+    dynamic: (flags & IFA_F_PERMANENT) === 0,
     ...(peer.equals(local) ? {} : { peer: formatIp(peer) }),
   };
 }

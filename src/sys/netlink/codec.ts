@@ -128,6 +128,8 @@ export interface NetlinkMessage {
   readonly type: number;
   readonly flags: number;
   readonly sequence: number;
+  /** Port of the socket whose request caused a notification; 0: the kernel itself. */
+  readonly port: number;
   /** Behind the header: a view, valid until the next receive. Copy what is kept. */
   readonly body: Buffer;
 }
@@ -140,6 +142,7 @@ export function* parseMessages(bytes: Buffer, length: number): Generator<Netlink
       type: bytes.readUInt16LE(at + 4),
       flags: bytes.readUInt16LE(at + 6),
       sequence: bytes.readUInt32LE(at + 8),
+      port: bytes.readUInt32LE(at + 12),
       body: bytes.subarray(at + HEADER_BYTES, at + size),
     };
     at += (size + 3) & ~3;

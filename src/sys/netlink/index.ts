@@ -5,4 +5,5 @@ export * from './events.ts';
 export * from './link.ts';
 export * from './nexthop.ts';
 export * from './route.ts';
+export * from './route-kernel.ts';
 export * from './socket.ts';

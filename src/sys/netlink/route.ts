@@ -67,6 +67,8 @@ export interface KernelNextHop {
   readonly weight: number;
   /** The kernel does not use it: device down or without carrier. */
   readonly dead: boolean;
+  /** The gateway is a neighbour whatever the addresses say. */
+  readonly onlink: boolean;
 }
 
 export interface KernelRoute {
@@ -135,12 +137,14 @@ function nextHop(attributes: ReadonlyMap<number, Buffer>, ifIndex: number, hops:
     ifIndex,
     weight: hops + 1,
     dead: (flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) !== 0,
+    onlink: (flags & RTNH_F_ONLINK) !== 0,
     ...(gateway ? { gateway: formatIp(gateway) } : {}),
   };
 }
 
 export interface RouteFilter {
   readonly protocol?: number;
+  readonly exceptProtocol?: number;
   /** Default: all tables. */
   readonly table?: number;
 }
@@ -153,6 +157,7 @@ export function dumpRoutes(netlink: Netlink, family: IpFamily, filter: RouteFilt
     if (table >= 256) w.attrU32(RTA_TABLE, table);
   };
   return netlink.dump(`dump of IPv${family} routes`, RTM_GETROUTE, fill, (message) => {
+    if (message.body[5] === filter.exceptProtocol) return undefined;
     const route = decodeRoute(message);
     if (!route || (filter.protocol !== undefined && route.protocol !== filter.protocol)) return undefined;
     return filter.table !== undefined && route.table !== filter.table ? undefined : route;

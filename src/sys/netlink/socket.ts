@@ -74,6 +74,12 @@ export class Netlink {
   get fd(): number {
     return this.#fd.number;
   }
+  /** This socket's address: notifications of what it caused carry it. */
+  get port(): number {
+    const address = Buffer.alloc(12);
+    check('getsockname(netlink)', libc.getsockname(this.fd, address, Buffer.from([12, 0, 0, 0])));
+    return address.readUInt32LE(4);
+  }
   /** Messages waiting for `flush`. */
   get pending(): number {
     return this.#writer.count;
