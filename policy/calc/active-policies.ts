@@ -1,0 +1,200 @@
+/**
+ * Which policies select which local endpoints, and what therefore is in force.
+ *
+ * A policy that selects no local endpoint is asleep: it is not compiled, its sets are not computed, nothing of it is
+ * emitted. Inputs only mark; `settle` compiles what woke up or changed and moves the use of sets along.
+ */
+import type { EndpointId, EndpointProgram, NetworkPolicyObject, PolicyId, PolicyProgram, PolicyUpdate } from '#model';
+import { type CompiledPolicy, compileNetworkPolicy, subjectOf } from '../rules/network-policy.ts';
+import { podSelectorText } from '../rules/sets.ts';
+import type { Namespaces } from './namespaces.ts';
+import { PodMatcher, type Subscription } from './pod-matcher.ts';
+import type { EffectivePod } from './pods.ts';
+import type { SetMembers } from './set-members.ts';
+import type { Work } from './work.ts';
+
+/** The one tier that NetworkPolicies live in; other kinds will stand before and behind it. */
+export const networkPolicyTier = 'default';
+
+interface PolicyEntry {
+  readonly id: PolicyId;
+  object: NetworkPolicyObject;
+  subject: string;
+  subscription: Subscription<PolicyEntry> | undefined;
+  readonly endpoints: Set<EndpointId>;
+  /** In force (or about to be): its sets are acquired. Undefined while asleep. */
+  compiled: CompiledPolicy | undefined;
+  stale: boolean;
+  /** What the receiver has, as text. */
+  emitted: string | undefined;
+  deleted: boolean;
+}
+
+export class ActivePolicies {
+  readonly #policies = new Map<PolicyId, PolicyEntry>();
+  readonly #matcher: PodMatcher<PolicyEntry>;
+  readonly #sets: SetMembers;
+  readonly #work: Work;
+  readonly #changedPolicies = new Set<PolicyEntry>();
+  readonly #changedEndpoints = new Set<EndpointId>();
+  /** What the receiver has, as text. */
+  readonly #emittedEndpoints = new Map<EndpointId, string>();
+  readonly #policyRemovals = new Set<PolicyId>();
+  readonly #endpointRemovals = new Set<EndpointId>();
+
+  constructor(namespaces: Namespaces, sets: SetMembers, work: Work) {
+    this.#sets = sets;
+    this.#work = work;
+    this.#matcher = new PodMatcher(
+      namespaces,
+      {
+        matched: (policy, key) => {
+          policy.endpoints.add(key);
+          this.#mark(policy, key);
+        },
+        unmatched: (policy, key) => {
+          policy.endpoints.delete(key);
+          this.#mark(policy, key);
+        },
+      },
+      work,
+    );
+  }
+
+  /** A local endpoint whose pod is known, with the pod's labels. */
+  setEndpoint(pod: EffectivePod): void {
+    if (!this.#matcher.has(pod.key)) this.#changedEndpoints.add(pod.key);
+    this.#matcher.setPod(pod.key, pod.namespace, pod.labels);
+  }
+
+  removeEndpoint(id: EndpointId): void {
+    if (!this.#matcher.has(id)) return;
+    this.#matcher.removePod(id);
+    this.#changedEndpoints.add(id);
+  }
+
+  /** Whether the program of the endpoint has been emitted. */
+  isEmitted(id: EndpointId): boolean {
+    return this.#emittedEndpoints.has(id);
+  }
+
+  setPolicy(id: PolicyId, object: NetworkPolicyObject | undefined): void {
+    const known = this.#policies.get(id);
+    if (!object) {
+      if (known) this.#deletePolicy(known);
+      return;
+    }
+    if (known?.object === object) return;
+    const selector = subjectOf(object);
+    const subject = podSelectorText(selector);
+    const entry: PolicyEntry = known ?? {
+      id,
+      object,
+      subject: '',
+      subscription: undefined,
+      endpoints: new Set(),
+      compiled: undefined,
+      stale: true,
+      emitted: undefined,
+      deleted: false,
+    };
+    this.#policies.set(id, entry);
+    entry.object = object;
+    entry.stale = true;
+    if (entry.subject !== subject) {
+      this.#unsubscribe(entry);
+      entry.subject = subject;
+      entry.subscription = this.#matcher.subscribe(entry, selector);
+    }
+    this.#changedPolicies.add(entry);
+    for (const endpoint of entry.endpoints) this.#changedEndpoints.add(endpoint);
+  }
+
+  /** Compiles what is new, lets go of what fell asleep, and moves the use of sets along. */
+  settle(): void {
+    for (const policy of this.#changedPolicies) {
+      const before = policy.compiled;
+      const awake = !policy.deleted && policy.endpoints.size > 0;
+      if (awake && (policy.stale || !before)) {
+        this.#work.compiledPolicies++;
+        policy.compiled = compileNetworkPolicy(policy.object);
+        policy.stale = false;
+        for (const definition of policy.compiled.sets.values()) this.#sets.acquire(definition);
+      } else if (!awake) {
+        policy.compiled = undefined;
+      }
+      if (before && before !== policy.compiled) for (const id of before.sets.keys()) this.#sets.release(id);
+    }
+  }
+
+  /** New and changed policies. Removals wait for `takePolicyRemovals`. */
+  *takePolicyChanges(): Generator<PolicyUpdate> {
+    for (const policy of this.#changedPolicies) {
+      if (!policy.compiled) {
+        if (policy.emitted !== undefined) this.#policyRemovals.add(policy.id);
+        policy.emitted = undefined;
+        continue;
+      }
+      const program: PolicyProgram = policy.compiled.program;
+      const text = JSON.stringify(program);
+      if (text === policy.emitted) continue;
+      policy.emitted = text;
+      yield { type: 'policy', id: policy.id, program };
+    }
+    this.#changedPolicies.clear();
+  }
+
+  *takeEndpointChanges(): Generator<PolicyUpdate> {
+    for (const id of this.#changedEndpoints) {
+      if (!this.#matcher.has(id)) {
+        if (this.#emittedEndpoints.delete(id)) this.#endpointRemovals.add(id);
+        continue;
+      }
+      this.#work.endpointPrograms++;
+      const program = this.#programOf(id);
+      const text = JSON.stringify(program);
+      if (text === this.#emittedEndpoints.get(id)) continue;
+      this.#emittedEndpoints.set(id, text);
+      yield { type: 'endpoint', id, program };
+    }
+    this.#changedEndpoints.clear();
+  }
+
+  *takeEndpointRemovals(): Generator<PolicyUpdate> {
+    for (const id of this.#endpointRemovals) yield { type: 'endpointRemove', id };
+    this.#endpointRemovals.clear();
+  }
+
+  *takePolicyRemovals(): Generator<PolicyUpdate> {
+    for (const id of this.#policyRemovals) yield { type: 'policyRemove', id };
+    this.#policyRemovals.clear();
+  }
+
+  #deletePolicy(policy: PolicyEntry): void {
+    this.#unsubscribe(policy);
+    policy.deleted = true;
+    this.#policies.delete(policy.id);
+    this.#changedPolicies.add(policy);
+  }
+
+  #unsubscribe(policy: PolicyEntry): void {
+    if (policy.subscription) this.#matcher.unsubscribe(policy.subscription);
+    policy.subscription = undefined;
+    for (const endpoint of policy.endpoints) this.#changedEndpoints.add(endpoint);
+    policy.endpoints.clear();
+  }
+
+  #mark(policy: PolicyEntry, endpoint: EndpointId): void {
+    this.#changedPolicies.add(policy);
+    this.#changedEndpoints.add(endpoint);
+  }
+
+  #programOf(id: EndpointId): EndpointProgram {
+    const policies = [...this.#matcher.ownersMatching(id)].sort((a, b) => (a.id < b.id ? -1 : 1));
+    const tiers = (type: 'Ingress' | 'Egress'): EndpointProgram['ingress'] => {
+      const ids = policies.filter((policy) => policy.object.policyTypes.includes(type)).map((policy) => policy.id);
+      return ids.length === 0 ? [] : [{ tier: networkPolicyTier, policies: ids, endOfTier: 'deny' }];
+    };
+    return { ingress: tiers('Ingress'), egress: tiers('Egress') };
+  }
+}

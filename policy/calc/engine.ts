@@ -1,0 +1,144 @@
+/**
+ * The policy engine: model in, the rule form for this node's pods out. Pure; one flush computes what changed since the last.
+ *
+ *   Namespace ------> Namespaces ---- scopes that flipped ----+------------------+
+ *                        ^                                    v                  v
+ *   Pod ----------+      | namespaces in use            PodMatcher         PodMatcher
+ *                 +--> effectivePod --- all pods ---->  (of sets)       (of policies)
+ *   endpoint -----+      |                                    |                  ^  |
+ *   (CNI, IPAM)          +---------- local pods --------------|------------------+  | who selects whom
+ *                                                             v                     v
+ *   NetworkPolicy ------------------------------------>  SetMembers <---- ActivePolicies -- compile --> rules
+ *                                                             |  sets in use        |
+ *                                                             v                     v
+ *              flush: sets, deltas of sets  ->  policies  ->  endpoints  ->  removals: endpoints, policies, sets
+ *
+ * Inputs only mark what is dirty, in any order and any number of times; the result depends on the final state alone.
+ * Nothing is emitted before the datastore is in sync: half a model would open or close what the whole one does not.
+ */
+import type { IpAddress } from '#kit';
+import type {
+  EndpointId,
+  ModelUpdate,
+  NamespaceObject,
+  NetworkPolicyObject,
+  ObjectKey,
+  PodObject,
+  PolicyUpdate,
+} from '#model';
+import { ActivePolicies } from './active-policies.ts';
+import { Namespaces } from './namespaces.ts';
+import { effectivePod } from './pods.ts';
+import { SetMembers } from './set-members.ts';
+import { noWork, type Work } from './work.ts';
+
+export interface PolicyEngine {
+  /** One change of the model. Kinds that mean nothing for policy are ignored. */
+  update(update: ModelUpdate): void;
+  /** A pod of this node and its addresses, as IPAM gave them: they count at once, before any status says so. */
+  setLocalEndpoint(id: EndpointId, addresses: readonly IpAddress[]): void;
+  removeLocalEndpoint(id: EndpointId): void;
+  /** The model is complete. Until then `flush` emits nothing. Further calls mean nothing. */
+  inSync(): void;
+  /**
+   * What the receiver has to change, least and in dependency order: applying it never leaves a dangling name. An endpoint
+   * whose Pod object is unknown, completed or of the host's network has no program.
+   */
+  flush(): PolicyUpdate[];
+  /** Whether an input came since the last flush. */
+  isDirty(): boolean;
+  /** Whether a program of the endpoint was emitted by a flush (and not removed since): the ADD of its pod may go on. */
+  isEndpointReady(id: EndpointId): boolean;
+  /** Work done so far. */
+  stats(): Readonly<Work> & { readonly sets: number };
+}
+
+export function createPolicyEngine(): PolicyEngine {
+  const work = noWork();
+  const namespaces = new Namespaces(work);
+  const sets = new SetMembers(namespaces, work);
+  const policies = new ActivePolicies(namespaces, sets, work);
+
+  const model = {
+    namespaces: new Map<ObjectKey, NamespaceObject>(),
+    pods: new Map<ObjectKey, PodObject>(),
+    policies: new Map<ObjectKey, NetworkPolicyObject>(),
+    endpoints: new Map<EndpointId, readonly IpAddress[]>(),
+  };
+  const dirty = { namespaces: new Set<ObjectKey>(), pods: new Set<ObjectKey>(), policies: new Set<ObjectKey>() };
+  /** Namespace of each pod that counts now. */
+  const counted = new Map<ObjectKey, string>();
+  let synced = false;
+
+  function settlePod(key: ObjectKey): void {
+    const wired = model.endpoints.get(key);
+    const pod = effectivePod(key, model.pods.get(key), wired);
+    const before = counted.get(key);
+    if (!pod) {
+      if (before === undefined) return;
+      policies.removeEndpoint(key);
+      sets.removePod(key);
+      counted.delete(key);
+      namespaces.removePod(before);
+      return;
+    }
+    if (before === undefined) {
+      counted.set(key, pod.namespace);
+      namespaces.addPod(pod.namespace);
+    }
+    sets.setPod(pod);
+    if (wired) policies.setEndpoint(pod);
+    else policies.removeEndpoint(key);
+  }
+
+  function settle(): void {
+    for (const key of dirty.namespaces) namespaces.setObject(key, model.namespaces.get(key)?.metadata.labels);
+    for (const key of dirty.pods) settlePod(key);
+    for (const key of dirty.policies) policies.setPolicy(`NetworkPolicy:${key}`, model.policies.get(key));
+    for (const keys of Object.values(dirty)) keys.clear();
+    policies.settle();
+  }
+
+  return {
+    update(update) {
+      switch (update.kind) {
+        case 'Namespace':
+          if (update.type === 'upsert') model.namespaces.set(update.key, update.object);
+          else model.namespaces.delete(update.key);
+          dirty.namespaces.add(update.key);
+          break;
+        case 'Pod':
+          if (update.type === 'upsert') model.pods.set(update.key, update.object);
+          else model.pods.delete(update.key);
+          dirty.pods.add(update.key);
+          break;
+        case 'NetworkPolicy':
+          if (update.type === 'upsert') model.policies.set(update.key, update.object);
+          else model.policies.delete(update.key);
+          dirty.policies.add(update.key);
+          break;
+        default:
+          break;
+      }
+    },
+    setLocalEndpoint(id, addresses) {
+      model.endpoints.set(id, [...addresses]);
+      dirty.pods.add(id);
+    },
+    removeLocalEndpoint(id) {
+      if (model.endpoints.delete(id)) dirty.pods.add(id);
+    },
+    inSync() {
+      synced = true;
+    },
+    flush() {
+      if (!synced) return [];
+      settle();
+      const changes = [...sets.takeChanges(), ...policies.takePolicyChanges(), ...policies.takeEndpointChanges()];
+      return [...changes, ...policies.takeEndpointRemovals(), ...policies.takePolicyRemovals(), ...sets.takeRemovals()];
+    },
+    isDirty: () => dirty.namespaces.size + dirty.pods.size + dirty.policies.size > 0,
+    isEndpointReady: (id) => policies.isEmitted(id),
+    stats: () => ({ ...work, sets: sets.size }),
+  };
+}

@@ -1,0 +1,29 @@
+/**
+ * What counts of a pod for policy.
+ *
+ * Not at all (neither subject nor peer, in no set): pods of the host's network, whose address is the node's, and completed pods
+ * (Succeeded, Failed), whose address is free for others. Terminating ones still count. A pod of this node has its address from
+ * the moment CNI wired it, whatever its status says yet.
+ */
+import type { IpAddress } from '#kit';
+import type { ContainerPort, Labels, PodObject } from '#model';
+
+export interface EffectivePod {
+  readonly key: string;
+  readonly namespace: string;
+  readonly labels: Labels;
+  /** Distinct; empty while nobody has said. */
+  readonly addresses: readonly IpAddress[];
+  readonly ports: readonly ContainerPort[];
+}
+
+/** `wired` are the addresses of the pod's local endpoint, if it has one; undefined when the pod does not count. */
+export function effectivePod(
+  key: string,
+  pod: PodObject | undefined,
+  wired: readonly IpAddress[] | undefined,
+): EffectivePod | undefined {
+  if (!pod || pod.hostNetwork || pod.phase === 'Succeeded' || pod.phase === 'Failed') return undefined;
+  const addresses = wired ? [...new Set([...wired, ...pod.podIPs])] : pod.podIPs;
+  return { key, namespace: pod.metadata.namespace, labels: pod.metadata.labels, addresses, ports: pod.ports };
+}

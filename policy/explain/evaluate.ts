@@ -1,0 +1,120 @@
+/**
+ * Decides a packet by the emitted rule form, the way the kernel's rules do: tiers in order, policies in order, first match.
+ */
+import { type Cidr, cidrContains, familyOf, type IpAddress } from '#kit';
+import type { EndpointId, PeerMatch, PolicyId, PolicyRule, Protocol, SetId, TierProgram } from '#model';
+import { protocolNumbers } from '../rules/ports.ts';
+import type { PolicyState } from './policy-state.ts';
+
+/** A new connection as one endpoint sees it, after service rewrite. Both addresses are of one family. */
+export interface Packet {
+  readonly fromAddress: IpAddress;
+  readonly toAddress: IpAddress;
+  readonly protocol: Protocol;
+  /** Destination port, 1..65535. */
+  readonly port: number;
+}
+
+export interface PolicyQuery extends Packet {
+  /** Whose programs decide: the destination for ingress, the source for egress. */
+  readonly endpoint: EndpointId;
+  readonly direction: 'ingress' | 'egress';
+}
+
+export interface Verdict {
+  readonly verdict: 'allow' | 'deny';
+  /**
+   * `rule`: that rule matched. `endOfTier`: policies select the endpoint and none allowed the packet.
+   * `notIsolated`: nothing selects the endpoint in this direction. `unknownEndpoint`: it has no program, so its traffic drops.
+   */
+  readonly by: 'rule' | 'endOfTier' | 'notIsolated' | 'unknownEndpoint';
+  readonly tier?: string;
+  readonly policy?: PolicyId;
+  /** Index of the rule in the policy's direction. */
+  readonly rule?: number;
+}
+
+/** What happens to the packet in one direction at one endpoint. */
+export function evaluate(state: PolicyState, query: PolicyQuery): Verdict {
+  const program = state.endpoints.get(query.endpoint);
+  if (!program) return { verdict: 'deny', by: 'unknownEndpoint' };
+  for (const tier of program[query.direction]) {
+    const verdict = evaluateTier(state, query, tier);
+    if (verdict) return verdict;
+  }
+  return { verdict: 'allow', by: 'notIsolated' };
+}
+
+function evaluateTier(state: PolicyState, query: PolicyQuery, tier: TierProgram): Verdict | undefined {
+  for (const policy of tier.policies) {
+    const rules = state.policies.get(policy)![query.direction];
+    for (const [index, rule] of rules.entries()) {
+      if (rule.action === 'log' || !ruleMatches(state, rule, query)) continue;
+      if (rule.action === 'pass') return undefined;
+      return { verdict: rule.action, by: 'rule', tier: tier.tier, policy, rule: index };
+    }
+  }
+  return tier.endOfTier === 'deny' ? { verdict: 'deny', by: 'endOfTier', tier: tier.tier } : undefined;
+}
+
+function ruleMatches(state: PolicyState, rule: PolicyRule, packet: Packet): boolean {
+  if (rule.family !== undefined && rule.family !== familyOf(packet.toAddress)) return false;
+  if (rule.protocol !== undefined && rule.protocol !== protocolNumbers[packet.protocol]) return false;
+  if (rule.source && !peerMatches(state, rule.source, packet.fromAddress)) return false;
+  if (rule.destination && !peerMatches(state, rule.destination, packet.toAddress)) return false;
+  const ports = rule.destinationPorts;
+  if (ports && !ports.some((range) => range.first <= packet.port && packet.port <= range.last)) return false;
+  if (rule.destinationNamedPorts === undefined) return true;
+  const member = `${packet.toAddress},${packet.protocol.toLowerCase()}:${packet.port}`;
+  return setOf(state, rule.destinationNamedPorts).members.has(member);
+}
+
+function peerMatches(state: PolicyState, peer: PeerMatch, address: IpAddress): boolean {
+  if (peer.type === 'cidr') {
+    return cidrContains(peer.cidr, address) && !peer.except.some((cut) => cidrContains(cut, address));
+  }
+  const set = setOf(state, peer.set);
+  if (set.type !== 'net') return set.members.has(address);
+  return [...set.members].some((prefix) => cidrContains(prefix as Cidr, address));
+}
+
+function setOf(state: PolicyState, id: SetId): { readonly type: string; readonly members: ReadonlySet<string> } {
+  const set = state.sets.get(id);
+  if (!set) throw new Error(`no set ${id}`);
+  return set;
+}
+
+/** One end of a connection: a local endpoint has an id, anything else only an address. */
+export interface ConnectionEnd {
+  readonly address: IpAddress;
+  readonly endpoint?: EndpointId;
+}
+
+export interface ConnectionVerdict {
+  readonly verdict: 'allow' | 'deny';
+  /** Absent where that end is no endpoint, or where the pod talks to itself. */
+  readonly egress?: Verdict;
+  readonly ingress?: Verdict;
+}
+
+/**
+ * Both directions of a connection: egress of the source and ingress of the destination must allow it. A pod always reaches
+ * itself at its own address: such packets never leave it.
+ */
+export function evaluateConnection(
+  state: PolicyState,
+  connection: {
+    readonly from: ConnectionEnd;
+    readonly to: ConnectionEnd;
+    readonly protocol: Protocol;
+    readonly port: number;
+  },
+): ConnectionVerdict {
+  const { from, to, protocol, port } = connection;
+  if (from.endpoint !== undefined && from.endpoint === to.endpoint) return { verdict: 'allow' };
+  const packet: Packet = { fromAddress: from.address, toAddress: to.address, protocol, port };
+  const egress = from.endpoint && evaluate(state, { ...packet, endpoint: from.endpoint, direction: 'egress' });
+  const ingress = to.endpoint && evaluate(state, { ...packet, endpoint: to.endpoint, direction: 'ingress' });
+  const denied = [egress, ingress].some((verdict) => verdict && verdict.verdict === 'deny');
+  return { verdict: denied ? 'deny' : 'allow', ...(egress && { egress }), ...(ingress && { ingress }) };
+}

@@ -1,0 +1,119 @@
+/** What applies to an endpoint, in words: the data of `poplin policy show POD`. */
+import type { EndpointId, PeerMatch, PolicyId, PolicyRule, PortRange, SetId, TierProgram } from '#model';
+import { protocolNumbers } from '../rules/ports.ts';
+import type { PolicyState } from './policy-state.ts';
+
+export interface ShownPolicy {
+  readonly id: PolicyId;
+  readonly tier: string;
+  /** One readable line a rule, e.g. `allow TCP 80, 8000-8100 from pods app == 'web' in namespace shop (3 addresses)`. */
+  readonly rules: readonly string[];
+}
+
+export interface ShownDirection {
+  /** Some policy selects the endpoint in this direction: what no rule allows is denied. */
+  readonly isolated: boolean;
+  readonly policies: readonly ShownPolicy[];
+}
+
+export interface PolicyShow {
+  readonly pod: EndpointId;
+  readonly ingress: ShownDirection;
+  readonly egress: ShownDirection;
+}
+
+/** Undefined when the endpoint has no program: not of this node, or its Pod object is not known. */
+export function policyShow(state: PolicyState, id: EndpointId): PolicyShow | undefined {
+  const program = state.endpoints.get(id);
+  if (!program) return undefined;
+  return {
+    pod: id,
+    ingress: showDirection(state, program.ingress, 'ingress'),
+    egress: showDirection(state, program.egress, 'egress'),
+  };
+}
+
+function showDirection(
+  state: PolicyState,
+  tiers: readonly TierProgram[],
+  direction: 'ingress' | 'egress',
+): ShownDirection {
+  const policies = tiers.flatMap((tier) =>
+    tier.policies.map((id) => ({
+      id,
+      tier: tier.tier,
+      rules: state.policies.get(id)![direction].map((rule) => ruleText(state, rule, direction)),
+    })),
+  );
+  return { isolated: tiers.some((tier) => tier.endOfTier === 'deny'), policies };
+}
+
+/** One rule in words. */
+export function ruleText(state: PolicyState, rule: PolicyRule, direction: 'ingress' | 'egress'): string {
+  const far = direction === 'ingress' ? rule.source : rule.destination;
+  const preposition = direction === 'ingress' ? 'from' : 'to';
+  const named = rule.destinationNamedPorts;
+  let peer = far ? peerText(state, far) : 'anywhere';
+  // Egress to a named port of selected pods: the peer stands in the set of ports.
+  if (named !== undefined && direction === 'egress' && !far) peer = namedPortPeer(state, named);
+  const family = rule.family === undefined ? '' : ` over IPv${rule.family}`;
+  return `${rule.action} ${portsText(state, rule, direction)} ${preposition} ${peer}${family}`;
+}
+
+function portsText(state: PolicyState, rule: PolicyRule, direction: 'ingress' | 'egress'): string {
+  if (rule.protocol === undefined) return 'all traffic';
+  const protocol = protocolText(rule.protocol);
+  if (rule.destinationNamedPorts !== undefined) {
+    const name = parseNamedPortId(rule.destinationNamedPorts)?.name ?? rule.destinationNamedPorts;
+    const numbers = resolvedPorts(state, rule.destinationNamedPorts);
+    const resolved =
+      numbers.length === 0 ? 'which no pod declares' : rangesText(numbers.map((n) => ({ first: n, last: n })));
+    return `${protocol} port "${name}" (${resolved}${direction === 'ingress' && numbers.length > 1 ? ' by pod' : ''})`;
+  }
+  return rule.destinationPorts ? `${protocol} ${rangesText(rule.destinationPorts)}` : protocol;
+}
+
+function protocolText(number: number): string {
+  const known = Object.entries(protocolNumbers).find(([, value]) => value === number);
+  return known ? known[0] : `IP protocol ${number}`;
+}
+
+function rangesText(ranges: readonly PortRange[]): string {
+  return ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}-${last}`)).join(', ');
+}
+
+function resolvedPorts(state: PolicyState, id: SetId): number[] {
+  const numbers = new Set<number>();
+  for (const member of state.sets.get(id)?.members ?? [])
+    numbers.add(Number(member.slice(member.lastIndexOf(':') + 1)));
+  return [...numbers].sort((a, b) => a - b);
+}
+
+function peerText(state: PolicyState, peer: PeerMatch): string {
+  if (peer.type === 'cidr')
+    return peer.except.length === 0 ? peer.cidr : `${peer.cidr} except ${peer.except.join(', ')}`;
+  const size = state.sets.get(peer.set)?.members.size ?? 0;
+  return `${podsText(peer.set.replace(/^pods:/, ''))} (${size} ${size === 1 ? 'address' : 'addresses'})`;
+}
+
+function parseNamedPortId(id: SetId): { readonly name: string; readonly pods: string } | undefined {
+  const match = /^ports:[a-z]+:([^:]*):(.*)$/s.exec(id);
+  return match ? { name: match[1]!, pods: match[2]! } : undefined;
+}
+
+function namedPortPeer(state: PolicyState, id: SetId): string {
+  const pods = parseNamedPortId(id)?.pods;
+  const members = [...(state.sets.get(id)?.members ?? [])];
+  const size = new Set(members.map((member) => member.slice(0, member.indexOf(',')))).size;
+  return pods === undefined ? id : `${podsText(pods)} (${size} ${size === 1 ? 'address' : 'addresses'})`;
+}
+
+/** `ns=shop;app == 'web'` as `pods app == 'web' in namespace shop`. */
+function podsText(text: string): string {
+  const match = /^ns(?:=([^;]*)|\((.*?)\));(.*)$/s.exec(text);
+  if (!match) return text;
+  const [, name, scope, selector] = match;
+  const pods = selector === 'all()' ? 'all pods' : `pods ${selector}`;
+  if (name !== undefined) return `${pods} in namespace ${name}`;
+  return scope === 'all()' ? `${pods} in every namespace` : `${pods} in namespaces ${scope}`;
+}
