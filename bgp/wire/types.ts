@@ -30,6 +30,8 @@ export interface Notification {
 /** A fatal error found in a message: the NOTIFICATION to send, and why, for people. */
 export interface ProtocolError extends Notification {
   readonly reason: string;
+  /** Close without sending anything: a malformed NOTIFICATION is never answered (RFC 4271 6.4). */
+  readonly silent?: true;
 }
 
 // ------------------------------------------------------------------------------------------------------------- framing
@@ -122,6 +124,8 @@ export interface UpdateContext {
   readonly peerAsn: number;
   /** Unsigned 32 bit; ORIGINATOR_ID and CLUSTER_LIST loops are found by it. */
   readonly localRouterId: number;
+  /** Accept AS_SET in AS_PATH. Default false: such routes are treated as withdrawn (RFC 9774 3). */
+  readonly acceptAsSet?: boolean;
 }
 
 /** Communities that change what a speaker does (RFC 1997, 8326, 7999, 9494), as bits of `communityFlags`. */
@@ -207,10 +211,14 @@ export interface UpdateView extends AttributeValues {
   /** AS_PATH value as received (width by context); equal when absent or empty. */
   asPathStart: number;
   asPathEnd: number;
-  /** Internal: attributes kept, by type: offset of the flags byte; and the types in order of arrival. */
+  /** Internal, by type: offset of the flags byte where the attribute is kept, -1 where it was dropped, 0 where absent. */
   readonly slots: Int32Array;
+  /** Internal: the types seen, in order of arrival. */
   readonly slotTypes: Uint8Array;
   slotCount: number;
+  /** Internal: AS_PATH of a 2-octet peer, widened and merged with AS4_PATH (RFC 6793 4.2.3). */
+  readonly widePath: Uint8Array;
+  widePathLength: number;
 }
 
 /**
@@ -318,13 +326,13 @@ export interface AttributeText {
  *                  errorCode, ceaseSubcode, ... constants
  * refresh.ts       encodeRouteRefresh(family): Uint8Array
  *                  decodeRouteRefresh(bytes, start, end): Decoded<RouteRefresh>
- * message.ts       keepaliveMessage: Uint8Array
+ * message.ts       encodeKeepalive(): Uint8Array
  *                  encodeEndOfRib(family: IpFamily): Uint8Array
  * update.ts        createUpdateView(): UpdateView
  *                  updateContext(negotiated: Negotiated): UpdateContext
  *                  decodeUpdate(view, context, bytes, start, end): Disposition
  * prefix.ts        createPrefixCursor(): PrefixCursor
- * canonical.ts     canonicalAttributes(view, context, out: Uint8Array, offset: number): number   (end in out)
+ * canonical.ts     canonicalAttributes(view, out: Uint8Array, offset: number): number   (end in out)
  *                  originatedAttributes(route: OriginatedRoute): Uint8Array
  *                  readCanonical(bytes, start, end, localAsn, localRouterId, values: AttributeValues): void
  * export.ts        createExportedAttributes(): ExportedAttributes
@@ -332,4 +340,5 @@ export interface AttributeText {
  *                  (false: longer than a message can carry; do not announce)
  * packer.ts        createUpdatePacker(take: (chunk: Uint8Array) => void): UpdatePacker
  * text.ts          describeAttributes(bytes, start, end): AttributeText
+ *                  dottedQuad(value: number): string
  */

@@ -1,0 +1,103 @@
+/**
+ * Message framing, RFC 4271 4.1 and 6.1.
+ *
+ * A message that lies whole in a chunk is handed on in place. Only the one that straddles two chunks is copied, into a
+ * buffer of one message. A bad header is refused as soon as it can be known: a wrong marker from its first wrong byte
+ * (an HTTP request may be shorter than a header), a wrong length without waiting for the bytes.
+ */
+import { errorCode, headerSubcode, protocolError } from './errors.ts';
+import {
+  type FrameHandler,
+  type Framer,
+  headerBytes,
+  messageBytesMax,
+  messageType,
+  type ProtocolError,
+} from './types.ts';
+
+/** Shortest message by type, RFC 4271 6.1. ROUTE-REFRESH is checked by its decoder, whose error is another (RFC 7313 5). */
+const shortest: readonly number[] = [headerBytes, 29, 23, 21, 19, headerBytes];
+
+const markerBytes = 16;
+
+function badMarker(): ProtocolError {
+  return protocolError(
+    errorCode.messageHeader,
+    headerSubcode.connectionNotSynchronized,
+    'the marker is not all ones: this is not BGP, or the stream lost its synchronization',
+  );
+}
+
+/** Refuses a header; `bytes[start..start+19)` must be there. */
+export function checkHeader(bytes: Uint8Array, start: number): ProtocolError | undefined {
+  for (let i = start; i < start + markerBytes; i++) if (bytes[i] !== 0xff) return badMarker();
+  const length = (bytes[start + 16]! << 8) | bytes[start + 17]!;
+  const type = bytes[start + 18]!;
+  if (length >= headerBytes && length <= messageBytesMax) {
+    if (type < messageType.open || type > messageType.routeRefresh) {
+      return protocolError(
+        errorCode.messageHeader,
+        headerSubcode.badMessageType,
+        `message type ${type} is unknown`,
+        bytes.slice(start + 18, start + 19),
+      );
+    }
+    if (length >= shortest[type]! && (type !== messageType.keepalive || length === headerBytes)) return undefined;
+  }
+  const error = protocolError(
+    errorCode.messageHeader,
+    headerSubcode.badMessageLength,
+    `length ${length} is wrong for message type ${type}`,
+    bytes.slice(start + 16, start + 18),
+  );
+  return type === messageType.notification ? { ...error, silent: true } : error;
+}
+
+export function createFramer(): Framer {
+  const held = new Uint8Array(messageBytesMax);
+  let heldBytes = 0;
+
+  /** Moves bytes of `chunk` from `at` into the held message until it has `wanted`; returns how many were taken. */
+  const hold = (chunk: Uint8Array, at: number, wanted: number): number => {
+    const count = Math.min(wanted - heldBytes, chunk.length - at);
+    held.set(chunk.subarray(at, at + count), heldBytes);
+    heldBytes += count;
+    return count;
+  };
+  const heldMarkerBroken = (): boolean => {
+    for (let i = 0; i < heldBytes && i < markerBytes; i++) if (held[i] !== 0xff) return true;
+    return false;
+  };
+
+  return {
+    get pendingBytes() {
+      return heldBytes;
+    },
+    push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined {
+      let at = 0;
+      if (heldBytes > 0) {
+        if (heldBytes < headerBytes) {
+          at += hold(chunk, at, headerBytes);
+          if (heldBytes < headerBytes) return heldMarkerBroken() ? badMarker() : undefined;
+          const error = checkHeader(held, 0);
+          if (error) return error;
+        }
+        const length = (held[16]! << 8) | held[17]!;
+        at += hold(chunk, at, length);
+        if (heldBytes < length) return undefined;
+        heldBytes = 0;
+        if (!onFrame(held[18]!, held, 0, length)) return undefined;
+      }
+      while (chunk.length - at >= headerBytes) {
+        const error = checkHeader(chunk, at);
+        if (error) return error;
+        const end = at + ((chunk[at + 16]! << 8) | chunk[at + 17]!);
+        if (end > chunk.length) break;
+        if (!onFrame(chunk[at + 18]!, chunk, at, end)) return undefined;
+        at = end;
+      }
+      hold(chunk, at, chunk.length - at);
+      return heldBytes < headerBytes && heldMarkerBroken() ? badMarker() : undefined;
+    },
+  };
+}

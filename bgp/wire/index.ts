@@ -1,0 +1,15 @@
+export { canonicalAttributes, originatedAttributes, readCanonical } from './canonical.ts';
+export { afiOf, familyOfAfiSafi, ipFamilyOf, multiprotocolCapability } from './capabilities.ts';
+export { ceaseSubcode, errorCode, fsmSubcode, openSubcode, protocolError, updateSubcode } from './errors.ts';
+export { createExportedAttributes, exportAttributes } from './export.ts';
+export { checkHeader, createFramer } from './framer.ts';
+export { encodeEndOfRib, encodeKeepalive } from './message.ts';
+export { decodeNotification, describeNotification, encodeNotification, shutdownData } from './notification.ts';
+export { decodeOpen, encodeOpen, negotiate } from './open.ts';
+export { createUpdatePacker } from './packer.ts';
+export { createPrefixCursor } from './prefix.ts';
+export { decodeRouteRefresh, encodeRouteRefresh } from './refresh.ts';
+export { describeAttributes, dottedQuad } from './text.ts';
+export * from './types.ts';
+export { createUpdateView, decodeUpdate, updateContext } from './update.ts';
+export { emptyAttributeValues } from './values.ts';

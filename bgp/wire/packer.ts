@@ -1,0 +1,212 @@
+/**
+ * Packs prefixes into UPDATEs and UPDATEs into chunks (see `UpdatePacker` in types.ts).
+ *
+ *   announce IPv4   withdrawn 0 | attributes [..split) NEXT_HOP [split..) | NLRI ...
+ *   announce IPv6   withdrawn 0 | MP_REACH (first, RFC 7606 5.1: next hop, NLRI ...) attributes
+ *   withdraw IPv4   withdrawn ... | attributes 0
+ *   withdraw IPv6   withdrawn 0 | MP_UNREACH ...
+ *
+ * The open message is written in place at the end of the chunk; its lengths are filled in when it closes.
+ */
+import { attributeFlag, attributeType, optionalNonTransitive, wellKnown } from './attribute-types.ts';
+import { copy } from './bytes.ts';
+import { encodeEndOfRib, writeHeader } from './message.ts';
+import { headerBytes, messageBytesMax, messageType, type UpdatePacker } from './types.ts';
+
+/** Size of the chunks handed over under load. */
+export const chunkBytesMax = 256 * 1024;
+/** A smaller chunk is copied out, so that its buffer can go on being used. */
+const copyBytesMax = 16 * 1024;
+
+type Kind = 'none' | 'announce4' | 'announce6' | 'withdraw4' | 'withdraw6';
+
+class Packer implements UpdatePacker {
+  messageCount = 0;
+  prefixCount = 0;
+  readonly #take: (chunk: Uint8Array) => void;
+  #out = new Uint8Array(chunkBytesMax);
+  /** Start of the open message, or of free space. */
+  #start = 0;
+  /** Where the next prefix goes. */
+  #at = 0;
+  /** No prefix may end beyond. */
+  #limit = 0;
+  #open = false;
+  #kind: Kind = 'none';
+  /** Attributes of the announcement under way, and the next hop: kept here, since the caller's buffers are reused. */
+  readonly #attributes = new Uint8Array(messageBytesMax);
+  #attributesLength = 0;
+  #split = 0;
+  readonly #nextHop = new Uint8Array(32);
+  #nextHopLength = 0;
+
+  constructor(take: (chunk: Uint8Array) => void) {
+    this.#take = take;
+  }
+
+  startAnnounce(family: 4 | 6, attributes: { bytes: Uint8Array; split: number; length: number }, nextHop: Uint8Array) {
+    this.#close();
+    this.#kind = 'none';
+    const bytesMax = messageBytesMax - headerBytes - 4 - (family === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17);
+    if (attributes.length > bytesMax) return false;
+    copy(attributes.bytes, 0, attributes.length, this.#attributes, 0);
+    this.#attributesLength = attributes.length;
+    this.#split = attributes.split;
+    copy(nextHop, 0, nextHop.length, this.#nextHop, 0);
+    this.#nextHopLength = nextHop.length;
+    this.#kind = family === 4 ? 'announce4' : 'announce6';
+    return true;
+  }
+
+  startWithdraw(family: 4 | 6): void {
+    this.#close();
+    this.#kind = family === 4 ? 'withdraw4' : 'withdraw6';
+  }
+
+  add4(address: number, bits: number): void {
+    let at = this.#room(1 + ((bits + 7) >> 3));
+    const out = this.#out;
+    out[at++] = bits;
+    if (bits > 0) out[at++] = address >>> 24;
+    if (bits > 8) out[at++] = address >>> 16;
+    if (bits > 16) out[at++] = address >>> 8;
+    if (bits > 24) out[at++] = address;
+    this.#at = at;
+    this.prefixCount++;
+  }
+
+  add6(w0: number, w1: number, w2: number, w3: number, bits: number): void {
+    let at = this.#room(1 + ((bits + 7) >> 3));
+    const out = this.#out;
+    out[at++] = bits;
+    for (let bit = 0; bit < bits; bit += 8) {
+      const word = bit < 64 ? (bit < 32 ? w0 : w1) : bit < 96 ? w2 : w3;
+      out[at++] = word >>> (24 - (bit & 31));
+    }
+    this.#at = at;
+    this.prefixCount++;
+  }
+
+  endOfRib(family: 4 | 6): void {
+    this.#close();
+    this.#kind = 'none';
+    const message = encodeEndOfRib(family);
+    this.#ensureMessage();
+    this.#start = copy(message, 0, message.length, this.#out, this.#start);
+    this.messageCount++;
+  }
+
+  flush(): void {
+    this.#close();
+    this.#kind = 'none';
+    if (this.#start > 0) this.#handOver();
+  }
+
+  /** Offset for `octets` more of the open message; closes a full one and opens the next. */
+  #room(octets: number): number {
+    if (this.#open && this.#at + octets > this.#limit) this.#close();
+    if (!this.#open) this.#begin();
+    return this.#at;
+  }
+
+  #handOver(): void {
+    if (this.#start <= copyBytesMax) {
+      this.#take(this.#out.slice(0, this.#start));
+    } else {
+      this.#take(this.#out.subarray(0, this.#start));
+      this.#out = new Uint8Array(chunkBytesMax);
+    }
+    this.#start = 0;
+  }
+
+  #ensureMessage(): void {
+    if (this.#start + messageBytesMax > this.#out.length) this.#handOver();
+  }
+
+  #begin(): void {
+    this.#ensureMessage();
+    this.#open = true;
+    this.messageCount++;
+    const out = this.#out;
+    let at = this.#start + headerBytes;
+    this.#limit = this.#start + messageBytesMax;
+    switch (this.#kind) {
+      case 'announce4': {
+        const length = this.#attributesLength + 7;
+        out[at++] = 0;
+        out[at++] = 0;
+        out[at++] = length >> 8;
+        out[at++] = length;
+        at = copy(this.#attributes, 0, this.#split, out, at);
+        out[at++] = wellKnown;
+        out[at++] = attributeType.nextHop;
+        out[at++] = 4;
+        at = copy(this.#nextHop, 0, 4, out, at);
+        at = copy(this.#attributes, this.#split, this.#attributesLength, out, at);
+        break;
+      }
+      case 'announce6':
+        at = this.#beginMultiprotocol(at, attributeType.mpReach);
+        out[at++] = this.#nextHopLength;
+        at = copy(this.#nextHop, 0, this.#nextHopLength, out, at);
+        out[at++] = 0;
+        this.#limit -= this.#attributesLength;
+        break;
+      case 'withdraw4':
+        at += 2;
+        this.#limit -= 2;
+        break;
+      case 'withdraw6':
+        at = this.#beginMultiprotocol(at, attributeType.mpUnreach);
+        break;
+      case 'none':
+        throw new Error('startAnnounce or startWithdraw comes before prefixes');
+    }
+    this.#at = at;
+  }
+
+  /** Lengths are filled in at the end; the attribute always has the extended form. */
+  #beginMultiprotocol(start: number, type: number): number {
+    const out = this.#out;
+    let at = start;
+    out[at++] = 0;
+    out[at++] = 0;
+    at += 2;
+    out[at++] = optionalNonTransitive | attributeFlag.extendedLength;
+    out[at++] = type;
+    at += 2;
+    out[at++] = 0;
+    out[at++] = 2;
+    out[at++] = 1;
+    return at;
+  }
+
+  #close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    const out = this.#out;
+    const body = this.#start + headerBytes;
+    let at = this.#at;
+    if (this.#kind === 'withdraw4') {
+      write16(out, body, at - body - 2);
+      out[at++] = 0;
+      out[at++] = 0;
+    } else if (this.#kind !== 'announce4') {
+      write16(out, body + 6, at - body - 8);
+      if (this.#kind === 'announce6') at = copy(this.#attributes, 0, this.#attributesLength, out, at);
+      write16(out, body + 2, at - body - 4);
+    }
+    writeHeader(out, this.#start, at - this.#start, messageType.update);
+    this.#start = at;
+  }
+}
+
+function write16(out: Uint8Array, at: number, value: number): void {
+  out[at] = value >> 8;
+  out[at + 1] = value;
+}
+
+/** Makes a packer that hands chunks of whole messages to `take`, at most {@link chunkBytesMax} each. */
+export function createUpdatePacker(take: (chunk: Uint8Array) => void): UpdatePacker {
+  return new Packer(take);
+}

@@ -1,0 +1,91 @@
+/**
+ * Prefixes on the wire, RFC 4271 4.3: a length in bits and as many octets as hold it.
+ *
+ * The cursor costs some nanoseconds a prefix and allocates nothing.
+ */
+import type { IpFamily } from '#kit';
+import type { PrefixCursor } from './types.ts';
+
+/** Whether `bytes[start..end)` is a sequence of whole prefixes of at most 32 or 128 bits. */
+export function prefixesWellFormed(family: IpFamily, bytes: Uint8Array, start: number, end: number): boolean {
+  const bitsMax = family === 4 ? 32 : 128;
+  let at = start;
+  while (at < end) {
+    const bits = bytes[at]!;
+    if (bits > bitsMax) return false;
+    at += 1 + ((bits + 7) >> 3);
+  }
+  return at === end;
+}
+
+export function createPrefixCursor(): PrefixCursor {
+  const words = new Int32Array(4);
+  let source: Uint8Array = new Uint8Array(0);
+  let at = 0;
+  let stop = 0;
+  let family: IpFamily = 4;
+
+  const cursor: PrefixCursor = {
+    words,
+    bits: 0,
+    ignoredCount: 0,
+    reset(newFamily, bytes, start, end) {
+      family = newFamily;
+      source = bytes;
+      at = start;
+      stop = end;
+      cursor.ignoredCount = 0;
+    },
+    next() {
+      while (at < stop) {
+        const bits = source[at]!;
+        const octets = (bits + 7) >> 3;
+        const first = at + 1;
+        at = first + octets;
+        if (at > stop) throw new RangeError('prefixes were not checked before they were read');
+        cursor.bits = bits;
+        if (family === 4) {
+          const word = readWord(source, first, bits);
+          if (ignored4(word, bits)) cursor.ignoredCount++;
+          else {
+            words[0] = word;
+            return true;
+          }
+        } else {
+          words[0] = readWord(source, first, bits);
+          words[1] = readWord(source, first + 4, bits - 32);
+          words[2] = readWord(source, first + 8, bits - 64);
+          words[3] = readWord(source, first + 12, bits - 96);
+          if (ignored6(words, bits)) cursor.ignoredCount++;
+          else return true;
+        }
+      }
+      return false;
+    },
+  };
+  return cursor;
+}
+
+/** 32 bits at `at` of which the first `bits` count and are there (RFC 4271 4.3: the rest is irrelevant). */
+function readWord(bytes: Uint8Array, at: number, bits: number): number {
+  if (bits >= 32) return (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+  if (bits <= 0) return 0;
+  let word = bytes[at]! << 24;
+  if (bits > 8) word |= bytes[at + 1]! << 16;
+  if (bits > 16) word |= bytes[at + 2]! << 8;
+  if (bits > 24) word |= bytes[at + 3]!;
+  return word & (-1 << (32 - bits));
+}
+
+/** Multicast 224/4 and loopback 127/8: semantically wrong, ignored one by one (RFC 4271 6.3). */
+function ignored4(word: number, bits: number): boolean {
+  return (bits >= 4 && word >>> 28 === 0xe) || (bits >= 8 && word >>> 24 === 127);
+}
+
+/** Multicast ff00::/8, loopback ::1, and link-local fe80::/10, which no router may forward (RFC 4291 2.5.6). */
+function ignored6(words: Int32Array, bits: number): boolean {
+  const first = words[0]!;
+  if (bits >= 8 && first >>> 24 === 0xff) return true;
+  if (bits >= 10 && first >>> 22 === 0x3fa) return true;
+  return bits === 128 && words[3] === 1 && words[2] === 0 && words[1] === 0 && first === 0;
+}
