@@ -1,0 +1,171 @@
+/**
+ * The apply loop: changes mark it dirty, one run at a time brings the kernel to what is wanted, and whoever waits learns when all that
+ * was handed in before is in force. A run that fails is repeated with back-off and told to read everything back first.
+ *
+ *   markDirty -> (throttle) -> run(resync) -> waiters of that generation
+ *                    ^             | throws: resync next time, after a growing delay
+ *                    +-------------+
+ *
+ * Changes that come in while a run is under way belong to the next one.
+ */
+import { type Clock, errorText, type Logger } from '#kit';
+
+export interface ApplyOptions {
+  /** Between the end of a run and the start of the next: changes that come in a burst share a run. */
+  readonly throttleMs: number;
+  readonly retryFirstMs: number;
+  readonly retryMaxMs: number;
+  /** Everything is read back and compared this often. */
+  readonly refreshMs: number;
+}
+export const defaultApplyOptions: ApplyOptions = {
+  throttleMs: 10,
+  retryFirstMs: 100,
+  retryMaxMs: 5_000,
+  refreshMs: 30_000,
+};
+
+export interface ApplyDeps {
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Brings the kernel to what is wanted now; `resync` asks to read it back first. Throws when it could not. */
+  run(resync: boolean): Promise<void>;
+  /** What may be done after waiters were told: deletions. Throws when it could not. */
+  tidy(): Promise<void>;
+}
+
+interface Waiter {
+  readonly generation: number;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class ApplyLoop {
+  readonly #deps: ApplyDeps;
+  readonly #options: ApplyOptions;
+  #waiters: Waiter[] = [];
+  /** Counts changes; what is in force is `#applied`. */
+  #generation = 0;
+  #applied = 0;
+  #open = false;
+  #stopped = false;
+  #running: Promise<void> | undefined;
+  #cancel: (() => void) | undefined;
+  #cancelRefresh: (() => void) | undefined;
+  #resync = false;
+  #failures = 0;
+  #lastError: string | undefined;
+
+  constructor(deps: ApplyDeps, options: Partial<ApplyOptions> = {}) {
+    this.#deps = deps;
+    this.#options = { ...defaultApplyOptions, ...options };
+  }
+
+  get pending(): boolean {
+    return this.#applied < this.#generation || this.#resync;
+  }
+  /** Runs that failed in a row. */
+  get failures(): number {
+    return this.#failures;
+  }
+  get lastError(): string | undefined {
+    return this.#lastError;
+  }
+
+  /** From now on runs happen; the first at once. */
+  open(): void {
+    if (this.#open || this.#stopped) return;
+    this.#open = true;
+    this.#generation++;
+    this.#arm(0);
+    this.#armRefresh();
+  }
+
+  markDirty(): void {
+    this.#generation++;
+    this.#arm(0);
+  }
+  requestResync(): void {
+    this.#resync = true;
+    this.#arm(0);
+  }
+
+  /** Resolves when everything marked before this call is in force. @throws Error when the loop is stopped first. */
+  whenApplied(): Promise<void> {
+    if (this.#stopped) return Promise.reject(new Error('the dataplane is stopped'));
+    if (this.#open && !this.pending && !this.#running) return Promise.resolve();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    // Opening counts as a change: whoever waits before it waits for the first run.
+    this.#waiters.push({ generation: this.#generation + (this.#open ? 0 : 1), resolve, reject });
+    this.#settle();
+    return promise;
+  }
+
+  /** Ends after the run that is under way. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel?.();
+    this.#cancelRefresh?.();
+    await this.#running;
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(new Error('the dataplane is stopped'));
+  }
+
+  #arm(delayMs: number): void {
+    if (!this.#open || this.#stopped || this.#running || this.#cancel) return;
+    this.#cancel = this.#deps.clock.schedule(delayMs, () => {
+      this.#cancel = undefined;
+      this.#running = this.#once().finally(() => {
+        this.#running = undefined;
+        if (this.pending) this.#arm(this.#failures > 0 ? this.#retryMs() : this.#options.throttleMs);
+      });
+    });
+  }
+
+  #armRefresh(): void {
+    this.#cancelRefresh = this.#deps.clock.schedule(this.#options.refreshMs, () => {
+      if (this.#stopped) return;
+      this.requestResync();
+      this.#armRefresh();
+    });
+  }
+
+  #retryMs(): number {
+    return Math.min(this.#options.retryMaxMs, this.#options.retryFirstMs * 2 ** (this.#failures - 1));
+  }
+
+  async #once(): Promise<void> {
+    const generation = this.#generation;
+    const resync = this.#resync;
+    this.#resync = false;
+    try {
+      await this.#deps.run(resync);
+      this.#applied = generation;
+      this.#settle();
+      if (this.#failures > 0) this.#deps.log.info({ failures: this.#failures }, 'dataplane is written again');
+      this.#failures = 0;
+      this.#lastError = undefined;
+    } catch (error) {
+      this.#failures++;
+      this.#resync = true;
+      this.#lastError = errorText(error);
+      this.#deps.log.warn(
+        { reason: errorText(error), failures: this.#failures, retryMs: this.#retryMs() },
+        'writing the dataplane failed',
+      );
+      return;
+    }
+    try {
+      await this.#deps.tidy();
+    } catch (error) {
+      // What should be gone harms nobody while nothing refers to it: the next run tries again.
+      this.#deps.log.warn({ reason: errorText(error) }, 'removing what is no longer needed failed');
+    }
+  }
+
+  #settle(): void {
+    const due = this.#waiters.filter((waiter) => waiter.generation <= this.#applied);
+    if (due.length === 0) return;
+    this.#waiters = this.#waiters.filter((waiter) => waiter.generation > this.#applied);
+    for (const waiter of due) waiter.resolve();
+  }
+}

@@ -1,0 +1,318 @@
+/**
+ * Our sets in the kernel, both families, kept equal to what is wanted.
+ *
+ * Goals, and how each is met:
+ * - Cost follows the change: each kernel set has a delta tracker of members, and only sets that changed are looked at. All
+ *   lines of a step go through one `ipset restore`.
+ * - Order: `grow` (create, add) before the rules that name a set, `shrink` after them, `sweep` (destroy) last. Which sets turn the order round
+ *   is the caller's business (`contested`).
+ * - Adoption: `ipset save` once at the start; what is equal is not written.
+ * - Lines carry -exist, so that a batch which failed half way can be sent again: `ipset restore` is not atomic.
+ * - A set found with a smaller maxelem than ours is built anew under a temporary name and swapped; its rules do not notice.
+ *
+ * A failed command leaves everything unknown (`stale`) until the next `read`.
+ */
+import { DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
+import type { SetId } from '#model';
+import { type KernelSetType, kernelSetName, type Names } from '../../render/names.ts';
+import { type CommandRunner, newCounters, type WriteCounters } from '../command.ts';
+import { kernelMembers, savedMember } from './members.ts';
+
+export type IpsetFailure = { readonly code: 'SAVE_FAILED' | 'RESTORE_FAILED'; readonly stderr: string };
+export class IpsetError extends PoplinError<IpsetFailure> {}
+
+/** Members that one set may hold. */
+export const setMembersMax = 1_048_576;
+/** 100,000 members take up to 3 s. */
+const commandTimeoutMs = 120_000;
+
+interface KernelSet {
+  readonly name: string;
+  readonly type: KernelSetType;
+  readonly family: IpFamily;
+  /** It is in the kernel. */
+  exists: boolean;
+  wanted: boolean;
+  /** In the kernel with a header that is not ours. */
+  rebuild: boolean;
+  readonly members: DeltaTracker<string, true>;
+}
+
+interface LogicalSet {
+  readonly type: KernelSetType;
+  readonly members: Set<string>;
+}
+
+export interface IpsetOptions {
+  readonly names: Names;
+  readonly families: readonly IpFamily[];
+}
+
+export class Ipsets {
+  readonly counters: WriteCounters = newCounters();
+  readonly #run: CommandRunner['run'];
+  readonly #log: Logger;
+  readonly #options: IpsetOptions;
+  readonly #logical = new Map<SetId, LogicalSet>();
+  readonly #kernel = new Map<string, KernelSet>();
+  readonly #dirty = new Set<KernelSet>();
+  #stale = true;
+
+  constructor(deps: { readonly run: CommandRunner['run']; readonly log: Logger }, options: IpsetOptions) {
+    this.#run = deps.run;
+    this.#log = deps.log;
+    this.#options = options;
+  }
+
+  get stale(): boolean {
+    return this.#stale;
+  }
+  get setCount(): number {
+    return this.#logical.size;
+  }
+  typeOf(id: SetId): KernelSetType | undefined {
+    return this.#logical.get(id)?.type;
+  }
+  /** Kernel name of a wanted set. */
+  nameOf(id: SetId, family: IpFamily): string | undefined {
+    const set = this.#logical.get(id);
+    return set && kernelSetName(this.#options.names, family, set.type, id);
+  }
+
+  /** The whole set, of mixed families; replaces what it was. A member that is not of the type is left out and logged. */
+  desire(id: SetId, type: KernelSetType, members: Iterable<string>): void {
+    const before = this.#logical.get(id);
+    if (before && before.type !== type) this.undesire(id);
+    const logical: LogicalSet = { type, members: new Set(members) };
+    this.#logical.set(id, logical);
+    const split = new Map<IpFamily, [string, true][]>(this.#options.families.map((family) => [family, []]));
+    for (const member of logical.members) {
+      for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, true]);
+    }
+    for (const [family, entries] of split) {
+      const set = this.#kernelSet(id, type, family);
+      set.wanted = true;
+      set.members.replaceDesired(entries);
+      this.#dirty.add(set);
+    }
+  }
+
+  /** @throws Error when the set was never desired (a programmer's error: deltas follow the set). */
+  delta(id: SetId, added: Iterable<string>, removed: Iterable<string>): void {
+    const logical = this.#logical.get(id);
+    if (!logical) throw new Error(`a change of the set "${id}", which does not exist`);
+    for (const member of removed) {
+      if (!logical.members.delete(member)) continue;
+      for (const { family, text } of this.#entries(id, logical.type, member)) {
+        // A /0 is held as two /1, which may be members by themselves as well.
+        if (
+          logical.members.has(text) ||
+          (text.endsWith('/1') && logical.members.has(family === 4 ? '0.0.0.0/0' : '::/0'))
+        )
+          continue;
+        this.#touch(id, logical.type, family)?.members.undesire(text);
+      }
+    }
+    for (const member of added) {
+      logical.members.add(member);
+      for (const { family, text } of this.#entries(id, logical.type, member)) {
+        this.#touch(id, logical.type, family)?.members.desire(text, true);
+      }
+    }
+  }
+
+  undesire(id: SetId): void {
+    const logical = this.#logical.get(id);
+    if (!logical) return;
+    this.#logical.delete(id);
+    for (const family of this.#options.families) {
+      const set = this.#kernelSet(id, logical.type, family);
+      set.wanted = false;
+      set.members.replaceDesired([]);
+      this.#dirty.add(set);
+    }
+  }
+
+  /** Reads back every set of ours. @throws IpsetError */
+  async read(): Promise<void> {
+    this.counters.saveCalls++;
+    const result = await this.#run(['ipset', 'save'], { timeoutMs: commandTimeoutMs });
+    if (result.code !== 0) {
+      this.#stale = true;
+      throw new IpsetError(`reading sets failed: ${result.stderr.trim()}`, {
+        code: 'SAVE_FAILED',
+        stderr: result.stderr,
+      });
+    }
+    const seen = parseIpsetSave(result.stdout, (name) => this.#isOurs(name));
+    for (const [name, saved] of seen) {
+      const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family);
+      this.#kernel.set(name, set);
+      set.exists = true;
+      set.rebuild = saved.maxelem < setMembersMax;
+      set.members.replaceActual(saved.members.map((member) => [member, true] as const));
+      this.#dirty.add(set);
+    }
+    for (const [name, set] of this.#kernel) {
+      if (seen.has(name)) continue;
+      set.exists = false;
+      set.members.replaceActual([]);
+      if (set.wanted) this.#dirty.add(set);
+      else this.#forget(set);
+    }
+    this.#stale = false;
+  }
+
+  /**
+   * Before the rules: creates sets and adds members. Of `contested` sets that exist already, members are removed instead of added: rules
+   * that name them change in the same apply, and neither the old rules with new members nor the new rules with old ones were ever asked for.
+   * @throws IpsetError
+   */
+  async grow(contested: ReadonlySet<SetId>): Promise<void> {
+    const turned = this.#names(contested);
+    const lines: string[] = [];
+    for (const set of this.#dirty) {
+      if (!set.wanted) continue;
+      if (set.rebuild && set.exists) lines.push(...this.#rebuildLines(set));
+      else if (!set.exists) lines.push(createLine(set.name, set), ...addLines(set));
+      else lines.push(...(turned.has(set.name) ? deleteLines(set) : addLines(set)));
+    }
+    if (!(await this.#restore(lines))) return;
+    for (const set of this.#dirty) {
+      if (!set.wanted) continue;
+      const turnRound = set.exists && turned.has(set.name) && !set.rebuild;
+      if (turnRound) for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
+      else for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
+      if (set.rebuild) for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
+      set.exists = true;
+      set.rebuild = false;
+    }
+  }
+
+  /** After the rules: what `grow` left, removals and the additions of contested sets. @throws IpsetError */
+  async shrink(): Promise<void> {
+    const lines: string[] = [];
+    for (const set of this.#dirty) if (set.wanted) lines.push(...addLines(set), ...deleteLines(set));
+    if (await this.#restore(lines)) {
+      for (const set of this.#dirty) {
+        if (!set.wanted) continue;
+        for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
+        for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
+      }
+    }
+    for (const set of [...this.#dirty]) if (set.wanted) this.#dirty.delete(set);
+  }
+
+  /** Last: destroys what nothing names any more. @throws IpsetError when the kernel says that one is still in use. */
+  async sweep(): Promise<void> {
+    const doomed = [...this.#dirty].filter((set) => !set.wanted);
+    const there = doomed.filter((set) => set.exists);
+    await this.#restore(there.map((set) => `destroy ${set.name}`));
+    for (const set of doomed) this.#forget(set);
+  }
+
+  #forget(set: KernelSet): void {
+    this.#dirty.delete(set);
+    this.#kernel.delete(set.name);
+  }
+  #isOurs(name: string): boolean {
+    const { setPrefix } = this.#options.names;
+    return name.startsWith(`${setPrefix}4-`) || name.startsWith(`${setPrefix}6-`);
+  }
+  #names(ids: ReadonlySet<SetId>): Set<string> {
+    const names = new Set<string>();
+    for (const id of ids) for (const family of this.#options.families) names.add(this.nameOf(id, family) ?? '');
+    return names;
+  }
+  #kernelSet(id: SetId, type: KernelSetType, family: IpFamily): KernelSet {
+    const name = kernelSetName(this.#options.names, family, type, id);
+    const set = this.#kernel.get(name) ?? newKernelSet(name, type, family);
+    this.#kernel.set(name, set);
+    return set;
+  }
+  #touch(id: SetId, type: KernelSetType, family: IpFamily): KernelSet | undefined {
+    if (!this.#options.families.includes(family)) return undefined;
+    const set = this.#kernelSet(id, type, family);
+    this.#dirty.add(set);
+    return set;
+  }
+  #entries(id: SetId, type: KernelSetType, member: string) {
+    const entries = kernelMembers(type, member);
+    if (!entries) this.#log.error({ set: id, type, member }, 'set member is not of its type, left out');
+    return entries ?? [];
+  }
+
+  #rebuildLines(set: KernelSet): string[] {
+    const temporary = `${set.name}.t`;
+    return [
+      createLine(temporary, set),
+      `flush ${temporary}`,
+      ...[...set.members.desired.keys()].map((member) => `add ${temporary} ${member} -exist`),
+      `swap ${temporary} ${set.name}`,
+      `destroy ${temporary}`,
+    ];
+  }
+
+  /** False when there was nothing to send. */
+  async #restore(lines: readonly string[]): Promise<boolean> {
+    if (lines.length === 0) return false;
+    this.counters.restoreCalls++;
+    this.counters.restoreLines += lines.length;
+    this.#stale = true;
+    const result = await this.#run(['ipset', 'restore'], {
+      stdin: `${lines.join('\n')}\n`,
+      timeoutMs: commandTimeoutMs,
+    });
+    if (result.code !== 0) {
+      const line = /line (\d+)/.exec(result.stderr)?.[1];
+      const text = line === undefined ? '' : ` (line ${line}: ${lines[Number(line) - 1] ?? ''})`;
+      throw new IpsetError(`writing sets failed: ${result.stderr.trim()}${text}`, {
+        code: 'RESTORE_FAILED',
+        stderr: result.stderr,
+      });
+    }
+    this.#stale = false;
+    return true;
+  }
+}
+
+function newKernelSet(name: string, type: KernelSetType, family: IpFamily): KernelSet {
+  return { name, type, family, exists: false, wanted: false, rebuild: false, members: new DeltaTracker() };
+}
+function createLine(name: string, set: KernelSet): string {
+  return `create ${name} hash:${set.type} family ${set.family === 4 ? 'inet' : 'inet6'} maxelem ${setMembersMax} -exist`;
+}
+function addLines(set: KernelSet): string[] {
+  return [...set.members.pendingUpdates].map((member) => `add ${set.name} ${member} -exist`);
+}
+function deleteLines(set: KernelSet): string[] {
+  return [...set.members.pendingDeletes].map((member) => `del ${set.name} ${member} -exist`);
+}
+
+interface SavedSet {
+  readonly type: KernelSetType;
+  readonly family: IpFamily;
+  readonly maxelem: number;
+  readonly members: string[];
+}
+
+function parseIpsetSave(text: string, isOurs: (name: string) => boolean): Map<string, SavedSet> {
+  const sets = new Map<string, SavedSet>();
+  for (const line of text.split('\n')) {
+    const words = line.split(' ');
+    const name = words[1];
+    if (name === undefined) continue;
+    if (words[0] === 'create' && isOurs(name)) {
+      const value = (key: string): string | undefined => words[words.indexOf(key) + 1];
+      sets.set(name, {
+        type: (words[2] ?? '').replace('hash:', '') as KernelSetType,
+        family: value('family') === 'inet6' ? 6 : 4,
+        maxelem: Number(value('maxelem')),
+        members: [],
+      });
+    } else if (words[0] === 'add' && words[2] !== undefined) {
+      sets.get(name)?.members.push(savedMember(words[2]));
+    }
+  }
+  return sets;
+}

@@ -1,0 +1,32 @@
+/** `iptables-save` as far as we need it: every chain of every table with its rule lines. */
+export interface SavedChain {
+  /** `-` for a user chain, else the policy of a kernel chain. */
+  readonly policy: string;
+  /** Lines as printed, `-A CHAIN …`, in order. */
+  readonly lines: string[];
+}
+export type SavedTables = Map<string, Map<string, SavedChain>>;
+
+/** Tables that the dump does not show are absent from the result. */
+export function parseSave(text: string): SavedTables {
+  const tables: SavedTables = new Map();
+  let chains = new Map<string, SavedChain>();
+  for (const line of text.split('\n')) {
+    if (line.startsWith('*')) {
+      chains = new Map();
+      tables.set(line.slice(1).trim(), chains);
+    } else if (line.startsWith(':')) {
+      const [name, policy] = line.slice(1).split(' ');
+      if (name !== undefined) chains.set(name, { policy: policy ?? '-', lines: [] });
+    } else if (line.startsWith('-A ')) {
+      const end = line.indexOf(' ', 3);
+      chains.get(end < 0 ? line.slice(3) : line.slice(3, end))?.lines.push(line);
+    }
+  }
+  return tables;
+}
+
+/** The chain or target that a rule line hands the packet to. */
+export function targetOfLine(line: string): string | undefined {
+  return / (?:-j|-g) (\S+)/.exec(line.replace(/"(?:[^"\\]|\\.)*"/g, '""'))?.[1];
+}

@@ -1,0 +1,284 @@
+/**
+ * The policy half of the dataplane: what the policy engine, CNI and the pools say, kept in iptables and ipset.
+ *
+ *   apply, setEndpoint, setPools ... -> inbox -> managers (policy, endpoints, masquerade) -> drivers' desired state
+ *                                                                                              |
+ *   start: read back          setInSync: the apply loop opens ----------------------------> kernel
+ *
+ * One run of the loop:
+ *   1. the inbox goes through the managers; drivers that do not know what is there read it
+ *   2. sets: create, add         (a thing exists before anything names it)
+ *   3. chains and jumps, both families, one restore each
+ *   4. sets: remove members      -> everything is in force, waiters go on
+ *   5. chains and sets that nothing names any more are deleted
+ * Sets that are named by rules which change in the same run turn 2 and 4 round, see `Ipsets.grow`.
+ *
+ * Restart: before the mark "in sync" nothing is written. On a fresh node there is then nothing of ours, and CNI has to refuse pods; after a restart
+ * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
+ */
+import { type Clock, errorText, type IpFamily, type Logger, type Startable, unreachable } from '#kit';
+import type { EndpointId, PolicyUpdate, WorkloadEndpoint } from '#model';
+import { ApplyLoop, type ApplyOptions } from './apply.ts';
+import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
+import { type CommandRunner, newCounters, type WriteCounters } from './drivers/command.ts';
+import { Ipsets } from './drivers/ipset/ipset.ts';
+import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
+import { cleanupIptables } from './drivers/iptables/cleanup.ts';
+import { IptablesFamily } from './drivers/iptables/iptables.ts';
+import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
+import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
+import { PolicyManager } from './managers/policy.ts';
+import { baseChains, baseJumps } from './render/base.ts';
+import { defaultMarkMask, marksFromMask } from './render/marks.ts';
+import { checkNames, defaultNames, type Names } from './render/names.ts';
+
+export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOptions> {
+  /** `auto` looks at what this node's Kubernetes uses. */
+  readonly backend: 'auto' | Backend;
+  /** At least two bits that nobody else uses; default 0x000f0000. */
+  readonly markMask?: number;
+  readonly families?: readonly IpFamily[];
+  /** XTABLES_LOCKFILE, for hosts with several agents; default the machine's. */
+  readonly lockFile?: string;
+}
+
+export interface PolicyDataplaneDeps {
+  readonly run: CommandRunner['run'];
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+export interface PolicyDataplaneStatus {
+  /** Absent before `start`. */
+  readonly backend: Backend | undefined;
+  readonly inSync: boolean;
+  /** Everything handed in is in the kernel. */
+  readonly applied: boolean;
+  /** Failed runs in a row, and why the last one failed. */
+  readonly failures: number;
+  readonly lastError: string | undefined;
+  readonly endpoints: { readonly known: number; readonly programmed: number };
+  readonly policies: { readonly known: number; readonly broken: number };
+  readonly sets: number;
+  readonly counters: { readonly iptables: WriteCounters; readonly ipset: WriteCounters };
+}
+
+export interface PolicyDataplane extends Startable {
+  /** In dependency order, as the engine emits. */
+  apply(updates: readonly PolicyUpdate[]): void;
+  /** @throws RangeError when the interface's name is not one of ours. */
+  setEndpoint(endpoint: WorkloadEndpoint): void;
+  /** With `interfaceName`: only while the endpoint is on that interface (a pod of the same name may have come since). */
+  removeEndpoint(id: EndpointId, interfaceName?: string): void;
+  setPools(pools: readonly Pool[]): void;
+  /** The model is complete: from now on the kernel is written. */
+  setInSync(): void;
+  /** Resolves when everything handed in before is in the kernel; not before `setInSync`. @throws Error when stopped first. */
+  whenApplied(): Promise<void>;
+  /** Its policy and wiring were part of a run that succeeded, on that interface when one is given. */
+  endpointInForce(id: EndpointId, interfaceName?: string): boolean;
+  /** Reads everything back and repairs it, now instead of at the next refresh. */
+  resync(): void;
+  status(): PolicyDataplaneStatus;
+  /** Stops, and removes all that was ever made, of both back ends. */
+  cleanup(): Promise<CleanupReport>;
+}
+
+/** What `start` makes once the back end is known. */
+interface Parts {
+  readonly backend: Backend;
+  readonly tables: readonly IptablesFamily[];
+  readonly sets: Ipsets;
+  readonly policies: PolicyManager;
+  readonly endpoints: EndpointsManager;
+  readonly masquerade: MasqueradeManager;
+}
+
+export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
+  return new Dataplane(deps, options);
+}
+
+class Dataplane implements PolicyDataplane {
+  readonly #deps: PolicyDataplaneDeps;
+  readonly #options: PolicyDataplaneOptions;
+  readonly #names: Names;
+  readonly #families: readonly IpFamily[];
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #loop: ApplyLoop;
+  readonly #inForce = new Map<EndpointId, string>();
+  /** Inputs wait here so that drivers see no new wish while a run is writing. */
+  #inbox: ((parts: Parts) => void)[] = [];
+  #parts: Parts | undefined;
+  #inSync = false;
+  #otherBackendClean = false;
+
+  constructor(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    const { chainPrefix, setPrefix, interfacePrefix } = { ...defaultNames, ...options };
+    this.#names = { chainPrefix, setPrefix, interfacePrefix };
+    checkNames(this.#names);
+    this.#families = options.families ?? [4, 6];
+    this.#env = options.lockFile === undefined ? {} : { XTABLES_LOCKFILE: options.lockFile };
+    const run = (resync: boolean): Promise<void> => this.#run(resync);
+    const tidy = (): Promise<void> => this.#tidy();
+    this.#loop = new ApplyLoop({ clock: deps.clock, log: deps.log, run, tidy }, options);
+  }
+
+  async start(): Promise<void> {
+    const { run, log } = this.#deps;
+    const wanted = this.#options.backend;
+    const backend = wanted === 'auto' ? await detectBackend(run, this.#families, this.#env) : wanted;
+    log.info({ backend, detected: wanted === 'auto' }, 'iptables back end chosen');
+    const marks = marksFromMask(this.#options.markMask ?? defaultMarkMask);
+    const names = this.#names;
+    const tables = this.#families.map(
+      (family) => new IptablesFamily({ run }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
+    );
+    const sets = new Ipsets({ run, log }, { names, families: this.#families });
+    const policies = new PolicyManager({ tables, sets, log }, { names });
+    const endpoints = new EndpointsManager({ tables, sets, policies }, { names, marks });
+    const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
+    for (const table of tables) {
+      for (const chain of baseChains({ names, marks, family: table.family }))
+        table.desireChain(chain.table, chain.name, chain.rules);
+      for (const jump of baseJumps(names)) table.desireJump(jump);
+    }
+    await Promise.all([sets.read(), ...tables.map((table) => table.read())]);
+    this.#parts = { backend, tables, sets, policies, endpoints, masquerade };
+    if (this.#inSync) this.#loop.open();
+  }
+
+  async stop(): Promise<void> {
+    await this.#loop.stop();
+  }
+
+  apply(updates: readonly PolicyUpdate[]): void {
+    if (updates.length > 0)
+      this.#put((parts) => updates.forEach((update) => void this.#attempt(() => applyUpdate(parts, update), update)));
+  }
+  setEndpoint(endpoint: WorkloadEndpoint): void {
+    checkWorkload(endpoint, this.#names);
+    this.#put(({ endpoints }) => endpoints.setWorkload(endpoint));
+  }
+  removeEndpoint(id: EndpointId, interfaceName?: string): void {
+    this.#put(({ endpoints }) => endpoints.removeWorkload(id, interfaceName));
+  }
+  setPools(pools: readonly Pool[]): void {
+    this.#put(({ masquerade }) => masquerade.setPools(pools));
+  }
+  setInSync(): void {
+    if (this.#inSync) return;
+    this.#inSync = true;
+    if (this.#parts) this.#loop.open();
+  }
+  whenApplied(): Promise<void> {
+    return this.#loop.whenApplied();
+  }
+  endpointInForce(id: EndpointId, interfaceName?: string): boolean {
+    const inForce = this.#inForce.get(id);
+    return inForce !== undefined && (interfaceName === undefined || interfaceName === inForce);
+  }
+  resync(): void {
+    this.#loop.requestResync();
+  }
+
+  status(): PolicyDataplaneStatus {
+    const parts = this.#parts;
+    const iptables = newCounters();
+    for (const { counters } of parts?.tables ?? []) {
+      iptables.restoreCalls += counters.restoreCalls;
+      iptables.restoreLines += counters.restoreLines;
+      iptables.saveCalls += counters.saveCalls;
+    }
+    return {
+      backend: parts?.backend,
+      inSync: this.#inSync,
+      applied: this.#inSync && parts !== undefined && !this.#loop.pending,
+      failures: this.#loop.failures,
+      lastError: this.#loop.lastError,
+      endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
+      policies: { known: parts?.policies.policyCount ?? 0, broken: parts?.policies.brokenCount ?? 0 },
+      sets: parts?.sets.setCount ?? 0,
+      counters: { iptables, ipset: { ...(parts?.sets.counters ?? newCounters()) } },
+    };
+  }
+
+  async cleanup(): Promise<CleanupReport> {
+    await this.stop();
+    this.#inForce.clear();
+    return cleanupPolicyDataplane(this.#deps, { ...this.#names, families: this.#families, env: this.#env });
+  }
+
+  #put(change: (parts: Parts) => void): void {
+    this.#inbox.push(change);
+    this.#loop.markDirty();
+  }
+
+  /** A refused update must not keep the ones after it from the kernel: what it leaves half known drops. */
+  #attempt(change: () => void, what: object): void {
+    try {
+      change();
+    } catch (error) {
+      this.#deps.log.error({ update: what, reason: errorText(error) }, 'update refused');
+    }
+  }
+
+  async #run(resync: boolean): Promise<void> {
+    const parts = this.#parts!;
+    const { tables, sets, policies, endpoints } = parts;
+    for (const change of this.#inbox.splice(0)) change(parts);
+    endpoints.flush();
+    policies.flush();
+    await Promise.all([
+      ...(resync || sets.stale ? [sets.read()] : []),
+      ...tables.filter((table) => resync || table.stale).map((table) => table.read()),
+    ]);
+    await sets.grow(policies.contestedSets());
+    await Promise.all(tables.map((table) => table.write()));
+    await sets.shrink();
+    policies.settled();
+    this.#inForce.clear();
+    for (const [id, interfaceName] of endpoints.programmed()) this.#inForce.set(id, interfaceName);
+  }
+
+  async #tidy(): Promise<void> {
+    const { tables, sets, backend } = this.#parts!;
+    for (const table of tables) await table.sweep();
+    await sets.sweep();
+    if (this.#otherBackendClean) return;
+    // Rules of an earlier run on the other back end would drop pods that they do not know.
+    const other: Backend = backend === 'nft' ? 'legacy' : 'nft';
+    for (const family of this.#families) {
+      const options = { backend: other, family, chainPrefix: this.#names.chainPrefix, env: this.#env };
+      const { chains } = await cleanupIptables(this.#deps, options);
+      if (chains > 0)
+        this.#deps.log.warn({ backend: other, family, chains }, 'removed our rules from the other back end');
+    }
+    this.#otherBackendClean = true;
+  }
+}
+
+function applyUpdate({ policies, endpoints }: Parts, update: PolicyUpdate): void {
+  switch (update.type) {
+    case 'set':
+    case 'setDelta':
+    case 'setRemove':
+      policies.updateSet(update);
+      return;
+    case 'policy':
+      policies.updatePolicy(update.id, update.program);
+      return;
+    case 'policyRemove':
+      policies.updatePolicy(update.id, undefined);
+      return;
+    case 'endpoint':
+      endpoints.updateProgram(update.id, update.program);
+      return;
+    case 'endpointRemove':
+      endpoints.updateProgram(update.id, undefined);
+      return;
+    default:
+      unreachable(update);
+  }
+}

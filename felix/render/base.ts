@@ -1,0 +1,148 @@
+/**
+ * The chains that are always there, and where they hang.
+ *
+ *   mangle FORWARD -> poplin-forward   verdicts on what pods send and get: a drop here is final, nobody's ACCEPT stands before it
+ *   mangle INPUT   -> poplin-input     verdicts on what pods send to their own node
+ *   filter FORWARD -> poplin-accept    accepts what poplin-forward accepted, for hosts whose FORWARD policy is DROP
+ *   nat POSTROUTING -> poplin-nat      masquerade of pods towards the outside (only with a natOutgoing pool)
+ *
+ * Mangle stands at priority -150: after conntrack and destination NAT (so that a service is judged as the pod behind it), before filter.
+ * Nothing judges OUTPUT or POSTROUTING: a node's own packets to its own pods always pass.
+ */
+import type { IpFamily } from '#kit';
+import { clearMarks, type Marks, matchAccept, setMark } from './marks.ts';
+import { dispatchChain, kernelSetName, type Names } from './names.ts';
+import { acceptedChain, passedChain } from './policy.ts';
+import type { Rule } from './rule.ts';
+
+export type TableName = 'mangle' | 'filter' | 'nat';
+
+export interface Jump {
+  readonly table: TableName;
+  /** The kernel's chain. */
+  readonly from: string;
+  readonly to: string;
+  /** Our jump goes to the head, but behind rules at the head whose target begins with one of these. */
+  readonly behind: readonly string[];
+}
+
+/** Members are `address,interface`: what each pod may send from. */
+export const workloadSetId = 'dataplane:workload-addresses';
+export const poolSetId = 'dataplane:pools';
+export const masqueradeSetId = 'dataplane:pools-nat-outgoing';
+
+const forwardChain = (names: Names): string => `${names.chainPrefix}forward`;
+const inputChain = (names: Names): string => `${names.chainPrefix}input`;
+const acceptChain = (names: Names): string => `${names.chainPrefix}accept`;
+export const natChain = (names: Names): string => `${names.chainPrefix}nat`;
+
+/** Multicast listener and neighbour discovery, and router solicitation: without them a pod has no IPv6 at all. Not router advertisements. */
+const icmpv6AlwaysToHost = [130, 131, 132, 133, 135, 136, 143];
+
+export interface BaseContext {
+  readonly names: Names;
+  readonly marks: Marks;
+  readonly family: IpFamily;
+}
+
+export function baseJumps(names: Names): Jump[] {
+  return [
+    { table: 'mangle', from: 'FORWARD', to: forwardChain(names), behind: [] },
+    { table: 'mangle', from: 'INPUT', to: inputChain(names), behind: [] },
+    // kube-proxy rejects connections to services without endpoints there; ahead of it our ACCEPT would turn the refusal into silence.
+    { table: 'filter', from: 'FORWARD', to: acceptChain(names), behind: ['KUBE-'] },
+  ];
+}
+
+export const natJump = (names: Names): Jump => ({ table: 'nat', from: 'POSTROUTING', to: natChain(names), behind: [] });
+
+export function baseChains(context: BaseContext): { table: TableName; name: string; rules: Rule[] }[] {
+  const { names, marks } = context;
+  const pods = `${names.interfacePrefix}+`;
+  return [
+    { table: 'mangle', name: forwardChain(names), rules: forwardRules(context) },
+    { table: 'mangle', name: inputChain(names), rules: inputRules(context) },
+    {
+      table: 'mangle',
+      name: acceptedChain(names),
+      rules: [{ match: '', target: setMark(marks.accept), comment: 'accepted' }],
+    },
+    {
+      table: 'mangle',
+      name: passedChain(names),
+      rules: [{ match: '', target: setMark(marks.pass), comment: 'passed' }],
+    },
+    {
+      table: 'filter',
+      name: acceptChain(names),
+      rules: [
+        { match: `-i ${pods} ${matchAccept(marks)}`, target: '-j ACCEPT', comment: 'from a pod, accepted by policy' },
+        { match: `-o ${pods} ${matchAccept(marks)}`, target: '-j ACCEPT', comment: 'to a pod, accepted by policy' },
+      ],
+    },
+  ];
+}
+
+/** A pod may only send from its own addresses. Ahead of ESTABLISHED: it must not speak in another pod's connection either. */
+function spoofRule({ names, family }: BaseContext): Rule {
+  const set = kernelSetName(names, family, 'net,iface', workloadSetId);
+  return {
+    match: `-i ${names.interfacePrefix}+ -m set ! --match-set ${set} src,src`,
+    target: '-j DROP',
+    comment: 'not an address of this pod, or unknown interface',
+  };
+}
+
+function forwardRules(context: BaseContext): Rule[] {
+  const { names, marks } = context;
+  const pods = `${names.interfacePrefix}+`;
+  return [
+    { match: `! -i ${pods} ! -o ${pods}`, target: '-j RETURN', comment: 'no pod of this node' },
+    { match: '', target: clearMarks(marks), comment: 'a mark set before is not ours' },
+    spoofRule(context),
+    {
+      match: '-m conntrack --ctstate RELATED,ESTABLISHED',
+      target: `-g ${acceptedChain(names)}`,
+      comment: 'established',
+    },
+    { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
+    { match: `-i ${pods}`, target: `-j ${dispatchChain(names, 'egress')}`, comment: 'egress of the source' },
+    { match: `-o ${pods}`, target: clearMarks(marks), comment: 'both sides must accept' },
+    { match: `-o ${pods}`, target: `-j ${dispatchChain(names, 'ingress')}`, comment: 'ingress of the destination' },
+  ];
+}
+
+function inputRules(context: BaseContext): Rule[] {
+  const { names, marks, family } = context;
+  const pods = `${names.interfacePrefix}+`;
+  const discovery = icmpv6AlwaysToHost.map((type) => ({
+    match: `-p ipv6-icmp -m icmp6 --icmpv6-type ${type}`,
+    target: '-j RETURN',
+    comment: 'neighbour discovery and multicast listeners',
+  }));
+  return [
+    { match: `! -i ${pods}`, target: '-j RETURN', comment: 'not from a pod' },
+    { match: '', target: clearMarks(marks), comment: 'a mark set before is not ours' },
+    ...(family === 6 ? discovery : []),
+    spoofRule(context),
+    { match: '-m conntrack --ctstate RELATED,ESTABLISHED', target: '-j RETURN', comment: 'established' },
+    { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
+    {
+      match: '',
+      target: `-j ${dispatchChain(names, 'egress')}`,
+      comment: 'egress of the source; the host decides after us',
+    },
+  ];
+}
+
+export function natRules({ names, family }: BaseContext): Rule[] {
+  const from = kernelSetName(names, family, 'net', masqueradeSetId);
+  const inside = kernelSetName(names, family, 'net', poolSetId);
+  return [
+    {
+      match: `-m set --match-set ${from} src -m set ! --match-set ${inside} dst -m addrtype ! --dst-type LOCAL`,
+      target: '-j MASQUERADE --random-fully',
+      comment: 'natOutgoing pool to outside all pools',
+    },
+  ];
+}

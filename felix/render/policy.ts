@@ -1,0 +1,147 @@
+/**
+ * A policy's rules of one direction as one chain of one family.
+ *
+ * `allow` goes to the chain that sets the accept mark and, by goto, back to whoever called the policy chain; `deny` drops here. A rule
+ * that cannot match in this family is left out, never written without the part that would narrow it. What cannot be
+ * rendered is a `RenderError`: the caller then programs a chain that drops everything.
+ */
+import { type Cidr, familyOf, type IpFamily, PoplinError } from '#kit';
+import type { PeerMatch, PolicyRule, PortRange, SetId } from '#model';
+import { kernelSetName, type Names } from './names.ts';
+import type { Rule } from './rule.ts';
+
+export type RenderFailure =
+  | { readonly code: 'UNKNOWN_SET'; readonly set: SetId }
+  | { readonly code: 'BAD_PORTS'; readonly text: string }
+  | { readonly code: 'BAD_PROTOCOL'; readonly protocol: number };
+export class RenderError extends PoplinError<RenderFailure> {}
+
+export interface PolicyContext {
+  readonly names: Names;
+  readonly family: IpFamily;
+  /** Kernel name of a set in this family, or undefined when there is no such set. */
+  setName(id: SetId): string | undefined;
+}
+
+export interface RenderedPolicy {
+  readonly rules: readonly Rule[];
+  /** Sets of prefixes that the rules name besides the policy's own: they must exist first. */
+  readonly exceptSets: ReadonlyMap<SetId, readonly Cidr[]>;
+}
+
+/** Chains that every verdict goes through. */
+export const acceptedChain = (names: Names): string => `${names.chainPrefix}accepted`;
+export const passedChain = (names: Names): string => `${names.chainPrefix}passed`;
+
+/** xt_multiport holds 15 ports; a range takes two. */
+const multiportSlotsMax = 15;
+const protocolNames: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
+const protocolsWithPorts = new Set([6, 17, 33, 132, 136]);
+/** Group for packets of `log` rules; 1 is what netfilter log readers listen to by habit. */
+const logGroup = 1;
+
+/** @param label what the comments call the policy. @throws RenderError */
+export function renderPolicy(rules: readonly PolicyRule[], label: string, context: PolicyContext): RenderedPolicy {
+  const exceptSets = new Map<SetId, readonly Cidr[]>();
+  const out: Rule[] = [];
+  rules.forEach((rule, index) => {
+    const comment = `${label} rule ${index + 1} ${rule.action}`;
+    const target = targetOf(rule, comment, context.names);
+    for (const match of matchesOf(rule, context, exceptSets)) out.push({ match, target, comment });
+  });
+  return { rules: out, exceptSets };
+}
+
+function targetOf(rule: PolicyRule, comment: string, names: Names): string {
+  switch (rule.action) {
+    case 'allow':
+      return `-g ${acceptedChain(names)}`;
+    case 'pass':
+      return `-g ${passedChain(names)}`;
+    case 'deny':
+      return '-j DROP';
+    case 'log':
+      // The kernel keeps 63 characters of the prefix.
+      return `-j NFLOG --nflog-group ${logGroup} --nflog-prefix "${comment.replace(/[^A-Za-z0-9 _.:/-]/g, '_').slice(0, 63)}"`;
+  }
+}
+
+/** The match texts that together say `rule`: none when it cannot match in this family, several when its ports do not fit in one. */
+function matchesOf(rule: PolicyRule, context: PolicyContext, exceptSets: Map<SetId, readonly Cidr[]>): string[] {
+  if (rule.family !== undefined && rule.family !== context.family) return [];
+  const protocol = protocolMatch(rule);
+  const source = peerMatch(rule.source, 'src', context, exceptSets);
+  const destination = peerMatch(rule.destination, 'dst', context, exceptSets);
+  if (source === undefined || destination === undefined) return [];
+  const named =
+    rule.destinationNamedPorts === undefined ? '' : setMatch(rule.destinationNamedPorts, 'dst,dst', context);
+  const ports = rule.destinationPorts === undefined ? [''] : portMatches(rule.destinationPorts, rule.protocol);
+  return ports.map((port) => [protocol, source, destination, port, named].filter((part) => part !== '').join(' '));
+}
+
+function protocolMatch(rule: PolicyRule): string {
+  if (rule.protocol === undefined) return '';
+  // iptables reads protocol 0 as "all": written out, it would widen the rule.
+  if (!Number.isInteger(rule.protocol) || rule.protocol < 1 || rule.protocol > 255) {
+    throw new RenderError(`protocol ${rule.protocol} is not 1..255`, { code: 'BAD_PROTOCOL', protocol: rule.protocol });
+  }
+  return `-p ${protocolNames[rule.protocol] ?? rule.protocol}`;
+}
+
+/** Empty: everyone. Undefined: nobody in this family. */
+function peerMatch(
+  peer: PeerMatch | undefined,
+  side: 'src' | 'dst',
+  context: PolicyContext,
+  exceptSets: Map<SetId, readonly Cidr[]>,
+): string | undefined {
+  if (!peer) return '';
+  if (peer.type === 'set') return setMatch(peer.set, side, context);
+  if (familyOf(peer.cidr) !== context.family) return undefined;
+  const address = peer.cidr.endsWith('/0') ? '' : `-${side === 'src' ? 's' : 'd'} ${peer.cidr}`;
+  const except = [...new Set(peer.except.filter((cidr) => familyOf(cidr) === context.family))].sort();
+  if (except.length === 0) return address;
+  // One lookup however many there are, and nothing but this rule sees it: an except denies nothing by itself.
+  const id = `except:${except.join(',')}`;
+  exceptSets.set(id, except);
+  const name = kernelSetName(context.names, context.family, 'net', id);
+  return `${address} -m set ! --match-set ${name} ${side}`.trimStart();
+}
+
+function setMatch(id: SetId, flags: string, context: PolicyContext): string {
+  const name = context.setName(id);
+  if (name === undefined) throw new RenderError(`the set "${id}" is not known`, { code: 'UNKNOWN_SET', set: id });
+  return `-m set --match-set ${name} ${flags}`;
+}
+
+function portMatches(ranges: readonly PortRange[], protocol: number | undefined): string[] {
+  const text = ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}:${last}`));
+  if (protocol === undefined || !protocolsWithPorts.has(protocol)) {
+    throw new RenderError(`ports ${text.join(',')} with protocol ${protocol ?? 'any'}: it has none`, {
+      code: 'BAD_PORTS',
+      text: text.join(','),
+    });
+  }
+  const batches: string[][] = [];
+  let slots = multiportSlotsMax;
+  ranges.forEach(({ first, last }, index) => {
+    if (!isPort(first) || !isPort(last) || last < first) {
+      throw new RenderError(`port range ${first}-${last} is not within 0..65535`, {
+        code: 'BAD_PORTS',
+        text: text[index]!,
+      });
+    }
+    const needed = first === last ? 1 : 2;
+    if (slots + needed > multiportSlotsMax) {
+      batches.push([]);
+      slots = 0;
+    }
+    batches.at(-1)!.push(text[index]!);
+    slots += needed;
+  });
+  return batches.map((batch) => `-m multiport --dports ${batch.join(',')}`);
+}
+
+function isPort(value: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= 65535;
+}
