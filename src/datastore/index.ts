@@ -1,0 +1,12 @@
+export * from './datastore.ts';
+export { createFileDatastore, type FileDatastoreDeps, type FileDatastoreOptions } from './file/file-datastore.ts';
+export {
+  type Decoded,
+  decodeObject,
+  type Identity,
+  identify,
+  type ObjectRef,
+  type TypedObject,
+} from './manifest/decode.ts';
+export { type ManifestDocument, type ParsedManifest, type Place, parseManifest } from './manifest/parse.ts';
+export { type FieldFault, formatPath } from './manifest/reader.ts';

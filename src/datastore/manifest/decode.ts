@@ -1,0 +1,127 @@
+/** One parsed document (from YAML, JSON or an API server) -> one object of the model, or every fault found in it. */
+import { nearest } from '#kit';
+import type { Kind, ModelObjects, ObjectKey, ObjectMeta } from '#model';
+import { readBgpConfiguration, readBgpPeer } from './bgp.ts';
+import { readNamespace, readNode, readPod } from './core.ts';
+import { readIpPool } from './ip-pool.ts';
+import { type MetadataRules, readMetadata } from './metadata.ts';
+import { readNetworkPolicy } from './network-policy.ts';
+import { type FieldFault, Reader, show } from './reader.ts';
+
+/** `kind` with the object it is of, so that both narrow together. */
+export type TypedObject = { [K in Kind]: { readonly kind: K; readonly object: ModelObjects[K] } }[Kind];
+
+/** `Kind key`, e.g. `NetworkPolicy default/web`, `Node n1`: names an object in messages and maps. */
+export type ObjectRef = string;
+export function objectRef(kind: Kind, key: ObjectKey): ObjectRef {
+  return `${kind} ${key}`;
+}
+
+interface KindRules<K extends Kind> extends MetadataRules {
+  readonly apiVersions: readonly string[];
+  readonly read: (document: Reader, metadata: ObjectMeta) => ModelObjects[K] | undefined;
+}
+
+/** crd.projectcalico.org/v1 is how an existing Calico stored the same objects. */
+const calico = ['projectcalico.org/v3', 'crd.projectcalico.org/v1'];
+const kindRules: { readonly [K in Kind]: KindRules<K> } = {
+  Node: { apiVersions: ['v1'], namespaced: false, name: 'subdomain', read: readNode },
+  Namespace: { apiVersions: ['v1'], namespaced: false, name: 'label', read: readNamespace },
+  Pod: { apiVersions: ['v1'], namespaced: true, name: 'subdomain', read: readPod },
+  NetworkPolicy: {
+    apiVersions: ['networking.k8s.io/v1'],
+    namespaced: true,
+    name: 'subdomain',
+    read: readNetworkPolicy,
+  },
+  BGPConfiguration: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpConfiguration },
+  BGPPeer: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpPeer },
+  IPPool: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readIpPool },
+};
+const ourKinds = Object.keys(kindRules) as Kind[];
+const ourGroups = [...new Set(ourKinds.flatMap((kind) => kindRules[kind].apiVersions.map(groupOf)))];
+
+/** Kinds of other APIs that are named like ours or nearly so. */
+const realOtherKinds = new Set(['NetworkSet', 'IPPools', 'BGPFilter', 'PodTemplate', 'IPReservation']);
+
+export type Identity =
+  | { readonly type: 'object'; readonly kind: Kind; readonly key: ObjectKey; readonly ref: ObjectRef }
+  | { readonly type: 'ignored'; readonly apiVersion: string; readonly kind: string }
+  /** It may have been meant as any object, so it must not pass as "nothing". */
+  | { readonly type: 'unidentified'; readonly faults: readonly FieldFault[] };
+
+/** Which object a document claims to be, whether or not it is valid otherwise. */
+export function identify(value: unknown): Identity {
+  const document = new Reader(value);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    document.fault(`${show(value)} is not an object; a document begins with apiVersion, kind and metadata`);
+    return { type: 'unidentified', faults: document.faults };
+  }
+  const apiVersion = document.field('apiVersion').requiredString();
+  const kindText = document.field('kind').requiredString();
+  if (apiVersion === undefined || kindText === undefined) return { type: 'unidentified', faults: document.faults };
+  const kind = ourKinds.find((candidate) => candidate === kindText);
+  if (!kind) {
+    const meant =
+      realOtherKinds.has(kindText) || !ourGroups.includes(groupOf(apiVersion)) ? undefined : nearKind(kindText);
+    if (!meant) return { type: 'ignored', apiVersion, kind: kindText };
+    document.field('kind').fault(`${show(kindText)} is unknown; did you mean ${meant}?`);
+    return { type: 'unidentified', faults: document.faults };
+  }
+  if (isOtherApi(kind, apiVersion)) return { type: 'ignored', apiVersion, kind: kindText };
+  const metadata = document.field('metadata');
+  const name = metadata.field('name').requiredString();
+  const namespace = metadata.field('namespace').string();
+  if (name === undefined || document.faults.length > 0) return { type: 'unidentified', faults: document.faults };
+  const key = kindRules[kind].namespaced ? `${namespace || 'default'}/${name}` : name;
+  return { type: 'object', kind, key, ref: objectRef(kind, key) };
+}
+
+function groupOf(apiVersion: string): string {
+  return apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
+}
+
+/** Only what differs by case or by one letter; `Job` is no misspelt `Pod`. */
+function nearKind(text: string): Kind | undefined {
+  const meant = nearest(text, ourKinds, 2) as Kind | undefined;
+  return meant && text.length >= 3 ? meant : undefined;
+}
+
+/**
+ * The same kind name in somebody else's API group (metallb.io BGPPeer, Calico's NetworkPolicy). A near miss of ours is
+ * not, nor is the group of Kubernetes' first NetworkPolicy.
+ */
+function isOtherApi(kind: Kind, apiVersion: string): boolean {
+  const { apiVersions } = kindRules[kind];
+  if (apiVersions.includes(apiVersion)) return false;
+  const group = groupOf(apiVersion);
+  if (group === '' || group === 'extensions' || apiVersions.some((ours) => groupOf(ours) === group)) return false;
+  return nearest(group, apiVersions.map(groupOf)) === undefined;
+}
+
+export interface Decoded {
+  readonly faults: readonly FieldFault[];
+  /** Fields without effect here. */
+  readonly notes: readonly FieldFault[];
+  /** Present when there is no fault. */
+  readonly typed?: TypedObject;
+}
+
+/** Reads a document that was identified as of `kind`. */
+export function decodeObject(kind: Kind, value: unknown): Decoded {
+  const document = new Reader(value);
+  const rules = kindRules[kind];
+  document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+  const version = document.field('apiVersion');
+  if (!rules.apiVersions.includes(version.value as string)) {
+    version.fault(`${show(version.value)} has no ${kind} that is known here; write ${rules.apiVersions[0]}`);
+  }
+  const metadata = readMetadata(document, rules);
+  if ((kind === 'NetworkPolicy' || kind === 'BGPPeer' || kind === 'IPPool') && !document.field('spec').present) {
+    document.field('spec').fault('is required');
+  }
+  const object = rules.read(document, metadata);
+  const { faults, notes } = document;
+  if (faults.length > 0 || !object) return { faults, notes };
+  return { faults, notes, typed: { kind, object } as TypedObject };
+}

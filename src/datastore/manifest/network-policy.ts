@@ -1,0 +1,116 @@
+/**
+ * networking.k8s.io/v1 NetworkPolicy with the API server's validation and defaults (kubernetes
+ * pkg/apis/networking/validation and v1/defaults.go). Nobody else stands between a manifest and the kernel, so what the API
+ * server refuses is refused here: a field that would be dropped as unknown could be the one that restricts.
+ */
+import { type Cidr, cidrContains } from '#kit';
+import type {
+  NetworkPolicyObject,
+  NetworkPolicyPeer,
+  NetworkPolicyPort,
+  NetworkPolicyRule,
+  ObjectMeta,
+  Protocol,
+} from '#model';
+import { readCidr, readLabelSelector } from './metadata.ts';
+import { portNameFault } from './names.ts';
+import { type Reader, show } from './reader.ts';
+
+export const protocols: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
+
+export function readNetworkPolicy(document: Reader, metadata: ObjectMeta): NetworkPolicyObject {
+  const spec = document.field('spec');
+  spec.onlyFields(['podSelector', 'policyTypes', 'ingress', 'egress']);
+  const ingress = spec
+    .field('ingress')
+    .list()
+    .map((rule) => readRule(rule, 'from'));
+  const egress = spec
+    .field('egress')
+    .list()
+    .map((rule) => readRule(rule, 'to'));
+  return {
+    metadata,
+    podSelector: readLabelSelector(spec.field('podSelector')),
+    policyTypes: readPolicyTypes(spec.field('policyTypes'), egress.length > 0),
+    ingress,
+    egress,
+  };
+}
+
+/** Empty means Ingress, and Egress too when there are egress rules; `egress: []` is not a rule. */
+function readPolicyTypes(reader: Reader, hasEgress: boolean): NetworkPolicyObject['policyTypes'] {
+  const entries = reader.list();
+  if (entries.length === 0) return hasEgress ? ['Ingress', 'Egress'] : ['Ingress'];
+  if (entries.length > 2) reader.fault('has more than two entries; write Ingress, Egress or both');
+  const found = entries.map((entry) => entry.oneOf(['Ingress', 'Egress'] as const));
+  return (['Ingress', 'Egress'] as const).filter((type) => found.includes(type));
+}
+
+function readRule(reader: Reader, peersField: 'from' | 'to'): NetworkPolicyRule {
+  reader.onlyFields([peersField, 'ports']);
+  return {
+    peers: reader.field(peersField).list().map(readPeer),
+    ports: reader.field('ports').list().map(readPort),
+  };
+}
+
+function readPeer(reader: Reader): NetworkPolicyPeer {
+  reader.onlyFields(['podSelector', 'namespaceSelector', 'ipBlock']);
+  const podSelector = reader.field('podSelector');
+  const namespaceSelector = reader.field('namespaceSelector');
+  const ipBlock = reader.field('ipBlock');
+  if (ipBlock.present && (podSelector.present || namespaceSelector.present)) {
+    ipBlock.fault('stands beside a selector; make it an entry of its own');
+  }
+  if (!ipBlock.present && !podSelector.present && !namespaceSelector.present) {
+    reader.fault('names no peer; write podSelector, namespaceSelector or ipBlock, or leave the list out for everyone');
+  }
+  const block = ipBlock.present ? readIpBlock(ipBlock) : undefined;
+  return {
+    ...(podSelector.present ? { podSelector: readLabelSelector(podSelector) } : {}),
+    ...(namespaceSelector.present ? { namespaceSelector: readLabelSelector(namespaceSelector) } : {}),
+    ...(block ? { ipBlock: block } : {}),
+  };
+}
+
+function readIpBlock(reader: Reader): { readonly cidr: Cidr; readonly except: readonly Cidr[] } | undefined {
+  reader.onlyFields(['cidr', 'except']);
+  const cidr = readCidr(reader.field('cidr'));
+  const except: Cidr[] = [];
+  for (const entry of reader.field('except').list()) {
+    const inner = readCidr(entry);
+    if (!inner || !cidr) continue;
+    if (cidrContains(cidr, inner) && inner !== cidr) except.push(inner);
+    else entry.fault(`${inner} is not a strict part of cidr ${cidr}; write a longer prefix inside it`);
+  }
+  return cidr && { cidr, except };
+}
+
+function readPort(reader: Reader): NetworkPolicyPort {
+  reader.onlyFields(['protocol', 'port', 'endPort']);
+  const protocol = reader.field('protocol').oneOf(protocols) ?? 'TCP';
+  const portReader = reader.field('port');
+  const port = readPortNumberOrName(portReader);
+  const endReader = reader.field('endPort');
+  const endPort = endReader.integer(1, 65535);
+  if (endReader.present) {
+    if (!portReader.present) endReader.fault('stands without port; give the first port of the range as port');
+    else if (typeof portReader.value === 'string') endReader.fault('stands beside a port name; a range needs numbers');
+    else if (endPort !== undefined && typeof port === 'number' && endPort < port) {
+      endReader.fault(`${endPort} is smaller than port ${port}; swap them`);
+    }
+  }
+  return {
+    protocol,
+    ...(port === undefined ? {} : { port }),
+    ...(endPort === undefined ? {} : { endPort }),
+  };
+}
+
+function readPortNumberOrName(reader: Reader): number | string | undefined {
+  if (!reader.present) return undefined;
+  if (typeof reader.value !== 'string') return reader.integer(1, 65535);
+  const fault = portNameFault(reader.value);
+  return fault ? reader.fault(`${show(reader.value)} is not a port name: it ${fault}`) : reader.value;
+}
