@@ -12,6 +12,7 @@
  * Wire, AF_UNIX SOCK_STREAM, all numbers u32 little endian:
  *   request:  length, then KEY=VALUE\0 ... \0 and stdin     [netns, netlink] travel with the first byte as SCM_RIGHTS, or none
  *   answer:   length, exit code, then what belongs on stdout
+ *   receipt:  one byte, once the answer is read whole: an ADD whose caller went away without it is undone
  * A stream, because a configuration with prevResult has no bound that a datagram would honour.
  *
  * Queue: one file per attachment, CONTAINERID@IFNAME ('@' is not allowed in a container id), holding the request after its length word. It is
@@ -250,6 +251,9 @@ static ssize_t ask_agent(int s, const int *fds, int count, int *exit_code, const
 	}
 	if (read_all(s, answer, head[0] - 4))
 		return -1;
+	/* A failure means that the agent has died since: the answer stands, it was written down before it was given. */
+	if (write_all(s, "", 1))
+		errno = 0;
 	*exit_code = (int)head[1];
 	return head[0] - 4;
 }

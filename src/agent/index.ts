@@ -1,0 +1,1 @@
+export { cniSystem } from './cni-wiring.ts';

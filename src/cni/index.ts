@@ -1,0 +1,3 @@
+export * from './conflist.ts';
+export * from './ports.ts';
+export * from './server.ts';
