@@ -1,0 +1,9 @@
+/** `poplin lab`: topologies in network namespaces with real agents and routers, and a prober that sends real packets. */
+export { registerLabCommands } from './commands.ts';
+export { type DemoOptions, type Fact, runDemo } from './demo/demo.ts';
+export { LabError } from './errors.ts';
+export { type ApplyResult, apply, type DownReport, down, killAgent, type Lab, openLab, restartAgent, targetsOf, type UpOptions, up } from './lab.ts';
+export { type LabPaths, labPaths, machineNetns, netnsPath, nodePaths, podNetns } from './names.ts';
+export { cell, formatTable, type ProbeOptions, type ProbeResult, type ProbeTable, probe } from './probe.ts';
+export { ProberClient } from './prober/client.ts';
+export type { ProbeRequest, StreamReport, StreamRequest, Target } from './prober/protocol.ts';

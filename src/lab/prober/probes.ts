@@ -1,0 +1,147 @@
+/**
+ * Probes: real connections and datagrams, as many at once as the bound allows, each from inside its source's namespace.
+ *
+ * Denied means that no answer came within the window. A TCP probe has two chances (the kernel repeats the SYN after 1 s), a
+ * UDP probe three, so that one packet lost to a busy machine is no verdict.
+ */
+import { errnoName, EPOLLIN, EPOLLOUT, type Fd, getIntOption, libc, SO_ERROR, SOL_SOCKET, sockaddrIn } from '#sys';
+import { errorText } from '#kit';
+import type { ProbeOutcome, ProbeRequest, Target } from './protocol.ts';
+import { type Namespaces, type Reactor, tcpClient, udpClient } from './sockets.ts';
+
+const MSG_NOSIGNAL = 0x4000;
+const EAGAIN = 11;
+const EINPROGRESS = 115;
+const ECONNREFUSED = 111;
+
+/** Probes under way at once. */
+const inFlightMax = 2_000;
+/** Sockets opened before arrived answers are looked at again. */
+const opensPerTurnMax = 100;
+/** Time for an answer: past the kernel's first repetition of a SYN. */
+const windowMs = 1_600;
+const datagramRepeatMs = [500, 1_000];
+
+interface Running {
+  readonly request: ProbeRequest;
+  readonly fd: Fd;
+  readonly settle: (outcome: ProbeOutcome) => void;
+}
+
+export class Prober {
+  readonly #reactor: Reactor;
+  readonly #namespaces: Namespaces;
+  readonly #answer = Buffer.alloc(1024);
+  constructor(reactor: Reactor, namespaces: Namespaces) {
+    this.#reactor = reactor;
+    this.#namespaces = namespaces;
+  }
+
+  /** Outcomes in the order of `requests`. */
+  async run(requests: readonly ProbeRequest[], targets: ReadonlyMap<string, Target>): Promise<ProbeOutcome[]> {
+    const outcomes: Promise<ProbeOutcome>[] = [];
+    let inFlight = 0;
+    let wake: (() => void) | undefined;
+    for (const [i, request] of requests.entries()) {
+      while (inFlight >= inFlightMax) {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+      inFlight++;
+      outcomes.push(
+        this.#probe(request, targets.get(request.from)).then((outcome) => {
+          inFlight--;
+          wake?.();
+          return outcome;
+        }),
+      );
+      if (i % opensPerTurnMax === opensPerTurnMax - 1) await new Promise((resolve) => setImmediate(resolve));
+    }
+    return Promise.all(outcomes);
+  }
+
+  #probe(request: ProbeRequest, source: Target | undefined): Promise<ProbeOutcome> {
+    if (!source) return Promise.resolve({ verdict: 'deny', reason: `no such source ${request.from}` });
+    return new Promise((resolve) => {
+      let fd: Fd;
+      try {
+        fd = this.#namespaces.within(source.netns, () => {
+          return request.protocol === 'TCP' ? tcpClient(request.address) : udpClient(request.address);
+        });
+      } catch (error) {
+        resolve({ verdict: 'deny', reason: errorText(error) });
+        return;
+      }
+      const timers: NodeJS.Timeout[] = [];
+      const settle = (outcome: ProbeOutcome): void => {
+        if (fd.closed) return;
+        for (const timer of timers) clearTimeout(timer);
+        this.#reactor.close(fd);
+        resolve(outcome);
+      };
+      const running = { request, fd, settle };
+      timers.push(setTimeout(() => settle({ verdict: 'deny', reason: 'timeout' }), windowMs));
+      if (request.protocol === 'TCP') this.#startTcp(running);
+      else this.#startUdp(running, timers);
+    });
+  }
+
+  #startTcp({ request, fd, settle }: Running): void {
+    const to = sockaddrIn(request.address, request.port);
+    const result = libc.connect(fd.number, to, to.length);
+    if (result < 0 && result !== -EINPROGRESS) {
+      settle(failure(-result));
+      return;
+    }
+    let connected = false;
+    this.#reactor.add(fd, EPOLLOUT, () => {
+      if (!connected) {
+        const errno = getIntOption(fd.number, SOL_SOCKET, SO_ERROR);
+        if (errno !== 0) {
+          settle(failure(errno));
+          return;
+        }
+        connected = true;
+        this.#reactor.modify(fd, EPOLLIN);
+      }
+      this.#readIdentity(request, fd, settle);
+    });
+  }
+
+  #startUdp({ request, fd, settle }: Running, timers: NodeJS.Timeout[]): void {
+    const to = sockaddrIn(request.address, request.port);
+    const result = libc.connect(fd.number, to, to.length);
+    if (result < 0) {
+      settle(failure(-result));
+      return;
+    }
+    const question = Buffer.from('who');
+    const send = (): void => void libc.send(fd.number, question, question.length, MSG_NOSIGNAL);
+    this.#reactor.add(fd, EPOLLIN, () => this.#readIdentity(request, fd, settle));
+    send();
+    for (const delay of datagramRepeatMs) {
+      timers.push(
+        setTimeout(() => {
+          if (!fd.closed) send();
+        }, delay),
+      );
+    }
+  }
+
+  #readIdentity(request: ProbeRequest, fd: Fd, settle: Running['settle']): void {
+    const length = libc.recv(fd.number, this.#answer, this.#answer.length, 0);
+    if (length === -EAGAIN) return;
+    if (length < 0) {
+      settle(failure(-length));
+      return;
+    }
+    const who = this.#answer.toString('utf8', 0, length);
+    // Reached somebody, but not the one that has the address: whatever that is, it is not "allowed".
+    settle(who === request.to ? { verdict: 'allow' } : { verdict: 'deny', reason: `answered by ${who || 'nobody'}` });
+  }
+}
+
+function failure(errno: number): ProbeOutcome {
+  return { verdict: 'deny', reason: errno === ECONNREFUSED ? 'refused' : errnoName(errno) };
+}
