@@ -14,7 +14,7 @@ import { root } from './paths.mjs';
 const groups = [
   {
     name: 'unit',
-    folders: ['src', 'bgp', 'policy', 'felix', 'deploy', 'test/architecture.test.ts'],
+    folders: ['src', 'bgp', 'policy', 'felix', 'deploy', 'test/policy', 'test/architecture.test.ts'],
     isolated: false,
     concurrency: 1,
   },

@@ -1,0 +1,175 @@
+/**
+ * An oracle for NetworkPolicy: decides one connection straight from the objects, by the words of the API documents, looking at
+ * everything each time. It shares no code with the engine (not even address arithmetic) and knows no sets, no indexes, no order.
+ *
+ * Source: networking.k8s.io/v1 API reference and kubernetes.io/docs/concepts/services-networking/network-policies.
+ */
+import ipaddr from 'ipaddr.js';
+import type {
+  LabelSelector,
+  Labels,
+  NamespaceObject,
+  NetworkPolicyObject,
+  NetworkPolicyPeer,
+  NetworkPolicyPort,
+  NetworkPolicyRule,
+  PodObject,
+  Protocol,
+} from '#model';
+
+export interface NaiveCluster {
+  readonly namespaces: readonly NamespaceObject[];
+  readonly pods: readonly PodObject[];
+  readonly policies: readonly NetworkPolicyObject[];
+}
+
+/** A pod, or an address outside the cluster (or of a node). */
+export type NaiveEnd = { readonly pod: PodObject } | { readonly external: string };
+
+export interface NaiveConnection {
+  readonly from: NaiveEnd;
+  readonly to: NaiveEnd;
+  readonly protocol: Protocol;
+  /** Destination port. */
+  readonly port: number;
+  readonly family: 'IPv4' | 'IPv6';
+}
+
+/**
+ * Whether the connection may be made; undefined when an end has no address of the family. Egress of the source and ingress of
+ * the destination must both allow it; a pod always reaches itself.
+ */
+export function naiveVerdict(cluster: NaiveCluster, connection: NaiveConnection): 'allow' | 'deny' | undefined {
+  const { from, to, family } = connection;
+  const fromAddress = addressOf(from, family);
+  const toAddress = addressOf(to, family);
+  if (fromAddress === undefined || toAddress === undefined) return undefined;
+  if ('pod' in from && 'pod' in to && samePod(from.pod, to.pod)) return 'allow';
+  const packet: Packet = { fromAddress, toAddress, protocol: connection.protocol, port: connection.port };
+  if ('pod' in from && !directionAllows(cluster, from.pod, 'Egress', packet)) return 'deny';
+  if ('pod' in to && !directionAllows(cluster, to.pod, 'Ingress', packet)) return 'deny';
+  return 'allow';
+}
+
+interface Packet {
+  readonly fromAddress: string;
+  readonly toAddress: string;
+  readonly protocol: Protocol;
+  readonly port: number;
+}
+
+function samePod(a: PodObject, b: PodObject): boolean {
+  return a.metadata.namespace === b.metadata.namespace && a.metadata.name === b.metadata.name;
+}
+
+function addressOf(end: NaiveEnd, family: 'IPv4' | 'IPv6'): string | undefined {
+  const addresses = 'pod' in end ? end.pod.podIPs : [end.external];
+  return addresses.find((address) => (ipaddr.parse(address).kind() === 'ipv4' ? 'IPv4' : 'IPv6') === family);
+}
+
+/** Pods that policies can see: in the pod network, and not completed. */
+function counts(pod: PodObject): boolean {
+  return !pod.hostNetwork && pod.phase !== 'Succeeded' && pod.phase !== 'Failed';
+}
+
+function directionAllows(
+  cluster: NaiveCluster,
+  subject: PodObject,
+  direction: 'Ingress' | 'Egress',
+  packet: Packet,
+): boolean {
+  if (!counts(subject)) return true;
+  const isolating = cluster.policies.filter(
+    (policy) =>
+      policy.metadata.namespace === subject.metadata.namespace &&
+      policy.policyTypes.includes(direction) &&
+      selects(policy.podSelector, subject.metadata.labels),
+  );
+  if (isolating.length === 0) return true;
+  return isolating.some((policy) => {
+    const rules = direction === 'Ingress' ? policy.ingress : policy.egress;
+    return rules.some(
+      (rule) => peersAllow(cluster, policy, rule, direction, packet) && portsAllow(cluster, rule, packet),
+    );
+  });
+}
+
+function peersAllow(
+  cluster: NaiveCluster,
+  policy: NetworkPolicyObject,
+  rule: NetworkPolicyRule,
+  direction: 'Ingress' | 'Egress',
+  packet: Packet,
+): boolean {
+  if (rule.peers.length === 0) return true;
+  const address = direction === 'Ingress' ? packet.fromAddress : packet.toAddress;
+  return rule.peers.some((peer) => peerAllows(cluster, policy, peer, address));
+}
+
+function peerAllows(
+  cluster: NaiveCluster,
+  policy: NetworkPolicyObject,
+  peer: NetworkPolicyPeer,
+  address: string,
+): boolean {
+  if (peer.ipBlock) {
+    const { cidr, except } = peer.ipBlock;
+    return inBlock(address, cidr) && !except.some((cut) => inBlock(address, cut));
+  }
+  if (!peer.podSelector && !peer.namespaceSelector) return false;
+  return cluster.pods.some((pod) => {
+    if (!counts(pod) || !pod.podIPs.some((own) => own === address)) return false;
+    const namespaceFits = peer.namespaceSelector
+      ? selects(peer.namespaceSelector, namespaceLabels(cluster, pod.metadata.namespace))
+      : pod.metadata.namespace === policy.metadata.namespace;
+    return namespaceFits && (!peer.podSelector || selects(peer.podSelector, pod.metadata.labels));
+  });
+}
+
+function portsAllow(cluster: NaiveCluster, rule: NetworkPolicyRule, packet: Packet): boolean {
+  return rule.ports.length === 0 || rule.ports.some((port) => portAllows(cluster, port, packet));
+}
+
+function portAllows(cluster: NaiveCluster, wanted: NetworkPolicyPort, packet: Packet): boolean {
+  if (wanted.protocol !== packet.protocol) return false;
+  if (wanted.port === undefined) return true;
+  if (typeof wanted.port === 'number') {
+    return packet.port >= wanted.port && packet.port <= (wanted.endPort ?? wanted.port);
+  }
+  // A name is looked up on the pod that the packet goes to; what is not a pod has no names.
+  return cluster.pods.some(
+    (pod) =>
+      counts(pod) &&
+      pod.podIPs.some((own) => own === packet.toAddress) &&
+      pod.ports.some(
+        (declared) =>
+          declared.name === wanted.port &&
+          declared.protocol === packet.protocol &&
+          declared.containerPort === packet.port,
+      ),
+  );
+}
+
+function namespaceLabels(cluster: NaiveCluster, name: string): Labels {
+  const found = cluster.namespaces.find((namespace) => namespace.metadata.name === name);
+  return { ...found?.metadata.labels, 'kubernetes.io/metadata.name': name };
+}
+
+function selects(selector: LabelSelector, labels: Labels): boolean {
+  const has = (key: string): boolean => Object.keys(labels).includes(key);
+  return (
+    Object.entries(selector.matchLabels).every(([key, value]) => has(key) && labels[key] === value) &&
+    selector.matchExpressions.every(({ key, operator, values }) => {
+      if (operator === 'Exists') return has(key);
+      if (operator === 'DoesNotExist') return !has(key);
+      const listed = has(key) && values.includes(labels[key]!);
+      return operator === 'In' ? listed : !listed;
+    })
+  );
+}
+
+function inBlock(address: string, cidr: string): boolean {
+  const parsed = ipaddr.parse(address);
+  const [network, length] = ipaddr.parseCIDR(cidr);
+  return parsed.kind() === network.kind() && parsed.match(network, length);
+}
