@@ -12,10 +12,10 @@ import { SuiteWorld, Unsupported } from '../support/suite-world.ts';
 const fixtures = path.join(import.meta.dirname, '..', 'fixtures', 'policy');
 /** Steps of cases that need other policy kinds are counted here, so that no case is left out unnoticed. */
 const suites = [
-  { file: 'suite-k8s-e2e.json', run: 48, unsupported: {} },
-  { file: 'suite-k8s-e2e-legacy.json', run: 32, unsupported: {} },
-  { file: 'suite-recipes.json', run: 15, unsupported: {} },
-  { file: 'suite-realworld.json', run: 15, unsupported: {} },
+  { file: 'suite-k8s-e2e.json.gz', run: 48, unsupported: {} },
+  { file: 'suite-k8s-e2e-legacy.json.gz', run: 32, unsupported: {} },
+  { file: 'suite-recipes.json.gz', run: 15, unsupported: {} },
+  { file: 'suite-realworld.json.gz', run: 15, unsupported: {} },
   {
     file: 'suite-np-guard.json.gz',
     run: 33,
