@@ -3,7 +3,7 @@ import { AF_INET, EAGAIN, ENOENT } from '../constants.ts';
 import { SysError } from '../sys-error.ts';
 import { addressFamily } from './address.ts';
 import { type MessageWriter, NESTED, type NetlinkMessage, parseAttributes } from './codec.ts';
-import type { Netlink } from './socket.ts';
+import { NETLINK_NETFILTER, Netlink } from './socket.ts';
 
 /** NFNL_SUBSYS_CTNETLINK << 8 and the message. */
 const CT_NEW = 0x100;
@@ -159,4 +159,19 @@ export function markConntrack(
     marked += batch.length - failures.length;
   }
   return marked;
+}
+
+export interface Conntrack {
+  /** Deletes every entry, of either family, that has `address` as source or destination before or after translation. Returns how many. */
+  forget(address: IpAddress): number;
+  close(): void;
+}
+
+/** Connection tracking of this thread's namespace. */
+export function openConntrack(): Conntrack {
+  const netlink = new Netlink({ protocol: NETLINK_NETFILTER });
+  return {
+    forget: (address) => deleteConntrack(netlink, conntrackOf(netlink, address)),
+    close: () => netlink.close(),
+  };
 }

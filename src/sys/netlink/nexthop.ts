@@ -20,6 +20,7 @@ const NHA_GROUP = 2;
 const NHA_BLACKHOLE = 4;
 const NHA_OIF = 5;
 const NHA_GATEWAY = 6;
+const RTNH_F_ONLINK = 4;
 
 export interface GroupMember {
   readonly id: number;
@@ -34,6 +35,7 @@ export interface KernelNexthop {
   readonly family: IpFamily | 0;
   readonly ifIndex: number;
   readonly gateway?: IpAddress;
+  readonly onlink: boolean;
   readonly blackhole: boolean;
   /** Empty unless a group. */
   readonly group: readonly GroupMember[];
@@ -55,6 +57,7 @@ export function decodeNexthop(message: NetlinkMessage): KernelNexthop {
     protocol: body[2]!,
     family: members ? 0 : body[0] === AF_INET ? 4 : body[0] === AF_INET6 ? 6 : 0,
     ifIndex: attributeU32(attributes.get(NHA_OIF)) ?? 0,
+    onlink: (body.readUInt32LE(4) & RTNH_F_ONLINK) !== 0,
     blackhole: attributes.has(NHA_BLACKHOLE),
     group,
     ...(gateway ? { gateway: formatIp(gateway) } : {}),
@@ -73,8 +76,6 @@ export type NexthopSpec = { readonly id: number; readonly protocol: number } & (
   | { readonly family: IpFamily; readonly ifIndex: number; readonly gateway?: IpAddress; readonly onlink?: boolean }
   | { readonly group: readonly GroupMember[] }
 );
-
-const RTNH_F_ONLINK = 4;
 
 /** Adds the object or replaces its content; routes that use it follow in the same instant. */
 export function replaceNexthop(netlink: Netlink, nexthop: NexthopSpec): Netlink {

@@ -1,0 +1,373 @@
+/**
+ * The route side of the dataplane: what BGP learned, the node's pod CIDRs and its pods' addresses, kept true in the kernel.
+ *
+ *   setLearned ---> LearnedRoutes --(sets of next hops)--> NextHopResolver <--- KernelView <--- kernel events, dumps
+ *                        |  groups, prefixes                    ^ links, addresses, routes of others      |
+ *   setNodeCidrs         v                                                                                v
+ *   setEndpoints -> NodeRoutes, LearnedRouteTable ---------> apply loop ------> netlink            onLinkDown
+ *
+ * start() reads what an earlier run left; where there is something, the family is held until `release` (BGP's restart deferral is over) and
+ * nothing of it is touched. Drift by others is seen as events and repaired; a full dump confirms every refresh interval, after lost
+ * events and after a refused write.
+ */
+import { type Cidr, type Clock, errorText, type IpAddress, type IpFamily, type Logger } from '#kit';
+import type { LearnedRouteDelta, WorkloadEndpoint } from '#model';
+import { ApplyLoop } from '../apply.ts';
+import {
+  type KernelNexthop,
+  type KernelRoute,
+  type RouteEvent,
+  type RouteKernel,
+  type StateFile,
+  type SysctlFiles,
+  TABLE_MAIN,
+} from '../drivers/route-ports.ts';
+import { LearnedRouteTable } from '../drivers/routes.ts';
+import { SysctlSettings } from '../drivers/sysctl.ts';
+import { NodeRoutes } from './blackhole.ts';
+import { NextHopResolver } from './next-hop-resolver.ts';
+import { KernelView, type LinkDown, type LocalAddress } from './routes-kernel-view.ts';
+import { LearnedRoutes } from './routes-learned.ts';
+import { Uplinks } from './uplinks.ts';
+
+export interface RouteDataplaneDeps {
+  readonly kernel: RouteKernel;
+  readonly sysctls: SysctlFiles;
+  /** Remembers settings as they were before us. */
+  readonly sysctlState: StateFile;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface RouteDataplaneOptions {
+  /** Number that marks our routes. Default 155. */
+  readonly protocol?: number;
+  /** Pod interfaces begin with it. Default `pop`. */
+  readonly interfacePrefix?: string;
+  /**
+   * Of learned routes. Default 2048: behind connected routes, static ones, DHCP and router advertisements, so that a learned default
+   * route never takes a node's own away.
+   */
+  readonly metric?: number;
+  /** Source address of the node's own packets over learned routes. */
+  readonly preferredSource?: Partial<Record<IpFamily, IpAddress>>;
+  /** Between full comparisons. Default 90000. */
+  readonly refreshMs?: number;
+}
+
+export type RouteState = 'installed' | 'pending' | 'held' | 'unresolved' | 'refused';
+
+export interface RouteStatus {
+  readonly prefix: Cidr;
+  /** As BGP says. */
+  readonly nextHops: readonly IpAddress[];
+  /** What they resolve to: where packets go. */
+  readonly via: readonly { readonly gateway: IpAddress; readonly device: string }[];
+  readonly nexthopGroup: number;
+  readonly state: RouteState;
+  /** Why it was refused. */
+  readonly reason?: string;
+}
+
+export interface RouteDataplaneStatus {
+  readonly routes: readonly RouteStatus[];
+  readonly blackholes: readonly Cidr[];
+  readonly missingEndpoints: readonly Cidr[];
+  readonly held: Readonly<Record<IpFamily, boolean>>;
+  readonly inSync: boolean;
+  /** Of the last run that failed. */
+  readonly error?: string;
+}
+
+const THROTTLE_MS = 5;
+const RETRY_FIRST_MS = 100;
+const RETRY_MAX_MS = 5_000;
+const REFRESH_MS_DEFAULT = 90_000;
+/** Behind an event that only a dump explains: routes of others may come in floods. */
+const REDUMP_DELAY_MS = 500;
+
+export class RouteDataplane {
+  readonly #deps: RouteDataplaneDeps;
+  readonly #options: Required<Omit<RouteDataplaneOptions, 'refreshMs'>>;
+  readonly #resolver: NextHopResolver;
+  readonly #view: KernelView;
+  readonly #table: LearnedRouteTable;
+  readonly #learned: LearnedRoutes;
+  readonly #node: NodeRoutes;
+  readonly #uplinks: Uplinks;
+  readonly #loop: ApplyLoop;
+  readonly #linkDownListeners = new Set<(down: LinkDown) => void>();
+  #watch: { close(): void } | undefined;
+  #cancelRetry: (() => void) | undefined;
+  #cancelRedump: (() => void) | undefined;
+  #refusedRuns = 0;
+  #lastRefusal = '';
+  #touched = false;
+  #hadEarlierRoutes: Readonly<Record<IpFamily, boolean>> = { 4: false, 6: false };
+  #writes = 0;
+
+  constructor(deps: RouteDataplaneDeps, options: RouteDataplaneOptions = {}) {
+    this.#deps = deps;
+    const { protocol = 155, interfacePrefix = 'pop', metric = 2048, preferredSource = {} } = options;
+    this.#options = { protocol, interfacePrefix, metric, preferredSource };
+    this.#resolver = new NextHopResolver({ learnedMetric: metric });
+    this.#view = new KernelView(this.#resolver, { protocol, interfacePrefix });
+    this.#table = new LearnedRouteTable({ protocol, metric, preferredSource });
+    this.#learned = new LearnedRoutes(this.#resolver, this.#table);
+    this.#node = new NodeRoutes(protocol, deps.log);
+    const { sysctls: files, sysctlState: state, log, clock } = deps;
+    this.#uplinks = new Uplinks(new SysctlSettings({ files, state, log }), files, log);
+    this.#loop = new ApplyLoop(
+      { clock, log, run: (resync) => this.#run(resync), tidy: async () => undefined },
+      {
+        throttleMs: THROTTLE_MS,
+        retryFirstMs: RETRY_FIRST_MS,
+        retryMaxMs: RETRY_MAX_MS,
+        refreshMs: options.refreshMs ?? REFRESH_MS_DEFAULT,
+      },
+    );
+  }
+
+  /** Whether an earlier run left learned routes, by family; after `start`. Decides the forwarding-state bit of graceful restart. */
+  get hadEarlierRoutes(): Readonly<Record<IpFamily, boolean>> {
+    return this.#hadEarlierRoutes;
+  }
+  /** Messages sent to the kernel that ask for a change. */
+  get writes(): number {
+    return this.#writes;
+  }
+
+  /** @throws SysctlError without forwarding; SysError when the kernel cannot be read. */
+  async start(): Promise<void> {
+    // Watch before the first dump: what changes in between comes twice, never not at all.
+    this.#watch = this.#deps.kernel.watch({
+      onEvent: (event) => this.#onEvent(event),
+      onLost: () => this.#loop.requestResync(),
+      onTurn: () => this.#onTurn(),
+    });
+    this.#readAll();
+    const { held, routes } = this.#table;
+    for (const prefix of routes.actual.keys()) held[prefix.includes(':') ? 6 : 4] = true;
+    this.#hadEarlierRoutes = { ...held };
+    this.#uplinks.enableForwarding([...this.#view.dynamicIpv6Links()].map((link) => link.name));
+    this.#loop.open();
+  }
+
+  async stop(): Promise<void> {
+    this.#watch?.close();
+    this.#cancelRetry?.();
+    this.#cancelRedump?.();
+    await this.#loop.stop();
+  }
+
+  setLearned(delta: LearnedRouteDelta): void {
+    this.#learned.update(delta);
+    this.#loop.markDirty();
+  }
+  /** This node's pod CIDRs, all of them. */
+  setNodeCidrs(cidrs: readonly Cidr[]): void {
+    this.#node.setCidrs(cidrs);
+    this.#loop.markDirty();
+  }
+  /** This node's pods, all of them. */
+  setEndpoints(endpoints: readonly WorkloadEndpoint[]): void {
+    this.#node.setEndpoints(endpoints, (name) => this.#view.linkNamed(name)?.index);
+    this.#loop.markDirty();
+  }
+  /** What BGP has said by now is complete: write the difference and sweep the rest. Without a family: both. */
+  release(family?: IpFamily): void {
+    this.#learned.settle();
+    for (const each of family ? [family] : ([4, 6] as const)) if (this.#table.held[each]) this.#learned.release(each);
+    this.#loop.markDirty();
+  }
+  /** Resolves when everything said before is in the kernel, or was refused by it (see `status`). */
+  whenApplied(): Promise<void> {
+    return this.#loop.whenApplied();
+  }
+
+  /** A device lost carrier, went down or away, told at once. Returns the way to stop listening. */
+  onLinkDown(listener: (down: LinkDown) => void): () => void {
+    this.#linkDownListeners.add(listener);
+    return () => void this.#linkDownListeners.delete(listener);
+  }
+  localAddresses(): readonly LocalAddress[] {
+    return this.#view.localAddresses();
+  }
+  /** The IPv6 address that stands beside an own IPv4 address on the same device: a global one, else link-local. */
+  ipv6Beside(address: IpAddress): LocalAddress | undefined {
+    const all = this.#view.localAddresses();
+    const own = all.find((local) => local.address === address);
+    const beside = all.filter(
+      (local) => local.family === 6 && local.ifIndex === own?.ifIndex && local.address !== '::1',
+    );
+    return beside.find((local) => !local.linkLocal) ?? beside[0];
+  }
+  /** Which way the node itself would send to `destination` now. */
+  lookup(destination: IpAddress): { readonly device: string; readonly localAddress?: IpAddress } | undefined {
+    const found = this.#deps.kernel.lookup(destination);
+    const device = found && this.#view.link(found.ifIndex)?.name;
+    if (!device) return undefined;
+    return { device, ...(found.prefsrc ? { localAddress: found.prefsrc } : {}) };
+  }
+
+  status(): RouteDataplaneStatus {
+    const error = this.#loop.lastError;
+    return {
+      routes: [...this.#routeStatuses()],
+      blackholes: this.#node.blackholes,
+      missingEndpoints: this.#node.missingEndpoints,
+      held: { ...this.#table.held },
+      inSync: this.#table.inSync && this.#node.inSync && !this.#loop.pending,
+      ...(error ? { error } : {}),
+    };
+  }
+
+  *#routeStatuses(): Generator<RouteStatus> {
+    const { routes, errors, held } = this.#table;
+    for (const { prefix, nextHops, resolved, groupId } of this.#learned.view()) {
+      const via = resolved.map(({ gateway, ifIndex }) => ({
+        gateway,
+        device: this.#view.link(ifIndex)?.name ?? `#${ifIndex}`,
+      }));
+      const reason = errors.get(prefix);
+      const isHeld = held[prefix.includes(':') ? 6 : 4];
+      const installed = !isHeld && routes.desired.has(prefix) && !routes.pendingUpdates.has(prefix);
+      const state: RouteState = installed
+        ? 'installed'
+        : isHeld
+          ? 'held'
+          : resolved.length === 0
+            ? 'unresolved'
+            : reason === undefined
+              ? 'pending'
+              : 'refused';
+      yield {
+        prefix,
+        nextHops,
+        via,
+        nexthopGroup: groupId,
+        state,
+        ...(state === 'refused' ? { reason: reason! } : {}),
+      };
+    }
+  }
+
+  async #run(resync: boolean): Promise<void> {
+    if (resync) this.#readAll();
+    this.#settle();
+    const outcome = await this.#table.apply(this.#deps.kernel);
+    const refused = outcome.failed + this.#node.apply(this.#deps.kernel);
+    this.#writes += outcome.writes;
+    if (refused === 0) {
+      this.#refusedRuns = 0;
+      this.#lastRefusal = '';
+      return;
+    }
+    // Not thrown: the loop's back-off would hold up link events. Read back and try again beside it.
+    const what = JSON.stringify(outcome.failures);
+    if (what !== this.#lastRefusal) this.#deps.log.warn({ refused, first: outcome.failures }, 'kernel refused routes');
+    this.#lastRefusal = what;
+    const delayMs = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#refusedRuns++);
+    this.#cancelRetry?.();
+    this.#cancelRetry = this.#deps.clock.schedule(delayMs, () => this.#loop.requestResync());
+  }
+
+  #settle(): void {
+    this.#learned.settle();
+    for (const ifIndex of [...this.#learned.devices(), ...this.#view.defaultDevices()]) {
+      const link = this.#view.link(ifIndex);
+      if (link && link.name !== 'lo') this.#uplinks.loosen(link.name, ifIndex);
+    }
+    this.#node.resolveDevices((name) => this.#view.linkNamed(name)?.index);
+  }
+
+  #readAll(): void {
+    const { kernel } = this.#deps;
+    const lost = this.#view.readLinks(kernel);
+    const nexthops = kernel.dumpNexthops();
+    this.#view.readForeign(kernel, nexthops);
+    const filter = { protocol: this.#options.protocol, table: TABLE_MAIN };
+    const ours = [...kernel.dumpRoutes(4, filter), ...kernel.dumpRoutes(6, filter)];
+    const learned = ours.filter((route) => this.#isLearned(route));
+    this.#table.replaceActual(nexthops, learned);
+    this.#node.replaceActual(ours.filter((route) => !this.#isLearned(route)));
+    this.#tellDown(lost);
+  }
+
+  /** Blackholes and routes to pods are ours too, but BGP has no say in them. */
+  #isLearned(route: KernelRoute): boolean {
+    return route.type === 'unicast' && !route.nextHops.some((hop) => this.#view.isPod(hop.ifIndex));
+  }
+
+  #onEvent(event: RouteEvent): void {
+    this.#touched = true;
+    switch (event.type) {
+      case 'link': {
+        const lost = this.#view.onLink(event.link, event.gone);
+        if (event.gone || !event.link.up || !event.link.carrier) {
+          this.#table.deviceGone(event.link.index);
+          // Carrier alone does not take routes that name the device.
+          if (event.gone || !event.link.up) this.#node.deviceGone(event.link.index);
+        }
+        this.#tellDown(lost);
+        return;
+      }
+      case 'address':
+        this.#view.onAddress(event.address, event.gone);
+        return;
+      case 'route':
+        this.#onRoute(event.route, event.gone);
+        return;
+      case 'nexthop':
+        this.#onNexthop(event.nexthop, event.gone);
+        return;
+    }
+  }
+
+  #onRoute(route: KernelRoute, gone: boolean): void {
+    if (route.table !== TABLE_MAIN) return;
+    if (route.protocol !== this.#options.protocol) {
+      this.#view.onForeignRoute(route, gone);
+    } else if (!this.#isLearned(route)) {
+      if (gone) this.#node.gone(route);
+      else this.#node.found(route);
+    } else if (gone) this.#table.routeGone(route.prefix);
+    else this.#table.routeFound(route);
+  }
+
+  #onNexthop(nexthop: KernelNexthop, gone: boolean): void {
+    if (nexthop.protocol !== this.#options.protocol) this.#view.onForeignNexthop(nexthop, gone);
+    else if (gone) this.#table.nexthopGone(nexthop.id);
+    else this.#table.nexthops.found(nexthop);
+  }
+
+  #onTurn(): void {
+    if (this.#view.stale && !this.#cancelRedump) {
+      this.#cancelRedump = this.#deps.clock.schedule(REDUMP_DELAY_MS, () => {
+        this.#cancelRedump = undefined;
+        this.#loop.requestResync();
+      });
+    }
+    if (!this.#touched) return;
+    this.#touched = false;
+    // Wishes follow at once: an apply that is under way writes changed objects between two batches.
+    this.#settle();
+    if (!this.#table.inSync || !this.#node.inSync) this.#loop.markDirty();
+  }
+
+  #tellDown(lost: readonly LinkDown[]): void {
+    for (const down of lost) {
+      for (const listener of this.#linkDownListeners) {
+        try {
+          listener(down);
+        } catch (error) {
+          this.#deps.log.error({ device: down.device, reason: errorText(error) }, 'listener for lost links failed');
+        }
+      }
+    }
+  }
+}
+
+export function createRouteDataplane(deps: RouteDataplaneDeps, options?: RouteDataplaneOptions): RouteDataplane {
+  return new RouteDataplane(deps, options);
+}
