@@ -50,8 +50,13 @@ export type DiallerPhase = 'stopped' | 'idleHold' | 'connecting' | 'waiting' | '
 export interface SessionState {
   readonly config: SessionConfig;
   readonly dialler: DiallerPhase;
-  /** At most one per direction; a single one when it is Established. */
+  /**
+   * At most one of each direction that is not Established. Beside an Established one there may be one incoming in OpenSent:
+   * where graceful restart is negotiated it may turn out to be the restarted peer.
+   */
   readonly connections: readonly Connection[];
+  /** The session has been Established for `stableMs`: errors before are forgotten. */
+  readonly stable: boolean;
   /** Wait before the next attempt after an error; doubles. */
   readonly idleHoldMs: number;
   /** RFC 4271 8.1.1 ConnectRetryCounter. */
@@ -86,9 +91,11 @@ export type SessionDownReason =
   | { readonly type: 'stopped'; readonly text: string }
   | { readonly type: 'notificationSent'; readonly notification: Notification; readonly text: string }
   | { readonly type: 'notificationReceived'; readonly notification: Notification; readonly text: string }
+  /** Closed without an answer (RFC 4271 6.4). */
+  | { readonly type: 'malformedNotification'; readonly text: string }
   | { readonly type: 'tcpClosed'; readonly text: string }
   | { readonly type: 'tcpFailed'; readonly text: string }
-  /** The peer opened a new connection while Established, and graceful restart is negotiated (RFC 4724 4.2). */
+  /** The peer sent OPEN on a new connection while Established, and graceful restart is negotiated (RFC 4724 5). */
   | { readonly type: 'peerRestarted'; readonly text: string };
 
 /** In order. `close` after a `sendNotification` of the same connection closes once that is written. */

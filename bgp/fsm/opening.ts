@@ -1,0 +1,146 @@
+/**
+ * From a TCP connection to Established: OPEN, collision resolution, KEEPALIVE.
+ *
+ * Collisions (RFC 4271 6.8, RFC 6286 2.3). When both sides dial at once there are two connections, and the one that the
+ * speaker with the higher router id (then AS) made shall stay. Followed to the letter this loses both of them in rare
+ * orders of arrival: one side is Established on the first while the other already closed it for the second. Here the
+ * higher speaker alone decides, at the first OPEN it gets:
+ *
+ *   OPEN on its own connection                      -> stays, the incoming one is closed (Cease/7)
+ *   OPEN on the incoming one, its own is connected  -> its own stays, the incoming one is closed (Cease/7)
+ *   OPEN on the incoming one, its own is not        -> the incoming one stays, the attempt is given up without an OPEN
+ *
+ * so that it sends KEEPALIVE on one connection only and the lower speaker cannot become Established on the other. The
+ * lower speaker closes its own connection only when OPEN came on the incoming one: the higher speaker stands by every
+ * connection that it sent OPEN on.
+ */
+import {
+  ceaseSubcode,
+  errorCode,
+  multiprotocolCapability,
+  negotiate,
+  openSubcode,
+  protocolError,
+} from '../wire/index.ts';
+import type { OpenMessage, ProtocolError } from '../wire/types.ts';
+import { ceaseNotification, type Draft, type InputOf, sentReason } from './draft.ts';
+import { establishedConnection, localOpen, openHoldMs, stableMs } from './state.ts';
+import type { Connection, SessionConfig } from './types.ts';
+
+export function tcpConnected(draft: Draft, input: InputOf<'tcpConnected'>): void {
+  const { connection: id, direction } = input;
+  const established = establishedConnection(draft.state);
+  const refuse = (subcode?: number): void => {
+    if (subcode) draft.out({ type: 'sendNotification', connection: id, notification: ceaseNotification(subcode) });
+    draft.out({ type: 'close', connection: id });
+  };
+  if (draft.state.dialler === 'stopped') {
+    refuse(ceaseSubcode.connectionRejected);
+    return;
+  }
+  if (direction === 'outgoing') {
+    if (draft.state.dialler !== 'connecting') {
+      refuse();
+      return;
+    }
+    draft.stopTimer('connectRetry');
+    draft.set({ dialler: 'off' });
+  } else {
+    // With graceful restart this may be the peer after a crash that closed nothing; its OPEN will tell.
+    if (established && !established.negotiated?.gracefulRestart) {
+      refuse(ceaseSubcode.connectionCollisionResolution);
+      return;
+    }
+    // The peer has one attempt under way at a time: a second one means that it gave up the first.
+    const older = draft.pending('incoming');
+    if (older) draft.drop(older, { type: 'tcpClosed', text: 'replaced by a newer connection of the peer' });
+  }
+  draft.put({ id, direction, state: 'OpenSent' });
+  draft.out({ type: 'sendOpen', connection: id, open: localOpen(draft.state.config) });
+  draft.startTimer('hold', openHoldMs, id);
+}
+
+/** What is wrong with the peer's OPEN for this peer; the codec has judged all that needs no configuration. */
+export function openError(config: SessionConfig, open: OpenMessage): ProtocolError | undefined {
+  if (open.asn !== config.peerAsn) {
+    const reason = `peer says AS ${open.asn}, configured is ${config.peerAsn}`;
+    return protocolError(errorCode.openMessage, openSubcode.badPeerAs, reason);
+  }
+  if (open.routerId === config.routerId && open.asn === config.localAsn) {
+    const reason = 'peer has our router id within one AS (RFC 6286 2.2): give every node its own';
+    return protocolError(errorCode.openMessage, openSubcode.badBgpIdentifier, reason);
+  }
+  if (!config.families.some((family) => open.families.includes(family))) {
+    const data = Uint8Array.from(config.families.flatMap(multiprotocolCapability));
+    const reason = `peer offers none of our families (${config.families.join(', ')})`;
+    return protocolError(errorCode.openMessage, openSubcode.unsupportedCapability, reason, data);
+  }
+  return undefined;
+}
+
+/** Whether connections that we made win collisions. */
+function outgoingWins(config: SessionConfig, open: OpenMessage): boolean {
+  if (config.routerId !== open.routerId) return config.routerId > open.routerId;
+  return config.localAsn > open.asn;
+}
+
+/** Closes the loser of a collision. */
+function yieldConnection(draft: Draft, loser: Connection): void {
+  const cease = ceaseNotification(ceaseSubcode.connectionCollisionResolution);
+  draft.drop(loser, sentReason(cease), cease);
+}
+
+/** Whether `connection` may go on after its OPEN; closes whichever connection has lost. */
+function resolveCollision(draft: Draft, connection: Connection, open: OpenMessage): boolean {
+  const established = establishedConnection(draft.state);
+  if (established) {
+    // Right after a collision its leftovers may still arrive, hence `stable`.
+    if (established.negotiated?.gracefulRestart && draft.state.stable) {
+      draft.drop(established, { type: 'peerRestarted', text: 'peer came back on a new connection (RFC 4724 5)' });
+      return true;
+    }
+    yieldConnection(draft, connection);
+    return false;
+  }
+  const other = draft.pending(connection.direction === 'incoming' ? 'outgoing' : 'incoming');
+  const wins = (connection.direction === 'outgoing') === outgoingWins(draft.state.config, open);
+  if (!other || wins) {
+    if (other) yieldConnection(draft, other);
+    return true;
+  }
+  // The other one would win. If we made it, it has our OPEN and stays; if the peer made it, it counts from its OPEN on.
+  if (other.direction === 'outgoing' || other.state === 'OpenConfirm') {
+    yieldConnection(draft, connection);
+    return false;
+  }
+  return true;
+}
+
+/** A valid OPEN in OpenSent: RFC 4271 8.2.2, Event 19. */
+export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessage): void {
+  if (!resolveCollision(draft, connection, open)) return;
+  draft.stopDialler('off');
+  const negotiated = negotiate(localOpen(draft.state.config), open);
+  const confirmed: Connection = { ...connection, state: 'OpenConfirm', negotiated };
+  draft.put(confirmed);
+  draft.out({ type: 'sendKeepalive', connection: connection.id });
+  if (negotiated.holdTimeSec === 0) draft.stopTimer('hold', connection.id);
+  else {
+    draft.restartHold(confirmed);
+    draft.startTimer('keepalive', negotiated.keepaliveSec * 1000, connection.id);
+  }
+}
+
+/** KEEPALIVE in OpenConfirm: Event 26. */
+export function becomeEstablished(draft: Draft, connection: Connection): void {
+  const { negotiated } = connection;
+  if (!negotiated) return;
+  for (const other of draft.state.connections) {
+    if (other.id !== connection.id) yieldConnection(draft, other);
+  }
+  draft.put({ ...connection, state: 'Established' });
+  draft.restartHold(connection);
+  draft.set({ stable: false });
+  draft.startTimer('stable', stableMs);
+  draft.out({ type: 'sessionUp', connection: connection.id, negotiated });
+}

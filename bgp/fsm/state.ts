@@ -1,0 +1,66 @@
+/** Making and reading of session states. */
+import type { OpenMessage } from '../wire/types.ts';
+import type { Connection, SessionConfig, SessionState, SessionStateName } from './types.ts';
+
+/** First wait after an error, and the longest; it doubles in between. RFC 4271 8.1.1 (DampPeerOscillations). */
+export const idleHoldMinMs = 1_000;
+export const idleHoldMaxMs = 30_000;
+/** Established this long: earlier errors are forgotten, and leftovers of a collision can no longer arrive. */
+export const stableMs = 10_000;
+/** Hold timer until the OPENs have set one: RFC 4271 8.2.2 suggests 4 minutes. */
+export const openHoldMs = 240_000;
+
+/** A stopped peer: nothing happens before `manualStart`. */
+export function initialState(config: SessionConfig): SessionState {
+  return {
+    config,
+    dialler: 'stopped',
+    connections: [],
+    stable: false,
+    idleHoldMs: idleHoldMinMs,
+    connectRetryCounter: 0,
+  };
+}
+
+/** What OPENs offer from now on. R and F bits change when our own restart is over (RFC 4724 4.1). */
+export function setGracefulRestart(
+  state: SessionState,
+  gracefulRestart: SessionConfig['gracefulRestart'],
+): SessionState {
+  const { gracefulRestart: _, ...config } = state.config;
+  return { ...state, config: gracefulRestart ? { ...config, gracefulRestart } : config };
+}
+
+export function establishedConnection(state: SessionState): Connection | undefined {
+  return state.connections.find((c) => c.state === 'Established');
+}
+
+/** The state as RFC 4271 names it: of the connection that is furthest, else of the dialler. */
+export function stateName(state: SessionState): SessionStateName {
+  for (const name of ['Established', 'OpenConfirm', 'OpenSent'] as const) {
+    if (state.connections.some((c) => c.state === name)) return name;
+  }
+  switch (state.dialler) {
+    case 'connecting':
+      return 'Connect';
+    case 'waiting':
+    case 'off':
+      return 'Active';
+    default:
+      return 'Idle';
+  }
+}
+
+/** Our OPEN of the moment. */
+export function localOpen(config: SessionConfig): OpenMessage {
+  const restart = config.gracefulRestart;
+  return {
+    asn: config.localAsn,
+    holdTimeSec: config.holdTimeSec,
+    routerId: config.routerId,
+    families: config.families,
+    asn4: true,
+    routeRefresh: true,
+    ...(restart ? { gracefulRestart: { ...restart, notification: false } } : {}),
+  };
+}
