@@ -1,0 +1,11 @@
+export {
+  ConfigError,
+  type ConfigInput,
+  type ConfigValue,
+  configFile,
+  configFileEnv,
+  type LoadedConfig,
+  loadConfig,
+} from './load.ts';
+export type { Option } from './option.ts';
+export { type AgentConfig, agentOptions, envOf, flagOf, type OptionName, optionNames } from './options.ts';

@@ -1,0 +1,157 @@
+/** What an option is: how its value is written, checked and described. */
+import { parseIp, toIpAddress } from '#kit';
+
+export interface Option<T> {
+  /** One sentence, as `--help` prints it. */
+  readonly description: string;
+  /** Stands for the value in help, e.g. `<seconds>`. */
+  readonly placeholder: string;
+  /** Text as help prints it; absent: `derived` says where it comes from. */
+  readonly default: T;
+  /** How the default is found when it depends on the machine or on other options. */
+  readonly derived?: string;
+  /** What is allowed, for messages and help, e.g. `3..65535`. */
+  readonly allowed: string;
+  /** Value from text (flag, environment) or from a YAML scalar; undefined when it is not allowed. */
+  readonly parse: (value: unknown) => T | undefined;
+}
+
+interface Text {
+  readonly description: string;
+}
+
+export function integerOption(
+  option: Text & {
+    readonly default: number;
+    readonly min: number;
+    readonly max: number;
+    readonly unit?: string;
+    /** Narrows the range; `allowed` then says how. */
+    readonly check?: (value: number) => boolean;
+    readonly allowed?: string;
+  },
+): Option<number> {
+  const { min, max, check } = option;
+  const range = `${min}..${max}${option.unit ? ` ${option.unit}` : ''}`;
+  return {
+    description: option.description,
+    placeholder: `<${option.unit ?? 'number'}>`,
+    default: option.default,
+    allowed: option.allowed ?? range,
+    parse: (value) => {
+      const number = typeof value === 'string' && /^(0|[1-9]\d{0,14})$/.test(value) ? Number(value) : value;
+      if (typeof number !== 'number' || !Number.isInteger(number) || number < min || number > max) return undefined;
+      return check && !check(number) ? undefined : number;
+    },
+  };
+}
+
+/** A 32-bit mask, written as 0xf0000 or as a number. */
+export function maskOption(option: Text & { readonly default: number; readonly bitsMin: number }): Option<number> {
+  const bits = (mask: number): number => mask.toString(2).replaceAll('0', '').length;
+  return {
+    description: option.description,
+    placeholder: '<mask>',
+    default: option.default,
+    allowed: `a 32-bit mask with at least ${option.bitsMin} bits set, e.g. 0xf0000`,
+    parse: (value) => {
+      const text = String(value);
+      if (!/^(0x[0-9a-fA-F]{1,8}|[1-9]\d{0,9})$/.test(text)) return undefined;
+      const mask = Number(text);
+      return mask <= 0xffffffff && bits(mask) >= option.bitsMin ? mask : undefined;
+    },
+  };
+}
+
+export function booleanOption(option: Text & { readonly default: boolean }): Option<boolean> {
+  return {
+    ...option,
+    placeholder: '<true|false>',
+    allowed: 'true or false',
+    parse: (value) =>
+      value === true || value === 'true' ? true : value === false || value === 'false' ? false : undefined,
+  };
+}
+
+export function choiceOption<T extends string>(
+  option: Text & { readonly default: T; readonly choices: readonly T[] },
+): Option<T> {
+  return {
+    description: option.description,
+    placeholder: `<${option.choices.join('|')}>`,
+    default: option.default,
+    allowed: `one of ${option.choices.join(', ')}`,
+    parse: (value) => option.choices.find((choice) => choice === value),
+  };
+}
+
+/** sun_path holds 108 bytes with its final zero (unix(7)). */
+const socketPathBytesMax = 107;
+
+/** An absolute path; with `optional`, empty text switches the thing off or leaves it to the default. */
+export function pathOption(
+  option: Text & {
+    readonly default: string;
+    readonly derived?: string;
+    readonly optional?: boolean;
+    readonly socket?: boolean;
+  },
+): Option<string> {
+  const { optional, socket, ...rest } = option;
+  return {
+    ...rest,
+    placeholder: '<path>',
+    allowed: `an absolute path${socket ? ` of at most ${socketPathBytesMax} bytes` : ''}${optional ? ', or empty' : ''}`,
+    parse: (value) => {
+      if (typeof value !== 'string' || value.includes('\0')) return undefined;
+      if (value === '') return optional ? '' : undefined;
+      if (socket && Buffer.byteLength(value) > socketPathBytesMax) return undefined;
+      return value.startsWith('/') ? value : undefined;
+    },
+  };
+}
+
+export function asnOption(option: Text & { readonly default: number }): Option<number> {
+  return {
+    ...option,
+    placeholder: '<asn>',
+    allowed: '1..4294967295, or high.low',
+    parse: (value) => {
+      const text = String(value);
+      const dotted = /^(\d{1,5})\.(\d{1,5})$/.exec(text);
+      // A dotted number in YAML is a fraction, and 1.10 has become 1.1 before it can be seen.
+      if (dotted && typeof value === 'string' && Number(dotted[1]) <= 0xffff && Number(dotted[2]) <= 0xffff) {
+        return Number(dotted[1]) * 0x10000 + Number(dotted[2]) || undefined;
+      }
+      const asn = /^[1-9]\d{0,9}$/.test(text) ? Number(text) : 0;
+      return asn >= 1 && asn <= 0xffffffff ? asn : undefined;
+    },
+  };
+}
+
+/** RFC 6286: any number but zero, written as a dotted quad. Empty: derived. */
+export function routerIdOption(option: Text & { readonly derived: string }): Option<string> {
+  return {
+    ...option,
+    placeholder: '<dotted-quad>',
+    default: '',
+    allowed: 'a dotted quad other than 0.0.0.0, or empty',
+    parse: (value) => {
+      if (value === '') return '';
+      const bytes = typeof value === 'string' ? parseIp(value) : undefined;
+      return bytes?.length === 4 && bytes.some((byte) => byte !== 0) ? toIpAddress(value as string) : undefined;
+    },
+  };
+}
+
+/** Name of a Node object: a DNS subdomain. */
+export function nodeNameOption(option: Text & { readonly derived: string }): Option<string> {
+  const pattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+  return {
+    ...option,
+    placeholder: '<name>',
+    default: '',
+    allowed: 'the name of a Node: lower-case letters, digits, "-" and "."',
+    parse: (value) => (typeof value === 'string' && value.length <= 253 && pattern.test(value) ? value : undefined),
+  };
+}

@@ -1,0 +1,152 @@
+/**
+ * Every option of the agent, once: `nodeName` is `--node-name`, `POPLIN_NODE_NAME`, and `nodeName:` in the file. Units
+ * stand last in names.
+ */
+import {
+  asnOption,
+  booleanOption,
+  choiceOption,
+  integerOption,
+  maskOption,
+  nodeNameOption,
+  type Option,
+  pathOption,
+  routerIdOption,
+} from './option.ts';
+
+export const agentOptions = {
+  nodeName: nodeNameOption({
+    description: 'Name of the Node object of this machine.',
+    derived: 'the host name in lower case',
+  }),
+  datastoreDir: pathOption({
+    description: 'Directory of manifests that is the datastore.',
+    default: '/etc/poplin/manifests',
+  }),
+  stateDir: pathOption({ description: 'Where durable state is kept.', default: '/var/lib/poplin' }),
+  runDir: pathOption({ description: 'Where sockets and the lock of a running agent are.', default: '/run/poplin' }),
+  apiSocket: pathOption({
+    description: 'Unix socket of the HTTP API, for this CLI and for probes.',
+    default: '',
+    derived: 'api.sock in runDir',
+    optional: true,
+    socket: true,
+  }),
+  logLevel: choiceOption({
+    description: 'Least severe log lines to print.',
+    default: 'info',
+    choices: ['error', 'warn', 'info', 'debug'],
+  }),
+  asn: asnOption({
+    description: 'AS number of the nodes, where neither BGPConfiguration nor the Node says one.',
+    default: 64512,
+  }),
+  bgpPort: integerOption({
+    description: 'TCP port of BGP, where BGPConfiguration says none.',
+    default: 179,
+    min: 1,
+    max: 65535,
+  }),
+  routerId: routerIdOption({
+    description: 'BGP identifier of this node.',
+    derived: 'the IPv4 address of the Node, or a number made from its name',
+  }),
+  meshEnabled: booleanOption({
+    description: 'Full iBGP mesh between all nodes, where BGPConfiguration does not say.',
+    default: true,
+  }),
+  holdTimeSec: integerOption({
+    description: 'BGP hold time that is proposed, where neither BGPPeer nor BGPConfiguration says one.',
+    default: 90,
+    min: 0,
+    max: 65535,
+    unit: 'seconds',
+    check: (value) => value === 0 || value >= 3,
+    allowed: '0 or 3..65535 seconds',
+  }),
+  connectRetrySec: integerOption({
+    description: 'Time between two attempts to connect to a BGP peer.',
+    default: 5,
+    min: 1,
+    max: 3600,
+    unit: 'seconds',
+  }),
+  gracefulRestartTimeSec: integerOption({
+    description: 'How long peers are asked to keep our routes while the agent restarts (RFC 4724).',
+    default: 120,
+    min: 0,
+    max: 4095,
+    unit: 'seconds',
+  }),
+  gracefulRestartDeferralSec: integerOption({
+    description: "Longest wait for every peer's End-of-RIB before routes of an earlier run are swept.",
+    default: 30,
+    min: 1,
+    max: 3600,
+    unit: 'seconds',
+  }),
+  iptablesBackend: choiceOption({
+    description: 'Which iptables to use; auto takes the one that the machine uses already.',
+    default: 'auto',
+    choices: ['auto', 'nft', 'legacy'],
+  }),
+  xtablesLockFile: pathOption({
+    description: 'Lock file of iptables; give each network namespace its own.',
+    default: '/run/xtables.lock',
+  }),
+  markMask: maskOption({
+    description: 'Bits of the packet mark that are ours alone.',
+    default: 0x000f0000,
+    bitsMin: 2,
+  }),
+  interfaceMtu: integerOption({
+    description: "MTU of pods' interfaces; 0 takes that of the node's uplinks.",
+    default: 0,
+    min: 0,
+    max: 65535,
+    unit: 'bytes',
+    check: (value) => value === 0 || value >= 1280,
+    allowed: '0 or 1280..65535 bytes',
+  }),
+  cniConfDir: pathOption({
+    description: 'Directory into which the CNI configuration is written once pods can be added; empty writes none.',
+    default: '',
+    optional: true,
+  }),
+  cniBinary: pathOption({
+    description: 'Where the CNI plugin is installed for the runtime; its last part is the type in the configuration.',
+    default: '/opt/cni/bin/poplin',
+  }),
+  cniSocket: pathOption({
+    description: 'Unix socket on which the CNI plugin calls the agent.',
+    default: '',
+    derived: 'cni/cni.sock in runDir',
+    optional: true,
+    socket: true,
+  }),
+  cniQueue: pathOption({
+    description: 'Directory in which the CNI plugin leaves deletions while the agent is away.',
+    default: '',
+    derived: 'cni-queue in stateDir',
+    optional: true,
+  }),
+} as const satisfies Record<string, Option<string> | Option<number> | Option<boolean>>;
+
+export type OptionName = keyof typeof agentOptions;
+
+/** Effective values, every default filled in. */
+export type AgentConfig = {
+  readonly [K in OptionName]: (typeof agentOptions)[K] extends Option<infer T> ? T : never;
+};
+
+export const optionNames = Object.keys(agentOptions) as OptionName[];
+
+/** `nodeName` -> `--node-name`. */
+export function flagOf(name: OptionName): string {
+  return `--${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+/** `nodeName` -> `POPLIN_NODE_NAME`. */
+export function envOf(name: OptionName): string {
+  return `POPLIN_${name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}`;
+}
