@@ -1,7 +1,7 @@
 export type { CleanupOptions, CleanupReport } from './cleanup.ts';
 export { cleanupPolicyDataplane } from './cleanup.ts';
 export type { CommandOptions, CommandResult, CommandRunner, WriteCounters } from './drivers/command.ts';
-export { IpsetError, type IpsetFailure } from './drivers/ipset/ipset.ts';
+export { IpsetError, type IpsetFailure, Ipsets } from './drivers/ipset/ipset.ts';
 export type { Backend } from './drivers/iptables/backend.ts';
 export { IptablesError, type IptablesFailure } from './drivers/iptables/iptables.ts';
 export type { Pool } from './managers/masquerade.ts';
@@ -12,3 +12,27 @@ export type {
   PolicyDataplaneStatus,
 } from './policy-dataplane.ts';
 export { createPolicyDataplane } from './policy-dataplane.ts';
+export type {
+  KernelAddress,
+  KernelLink,
+  KernelNexthop,
+  KernelRoute,
+  RouteEvent,
+  RouteKernel,
+  RouteWrite,
+  StateFile,
+  SysctlFiles,
+} from './drivers/route-ports.ts';
+export { SysctlError, type SysctlFailure, SysctlSettings } from './drivers/sysctl.ts';
+export { type NextHopSetKey, NextHopResolver, type ResolvedHop } from './managers/next-hop-resolver.ts';
+export type { LinkDown, LocalAddress } from './managers/routes-kernel-view.ts';
+export { cleanupRoutes, type RouteCleanupDeps, type RouteCleanupReport } from './managers/routes-cleanup.ts';
+export {
+  createRouteDataplane,
+  type RouteDataplane,
+  type RouteDataplaneDeps,
+  type RouteDataplaneOptions,
+  type RouteDataplaneStatus,
+  type RouteState,
+  type RouteStatus,
+} from './managers/routes.ts';

@@ -19,7 +19,9 @@ import {
   libc,
   newNetns,
   newSocket,
+  parseSockaddrIn,
   SOCK_DGRAM,
+  SOCK_RAW,
   SOCK_STREAM,
   setIntOption,
   sockaddrIn,
@@ -49,7 +51,10 @@ export class PacketWorld {
   /** argv of every command that was run through `run`, with what went in. */
   readonly commands: { readonly argv: readonly string[]; readonly stdin: string }[] = [];
   readonly run: CommandRunner['run'];
+  /** Commands that fail without being run. */
+  broken: ((argv: readonly string[]) => boolean) | undefined;
   readonly #sockets: Fd[] = [];
+  #echoes = 0;
   readonly #receivers = new Map<string, number>();
   readonly #lockFile = `/tmp/poplin-test-${process.pid}-${Math.random().toString(36).slice(2)}.lock`;
   readonly #dataplanes: PolicyDataplane[] = [];
@@ -65,6 +70,7 @@ export class PacketWorld {
       sysctl(this.node, key, '1');
     this.run = async (argv, options = {}) => {
       this.commands.push({ argv, stdin: options.stdin ?? '' });
+      if (this.broken?.(argv)) return { code: 1, stdout: '', stderr: 'broken by the test' };
       return this.exec(this.node, argv, options);
     };
   }
@@ -215,6 +221,43 @@ export class PacketWorld {
   async expectSilence(from: string, to: string, port: number, family: IpFamily, protocol: L4 = 'tcp'): Promise<void> {
     const reached = await this.reaches(from, to, port, family, protocol);
     assert.equal(reached, false, `${from} must not reach ${to} on ${protocol} ${port} over IPv${family}`);
+  }
+
+  /** Sends UDP and returns the source address that the receiver sees; waits until the packet is there. */
+  async sourceSeen(from: string, to: string, port: number, family: IpFamily): Promise<IpAddress | undefined> {
+    const server = this.#receiver(this.host(to), port, family, 'udp');
+    const client = this.socket(from, family, 'udp');
+    const address = sockaddrIn(this.host(to).addresses[family], port);
+    libc.sendto(client.number, Buffer.from('x'), 1, 0, address, address.length);
+    const sender = Buffer.alloc(28);
+    await until(() => libc.recvfrom(server, Buffer.alloc(16), 16, 0, sender, Buffer.from([28, 0, 0, 0])) > 0, {
+      what: `a datagram from ${from} at ${to}`,
+      deadlineMs: arrivalMs,
+    });
+    return parseSockaddrIn(sender)?.address;
+  }
+
+  /** ICMP or ICMPv6 echo by a raw socket (not every machine has ping). */
+  async pings(from: string, to: string, family: IpFamily): Promise<boolean> {
+    const socket = inNetns(this.host(from).netns, () =>
+      family === 4 ? newSocket(AF_INET, SOCK_RAW, 1) : newSocket(AF_INET6, SOCK_RAW, 58),
+    );
+    this.#sockets.push(socket);
+    const echo = Buffer.from([family === 4 ? 8 : 128, 0, 0, 0, 0, 0, 0, 1]);
+    // A fresh id each time: with an old one conntrack would take it for the same exchange.
+    const id = ++this.#echoes;
+    echo.writeUInt16BE(id, 4);
+    // The kernel fills in the checksum of ICMPv6 only.
+    if (family === 4) echo.writeUInt16BE(0xffff - (0x0800 + id + 1), 2);
+    const address = sockaddrIn(this.host(to).addresses[family], 0);
+    libc.sendto(socket.number, echo, echo.length, 0, address, address.length);
+    const reply = Buffer.alloc(256);
+    return (
+      (await this.#soon(() => {
+        const length = libc.recv(socket.number, reply, reply.length, 0);
+        return length >= 8 && reply[length - echo.length] === (family === 4 ? 0 : 129);
+      })) ?? false
+    );
   }
 
   /** A socket in the namespace of `from`, bound to `source` when given. */

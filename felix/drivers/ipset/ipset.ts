@@ -33,8 +33,10 @@ interface KernelSet {
   /** It is in the kernel. */
   exists: boolean;
   wanted: boolean;
-  /** In the kernel with a header that is not ours. */
+  /** In the kernel with room for fewer members than ours: built anew and swapped. */
   rebuild: boolean;
+  /** In the kernel under our name, but of another type (somebody else made it): destroyed first. */
+  foreign: boolean;
   readonly members: DeltaTracker<string, true>;
 }
 
@@ -147,6 +149,7 @@ export class Ipsets {
     const seen = parseIpsetSave(result.stdout, (name) => this.#isOurs(name));
     for (const [name, saved] of seen) {
       const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family);
+      set.foreign = set.type !== saved.type || set.family !== saved.family;
       this.#kernel.set(name, set);
       set.exists = true;
       set.rebuild = saved.maxelem < setMembersMax;
@@ -173,19 +176,22 @@ export class Ipsets {
     const lines: string[] = [];
     for (const set of this.#dirty) {
       if (!set.wanted) continue;
-      if (set.rebuild && set.exists) lines.push(...this.#rebuildLines(set));
+      if (set.foreign) lines.push(`destroy ${set.name}`, createLine(set.name, set), ...allLines(set));
+      else if (set.rebuild && set.exists) lines.push(...this.#rebuildLines(set));
       else if (!set.exists) lines.push(createLine(set.name, set), ...addLines(set));
       else lines.push(...(turned.has(set.name) ? deleteLines(set) : addLines(set)));
     }
     if (!(await this.#restore(lines))) return;
     for (const set of this.#dirty) {
       if (!set.wanted) continue;
-      const turnRound = set.exists && turned.has(set.name) && !set.rebuild;
+      const anew = set.rebuild || set.foreign;
+      const turnRound = set.exists && turned.has(set.name) && !anew;
       if (turnRound) for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
       else for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
-      if (set.rebuild) for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
+      if (anew) set.members.replaceActual(set.members.desired);
       set.exists = true;
       set.rebuild = false;
+      set.foreign = false;
     }
   }
 
@@ -226,7 +232,14 @@ export class Ipsets {
   }
   #kernelSet(id: SetId, type: KernelSetType, family: IpFamily): KernelSet {
     const name = kernelSetName(this.#options.names, family, type, id);
-    const set = this.#kernel.get(name) ?? newKernelSet(name, type, family);
+    const known = this.#kernel.get(name);
+    if (known?.type === type && known.family === family) return known;
+    // Read back before it was wanted, and not what we would have made.
+    const set = newKernelSet(name, type, family);
+    if (known) {
+      this.#dirty.delete(known);
+      Object.assign(set, { exists: true, foreign: true });
+    }
     this.#kernel.set(name, set);
     return set;
   }
@@ -247,7 +260,7 @@ export class Ipsets {
     return [
       createLine(temporary, set),
       `flush ${temporary}`,
-      ...[...set.members.desired.keys()].map((member) => `add ${temporary} ${member} -exist`),
+      ...allLines(set, temporary),
       `swap ${temporary} ${set.name}`,
       `destroy ${temporary}`,
     ];
@@ -277,10 +290,22 @@ export class Ipsets {
 }
 
 function newKernelSet(name: string, type: KernelSetType, family: IpFamily): KernelSet {
-  return { name, type, family, exists: false, wanted: false, rebuild: false, members: new DeltaTracker() };
+  return {
+    name,
+    type,
+    family,
+    exists: false,
+    wanted: false,
+    rebuild: false,
+    foreign: false,
+    members: new DeltaTracker(),
+  };
 }
 function createLine(name: string, set: KernelSet): string {
   return `create ${name} hash:${set.type} family ${set.family === 4 ? 'inet' : 'inet6'} maxelem ${setMembersMax} -exist`;
+}
+function allLines(set: KernelSet, name = set.name): string[] {
+  return [...set.members.desired.keys()].map((member) => `add ${name} ${member} -exist`);
 }
 function addLines(set: KernelSet): string[] {
   return [...set.members.pendingUpdates].map((member) => `add ${set.name} ${member} -exist`);
