@@ -4,14 +4,6 @@ export type { CommandOptions, CommandResult, CommandRunner, WriteCounters } from
 export { IpsetError, type IpsetFailure, Ipsets } from './drivers/ipset/ipset.ts';
 export type { Backend } from './drivers/iptables/backend.ts';
 export { IptablesError, type IptablesFailure } from './drivers/iptables/iptables.ts';
-export type { Pool } from './managers/masquerade.ts';
-export type {
-  PolicyDataplane,
-  PolicyDataplaneDeps,
-  PolicyDataplaneOptions,
-  PolicyDataplaneStatus,
-} from './policy-dataplane.ts';
-export { createPolicyDataplane } from './policy-dataplane.ts';
 export type {
   KernelAddress,
   KernelLink,
@@ -24,9 +16,8 @@ export type {
   SysctlFiles,
 } from './drivers/route-ports.ts';
 export { SysctlError, type SysctlFailure, SysctlSettings } from './drivers/sysctl.ts';
-export { type NextHopSetKey, NextHopResolver, type ResolvedHop } from './managers/next-hop-resolver.ts';
-export type { LinkDown, LocalAddress } from './managers/routes-kernel-view.ts';
-export { cleanupRoutes, type RouteCleanupDeps, type RouteCleanupReport } from './managers/routes-cleanup.ts';
+export type { Pool } from './managers/masquerade.ts';
+export { NextHopResolver, type NextHopSetKey, type ResolvedHop } from './managers/next-hop-resolver.ts';
 export {
   createRouteDataplane,
   type RouteDataplane,
@@ -36,3 +27,12 @@ export {
   type RouteState,
   type RouteStatus,
 } from './managers/routes.ts';
+export { cleanupRoutes, type RouteCleanupDeps, type RouteCleanupReport } from './managers/routes-cleanup.ts';
+export type { LinkDown, LocalAddress } from './managers/routes-kernel-view.ts';
+export type {
+  PolicyDataplane,
+  PolicyDataplaneDeps,
+  PolicyDataplaneOptions,
+  PolicyDataplaneStatus,
+} from './policy-dataplane.ts';
+export { createPolicyDataplane } from './policy-dataplane.ts';
