@@ -1,0 +1,73 @@
+/** Metrics with their labels as types, in a registry that is handed around instead of prom-client's global one. */
+import prom from 'prom-client';
+
+type Labels<L extends string> = Readonly<Record<L, string | number>>;
+
+export interface Counter<L extends string> {
+  /** @param by not negative. */
+  inc(labels: Labels<L>, by?: number): void;
+}
+export interface Gauge<L extends string> {
+  set(labels: Labels<L>, value: number): void;
+  /** Drops the series of a thing that is gone. */
+  remove(labels: Labels<L>): void;
+}
+export interface Histogram<L extends string> {
+  observe(labels: Labels<L>, value: number): void;
+}
+
+export interface MetricOptions<L extends string> {
+  /** Without the prefix `poplin_`; ends in the unit (`_seconds`, `_bytes`) or in `_total` for counters. */
+  readonly name: string;
+  readonly help: string;
+  readonly labels?: readonly L[];
+}
+
+export interface Metrics {
+  counter<L extends string = never>(options: MetricOptions<L>): Counter<L>;
+  gauge<L extends string = never>(options: MetricOptions<L>): Gauge<L>;
+  /** A gauge without labels whose value is asked for at each scrape. */
+  observedGauge(options: MetricOptions<never>, value: () => number): void;
+  histogram<L extends string = never>(
+    options: MetricOptions<L> & { readonly buckets: readonly number[] },
+  ): Histogram<L>;
+  /** The text format of Prometheus. */
+  scrape(): Promise<{ readonly contentType: string; readonly body: string }>;
+}
+
+const prefix = 'poplin_';
+
+/** @param options.process also process and Node.js metrics (CPU, memory, event loop delay). */
+export function createMetrics(options: { readonly process?: boolean } = {}): Metrics {
+  const registry = new prom.Registry();
+  if (options.process) prom.collectDefaultMetrics({ register: registry });
+  const common = <L extends string>(metric: MetricOptions<L>) => ({
+    name: `${prefix}${metric.name}`,
+    help: metric.help,
+    labelNames: [...(metric.labels ?? [])] as L[],
+    registers: [registry],
+  });
+  return {
+    counter: (metric) => {
+      const counter = new prom.Counter(common(metric));
+      return { inc: (labels, by = 1) => counter.inc(labels, by) };
+    },
+    gauge: (metric) => {
+      const gauge = new prom.Gauge(common(metric));
+      return { set: (labels, value) => gauge.set(labels, value), remove: (labels) => gauge.remove(labels) };
+    },
+    observedGauge: (metric, value) => {
+      new prom.Gauge({
+        ...common(metric),
+        collect() {
+          this.set(value());
+        },
+      });
+    },
+    histogram: (metric) => {
+      const histogram = new prom.Histogram({ ...common(metric), buckets: [...metric.buckets] });
+      return { observe: (labels, value) => histogram.observe(labels, value) };
+    },
+    scrape: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
+  };
+}
