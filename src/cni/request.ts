@@ -218,6 +218,11 @@ function parseConfig(raw: Readonly<Record<string, unknown>>): NetworkConfig {
   if (prevResult !== undefined && prevResult !== null && !isRecord(prevResult)) {
     throw configError('prevResult', prevResult, 'must be the result of an ADD');
   }
+  for (const key of ['interfaces', 'ips', 'routes'] as const) {
+    const list = isRecord(prevResult) ? prevResult[key] : undefined;
+    if (list !== undefined && list !== null && !Array.isArray(list))
+      throw configError(`prevResult.${key}`, list, 'must be a list');
+  }
   return {
     name,
     ...(typeof mtu === 'number' ? { mtu } : {}),

@@ -1,5 +1,4 @@
 import { familyOf, hostCidr, type IpAddress, type IpFamily } from '#kit';
-import { CniError } from './errors.ts';
 import type { CniVersion, NetworkConfig } from './request.ts';
 
 /** What the pod sees as its gateway; the host answers for both from every pod's veth. */
@@ -25,11 +24,11 @@ interface ResultLists {
   readonly routes: readonly unknown[];
 }
 
+/** Absent ones are empty; that they are lists was seen to when the configuration was read. */
 function listsOf(prevResult: NetworkConfig['prevResult']): ResultLists {
   const list = (key: string): readonly unknown[] => {
-    const value = prevResult?.[key] ?? [];
-    if (Array.isArray(value)) return value;
-    throw new CniError('INVALID_CONFIG', `network configuration: "prevResult.${key}" must be a list`);
+    const value = prevResult?.[key];
+    return Array.isArray(value) ? value : [];
   };
   return { interfaces: list('interfaces'), ips: list('ips'), routes: list('routes') };
 }

@@ -135,6 +135,14 @@ export class TestNode {
       intervalMs: 2,
     });
   }
+  agentPid(): number {
+    const pid = this.#agent?.pid;
+    assert.ok(pid, 'the agent runs');
+    return pid;
+  }
+  signal(signal: NodeJS.Signals): void {
+    this.#agent?.kill(signal);
+  }
   /** Waits until it is so. */
   async set(what: 'policy' | 'pods' | 'ready', value: string): Promise<void> {
     const before = this.lines.length;
