@@ -5,22 +5,27 @@ import { stringify } from 'yaml';
 import { toolPath } from '#setup';
 import { birdConfig } from './bird.ts';
 import { LabError } from './errors.ts';
-import { type StoredObject, nodeAsn } from './manifests.ts';
+import { nodeAsn, type StoredObject } from './manifests.ts';
 import { type LabPaths, machineNetns, nodePaths } from './names.ts';
 import { type LabProcess, startProcess } from './processes.ts';
 import type { Topology, TopologyRouter } from './topology.ts';
 
 const cliEntry = path.join(import.meta.dirname, '..', 'cli', 'main.ts');
 const holdTimeSec = 9;
+/** Sessions of a lab come back soon after a router does. */
+const connectRetrySec = 1;
 
 /** Path of a program that the set-up scripts provide. @throws LabError TOOL_MISSING */
 export function labTool(name: Parameters<typeof toolPath>[0]): string {
   const file = toolPath(name);
   if (file) return file;
-  throw new LabError(`${name} is not there yet: start the lab with \`npm run -s poplin -- lab ...\`, which fetches and builds what it needs`, {
-    code: 'TOOL_MISSING',
-    tool: name,
-  });
+  throw new LabError(
+    `${name} is not there yet: start the lab with \`npm run -s poplin -- lab ...\`, which fetches and builds what it needs`,
+    {
+      code: 'TOOL_MISSING',
+      tool: name,
+    },
+  );
 }
 
 /** Nothing of the caller's environment: POPLIN_* variables of a shell must not reach every agent of a lab. */
@@ -35,7 +40,8 @@ export function agentEnvironment(lab: LabPaths, node: string): Record<string, st
 /** Starts the agent of one node, in the node's namespace, with directories and a lock for iptables of its own. */
 export async function startAgent(lab: LabPaths, node: string): Promise<LabProcess> {
   const paths = nodePaths(lab, node);
-  for (const directory of [paths.state, paths.run]) fs.mkdirSync(directory, { recursive: true });
+  for (const directory of [paths.state, paths.run, paths.cniConfig, path.dirname(paths.cniBinary)])
+    fs.mkdirSync(directory, { recursive: true });
   fs.writeFileSync(
     paths.config,
     stringify({
@@ -44,6 +50,9 @@ export async function startAgent(lab: LabPaths, node: string): Promise<LabProces
       stateDir: paths.state,
       runDir: paths.run,
       xtablesLockFile: paths.xtablesLock,
+      cniConfDir: paths.cniConfig,
+      cniBinary: paths.cniBinary,
+      connectRetrySec,
     }),
   );
   return startProcess({
@@ -56,7 +65,10 @@ export async function startAgent(lab: LabPaths, node: string): Promise<LabProces
   });
 }
 
-export function routerFiles(lab: LabPaths, router: string): { readonly config: string; readonly control: string; readonly log: string } {
+export function routerFiles(
+  lab: LabPaths,
+  router: string,
+): { readonly config: string; readonly control: string; readonly log: string } {
   const directory = path.join(lab.directory, 'routers');
   return {
     config: path.join(directory, `${router}.conf`),
@@ -73,7 +85,10 @@ export async function startRouter(
 ): Promise<LabProcess> {
   const files = routerFiles(lab, router.name);
   fs.mkdirSync(path.dirname(files.config), { recursive: true });
-  fs.writeFileSync(files.config, birdConfig({ topology, router, nodeAsn: (node) => nodeAsn(objects, node), holdTimeSec }));
+  fs.writeFileSync(
+    files.config,
+    birdConfig({ topology, router, nodeAsn: (node) => nodeAsn(objects, node), holdTimeSec }),
+  );
   return startProcess({
     role: `${router.daemon} ${router.name}`,
     netns: machineNetns(lab, router.name),

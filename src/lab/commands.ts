@@ -17,15 +17,25 @@ type Output = 'table' | 'json' | 'yaml';
 
 /** Adds the `lab` command with its subcommands. */
 export function registerLabCommands(program: Command): void {
-  const lab = program.command('lab').description('build nodes, routers and pods in network namespaces, and probe them with real packets');
-  lab.addHelpText('after', '\nExit codes: 0 done, 1 something failed, 2 wrong input. `exec` gives the exit code of its command.');
+  const lab = program
+    .command('lab')
+    .description('build nodes, routers and pods in network namespaces, and probe them with real packets');
+  lab.addHelpText(
+    'after',
+    '\nExit codes: 0 done, 1 something failed, 2 wrong input. `exec` gives the exit code of its command.',
+  );
   registerLifeCommands(lab);
   registerLookCommands(lab);
   lab
     .command('demo')
     .description('the demonstration: three nodes behind two racks, checked fact by fact, under a minute')
-    .addOption(new Option('--sabotage <what>', 'break one thing, to see it found').choices(['route', 'policy', 'session']))
-    .option('--keep', 'leave the lab running (look into it with `poplin lab --help`, end it with `poplin lab down --name demo`)')
+    .addOption(
+      new Option('--sabotage <what>', 'break one thing, to see it found').choices(['route', 'policy', 'session']),
+    )
+    .option(
+      '--keep',
+      'leave the lab running (look into it with `poplin lab --help`, end it with `poplin lab down --name demo`)',
+    )
     .option('--name <lab>', 'name of the lab', 'demo')
     .action((options: { sabotage?: 'route' | 'policy' | 'session'; keep?: boolean; name: string }) =>
       act(async () => {
@@ -45,7 +55,9 @@ function withName(command: Command): Command {
 }
 
 function withOutput(command: Command): Command {
-  return command.addOption(new Option('-o, --output <format>', 'output format').choices(['table', 'json', 'yaml']).default('table'));
+  return command.addOption(
+    new Option('-o, --output <format>', 'output format').choices(['table', 'json', 'yaml']).default('table'),
+  );
 }
 
 function collect(value: string, previous: readonly string[]): readonly string[] {
@@ -60,7 +72,9 @@ function registerLifeCommands(lab: Command): void {
     .action((options: { name: string; file: readonly string[]; keep?: boolean }) =>
       act(async () => {
         const built = await up({ name: options.name, files: options.file, say, keepOnFailure: options.keep === true });
-        say(`lab ${options.name}: ${built.topology.nodes.length} nodes and ${built.state.pods.length} pods are up; logs in ${built.paths.logs}`);
+        say(
+          `lab ${options.name}: ${built.topology.nodes.length} nodes and ${built.state.pods.length} pods are up; logs in ${built.paths.logs}`,
+        );
         return 0;
       }),
     );
@@ -70,7 +84,10 @@ function registerLifeCommands(lab: Command): void {
     .option('--prune', 'remove every object that is not among them')
     .action((options: { name: string; file: readonly string[]; prune?: boolean }) =>
       act(async () => {
-        const { changed, removed } = await apply(openLab(options.name), options.file, { prune: options.prune === true, say });
+        const { changed, removed } = await apply(openLab(options.name), options.file, {
+          prune: options.prune === true,
+          say,
+        });
         for (const key of changed) process.stdout.write(`${key} applied\n`);
         for (const key of removed) process.stdout.write(`${key} removed\n`);
         if (changed.length + removed.length === 0) process.stdout.write('nothing to change\n');
@@ -82,7 +99,9 @@ function registerLifeCommands(lab: Command): void {
     .action((options: { name: string }) =>
       act(async () => {
         const report = await down(options.name);
-        process.stdout.write(`lab ${options.name}: ended ${report.processes} processes, removed ${report.namespaces} namespaces\n`);
+        process.stdout.write(
+          `lab ${options.name}: ended ${report.processes} processes, removed ${report.namespaces} namespaces\n`,
+        );
         for (const left of report.left) process.stderr.write(`still there: ${left}\n`);
         return report.left.length > 0 ? 1 : 0;
       }),
@@ -127,7 +146,8 @@ function registerLookCommands(lab: Command): void {
 
 function parseInclude(value: string): string[] {
   const parts = value.split(',').filter(Boolean);
-  for (const part of parts) if (part !== 'nodes' && part !== 'hosts') throw new InvalidArgumentError('nodes and hosts are known.');
+  for (const part of parts)
+    if (part !== 'nodes' && part !== 'hosts') throw new InvalidArgumentError('nodes and hosts are known.');
   return parts;
 }
 
@@ -175,7 +195,14 @@ export async function labStatus(lab: Lab): Promise<LabStatus> {
 function formatStatus(status: LabStatus): string {
   const table = (rows: readonly (readonly string[])[]): string => {
     const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-    return `${rows.map((row) => row.map((text, i) => text.padEnd(widths[i]!)).join('   ').trimEnd()).join('\n')}\n`;
+    return `${rows
+      .map((row) =>
+        row
+          .map((text, i) => text.padEnd(widths[i]!))
+          .join('   ')
+          .trimEnd(),
+      )
+      .join('\n')}\n`;
   };
   const processes = status.processes.map(({ role, pid, alive }) => [role, String(pid), alive ? 'running' : 'GONE']);
   const sessions = status.routers.flatMap(({ name, sessions }) =>
@@ -195,7 +222,9 @@ function netnsOf(lab: Lab, where: string): string {
   if (machines.includes(where)) return machineNetns(lab.paths, where);
   const pod = lab.state.pods.find((one) => podKey(one) === where);
   if (pod) return pod.hostNetwork ? machineNetns(lab.paths, pod.nodeName) : podNetns(lab.paths, pod);
-  throw badInput([`${where}: no such node, router, host or pod; there are: ${[...machines, ...lab.state.pods.map(podKey)].join(', ')}`]);
+  throw badInput([
+    `${where}: no such node, router, host or pod; there are: ${[...machines, ...lab.state.pods.map(podKey)].join(', ')}`,
+  ]);
 }
 
 /** Runs a command with our terminal. @returns its exit code. */

@@ -51,7 +51,10 @@ export function readManifests(places: readonly string[]): Manifest[] {
   const seen = new Map<string, Manifest>();
   for (const manifest of manifests) {
     const twin = seen.get(manifestKey(manifest));
-    if (twin) problems.push(`${manifest.file}:${manifest.line}: ${describe(manifest)} stands in ${twin.file}:${twin.line} already`);
+    if (twin)
+      problems.push(
+        `${manifest.file}:${manifest.line}: ${describe(manifest)} stands in ${twin.file}:${twin.line} already`,
+      );
     else seen.set(manifestKey(manifest), manifest);
   }
   if (problems.length > 0) throw badInput(problems);
@@ -100,7 +103,8 @@ function toManifest(
     problems.push(`${file}:${at.length ? lineOf(at) : line}: ${what}`);
     return undefined;
   };
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return bad('not a Kubernetes object (a mapping is wanted)');
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return bad('not a Kubernetes object (a mapping is wanted)');
   const record = value as Record<string, unknown>;
   const metadata = record['metadata'] as Record<string, unknown> | undefined;
   const kind = record['kind'];
@@ -111,7 +115,10 @@ function toManifest(
   if (typeof name !== 'string' || !/^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/.test(name)) {
     return bad(`metadata.name: ${JSON.stringify(name)} is not a DNS name`, ['metadata', 'name']);
   }
-  if (namespace !== undefined && (typeof namespace !== 'string' || !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace))) {
+  if (
+    namespace !== undefined &&
+    (typeof namespace !== 'string' || !/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/.test(namespace))
+  ) {
     return bad(`metadata.namespace: ${JSON.stringify(namespace)} is not a DNS label`, ['metadata', 'namespace']);
   }
   const scope = namespacedKinds.has(kind) ? ((namespace as string | undefined) ?? 'default') : '';

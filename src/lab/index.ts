@@ -2,7 +2,19 @@
 export { registerLabCommands } from './commands.ts';
 export { type DemoOptions, type Fact, runDemo } from './demo/demo.ts';
 export { LabError } from './errors.ts';
-export { type ApplyResult, apply, type DownReport, down, killAgent, type Lab, openLab, restartAgent, targetsOf, type UpOptions, up } from './lab.ts';
+export {
+  type ApplyResult,
+  apply,
+  type DownReport,
+  down,
+  killAgent,
+  type Lab,
+  openLab,
+  restartAgent,
+  targetsOf,
+  type UpOptions,
+  up,
+} from './lab.ts';
 export { type LabPaths, labPaths, machineNetns, netnsPath, nodePaths, podNetns } from './names.ts';
 export { cell, formatTable, type ProbeOptions, type ProbeResult, type ProbeTable, probe } from './probe.ts';
 export { ProberClient } from './prober/client.ts';

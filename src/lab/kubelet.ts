@@ -54,7 +54,11 @@ async function callCni(deps: KubeletDeps, node: string, command: CniCommand, pod
   }
   // As on a node: the runtime, and so the plugin, is in the node's namespace.
   const args = [`--net=${netnsPath(machineNetns(deps.lab, node))}`, deps.shim];
-  const { code, stdout, stderr } = await exec('nsenter', args, { env, stdin: JSON.stringify(networkConfig), timeoutMs: 95_000 });
+  const { code, stdout, stderr } = await exec('nsenter', args, {
+    env,
+    stdin: JSON.stringify(networkConfig),
+    timeoutMs: 95_000,
+  });
   return readAnswer(code, stdout, stderr);
 }
 
@@ -73,13 +77,19 @@ function readAnswer(exitCode: number, stdout: string, stderr: string): CniAnswer
 }
 
 /** Waits until a node's agent can wire pods. @throws LabError NOT_READY */
-export async function waitForCni(deps: KubeletDeps, node: string, isAlive: () => boolean, deadlineMs = 30_000): Promise<void> {
+export async function waitForCni(
+  deps: KubeletDeps,
+  node: string,
+  isAlive: () => boolean,
+  deadlineMs = 30_000,
+): Promise<void> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await callCni(deps, node, 'STATUS');
     if (answer.ok) return;
     if (!isAlive()) throw agentTrouble(deps, node, 'ended');
-    if (performance.now() >= end) throw agentTrouble(deps, node, `is not ready after ${deadlineMs / 1000} s (${answer.message})`);
+    if (performance.now() >= end)
+      throw agentTrouble(deps, node, `is not ready after ${deadlineMs / 1000} s (${answer.message})`);
     await sleep(addRetryMs);
   }
 }
@@ -87,7 +97,10 @@ export async function waitForCni(deps: KubeletDeps, node: string, isAlive: () =>
 function agentTrouble(deps: KubeletDeps, node: string, what: string): LabError {
   const { log } = nodePaths(deps.lab, node);
   const tail = fs.existsSync(log) ? fs.readFileSync(log, 'utf8').trimEnd().split('\n').slice(-8).join('\n') : '';
-  return new LabError(`the agent of ${node} ${what}; the end of ${log}:\n${tail}`, { code: 'NOT_READY', what: `agent ${node}` });
+  return new LabError(`the agent of ${node} ${what}; the end of ${log}:\n${tail}`, {
+    code: 'NOT_READY',
+    what: `agent ${node}`,
+  });
 }
 
 /** Makes the namespaces of `pods` and has them wired. @returns addresses by pod key. @throws LabError COMMAND_FAILED */
@@ -113,10 +126,13 @@ async function addPod(deps: KubeletDeps, pod: LabPod): Promise<readonly string[]
     if (answer.ok) return answer.addresses;
     const again = answer.code === CNI_TRY_AGAIN || answer.code === CNI_NOT_AVAILABLE;
     if (!again || performance.now() >= end) {
-      throw new LabError(`Pod ${podKey(pod)}: CNI ADD on ${pod.nodeName} failed: code ${answer.code}: ${answer.message}`, {
-        code: 'COMMAND_FAILED',
-        command: 'CNI ADD',
-      });
+      throw new LabError(
+        `Pod ${podKey(pod)}: CNI ADD on ${pod.nodeName} failed: code ${answer.code}: ${answer.message}`,
+        {
+          code: 'COMMAND_FAILED',
+          command: 'CNI ADD',
+        },
+      );
     }
     await sleep(addRetryMs); // as the kubelet does, only sooner
   }

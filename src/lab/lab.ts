@@ -12,12 +12,20 @@ import { labTool, startAgent, startProber, startRouter } from './agents.ts';
 import { type Manifest, manifestKey, readManifests } from './documents.ts';
 import { badInput, LabError } from './errors.ts';
 import { addPods, deletePods, type KubeletDeps, waitForCni } from './kubelet.ts';
-import { checkManifests, complete, ManifestStore, nodeAddresses, podOf, type StoredObject, withStatus } from './manifests.ts';
+import {
+  checkManifests,
+  complete,
+  ManifestStore,
+  nodeAddresses,
+  podOf,
+  type StoredObject,
+  withStatus,
+} from './manifests.ts';
 import { type LabPaths, labPaths, labsRoot, machineNetns, netnsPath, podNetns } from './names.ts';
 import { buildNetwork, deleteNamespaces, namespacesWith } from './netns.ts';
-import { endProcesses, isAlive, type LabProcess, processesIn, signal } from './processes.ts';
 import { ProberClient } from './prober/client.ts';
 import type { Target } from './prober/protocol.ts';
+import { endProcesses, isAlive, type LabProcess, processesIn, signal } from './processes.ts';
 import { claim, type LabPod, type LabState, podKey, readState, writeState } from './state.ts';
 import { linksOf, parseTopology, type Topology } from './topology.ts';
 
@@ -59,7 +67,11 @@ function remember(lab: Lab, change: Partial<LabState>): Lab {
 function topologyOf(manifests: readonly Manifest[]): Topology {
   const found = manifests.filter(({ kind }) => kind === 'Topology');
   if (found.length !== 1) {
-    throw badInput([found.length === 0 ? 'no document of kind Topology among the given files' : `${found.length} documents of kind Topology: one is wanted`]);
+    throw badInput([
+      found.length === 0
+        ? 'no document of kind Topology among the given files'
+        : `${found.length} documents of kind Topology: one is wanted`,
+    ]);
   }
   const { topology, problems } = parseTopology(found[0]!);
   if (!topology) throw badInput(problems);
@@ -79,7 +91,8 @@ export interface UpOptions {
 
 /** Builds a lab. On failure everything made is removed again. @throws LabError */
 export async function up(options: UpOptions): Promise<Lab> {
-  if (process.getuid?.() !== 0) throw new LabError('the lab makes network namespaces: run it as root', { code: 'NOT_ROOT' });
+  if (process.getuid?.() !== 0)
+    throw new LabError('the lab makes network namespaces: run it as root', { code: 'NOT_ROOT' });
   const manifests = readManifests(options.files);
   const topology = topologyOf(manifests);
   const problems = checkManifests(
@@ -98,7 +111,12 @@ export async function up(options: UpOptions): Promise<Lab> {
   }
 }
 
-async function build(paths: LabPaths, topology: Topology, manifests: readonly Manifest[], options: UpOptions): Promise<Lab> {
+async function build(
+  paths: LabPaths,
+  topology: Topology,
+  manifests: readonly Manifest[],
+  options: UpOptions,
+): Promise<Lab> {
   const { say } = options;
   const withheld = options.withheld ?? {};
   let lab: Lab = {
@@ -121,7 +139,11 @@ async function build(paths: LabPaths, topology: Topology, manifests: readonly Ma
   const starts = [
     () => startProber(paths),
     ...topology.routers.map((router) => () => startRouter(paths, topology, router, objects)),
-    ...topology.nodes.map(({ name }) => () => startAgent(paths, name)),
+    ...topology.nodes.map(
+      ({ name }) =>
+        () =>
+          startAgent(paths, name),
+    ),
   ];
   for (const start of starts) lab = remember(lab, { processes: [...lab.state.processes, await start()] });
   await Promise.all(topology.nodes.map(({ name }) => waitForCni(kubelet(paths), name, () => agentAlive(lab, name))));
@@ -144,21 +166,30 @@ async function runPods(lab: Lab, objects: readonly StoredObject[], say: Say): Pr
   const store = storeOf(lab);
   const podObjects = objects.filter(({ kind }) => kind === 'Pod');
   const wanted = new Map(podObjects.map((object) => [podKey(object), podOf(object)]));
-  const same = (a: LabPod | undefined, b: LabPod): boolean => a?.uid === b.uid && a.nodeName === b.nodeName && a.hostNetwork === b.hostNetwork;
+  const same = (a: LabPod | undefined, b: LabPod): boolean =>
+    a?.uid === b.uid && a.nodeName === b.nodeName && a.hostNetwork === b.hostNetwork;
   const gone = lab.state.pods.filter((pod) => !same(wanted.get(podKey(pod)), pod));
   if (gone.length > 0) {
     say(`removing ${gone.length} pods`);
-    const problems = await deletePods(kubelet(lab.paths), gone.filter((pod) => !pod.hostNetwork));
+    const problems = await deletePods(
+      kubelet(lab.paths),
+      gone.filter((pod) => !pod.hostNetwork),
+    );
     for (const problem of problems) say(problem);
   }
   const running = new Map(lab.state.pods.filter((pod) => !gone.includes(pod)).map((pod) => [podKey(pod), pod]));
   const fresh = [...wanted.values()].filter((pod) => !running.has(podKey(pod)));
   if (fresh.length > 0) say(`wiring ${fresh.length} pods through the CNI plugin`);
-  const wired = await addPods(kubelet(lab.paths), fresh.filter((pod) => !pod.hostNetwork));
+  const wired = await addPods(
+    kubelet(lab.paths),
+    fresh.filter((pod) => !pod.hostNetwork),
+  );
   const pods: LabPod[] = [];
   for (const object of podObjects) {
     const pod = wanted.get(podKey(object))!;
-    const hostIPs = nodeAddresses(objects.find(({ kind, name }) => kind === 'Node' && name === pod.nodeName)?.value ?? {});
+    const hostIPs = nodeAddresses(
+      objects.find(({ kind, name }) => kind === 'Node' && name === pod.nodeName)?.value ?? {},
+    );
     const addresses = running.get(podKey(pod))?.addresses ?? wired.get(podKey(pod)) ?? hostIPs;
     store.write(withStatus(object, addresses, hostIPs));
     pods.push({ ...pod, addresses });
@@ -173,7 +204,11 @@ export interface ApplyResult {
 }
 
 /** Brings objects into a running lab; with `prune`, what is not among them goes. @throws LabError BAD_INPUT */
-export async function apply(lab: Lab, files: readonly string[], options: { readonly prune?: boolean; readonly say: Say }): Promise<ApplyResult> {
+export async function apply(
+  lab: Lab,
+  files: readonly string[],
+  options: { readonly prune?: boolean; readonly say: Say },
+): Promise<ApplyResult> {
   const nodes = lab.topology.nodes.map(({ name }) => name);
   const manifests = readManifests(files);
   const given = manifests.find(({ kind }) => kind === 'Topology');
@@ -181,7 +216,9 @@ export async function apply(lab: Lab, files: readonly string[], options: { reado
     const { topology, problems } = parseTopology(given);
     if (problems.length > 0) throw badInput(problems);
     if (JSON.stringify(topology) !== JSON.stringify(lab.topology)) {
-      throw badInput([`${given.file}:${given.line}: Topology ${given.name}: a running lab's topology cannot change: \`poplin lab down\`, then \`up\``]);
+      throw badInput([
+        `${given.file}:${given.line}: Topology ${given.name}: a running lab's topology cannot change: \`poplin lab down\`, then \`up\``,
+      ]);
     }
   }
   const store = storeOf(lab);
@@ -191,7 +228,9 @@ export async function apply(lab: Lab, files: readonly string[], options: { reado
   const others = known.filter((object) => !keys.has(manifestKey(object)));
   const inUse = new Set(objects.map(({ namespace }) => namespace));
   const dropped = options.prune ? others.filter(({ kind, name }) => kind !== 'Namespace' || !inUse.has(name)) : [];
-  const problems = checkManifests(manifests, nodes).filter((problem) => options.prune || !problem.startsWith('topology:'));
+  const problems = checkManifests(manifests, nodes).filter(
+    (problem) => options.prune || !problem.startsWith('topology:'),
+  );
   if (problems.length > 0) throw badInput(problems);
   const changed = objects.filter((object) => store.write(object)).map(manifestKey);
   const keptOthers = others.filter((object) => !dropped.includes(object));
@@ -208,10 +247,22 @@ export function targetsOf(lab: Lab): Target[] {
   const objects = storeOf(lab).read();
   const pods = lab.state.pods
     .filter((pod) => !pod.hostNetwork)
-    .map((pod): Target => ({ id: podKey(pod), netns: netnsPath(podNetns(paths, pod)), addresses: pod.addresses, ports: pod.ports }));
+    .map(
+      (pod): Target => ({
+        id: podKey(pod),
+        netns: netnsPath(podNetns(paths, pod)),
+        addresses: pod.addresses,
+        ports: pod.ports,
+      }),
+    );
   const nodes = topology.nodes.map(({ name, ports }): Target => {
     const node = objects.find((object) => object.kind === 'Node' && object.name === name);
-    return { id: `node:${name}`, netns: netnsPath(machineNetns(paths, name)), addresses: nodeAddresses(node?.value ?? {}), ports };
+    return {
+      id: `node:${name}`,
+      netns: netnsPath(machineNetns(paths, name)),
+      addresses: nodeAddresses(node?.value ?? {}),
+      ports,
+    };
   });
   const hosts = topology.hosts.map(({ name, ports }): Target => {
     const addresses = linksOf(topology, name).flatMap(({ own }) => own.addresses.map(({ address }) => address));
@@ -259,7 +310,9 @@ export async function down(name: string): Promise<DownReport> {
   if (!fs.existsSync(paths.directory) && namespaces.length === 0) readState(paths);
   const recorded = fs.existsSync(paths.stateFile) ? readState(paths).processes.filter(isAlive) : [];
   // Agents first (their pods' namespaces go next), and whatever else was started inside the lab's namespaces.
-  const inside = processesIn(namespaces).filter(({ pid }) => pid !== process.pid && !recorded.some((one) => one.pid === pid));
+  const inside = processesIn(namespaces).filter(
+    ({ pid }) => pid !== process.pid && !recorded.some((one) => one.pid === pid),
+  );
   await endProcesses([...recorded, ...inside]);
   await deleteNamespaces(namespaces);
   fs.rmSync(paths.directory, { recursive: true, force: true });

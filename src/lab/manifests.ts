@@ -6,6 +6,7 @@ import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
+import { decodeObject, formatPath, identify } from '#datastore';
 import { toCidr, toIpAddress } from '#kit';
 import { type Manifest, manifestKey, readManifests } from './documents.ts';
 import { type LabPaths, nodePaths } from './names.ts';
@@ -48,13 +49,15 @@ export function nodeAsn(objects: readonly StoredObject[], node: string): number 
   const find = (kind: string, name: string): StoredObject | undefined =>
     objects.find((object) => object.kind === kind && object.name === name);
   const annotated = at(find('Node', node)?.value, 'metadata', 'annotations', 'projectcalico.org/ASNumber');
-  const configured = ['default', `node.${node}`].map((name) => at(find('BGPConfiguration', name)?.value, 'spec', 'asNumber'));
+  const configured = ['default', `node.${node}`].map((name) =>
+    at(find('BGPConfiguration', name)?.value, 'spec', 'asNumber'),
+  );
   return Number(annotated ?? configured[1] ?? configured[0] ?? 64512);
 }
 
 /**
- * Checks what the lab itself needs (the agents check the rest): Node objects of the topology's nodes, Pods with a node,
- * a name and ports that can be served.
+ * Checks documents as the API server and the agents would (before anything is built, with the line in the given file), and
+ * what the lab itself needs: Node objects of the topology's nodes, Pods with a node of the topology.
  */
 export function checkManifests(manifests: readonly Manifest[], nodes: readonly string[]): string[] {
   const problems: string[] = [];
@@ -63,8 +66,21 @@ export function checkManifests(manifests: readonly Manifest[], nodes: readonly s
     problems.push(`${manifest.file}:${manifest.lineOf(where)}: ${manifest.kind} ${name}: ${what}`);
   };
   for (const manifest of manifests) {
+    if (manifest.kind !== 'Topology') {
+      const identity = identify(manifest.value);
+      const faults =
+        identity.type === 'object'
+          ? decodeObject(identity.kind, manifest.value).faults
+          : identity.type === 'unidentified'
+            ? identity.faults
+            : [];
+      for (const fault of faults) bad(manifest, fault.path, `${formatPath(fault.path)}: ${fault.message}`);
+      if (identity.type === 'ignored')
+        bad(manifest, ['kind'], `${manifest.kind} of ${identity.apiVersion} means nothing to Poplin; leave it out`);
+    }
     if (manifest.kind === 'Node' && nodes.includes(manifest.name)) {
-      if (nodeAddresses(manifest.value).length === 0) bad(manifest, ['status', 'addresses'], 'status.addresses holds no InternalIP');
+      if (nodeAddresses(manifest.value).length === 0)
+        bad(manifest, ['status', 'addresses'], 'status.addresses holds no InternalIP');
       if (!listAt(manifest.value, 'spec', 'podCIDRs').some((cidr) => toCidr(String(cidr)))) {
         bad(manifest, ['spec', 'podCIDRs'], 'spec.podCIDRs holds no prefix');
       }
@@ -72,7 +88,11 @@ export function checkManifests(manifests: readonly Manifest[], nodes: readonly s
     if (manifest.kind !== 'Pod') continue;
     const node = at(manifest.value, 'spec', 'nodeName');
     if (typeof node !== 'string' || !nodes.includes(node)) {
-      bad(manifest, ['spec', 'nodeName'], `spec.nodeName ${JSON.stringify(node)} is no node of the topology (${nodes.join(', ')})`);
+      bad(
+        manifest,
+        ['spec', 'nodeName'],
+        `spec.nodeName ${JSON.stringify(node)} is no node of the topology (${nodes.join(', ')})`,
+      );
     }
   }
   for (const node of nodes) {
@@ -95,10 +115,16 @@ export function complete(manifests: readonly Manifest[], known: readonly StoredO
       const metadata: Record<string, unknown> = { ...given, uid };
       if (manifest.namespace) metadata['namespace'] = manifest.namespace;
       if (manifest.kind === 'Namespace') {
-        metadata['labels'] = { ...(given['labels'] as object | undefined), 'kubernetes.io/metadata.name': manifest.name };
+        metadata['labels'] = {
+          ...(given['labels'] as object | undefined),
+          'kubernetes.io/metadata.name': manifest.name,
+        };
       }
       // A Pod's status is the kubelet's: what the lab wrote stays, whatever the manifest says.
-      const value = manifest.kind === 'Pod' ? { ...manifest.value, metadata, status: at(old, 'status') ?? { phase: 'Pending' } } : { ...manifest.value, metadata };
+      const value =
+        manifest.kind === 'Pod'
+          ? { ...manifest.value, metadata, status: at(old, 'status') ?? { phase: 'Pending' } }
+          : { ...manifest.value, metadata };
       return { kind: manifest.kind, namespace: manifest.namespace, name: manifest.name, value };
     });
   const namespaces = new Set([...objects, ...known].filter(({ kind }) => kind === 'Namespace').map(({ name }) => name));
@@ -140,7 +166,11 @@ export function podOf(object: StoredObject): LabPod {
 }
 
 /** The Pod with the status that a kubelet would write. */
-export function withStatus(object: StoredObject, addresses: readonly string[], hostIPs: readonly string[]): StoredObject {
+export function withStatus(
+  object: StoredObject,
+  addresses: readonly string[],
+  hostIPs: readonly string[],
+): StoredObject {
   const status = {
     phase: 'Running',
     podIP: addresses[0],
@@ -190,7 +220,8 @@ export class ManifestStore {
   }
 
   remove(object: Pick<StoredObject, 'kind' | 'namespace' | 'name'>): void {
-    for (const directory of this.#directories()) fs.rmSync(path.join(directory.path, fileName(object)), { force: true });
+    for (const directory of this.#directories())
+      fs.rmSync(path.join(directory.path, fileName(object)), { force: true });
   }
 
   get #own(): string {

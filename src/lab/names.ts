@@ -57,6 +57,8 @@ export interface NodePaths {
   readonly xtablesLock: string;
   readonly cniSocket: string;
   readonly cniQueue: string;
+  readonly cniConfig: string;
+  readonly cniBinary: string;
   readonly apiSocket: string;
   readonly log: string;
 }
@@ -72,6 +74,8 @@ export function nodePaths(lab: LabPaths, node: string): NodePaths {
     xtablesLock: path.join(directory, 'xtables.lock'),
     cniSocket: path.join(directory, 'run', 'cni', 'cni.sock'),
     cniQueue: path.join(directory, 'state', 'cni-queue'),
+    cniConfig: path.join(directory, 'cni', 'net.d'),
+    cniBinary: path.join(directory, 'cni', 'bin', 'poplin'),
     apiSocket: path.join(directory, 'run', 'api.sock'),
     log: path.join(lab.logs, `agent-${node}.log`),
   };

@@ -17,7 +17,10 @@ export async function must(command: string, args: readonly string[], stdin = '')
   const { code, stdout, stderr } = await exec(command, args, { stdin });
   if (code !== 0) {
     const line = [command, ...args].join(' ');
-    throw new LabError(`${line}: exit ${code}: ${stderr.trim() || stdout.trim()}`, { code: 'COMMAND_FAILED', command: line });
+    throw new LabError(`${line}: exit ${code}: ${stderr.trim() || stdout.trim()}`, {
+      code: 'COMMAND_FAILED',
+      command: line,
+    });
   }
   return stdout;
 }
@@ -88,7 +91,9 @@ export async function buildNetwork(
       return `link add ${side(a)} type veth peer name ${side(b)}`;
     }),
   );
-  await Promise.all(machines.map((name) => ipBatch(addressLines(topology, name, loopbacks.get(name) ?? []), machineNetns(lab, name))));
+  await Promise.all(
+    machines.map((name) => ipBatch(addressLines(topology, name, loopbacks.get(name) ?? []), machineNetns(lab, name))),
+  );
   const hosts = new Set(topology.hosts.map(({ name }) => name));
   await Promise.all([...hosts].map((name) => ipBatch(defaultRouteLines(topology, name), machineNetns(lab, name))));
 }
@@ -112,5 +117,7 @@ function addressLines(topology: Topology, machine: string, loopbacks: readonly s
 function defaultRouteLines(topology: Topology, host: string): string[] {
   const link = topology.links.find(({ ends }) => ends.some((end) => end.owner === host));
   const peer = link?.ends.find((end) => end.owner !== host);
-  return (peer?.addresses ?? []).map(({ address, family }) => `route add ${family === 6 ? "::/0" : "0.0.0.0/0"} via ${address}`);
+  return (peer?.addresses ?? []).map(
+    ({ address, family }) => `route add ${family === 6 ? '::/0' : '0.0.0.0/0'} via ${address}`,
+  );
 }

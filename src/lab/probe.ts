@@ -1,6 +1,6 @@
 /** The truth table: every ordered pair, every port that the target serves, every family that both have, by real packets. */
 import { familyOf, type IpAddress, type IpFamily } from '#kit';
-import { targetsOf, type Lab } from './lab.ts';
+import { type Lab, targetsOf } from './lab.ts';
 import { ProberClient } from './prober/client.ts';
 import type { ProbeProtocol, ProbeRequest, Target } from './prober/protocol.ts';
 
@@ -87,7 +87,8 @@ export function cell(results: readonly ProbeResult[]): string {
   const allowed = results.filter(({ verdict }) => verdict === 'allow');
   if (allowed.length === results.length) return '+';
   if (allowed.length === 0) return '.';
-  const exactly = (part: (result: ProbeResult) => boolean): boolean => results.every((r) => (r.verdict === 'allow') === part(r));
+  const exactly = (part: (result: ProbeResult) => boolean): boolean =>
+    results.every((r) => (r.verdict === 'allow') === part(r));
   if (exactly(({ protocol }) => protocol === 'TCP')) return 't';
   if (exactly(({ protocol }) => protocol === 'UDP')) return 'u';
   if (exactly(({ family }) => family === 'ipv4')) return '4';
@@ -108,7 +109,15 @@ export function formatTable(results: readonly ProbeResult[]): string {
     lines.push(`${from.padEnd(width)}  ${cells.join(' ')}${number > 0 ? `   ${number}` : ''}`);
   }
   const seen = new Set(lines.slice(1).flatMap((line) => line.slice(width).split('')));
-  const legend = { '+': 'allowed', '.': 'denied', t: 'TCP only', u: 'UDP only', '4': 'IPv4 only', '6': 'IPv6 only', '~': 'partly' };
+  const legend = {
+    '+': 'allowed',
+    '.': 'denied',
+    t: 'TCP only',
+    u: 'UDP only',
+    '4': 'IPv4 only',
+    '6': 'IPv6 only',
+    '~': 'partly',
+  };
   const shown = Object.entries(legend).filter(([sign]) => seen.has(sign) && !/\d/.test(sign));
   return `${lines.join('\n')}\n(${shown.map(([sign, word]) => `${sign} ${word}`).join(', ')}; columns are numbered as the rows)\n`;
 }

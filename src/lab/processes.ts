@@ -55,7 +55,11 @@ export async function startProcess(options: StartOptions): Promise<LabProcess> {
     const [command, args] = options.netns
       ? ['nsenter', [`--net=${netnsPath(options.netns)}`, options.command, ...options.args]]
       : [options.command, options.args];
-    const child = spawn(command, args, { detached: true, stdio: ['ignore', log, log], env: options.env ?? process.env });
+    const child = spawn(command, args, {
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: options.env ?? process.env,
+    });
     await new Promise<void>((resolve, reject) => {
       child.once('spawn', resolve);
       child.once('error', reject);
@@ -99,7 +103,8 @@ export function processesIn(netns: readonly string[]): LabProcess[] {
     if (!/^\d+$/.test(entry)) continue;
     try {
       const startTime = startTimeOf(Number(entry));
-      if (startTime && wanted.has(inodeOf(`/proc/${entry}/ns/net`))) found.push({ role: 'found', pid: Number(entry), startTime });
+      if (startTime && wanted.has(inodeOf(`/proc/${entry}/ns/net`)))
+        found.push({ role: 'found', pid: Number(entry), startTime });
     } catch (error) {
       const code = (error as NodeJS.ErrnoException).code;
       if (code !== 'ENOENT' && code !== 'ESRCH' && code !== 'EACCES') throw error;

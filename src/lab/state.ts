@@ -38,7 +38,10 @@ export function readState(lab: LabPaths): LabState {
   const text = readFileIfThere(lab.stateFile);
   if (text === undefined) {
     const others = labNames();
-    const hint = others.length > 0 ? `; there are: ${others.join(', ')} (choose one with --name)` : '; start one with `poplin lab up -f FILE|DIR`';
+    const hint =
+      others.length > 0
+        ? `; there are: ${others.join(', ')} (choose one with --name)`
+        : '; start one with `poplin lab up -f FILE|DIR`';
     throw new LabError(`no lab named ${lab.name}${hint}`, { code: 'NO_SUCH_LAB', name: lab.name });
   }
   return JSON.parse(text) as LabState;

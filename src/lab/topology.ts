@@ -47,7 +47,11 @@ export interface LinkEnd {
   /** Interface index. The two ends of a link differ: with equal ones the kernel reports loss of carrier 300 times slower. */
   readonly index: number;
   /** One per subnet of the link. */
-  readonly addresses: readonly { readonly address: IpAddress; readonly family: IpFamily; readonly prefixLength: number }[];
+  readonly addresses: readonly {
+    readonly address: IpAddress;
+    readonly family: IpFamily;
+    readonly prefixLength: number;
+  }[];
 }
 export interface TopologyLink {
   readonly ends: readonly [LinkEnd, LinkEnd];
@@ -75,7 +79,9 @@ class Reader {
   }
   bad(path: Path, what: string): void {
     const where = path.map((part) => (typeof part === 'number' ? `[${part}]` : `.${part}`)).join('');
-    this.problems.push(`${this.#manifest.file}:${this.#manifest.lineOf(path)}: Topology ${this.#manifest.name}: ${where.slice(1)}: ${what}`);
+    this.problems.push(
+      `${this.#manifest.file}:${this.#manifest.lineOf(path)}: Topology ${this.#manifest.name}: ${where.slice(1)}: ${what}`,
+    );
   }
   record(value: unknown, path: Path, known: readonly string[]): Readonly<Record<string, unknown>> {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -94,7 +100,8 @@ class Reader {
     return [];
   }
   name(value: unknown, path: Path): string {
-    if (typeof value === 'string' && value.length <= nameMaxLength && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(value)) return value;
+    if (typeof value === 'string' && value.length <= nameMaxLength && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(value))
+      return value;
     this.bad(path, `${JSON.stringify(value)} is no name (1 to ${nameMaxLength} of a-z, 0-9 and -)`);
     return '';
   }
@@ -122,7 +129,10 @@ class Reader {
 }
 
 /** @returns the topology, or what is wrong with it, each line with file and line number. */
-export function parseTopology(manifest: Manifest): { readonly topology?: Topology; readonly problems: readonly string[] } {
+export function parseTopology(manifest: Manifest): {
+  readonly topology?: Topology;
+  readonly problems: readonly string[];
+} {
   const r = new Reader(manifest);
   if (manifest.value['apiVersion'] !== 'lab.poplin.dev/v1') r.bad(['apiVersion'], 'lab.poplin.dev/v1 is wanted');
   const spec = r.record(manifest.value['spec'], ['spec'], ['nodes', 'routers', 'hosts', 'links']);
@@ -131,7 +141,9 @@ export function parseTopology(manifest: Manifest): { readonly topology?: Topolog
     const record = r.record(item, at, ['name', 'ports']);
     return { name: r.name(record['name'], [...at, 'name']), ports: r.ports(record['ports'], [...at, 'ports']) };
   });
-  const routers = r.list(spec['routers'], ['spec', 'routers']).map((item, i) => readRouter(r, item, ['spec', 'routers', i]));
+  const routers = r
+    .list(spec['routers'], ['spec', 'routers'])
+    .map((item, i) => readRouter(r, item, ['spec', 'routers', i]));
   const hosts = r.list(spec['hosts'], ['spec', 'hosts']).map((item, i): TopologyHost => {
     const at = ['spec', 'hosts', i];
     const record = r.record(item, at, ['name', 'ports']);
@@ -184,8 +196,13 @@ function readLinks(r: Reader, value: unknown, owners: ReadonlySet<string>): Topo
       const cidr = typeof text === 'string' ? toCidr(text) : undefined;
       const parsed = cidr ? parseCidr(cidr) : undefined;
       const fits = parsed && parsed.length <= (parsed.family === 4 ? 30 : 126);
-      if (!cidr || !fits) r.bad([...at, 'subnets', j], `${JSON.stringify(text)} is not a prefix with room for two addresses`);
-      else if (subnetsSeen.has(cidr)) r.bad([...at, 'subnets', j], `${cidr} is on links[${subnetsSeen.get(cidr)}] already; every link has subnets of its own`);
+      if (!cidr || !fits)
+        r.bad([...at, 'subnets', j], `${JSON.stringify(text)} is not a prefix with room for two addresses`);
+      else if (subnetsSeen.has(cidr))
+        r.bad(
+          [...at, 'subnets', j],
+          `${cidr} is on links[${subnetsSeen.get(cidr)}] already; every link has subnets of its own`,
+        );
       if (cidr) subnetsSeen.set(cidr, i);
       return cidr && fits ? [cidr] : [];
     });
@@ -194,7 +211,8 @@ function readLinks(r: Reader, value: unknown, owners: ReadonlySet<string>): Topo
       const owner = names[which] ?? '';
       const peer = names[1 - which] ?? '';
       let interfaceName = `to-${peer}`;
-      for (let n = 2; interfaceNames.has(`${owner} ${interfaceName}`); n++) interfaceName = `to-${peer.slice(0, 9)}-${n}`;
+      for (let n = 2; interfaceNames.has(`${owner} ${interfaceName}`); n++)
+        interfaceName = `to-${peer.slice(0, 9)}-${n}`;
       interfaceNames.add(`${owner} ${interfaceName}`);
       return {
         owner,

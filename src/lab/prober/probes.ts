@@ -4,8 +4,9 @@
  * Denied means that no answer came within the window. A TCP probe has two chances (the kernel repeats the SYN after 1 s), a
  * UDP probe three, so that one packet lost to a busy machine is no verdict.
  */
-import { errnoName, EPOLLIN, EPOLLOUT, type Fd, getIntOption, libc, SO_ERROR, SOL_SOCKET, sockaddrIn } from '#sys';
+
 import { errorText } from '#kit';
+import { EPOLLIN, EPOLLOUT, errnoName, type Fd, getIntOption, libc, SO_ERROR, SOL_SOCKET, sockaddrIn } from '#sys';
 import type { ProbeOutcome, ProbeRequest, Target } from './protocol.ts';
 import { type Namespaces, type Reactor, tcpClient, udpClient } from './sockets.ts';
 

@@ -61,11 +61,15 @@ export interface ProberResults {
   readonly probe: { readonly outcomes: readonly ProbeOutcome[]; readonly elapsedMs: number };
   readonly streamStart: Record<string, never>;
   readonly streamStop: { readonly reports: readonly StreamReport[] };
-  readonly status: { readonly pid: number; readonly targets: number; readonly sockets: number; readonly streams: number };
+  readonly status: {
+    readonly pid: number;
+    readonly targets: number;
+    readonly sockets: number;
+    readonly streams: number;
+  };
 }
 
 export type ProberAnswer = { readonly id: number } & (
   | { readonly result: ProberResults[keyof ProberResults] }
   | { readonly error: string }
 );
-

@@ -1,6 +1,7 @@
 /** Serves every port of every target, in its namespace; whoever asks learns who answered. */
-import { EAGAIN, EPOLLIN, type Fd, libc, SOCK_CLOEXEC, SOCK_NONBLOCK } from '#sys';
+
 import { errorText } from '#kit';
+import { EAGAIN, EPOLLIN, type Fd, libc, SOCK_CLOEXEC, SOCK_NONBLOCK } from '#sys';
 import type { Target } from './protocol.ts';
 import { type Namespaces, type Reactor, serverSocket } from './sockets.ts';
 import { isStreamPacket } from './streams.ts';
@@ -36,7 +37,11 @@ export class Servers {
     for (const target of targets) {
       for (const address of target.addresses) {
         for (const port of target.ports) {
-          wanted.set(`${target.netns} ${target.id} ${address} ${port.protocol} ${port.port}`, { target, address, port });
+          wanted.set(`${target.netns} ${target.id} ${address} ${port.protocol} ${port.port}`, {
+            target,
+            address,
+            port,
+          });
         }
       }
     }
@@ -77,7 +82,15 @@ export class Servers {
       if (length < 0) continue; // an ICMP error about an earlier answer
       const packet = this.#packet.subarray(0, length);
       if (isStreamPacket(packet)) this.#onStreamPacket(target, packet);
-      else libc.sendto(socket.number, identity, identity.length, MSG_NOSIGNAL, this.#peer, this.#peerLength.readUInt32LE());
+      else
+        libc.sendto(
+          socket.number,
+          identity,
+          identity.length,
+          MSG_NOSIGNAL,
+          this.#peer,
+          this.#peerLength.readUInt32LE(),
+        );
     }
   }
 }
