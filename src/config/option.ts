@@ -85,8 +85,8 @@ export function choiceOption<T extends string>(
   };
 }
 
-/** sun_path holds 108 bytes with its final zero (unix(7)). */
-const socketPathBytesMax = 107;
+/** sun_path holds 108 bytes with its final zero (unix(7)); sockets are bound under a longer, temporary name first. */
+const socketPathBytesMax = 95;
 
 /** An absolute path; with `optional`, empty text switches the thing off or leaves it to the default. */
 export function pathOption(

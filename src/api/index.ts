@@ -1,0 +1,4 @@
+export * from './client.ts';
+export { ApiError, type ApiErrorBody, type ApiErrorCode, apiErrorStatus } from './errors.ts';
+export { type ApiServerDeps, type ApiServerOptions, createApiServer } from './server.ts';
+export * from './view.ts';

@@ -1,0 +1,224 @@
+/**
+ * What the agent tells about itself: plain JSON data, in the words that the CLI prints. The agent implements `AgentView`;
+ * the API serves it; nothing here can change anything.
+ */
+import type { Cidr, IpAddress, IpFamily } from '#kit';
+import type { HealthReport } from '#obs';
+
+/** ISO 8601, UTC. */
+export type Timestamp = string;
+
+export interface AgentView {
+  status(): AgentStatus;
+  bgpPeers(): readonly BgpPeerView[] | Promise<readonly BgpPeerView[]>;
+  /** @throws RangeError when the cursor is none. */
+  bgpRoutes(query: BgpRoutesQuery): BgpRoutesView | Promise<BgpRoutesView>;
+  /** Undefined when no such pod is wired on this node. */
+  policyEndpoint(pod: { readonly namespace: string; readonly name: string }): PolicyEndpointView | undefined;
+  datastore(): DatastoreView;
+  config(): readonly ConfigValueView[];
+  alive(): HealthReport;
+  ready(): HealthReport;
+  metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
+}
+
+/** What a person wants to know first at 3 am. */
+export interface AgentStatus {
+  readonly version: string;
+  readonly node: string;
+  readonly pid: number;
+  readonly startedAt: Timestamp;
+  readonly uptimeSec: number;
+  readonly ready: HealthReport;
+  readonly datastore: {
+    readonly location: string;
+    readonly inSync: boolean;
+    readonly waitingFor: readonly string[];
+    readonly faults: number;
+    /** By kind. */
+    readonly objects: Readonly<Record<string, number>>;
+    readonly lastUpdate?: Timestamp;
+  };
+  readonly bgp: {
+    readonly asn?: number;
+    readonly routerId?: string;
+    readonly peersEstablished: number;
+    readonly peersConfigured: number;
+    readonly originated: readonly string[];
+    /** Prefixes with a best path from a peer. */
+    readonly learned: FamilyCounts;
+    /** Routes of an earlier run are kept until these peers sent End-of-RIB. */
+    readonly waitingForEndOfRib: readonly string[];
+  };
+  readonly routes: ApplyStatus & {
+    /** In the kernel, ours. */
+    readonly programmed: FamilyCounts;
+    /** Learned, but no next hop resolves. */
+    readonly unresolved: number;
+    /** Of an earlier run, not yet confirmed. */
+    readonly stale: number;
+  };
+  readonly policy: ApplyStatus & {
+    /** Pods wired on this node. */
+    readonly endpoints: number;
+    /** Programmed on this node. */
+    readonly policies: number;
+    readonly sets: number;
+    readonly backend: string;
+  };
+  readonly cni: {
+    /** Not served: why. */
+    readonly notServing?: string;
+    readonly pods: number;
+    /** Per family prefix of the node: how many addresses are taken, of how many. */
+    readonly addresses: readonly { readonly cidr: string; readonly used: number; readonly size: number }[];
+  };
+  /** Everything that a person should look at, in plain words. */
+  readonly problems: readonly string[];
+}
+
+export interface FamilyCounts {
+  readonly ipv4: number;
+  readonly ipv6: number;
+}
+
+/** One dataplane's apply loop. */
+export interface ApplyStatus {
+  /** Changes not yet in the kernel. */
+  readonly pending: number;
+  readonly lastApply?: Timestamp;
+  readonly lastApplyMs?: number;
+  /** The last apply failed; it is tried again. */
+  readonly error?: { readonly message: string; readonly since: Timestamp };
+}
+
+export interface BgpPeerView {
+  /** `mesh/NODE` or `peer/BGPPEER`. */
+  readonly name: string;
+  readonly address: string;
+  readonly port: number;
+  readonly asn: number;
+  /** RFC 4271 8.2.2: Idle, Connect, Active, OpenSent, OpenConfirm, Established. */
+  readonly state: string;
+  /** Since when in this state. */
+  readonly since?: Timestamp;
+  readonly localAddress?: string;
+  /** Negotiated, seconds. */
+  readonly holdTimeSec?: number;
+  readonly families: readonly {
+    readonly family: string;
+    readonly received: number;
+    readonly sent: number;
+    readonly endOfRib: boolean;
+  }[];
+  /** Negotiated graceful restart (RFC 4724). */
+  readonly gracefulRestart: boolean;
+  /** Its routes are kept while it restarts. */
+  readonly restarting: boolean;
+  /** Why the session last went down or does not come up. */
+  readonly lastError?: string;
+  readonly timesEstablished: number;
+}
+
+export interface BgpRoutesQuery {
+  /** This prefix and all inside it. */
+  readonly within?: Cidr;
+  /** The most specific prefix that holds this address: where a packet to it goes. */
+  readonly covers?: IpAddress;
+  readonly family?: IpFamily;
+  readonly limit: number;
+  /** `next` of the answer before. */
+  readonly cursor?: string;
+}
+
+export interface BgpRoutesView {
+  readonly routes: readonly BgpRouteView[];
+  /** There are more: give this as `cursor`. */
+  readonly next?: string;
+}
+
+export interface BgpRouteView {
+  readonly prefix: string;
+  /** `originated` by this node or `learned` from peers. */
+  readonly source: 'originated' | 'learned';
+  readonly paths: readonly BgpPathView[];
+}
+
+export interface BgpPathView {
+  /** Name of the peer; absent for our own. */
+  readonly peer?: string;
+  /** Chosen, alone or as one of several equal ones. */
+  readonly best: boolean;
+  readonly nextHop: string;
+  /** Where packets go: the next hop resolved through the kernel's table. Empty: it does not resolve. */
+  readonly resolved: readonly { readonly gateway?: string; readonly device: string }[];
+  readonly origin: 'IGP' | 'EGP' | 'incomplete';
+  /** AS numbers with a space between, sets in braces; empty from inside the AS. */
+  readonly asPath: string;
+  readonly localPref?: number;
+  readonly med?: number;
+  /** Kept from a peer that restarts. */
+  readonly stale: boolean;
+}
+
+export interface PolicyEndpointView {
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly interfaceName: string;
+  readonly addresses: readonly string[];
+  /** The program below is in the kernel. */
+  readonly applied: boolean;
+  readonly ingress: PolicyDirectionView;
+  readonly egress: PolicyDirectionView;
+}
+
+export interface PolicyDirectionView {
+  /** Not isolated: no policy selects the pod in this direction, everything is allowed. */
+  readonly isolated: boolean;
+  readonly tiers: readonly {
+    readonly tier: string;
+    readonly endOfTier: 'deny' | 'pass';
+    readonly policies: readonly {
+      readonly id: string;
+      /** In order, in plain words, e.g. `allow TCP 80,443 from pods:...`. */
+      readonly rules: readonly string[];
+    }[];
+  }[];
+}
+
+/** The datastore's status, as src/datastore defines it. */
+export interface DatastoreView {
+  readonly source: string;
+  readonly location: string;
+  readonly inSync: boolean;
+  readonly waitingFor: readonly string[];
+  readonly objects: Readonly<Record<string, number>>;
+  readonly faults: readonly {
+    readonly file: string;
+    readonly line?: number;
+    readonly column?: number;
+    readonly object?: string;
+    readonly field?: string;
+    readonly message: string;
+    readonly effect: string;
+    readonly blocking: boolean;
+    readonly since: Timestamp;
+  }[];
+  readonly faultsTotal: number;
+  readonly notUsed: readonly {
+    readonly file: string;
+    readonly line?: number;
+    readonly object: string;
+    readonly field: string;
+    readonly message: string;
+  }[];
+  readonly notUsedTotal: number;
+  readonly ignored: readonly { readonly apiVersion: string; readonly kind: string; readonly count: number }[];
+  readonly lastUpdate?: Timestamp;
+}
+
+export interface ConfigValueView {
+  readonly name: string;
+  readonly value: string | number | boolean;
+  readonly source: string;
+}
