@@ -22,7 +22,7 @@ export const defaultApplyOptions: ApplyOptions = {
   throttleMs: 10,
   retryFirstMs: 100,
   retryMaxMs: 5_000,
-  refreshMs: 30_000,
+  refreshMs: 60_000,
 };
 
 export interface ApplyDeps {

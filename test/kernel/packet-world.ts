@@ -152,7 +152,7 @@ export class PacketWorld {
 
   dataplane(options: PolicyDataplaneOptions, log: Logger = silentLogger): PolicyDataplane {
     const dataplane = createPolicyDataplane(
-      { run: this.run, log, clock: systemClock({ unref: true }) },
+      { run: this.run, log, clock: systemClock() },
       { lockFile: this.#lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
