@@ -80,7 +80,7 @@ function naive(
   address: IpAddress,
   stack: readonly Cidr[] = [],
 ): Set<string> {
-  if (state.local.has(address)) return new Set();
+  if (state.local.has(address) || address.startsWith('fe80:')) return new Set();
   const candidates = [
     ...state.foreign.map((route) => ({
       prefix: route.prefix,

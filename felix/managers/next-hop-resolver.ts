@@ -209,7 +209,8 @@ export class NextHopResolver {
     evaluation.lookedUp.add(address);
     if (++evaluation.lookups > LOOKUPS_MAX || this.#localAddresses.has(address)) return false;
     const bytes = parseIp(address);
-    if (!bytes) return false;
+    // A link-local next hop names no link: fe80::/64 is everywhere.
+    if (!bytes || isLinkLocal(bytes)) return false;
     for (const length of this.#lengths.of(familyOf(address))) {
       const prefix = prefixAround(bytes, length);
       const entry = this.#prefixes.get(prefix);
@@ -296,6 +297,10 @@ export class NextHopResolver {
     }
     set.lookedUp = new Set();
   }
+}
+
+function isLinkLocal(bytes: Uint8Array): boolean {
+  return bytes.length === 16 && bytes[0] === 0xfe && (bytes[1]! & 0xc0) === 0x80;
 }
 
 function sameHops(a: readonly ResolvedHop[], b: readonly ResolvedHop[]): boolean {

@@ -54,7 +54,12 @@ export interface KernelLink {
   /** Index of the other end (in whichever namespace) or of the lower device; 0 for none. */
   readonly peerIndex: number;
   readonly alias: string;
-  /** 0 unless asked for with statistics. */
+}
+
+export interface LinkCounters {
+  readonly name: string;
+  readonly rxPackets: number;
+  readonly txPackets: number;
   readonly rxBytes: number;
   readonly txBytes: number;
 }
@@ -71,7 +76,6 @@ export function decodeLink(message: NetlinkMessage): KernelLink | undefined {
   const attributes = parseAttributes(body, 16);
   const flags = body.readUInt32LE(8);
   const info = attributes.get(IFLA_LINKINFO);
-  const statistics = attributes.get(IFLA_STATS64);
   return {
     index: body.readInt32LE(4),
     name: attributeText(attributes.get(IFLA_IFNAME)) ?? '',
@@ -82,17 +86,34 @@ export function decodeLink(message: NetlinkMessage): KernelLink | undefined {
     kind: info ? (attributeText(parseAttributes(info).get(IFLA_INFO_KIND)) ?? '') : '',
     peerIndex: attributeU32(attributes.get(IFLA_LINK)) ?? 0,
     alias: attributeText(attributes.get(IFLA_IFALIAS)) ?? '',
-    rxBytes: statistics ? Number(statistics.readBigUInt64LE(16)) : 0,
-    txBytes: statistics ? Number(statistics.readBigUInt64LE(24)) : 0,
   };
 }
 
-export function dumpLinks(netlink: Netlink, options: { readonly statistics?: boolean } = {}): KernelLink[] {
-  const fill = (w: MessageWriter): void => {
-    header(w);
-    if (!options.statistics) w.attrU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  };
+export function dumpLinks(netlink: Netlink): KernelLink[] {
+  const fill = (w: MessageWriter): void => void header(w).attrU32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
   return netlink.dump('dump of links', RTM_GETLINK, fill, decodeLink);
+}
+
+/** struct rtnl_link_stats64: rx_packets, tx_packets, rx_bytes, tx_bytes ... */
+export function dumpLinkCounters(netlink: Netlink): LinkCounters[] {
+  return netlink.dump(
+    'dump of link counters',
+    RTM_GETLINK,
+    (w) => void header(w),
+    ({ body }) => {
+      const attributes = parseAttributes(body, 16);
+      const counters = attributes.get(IFLA_STATS64);
+      if (!counters) return undefined;
+      const at = (offset: number): number => Number(counters.readBigUInt64LE(offset));
+      return {
+        name: attributeText(attributes.get(IFLA_IFNAME)) ?? '',
+        rxPackets: at(0),
+        txPackets: at(8),
+        rxBytes: at(16),
+        txBytes: at(24),
+      };
+    },
+  );
 }
 
 /** One link by name, not by a dump: the cost does not grow with the number of pods. */

@@ -1,0 +1,408 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cleanupRoutes, type LinkDown } from '#felix';
+import { silentLogger } from '#kit';
+import type { LearnedRouteDelta } from '#model';
+import {
+  AF_INET,
+  addRoute,
+  addVeth,
+  changeLink,
+  deleteNexthop,
+  deleteRoute,
+  type Fd,
+  inNetns,
+  libc,
+  linkByName,
+  MSG_DONTWAIT,
+  newSocket,
+  openRouteKernel,
+  SOCK_DGRAM,
+  sockaddrIn,
+} from '#sys';
+import { needs } from '../support/needs.ts';
+import { until } from '../support/wait.ts';
+import { flush, ip, net, RouteWorld } from './route-world.ts';
+
+const routers4 = ['172.16.1.1', '172.16.2.1'];
+const routers6 = ['fd16:1::1', 'fd16:2::1'];
+const both = ['172.16.1.1 up0', '172.16.2.1 up1'];
+const both6 = ['fd16:1::1 up0', 'fd16:2::1 up1'];
+
+function learn(
+  routes: Readonly<Record<string, readonly string[]>>,
+  withdraw: readonly string[] = [],
+): LearnedRouteDelta {
+  return {
+    upsert: Object.entries(routes).map(([prefix, nextHops]) => ({ prefix: net(prefix), nextHops: nextHops.map(ip) })),
+    withdraw: withdraw.map(net),
+  };
+}
+
+describe('routes in the kernel', needs({ root: true }), () => {
+  let world: RouteWorld;
+  beforeEach(async () => {
+    world = await new RouteWorld().ready();
+  });
+  afterEach(() => world.close());
+
+  test('next hops in other subnets resolve through the learned default route, both families, both uplinks', async () => {
+    const routes = world.dataplane();
+    await routes.start();
+    assert.deepEqual(routes.hadEarlierRoutes, { 4: false, 6: false });
+    routes.setLearned(
+      learn({
+        '0.0.0.0/0': routers4,
+        '::/0': routers6,
+        '10.0.0.2/32': ['10.0.0.2'],
+        '10.244.2.0/24': ['10.0.0.2'],
+        'fd00:244:2::/64': ['fd00::2'],
+        '10.244.3.0/24': ['172.16.1.77'],
+        '192.0.2.0/24': ['fe80::1'],
+      }),
+    );
+    await routes.whenApplied();
+    for (const prefix of ['0.0.0.0/0', '10.0.0.2/32', '10.244.2.0/24']) assert.deepEqual(world.gateways(prefix), both);
+    for (const prefix of ['::/0', 'fd00:244:2::/64']) assert.deepEqual(world.gateways(prefix), both6);
+    assert.deepEqual(world.gateways('10.244.3.0/24'), ['172.16.1.77 up0']);
+    const { routes: shown, inSync } = routes.status();
+    assert.ok(inSync);
+    assert.deepEqual(
+      shown.find((route) => route.prefix === '10.244.2.0/24'),
+      {
+        prefix: '10.244.2.0/24',
+        nextHops: ['10.0.0.2'],
+        via: [
+          { gateway: '172.16.1.1', device: 'up0' },
+          { gateway: '172.16.2.1', device: 'up1' },
+        ],
+        nexthopGroup: world.ours().find((route) => route.prefix === '10.244.2.0/24')?.nexthopId,
+        state: 'installed',
+      },
+    );
+    assert.equal(shown.find((route) => route.prefix === '192.0.2.0/24')?.state, 'unresolved');
+    assert.equal(world.sysctls.read('net/ipv4/nexthop_compat_mode'), '0');
+    assert.equal(world.sysctls.read('net/ipv4/fib_multipath_hash_policy'), '1');
+
+    routes.setLearned(learn({}, ['0.0.0.0/0', '::/0']));
+    await routes.whenApplied();
+    assert.deepEqual(
+      world.ours().map((route) => route.prefix),
+      ['10.244.3.0/24'],
+      'what resolved through the default route went with it',
+    );
+  });
+
+  test('a default route of the node itself is neither replaced nor preferred less', async () => {
+    addRoute(world.node.netlink, { prefix: net('0.0.0.0/0'), protocol: 4, gateway: ip('172.16.1.1') }, 'exclusive');
+    flush(world.node.netlink);
+    const routes = world.dataplane();
+    await routes.start();
+    routes.setLearned(learn({ '0.0.0.0/0': routers4, '10.244.2.0/24': ['10.0.0.2'] }));
+    await routes.whenApplied();
+    assert.deepEqual(world.gateways('10.244.2.0/24'), ['172.16.1.1 up0']);
+    assert.equal(routes.lookup(ip('10.99.0.1'))?.device, 'up0');
+
+    deleteRoute(world.node.netlink, { prefix: net('0.0.0.0/0'), protocol: 4 });
+    flush(world.node.netlink);
+    await until(() => world.gateways('10.244.2.0/24').length === 2, { what: 'the learned default route to take over' });
+  });
+
+  test('ECMP uses both uplinks, and a lost one costs at most 200 ms of a stream', async () => {
+    const routes = world.dataplane();
+    await routes.start();
+    const downs: LinkDown[] = [];
+    routes.onLinkDown((down) => downs.push(down));
+    routes.setLearned(learn({ '10.0.0.9/32': routers4 }));
+    await routes.whenApplied();
+    const before = world.sentBytes();
+    const stream = new UdpStream(world, 32);
+    try {
+      await until(() => stream.received > 2_000, { what: 'a first part of the stream' });
+      const after = world.sentBytes();
+      for (const k of [0, 1]) assert.ok(after[k]! - before[k]! > 20_000, `up${k} sent ${after[k]! - before[k]!} bytes`);
+      assert.equal(await stream.lost(), 0);
+
+      world.setLink(world.routers[0], 'r0', false);
+      await until(() => downs.length > 0, { what: 'the lost link to be told' });
+      await until(() => world.gateways('10.0.0.9/32').join() === both[1], { what: 'the remaining path alone' });
+      const mark = stream.received;
+      await until(() => stream.received > mark + 1_000, { what: 'the stream to go on' });
+      const lostMs = ((await stream.lost()) / stream.flows) * UdpStream.intervalMs;
+      assert.ok(lostMs <= 200, `${lostMs} ms of the stream lost`);
+      assert.deepEqual(
+        downs.map((down) => [down.device, down.addresses.find((a) => a.family === 4)?.subnet]),
+        [['up0', '172.16.1.0/24']],
+      );
+
+      world.setLink(world.routers[0], 'r0', true);
+      await until(() => world.gateways('10.0.0.9/32').length === 2, { what: 'the first path to be back' });
+      const [again] = world.sentBytes();
+      await until(() => world.sentBytes()[0]! > again! + 10_000, { what: 'traffic on the first uplink' });
+    } finally {
+      stream.stop();
+    }
+  });
+
+  test('losing both uplinks takes every route, and their return brings them back', async () => {
+    const routes = world.dataplane();
+    await routes.start();
+    routes.setLearned(learn({ '0.0.0.0/0': routers4, '10.244.2.0/24': ['10.0.0.2'], 'fd00:244::/64': routers6 }));
+    await routes.whenApplied();
+    for (const name of ['up0', 'up1']) world.setLink(world.node, name, false);
+    await until(() => routes.status().routes.every((route) => route.state === 'unresolved'), {
+      what: 'nothing to resolve',
+    });
+    assert.deepEqual([...world.ours(4), ...world.ours(6)], []);
+    assert.deepEqual(world.ourNexthops(), []);
+    for (const name of ['up0', 'up1']) world.setLink(world.node, name, true);
+    await until(() => world.gateways('10.244.2.0/24').length === 2, { what: 'the IPv4 route' });
+    await until(() => world.gateways('fd00:244::/64').length === 2, { what: 'the IPv6 route' });
+    await until(() => routes.status().inSync, { what: 'everything in sync' });
+  });
+
+  test('a peer that is gone is one message for all routes that keep another next hop', async () => {
+    const routes = world.dataplane();
+    await routes.start();
+    const many = Array.from({ length: 1_000 }, (_, i) => `10.${100 + (i >> 8)}.${i & 255}.0/24`);
+    routes.setLearned(learn({ '10.0.0.2/32': routers4, ...Object.fromEntries(many.map((p) => [p, ['10.0.0.2']])) }));
+    await routes.whenApplied();
+    const writes = routes.writes;
+    const seen = world.monitor();
+    routes.setLearned(learn({ '10.0.0.2/32': [routers4[1]!] }));
+    await routes.whenApplied();
+    assert.deepEqual(world.gateways(many[999]!), [both[1]]);
+    // The group behind the thousand; group, route and removal of the one that changed; the unused single.
+    assert.ok(routes.writes - writes <= 6, `${routes.writes - writes} writes`);
+    await sleep(0);
+    assert.ok(seen.length <= 8, `${seen.length} messages to monitors`);
+  });
+
+  test('a restart adopts everything without one write; release sweeps what BGP no longer says', async () => {
+    const said = learn({
+      '0.0.0.0/0': routers4,
+      '::/0': routers6,
+      '10.244.2.0/24': ['10.0.0.2'],
+      '10.244.3.0/24': ['10.0.0.3'],
+      'fd00:244:2::/64': ['fd00::2'],
+    });
+    const first = world.dataplane();
+    await first.start();
+    first.setNodeCidrs([net('10.244.1.0/24'), net('fd00:244:1::/64')]);
+    first.setLearned(said);
+    await first.whenApplied();
+    await first.stop();
+    const snapshot = world.snapshot();
+
+    const seen = world.monitor();
+    const second = world.dataplane();
+    await second.start();
+    assert.deepEqual(second.hadEarlierRoutes, { 4: true, 6: true });
+    second.setNodeCidrs([net('10.244.1.0/24'), net('fd00:244:1::/64')]);
+    second.setLearned({ upsert: said.upsert.slice(1), withdraw: [] });
+    await second.whenApplied();
+    assert.equal(second.status().routes[0]?.state, 'held');
+    second.setLearned({ upsert: said.upsert.slice(0, 1), withdraw: [] });
+    second.release();
+    await second.whenApplied();
+    assert.deepEqual(world.snapshot(), snapshot);
+    assert.equal(second.writes, 0);
+    assert.deepEqual(seen, []);
+    assert.ok(second.status().inSync);
+    await second.stop();
+
+    const third = world.dataplane();
+    await third.start();
+    third.setLearned(learn({ '0.0.0.0/0': routers4, '10.244.2.0/24': ['10.0.0.2'] }));
+    await third.whenApplied();
+    assert.deepEqual(world.snapshot(), snapshot, 'held: nothing is touched');
+    third.release(4);
+    await third.whenApplied();
+    const unicast = (family: 4 | 6) =>
+      world
+        .ours(family)
+        .filter((route) => route.type === 'unicast')
+        .map((route) => route.prefix)
+        .sort();
+    assert.deepEqual(unicast(4), ['0.0.0.0/0', '10.244.2.0/24']);
+    assert.deepEqual(unicast(6), ['::/0', 'fd00:244:2::/64'], 'the other family is still held');
+    third.release(6);
+    await third.whenApplied();
+    assert.deepEqual(unicast(6), []);
+    assert.deepEqual(
+      world.ourNexthops().filter((n) => n.gateway?.includes(':')),
+      [],
+    );
+    assert.equal(
+      world.ours().filter((route) => route.type === 'blackhole').length,
+      1,
+      'not swept: CIDRs are not known',
+    );
+  });
+
+  test('drift is repaired: a route, a next hop, a blackhole and a pod route that somebody deleted', async () => {
+    addVeth(world.node.netlink, { name: 'pop12345678901', peerName: 'eth0', peerNetns: world.far.netns.number });
+    changeLink(world.node.netlink, { byName: 'pop12345678901', up: true });
+    flush(world.node.netlink);
+    const routes = world.dataplane();
+    await routes.start();
+    routes.setNodeCidrs([net('10.244.1.0/24')]);
+    routes.setLearned(learn({ '10.244.2.0/24': routers4, '10.244.3.0/24': routers4 }));
+    routes.setEndpoints([
+      { id: 'default/a', interfaceName: 'pop12345678901', addresses: [ip('10.244.1.5'), ip('fd00:244:1::5')] },
+      { id: 'default/b', interfaceName: 'pop00000000000', addresses: [ip('10.244.1.6')] },
+    ]);
+    await routes.whenApplied();
+    const there = () => [...world.ours(4), ...world.ours(6)].map((r) => `${r.prefix} ${r.type}`).sort();
+    const all = [
+      '10.244.1.0/24 blackhole',
+      '10.244.1.5/32 unicast',
+      '10.244.2.0/24 unicast',
+      '10.244.3.0/24 unicast',
+      'fd00:244:1::5/128 unicast',
+    ];
+    assert.deepEqual(there(), all);
+    assert.deepEqual(routes.status().missingEndpoints, ['10.244.1.6/32']);
+    const { netlink } = world.node;
+    const destroy: Readonly<Record<string, () => void>> = {
+      'pod route': () => void deleteRoute(netlink, { prefix: net('10.244.1.5/32'), protocol: 155 }),
+      'IPv6 pod route': () => void deleteRoute(netlink, { prefix: net('fd00:244:1::5/128'), protocol: 155 }),
+      'learned route': () => void deleteRoute(netlink, { prefix: net('10.244.2.0/24'), protocol: 155, metric: 2048 }),
+      blackhole: () =>
+        void deleteRoute(netlink, {
+          prefix: net('10.244.1.0/24'),
+          protocol: 155,
+          type: 'blackhole',
+          metric: 0xffffffff,
+        }),
+      'next-hop group': () => void deleteNexthop(netlink, world.ourNexthops().find((n) => n.group.length > 0)!.id),
+      'next hop': () => void deleteNexthop(netlink, world.ourNexthops().find((n) => n.gateway === routers4[0])!.id),
+    };
+    for (const [what, run] of Object.entries(destroy)) {
+      run();
+      flush(netlink);
+      await until(() => there().join() === all.join() && world.gateways('10.244.2.0/24').length === 2, {
+        what: `${what} to be repaired`,
+      });
+    }
+    assert.deepEqual(world.gateways('10.244.3.0/24'), both);
+    assert.ok(!there().includes('10.244.1.6/32 unicast'));
+  });
+
+  test('a blackhole never takes the place of a connected subnet', async () => {
+    const routes = world.dataplane();
+    await routes.start();
+    routes.setNodeCidrs([net('172.16.1.0/24')]);
+    await routes.whenApplied();
+    assert.equal(world.ours().filter((route) => route.type === 'blackhole').length, 1);
+    assert.equal(routes.lookup(ip('172.16.1.1'))?.device, 'up0');
+    routes.setNodeCidrs([]);
+    await routes.whenApplied();
+    assert.deepEqual(world.ours(), []);
+  });
+
+  test('cleanup leaves links, routes, rules, next hops and settings as they were before the first start', async () => {
+    for (const name of ['up0', 'up1']) world.sysctls.write(`net/ipv4/conf/${name}/rp_filter`, '1');
+    const before = world.snapshot();
+    const routes = world.dataplane();
+    await routes.start();
+    routes.setNodeCidrs([net('10.244.1.0/24'), net('fd00:244:1::/64')]);
+    routes.setLearned(learn({ '0.0.0.0/0': routers4, '10.244.2.0/24': ['10.0.0.2'], '::/0': routers6 }));
+    addVeth(world.node.netlink, { name: 'popabcdefabcde', peerName: 'eth0', peerNetns: world.far.netns.number });
+    flush(world.node.netlink);
+    await routes.whenApplied();
+    assert.equal(world.sysctls.read('net/ipv4/conf/up0/rp_filter'), '2');
+    assert.equal(world.sysctls.read('net/ipv4/ip_forward'), '1');
+    assert.notDeepEqual(world.snapshot(), before);
+    await routes.stop();
+
+    const kernel = inNetns(world.node.netns, () => openRouteKernel());
+    const report = await cleanupRoutes({
+      kernel,
+      sysctls: world.sysctls,
+      sysctlState: world.state,
+      log: silentLogger,
+    });
+    kernel.close();
+    assert.deepEqual(report.failures, []);
+    assert.equal(report.links, 1);
+    assert.deepEqual(world.snapshot(), before);
+    assert.equal(linkByName(world.node.netlink, 'popabcdefabcde'), undefined);
+    assert.equal(world.state.text, undefined);
+  });
+
+  test('20,000 routes: in, adopted, moved by two messages, out with their group', async () => {
+    const prefixes = Array.from({ length: 20_000 }, (_, i) => `10.${i >> 8}.${i & 255}.0/24`);
+    const said = learn(Object.fromEntries(prefixes.map((prefix) => [prefix, routers4])));
+    const routes = world.dataplane();
+    await routes.start();
+    routes.setLearned(said);
+    await routes.whenApplied();
+    assert.equal(world.ours().length, 20_000);
+    await routes.stop();
+
+    const second = world.dataplane();
+    await second.start();
+    second.setLearned(said);
+    second.release();
+    await second.whenApplied();
+    assert.equal(second.writes, 0);
+    world.setLink(world.routers[0], 'r0', false);
+    await until(() => second.status().routes[0]?.via.length === 1, { what: 'the lost link to be noticed' });
+    await second.whenApplied();
+    assert.ok(second.writes <= 3, `${second.writes} writes for a lost link`);
+    assert.equal(world.ours().length, 20_000);
+    const writes = second.writes;
+    second.setLearned({ upsert: [], withdraw: said.upsert.map((route) => route.prefix) });
+    await second.whenApplied();
+    assert.deepEqual(world.ours(), []);
+    assert.ok(second.writes - writes <= 4, `${second.writes - writes} writes for 20,000 withdrawals`);
+  });
+});
+
+/** UDP packets from many ports of the node to the far host, numbered per port. */
+class UdpStream {
+  static readonly intervalMs = 2;
+  received = 0;
+  sent = 0;
+  readonly flows: number;
+  readonly #receiver: Fd;
+  readonly #senders: Fd[];
+  readonly #timer: NodeJS.Timeout;
+  readonly #data = Buffer.alloc(100);
+  #stopped = false;
+
+  constructor(world: RouteWorld, flows: number) {
+    this.flows = flows;
+    const to = sockaddrIn('10.0.0.9', 9999);
+    this.#receiver = inNetns(world.far.netns, () => newSocket(AF_INET, SOCK_DGRAM));
+    libc.bind(this.#receiver.number, to, to.length);
+    this.#senders = inNetns(world.node.netns, () =>
+      Array.from({ length: flows }, () => newSocket(AF_INET, SOCK_DGRAM)),
+    );
+    this.#timer = setInterval(() => {
+      for (const sender of this.#senders) {
+        libc.sendto(sender.number, this.#data, this.#data.length, 0, to, to.length);
+        this.sent++;
+      }
+      this.#receive();
+    }, UdpStream.intervalMs);
+  }
+  /** Packets that did not arrive, once none is under way any more. */
+  async lost(): Promise<number> {
+    const sent = this.sent;
+    await until(() => this.sent > sent + 10 * this.flows, { what: 'packets under way to arrive' });
+    return Math.max(0, this.sent - this.received);
+  }
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    clearInterval(this.#timer);
+    for (const fd of [this.#receiver, ...this.#senders]) fd.close();
+  }
+  #receive(): void {
+    const into = Buffer.alloc(200);
+    while (libc.recv(this.#receiver.number, into, into.length, MSG_DONTWAIT) > 0) this.received++;
+  }
+}
