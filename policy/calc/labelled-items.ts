@@ -28,24 +28,24 @@ export class LabelledItems<T extends { readonly labels: Labels }> {
   }
 
   /**
-   * A superset of the objects that meet `requirement`: some of `walk` (of `walkSize` objects) or of what is filed,
-   * whichever is less. `everything` is what to file from, when the key has not been asked for.
+   * A superset of the objects that meet `requirement`: all of `walk` (`walkSize` objects), or those filed under the required
+   * label, whichever are fewer. `everything` is what to file when nobody has asked for that label before.
    */
   *candidates(
     requirement: Requirement | undefined,
-    walk: Iterable<T>,
+    walk: () => Iterable<T>,
     walkSize: number,
-    everything: Iterable<T> = walk,
+    everything: () => Iterable<T>,
   ): Generator<T> {
     if (!requirement || walkSize <= walkItemsMax) {
-      yield* walk;
+      yield* walk();
       return;
     }
-    const byValue = this.#fileBy(requirement.key, everything);
+    const byValue = this.#fileBy(requirement.key, everything());
     const filed = requirement.values ? requirement.values.map((value) => byValue.get(value)) : [...byValue.values()];
     let size = 0;
     for (const items of filed) size += items?.size ?? 0;
-    if (size >= walkSize) yield* walk;
+    if (size >= walkSize) yield* walk();
     else for (const items of filed) if (items) yield* items;
   }
 

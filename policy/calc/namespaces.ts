@@ -82,11 +82,9 @@ export class Namespaces {
     this.#scopes.set(selector.canonical, scope);
     this.#index.add(selector.node, scope);
     if (selector.matches({})) this.#unlabelled.add(scope);
-    for (const entry of this.#items.candidates(
-      requirementOf(selector.node),
-      this.#entries.values(),
-      this.#entries.size,
-    )) {
+    const everything = (): Iterable<NamespaceEntry> => this.#entries.values();
+    const requirement = requirementOf(selector.node);
+    for (const entry of this.#items.candidates(requirement, everything, this.#entries.size, everything)) {
       this.#work.evaluations++;
       if (!selector.matches(entry.labels)) continue;
       scope.namespaces.add(entry.name);

@@ -152,7 +152,12 @@ export class PodMatcher<O> {
     const namespaces = typeof place === 'string' ? [place] : [...place.namespaces];
     const sets = namespaces.map((name) => this.#byNamespace.get(name)).filter((items) => items !== undefined);
     const size = sets.reduce((sum, items) => sum + items.size, 0);
-    return this.#filed.candidates(requirementOf(expression.selector.node), flatten(sets), size, this.#items.values());
+    return this.#filed.candidates(
+      requirementOf(expression.selector.node),
+      () => flatten(sets),
+      size,
+      () => this.#items.values(),
+    );
   }
 
   #scopeChanged(scope: ScopeEntry, namespace: string, matches: boolean): void {

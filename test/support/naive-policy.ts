@@ -45,13 +45,14 @@ export function naiveVerdict(cluster: NaiveCluster, connection: NaiveConnection)
   const toAddress = addressOf(to, family);
   if (fromAddress === undefined || toAddress === undefined) return undefined;
   if ('pod' in from && 'pod' in to && samePod(from.pod, to.pod)) return 'allow';
-  const packet: Packet = { fromAddress, toAddress, protocol: connection.protocol, port: connection.port };
-  if ('pod' in from && !directionAllows(cluster, from.pod, 'Egress', packet)) return 'deny';
-  if ('pod' in to && !directionAllows(cluster, to.pod, 'Ingress', packet)) return 'deny';
+  const packet: NaivePacket = { fromAddress, toAddress, protocol: connection.protocol, port: connection.port };
+  if ('pod' in from && !naiveDirectionAllows(cluster, from.pod, 'Egress', packet)) return 'deny';
+  if ('pod' in to && !naiveDirectionAllows(cluster, to.pod, 'Ingress', packet)) return 'deny';
   return 'allow';
 }
 
-interface Packet {
+/** Addresses are canonical text. */
+export interface NaivePacket {
   readonly fromAddress: string;
   readonly toAddress: string;
   readonly protocol: Protocol;
@@ -72,11 +73,12 @@ function counts(pod: PodObject): boolean {
   return !pod.hostNetwork && pod.phase !== 'Succeeded' && pod.phase !== 'Failed';
 }
 
-function directionAllows(
+/** One direction alone: whether the policies of `subject` let the packet out (Egress) or in (Ingress). */
+export function naiveDirectionAllows(
   cluster: NaiveCluster,
   subject: PodObject,
   direction: 'Ingress' | 'Egress',
-  packet: Packet,
+  packet: NaivePacket,
 ): boolean {
   if (!counts(subject)) return true;
   const isolating = cluster.policies.filter(
@@ -99,7 +101,7 @@ function peersAllow(
   policy: NetworkPolicyObject,
   rule: NetworkPolicyRule,
   direction: 'Ingress' | 'Egress',
-  packet: Packet,
+  packet: NaivePacket,
 ): boolean {
   if (rule.peers.length === 0) return true;
   const address = direction === 'Ingress' ? packet.fromAddress : packet.toAddress;
@@ -126,11 +128,11 @@ function peerAllows(
   });
 }
 
-function portsAllow(cluster: NaiveCluster, rule: NetworkPolicyRule, packet: Packet): boolean {
+function portsAllow(cluster: NaiveCluster, rule: NetworkPolicyRule, packet: NaivePacket): boolean {
   return rule.ports.length === 0 || rule.ports.some((port) => portAllows(cluster, port, packet));
 }
 
-function portAllows(cluster: NaiveCluster, wanted: NetworkPolicyPort, packet: Packet): boolean {
+function portAllows(cluster: NaiveCluster, wanted: NetworkPolicyPort, packet: NaivePacket): boolean {
   if (wanted.protocol !== packet.protocol) return false;
   if (wanted.port === undefined) return true;
   if (typeof wanted.port === 'number') {
