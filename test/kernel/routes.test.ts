@@ -66,8 +66,8 @@ describe('routes in the kernel', needs({ root: true }), () => {
     for (const prefix of ['0.0.0.0/0', '10.0.0.2/32', '10.244.2.0/24']) assert.deepEqual(world.gateways(prefix), both);
     for (const prefix of ['::/0', 'fd00:244:2::/64']) assert.deepEqual(world.gateways(prefix), both6);
     assert.deepEqual(world.gateways('10.244.3.0/24'), ['172.16.1.77 up0']);
-    const { routes: shown, inSync } = routes.status();
-    assert.ok(inSync);
+    await until(() => routes.status().inSync, { what: 'everything in sync' });
+    const { routes: shown } = routes.status();
     assert.deepEqual(
       shown.find((route) => route.prefix === '10.244.2.0/24'),
       {
