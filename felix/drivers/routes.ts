@@ -26,7 +26,8 @@ const FOREIGN_CONTENT = -1;
 export interface RouteTableOptions {
   readonly protocol: number;
   readonly metric: number;
-  readonly preferredSource: Partial<Record<IpFamily, IpAddress>>;
+  /** Source address of the node's own packets; undefined for the kernel's choice. */
+  preferredSource(family: IpFamily): IpAddress | undefined;
 }
 
 export interface ApplyOutcome {
@@ -177,11 +178,11 @@ export class LearnedRouteTable {
     return { prefix, protocol: this.#options.protocol, metric: this.#options.metric };
   }
   #prefsrc(prefix: Cidr): { readonly prefsrc?: IpAddress } {
-    const prefsrc = this.#options.preferredSource[familyOf(prefix)];
+    const prefsrc = this.#options.preferredSource(familyOf(prefix));
     return prefsrc ? { prefsrc } : {};
   }
   #contentOf(route: KernelRoute): number {
-    const wanted = this.#options.preferredSource[route.family];
+    const wanted = this.#options.preferredSource(route.family);
     if (route.nexthopId === 0 || (wanted !== undefined && route.prefsrc !== wanted)) return FOREIGN_CONTENT;
     return route.nexthopId;
   }

@@ -41,12 +41,13 @@ export class KernelView {
   readonly #resolver: NextHopResolver;
   readonly #options: KernelViewOptions;
   readonly #links = new Map<number, KernelLink>();
+  readonly #indexOf = new Map<string, number>();
   #addresses = new Map<string, KernelAddress>();
   /** Next-hop objects of others, for their routes name only the id. */
   #nexthops = new Map<number, KernelNexthop>();
   /** Devices of default routes that are not ours. */
   readonly #defaults = new Map<string, readonly number[]>();
-  /** IPv4 routes go silently with their device, and IPv6 tells of one path of several: only a dump knows. */
+  /** IPv4 routes go silently with their device or source address, and what a removal leaves is not told: only a dump knows. */
   stale = false;
 
   constructor(resolver: NextHopResolver, options: KernelViewOptions) {
@@ -57,17 +58,17 @@ export class KernelView {
   link(ifIndex: number): KernelLink | undefined {
     return this.#links.get(ifIndex);
   }
-  linkNamed(name: string): KernelLink | undefined {
-    return this.#links.values().find((link) => link.name === name);
-  }
-  links(): Iterable<KernelLink> {
-    return this.#links.values();
+  indexOf(name: string): number | undefined {
+    return this.#indexOf.get(name);
   }
   isPod(ifIndex: number): boolean {
     return this.#links.get(ifIndex)?.name.startsWith(this.#options.interfacePrefix) ?? false;
   }
   defaultDevices(): Set<number> {
     return new Set([...this.#defaults.values()].flat());
+  }
+  isLocal(address: IpAddress): boolean {
+    return this.#addresses.values().some((local) => local.address === address);
   }
   localAddresses(): LocalAddress[] {
     return [...this.#addresses.values()].map((address) => this.#localAddress(address));
@@ -100,8 +101,12 @@ export class KernelView {
     const before = this.#links.get(link.index);
     const wasUsable = before !== undefined && isUsable(before);
     const usable = !gone && isUsable(link);
+    if (before && this.#indexOf.get(before.name) === link.index) this.#indexOf.delete(before.name);
     if (gone) this.#links.delete(link.index);
-    else this.#links.set(link.index, link);
+    else {
+      this.#links.set(link.index, link);
+      this.#indexOf.set(link.name, link.index);
+    }
     const pod = link.name.startsWith(this.#options.interfacePrefix);
     if (!pod) this.#resolver.setLinkUsable(link.index, usable);
     if (!wasUsable || usable || pod) return [];
@@ -111,6 +116,7 @@ export class KernelView {
   }
 
   onAddress(address: KernelAddress, gone: boolean): void {
+    if (gone) this.stale = true;
     if (gone) this.#addresses.delete(addressKey(address));
     else this.#addresses.set(addressKey(address), address);
     this.#publishAddresses();
@@ -119,7 +125,8 @@ export class KernelView {
   onForeignRoute(route: KernelRoute, gone: boolean): void {
     if (route.table !== TABLE_MAIN) return;
     this.#noteDefault(route, gone);
-    if (route.family === 6 && gone) this.stale = true;
+    // IPv6 names one path of several, IPv4 one of several routes of equal metric.
+    if (gone) this.stale = true;
     if (gone) this.#resolver.removeForeign(route.prefix, route.metric);
     else this.#resolver.setForeign(this.#foreign(route));
   }

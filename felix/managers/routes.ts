@@ -49,7 +49,7 @@ export interface RouteDataplaneOptions {
    * route never takes a node's own away.
    */
   readonly metric?: number;
-  /** Source address of the node's own packets over learned routes. */
+  /** Source address of the node's own packets over learned routes, while the node has it. */
   readonly preferredSource?: Partial<Record<IpFamily, IpAddress>>;
   /** Between full comparisons. Default 90000. */
   readonly refreshMs?: number;
@@ -88,7 +88,7 @@ const REDUMP_DELAY_MS = 500;
 
 export class RouteDataplane {
   readonly #deps: RouteDataplaneDeps;
-  readonly #options: Required<Omit<RouteDataplaneOptions, 'refreshMs'>>;
+  readonly #protocol: number;
   readonly #resolver: NextHopResolver;
   readonly #view: KernelView;
   readonly #table: LearnedRouteTable;
@@ -108,10 +108,14 @@ export class RouteDataplane {
 
   constructor(deps: RouteDataplaneDeps, options: RouteDataplaneOptions = {}) {
     this.#deps = deps;
-    const { protocol = 155, interfacePrefix = 'pop', metric = 2048, preferredSource = {} } = options;
-    this.#options = { protocol, interfacePrefix, metric, preferredSource };
+    const { protocol = 155, interfacePrefix = 'pop', metric = 2048, preferredSource: sources = {} } = options;
+    this.#protocol = protocol;
     this.#resolver = new NextHopResolver({ learnedMetric: metric });
     this.#view = new KernelView(this.#resolver, { protocol, interfacePrefix });
+    const preferredSource = (family: IpFamily): IpAddress | undefined => {
+      const source = sources[family];
+      return source && this.#view.isLocal(source) ? source : undefined;
+    };
     this.#table = new LearnedRouteTable({ protocol, metric, preferredSource });
     this.#learned = new LearnedRoutes(this.#resolver, this.#table);
     this.#node = new NodeRoutes(protocol, deps.log);
@@ -171,7 +175,7 @@ export class RouteDataplane {
   }
   /** This node's pods, all of them. */
   setEndpoints(endpoints: readonly WorkloadEndpoint[]): void {
-    this.#node.setEndpoints(endpoints, (name) => this.#view.linkNamed(name)?.index);
+    this.#node.setEndpoints(endpoints, (name) => this.#view.indexOf(name));
     this.#loop.markDirty();
   }
   /** What BGP has said by now is complete: write the difference and sweep the rest. Without a family: both. */
@@ -273,12 +277,13 @@ export class RouteDataplane {
   }
 
   #settle(): void {
-    this.#learned.settle();
-    for (const ifIndex of [...this.#learned.devices(), ...this.#view.defaultDevices()]) {
-      const link = this.#view.link(ifIndex);
-      if (link && link.name !== 'lo') this.#uplinks.loosen(link.name, ifIndex);
+    if (this.#learned.settle()) {
+      for (const ifIndex of [...this.#learned.devices(), ...this.#view.defaultDevices()]) {
+        const link = this.#view.link(ifIndex);
+        if (link && link.name !== 'lo') this.#uplinks.loosen(link.name, ifIndex);
+      }
     }
-    this.#node.resolveDevices((name) => this.#view.linkNamed(name)?.index);
+    this.#node.resolveDevices((name) => this.#view.indexOf(name));
   }
 
   #readAll(): void {
@@ -286,7 +291,7 @@ export class RouteDataplane {
     const lost = this.#view.readLinks(kernel);
     const nexthops = kernel.dumpNexthops();
     this.#view.readForeign(kernel, nexthops);
-    const filter = { protocol: this.#options.protocol, table: TABLE_MAIN };
+    const filter = { protocol: this.#protocol, table: TABLE_MAIN };
     const ours = [...kernel.dumpRoutes(4, filter), ...kernel.dumpRoutes(6, filter)];
     const learned = ours.filter((route) => this.#isLearned(route));
     this.#table.replaceActual(nexthops, learned);
@@ -326,7 +331,7 @@ export class RouteDataplane {
 
   #onRoute(route: KernelRoute, gone: boolean): void {
     if (route.table !== TABLE_MAIN) return;
-    if (route.protocol !== this.#options.protocol) {
+    if (route.protocol !== this.#protocol) {
       this.#view.onForeignRoute(route, gone);
     } else if (!this.#isLearned(route)) {
       if (gone) this.#node.gone(route);
@@ -336,7 +341,7 @@ export class RouteDataplane {
   }
 
   #onNexthop(nexthop: KernelNexthop, gone: boolean): void {
-    if (nexthop.protocol !== this.#options.protocol) this.#view.onForeignNexthop(nexthop, gone);
+    if (nexthop.protocol !== this.#protocol) this.#view.onForeignNexthop(nexthop, gone);
     else if (gone) this.#table.nexthopGone(nexthop.id);
     else this.#table.nexthops.found(nexthop);
   }

@@ -6,9 +6,11 @@ import { silentLogger } from '#kit';
 import type { LearnedRouteDelta } from '#model';
 import {
   AF_INET,
+  addAddress,
   addRoute,
   addVeth,
   changeLink,
+  deleteAddress,
   deleteNexthop,
   deleteRoute,
   type Fd,
@@ -330,6 +332,34 @@ describe('routes in the kernel', needs({ root: true }), () => {
     assert.deepEqual(world.snapshot(), before);
     assert.equal(linkByName(world.node.netlink, 'popabcdefabcde'), undefined);
     assert.equal(world.state.text, undefined);
+  });
+
+  test('a node that lives on router advertisements keeps listening to them', async () => {
+    const key = 'net/ipv6/conf/up0/accept_ra';
+    addRoute(world.node.netlink, { prefix: net('::/0'), protocol: 9, gateway: ip('fd16:1::1') }, 'exclusive');
+    flush(world.node.netlink);
+    assert.equal(world.sysctls.read(key), '1');
+    await world.dataplane().start();
+    assert.equal(world.sysctls.read(key), '2');
+    assert.equal(world.sysctls.read('net/ipv6/conf/up1/accept_ra'), '1');
+    assert.equal(world.sysctls.read('net/ipv6/conf/all/forwarding'), '1');
+  });
+
+  test('the preferred source address is used as long as the node has it', async () => {
+    const own = { ifIndex: 1, address: '10.0.0.1', prefixLength: 32 };
+    addAddress(world.node.netlink, own);
+    flush(world.node.netlink);
+    const routes = world.dataplane({ preferredSource: { 4: ip('10.0.0.1'), 6: ip('fd00::1') } });
+    await routes.start();
+    routes.setLearned(learn({ '10.244.2.0/24': routers4, 'fd00:244:2::/64': routers6 }));
+    await routes.whenApplied();
+    assert.equal(routes.lookup(ip('10.244.2.2'))?.localAddress, '10.0.0.1');
+    assert.deepEqual(world.gateways('fd00:244:2::/64'), both6);
+    deleteAddress(world.node.netlink, own);
+    flush(world.node.netlink);
+    await until(() => routes.lookup(ip('10.244.2.2'))?.localAddress?.startsWith('172.16.'), {
+      what: 'the route without its source address',
+    });
   });
 
   test('20,000 routes: in, adopted, moved by two messages, out with their group', async () => {
