@@ -133,7 +133,7 @@ class Dataplane implements PolicyDataplane {
     const marks = marksFromMask(this.#options.markMask ?? defaultMarkMask);
     const names = this.#names;
     const tables = this.#families.map(
-      (family) => new IptablesFamily({ run }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
+      (family) => new IptablesFamily({ run, log }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
     );
     const sets = new Ipsets({ run, log }, { names, families: this.#families });
     const policies = new PolicyManager({ tables, sets, log }, { names });
@@ -154,8 +154,9 @@ class Dataplane implements PolicyDataplane {
   }
 
   apply(updates: readonly PolicyUpdate[]): void {
-    if (updates.length > 0)
-      this.#put((parts) => updates.forEach((update) => void this.#attempt(() => applyUpdate(parts, update), update)));
+    if (updates.length === 0) return;
+    for (const update of updates) this.#inbox.push((parts) => applyUpdate(parts, update));
+    this.#loop.markDirty();
   }
   setEndpoint(endpoint: WorkloadEndpoint): void {
     checkWorkload(endpoint, this.#names);
@@ -215,19 +216,21 @@ class Dataplane implements PolicyDataplane {
     this.#loop.markDirty();
   }
 
-  /** A refused update must not keep the ones after it from the kernel: what it leaves half known drops. */
-  #attempt(change: () => void, what: object): void {
-    try {
-      change();
-    } catch (error) {
-      this.#deps.log.error({ update: what, reason: errorText(error) }, 'update refused');
+  /** A refused change must not keep the ones after it from the kernel: what it leaves half known drops. */
+  #takeInbox(parts: Parts): void {
+    for (const change of this.#inbox.splice(0)) {
+      try {
+        change(parts);
+      } catch (error) {
+        this.#deps.log.error({ reason: errorText(error) }, 'change of the dataplane refused');
+      }
     }
   }
 
   async #run(resync: boolean): Promise<void> {
     const parts = this.#parts!;
     const { tables, sets, policies, endpoints } = parts;
-    for (const change of this.#inbox.splice(0)) change(parts);
+    this.#takeInbox(parts);
     endpoints.flush();
     policies.flush();
     await Promise.all([

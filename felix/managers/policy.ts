@@ -24,8 +24,8 @@ interface Programmed {
   readonly direction: Direction;
   /** Endpoint chains that name it. */
   references: number;
-  /** It was in force before with these sets. */
-  setsBefore: readonly SetId[];
+  /** What the kernel holds; undefined before it was in force. */
+  rulesBefore: readonly PolicyRule[] | undefined;
   /** Except sets per family that its rules name. */
   excepts: readonly SetId[];
 }
@@ -41,7 +41,7 @@ export class PolicyManager {
   /** Could not be rendered; tried again when sets come. */
   readonly #broken = new Set<Programmed>();
   readonly #exceptUse = new Map<SetId, number>();
-  /** Rewritten since the last `settled`, of those that were in force. */
+  /** Rendered since the last `settled`. */
   readonly #changed = new Set<Programmed>();
 
   constructor(deps: PolicyDeps, options: { readonly names: Names }) {
@@ -91,7 +91,7 @@ export class PolicyManager {
   /** An endpoint's chain is going to name the policy's. */
   acquire(direction: Direction, id: PolicyId): void {
     const key = `${direction} ${id}`;
-    const chain = this.#programmed.get(key) ?? { id, direction, references: 0, setsBefore: [], excepts: [] };
+    const chain = this.#programmed.get(key) ?? { id, direction, references: 0, rulesBefore: undefined, excepts: [] };
     this.#programmed.set(key, chain);
     if (chain.references++ === 0) this.#dirty.add(chain);
   }
@@ -114,21 +114,20 @@ export class PolicyManager {
    * that neither the old nor the new policy allows. (A set that a deny rule names grows first, as all others do.)
    */
   contestedSets(): Set<SetId> {
-    const out = new Set<SetId>();
+    const allowing = new Set<SetId>();
+    const other = new Set<SetId>();
     for (const chain of this.#changed) {
-      const rules = this.#rules(chain) ?? [];
-      for (const id of [...chain.setsBefore, ...setsOf(rules)]) out.add(id);
+      if (!chain.rulesBefore) continue;
+      for (const rule of [...chain.rulesBefore, ...(this.#rules(chain) ?? [])]) {
+        for (const id of setsOf(rule)) (rule.action === 'allow' ? allowing : other).add(id);
+      }
     }
-    for (const chain of this.#changed) {
-      for (const rule of this.#rules(chain) ?? [])
-        if (rule.action !== 'allow') for (const id of setsOf([rule])) out.delete(id);
-    }
-    return out;
+    return allowing.difference(other);
   }
 
   /** Everything flushed is in the kernel. */
   settled(): void {
-    for (const chain of this.#changed) chain.setsBefore = setsOf(this.#rules(chain) ?? []);
+    for (const chain of this.#changed) chain.rulesBefore = this.#rules(chain) ?? [];
     this.#changed.clear();
   }
 
@@ -195,12 +194,10 @@ function closed(id: PolicyId): Rule {
   return { match: '', target: '-j DROP', comment: `${id} cannot be rendered` };
 }
 
-function setsOf(rules: readonly PolicyRule[]): SetId[] {
+function setsOf({ source, destination, destinationNamedPorts }: PolicyRule): SetId[] {
   const out: SetId[] = [];
-  for (const { source, destination, destinationNamedPorts } of rules) {
-    if (source?.type === 'set') out.push(source.set);
-    if (destination?.type === 'set') out.push(destination.set);
-    if (destinationNamedPorts !== undefined) out.push(destinationNamedPorts);
-  }
+  if (source?.type === 'set') out.push(source.set);
+  if (destination?.type === 'set') out.push(destination.set);
+  if (destinationNamedPorts !== undefined) out.push(destinationNamedPorts);
   return out;
 }

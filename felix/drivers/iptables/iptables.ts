@@ -16,14 +16,15 @@
  * Races: another program may write between our save and our restore. A restore that fails therefore leaves everything unknown: the
  * next `write` wants a `read` first (`stale`). A rule whose text was changed but not its comment is not noticed.
  */
-import { DeltaTracker, type IpFamily, PoplinError } from '#kit';
+import { DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
 import type { Jump, TableName } from '../../render/base.ts';
 import { hashInLine, type Rule, ruleHashes, ruleLine } from '../../render/rule.ts';
 import { type CommandRunner, newCounters, type WriteCounters } from '../command.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
-import { parseSave, type SavedChain, targetOfLine } from './parse.ts';
+import { parseSave, type SavedChain, targetOfLine, unreadableTables } from './parse.ts';
 
 export type IptablesFailure =
+  | { readonly code: 'TABLE_UNREADABLE'; readonly family: IpFamily; readonly tables: readonly string[] }
   | { readonly code: 'SAVE_FAILED'; readonly family: IpFamily; readonly backend: Backend; readonly stderr: string }
   | { readonly code: 'RESTORE_FAILED'; readonly family: IpFamily; readonly backend: Backend; readonly stderr: string };
 export class IptablesError extends PoplinError<IptablesFailure> {}
@@ -63,11 +64,14 @@ export class IptablesFamily {
   readonly counters: WriteCounters = newCounters();
   readonly options: IptablesOptions;
   readonly #run: CommandRunner['run'];
+  readonly #log: Logger;
   readonly #tables: Readonly<Record<TableName, Table>> = { mangle: newTable(), filter: newTable(), nat: newTable() };
   #stale = true;
+  #wasRead = false;
 
-  constructor(deps: { readonly run: CommandRunner['run'] }, options: IptablesOptions) {
+  constructor(deps: { readonly run: CommandRunner['run']; readonly log: Logger }, options: IptablesOptions) {
     this.#run = deps.run;
+    this.#log = deps.log;
     this.options = options;
   }
 
@@ -103,9 +107,13 @@ export class IptablesFamily {
 
   /** Reads back what is there. @throws IptablesError */
   async read(): Promise<void> {
-    const tables = parseSave(await this.#save());
-    for (const name of tableOrder) this.#adopt(this.#tables[name], tables.get(name));
+    const text = await this.#save();
+    const tables = parseSave(text);
+    const hidden = unreadableTables(text).filter((name) => tableOrder.some((table) => table === name));
+    if (hidden.length > 0) this.#hidden(hidden);
+    for (const name of tableOrder) if (!hidden.includes(name)) this.#adopt(this.#tables[name], tables.get(name));
     this.#stale = false;
+    this.#wasRead = true;
   }
 
   /** Chains and jumps that differ, one restore for all tables; nothing when nothing differs. @throws IptablesError */
@@ -135,6 +143,14 @@ export class IptablesFamily {
       const { chains } = this.#tables[name];
       for (const chain of [...chains.pendingDeletes]) chains.gone(chain);
     }
+  }
+
+  /** Writing still works, so what we wrote is taken for what is there. Without that knowledge every start would add one more jump. */
+  #hidden(tables: readonly string[]): void {
+    const { family } = this.options;
+    const message = `iptables cannot show the IPv${family} table ${tables.join(', ')}: another program put nft rules there that iptables has no words for; have it use a table of its own`;
+    if (!this.#wasRead) throw new IptablesError(message, { code: 'TABLE_UNREADABLE', family, tables });
+    this.#log.error({ family, tables, reason: message }, 'a table cannot be read back, repairs are off for it');
   }
 
   #adopt(table: Table, saved: Map<string, SavedChain> | undefined): void {

@@ -7,6 +7,14 @@ export interface SavedChain {
 }
 export type SavedTables = Map<string, Map<string, SavedChain>>;
 
+/**
+ * Tables of which iptables-nft says that it cannot show them: somebody wrote rules into them with `nft` that iptables has no words for.
+ * It then prints nothing of the table, ours included, and exits 0.
+ */
+export function unreadableTables(text: string): string[] {
+  return [...text.matchAll(/^# Table `([^']+)' is incompatible/gm)].map((match) => match[1]!);
+}
+
 /** Tables that the dump does not show are absent from the result. */
 export function parseSave(text: string): SavedTables {
   const tables: SavedTables = new Map();

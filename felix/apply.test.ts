@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { FakeClock, silentLogger } from '#kit';
+import { ApplyLoop } from './apply.ts';
+
+/** A loop over a fake clock whose runs end when the test says so. */
+function harness() {
+  const clock = new FakeClock();
+  const runs: { readonly resync: boolean; readonly end: (error?: Error) => void }[] = [];
+  let tidied = 0;
+  const loop = new ApplyLoop(
+    {
+      clock,
+      log: silentLogger,
+      run: (resync) => {
+        const { promise, resolve, reject } = Promise.withResolvers<void>();
+        runs.push({ resync, end: (error) => (error ? reject(error) : resolve()) });
+        return promise;
+      },
+      tidy: async () => {
+        tidied++;
+      },
+    },
+    { throttleMs: 10, retryFirstMs: 100, retryMaxMs: 400, refreshMs: 100_000 },
+  );
+  /** Lets promise callbacks run; they need a few turns. */
+  const turn = async (): Promise<void> => {
+    for (let i = 0; i < 20; i++) await Promise.resolve();
+  };
+  const state = (promise: Promise<void>): (() => string) => {
+    let text = 'pending';
+    promise.then(
+      () => (text = 'applied'),
+      (error: Error) => (text = error.message),
+    );
+    return () => text;
+  };
+  return { clock, runs, loop, turn, state, tidied: () => tidied };
+}
+
+test('nothing runs before the loop is opened, and waiters wait for the first run', async () => {
+  const { clock, runs, loop, turn, state } = harness();
+  const early = state(loop.whenApplied());
+  loop.markDirty();
+  clock.advance(1000);
+  await turn();
+  assert.equal(runs.length, 0);
+  loop.open();
+  clock.advance(0);
+  assert.equal(runs.length, 1);
+  await turn();
+  assert.equal(early(), 'pending');
+  runs[0]!.end();
+  await turn();
+  assert.equal(early(), 'applied');
+  await loop.stop();
+});
+
+test('a change during a run waits for the next one, a burst shares it', async () => {
+  const { clock, runs, loop, turn, state } = harness();
+  loop.open();
+  clock.advance(0);
+  loop.markDirty();
+  loop.markDirty();
+  const late = state(loop.whenApplied());
+  runs[0]!.end();
+  await turn();
+  assert.equal(late(), 'pending');
+  assert.equal(runs.length, 1, 'throttled');
+  clock.advance(10);
+  assert.equal(runs.length, 2);
+  runs[1]!.end();
+  await turn();
+  assert.equal(late(), 'applied');
+  clock.advance(5000);
+  assert.equal(runs.length, 2, 'nothing to do');
+  assert.equal(state(loop.whenApplied())(), 'pending');
+  await turn();
+  await loop.stop();
+});
+
+test('a failed run is repeated with growing delays, reads everything back, and keeps waiters waiting', async () => {
+  const { clock, runs, loop, turn, state, tidied } = harness();
+  loop.open();
+  const waiter = state(loop.whenApplied());
+  clock.advance(0);
+  assert.equal(runs[0]!.resync, false);
+  let count = 1;
+  for (const delayMs of [100, 200, 400, 400]) {
+    runs.at(-1)!.end(new Error('no'));
+    await turn();
+    assert.equal(loop.failures, count);
+    assert.equal(loop.lastError, 'no');
+    clock.advance(delayMs - 1);
+    assert.equal(runs.length, count);
+    clock.advance(1);
+    assert.equal(runs.length, ++count);
+    assert.equal(runs.at(-1)!.resync, true);
+  }
+  assert.equal(waiter(), 'pending');
+  assert.equal(tidied(), 0);
+  runs.at(-1)!.end();
+  await turn();
+  assert.equal(waiter(), 'applied');
+  assert.equal(loop.failures, 0);
+  assert.equal(loop.pending, false);
+  assert.equal(tidied(), 1);
+  await loop.stop();
+});
+
+test('everything is read back at each refresh', async () => {
+  const { clock, runs, loop, turn } = harness();
+  loop.open();
+  clock.advance(0);
+  runs[0]!.end();
+  await turn();
+  clock.advance(100_000);
+  assert.equal(runs.length, 2);
+  assert.equal(runs[1]!.resync, true);
+  runs[1]!.end();
+  await turn();
+  await loop.stop();
+  clock.advance(1_000_000);
+  assert.equal(runs.length, 2);
+});
+
+test('stopping refuses who waits', async () => {
+  const { loop, turn, state } = harness();
+  const waiter = state(loop.whenApplied());
+  await loop.stop();
+  await turn();
+  assert.equal(waiter(), 'the dataplane is stopped');
+  await assert.rejects(loop.whenApplied(), /stopped/);
+});
