@@ -7,7 +7,7 @@ import { agentEnvironment, labTool, routerFiles } from './agents.ts';
 import { type BirdSession, birdSessions } from './bird.ts';
 import { badInput, LabError } from './errors.ts';
 import { apply, down, type Lab, openLab, type Say, up } from './lab.ts';
-import { machineNetns, netnsPath, podNetns } from './names.ts';
+import { machineNetns, netnsPath, nodePaths, podNetns } from './names.ts';
 import { formatTable, probe } from './probe.ts';
 import { isAlive } from './processes.ts';
 import { podKey } from './state.ts';
@@ -232,7 +232,13 @@ async function execInside(lab: Lab, where: string, command: readonly string[]): 
   const netns = netnsOf(lab, where);
   const isNode = lab.topology.nodes.some(({ name }) => name === where);
   // On a node, `poplin ...` and iptables are to find that node's agent and lock.
-  const env = isNode ? { ...process.env, ...agentEnvironment(lab.paths, where) } : process.env;
+  const env = isNode
+    ? {
+        ...process.env,
+        ...agentEnvironment(lab.paths, where),
+        POPLIN_API_SOCKET: nodePaths(lab.paths, where).apiSocket,
+      }
+    : process.env;
   const child = spawn('nsenter', [`--net=${netnsPath(netns)}`, ...command], { stdio: 'inherit', env });
   return new Promise((resolve, reject) => {
     child.on('error', reject);

@@ -1,6 +1,7 @@
 /** `poplin lab`: topologies in network namespaces with real agents and routers, and a prober that sends real packets. */
 export { registerLabCommands } from './commands.ts';
-export { type DemoOptions, type Fact, runDemo } from './demo/demo.ts';
+export { type DemoOptions, type DemoResult, demonstrate, type Fact, runDemo } from './demo/demo.ts';
+export { readExpected } from './demo/expected.ts';
 export { LabError } from './errors.ts';
 export {
   type ApplyResult,

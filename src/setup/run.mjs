@@ -36,7 +36,7 @@ const tasks = {
     tools: testTools,
     daemons: ['bird', 'cniReference'],
     shim: true,
-    run: ['test/bench/main.ts', ...args],
+    run: ['src/setup/bench.mjs', ...args],
   }),
   poplin: (args) => {
     const lab = args[0] === 'lab' && !args.includes('--help') && !args.includes('-h');

@@ -14,7 +14,7 @@ import { root } from './paths.mjs';
 const groups = [
   {
     name: 'unit',
-    folders: ['src', 'bgp', 'policy', 'felix', 'deploy', 'test/policy', 'test/architecture.test.ts'],
+    folders: ['src', 'bgp', 'policy', 'felix', 'deploy', 'test/architecture.test.ts', 'test/policy'],
     isolated: false,
     concurrency: 1,
   },
@@ -35,7 +35,7 @@ function* testFiles(name) {
   }
   for (const entry of fs.readdirSync(full, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (entry.isDirectory() && entry.name !== 'node_modules') yield* testFiles(`${name}/${entry.name}`);
-    else if (entry.name.endsWith('.test.ts')) yield `${name}/${entry.name}`;
+    else if (/\.test\.(ts|mjs)$/.test(entry.name)) yield `${name}/${entry.name}`;
   }
 }
 
