@@ -1,0 +1,177 @@
+/** The order of writes, on a machine made of two programs that remember what they were told. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Cidr, FakeClock, silentLogger } from '#kit';
+import type { PolicyRule, PolicyUpdate } from '#model';
+import type { CommandRunner } from './drivers/command.ts';
+import { createPolicyDataplane } from './policy-dataplane.ts';
+
+async function fake() {
+  const clock = new FakeClock();
+  /** What was restored, in order: `ipset` or `iptables`, and the lines. */
+  const writes: { readonly program: string; readonly lines: readonly string[] }[] = [];
+  const run: CommandRunner['run'] = async (argv, options) => {
+    const restore = argv.find((word) => word.endsWith('restore'));
+    if (restore)
+      writes.push({
+        program: argv[0] === 'ipset' ? 'ipset' : 'iptables',
+        lines: (options?.stdin ?? '').trim().split('\n'),
+      });
+    return { code: 0, stdout: '', stderr: '' };
+  };
+  const dataplane = createPolicyDataplane({ run, log: silentLogger, clock }, { backend: 'nft', families: [4] });
+  await dataplane.start();
+  const settle = async (): Promise<typeof writes> => {
+    writes.length = 0;
+    let done = false;
+    void dataplane.whenApplied().then(() => {
+      done = true;
+    });
+    for (let i = 0; i < 500; i++) {
+      clock.advance(1);
+      await Promise.resolve();
+    }
+    assert.ok(done);
+    return [...writes];
+  };
+  return { dataplane, settle };
+}
+
+const rule = (set: string, port: number, action: PolicyRule['action'] = 'allow'): PolicyRule => ({
+  action,
+  protocol: 6,
+  destinationPorts: [{ first: port, last: port }],
+  source: { type: 'set', set },
+});
+const policy = (id: string, ...ingress: PolicyRule[]): PolicyUpdate => ({
+  type: 'policy',
+  id,
+  program: { ingress, egress: [] },
+});
+const tier = (...policies: string[]) => [{ tier: 'default', policies, endOfTier: 'deny' as const }];
+
+async function base() {
+  const world = await fake();
+  world.dataplane.apply([
+    { type: 'set', id: 'A', setType: 'ip', members: ['10.0.0.1', '10.0.0.2'] },
+    { type: 'set', id: 'B', setType: 'ip', members: ['10.0.0.3'] },
+    policy('P', rule('A', 80)),
+    policy('Q', rule('B', 80)),
+    { type: 'endpoint', id: 'ns/a', program: { ingress: tier('P', 'Q'), egress: [] } },
+  ]);
+  world.dataplane.setEndpoint({ id: 'ns/a', interfaceName: 'pop1', addresses: [] });
+  world.dataplane.setInSync();
+  await world.settle();
+  return world;
+}
+/** `add 10.0.0.1`, `-A`, `:` and so on, without names. */
+const outline = (writes: readonly { program: string; lines: readonly string[] }[]): string[] =>
+  writes.map(
+    ({ program, lines }) =>
+      `${program} ${lines.map((line) => (/^(add|del)/.test(line) ? line.replace(/(\S+) \S+ (\S+).*/, '$1 $2') : line.split(' ')[0])).join(' ')}`,
+  );
+
+test('sets are there before the chains that name them and go after them', async () => {
+  const { dataplane, settle } = await fake();
+  dataplane.apply([
+    { type: 'set', id: 'A', setType: 'ip', members: ['10.0.0.1'] },
+    policy('P', rule('A', 80), {
+      action: 'allow',
+      source: { type: 'cidr', cidr: '10.0.0.0/8' as Cidr, except: ['10.0.0.0/24' as Cidr] },
+    }),
+    { type: 'endpoint', id: 'ns/a', program: { ingress: tier('P'), egress: [] } },
+  ]);
+  dataplane.setEndpoint({ id: 'ns/a', interfaceName: 'pop1', addresses: [] });
+  dataplane.setInSync();
+  const first = await settle();
+  assert.deepEqual(
+    first.map(({ program }) => program),
+    ['ipset', 'iptables'],
+  );
+  const created = new Set(first[0]!.lines.flatMap((line) => /^create (\S+)/.exec(line)?.[1] ?? []));
+  const named = first[1]!.lines.flatMap((line) => [...line.matchAll(/--match-set (\S+)/g)].map((match) => match[1]!));
+  assert.ok(named.length >= 3);
+  for (const name of named) assert.ok(created.has(name), name);
+
+  dataplane.apply([
+    { type: 'endpoint', id: 'ns/a', program: { ingress: [], egress: [] } },
+    { type: 'policyRemove', id: 'P' },
+    { type: 'setRemove', id: 'A' },
+  ]);
+  const last = await settle();
+  // The endpoint's chain lets go, then the policy's chain is deleted, then its two sets.
+  assert.deepEqual(outline(last), [
+    'iptables *mangle :poplin-tw-pop1 -A COMMIT',
+    last[1] ? `iptables *mangle ${last[1].lines[1]!.split(' ')[0]} -X COMMIT` : '',
+    'ipset destroy destroy',
+  ]);
+});
+
+test('a pod that moves from one set to another is never in neither', async () => {
+  const { dataplane, settle } = await base();
+  dataplane.apply([
+    { type: 'setDelta', id: 'A', added: [], removed: ['10.0.0.1'] },
+    { type: 'setDelta', id: 'B', added: ['10.0.0.1'], removed: [] },
+  ]);
+  assert.deepEqual(outline(await settle()), ['ipset add 10.0.0.1', 'ipset del 10.0.0.1']);
+});
+
+test('a rule that changes together with its set never meets members that it was not made for', async () => {
+  const { dataplane, settle } = await base();
+  dataplane.apply([
+    { type: 'setDelta', id: 'A', added: ['10.0.0.9'], removed: ['10.0.0.1'] },
+    policy('P', rule('A', 443)),
+  ]);
+  const writes = outline(await settle());
+  assert.equal(writes[0], 'ipset del 10.0.0.1');
+  assert.match(writes[1]!, /^iptables \*mangle :poplin-pi-\S+ -A COMMIT$/);
+  assert.equal(writes[2], 'ipset add 10.0.0.9');
+  // What denies grows first and shrinks last.
+  dataplane.apply([policy('P', rule('A', 443, 'deny'))]);
+  await settle();
+  dataplane.apply([
+    { type: 'setDelta', id: 'A', added: ['10.0.0.1'], removed: ['10.0.0.9'] },
+    policy('P', rule('A', 444, 'deny')),
+  ]);
+  assert.deepEqual(
+    outline(await settle()).map((line) => line.split(' ').slice(0, 2).join(' ')),
+    ['ipset add', 'iptables *mangle', 'ipset del'],
+  );
+});
+
+test('nothing that did not change is written', async () => {
+  const { dataplane, settle } = await base();
+  dataplane.apply([
+    policy('P', rule('A', 80)),
+    { type: 'set', id: 'A', setType: 'ip', members: ['10.0.0.2', '10.0.0.1'] },
+    { type: 'setDelta', id: 'B', added: ['10.0.0.3'], removed: ['10.0.0.77'] },
+    { type: 'endpoint', id: 'ns/a', program: { ingress: tier('P', 'Q'), egress: [] } },
+  ]);
+  assert.deepEqual(await settle(), []);
+});
+
+test('a policy that cannot be rendered drops, and heals when its set comes', async () => {
+  const { dataplane, settle } = await base();
+  dataplane.apply([policy('P', rule('A', 80), rule('later', 81))]);
+  const closed = (await settle()).flatMap(({ lines }) => lines.filter((line) => line.startsWith('-A')));
+  assert.equal(closed.length, 1);
+  assert.match(closed[0]!, /cannot be rendered" -j DROP$/);
+  assert.equal(dataplane.status().policies.broken, 1);
+  dataplane.apply([{ type: 'set', id: 'later', setType: 'ip', members: [] }]);
+  await settle();
+  assert.equal(dataplane.status().policies.broken, 0);
+  // An endpoint that names an unknown policy gets a chain that drops; a bad update holds up no other.
+  dataplane.apply([
+    { type: 'setDelta', id: 'never made', added: ['10.0.0.1'], removed: [] },
+    { type: 'endpoint', id: 'ns/a', program: { ingress: tier('unknown'), egress: [] } },
+  ]);
+  const lines = (await settle()).flatMap((write) => write.lines);
+  assert.ok(lines.some((line) => /^-A poplin-pi-\S+ .*unknown cannot be rendered" -j DROP$/.test(line)));
+});
+
+test('an interface that is not ours is refused', async () => {
+  const { dataplane } = await fake();
+  for (const interfaceName of ['eth0', 'pop', 'popmuchtoolongname', 'pop/..', 'pop -j ACCEPT']) {
+    assert.throws(() => dataplane.setEndpoint({ id: 'ns/a', interfaceName, addresses: [] }), RangeError, interfaceName);
+  }
+});
