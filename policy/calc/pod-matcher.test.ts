@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc, { type Arbitrary } from 'fast-check';
+import type { Labels } from '#model';
+import type { NamespaceScope, PodSelector } from '../rules/sets.ts';
+import { and, has, isIn, not, or, type SelectorNode, selector } from '../selector/selector.ts';
+import { Namespaces } from './namespaces.ts';
+import { PodMatcher, type Subscription } from './pod-matcher.ts';
+import { noWork } from './work.ts';
+
+const key = fc.constantFrom('a', 'b', 'c');
+const value = fc.constantFrom('', 'x', 'y', 'z');
+const labels: Arbitrary<Labels> = fc.dictionary(key, value, { maxKeys: 3, noNullPrototype: true });
+const leaf: Arbitrary<SelectorNode> = fc.oneof(
+  key.map(has),
+  fc.tuple(key, fc.array(value, { maxLength: 2 })).map(([k, v]) => isIn(k, v)),
+  fc.tuple(key, value).map(([k, v]): SelectorNode => ({ op: 'startsWith', key: k, value: v })),
+  fc.constant<SelectorNode>({ op: 'all' }),
+);
+const node: Arbitrary<SelectorNode> = fc.letrec<{ node: SelectorNode }>((tie) => ({
+  node: fc.oneof(
+    { depthSize: 'small', withCrossShrink: true },
+    leaf,
+    tie('node').map(not),
+    fc.array(tie('node'), { maxLength: 3 }).map(and),
+    fc.array(tie('node'), { maxLength: 3 }).map(or),
+  ),
+})).node;
+
+/** More of both than are walked without an index. */
+const namespaceCount = 80;
+const podCount = 240;
+const namespaceName = fc.nat({ max: namespaceCount - 1 }).map((n) => `ns${n}`);
+const podIndex = fc.nat({ max: podCount - 1 });
+
+const scope: Arbitrary<NamespaceScope> = fc.oneof(
+  // ns0 is crowded: half of the pods are in it.
+  fc.oneof(fc.constant('ns0'), namespaceName).map((name) => ({ type: 'name' as const, name })),
+  node.map((n) => ({ type: 'selector' as const, selector: selector(n) })),
+);
+const podSelector: Arbitrary<PodSelector> = fc.record({ scope, pods: node.map(selector) });
+
+type Step =
+  | { readonly type: 'pod'; readonly index: number; readonly labels: Labels | undefined }
+  | { readonly type: 'namespace'; readonly name: string; readonly labels: Labels | undefined }
+  | { readonly type: 'subscribe'; readonly selector: PodSelector }
+  | { readonly type: 'unsubscribe'; readonly index: number };
+
+const step: Arbitrary<Step> = fc.oneof(
+  fc.record({ type: fc.constant('pod' as const), index: podIndex, labels: fc.option(labels, { nil: undefined }) }),
+  fc.record({
+    type: fc.constant('namespace' as const),
+    name: fc.oneof(fc.constant('ns0'), namespaceName),
+    labels: fc.option(labels, { nil: undefined }),
+  }),
+  fc.record({ type: fc.constant('subscribe' as const), selector: podSelector }),
+  fc.record({ type: fc.constant('unsubscribe' as const), index: fc.nat() }),
+);
+
+/** Pods and namespaces as plain maps, and the matcher under test fed with the same. */
+class World {
+  readonly namespaces = new Namespaces(noWork());
+  readonly namespaceLabels = new Map<string, Labels>();
+  readonly pods = new Map<string, { readonly namespace: string; readonly labels: Labels }>();
+  /** What the listener was told. */
+  readonly heard = new Map<PodSelector, Set<string>>();
+  readonly subscriptions: Subscription<PodSelector>[] = [];
+  readonly matcher = new PodMatcher<PodSelector>(
+    this.namespaces,
+    {
+      matched: (owner, pod) => {
+        assert.ok(!this.heard.get(owner)!.has(pod), 'matched twice');
+        this.heard.get(owner)!.add(pod);
+      },
+      unmatched: (owner, pod) => assert.ok(this.heard.get(owner)!.delete(pod), 'unmatched, but was no match'),
+    },
+    noWork(),
+  );
+
+  perform(step: Step): void {
+    if (step.type === 'pod') this.setPod(step.index, step.labels);
+    else if (step.type === 'namespace') {
+      this.namespaces.setObject(step.name, step.labels);
+      if (step.labels) this.namespaceLabels.set(step.name, step.labels);
+      else this.namespaceLabels.delete(step.name);
+    } else if (step.type === 'subscribe') {
+      const owner = { ...step.selector };
+      this.heard.set(owner, new Set());
+      this.subscriptions.push(this.matcher.subscribe(owner, owner));
+    } else if (this.subscriptions.length > 0) {
+      const [gone] = this.subscriptions.splice(step.index % this.subscriptions.length, 1);
+      this.matcher.unsubscribe(gone!);
+      this.heard.delete(gone!.owner);
+    }
+  }
+
+  setPod(index: number, labels: Labels | undefined): void {
+    const namespace = index < podCount / 2 ? 'ns0' : `ns${index % namespaceCount}`;
+    const key = `${namespace}/p${index}`;
+    const known = this.pods.has(key);
+    if (labels) {
+      if (!known) this.namespaces.addPod(namespace);
+      this.pods.set(key, { namespace, labels });
+      this.matcher.setPod(key, namespace, labels);
+    } else if (known) {
+      this.matcher.removePod(key);
+      this.namespaces.removePod(namespace);
+      this.pods.delete(key);
+    }
+  }
+
+  matching({ scope, pods }: PodSelector): string[] {
+    return [...this.pods]
+      .filter(([, pod]) => {
+        const own = { ...this.namespaceLabels.get(pod.namespace), 'kubernetes.io/metadata.name': pod.namespace };
+        const inScope = scope.type === 'name' ? scope.name === pod.namespace : scope.selector.matches(own);
+        return inScope && pods.matches(pod.labels);
+      })
+      .map(([key]) => key)
+      .sort();
+  }
+}
+
+test('what the listener heard equals a walk over all pods, after every step', () => {
+  fc.assert(
+    fc.property(
+      fc.array(labels, { minLength: 1, maxLength: 20 }),
+      fc.array(step, { minLength: 30, maxLength: 60, size: 'max' }),
+      (start, steps) => {
+        const world = new World();
+        for (let i = 0; i < podCount; i++) world.setPod(i, start[i % start.length]);
+        for (const one of steps) {
+          world.perform(one);
+          for (const [owner, heard] of world.heard) assert.deepEqual([...heard].sort(), world.matching(owner));
+        }
+      },
+    ),
+    { numRuns: 150 },
+  );
+});
