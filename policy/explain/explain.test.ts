@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Cidr, IpAddress } from '#kit';
+import type { PolicyRule, PolicyUpdate } from '#model';
+import { evaluate, evaluateConnection, type Packet } from './evaluate.ts';
+import { PolicyStateStore } from './policy-state.ts';
+import { policyShow } from './show.ts';
+
+const web = "pods:ns=shop;app == 'web'";
+const named = "ports:tcp:http:ns(team == 'a');all()";
+const own = "ports:tcp:http:ns=shop;app == 'db'";
+
+/** shop/db: two policies for ingress, one for egress. shop/free: selected by nothing. */
+function store(): PolicyStateStore {
+  const state = new PolicyStateStore();
+  const ingress: PolicyRule[] = [
+    { action: 'allow', protocol: 6, source: { type: 'set', set: web }, destinationPorts: [{ first: 80, last: 80 }] },
+    {
+      action: 'allow',
+      protocol: 17,
+      source: { type: 'cidr', cidr: '10.0.0.0/8' as Cidr, except: ['10.9.0.0/16' as Cidr] },
+      destinationPorts: [
+        { first: 53, last: 53 },
+        { first: 100, last: 200 },
+      ],
+    },
+    { action: 'allow', protocol: 6, source: { type: 'set', set: web }, destinationNamedPorts: own },
+  ];
+  state.apply([
+    { type: 'set', id: web, setType: 'ip', members: ['10.0.0.1', 'fd00::1'] },
+    {
+      type: 'set',
+      id: named,
+      setType: 'ip,port',
+      members: ['10.0.0.7,tcp:8080', 'fd00::7,tcp:8080', '10.0.0.8,tcp:80'],
+    },
+    { type: 'set', id: own, setType: 'ip,port', members: [] },
+    { type: 'policy', id: 'NetworkPolicy:shop/one', program: { ingress, egress: [] } },
+    { type: 'policy', id: 'NetworkPolicy:shop/two', program: { ingress: [], egress: [] } },
+    {
+      type: 'policy',
+      id: 'NetworkPolicy:shop/out',
+      program: {
+        ingress: [],
+        egress: [
+          { action: 'allow', protocol: 6, destinationNamedPorts: named },
+          { action: 'allow', family: 6 },
+        ],
+      },
+    },
+    {
+      type: 'endpoint',
+      id: 'shop/db',
+      program: {
+        ingress: [
+          { tier: 'default', policies: ['NetworkPolicy:shop/two', 'NetworkPolicy:shop/one'], endOfTier: 'deny' },
+        ],
+        egress: [{ tier: 'default', policies: ['NetworkPolicy:shop/out'], endOfTier: 'deny' }],
+      },
+    },
+    { type: 'endpoint', id: 'shop/free', program: { ingress: [], egress: [] } },
+  ]);
+  return state;
+}
+
+function packet(from: string, to: string, protocol: Packet['protocol'], port: number): Packet {
+  return { fromAddress: from as IpAddress, toAddress: to as IpAddress, protocol, port };
+}
+
+test('a verdict names the rule that decided', () => {
+  const state = store();
+  const ingress = (p: Packet) => evaluate(state, { ...p, endpoint: 'shop/db', direction: 'ingress' });
+  assert.deepEqual(ingress(packet('10.0.0.1', '10.0.0.5', 'TCP', 80)), {
+    verdict: 'allow',
+    by: 'rule',
+    tier: 'default',
+    policy: 'NetworkPolicy:shop/one',
+    rule: 0,
+  });
+  assert.equal(ingress(packet('10.1.0.1', '10.0.0.5', 'UDP', 150)).rule, 1);
+  const denied = { verdict: 'deny', by: 'endOfTier', tier: 'default' };
+  for (const p of [
+    packet('10.0.0.1', '10.0.0.5', 'TCP', 81),
+    packet('10.0.0.1', '10.0.0.5', 'SCTP', 80),
+    packet('10.0.0.2', '10.0.0.5', 'TCP', 80),
+    packet('10.9.0.1', '10.0.0.5', 'UDP', 53),
+    packet('10.1.0.1', '10.0.0.5', 'UDP', 99),
+    packet('fd00::2', 'fd00::5', 'UDP', 53),
+  ]) {
+    assert.deepEqual(ingress(p), denied, JSON.stringify(p));
+  }
+});
+
+test('a named port belongs to an address, a protocol and a number', () => {
+  const state = store();
+  const egress = (p: Packet) => evaluate(state, { ...p, endpoint: 'shop/db', direction: 'egress' }).verdict;
+  assert.equal(egress(packet('10.0.0.5', '10.0.0.7', 'TCP', 8080)), 'allow');
+  assert.equal(egress(packet('10.0.0.5', '10.0.0.8', 'TCP', 8080)), 'deny');
+  assert.equal(egress(packet('10.0.0.5', '10.0.0.7', 'UDP', 8080)), 'deny');
+  assert.equal(egress(packet('fd00::5', 'fd00::9', 'UDP', 1)), 'allow', 'a rule of one family');
+});
+
+test('what no policy selects is open, what has no program is closed, and a pod reaches itself', () => {
+  const state = store();
+  const p = packet('192.0.2.1', '10.0.0.6', 'TCP', 1);
+  assert.deepEqual(evaluate(state, { ...p, endpoint: 'shop/free', direction: 'ingress' }), {
+    verdict: 'allow',
+    by: 'notIsolated',
+  });
+  assert.equal(evaluate(state, { ...p, endpoint: 'shop/gone', direction: 'ingress' }).verdict, 'deny');
+  const db = { address: '10.0.0.5' as IpAddress, endpoint: 'shop/db' };
+  const free = { address: '10.0.0.6' as IpAddress, endpoint: 'shop/free' };
+  const connect = (from: object, to: object) =>
+    evaluateConnection(state, { from: from as typeof db, to: to as typeof db, protocol: 'TCP', port: 80 });
+  assert.deepEqual(connect(db, db), { verdict: 'allow' });
+  assert.equal(connect(free, db).ingress?.by, 'endOfTier');
+  assert.equal(connect(free, db).egress?.by, 'notIsolated');
+  assert.equal(connect(db, free).verdict, 'deny', 'the egress of the source decides too');
+  assert.equal(connect({ address: '10.0.0.1' }, db).verdict, 'allow');
+});
+
+test('tiers: pass leaves one, deny ends, the end of the last decides', () => {
+  const state = new PolicyStateStore();
+  const rule = (action: PolicyRule['action'], first: number): PolicyRule => ({
+    action,
+    protocol: 6,
+    destinationPorts: [{ first, last: first }],
+  });
+  state.apply([
+    {
+      type: 'policy',
+      id: 'admin',
+      program: { ingress: [rule('log', 4), rule('pass', 1), rule('deny', 2), rule('allow', 3)], egress: [] },
+    },
+    { type: 'policy', id: 'base', program: { ingress: [rule('allow', 1), rule('allow', 2)], egress: [] } },
+    {
+      type: 'endpoint',
+      id: 'a/b',
+      program: {
+        ingress: [
+          { tier: 'admin', policies: ['admin'], endOfTier: 'pass' },
+          { tier: 'base', policies: ['base'], endOfTier: 'deny' },
+        ],
+        egress: [],
+      },
+    },
+  ]);
+  const verdict = (port: number) => {
+    const v = evaluate(state, {
+      ...packet('10.0.0.1', '10.0.0.2', 'TCP', port),
+      endpoint: 'a/b',
+      direction: 'ingress',
+    });
+    return `${v.verdict} ${v.by} ${v.tier}`;
+  };
+  assert.deepEqual([1, 2, 3, 4].map(verdict), [
+    'allow rule base',
+    'deny rule admin',
+    'allow rule admin',
+    'deny endOfTier base',
+  ]);
+});
+
+test('policyShow says what applies in words', () => {
+  const shown = policyShow(store(), 'shop/db');
+  assert.deepEqual(shown, {
+    pod: 'shop/db',
+    ingress: {
+      isolated: true,
+      policies: [
+        { id: 'NetworkPolicy:shop/two', tier: 'default', rules: [] },
+        {
+          id: 'NetworkPolicy:shop/one',
+          tier: 'default',
+          rules: [
+            "allow TCP 80 from pods app == 'web' in namespace shop (2 addresses)",
+            'allow UDP 53, 100-200 from 10.0.0.0/8 except 10.9.0.0/16',
+            `allow TCP port "http" (which no pod declares) from pods app == 'web' in namespace shop (2 addresses)`,
+          ],
+        },
+      ],
+    },
+    egress: {
+      isolated: true,
+      policies: [
+        {
+          id: 'NetworkPolicy:shop/out',
+          tier: 'default',
+          rules: [
+            `allow TCP port "http" (80, 8080) to all pods in namespaces team == 'a' (3 addresses)`,
+            'allow all traffic to anywhere over IPv6',
+          ],
+        },
+      ],
+    },
+  });
+  assert.deepEqual(policyShow(store(), 'shop/free'), {
+    pod: 'shop/free',
+    ingress: { isolated: false, policies: [] },
+    egress: { isolated: false, policies: [] },
+  });
+  assert.equal(policyShow(store(), 'shop/gone'), undefined);
+});
+
+test('the state refuses updates that leave a name dangling', () => {
+  const bad: readonly (readonly [PolicyUpdate, RegExp])[] = [
+    [{ type: 'setRemove', id: web }, /removed while in use/],
+    [{ type: 'policyRemove', id: 'NetworkPolicy:shop/one' }, /removed while in use/],
+    [{ type: 'setDelta', id: 'no', added: ['10.0.0.1'], removed: [] }, /changed but not there/],
+    [{ type: 'setDelta', id: web, added: ['10.0.0.1'], removed: [] }, /in it already/],
+    [{ type: 'setDelta', id: web, added: [], removed: ['10.0.0.9'] }, /not in it/],
+    [{ type: 'endpointRemove', id: 'no' }, /removed but not there/],
+    [
+      {
+        type: 'policy',
+        id: 'x',
+        program: { ingress: [{ action: 'allow', source: { type: 'set', set: 'no' } }], egress: [] },
+      },
+      /names no, which is not there/,
+    ],
+    [
+      {
+        type: 'endpoint',
+        id: 'x',
+        program: { ingress: [{ tier: 't', policies: ['no'], endOfTier: 'deny' }], egress: [] },
+      },
+      /names no, which is not there/,
+    ],
+  ];
+  for (const [update, message] of bad) assert.throws(() => store().apply([update]), message);
+});
