@@ -26,6 +26,8 @@ export const NETLINK_NETFILTER = 12;
 const RECEIVE_BUFFER_BYTES_DEFAULT = 4 << 20;
 /** At least 32 KB: the kernel fills parts of a dump up to what recv offers. */
 const DATAGRAM_BYTES = 1 << 16;
+/** Below the default send buffer (net.core.wmem_default, 208 KB), which a datagram must fit. Some 3000 routes. */
+const BATCH_BYTES_MAX = 160 << 10;
 /** A table that keeps changing while it is read: then give up. */
 const DUMP_ATTEMPTS_MAX = 10;
 
@@ -94,13 +96,17 @@ export class Netlink {
     this.close();
   }
 
-  /** Appends one message to the batch. */
+  /** Appends one message to the batch. @throws Error when the batch is longer than a datagram may be (160 KiB). */
   add(type: number, flags: number, fill: (writer: MessageWriter) => void): this {
     this.#idle();
     const begun = this.#writer.begin(type, flags, this.#sequence);
     this.#sequence = (this.#sequence + 1) >>> 0;
     fill(begun);
     begun.end();
+    if (begun.offset > BATCH_BYTES_MAX) {
+      begun.reset();
+      throw new Error(`netlink batch over ${BATCH_BYTES_MAX} bytes: flush more often`);
+    }
     return this;
   }
 
@@ -148,7 +154,7 @@ export class Netlink {
     decode: (message: NetlinkMessage) => T,
     absent: readonly number[] = [],
   ): T | undefined {
-    if (this.#writer.count > 0) throw new Error('netlink: flush the batch first');
+    this.#empty();
     this.add(type, 0, fill);
     const sequence = (this.#sequence - 1) >>> 0;
     this.#sendNow();
@@ -187,7 +193,7 @@ export class Netlink {
     fill: (writer: MessageWriter) => void,
     onMessage: (message: NetlinkMessage) => void,
   ): boolean {
-    if (this.#writer.count > 0) throw new Error('netlink: flush the batch first');
+    this.#empty();
     this.add(type, NLM_F_DUMP, fill);
     const sequence = (this.#sequence - 1) >>> 0;
     this.#sendNow();
@@ -244,6 +250,10 @@ export class Netlink {
     return parseMessages(this.#received, length);
   }
 
+  #empty(): void {
+    this.#idle();
+    if (this.#writer.count > 0) throw new Error('netlink: flush the batch first');
+  }
   #idle(): void {
     if (this.#inFlight) throw new Error('netlink socket is in use by flushAsync: wait for it or use another socket');
   }
