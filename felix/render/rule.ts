@@ -17,15 +17,26 @@ const commentBytesMax = 255;
 const ruleHashChars = 16;
 
 /**
- * One hash a rule, chained over the chain's name, the hash before and the rule's text, so that position counts. Kernels and tools print a
- * rule in forms of their own (order of matches, /32, default masks); comparing what the comment says avoids a parser for all.
+ * One hash a rule, over the chain's name and the rule's text; a chain is compared as the list of its hashes. Kernels and tools print a
+ * rule in forms of their own (order of matches, /32, default masks); comparing what the comment says avoids a parser for all. Not
+ * chained over the rules before: a rule that comes into the middle changes no other, and can be inserted.
  */
 export function ruleHashes(chain: string, rules: readonly Rule[]): string[] {
-  let previous = chain;
-  return rules.map((rule) => {
-    previous = shortHash(`${previous}\n${rule.match}\n${rule.target}\n${rule.comment}`, ruleHashChars);
-    return previous;
-  });
+  return rules.map((rule) => shortHash(`${chain}\n${rule.match}\n${rule.target}\n${rule.comment}`, ruleHashChars));
+}
+
+/**
+ * The places (0-based, in `after`) of the rules that turn `before` into `after` when they are inserted from the first to the last; undefined when
+ * insertions alone do not.
+ */
+export function insertions(before: readonly string[], after: readonly string[]): number[] | undefined {
+  const places: number[] = [];
+  let kept = 0;
+  for (const [place, hash] of after.entries()) {
+    if (before[kept] === hash) kept++;
+    else places.push(place);
+  }
+  return kept === before.length ? places : undefined;
 }
 
 /** `-A chain …`. The comment comes after the matches, so that only packets that match pay for it. */
