@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { suite, test } from 'node:test';
-import { type Backend, cleanupPolicyDataplane, type PolicyDataplane } from '#felix';
+import { type Backend, cleanupPolicyDataplane, IptablesError, type PolicyDataplane } from '#felix';
 import { type Cidr, silentLogger } from '#kit';
 import type { EndpointProgram, PolicyUpdate } from '#model';
 import { needs } from '../support/needs.ts';
@@ -115,6 +115,39 @@ async function monitor(world: PacketWorld): Promise<{ lines: () => string; stop:
     },
   };
 }
+
+suite('a table with rules that iptables cannot show', machine, () => {
+  const odd = [
+    'rule',
+    'ip',
+    'mangle',
+    'FORWARD',
+    'ip',
+    'saddr',
+    '{ 192.0.2.77, 192.0.2.78 }',
+    'ct',
+    'mark',
+    'set',
+    '5',
+  ];
+
+  test('collects no jumps, and a start that cannot read it says so', async () => {
+    await using world = await PacketWorld.make(['a', 'b']);
+    const dataplane = await start(world, 'nft');
+    await world.sh('nft', 'add', ...odd);
+    dataplane.resync();
+    await dataplane.whenApplied();
+    // Changes still reach the kernel.
+    dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress: [], egress: [] } }]);
+    await dataplane.whenApplied();
+    await world.expectReach('b', 'a', 91, 4);
+    const jumps = (await world.sh('nft', 'list', 'chain', 'ip', 'mangle', 'FORWARD')).match(/jump poplin-forward/g);
+    assert.equal(jumps?.length, 1);
+    await dataplane.stop();
+    const blind = world.dataplane({ backend: 'nft' });
+    await assert.rejects(blind.start(), (error) => error instanceof IptablesError && error.code === 'TABLE_UNREADABLE');
+  });
+});
 
 for (const backend of ['nft', 'legacy'] as const) {
   suite(`tables of iptables-${backend}`, machine, () => {

@@ -54,6 +54,7 @@ export class PacketWorld {
   /** Commands that fail without being run. */
   broken: ((argv: readonly string[]) => boolean) | undefined;
   readonly #sockets: Fd[] = [];
+  readonly #stops: (() => void)[] = [];
   #echoes = 0;
   readonly #receivers = new Map<string, number>();
   readonly #lockFile = `/tmp/poplin-test-${process.pid}-${Math.random().toString(36).slice(2)}.lock`;
@@ -223,6 +224,29 @@ export class PacketWorld {
     assert.equal(reached, false, `${from} must not reach ${to} on ${protocol} ${port} over IPv${family}`);
   }
 
+  /** Sends a datagram every millisecond or so until stopped, and counts those that arrive. */
+  hammer(from: string, to: string, port: number, family: IpFamily) {
+    const server = this.#receiver(this.host(to), port, family, 'udp');
+    const client = this.socket(from, family, 'udp');
+    const address = sockaddrIn(this.host(to).addresses[family], port);
+    const buffer = Buffer.alloc(16);
+    let sent = 0;
+    let received = 0;
+    const drain = (): void => {
+      while (libc.recv(server, buffer, buffer.length, 0) > 0) received++;
+    };
+    const timer = setInterval(() => {
+      if (libc.sendto(client.number, Buffer.from('x'), 1, 0, address, address.length) > 0) sent++;
+      drain();
+    }, 1);
+    const stop = (): void => {
+      clearInterval(timer);
+      drain();
+    };
+    this.#stops.push(stop);
+    return { sent: () => sent, received: () => received, stop };
+  }
+
   /** Sends UDP and returns the source address that the receiver sees; waits until the packet is there. */
   async sourceSeen(from: string, to: string, port: number, family: IpFamily): Promise<IpAddress | undefined> {
     const server = this.#receiver(this.host(to), port, family, 'udp');
@@ -291,6 +315,7 @@ export class PacketWorld {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const dataplane of this.#dataplanes) await dataplane.stop();
+    for (const stop of this.#stops) stop();
     for (const socket of this.#sockets) socket.close();
     for (const { netns } of [this.node, this.outside, ...this.pods.values()]) netns.close();
     fs.rmSync(this.#lockFile, { force: true });

@@ -274,6 +274,33 @@ for (const backend of ['nft', 'legacy'] as const) {
       await world.expectSilence('late', 'a', 80, 4);
     });
 
+    test('a pod that comes obeys its policy from the first packet on, in and out', async () => {
+      await using world = await PacketWorld.make(['a', 'b']);
+      const dataplane = await started(world, backend);
+      dataplane.apply([
+        policy('web', [{ action: 'allow', protocol: 17, destinationPorts: [{ first: 80, last: 80 }] }]),
+      ]);
+      await world.addPod('new');
+      const hammers = families.flatMap((family) => [
+        world.hammer('b', 'new', 81, family),
+        world.hammer('new', 'b', 81, family),
+        world.hammer('b', 'new', 80, family),
+      ]);
+      dataplane.setEndpoint(world.endpoint('new'));
+      dataplane.apply([endpoint('new', { ingress: tier('web'), egress: tier() })]);
+      await dataplane.whenApplied();
+      // Once the allowed one gets through, the others had every chance.
+      await until(() => hammers.every((hammer, index) => index % 3 !== 2 || hammer.received() > 20), {
+        what: 'the allowed datagrams',
+      });
+      for (const hammer of hammers) hammer.stop();
+      assert.deepEqual(
+        hammers.map((hammer) => hammer.received() > 0),
+        [false, false, true, false, false, true],
+      );
+      assert.ok(hammers.every((hammer) => hammer.sent() > 20));
+    });
+
     test('egress policy holds towards the own node; neighbour discovery passes', async () => {
       await using world = await PacketWorld.make(['a']);
       const dataplane = await started(world, backend);
