@@ -4,7 +4,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { installByHand, refreshLists } from './debian.mjs';
+import { refreshLists } from './debian.mjs';
 import { run, which } from './exec.mjs';
 import { cacheFolder, distribution, readManifest, writeManifest } from './paths.mjs';
 import { CannotGoOn, say } from './say.mjs';
@@ -114,14 +114,33 @@ function publish(daemon, work, folder) {
   return found;
 }
 
+function isKnown(daemon) {
+  const known = readManifest();
+  return Object.keys(daemon.files).every((tool) => known[tool] && fs.existsSync(known[tool]));
+}
+
+function mayDownload() {
+  return distribution().id === 'debian' && which('apt-get') !== undefined && which('dpkg') !== undefined;
+}
+
+/** On another distribution a person may have installed the programs: then those are used. */
+function inPath(daemon) {
+  return Object.keys(daemon.files).every((tool) => which(tool));
+}
+
+/** Those that are missing and that only a person can bring here. @param {readonly string[]} names keys of `daemons` */
+export function daemonsToInstall(names) {
+  return mayDownload()
+    ? []
+    : names.map((name) => daemons[name]).filter((daemon) => !isKnown(daemon) && !inPath(daemon));
+}
+
 /** @param {readonly string[]} names keys of `daemons` */
 export async function ensureDaemons(names) {
   for (const name of names) {
     const daemon = daemons[name];
-    const known = readManifest();
-    if (Object.keys(daemon.files).every((tool) => known[tool] && fs.existsSync(known[tool]))) continue;
-    const mayDownload = distribution().id === 'debian' && which('apt-get') && which('dpkg');
-    if (!mayDownload) throw new CannotGoOn(installByHand([daemon]));
-    writeManifest(await unpack(name, daemon));
+    if (isKnown(daemon)) continue;
+    if (mayDownload()) writeManifest(await unpack(name, daemon));
+    else writeManifest(Object.fromEntries(Object.keys(daemon.files).map((tool) => [tool, which(tool)])));
   }
 }

@@ -77,11 +77,14 @@ export function installByHand(missing) {
   ].join('\n');
 }
 
-/** @param {readonly string[]} names keys of `tools` */
-export async function ensureTools(names) {
+/**
+ * @param {readonly string[]} names keys of `tools`
+ * @param {readonly Tool[]} [others] what else is missing and cannot be fetched here: named in the same breath
+ */
+export async function ensureTools(names, others = []) {
   const missing = missingTools(names);
-  if (missing.length === 0) return;
-  if (!canInstall()) throw new CannotGoOn(installByHand(missing));
+  if (missing.length === 0 && others.length === 0) return;
+  if (!canInstall()) throw new CannotGoOn(installByHand([...missing, ...others]));
   for (const tool of missing) say(`installing Debian package ${tool.debianPackage}: needed to ${tool.why}`);
   const packages = [...new Set(missing.map((tool) => tool.debianPackage))];
   const install = () =>

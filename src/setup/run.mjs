@@ -13,14 +13,14 @@ if (nodeMajor < 20) {
   process.exit(2);
 }
 
-const { ensureDaemons } = await import('./daemons.mjs');
+const { daemonsToInstall, ensureDaemons } = await import('./daemons.mjs');
 const { ensureTools } = await import('./debian.mjs');
 const { searchPath } = await import('./exec.mjs');
 const { withLock } = await import('./lock.mjs');
 const { ensureNpmDependencies } = await import('./npm.mjs');
 const { cacheFolder, nodeBinary, root } = await import('./paths.mjs');
 const { CannotGoOn } = await import('./say.mjs');
-const { ensureShim } = await import('./shim.mjs');
+const { ensureShim, shimTools } = await import('./shim.mjs');
 
 const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
 const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc'];
@@ -51,8 +51,9 @@ const tasks = {
 /** @returns {Promise<NodeJS.ProcessEnv>} the environment of the task */
 async function prepare(task) {
   return withLock(path.join(cacheFolder(), 'setup.lock'), async () => {
+    // First what only a person may be able to mend: nobody should wait for npm to learn of it.
+    await ensureTools([...task.tools, ...(task.shim ? shimTools() : [])], daemonsToInstall(task.daemons));
     await ensureNpmDependencies();
-    await ensureTools(task.tools);
     await ensureDaemons(task.daemons);
     if (task.shim) await ensureShim();
     return { ...process.env, PATH: [path.join(root, 'node_modules', '.bin'), ...searchPath].join(':') };

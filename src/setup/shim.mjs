@@ -2,7 +2,6 @@
 import crypto from 'node:crypto';
 import fs from 'node:fs';
 import path from 'node:path';
-import { ensureTools } from './debian.mjs';
 import { run } from './exec.mjs';
 import { cacheFolder, root, writeManifest } from './paths.mjs';
 import { CannotGoOn, say } from './say.mjs';
@@ -10,14 +9,21 @@ import { CannotGoOn, say } from './say.mjs';
 export const shimSource = path.join(root, 'src', 'cni', 'shim', 'poplin-cni.c');
 const gccArguments = ['-Os', '-static', '-s', '-Wall', '-Wextra'];
 
-export async function ensureShim() {
-  if (!fs.existsSync(shimSource)) return;
+function shimFile() {
   const hash = crypto.createHash('sha256');
   hash.update(gccArguments.join(' ')).update(fs.readFileSync(shimSource));
-  const folder = path.join(cacheFolder(), 'shim');
-  const file = path.join(folder, hash.digest('hex').slice(0, 16), 'poplin');
+  return path.join(cacheFolder(), 'shim', hash.digest('hex').slice(0, 16), 'poplin');
+}
+
+/** The tools that compiling takes; none when the plugin is there. */
+export function shimTools() {
+  return fs.existsSync(shimFile()) ? [] : ['gcc', 'libc'];
+}
+
+/** The tools must be there. */
+export async function ensureShim() {
+  const file = shimFile();
   if (!fs.existsSync(file)) {
-    await ensureTools(['gcc', 'libc']);
     say('compiling the CNI plugin');
     fs.mkdirSync(path.dirname(file), { recursive: true });
     const temporary = `${file}.${process.pid}`;
