@@ -1,7 +1,7 @@
 /**
  * What the commands do. One attachment (container and interface name) is worked on by one call at a time; different ones side by side.
  *
- * ADD:  Pod known -> address -> {durable intent, policy in force} -> conntrack of the address emptied -> interface -> complete -> answer
+ * ADD:  Pod known -> address -> {intent on disk, policy in force} -> conntrack of the address emptied -> interface -> durable -> answer
  * DEL:  interface gone -> policy gone -> address rests -> answer
  *
  * So no packet passes without policy, policy stands until the last packet, and an address never has two owners. A step that fails,
@@ -58,7 +58,7 @@ export interface AddTimings {
   readonly podWaitMs: number;
   readonly policyAndRecordMs: number;
   readonly wiringMs: number;
-  readonly completeMs: number;
+  readonly durableMs: number;
 }
 
 export interface Attachments {
@@ -174,7 +174,7 @@ export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOpt
       ...(mtu === undefined ? {} : { mtu }),
     };
     try {
-      // The intent must be durable before the interface is made, and policy in force: neither needs the other.
+      // The intent must be there before the interface is made, and policy in force: neither needs the other.
       await allSettledOrThrow([store.begin(record), waitForPolicy(record, signal)]);
       signal.throwIfAborted();
       records.set(record.interfaceName, record);
@@ -187,7 +187,7 @@ export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOpt
         podWaitMs: podKnown - started,
         policyAndRecordMs: prepared - podKnown,
         wiringMs: wired - prepared,
-        completeMs: clock.nowMs() - wired,
+        durableMs: clock.nowMs() - wired,
       };
       return record;
     } catch (error) {
@@ -282,6 +282,13 @@ export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOpt
         adopt(record.interfaceName, record.addresses);
         await unmake(record);
         links.delete(record.interfaceName);
+      }
+      for (const { interfaceName, addresses } of stored.tornIntents) {
+        broken.set(interfaceName, addresses);
+        adopt(interfaceName, addresses);
+        await wiring.remove(interfaceName);
+        await unmakeBroken(interfaceName);
+        links.delete(interfaceName);
       }
       const strays = [...links].filter((name) => isPodInterface(name) && !records.has(name) && !broken.has(name));
       for (const name of strays)

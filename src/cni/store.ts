@@ -9,9 +9,10 @@
  * The name holds what must survive whatever happens to the content: a file that is torn or edited still keeps its addresses from being given
  * twice, and DEL (which computes the interface's name) still finds it.
  *
- * Content is fsynced before it gets its name and the directory after: the address is durable before the answer. The step to .json
- * is a rename without fsync: it must survive a killed agent, which the page cache does, and not a power cut, after which no pod is left
- * and undoing the intent is right.
+ * What has to survive what: a killed agent leaves the page cache, so written and renamed is enough before anything is made; the fsyncs run while
+ * policy and interface are made, and are waited for before the answer, because an address that was answered must survive a power
+ * cut. After one no interface is left, so an intent that is torn by it was never answered: it is undone like any other. The step to .json
+ * needs no fsync for the same reason.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -36,6 +37,7 @@ export interface AttachmentRecord {
 export interface StoredAttachments {
   readonly intents: readonly AttachmentRecord[];
   readonly complete: readonly AttachmentRecord[];
+  readonly tornIntents: readonly Named[];
   readonly broken: readonly { readonly interfaceName: string; readonly addresses: readonly IpAddress[] }[];
   readonly resting: readonly {
     readonly interfaceName: string;
@@ -50,9 +52,9 @@ type Named = Pick<AttachmentRecord, 'interfaceName' | 'addresses'>;
 export interface AttachmentStore {
   /** Reads the directory, quarantines what does not read, and drops temporary files. Once, before anything else. */
   load(): Promise<StoredAttachments>;
-  /** Durable when it resolves. */
+  /** An agent that is killed from now on finds it. */
   begin(record: AttachmentRecord): Promise<void>;
-  /** Everything of `record` stands. */
+  /** Everything of `record` stands. Durable when it resolves. */
   complete(record: AttachmentRecord): Promise<void>;
   /** Begins the rest of the addresses of an attachment, in whatever state it is. Durable when it resolves. */
   free(record: Named): Promise<void>;
@@ -115,6 +117,9 @@ export async function openAttachmentStore(directory: string, log: Logger): Promi
   const state = new Map<string, State>();
   const stem = (record: Named): string => fileName(record, 'json');
 
+  /** Fsyncs under way; they resolve with what went wrong, if anything did. */
+  const syncing = new Map<string, Promise<unknown>>();
+
   const move = async (record: Named, to: State): Promise<void> => {
     const from = state.get(stem(record));
     // A begin that failed left nothing to move.
@@ -128,6 +133,7 @@ export async function openAttachmentStore(directory: string, log: Logger): Promi
       const intents: AttachmentRecord[] = [];
       const complete: AttachmentRecord[] = [];
       const broken: Named[] = [];
+      const tornIntents: Named[] = [];
       const resting: (Named & { sinceMs: number })[] = [];
       for (const name of (await fs.promises.readdir(directory)).sort()) {
         if (name.endsWith('.tmp')) {
@@ -154,6 +160,10 @@ export async function openAttachmentStore(directory: string, log: Logger): Promi
             const record = parseRecord(await fs.promises.readFile(at(name), 'utf8'), named);
             (named.state === 'json' ? complete : intents).push(record);
           } catch (error) {
+            if (named.state === 'intent') {
+              tornIntents.push(named);
+              continue;
+            }
             log.error(
               { file: at(name), reason: errorText(error), addresses: named.addresses },
               'an attachment does not read; its addresses stay taken and its pod has no network until it is deleted',
@@ -164,21 +174,38 @@ export async function openAttachmentStore(directory: string, log: Logger): Promi
         }
       }
       resting.sort((a, b) => a.sinceMs - b.sinceMs);
-      return { intents, complete, broken, resting };
+      return { intents, complete, tornIntents, broken, resting };
     },
     async begin(record) {
       const name = fileName(record, 'intent');
       const temporary = at(`${name}.tmp`);
-      await fs.promises.writeFile(temporary, JSON.stringify({ format: FORMAT, ...record }), {
-        mode: 0o600,
-        flush: true,
-      });
-      await fs.promises.rename(temporary, at(name));
+      const file = await fs.promises.open(temporary, 'w', 0o600);
+      try {
+        await file.writeFile(JSON.stringify({ format: FORMAT, ...record }));
+        await fs.promises.rename(temporary, at(name));
+      } catch (error) {
+        await file.close();
+        throw error;
+      }
       state.set(stem(record), 'intent');
-      await handle.sync();
+      const synced = Promise.all([file.sync(), handle.sync()]).finally(() => file.close());
+      syncing.set(
+        stem(record),
+        synced.then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
+      );
     },
-    complete: (record) => move(record, 'json'),
+    async complete(record) {
+      const failure = await syncing.get(stem(record));
+      syncing.delete(stem(record));
+      if (failure) throw failure;
+      await move(record, 'json');
+    },
     async free(record) {
+      await syncing.get(stem(record));
+      syncing.delete(stem(record));
       await move(record, 'rest');
       await handle.sync();
     },
@@ -192,6 +219,9 @@ export async function openAttachmentStore(directory: string, log: Logger): Promi
       if (state.get(stem(record)) === 'rest') state.delete(stem(record));
       await fs.promises.rm(at(fileName(record, 'rest')), { force: true });
     },
-    close: () => handle.close(),
+    async close() {
+      await Promise.all(syncing.values());
+      await handle.close();
+    },
   };
 }
