@@ -116,17 +116,24 @@ test('an ADD whose caller hangs up is rolled back, wherever it is', here, async 
     });
     await node.set(what, what === 'policy' ? 'ok' : 'known');
   }
-  // At a random moment of an ADD that would succeed: either nothing or, when the answer was taken, everything.
+  // After everything was made and before the answer was taken.
+  const late = node.spawnShim(podEnvironment('ADD', 'late', node.newPod()), config);
+  await until(() => node.files('.intent').length === 1, { what: 'the intent', intervalMs: 1 });
+  late.kill('SIGSTOP');
+  await until(() => node.files('.json').length === 1 && node.leftovers().links.length === 1, {
+    what: 'the ADD to be complete',
+  });
+  late.kill('SIGKILL');
+  await until(() => node.files('.json').length === 0 && node.leftovers().links.length === 0, { what: 'the rollback' });
+  // At any moment; when it had taken the answer already the pod stands until its DEL.
   for (let i = 0; i < 20; i++) {
     const shim = node.spawnShim(podEnvironment('ADD', `r${i}`, node.newPod()), config);
     const ended = new Promise((resolve) => shim.once('close', resolve));
-    setTimeout(() => shim.kill('SIGKILL'), 25 + i);
+    const timer = setTimeout(() => shim.kill('SIGKILL'), 25 + i);
     await ended;
-    const answered = shim.exitCode === 0;
-    await until(async () => (await node.report()).usage[0]?.used === (answered ? 1 : 0), {
-      what: `ADD ${i} to be undone or to stand`,
-    });
-    if (answered) await node.del(`r${i}`);
+    clearTimeout(timer);
+    assert.equal((await node.del(`r${i}`)).code, 0);
+    await until(async () => (await node.report()).usage[0]?.used === 0, { what: `ADD ${i} to be gone` });
   }
   await until(() => node.leftovers().links.length === 0, { what: 'no interface' });
   assert.deepEqual(node.leftovers().routes, []);
