@@ -43,7 +43,7 @@ function present(tool) {
 
 /** @param {readonly string[]} names @returns {Tool[]} */
 export function missingTools(names) {
-  return names.map((name) => tools[name]).filter((tool) => !present(tool));
+  return [...new Set(names)].map((name) => tools[name]).filter((tool) => !present(tool));
 }
 
 /** Whether apt-get has ever fetched its package lists here. */

@@ -30,7 +30,8 @@ export default async function* report(source) {
     const isSuite = data.details?.type === 'suite';
     const cause = data.details?.error?.cause ?? data.details?.error;
     const onlyBecauseOfSubtests = data.details?.error?.failureType === 'subtestsFailed';
-    if (isSuite && (type === 'test:pass' || onlyBecauseOfSubtests)) continue;
+    // A suite is counted only where none of its tests is: skipped as a whole, or broken in a hook.
+    if (isSuite && data.skip === undefined && (type === 'test:pass' || onlyBecauseOfSubtests)) continue;
     const file = nameOf(data);
     const counts = files.get(file) ?? { passed: 0, failed: 0, skipped: 0, ms: 0 };
     files.set(file, counts);
