@@ -28,6 +28,7 @@ import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
 import { PolicyManager } from './managers/policy.ts';
+import { paced } from './pace.ts';
 import { baseChains, baseJumps } from './render/base.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
@@ -126,16 +127,17 @@ class Dataplane implements PolicyDataplane {
   }
 
   async start(): Promise<void> {
-    const { run, log } = this.#deps;
+    const { run, log, clock } = this.#deps;
     const wanted = this.#options.backend;
     const backend = wanted === 'auto' ? await detectBackend(run, this.#families, this.#env) : wanted;
     log.info({ backend, detected: wanted === 'auto' }, 'iptables back end chosen');
     const marks = marksFromMask(this.#options.markMask ?? defaultMarkMask);
     const names = this.#names;
     const tables = this.#families.map(
-      (family) => new IptablesFamily({ run, log }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
+      (family) =>
+        new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
     );
-    const sets = new Ipsets({ run, log }, { names, families: this.#families });
+    const sets = new Ipsets({ run, log, clock }, { names, families: this.#families });
     const policies = new PolicyManager({ tables, sets, log }, { names });
     const endpoints = new EndpointsManager({ tables, sets, policies }, { names, marks });
     const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
@@ -217,22 +219,21 @@ class Dataplane implements PolicyDataplane {
   }
 
   /** A refused change must not keep the ones after it from the kernel: what it leaves half known drops. */
-  #takeInbox(parts: Parts): void {
-    for (const change of this.#inbox.splice(0)) {
-      try {
-        change(parts);
-      } catch (error) {
-        this.#deps.log.error({ reason: errorText(error) }, 'change of the dataplane refused');
-      }
+  #take(change: (parts: Parts) => void, parts: Parts): void {
+    try {
+      change(parts);
+    } catch (error) {
+      this.#deps.log.error({ reason: errorText(error) }, 'change of the dataplane refused');
     }
   }
 
   async #run(resync: boolean): Promise<void> {
     const parts = this.#parts!;
     const { tables, sets, policies, endpoints } = parts;
-    this.#takeInbox(parts);
-    endpoints.flush();
-    policies.flush();
+    const { clock } = this.#deps;
+    await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
+    await paced(clock, endpoints.flush());
+    await paced(clock, policies.flush());
     await Promise.all([
       ...(resync || sets.stale ? [sets.read()] : []),
       ...tables.filter((table) => resync || table.stale).map((table) => table.read()),

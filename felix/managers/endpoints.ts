@@ -92,13 +92,14 @@ export class EndpointsManager {
     this.#dirty.add(id);
   }
 
-  /** Renders what changed into wishes of the drivers. Before the policy manager's flush, which renders what this acquires. */
-  flush(): void {
+  /** Renders what changed into wishes of the drivers, an endpoint a step. Before the policy manager's flush, which renders what this acquires. */
+  *flush(): Generator<void> {
     // Removals first: an interface may have passed from one endpoint to another.
     for (const id of this.#dirty) if (!this.#wanted(id)) this.#unprogram(id);
     for (const id of this.#dirty) {
       const wanted = this.#wanted(id);
       if (wanted) this.#program(id, wanted);
+      yield;
     }
     this.#dirty.clear();
     if (this.#dispatchDirty) this.#renderDispatch();

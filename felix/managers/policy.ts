@@ -100,13 +100,14 @@ export class PolicyManager {
     if (chain && --chain.references === 0) this.#dirty.add(chain);
   }
 
-  /** Renders what changed into wishes of the drivers. */
-  flush(): void {
+  /** Renders what changed into wishes of the drivers, a chain a step. */
+  *flush(): Generator<void> {
     for (const chain of this.#dirty) {
       if (chain.references > 0) this.#program(chain);
       else this.#remove(chain);
+      this.#dirty.delete(chain);
+      yield;
     }
-    this.#dirty.clear();
   }
 
   /**

@@ -3,7 +3,7 @@
  * up to several hundred: whatever is not bounded is hashed. A hash is of the whole readable id, so that ids which join alike
  * (`x-y/z` and `x/y-z`) or differ only late do not meet.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { IpFamily } from '#kit';
 import type { PolicyId, SetId, SetType } from '#model';
 
@@ -25,7 +25,7 @@ const hashChars = 16;
 
 /** The first `chars` characters (6 bits each) of the SHA-256 of `text` in base64url. */
 export function shortHash(text: string, chars = hashChars): string {
-  return createHash('sha256').update(text).digest('base64url').slice(0, chars);
+  return hash('sha256', text, 'base64url').slice(0, chars);
 }
 
 /** `poplin-pi-…` for ingress, `poplin-po-…` for egress. */

@@ -2,13 +2,14 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { Ipsets } from '#felix';
-import { silentLogger } from '#kit';
+import { silentLogger, systemClock } from '#kit';
 import { needs } from '../support/needs.ts';
 import { PacketWorld } from './packet-world.ts';
 
 suite('ipset', needs({ root: true, commands: ['ipset', 'nsenter'] }), () => {
   const names = { chainPrefix: 'poplin-', setPrefix: 'poplin', interfacePrefix: 'pop' };
-  const make = (world: PacketWorld) => new Ipsets({ run: world.run, log: silentLogger }, { names, families: [4, 6] });
+  const make = (world: PacketWorld) =>
+    new Ipsets({ run: world.run, log: silentLogger, clock: systemClock() }, { names, families: [4, 6] });
   const apply = async (sets: Ipsets): Promise<void> => {
     await sets.grow(new Set());
     await sets.shrink();

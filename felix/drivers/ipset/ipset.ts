@@ -12,8 +12,9 @@
  *
  * A failed command leaves everything unknown (`stale`) until the next `read`.
  */
-import { DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
+import { type Clock, DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
 import type { SetId } from '#model';
+import { paced, pacedArray } from '../../pace.ts';
 import { type KernelSetType, kernelSetName, type Names } from '../../render/names.ts';
 import { type CommandRunner, newCounters, type WriteCounters } from '../command.ts';
 import { kernelMembers, savedMember } from './members.ts';
@@ -54,14 +55,19 @@ export class Ipsets {
   readonly counters: WriteCounters = newCounters();
   readonly #run: CommandRunner['run'];
   readonly #log: Logger;
+  readonly #clock: Clock;
   readonly #options: IpsetOptions;
   readonly #logical = new Map<SetId, LogicalSet>();
   readonly #kernel = new Map<string, KernelSet>();
   readonly #dirty = new Set<KernelSet>();
   #stale = true;
 
-  constructor(deps: { readonly run: CommandRunner['run']; readonly log: Logger }, options: IpsetOptions) {
+  constructor(
+    deps: { readonly run: CommandRunner['run']; readonly log: Logger; readonly clock: Clock },
+    options: IpsetOptions,
+  ) {
     this.#run = deps.run;
+    this.#clock = deps.clock;
     this.#log = deps.log;
     this.#options = options;
   }
@@ -146,7 +152,8 @@ export class Ipsets {
         stderr: result.stderr,
       });
     }
-    const seen = parseIpsetSave(result.stdout, (name) => this.#isOurs(name));
+    const { sets: seen, line } = ipsetSaveParser((name) => this.#isOurs(name));
+    await paced(this.#clock, result.stdout.split('\n'), line);
     for (const [name, saved] of seen) {
       const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family);
       set.foreign = set.type !== saved.type || set.family !== saved.family;
@@ -173,14 +180,7 @@ export class Ipsets {
    */
   async grow(contested: ReadonlySet<SetId>): Promise<void> {
     const turned = this.#names(contested);
-    const lines: string[] = [];
-    for (const set of this.#dirty) {
-      if (!set.wanted) continue;
-      if (set.foreign) lines.push(`destroy ${set.name}`, createLine(set.name, set), ...allLines(set));
-      else if (set.rebuild && set.exists) lines.push(...this.#rebuildLines(set));
-      else if (!set.exists) lines.push(createLine(set.name, set), ...addLines(set));
-      else lines.push(...(turned.has(set.name) ? deleteLines(set) : addLines(set)));
-    }
+    const lines = await pacedArray(this.#clock, this.#growLines(turned));
     if (!(await this.#restore(lines))) return;
     for (const set of this.#dirty) {
       if (!set.wanted) continue;
@@ -197,8 +197,7 @@ export class Ipsets {
 
   /** After the rules: what `grow` left, removals and the additions of contested sets. @throws IpsetError */
   async shrink(): Promise<void> {
-    const lines: string[] = [];
-    for (const set of this.#dirty) if (set.wanted) lines.push(...addLines(set), ...deleteLines(set));
+    const lines = await pacedArray(this.#clock, this.#shrinkLines());
     if (await this.#restore(lines)) {
       for (const set of this.#dirty) {
         if (!set.wanted) continue;
@@ -255,15 +254,27 @@ export class Ipsets {
     return entries ?? [];
   }
 
-  #rebuildLines(set: KernelSet): string[] {
-    const temporary = `${set.name}.t`;
-    return [
-      createLine(temporary, set),
-      `flush ${temporary}`,
-      ...allLines(set, temporary),
-      `swap ${temporary} ${set.name}`,
-      `destroy ${temporary}`,
-    ];
+  *#growLines(turned: ReadonlySet<string>): Generator<string> {
+    for (const set of this.#dirty) {
+      if (!set.wanted) continue;
+      if (set.foreign) {
+        yield `destroy ${set.name}`;
+        yield createLine(set.name, set);
+        yield* allLines(set);
+      } else if (!set.exists) {
+        yield createLine(set.name, set);
+        yield* addLines(set);
+      } else if (set.rebuild) yield* rebuildLines(set);
+      else yield* turned.has(set.name) ? deleteLines(set) : addLines(set);
+    }
+  }
+
+  *#shrinkLines(): Generator<string> {
+    for (const set of this.#dirty) {
+      if (!set.wanted) continue;
+      yield* addLines(set);
+      yield* deleteLines(set);
+    }
   }
 
   /** False when there was nothing to send. */
@@ -304,14 +315,22 @@ function newKernelSet(name: string, type: KernelSetType, family: IpFamily): Kern
 function createLine(name: string, set: KernelSet): string {
   return `create ${name} hash:${set.type} family ${set.family === 4 ? 'inet' : 'inet6'} maxelem ${setMembersMax} -exist`;
 }
-function allLines(set: KernelSet, name = set.name): string[] {
-  return [...set.members.desired.keys()].map((member) => `add ${name} ${member} -exist`);
+function* allLines(set: KernelSet, name = set.name): Generator<string> {
+  for (const member of set.members.desired.keys()) yield `add ${name} ${member} -exist`;
 }
-function addLines(set: KernelSet): string[] {
-  return [...set.members.pendingUpdates].map((member) => `add ${set.name} ${member} -exist`);
+function* addLines(set: KernelSet): Generator<string> {
+  for (const member of set.members.pendingUpdates) yield `add ${set.name} ${member} -exist`;
 }
-function deleteLines(set: KernelSet): string[] {
-  return [...set.members.pendingDeletes].map((member) => `del ${set.name} ${member} -exist`);
+function* deleteLines(set: KernelSet): Generator<string> {
+  for (const member of set.members.pendingDeletes) yield `del ${set.name} ${member} -exist`;
+}
+function* rebuildLines(set: KernelSet): Generator<string> {
+  const temporary = `${set.name}.t`;
+  yield createLine(temporary, set);
+  yield `flush ${temporary}`;
+  yield* allLines(set, temporary);
+  yield `swap ${temporary} ${set.name}`;
+  yield `destroy ${temporary}`;
 }
 
 interface SavedSet {
@@ -321,13 +340,19 @@ interface SavedSet {
   readonly members: string[];
 }
 
-function parseIpsetSave(text: string, isOurs: (name: string) => boolean): Map<string, SavedSet> {
+function ipsetSaveParser(isOurs: (name: string) => boolean): {
+  readonly sets: Map<string, SavedSet>;
+  line(line: string): void;
+} {
   const sets = new Map<string, SavedSet>();
-  for (const line of text.split('\n')) {
-    const words = line.split(' ');
-    const name = words[1];
-    if (name === undefined) continue;
-    if (words[0] === 'create' && isOurs(name)) {
+  return {
+    sets,
+    line(line) {
+      const words = line.split(' ');
+      const name = words[1];
+      if (name === undefined) return;
+      if (words[0] === 'add' && words[2] !== undefined) sets.get(name)?.members.push(savedMember(words[2]));
+      if (words[0] !== 'create' || !isOurs(name)) return;
       const value = (key: string): string | undefined => words[words.indexOf(key) + 1];
       sets.set(name, {
         type: (words[2] ?? '').replace('hash:', '') as KernelSetType,
@@ -335,9 +360,6 @@ function parseIpsetSave(text: string, isOurs: (name: string) => boolean): Map<st
         maxelem: Number(value('maxelem')),
         members: [],
       });
-    } else if (words[0] === 'add' && words[2] !== undefined) {
-      sets.get(name)?.members.push(savedMember(words[2]));
-    }
-  }
-  return sets;
+    },
+  };
 }

@@ -18,12 +18,13 @@
  * Races: another program may write between our save and our restore. A restore that fails therefore leaves everything unknown: the
  * next `write` wants a `read` first (`stale`). A rule whose text was changed but not its comment is not noticed.
  */
-import { DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
+import { type Clock, DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
+import { paced } from '../../pace.ts';
 import type { Jump, TableName } from '../../render/base.ts';
 import { hashInLine, insertions, type Rule, ruleHashes, ruleLine } from '../../render/rule.ts';
 import { type CommandRunner, newCounters, type WriteCounters } from '../command.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
-import { parseSave, type SavedChain, targetOfLine, unreadableTables } from './parse.ts';
+import { type SavedChain, saveParser, targetOfLine, unreadableTables } from './parse.ts';
 
 export type IptablesFailure =
   | { readonly code: 'TABLE_UNREADABLE'; readonly family: IpFamily; readonly tables: readonly string[] }
@@ -67,12 +68,17 @@ export class IptablesFamily {
   readonly options: IptablesOptions;
   readonly #run: CommandRunner['run'];
   readonly #log: Logger;
+  readonly #clock: Clock;
   readonly #tables: Readonly<Record<TableName, Table>> = { mangle: newTable(), filter: newTable(), nat: newTable() };
   #stale = true;
   #wasRead = false;
 
-  constructor(deps: { readonly run: CommandRunner['run']; readonly log: Logger }, options: IptablesOptions) {
+  constructor(
+    deps: { readonly run: CommandRunner['run']; readonly log: Logger; readonly clock: Clock },
+    options: IptablesOptions,
+  ) {
     this.#run = deps.run;
+    this.#clock = deps.clock;
     this.#log = deps.log;
     this.options = options;
   }
@@ -110,17 +116,19 @@ export class IptablesFamily {
   /** Reads back what is there. @throws IptablesError */
   async read(): Promise<void> {
     const text = await this.#save();
-    const tables = parseSave(text);
+    const { tables, line } = saveParser();
+    await paced(this.#clock, text.split('\n'), line);
     const hidden = unreadableTables(text).filter((name) => tableOrder.some((table) => table === name));
     if (hidden.length > 0) this.#hidden(hidden);
-    for (const name of tableOrder) if (!hidden.includes(name)) this.#adopt(this.#tables[name], tables.get(name));
+    for (const name of tableOrder) if (!hidden.includes(name)) await this.#adopt(this.#tables[name], tables.get(name));
     this.#stale = false;
     this.#wasRead = true;
   }
 
   /** Chains and jumps that differ, one restore for all tables; nothing when nothing differs. @throws IptablesError */
   async write(): Promise<void> {
-    const lines = tableOrder.flatMap((name) => this.#writeLines(name));
+    const lines: string[] = [];
+    for (const name of tableOrder) await paced(this.#clock, await this.#writeLines(name), (line) => lines.push(line));
     if (lines.length === 0) return;
     await this.#restore(lines);
     for (const name of tableOrder) this.#written(this.#tables[name]);
@@ -132,12 +140,10 @@ export class IptablesFamily {
     for (const name of tableOrder) {
       const doomed = [...this.#tables[name].chains.pendingDeletes];
       if (doomed.length === 0) continue;
-      lines.push(
-        `*${name}`,
-        ...doomed.map((chain) => `:${chain} - [0:0]`),
-        ...doomed.map((chain) => `-X ${chain}`),
-        'COMMIT',
-      );
+      lines.push(`*${name}`);
+      for (const chain of doomed) lines.push(`:${chain} - [0:0]`);
+      for (const chain of doomed) lines.push(`-X ${chain}`);
+      lines.push('COMMIT');
     }
     if (lines.length === 0) return;
     await this.#restore(lines);
@@ -155,37 +161,35 @@ export class IptablesFamily {
     this.#log.error({ family, tables, reason: message }, 'a table cannot be read back, repairs are off for it');
   }
 
-  #adopt(table: Table, saved: Map<string, SavedChain> | undefined): void {
+  async #adopt(table: Table, saved: Map<string, SavedChain> | undefined): Promise<void> {
     table.present = saved !== undefined;
     const found: [string, string][] = [];
     const jumpLines = new Map<string, readonly string[]>();
-    for (const [name, chain] of saved ?? []) {
+    await paced(this.#clock, saved ?? [], ([name, chain]) => {
       if (this.#isOurs(name)) {
         if (!this.#isMarker(name)) found.push([name, chain.lines.map((line) => hashInLine(line) ?? 'foreign').join()]);
       } else if (chain.policy !== '-' || chain.lines.some((line) => this.#isJump(line))) {
         jumpLines.set(name, chain.lines);
       }
-    }
+    });
     table.chains.replaceActual(found);
     table.jumpLines = jumpLines;
   }
 
-  #writeLines(name: TableName): string[] {
+  async #writeLines(name: TableName): Promise<string[]> {
     const table = this.#tables[name];
     const declared: string[] = [];
     const rules: string[] = [];
-    for (const chain of table.chains.pendingUpdates) {
+    await paced(this.#clock, table.chains.pendingUpdates, (chain) => {
       const wanted = table.wanted.get(chain)!;
       const before = table.chains.actual.get(chain);
-      const inserted = before && insertions(before.split(','), wanted.hashes);
-      if (inserted) {
-        for (const at of inserted) rules.push(ruleLine(`-I ${chain} ${at + 1}`, wanted.rules[at]!, wanted.hashes[at]!));
-        continue;
+      const inserted = before === undefined ? undefined : insertions(before.split(','), wanted.hashes);
+      if (!inserted) declared.push(`:${chain} - [0:0]`);
+      for (const at of inserted ?? wanted.rules.keys()) {
+        const command = inserted ? `-I ${chain} ${at + 1}` : `-A ${chain}`;
+        rules.push(ruleLine(command, wanted.rules[at]!, wanted.hashes[at]!));
       }
-      declared.push(`:${chain} - [0:0]`);
-      for (const [index, rule] of wanted.rules.entries())
-        rules.push(ruleLine(`-A ${chain}`, rule, wanted.hashes[index]!));
-    }
+    });
     const jumps = this.#jumpLines(table);
     if (declared.length + rules.length + jumps.length === 0) return [];
     if (!table.present && this.options.backend === 'nft') declared.unshift(`:${this.#marker} - [0:0]`);

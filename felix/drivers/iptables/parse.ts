@@ -15,23 +15,31 @@ export function unreadableTables(text: string): string[] {
   return [...text.matchAll(/^# Table `([^']+)' is incompatible/gm)].map((match) => match[1]!);
 }
 
-/** Tables that the dump does not show are absent from the result. */
-export function parseSave(text: string): SavedTables {
+/** Takes a dump line by line. Tables that the dump does not show are absent from the result. */
+export function saveParser(): { readonly tables: SavedTables; line(line: string): void } {
   const tables: SavedTables = new Map();
   let chains = new Map<string, SavedChain>();
-  for (const line of text.split('\n')) {
-    if (line.startsWith('*')) {
-      chains = new Map();
-      tables.set(line.slice(1).trim(), chains);
-    } else if (line.startsWith(':')) {
-      const [name, policy] = line.slice(1).split(' ');
-      if (name !== undefined) chains.set(name, { policy: policy ?? '-', lines: [] });
-    } else if (line.startsWith('-A ')) {
-      const end = line.indexOf(' ', 3);
-      chains.get(end < 0 ? line.slice(3) : line.slice(3, end))?.lines.push(line);
-    }
-  }
-  return tables;
+  return {
+    tables,
+    line(line) {
+      if (line.startsWith('-A ')) {
+        const end = line.indexOf(' ', 3);
+        chains.get(end < 0 ? line.slice(3) : line.slice(3, end))?.lines.push(line);
+      } else if (line.startsWith('*')) {
+        chains = new Map();
+        tables.set(line.slice(1).trim(), chains);
+      } else if (line.startsWith(':')) {
+        const [name, policy] = line.slice(1).split(' ');
+        if (name !== undefined) chains.set(name, { policy: policy ?? '-', lines: [] });
+      }
+    },
+  };
+}
+
+export function parseSave(text: string): SavedTables {
+  const parser = saveParser();
+  for (const line of text.split('\n')) parser.line(line);
+  return parser.tables;
 }
 
 /** The chain or target that a rule line hands the packet to. */
