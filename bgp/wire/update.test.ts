@@ -217,6 +217,12 @@ for (const [what, path, path4, expected] of as4) {
   });
 }
 
+test('a merged AS_PATH is one segment, as if the peer had sent it whole', () => {
+  const path = attribute(0x40, 2, [2, 3, 252, 1, 0, 7, 0x5b, 0xa0]);
+  const merged = canonical([origin, path, nextHop, attribute(0xc0, 17, sequence(196613))], oldPeer);
+  assert.deepEqual([...merged], [...origin, ...attribute(0x40, 2, sequence(64513, 7, 196613))]);
+});
+
 test('AGGREGATOR of a 2-octet peer is widened; one that is not AS_TRANS makes AS4_* stale (RFC 6793 4.2.3)', () => {
   const path = attribute(0x40, 2, [2, 2, 252, 1, 0x5b, 0xa0]);
   const as4Path = attribute(0xc0, 17, sequence(64513, 196613));
