@@ -92,14 +92,19 @@ export type RouteEvent =
   | { readonly type: 'route'; readonly gone: boolean; readonly route: KernelRoute }
   | { readonly type: 'nexthop'; readonly gone: boolean; readonly nexthop: KernelNexthop };
 
+export interface RouteFilter {
+  readonly protocol?: number;
+  readonly exceptProtocol?: number;
+  readonly table?: number;
+}
+
 export interface RouteKernel {
   dumpLinks(): readonly KernelLink[];
   dumpAddresses(): readonly KernelAddress[];
   dumpNexthops(): readonly KernelNexthop[];
-  dumpRoutes(
-    family: IpFamily,
-    filter: { readonly protocol?: number; readonly exceptProtocol?: number; readonly table?: number },
-  ): readonly KernelRoute[];
+  dumpRoutes(family: IpFamily, filter: RouteFilter): readonly KernelRoute[];
+  /** In slices between which the event loop turns: the table may change meanwhile. One at a time. */
+  dumpRoutesSliced(family: IpFamily, filter: RouteFilter): Promise<readonly KernelRoute[]>;
   lookup(
     destination: IpAddress,
   ): { readonly ifIndex: number; readonly gateway?: IpAddress; readonly prefsrc?: IpAddress } | undefined;

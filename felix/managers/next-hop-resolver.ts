@@ -34,7 +34,12 @@ export interface ForeignRoute {
 /** Next hops, sorted, joined by commas. */
 export type NextHopSetKey = string;
 export function nextHopSetKey(nextHops: readonly IpAddress[]): NextHopSetKey {
-  return nextHops.length === 1 ? nextHops[0]! : [...new Set(nextHops)].sort().join(',');
+  if (nextHops.length === 1) return nextHops[0]!;
+  // As the model promises them: nothing to copy.
+  for (let i = 1; i < nextHops.length; i++) {
+    if (nextHops[i - 1]! >= nextHops[i]!) return [...new Set(nextHops)].sort().join(',');
+  }
+  return nextHops.join(',');
 }
 
 export interface ResolverOptions {
@@ -91,8 +96,7 @@ export class NextHopResolver {
   }
 
   /** Sets are counted: one `retain` for each route that uses the set. */
-  retain(nextHops: readonly IpAddress[]): NextHopSetKey {
-    const key = nextHopSetKey(nextHops);
+  retain(nextHops: readonly IpAddress[], key = nextHopSetKey(nextHops)): NextHopSetKey {
     const set = this.#sets.get(key);
     if (set) set.references++;
     else {

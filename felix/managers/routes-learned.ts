@@ -91,10 +91,11 @@ export class LearnedRoutes {
 
   #upsert({ prefix, nextHops }: LearnedRoute): void {
     const before = this.#setOf.get(prefix);
+    const key = nextHopSetKey(nextHops);
+    if (before?.key === key) return;
     const family = familyOf(prefix);
-    const name = `${family} ${nextHopSetKey(nextHops)}`;
-    if (before?.name === name) return;
-    const key = this.#resolver.retain(nextHops);
+    const name = `${family} ${key}`;
+    this.#resolver.retain(nextHops, key);
     let set = this.#sets.get(name);
     if (!set) {
       set = { name, family, key, nextHops: [...nextHops], prefixes: new Set(), groupId: 0, active: false };

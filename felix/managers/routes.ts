@@ -85,6 +85,8 @@ const RETRY_MAX_MS = 5_000;
 const REFRESH_MS_DEFAULT = 90_000;
 /** Behind an event that only a dump explains: routes of others may come in floods. */
 const REDUMP_DELAY_MS = 500;
+/** The last of them holds up the event loop instead. */
+const READ_ATTEMPTS_MAX = 3;
 
 export class RouteDataplane {
   readonly #deps: RouteDataplaneDeps;
@@ -103,6 +105,7 @@ export class RouteDataplane {
   #refusedRuns = 0;
   #lastRefusal = '';
   #touched = false;
+  #events = 0;
   #hadEarlierRoutes: Readonly<Record<IpFamily, boolean>> = { 4: false, 6: false };
   #writes = 0;
 
@@ -149,7 +152,7 @@ export class RouteDataplane {
       onLost: () => this.#loop.requestResync(),
       onTurn: () => this.#onTurn(),
     });
-    this.#readAll();
+    await this.#readAll();
     const { held, routes } = this.#table;
     for (const prefix of routes.actual.keys()) held[prefix.includes(':') ? 6 : 4] = true;
     this.#hadEarlierRoutes = { ...held };
@@ -257,7 +260,7 @@ export class RouteDataplane {
   }
 
   async #run(resync: boolean): Promise<void> {
-    if (resync) this.#readAll();
+    if (resync) await this.#readAll();
     this.#settle();
     const outcome = await this.#table.apply(this.#deps.kernel);
     const refused = outcome.failed + this.#node.apply(this.#deps.kernel);
@@ -286,16 +289,29 @@ export class RouteDataplane {
     this.#node.resolveDevices((name) => this.#view.indexOf(name));
   }
 
-  #readAll(): void {
+  /** Our routes may be many and are read in slices; what changed meanwhile makes the reading worthless. */
+  async #readAll(): Promise<void> {
+    const { kernel } = this.#deps;
+    const filter = { protocol: this.#protocol, table: TABLE_MAIN };
+    for (let attempt = 1; attempt < READ_ATTEMPTS_MAX; attempt++) {
+      const before = this.#events;
+      const ours = [...(await kernel.dumpRoutesSliced(4, filter)), ...(await kernel.dumpRoutesSliced(6, filter))];
+      if (this.#events === before) {
+        this.#take(ours);
+        return;
+      }
+    }
+    this.#take([...kernel.dumpRoutes(4, filter), ...kernel.dumpRoutes(6, filter)]);
+  }
+
+  #take(ours: readonly KernelRoute[]): void {
     const { kernel } = this.#deps;
     const lost = this.#view.readLinks(kernel);
     const nexthops = kernel.dumpNexthops();
     this.#view.readForeign(kernel, nexthops);
-    const filter = { protocol: this.#protocol, table: TABLE_MAIN };
-    const ours = [...kernel.dumpRoutes(4, filter), ...kernel.dumpRoutes(6, filter)];
     const learned = ours.filter((route) => this.#isLearned(route));
     this.#table.replaceActual(nexthops, learned);
-    this.#node.replaceActual(ours.filter((route) => !this.#isLearned(route)));
+    this.#node.replaceActual(learned.length === ours.length ? [] : ours.filter((route) => !this.#isLearned(route)));
     this.#tellDown(lost);
   }
 
@@ -306,6 +322,7 @@ export class RouteDataplane {
 
   #onEvent(event: RouteEvent): void {
     this.#touched = true;
+    this.#events++;
     switch (event.type) {
       case 'link': {
         const lost = this.#view.onLink(event.link, event.gone);

@@ -26,6 +26,7 @@ import {
   decodeRoute,
   deleteRoute,
   dumpRoutes,
+  dumpRoutesSliced,
   type KernelRoute,
   lookupRoute,
   type RouteFilter,
@@ -62,6 +63,8 @@ export interface RouteKernel {
   dumpAddresses(): KernelAddress[];
   dumpNexthops(): KernelNexthop[];
   dumpRoutes(family: IpFamily, filter: RouteFilter): KernelRoute[];
+  /** In slices between which the event loop turns. One at a time. */
+  dumpRoutesSliced(family: IpFamily, filter: RouteFilter): Promise<KernelRoute[]>;
   lookup(destination: IpAddress): ReturnType<typeof lookupRoute>;
   /** One send, in order; a failing message does not stop those behind it. */
   write(batch: readonly RouteWrite[]): BatchFailure[];
@@ -76,12 +79,14 @@ export interface RouteKernel {
 export function openRouteKernel(options: { readonly eventBufferBytes?: number } = {}): RouteKernel {
   const sync = new Netlink();
   const pooled = new Netlink();
+  const sliced = new Netlink();
   const ownPorts = new Set([sync.port, pooled.port]);
   return {
     dumpLinks: () => dumpLinks(sync),
     dumpAddresses: () => dumpAddresses(sync),
     dumpNexthops: () => dumpNexthops(sync),
     dumpRoutes: (family, filter) => dumpRoutes(sync, family, filter),
+    dumpRoutesSliced: (family, filter) => dumpRoutesSliced(sliced, family, filter),
     lookup: (destination) => lookupRoute(sync, destination),
     write(batch) {
       for (const write of batch) append(sync, write);
@@ -114,6 +119,7 @@ export function openRouteKernel(options: { readonly eventBufferBytes?: number } 
     close() {
       sync.close();
       pooled.close();
+      sliced.close();
     },
   };
 }

@@ -35,6 +35,7 @@ const RTNH_F_DEAD = 1;
 const RTNH_F_ONLINK = 4;
 const RTNH_F_LINKDOWN = 16;
 const RTM_F_CLONED = 0x200;
+const ATTRIBUTE_TYPE_MASK = 0x3fff;
 const RT_SCOPE_UNIVERSE = 0;
 const RT_SCOPE_NOWHERE = 255;
 
@@ -87,59 +88,77 @@ export interface KernelRoute {
   readonly prefsrc?: IpAddress;
 }
 
-/** RTM_NEWROUTE and RTM_DELROUTE; undefined for cached routes and other families. */
+/** RTM_NEWROUTE and RTM_DELROUTE; undefined for cached routes and other families. One pass, some 1 us: tables are large. */
 export function decodeRoute(message: NetlinkMessage): KernelRoute | undefined {
   const { body } = message;
   const family = body[0] === AF_INET ? 4 : body[0] === AF_INET6 ? 6 : undefined;
-  if (!family || body.readUInt32LE(8) & RTM_F_CLONED) return undefined;
-  const attributes = parseAttributes(body, 12);
-  const destination = attributes.get(RTA_DST);
-  const zero = family === 4 ? '0.0.0.0' : '::';
-  const prefsrc = attributes.get(RTA_PREFSRC);
+  const flags = body.readUInt32LE(8);
+  if (!family || flags & RTM_F_CLONED) return undefined;
+  let destination: IpAddress | undefined;
+  let prefsrc: IpAddress | undefined;
+  let gateway: IpAddress | undefined;
+  let table = body[4]!;
+  let metric = 0;
+  let nexthopId = 0;
+  let ifIndex = 0;
+  let multipath: Buffer | undefined;
+  for (let at = 12; at + 4 <= body.length; ) {
+    const length = body.readUInt16LE(at);
+    if (length < 4 || at + length > body.length) break;
+    const type = body.readUInt16LE(at + 2) & ATTRIBUTE_TYPE_MASK;
+    const value = at + 4;
+    if (type === RTA_DST) destination = formatIp(body, value, length - 4);
+    else if (type === RTA_TABLE && length === 8) table = body.readUInt32LE(value);
+    else if (type === RTA_PRIORITY && length === 8) metric = body.readUInt32LE(value);
+    else if (type === RTA_NH_ID && length === 8) nexthopId = body.readUInt32LE(value);
+    else if (type === RTA_OIF && length === 8) ifIndex = body.readUInt32LE(value);
+    else if (type === RTA_GATEWAY) gateway = formatIp(body, value, length - 4);
+    else if (type === RTA_PREFSRC) prefsrc = formatIp(body, value, length - 4);
+    // u16 family, then the address: an IPv4 route through an IPv6 neighbour
+    else if (type === RTA_VIA && length > 6) gateway = formatIp(body, value + 2, length - 6);
+    else if (type === RTA_MULTIPATH) multipath = body.subarray(value, at + length);
+    at += (length + 3) & ~3;
+  }
+  // IPv6 blackholes name the loopback device.
+  const forwards = body[7]! < typeNumbers.blackhole;
+  const single =
+    forwards && ifIndex ? [{ ifIndex, weight: 1, ...pathFlags(flags), ...(gateway ? { gateway } : {}) }] : [];
   return {
     family,
-    prefix: `${destination ? formatIp(destination) : zero}/${body[1]}` as Cidr,
-    table: attributeU32(attributes.get(RTA_TABLE)) ?? body[4]!,
+    prefix: `${destination ?? (family === 4 ? '0.0.0.0' : '::')}/${body[1]}` as Cidr,
+    table,
     protocol: body[5]!,
     scope: body[6]!,
     type: typeNames.get(body[7]!) ?? 'other',
-    metric: attributeU32(attributes.get(RTA_PRIORITY)) ?? 0,
-    nexthopId: attributeU32(attributes.get(RTA_NH_ID)) ?? 0,
-    // IPv6 blackholes name the loopback device.
-    nextHops: body[7]! < typeNumbers.blackhole ? nextHopsOf(attributes, body.readUInt32LE(8)) : [],
-    ...(prefsrc ? { prefsrc: formatIp(prefsrc) } : {}),
+    metric,
+    nexthopId,
+    nextHops: forwards && multipath ? decodeMultipath(multipath) : single,
+    ...(prefsrc ? { prefsrc } : {}),
   };
 }
 
-function nextHopsOf(attributes: ReadonlyMap<number, Buffer>, flags: number): KernelNextHop[] {
-  const multipath = attributes.get(RTA_MULTIPATH);
-  if (!multipath) {
-    const ifIndex = attributeU32(attributes.get(RTA_OIF));
-    return ifIndex === undefined ? [] : [nextHop(attributes, ifIndex, 0, flags)];
-  }
-  // struct rtnexthop {u16 len; u8 flags; u8 hops (weight - 1); int ifindex} and attributes, each padded to 4
+/** struct rtnexthop {u16 len; u8 flags; u8 hops (weight - 1); int ifindex} and attributes, each padded to 4 */
+function decodeMultipath(multipath: Buffer): KernelNextHop[] {
   const found: KernelNextHop[] = [];
   for (let at = 0; at + 8 <= multipath.length; ) {
     const length = multipath.readUInt16LE(at);
     if (length < 8 || at + length > multipath.length) break;
     const inner = parseAttributes(multipath.subarray(at, at + length), 8);
-    found.push(nextHop(inner, multipath.readInt32LE(at + 4), multipath[at + 3]!, multipath[at + 2]!));
+    const via = inner.get(RTA_VIA);
+    const gateway = inner.get(RTA_GATEWAY) ?? (via && via.length > 2 ? via.subarray(2) : undefined);
+    found.push({
+      ifIndex: multipath.readInt32LE(at + 4),
+      weight: multipath[at + 3]! + 1,
+      ...pathFlags(multipath[at + 2]!),
+      ...(gateway ? { gateway: formatIp(gateway) } : {}),
+    });
     at += (length + 3) & ~3;
   }
   return found;
 }
 
-function nextHop(attributes: ReadonlyMap<number, Buffer>, ifIndex: number, hops: number, flags: number): KernelNextHop {
-  const via = attributes.get(RTA_VIA);
-  // RTA_VIA: u16 family, then the address: an IPv4 route through an IPv6 neighbour
-  const gateway = attributes.get(RTA_GATEWAY) ?? (via && via.length > 2 ? via.subarray(2) : undefined);
-  return {
-    ifIndex,
-    weight: hops + 1,
-    dead: (flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) !== 0,
-    onlink: (flags & RTNH_F_ONLINK) !== 0,
-    ...(gateway ? { gateway: formatIp(gateway) } : {}),
-  };
+function pathFlags(flags: number): { readonly dead: boolean; readonly onlink: boolean } {
+  return { dead: (flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN)) !== 0, onlink: (flags & RTNH_F_ONLINK) !== 0 };
 }
 
 export interface RouteFilter {
@@ -149,19 +168,29 @@ export interface RouteFilter {
   readonly table?: number;
 }
 
-/** Filtered by the kernel where it can; entries of other tables or protocols never come back. */
-export function dumpRoutes(netlink: Netlink, family: IpFamily, filter: RouteFilter = {}): KernelRoute[] {
+function dumpRequest(family: IpFamily, filter: RouteFilter) {
+  const table = filter.table ?? 0;
   const fill = (w: MessageWriter): void => {
-    const table = filter.table ?? 0;
     w.raw(addressFamily(family), 0, 0, 0, table < 256 ? table : 0, filter.protocol ?? 0, 0, 0).u32(0);
     if (table >= 256) w.attrU32(RTA_TABLE, table);
   };
-  return netlink.dump(`dump of IPv${family} routes`, RTM_GETROUTE, fill, (message) => {
+  const decode = (message: NetlinkMessage): KernelRoute | undefined => {
     if (message.body[5] === filter.exceptProtocol) return undefined;
     const route = decodeRoute(message);
     if (!route || (filter.protocol !== undefined && route.protocol !== filter.protocol)) return undefined;
     return filter.table !== undefined && route.table !== filter.table ? undefined : route;
-  });
+  };
+  return [`dump of IPv${family} routes`, RTM_GETROUTE, fill, decode] as const;
+}
+
+/** Filtered by the kernel where it can; entries of other tables or protocols never come back. */
+export function dumpRoutes(netlink: Netlink, family: IpFamily, filter: RouteFilter = {}): KernelRoute[] {
+  return netlink.dump(...dumpRequest(family, filter));
+}
+
+/** The same without holding up the event loop; the table may change meanwhile. */
+export function dumpRoutesSliced(netlink: Netlink, family: IpFamily, filter: RouteFilter = {}): Promise<KernelRoute[]> {
+  return netlink.dumpSliced(...dumpRequest(family, filter));
 }
 
 export interface RouteSpec {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { AF_NETLINK, EPERM, MSG_DONTWAIT, SO_RCVBUF, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET } from '../constants.ts';
 import { Fd, newSocket, setIntOption } from '../fd.ts';
 import * as libc from '../libc.ts';
@@ -30,6 +31,7 @@ const DATAGRAM_BYTES = 1 << 16;
 const BATCH_BYTES_MAX = 160 << 10;
 /** A table that keeps changing while it is read: then give up. */
 const DUMP_ATTEMPTS_MAX = 10;
+const DUMP_SLICE_MS = 5;
 
 export interface NetlinkOptions {
   /** An existing socket, e.g. one passed by SCM_RIGHTS; owned from now on. Else a new one in this thread's namespace. */
@@ -187,16 +189,69 @@ export class Netlink {
     throw new SysError(call, 4, `the table changed during each of ${DUMP_ATTEMPTS_MAX} dumps`);
   }
 
+  /** The same in slices of some milliseconds, between which the event loop turns. The socket can do nothing else meanwhile. */
+  async dumpSliced<T>(
+    call: string,
+    type: number,
+    fill: (writer: MessageWriter) => void,
+    decode: (message: NetlinkMessage) => T | undefined,
+  ): Promise<T[]> {
+    for (let attempt = 0; attempt < DUMP_ATTEMPTS_MAX; attempt++) {
+      const found: T[] = [];
+      const parts = this.#dumpParts(call, type, fill, (message) => {
+        const value = decode(message);
+        if (value !== undefined) found.push(value);
+      });
+      this.#inFlight = true;
+      try {
+        let sliceEnd = performance.now() + DUMP_SLICE_MS;
+        for (;;) {
+          const part = parts.next();
+          if (part.done && !part.value) return found;
+          if (part.done) break;
+          if (performance.now() < sliceEnd) continue;
+          await nextTurn();
+          sliceEnd = performance.now() + DUMP_SLICE_MS;
+        }
+      } finally {
+        this.#inFlight = false;
+      }
+    }
+    throw new SysError(call, 4, `the table changed during each of ${DUMP_ATTEMPTS_MAX} dumps`);
+  }
+
   #dumpOnce(
     call: string,
     type: number,
     fill: (writer: MessageWriter) => void,
     onMessage: (message: NetlinkMessage) => void,
   ): boolean {
+    const parts = this.#dumpParts(call, type, fill, onMessage);
+    for (;;) {
+      const part = parts.next();
+      if (part.done) return part.value;
+    }
+  }
+
+  /** Yields after each datagram; returns whether the table changed meanwhile. The request is sent at once. */
+  #dumpParts(
+    call: string,
+    type: number,
+    fill: (writer: MessageWriter) => void,
+    onMessage: (message: NetlinkMessage) => void,
+  ): Generator<void, boolean> {
     this.#empty();
     this.add(type, NLM_F_DUMP, fill);
     const sequence = (this.#sequence - 1) >>> 0;
     this.#sendNow();
+    return this.#dumpAnswers(call, sequence, onMessage);
+  }
+
+  *#dumpAnswers(
+    call: string,
+    sequence: number,
+    onMessage: (message: NetlinkMessage) => void,
+  ): Generator<void, boolean> {
     let interrupted = false;
     for (;;) {
       for (const message of this.#receive(call)) {
@@ -213,6 +268,7 @@ export class Netlink {
         }
         onMessage(message);
       }
+      yield;
     }
   }
 
@@ -255,7 +311,8 @@ export class Netlink {
     if (this.#writer.count > 0) throw new Error('netlink: flush the batch first');
   }
   #idle(): void {
-    if (this.#inFlight) throw new Error('netlink socket is in use by flushAsync: wait for it or use another socket');
+    if (this.#inFlight)
+      throw new Error('netlink socket is in use by flushAsync or dumpSliced: wait for it or use another socket');
   }
 }
 
