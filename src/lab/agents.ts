@@ -37,8 +37,11 @@ export function agentEnvironment(lab: LabPaths, node: string): Record<string, st
   };
 }
 
+/** Further options of an agent's configuration file. */
+export type AgentOptions = Readonly<Record<string, string | number | boolean>>;
+
 /** Starts the agent of one node, in the node's namespace, with directories and a lock for iptables of its own. */
-export async function startAgent(lab: LabPaths, node: string): Promise<LabProcess> {
+export async function startAgent(lab: LabPaths, node: string, options: AgentOptions = {}): Promise<LabProcess> {
   const paths = nodePaths(lab, node);
   for (const directory of [paths.state, paths.run, paths.cniConfig, path.dirname(paths.cniBinary)])
     fs.mkdirSync(directory, { recursive: true });
@@ -53,6 +56,7 @@ export async function startAgent(lab: LabPaths, node: string): Promise<LabProces
       cniConfDir: paths.cniConfig,
       cniBinary: paths.cniBinary,
       connectRetrySec,
+      ...options,
     }),
   );
   return startProcess({

@@ -1,10 +1,12 @@
 /** `poplin lab`: topologies in network namespaces with real agents and routers, and a prober that sends real packets. */
 export { registerLabCommands } from './commands.ts';
+export { agentPeers } from './demo/agent-api.ts';
 export { type DemoOptions, type DemoResult, demonstrate, type Fact, runDemo } from './demo/demo.ts';
 export { readExpected } from './demo/expected.ts';
 export { LabError } from './errors.ts';
 export {
   type ApplyResult,
+  agentOf,
   apply,
   type DownReport,
   down,

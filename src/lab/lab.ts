@@ -8,7 +8,7 @@
  *                        --> what to serve, to the prober (prober/)
  */
 import fs from 'node:fs';
-import { labTool, startAgent, startProber, startRouter } from './agents.ts';
+import { type AgentOptions, labTool, startAgent, startProber, startRouter } from './agents.ts';
 import { type Manifest, manifestKey, readManifests } from './documents.ts';
 import { badInput, LabError } from './errors.ts';
 import { addPods, deletePods, type KubeletDeps, waitForCni } from './kubelet.ts';
@@ -85,6 +85,8 @@ export interface UpOptions {
   /** Leave what was made when something fails, to look at it. */
   readonly keepOnFailure?: boolean;
   readonly withheld?: Readonly<Record<string, readonly string[]>>;
+  /** Further options of every agent's configuration file. */
+  readonly agentOptions?: AgentOptions;
   /** Called when the network stands and before any daemon runs. */
   readonly beforeDaemons?: (paths: LabPaths) => Promise<void>;
 }
@@ -119,10 +121,11 @@ async function build(
 ): Promise<Lab> {
   const { say } = options;
   const withheld = options.withheld ?? {};
+  const agentOptions = options.agentOptions ?? {};
   let lab: Lab = {
     paths,
     topology,
-    state: { topology, startedAt: new Date().toISOString(), processes: [], pods: [], withheld },
+    state: { topology, startedAt: new Date().toISOString(), processes: [], pods: [], withheld, agentOptions },
   };
   lab = remember(lab, {});
   const objects = complete(manifests, []);
@@ -142,7 +145,7 @@ async function build(
     ...topology.nodes.map(
       ({ name }) =>
         () =>
-          startAgent(paths, name),
+          startAgent(paths, name, agentOptions),
     ),
   ];
   for (const start of starts) lab = remember(lab, { processes: [...lab.state.processes, await start()] });
@@ -289,7 +292,7 @@ export function killAgent(lab: Lab, node: string): void {
 }
 
 export async function restartAgent(lab: Lab, node: string): Promise<Lab> {
-  const agent = await startAgent(lab.paths, node);
+  const agent = await startAgent(lab.paths, node, lab.state.agentOptions);
   const others = lab.state.processes.filter(({ role }) => role !== agent.role);
   const next = remember(lab, { processes: [...others, agent] });
   await waitForCni(kubelet(lab.paths), node, () => isAlive(agent));

@@ -27,6 +27,8 @@ export interface LabState {
   readonly pods: readonly LabPod[];
   /** Node -> keys of manifests that its agent is not given. */
   readonly withheld: Readonly<Record<string, readonly string[]>>;
+  /** For the agents of all nodes. */
+  readonly agentOptions: Readonly<Record<string, string | number | boolean>>;
 }
 
 export function podKey(pod: { readonly namespace: string; readonly name: string }): string {

@@ -18,7 +18,7 @@ export const tools = Object.freeze({
   nsenter: { debianPackage: 'util-linux', commands: ['nsenter'], why: 'start agents and routers in their namespaces' },
   iptables: {
     debianPackage: 'iptables',
-    commands: ['iptables-restore', 'iptables-nft-restore', 'iptables-legacy-restore', 'ip6tables-nft-save'],
+    commands: ['iptables', 'ip6tables', 'xtables-nft-multi', 'xtables-legacy-multi'],
     why: 'write network policy into the kernel',
   },
   ipset: { debianPackage: 'ipset', commands: ['ipset'], why: 'keep the address sets of network policies' },
