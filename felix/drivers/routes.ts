@@ -72,11 +72,15 @@ export class LearnedRouteTable {
   /** A full dump. `routes`: ours, learned ones only. */
   replaceActual(nexthops: readonly KernelNexthop[], routes: readonly KernelRoute[]): void {
     this.nexthops.replaceActual(nexthops);
-    const there = new Set<Cidr>();
+    let news = 0;
     for (const route of routes) {
-      there.add(route.prefix);
+      if (this.routes.actual.get(route.prefix) === this.#contentOf(route)) continue;
       this.routeFound(route);
+      news++;
     }
+    // The usual case: everything is as it was.
+    if (news === 0 && this.routes.actual.size === routes.length) return;
+    const there = new Set(routes.map((route) => route.prefix));
     for (const prefix of [...this.routes.actual.keys()]) if (!there.has(prefix)) this.routeGone(prefix);
   }
   routeFound(route: KernelRoute): void {

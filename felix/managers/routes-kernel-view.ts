@@ -31,7 +31,6 @@ export interface LinkDown {
 }
 
 export interface KernelViewOptions {
-  readonly protocol: number;
   readonly interfacePrefix: string;
 }
 
@@ -86,12 +85,10 @@ export class KernelView {
     return lost;
   }
 
-  /** Routes of the main table that are not ours. */
-  readForeign(kernel: RouteKernel, nexthops: readonly KernelNexthop[]): void {
+  /** A full dump: routes of the main table that are not ours, and all next-hop objects. */
+  replaceForeign(routes: readonly KernelRoute[], nexthops: readonly KernelNexthop[]): void {
     this.#nexthops = new Map(nexthops.map((nexthop) => [nexthop.id, nexthop]));
     this.#defaults.clear();
-    const filter = { exceptProtocol: this.#options.protocol, table: TABLE_MAIN };
-    const routes = [...kernel.dumpRoutes(4, filter), ...kernel.dumpRoutes(6, filter)];
     for (const route of routes) this.#noteDefault(route, false);
     this.#resolver.replaceForeign(routes.map((route) => this.#foreign(route)));
     this.stale = false;

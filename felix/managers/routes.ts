@@ -114,7 +114,7 @@ export class RouteDataplane {
     const { protocol = 155, interfacePrefix = 'pop', metric = 2048, preferredSource: sources = {} } = options;
     this.#protocol = protocol;
     this.#resolver = new NextHopResolver({ learnedMetric: metric });
-    this.#view = new KernelView(this.#resolver, { protocol, interfacePrefix });
+    this.#view = new KernelView(this.#resolver, { interfacePrefix });
     const preferredSource = (family: IpFamily): IpAddress | undefined => {
       const source = sources[family];
       return source && this.#view.isLocal(source) ? source : undefined;
@@ -289,26 +289,33 @@ export class RouteDataplane {
     this.#node.resolveDevices((name) => this.#view.indexOf(name));
   }
 
-  /** Our routes may be many and are read in slices; what changed meanwhile makes the reading worthless. */
+  /** Routes may be many and are read in slices; what changed meanwhile makes the reading worthless. */
   async #readAll(): Promise<void> {
     const { kernel } = this.#deps;
-    const filter = { protocol: this.#protocol, table: TABLE_MAIN };
+    const filters = [
+      { protocol: this.#protocol, table: TABLE_MAIN },
+      { exceptProtocol: this.#protocol, table: TABLE_MAIN },
+    ] as const;
     for (let attempt = 1; attempt < READ_ATTEMPTS_MAX; attempt++) {
       const before = this.#events;
-      const ours = [...(await kernel.dumpRoutesSliced(4, filter)), ...(await kernel.dumpRoutesSliced(6, filter))];
-      if (this.#events === before) {
-        this.#take(ours);
-        return;
+      const [ours, foreign]: [KernelRoute[], KernelRoute[]] = [[], []];
+      for (const [i, into] of [ours, foreign].entries()) {
+        for (const family of [4, 6] as const) {
+          for (const route of await kernel.dumpRoutesSliced(family, filters[i]!)) into.push(route);
+        }
       }
+      if (this.#events !== before) continue;
+      this.#take(ours, foreign);
+      return;
     }
-    this.#take([...kernel.dumpRoutes(4, filter), ...kernel.dumpRoutes(6, filter)]);
+    const [ours, foreign] = filters.map((filter) => [...kernel.dumpRoutes(4, filter), ...kernel.dumpRoutes(6, filter)]);
+    this.#take(ours!, foreign!);
   }
 
-  #take(ours: readonly KernelRoute[]): void {
-    const { kernel } = this.#deps;
-    const lost = this.#view.readLinks(kernel);
-    const nexthops = kernel.dumpNexthops();
-    this.#view.readForeign(kernel, nexthops);
+  #take(ours: readonly KernelRoute[], foreign: readonly KernelRoute[]): void {
+    const lost = this.#view.readLinks(this.#deps.kernel);
+    const nexthops = this.#deps.kernel.dumpNexthops();
+    this.#view.replaceForeign(foreign, nexthops);
     const learned = ours.filter((route) => this.#isLearned(route));
     this.#table.replaceActual(nexthops, learned);
     this.#node.replaceActual(learned.length === ours.length ? [] : ours.filter((route) => !this.#isLearned(route)));
