@@ -1,11 +1,8 @@
 export {
   establishedConnection,
   idleHoldMaxMs,
-  idleHoldMinMs,
   initialState,
-  openHoldMs,
   setGracefulRestart,
-  stableMs,
   stateName,
 } from './state.ts';
 export { step } from './step.ts';

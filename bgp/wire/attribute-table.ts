@@ -13,7 +13,7 @@ import type { UpdateContext, UpdateView } from './types.ts';
 import { readClusterList, readCommunities, readOriginatorId } from './values.ts';
 
 /** Judges the value at `bytes[start..end)`; undefined keeps it. */
-export type AttributeCheck = (
+type AttributeCheck = (
   view: UpdateView,
   context: UpdateContext,
   bytes: Uint8Array,

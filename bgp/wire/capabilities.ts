@@ -5,7 +5,7 @@
 import type { IpFamily } from '#kit';
 import type { Family, GracefulRestartCapability, OpenMessage } from './types.ts';
 
-export const capabilityCode = { multiprotocol: 1, routeRefresh: 2, gracefulRestart: 64, asn4: 65 } as const;
+const capabilityCode = { multiprotocol: 1, routeRefresh: 2, gracefulRestart: 64, asn4: 65 } as const;
 
 const safiUnicast = 1;
 

@@ -83,6 +83,36 @@ test('messages come out whole and in order, however the stream is cut', () => {
   );
 });
 
+test('a broken stream gives the same messages and the same error, however it is cut', () => {
+  const stream = Uint8Array.from([
+    ...encodeKeepalive(),
+    ...encodeEndOfRib(6),
+    ...encodeRouteRefresh('ipv4-unicast'),
+    ...encodeKeepalive(),
+  ]);
+  const read = (bytes: Uint8Array, size: number) => {
+    const framer = createFramer();
+    const got: unknown[] = [];
+    for (let at = 0; at < bytes.length; at += size) {
+      const error = framer.push(
+        bytes.slice(at, at + size),
+        (_type, b, start, end) => got.push(hexOf(b.subarray(start, end))) > 0,
+      );
+      if (error) return [...got, `${error.code}/${error.subcode}`, hexOf(error.data)];
+    }
+    return [...got, framer.pendingBytes];
+  };
+  const change = fc.tuple(fc.nat(stream.length - 1), fc.nat(255));
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 3 }), fc.integer({ min: 1, max: 60 }), (changes, size) => {
+      const broken = stream.slice();
+      for (const [at, value] of changes) broken[at] = value;
+      assert.deepEqual(read(broken, size), read(broken, broken.length));
+    }),
+    { numRuns: 1000 },
+  );
+});
+
 test('a whole message is handed on in place, and a handler that says stop gets no more', () => {
   const chunk = Uint8Array.from([...encodeKeepalive(), ...encodeKeepalive()]);
   let calls = 0;

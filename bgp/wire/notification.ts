@@ -4,7 +4,7 @@ import { encodeMessage } from './message.ts';
 import { headerBytes, messageBytesMax, messageType, type Notification } from './types.ts';
 
 /** Longest shutdown communication in octets, RFC 9003 2. */
-export const shutdownTextBytesMax = 255;
+const shutdownTextBytesMax = 255;
 
 const names: Readonly<Record<number, readonly [name: string, subcodes: Readonly<Record<number, string>>]>> = {
   1: ['Message Header Error', { 1: 'Connection Not Synchronized', 2: 'Bad Message Length', 3: 'Bad Message Type' }],

@@ -14,7 +14,7 @@ import { encodeEndOfRib, writeHeader } from './message.ts';
 import { headerBytes, messageBytesMax, messageType, type UpdatePacker } from './types.ts';
 
 /** Size of the chunks handed over under load. */
-export const chunkBytesMax = 256 * 1024;
+const chunkBytesMax = 256 * 1024;
 /** A smaller chunk is copied out, so that its buffer can go on being used. */
 const copyBytesMax = 16 * 1024;
 

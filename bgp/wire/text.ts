@@ -28,7 +28,7 @@ function list<T>(start: number, end: number, size: number, read: (at: number) =>
   return out;
 }
 
-export function communityText(value: number): string {
+function communityText(value: number): string {
   return communityNames.get(value) ?? `${value >>> 16}:${value & 0xffff}`;
 }
 
@@ -39,7 +39,7 @@ function hex(bytes: Uint8Array, start: number, end: number): string {
 }
 
 /** `64512 {64513,64514}`: sets in braces, confederation segments in parentheses and brackets, as others print them. */
-export function asPathText(bytes: Uint8Array, start: number, end: number): string {
+function asPathText(bytes: Uint8Array, start: number, end: number): string {
   const parts: string[] = [];
   for (let at = start; at + 2 <= end; ) {
     const type = bytes[at];
