@@ -2,11 +2,12 @@
  * Which policies select which local endpoints, and what therefore is in force.
  *
  * A policy that selects no local endpoint is asleep: it is not compiled, its sets are not computed, nothing of it is
- * emitted. Inputs only mark; `settle` compiles what woke up or changed and moves the use of sets along.
+ * emitted. Inputs only mark; `settleOne` compiles what woke up or changed and moves the use of sets along.
  */
 import type { EndpointId, EndpointProgram, NetworkPolicyObject, PolicyId, PolicyProgram, PolicyUpdate } from '#model';
 import { type CompiledPolicy, compileNetworkPolicy, subjectOf } from '../rules/network-policy.ts';
 import { podSelectorText } from '../rules/sets.ts';
+import { DirtySet } from './dirty-set.ts';
 import type { Namespaces } from './namespaces.ts';
 import { PodMatcher, type Subscription } from './pod-matcher.ts';
 import type { EffectivePod } from './pods.ts';
@@ -27,6 +28,7 @@ interface PolicyEntry {
   stale: boolean;
   /** What the receiver has, as text. */
   emitted: string | undefined;
+  /** Kept until the flush, because it may be made again before the receiver has heard of its end. */
   deleted: boolean;
 }
 
@@ -35,7 +37,9 @@ export class ActivePolicies {
   readonly #matcher: PodMatcher<PolicyEntry>;
   readonly #sets: SetMembers;
   readonly #work: Work;
-  readonly #changedPolicies = new Set<PolicyEntry>();
+  /** To be compiled or let go by `settle`, and what of that is still to be emitted. */
+  readonly #unsettled = new DirtySet<PolicyEntry>();
+  readonly #settled = new Set<PolicyEntry>();
   readonly #changedEndpoints = new Set<EndpointId>();
   /** What the receiver has, as text. */
   readonly #emittedEndpoints = new Map<EndpointId, string>();
@@ -84,7 +88,7 @@ export class ActivePolicies {
       if (known) this.#deletePolicy(known);
       return;
     }
-    if (known?.object === object) return;
+    if (known?.object === object && !known.deleted) return;
     const selector = subjectOf(object);
     const subject = podSelectorText(selector);
     const entry: PolicyEntry = known ?? {
@@ -101,35 +105,46 @@ export class ActivePolicies {
     this.#policies.set(id, entry);
     entry.object = object;
     entry.stale = true;
+    entry.deleted = false;
     if (entry.subject !== subject) {
       this.#unsubscribe(entry);
       entry.subject = subject;
       entry.subscription = this.#matcher.subscribe(entry, selector);
     }
-    this.#changedPolicies.add(entry);
+    this.#unsettled.add(entry);
     for (const endpoint of entry.endpoints) this.#changedEndpoints.add(endpoint);
   }
 
-  /** Compiles what is new, lets go of what fell asleep, and moves the use of sets along. */
-  settle(): void {
-    for (const policy of this.#changedPolicies) {
-      const before = policy.compiled;
-      const awake = !policy.deleted && policy.endpoints.size > 0;
-      if (awake && (policy.stale || !before)) {
-        this.#work.compiledPolicies++;
-        policy.compiled = compileNetworkPolicy(policy.object);
-        policy.stale = false;
-        for (const definition of policy.compiled.sets.values()) this.#sets.acquire(definition);
-      } else if (!awake) {
-        policy.compiled = undefined;
-      }
-      if (before && before !== policy.compiled) for (const id of before.sets.keys()) this.#sets.release(id);
-    }
+  /**
+   * Compiles one policy that is new or changed, or lets go of one that fell asleep, and moves the use of sets along; false
+   * when none is left.
+   */
+  settleOne(): boolean {
+    const policy = this.#unsettled.take();
+    if (!policy) return false;
+    this.#settled.add(policy);
+    this.#compile(policy);
+    return true;
   }
 
-  /** New and changed policies. Removals wait for `takePolicyRemovals`. */
+  #compile(policy: PolicyEntry): void {
+    const before = policy.compiled;
+    const awake = !policy.deleted && policy.endpoints.size > 0;
+    if (awake && (policy.stale || !before)) {
+      this.#work.compiledPolicies++;
+      policy.compiled = compileNetworkPolicy(policy.object);
+      policy.stale = false;
+      for (const definition of policy.compiled.sets.values()) this.#sets.acquire(definition);
+    } else if (!awake) {
+      policy.compiled = undefined;
+    }
+    if (before && before !== policy.compiled) for (const id of before.sets.keys()) this.#sets.release(id);
+  }
+
+  /** New and changed policies, once all are settled. Removals wait for `takePolicyRemovals`. */
   *takePolicyChanges(): Generator<PolicyUpdate> {
-    for (const policy of this.#changedPolicies) {
+    for (const policy of this.#settled) {
+      if (policy.deleted) this.#policies.delete(policy.id);
       if (!policy.compiled) {
         if (policy.emitted !== undefined) this.#policyRemovals.add(policy.id);
         policy.emitted = undefined;
@@ -141,7 +156,7 @@ export class ActivePolicies {
       policy.emitted = text;
       yield { type: 'policy', id: policy.id, program };
     }
-    this.#changedPolicies.clear();
+    this.#settled.clear();
   }
 
   *takeEndpointChanges(): Generator<PolicyUpdate> {
@@ -172,9 +187,9 @@ export class ActivePolicies {
 
   #deletePolicy(policy: PolicyEntry): void {
     this.#unsubscribe(policy);
+    policy.subject = '';
     policy.deleted = true;
-    this.#policies.delete(policy.id);
-    this.#changedPolicies.add(policy);
+    this.#unsettled.add(policy);
   }
 
   #unsubscribe(policy: PolicyEntry): void {
@@ -185,7 +200,7 @@ export class ActivePolicies {
   }
 
   #mark(policy: PolicyEntry, endpoint: EndpointId): void {
-    this.#changedPolicies.add(policy);
+    this.#unsettled.add(policy);
     this.#changedEndpoints.add(endpoint);
   }
 

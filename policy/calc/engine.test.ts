@@ -226,6 +226,17 @@ test('named ports follow the pods: numbers, protocols, addresses', () => {
   ]);
 });
 
+test('a big change can be taken in slices', () => {
+  const engine = started(pod('red/a', { app: 'a' }, []));
+  for (let i = 0; i < 100; i++) engine.update(policy(`red/p${i}`, { app: 'a' }, [fromApp(`a${i}`)]));
+  engine.setLocalEndpoint('red/a', ip('10.0.0.1'));
+  assert.equal(engine.settle(150), false);
+  assert.equal(engine.settle(150), true);
+  const { compiledPolicies } = engine.stats();
+  assert.equal(engine.flush().length, 201);
+  assert.equal(engine.stats().compiledPolicies, compiledPolicies, 'nothing was left to the flush');
+});
+
 test('kinds that mean nothing for policy are ignored', () => {
   const engine = started();
   engine.update({ type: 'delete', kind: 'Node', key: 'n1' });

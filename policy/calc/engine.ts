@@ -27,6 +27,7 @@ import type {
   PolicyUpdate,
 } from '#model';
 import { ActivePolicies } from './active-policies.ts';
+import { DirtySet } from './dirty-set.ts';
 import { Namespaces } from './namespaces.ts';
 import { effectivePod } from './pods.ts';
 import { SetMembers } from './set-members.ts';
@@ -45,7 +46,12 @@ export interface PolicyEngine {
    * whose Pod object is unknown, completed or of the host's network has no program.
    */
   flush(): PolicyUpdate[];
-  /** Whether an input came since the last flush. */
+  /**
+   * Does up to `stepsMax` objects' worth of the next flush's work and says whether nothing is left, so that a caller with
+   * other duties can take a big change in slices. May be called at any time, or never.
+   */
+  settle(stepsMax: number): boolean;
+  /** Whether an input came that no settle or flush has taken in yet. */
   isDirty(): boolean;
   /** Whether a program of the endpoint was emitted by a flush (and not removed since): the ADD of its pod may go on. */
   isEndpointReady(id: EndpointId): boolean;
@@ -65,38 +71,48 @@ export function createPolicyEngine(): PolicyEngine {
     policies: new Map<ObjectKey, NetworkPolicyObject>(),
     endpoints: new Map<EndpointId, readonly IpAddress[]>(),
   };
-  const dirty = { namespaces: new Set<ObjectKey>(), pods: new Set<ObjectKey>(), policies: new Set<ObjectKey>() };
-  /** Namespace of each pod that counts now. */
-  const counted = new Map<ObjectKey, string>();
+  const dirty = {
+    namespaces: new DirtySet<ObjectKey>(),
+    pods: new DirtySet<ObjectKey>(),
+    policies: new DirtySet<ObjectKey>(),
+  };
   let synced = false;
 
   function settlePod(key: ObjectKey): void {
     const wired = model.endpoints.get(key);
     const pod = effectivePod(key, model.pods.get(key), wired);
-    const before = counted.get(key);
+    const before = sets.pod(key);
     if (!pod) {
-      if (before === undefined) return;
+      if (!before) return;
       policies.removeEndpoint(key);
       sets.removePod(key);
-      counted.delete(key);
-      namespaces.removePod(before);
+      namespaces.removePod(before.namespace);
       return;
     }
-    if (before === undefined) {
-      counted.set(key, pod.namespace);
-      namespaces.addPod(pod.namespace);
-    }
+    if (!before) namespaces.addPod(pod.namespace);
     sets.setPod(pod);
     if (wired) policies.setEndpoint(pod);
     else policies.removeEndpoint(key);
   }
 
-  function settle(): void {
-    for (const key of dirty.namespaces) namespaces.setObject(key, model.namespaces.get(key)?.metadata.labels);
-    for (const key of dirty.pods) settlePod(key);
-    for (const key of dirty.policies) policies.setPolicy(`NetworkPolicy:${key}`, model.policies.get(key));
-    for (const keys of Object.values(dirty)) keys.clear();
-    policies.settle();
+  /** One step of the calculation; false when nothing is left. Inputs may come between steps. */
+  function settleOne(): boolean {
+    const namespace = dirty.namespaces.take();
+    if (namespace !== undefined) {
+      namespaces.setObject(namespace, model.namespaces.get(namespace)?.metadata.labels);
+      return true;
+    }
+    const pod = dirty.pods.take();
+    if (pod !== undefined) {
+      settlePod(pod);
+      return true;
+    }
+    const policy = dirty.policies.take();
+    if (policy !== undefined) {
+      policies.setPolicy(`NetworkPolicy:${policy}`, model.policies.get(policy));
+      return true;
+    }
+    return policies.settleOne();
   }
 
   return {
@@ -131,9 +147,13 @@ export function createPolicyEngine(): PolicyEngine {
     inSync() {
       synced = true;
     },
+    settle(stepsMax) {
+      for (let steps = 0; steps < stepsMax; steps++) if (!settleOne()) return true;
+      return false;
+    },
     flush() {
       if (!synced) return [];
-      settle();
+      while (settleOne());
       const changes = [...sets.takeChanges(), ...policies.takePolicyChanges(), ...policies.takeEndpointChanges()];
       return [...changes, ...policies.takeEndpointRemovals(), ...policies.takePolicyRemovals(), ...sets.takeRemovals()];
     },

@@ -20,7 +20,8 @@ export interface ScopeEntry {
 export interface NamespaceEntry {
   readonly name: string;
   labels: Labels;
-  readonly scopes: Set<ScopeEntry>;
+  /** Undefined while none matches. */
+  scopes: Set<ScopeEntry> | undefined;
   hasObject: boolean;
   pods: number;
 }
@@ -52,7 +53,7 @@ export class Namespaces {
   setObject(name: string, labels: Labels | undefined): void {
     const entry = this.#ensure(name);
     entry.hasObject = labels !== undefined;
-    this.#relabel(entry, { ...labels, [defaultLabel]: name });
+    this.#relabel(entry, labels?.[defaultLabel] === name ? labels : { ...labels, [defaultLabel]: name });
     this.#dropIfUnused(entry);
   }
 
@@ -87,8 +88,7 @@ export class Namespaces {
     for (const entry of this.#items.candidates(requirement, everything, this.#entries.size, everything)) {
       this.#work.evaluations++;
       if (!selector.matches(entry.labels)) continue;
-      scope.namespaces.add(entry.name);
-      entry.scopes.add(scope);
+      this.#join(scope, entry);
     }
     return scope;
   }
@@ -98,13 +98,13 @@ export class Namespaces {
     this.#scopes.delete(scope.selector.canonical);
     this.#index.remove(scope.selector.node, scope);
     this.#unlabelled.delete(scope);
-    for (const name of scope.namespaces) this.#entries.get(name)?.scopes.delete(scope);
+    for (const name of scope.namespaces) this.#entries.get(name)?.scopes?.delete(scope);
   }
 
   #ensure(name: string): NamespaceEntry {
     const known = this.#entries.get(name);
     if (known) return known;
-    const entry: NamespaceEntry = { name, labels: {}, scopes: new Set(), hasObject: false, pods: 0 };
+    const entry: NamespaceEntry = { name, labels: {}, scopes: undefined, hasObject: false, pods: 0 };
     this.#entries.set(name, entry);
     // No pod is in it yet, so nobody needs to hear of these.
     for (const scope of this.#unlabelled) this.#match(scope, entry, true);
@@ -115,7 +115,7 @@ export class Namespaces {
   #dropIfUnused(entry: NamespaceEntry): void {
     if (entry.hasObject || entry.pods > 0) return;
     this.#items.update(entry, entry.labels, {});
-    for (const scope of entry.scopes) scope.namespaces.delete(entry.name);
+    for (const scope of entry.scopes ?? []) scope.namespaces.delete(entry.name);
     this.#entries.delete(entry.name);
   }
 
@@ -130,14 +130,18 @@ export class Namespaces {
   }
 
   #match(scope: ScopeEntry, entry: NamespaceEntry, matches: boolean): void {
-    if (entry.scopes.has(scope) === matches) return;
-    if (matches) {
-      entry.scopes.add(scope);
-      scope.namespaces.add(entry.name);
-    } else {
-      entry.scopes.delete(scope);
+    if ((entry.scopes?.has(scope) ?? false) === matches) return;
+    if (matches) this.#join(scope, entry);
+    else {
+      entry.scopes?.delete(scope);
       scope.namespaces.delete(entry.name);
     }
     for (const listener of this.#listeners) listener(scope, entry.name, matches);
+  }
+
+  #join(scope: ScopeEntry, entry: NamespaceEntry): void {
+    entry.scopes ??= new Set();
+    entry.scopes.add(scope);
+    scope.namespaces.add(entry.name);
   }
 }

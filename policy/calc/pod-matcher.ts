@@ -37,7 +37,8 @@ interface Item<O> {
   readonly key: string;
   readonly namespace: string;
   labels: Labels;
-  readonly matches: Set<Subscription<O>>;
+  /** Undefined while it matches nothing, as most pods of a cluster do. */
+  matches: Set<Subscription<O>> | undefined;
 }
 
 export interface MatchListener<O> {
@@ -51,8 +52,8 @@ export class PodMatcher<O> {
   readonly #filed = new LabelledItems<Item<O>>();
   readonly #expressions = new Map<string, Expression<O>>();
   readonly #index = new LabelIndex<Expression<O>>();
-  /** Subscriptions by place, and of these the ones that match a pod without labels. */
-  readonly #byPlace = new Map<Place, Set<Subscription<O>>>();
+  /** Subscriptions by scope, and by place those that match a pod without labels. */
+  readonly #byScope = new Map<ScopeEntry, Set<Subscription<O>>>();
   readonly #unlabelled = new Map<Place, Set<Subscription<O>>>();
   readonly #namespaces: Namespaces;
   readonly #listener: MatchListener<O>;
@@ -69,7 +70,7 @@ export class PodMatcher<O> {
   setPod(key: string, namespace: string, labels: Labels): void {
     let item = this.#items.get(key);
     if (!item) {
-      item = { key, namespace, labels: {}, matches: new Set() };
+      item = { key, namespace, labels: {}, matches: undefined };
       this.#items.set(key, item);
       addTo(this.#byNamespace, namespace, item);
       for (const subscription of this.#unlabelled.get(namespace) ?? []) this.#set(subscription, item, true);
@@ -89,7 +90,7 @@ export class PodMatcher<O> {
   removePod(key: string): void {
     const item = this.#items.get(key);
     if (!item) return;
-    for (const subscription of [...item.matches]) this.#set(subscription, item, false);
+    for (const subscription of [...(item.matches ?? [])]) this.#set(subscription, item, false);
     this.#filed.update(item, item.labels, {});
     this.#items.delete(key);
     removeFrom(this.#byNamespace, item.namespace, item);
@@ -110,8 +111,10 @@ export class PodMatcher<O> {
     const expression = this.#ensureExpression(selector.pods);
     const subscription: Subscription<O> = { owner, place, expression };
     addTo(expression.byPlace, place, subscription);
-    if (typeof place !== 'string') expression.scopes.add(place);
-    addTo(this.#byPlace, place, subscription);
+    if (typeof place !== 'string') {
+      expression.scopes.add(place);
+      addTo(this.#byScope, place, subscription);
+    }
     if (expression.matchesUnlabelled) addTo(this.#unlabelled, place, subscription);
     for (const item of this.#candidates(subscription)) {
       if (inPlace(place, item.namespace) && this.#evaluate(expression, item)) this.#set(subscription, item, true);
@@ -122,16 +125,17 @@ export class PodMatcher<O> {
   /** Forgets the subscription; the listener hears nothing. */
   unsubscribe(subscription: Subscription<O>): void {
     const { place, expression } = subscription;
-    for (const item of this.#candidates(subscription)) item.matches.delete(subscription);
+    for (const item of this.#candidates(subscription)) item.matches?.delete(subscription);
     removeFrom(expression.byPlace, place, subscription);
-    if (typeof place !== 'string' && !expression.byPlace.has(place)) expression.scopes.delete(place);
-    removeFrom(this.#byPlace, place, subscription);
     removeFrom(this.#unlabelled, place, subscription);
     if (expression.byPlace.size === 0) {
       this.#expressions.delete(expression.selector.canonical);
       this.#index.remove(expression.selector.node, expression);
     }
-    if (typeof place !== 'string') this.#namespaces.release(place);
+    if (typeof place === 'string') return;
+    if (!expression.byPlace.has(place)) expression.scopes.delete(place);
+    removeFrom(this.#byScope, place, subscription);
+    this.#namespaces.release(place);
   }
 
   #ensureExpression(selector: Selector): Expression<O> {
@@ -161,7 +165,7 @@ export class PodMatcher<O> {
   }
 
   #scopeChanged(scope: ScopeEntry, namespace: string, matches: boolean): void {
-    const subscriptions = this.#byPlace.get(scope);
+    const subscriptions = this.#byScope.get(scope);
     const items = this.#byNamespace.get(namespace);
     if (!subscriptions || !items) return;
     for (const subscription of subscriptions) {
@@ -177,12 +181,13 @@ export class PodMatcher<O> {
   }
 
   #set(subscription: Subscription<O>, item: Item<O>, matches: boolean): void {
-    if (item.matches.has(subscription) === matches) return;
+    if ((item.matches?.has(subscription) ?? false) === matches) return;
     if (matches) {
+      item.matches ??= new Set();
       item.matches.add(subscription);
       this.#listener.matched(subscription.owner, item.key);
     } else {
-      item.matches.delete(subscription);
+      item.matches?.delete(subscription);
       this.#listener.unmatched(subscription.owner, item.key);
     }
   }

@@ -48,6 +48,11 @@ export class SetMembers {
     return this.#sets.size;
   }
 
+  /** The pod as it was last set. */
+  pod(key: string): EffectivePod | undefined {
+    return this.#pods.get(key);
+  }
+
   setPod(pod: EffectivePod): void {
     const before = this.#pods.get(pod.key);
     if (before && !sameEndpoints(before, pod)) {

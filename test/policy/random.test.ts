@@ -159,6 +159,7 @@ type Command =
   | { readonly type: 'delete'; readonly kind: 'Namespace' | 'Pod' | 'NetworkPolicy'; readonly key: string }
   | { readonly type: 'local'; readonly key: string; readonly addresses: readonly IpAddress[] }
   | { readonly type: 'unlocal'; readonly key: string }
+  | { readonly type: 'settle'; readonly stepsMax: number }
   | { readonly type: 'flush' }
   | { readonly type: 'repeat' };
 
@@ -205,6 +206,7 @@ const command: Arbitrary<Command> = fc.oneof(
   },
   { weight: 1, arbitrary: podKey.map((key) => ({ type: 'unlocal' as const, key })) },
   { weight: 3, arbitrary: fc.constantFrom<Command>({ type: 'flush' }, { type: 'repeat' }) },
+  { weight: 3, arbitrary: fc.integer({ min: 1, max: 8 }).map((stepsMax) => ({ type: 'settle' as const, stepsMax })) },
 );
 
 /** Every namespace, pod and policy at once, every pod local: a history that starts so has much to change. */
@@ -233,6 +235,8 @@ class Reference {
     } else if (step.type === 'unlocal') {
       this.local.delete(step.key);
       engine.removeLocalEndpoint(step.key);
+    } else if (step.type === 'settle') {
+      engine.settle(step.stepsMax);
     } else if (step.type === 'repeat') {
       for (const update of this.updates.values()) engine.update(structuredClone(update));
       for (const [key, addresses] of this.local) engine.setLocalEndpoint(key, addresses);
@@ -262,7 +266,7 @@ class Reference {
   }
 }
 
-type ModelCommand = Exclude<Command, { readonly type: 'local' | 'unlocal' | 'flush' | 'repeat' }>;
+type ModelCommand = Exclude<Command, { readonly type: 'local' | 'unlocal' | 'settle' | 'flush' | 'repeat' }>;
 
 function updateOf(step: ModelCommand): ModelUpdate {
   switch (step.type) {
