@@ -104,7 +104,74 @@ test('a failed run is repeated with growing delays, reads everything back, and k
   assert.equal(waiter(), 'applied');
   assert.equal(loop.failures, 0);
   assert.equal(loop.pending, false);
+  assert.equal(tidied(), 0);
+  clock.advance(100);
+  await turn();
   assert.equal(tidied(), 1);
+  await loop.stop();
+});
+
+test('a run and a tidying never work at the same time', async () => {
+  const clock = new FakeClock();
+  let busy = 0;
+  let runs = 0;
+  const ends: (() => void)[] = [];
+  const work = (): Promise<void> => {
+    assert.equal(++busy, 1);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    ends.push(() => {
+      busy--;
+      resolve();
+    });
+    return promise;
+  };
+  const run = (): Promise<void> => {
+    runs++;
+    return work();
+  };
+  const loop = new ApplyLoop({ clock, log: silentLogger, run, tidy: work }, { throttleMs: 10 });
+  loop.open();
+  for (let i = 0; i < 500; i++) {
+    if (i % 7 === 0) loop.markDirty();
+    if (i % 11 === 0) loop.markUntidy();
+    clock.advance(i % 13);
+    if (i % 3 === 0) ends.splice(0).forEach((end) => void end());
+    for (let k = 0; k < 20; k++) await Promise.resolve();
+  }
+  assert.ok(runs > 20);
+  for (const end of ends) end();
+  await loop.stop();
+});
+
+test('tidying waits for a pause, but not for ever', async () => {
+  const { clock, runs, loop, turn, tidied } = harness();
+  loop.open();
+  clock.advance(0);
+  runs[0]!.end();
+  await turn();
+  clock.advance(99);
+  let busyMs = 99;
+  // A stream of changes, one each 60 ms.
+  for (; tidied() === 0 && busyMs < 10_000; busyMs += 60) {
+    loop.markDirty();
+    clock.advance(60);
+    runs.at(-1)!.end();
+    await turn();
+  }
+  assert.ok(busyMs > 1_500 && busyMs < 2_500, `${busyMs} ms`);
+  for (let i = 0; i < 3; i++) {
+    clock.advance(1_000);
+    runs.at(-1)!.end();
+    await turn();
+  }
+  assert.equal(tidied(), 2);
+  clock.advance(10_000);
+  await turn();
+  assert.equal(tidied(), 2, 'nothing to tidy');
+  loop.markUntidy();
+  clock.advance(100);
+  await turn();
+  assert.equal(tidied(), 3);
   await loop.stop();
 });
 
@@ -114,7 +181,9 @@ test('everything is read back at each refresh', async () => {
   clock.advance(0);
   runs[0]!.end();
   await turn();
-  clock.advance(100_000);
+  clock.advance(1_000);
+  await turn();
+  clock.advance(99_000);
   assert.equal(runs.length, 2);
   assert.equal(runs[1]!.resync, true);
   runs[1]!.end();

@@ -6,7 +6,8 @@
  *                    ^             | throws: resync next time, after a growing delay
  *                    +-------------+
  *
- * Changes that come in while a run is under way belong to the next one.
+ * Changes that come in while a run is under way belong to the next one. Removals are work of their own (`tidy`), done in a pause: nobody waits
+ * for them, and with nft each makes the kernel wait, which a pod that comes at the same moment should not.
  */
 import { type Clock, errorText, type Logger } from '#kit';
 
@@ -17,12 +18,18 @@ export interface ApplyOptions {
   readonly retryMaxMs: number;
   /** Everything is read back and compared this often. */
   readonly refreshMs: number;
+  /** Removals wait for so long a pause between runs, */
+  readonly tidyAfterMs: number;
+  /** but no longer than this. */
+  readonly tidyWithinMs: number;
 }
-export const defaultApplyOptions: ApplyOptions = {
+const defaultApplyOptions: ApplyOptions = {
   throttleMs: 10,
   retryFirstMs: 100,
   retryMaxMs: 5_000,
   refreshMs: 60_000,
+  tidyAfterMs: 100,
+  tidyWithinMs: 2_000,
 };
 
 export interface ApplyDeps {
@@ -30,7 +37,7 @@ export interface ApplyDeps {
   readonly log: Logger;
   /** Brings the kernel to what is wanted now; `resync` asks to read it back first. Throws when it could not. */
   run(resync: boolean): Promise<void>;
-  /** What may be done after waiters were told: deletions. Throws when it could not. */
+  /** What nobody waits for: removals. Throws when it could not. */
   tidy(): Promise<void>;
 }
 
@@ -52,6 +59,8 @@ export class ApplyLoop {
   #running: Promise<void> | undefined;
   #cancel: (() => void) | undefined;
   #cancelRefresh: (() => void) | undefined;
+  #cancelTidy: (() => void) | undefined;
+  #untidySinceMs: number | undefined;
   #resync = false;
   #failures = 0;
   #lastError: string | undefined;
@@ -85,6 +94,11 @@ export class ApplyLoop {
     this.#generation++;
     this.#arm(0);
   }
+  /** Something has to be removed; it happens in a pause. */
+  markUntidy(): void {
+    this.#untidySinceMs ??= this.#deps.clock.nowMs();
+    this.#armTidy();
+  }
   requestResync(): void {
     this.#resync = true;
     this.#arm(0);
@@ -106,6 +120,7 @@ export class ApplyLoop {
     this.#stopped = true;
     this.#cancel?.();
     this.#cancelRefresh?.();
+    this.#cancelTidy?.();
     await this.#running;
     for (const waiter of this.#waiters.splice(0)) waiter.reject(new Error('the dataplane is stopped'));
   }
@@ -114,10 +129,30 @@ export class ApplyLoop {
     if (!this.#open || this.#stopped || this.#running || this.#cancel) return;
     this.#cancel = this.#deps.clock.schedule(delayMs, () => {
       this.#cancel = undefined;
-      this.#running = this.#once().finally(() => {
-        this.#running = undefined;
-        if (this.pending) this.#arm(this.#failures > 0 ? this.#retryMs() : this.#options.throttleMs);
-      });
+      // A tidying that is under way arms it again at its end.
+      if (!this.#running) this.#work(this.#once());
+    });
+  }
+
+  /** One thing at a time: a run or a tidying. */
+  #work(work: Promise<void>): void {
+    this.#running = work.finally(() => {
+      this.#running = undefined;
+      if (this.pending) this.#arm(this.#failures > 0 ? this.#retryMs() : this.#options.throttleMs);
+      if (this.#untidySinceMs !== undefined) this.#armTidy();
+    });
+  }
+
+  #armTidy(): void {
+    if (!this.#open || this.#stopped) return;
+    const { tidyAfterMs, tidyWithinMs } = this.#options;
+    const leftMs = this.#untidySinceMs! + tidyWithinMs - this.#deps.clock.nowMs();
+    this.#cancelTidy?.();
+    this.#cancelTidy = this.#deps.clock.schedule(Math.max(0, Math.min(tidyAfterMs, leftMs)), () => {
+      this.#cancelTidy = undefined;
+      // The end of the run arms it again.
+      const overdue = this.#deps.clock.nowMs() - this.#untidySinceMs! >= tidyWithinMs;
+      if (!this.#running && (overdue || !this.#cancel) && this.#failures === 0) this.#work(this.#tidyOnce());
     });
   }
 
@@ -140,6 +175,7 @@ export class ApplyLoop {
     try {
       await this.#deps.run(resync);
       this.#applied = generation;
+      this.#untidySinceMs ??= this.#deps.clock.nowMs();
       this.#settle();
       if (this.#failures > 0) this.#deps.log.info({ failures: this.#failures }, 'dataplane is written again');
       this.#failures = 0;
@@ -154,10 +190,14 @@ export class ApplyLoop {
       );
       return;
     }
+  }
+
+  async #tidyOnce(): Promise<void> {
+    this.#untidySinceMs = undefined;
     try {
       await this.#deps.tidy();
     } catch (error) {
-      // What should be gone harms nobody while nothing refers to it: the next run tries again.
+      // What should be gone harms nobody while nothing refers to it: the next run reads everything back and the next tidying tries again.
       this.#deps.log.warn({ reason: errorText(error) }, 'removing what is no longer needed failed');
     }
   }

@@ -10,7 +10,7 @@
  *   2. sets: create, add         (a thing exists before anything names it)
  *   3. chains and jumps, both families, one restore each
  *   4. sets: remove members      -> everything is in force, waiters go on
- *   5. chains and sets that nothing names any more are deleted
+ * In a pause: endpoints that were removed, and chains and sets that nothing names any more.
  * Sets that are named by rules which change in the same run turn 2 and 4 round, see `Ipsets.grow`.
  *
  * Restart: before the mark "in sync" nothing is written. On a fresh node there is then nothing of ours, and CNI has to refuse pods; after a restart
@@ -69,7 +69,10 @@ export interface PolicyDataplane extends Startable {
   apply(updates: readonly PolicyUpdate[]): void;
   /** @throws RangeError when the interface's name is not one of ours. */
   setEndpoint(endpoint: WorkloadEndpoint): void;
-  /** With `interfaceName`: only while the endpoint is on that interface (a pod of the same name may have come since). */
+  /**
+   * With `interfaceName`: only while the endpoint is on that interface (a pod of the same name may have come since). Its chains go in the next pause,
+   * within 2 s; `whenApplied` does not wait for that.
+   */
   removeEndpoint(id: EndpointId, interfaceName?: string): void;
   setPools(pools: readonly Pool[]): void;
   /** The model is complete: from now on the kernel is written. */
@@ -165,7 +168,8 @@ class Dataplane implements PolicyDataplane {
     this.#put(({ endpoints }) => endpoints.setWorkload(endpoint));
   }
   removeEndpoint(id: EndpointId, interfaceName?: string): void {
-    this.#put(({ endpoints }) => endpoints.removeWorkload(id, interfaceName));
+    this.#inbox.push(({ endpoints }) => endpoints.removeWorkload(id, interfaceName));
+    this.#loop.markUntidy();
   }
   setPools(pools: readonly Pool[]): void {
     this.#put(({ masquerade }) => masquerade.setPools(pools));
@@ -229,11 +233,15 @@ class Dataplane implements PolicyDataplane {
 
   async #run(resync: boolean): Promise<void> {
     const parts = this.#parts!;
-    const { tables, sets, policies, endpoints } = parts;
     const { clock } = this.#deps;
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
-    await paced(clock, endpoints.flush());
-    await paced(clock, policies.flush());
+    await paced(clock, parts.endpoints.flush());
+    await this.#write(parts, resync);
+  }
+
+  /** Brings the kernel to what the managers want now, but for chains and sets that nothing names any more. */
+  async #write({ tables, sets, policies, endpoints }: Parts, resync: boolean): Promise<void> {
+    await paced(this.#deps.clock, policies.flush());
     await Promise.all([
       ...(resync || sets.stale ? [sets.read()] : []),
       ...tables.filter((table) => resync || table.stale).map((table) => table.read()),
@@ -247,8 +255,12 @@ class Dataplane implements PolicyDataplane {
   }
 
   async #tidy(): Promise<void> {
-    const { tables, sets, backend } = this.#parts!;
-    for (const table of tables) await table.sweep();
+    const parts = this.#parts!;
+    const { tables, sets, backend, endpoints } = parts;
+    await paced(this.#deps.clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
+    endpoints.flushRemovals();
+    await this.#write(parts, false);
+    await Promise.all(tables.map((table) => table.sweep()));
     await sets.sweep();
     if (this.#otherBackendClean) return;
     // Rules of an earlier run on the other back end would drop pods that they do not know.

@@ -92,16 +92,35 @@ export class EndpointsManager {
     this.#dirty.add(id);
   }
 
-  /** Renders what changed into wishes of the drivers, an endpoint a step. Before the policy manager's flush, which renders what this acquires. */
+  /** Endpoints have to be removed. */
+  get untidy(): boolean {
+    return this.#dirty.size > 0;
+  }
+
+  /**
+   * Renders what came or changed into wishes of the drivers, an endpoint a step. Before the policy manager's flush, which renders what this
+   * acquires. What has to go waits for `flushRemovals`, unless its interface has passed to another endpoint.
+   */
   *flush(): Generator<void> {
-    // Removals first: an interface may have passed from one endpoint to another.
-    for (const id of this.#dirty) if (!this.#wanted(id)) this.#unprogram(id);
+    const passed = new Set<string>();
+    for (const id of this.#dirty) passed.add(this.#wanted(id)?.interfaceName ?? '');
+    for (const id of this.#dirty) {
+      const before = this.#programmed.get(id);
+      if (before && !this.#wanted(id) && passed.has(before.interfaceName)) this.#unprogram(id);
+    }
     for (const id of this.#dirty) {
       const wanted = this.#wanted(id);
       if (wanted) this.#program(id, wanted);
+      if (wanted || !this.#programmed.has(id)) this.#dirty.delete(id);
       yield;
     }
-    this.#dirty.clear();
+    if (this.#dispatchDirty) this.#renderDispatch();
+  }
+
+  /** Until then an endpoint that was removed keeps its last policy; its interface is gone or about to go. */
+  flushRemovals(): void {
+    for (const id of this.#dirty) if (!this.#wanted(id)) this.#unprogram(id);
+    for (const id of [...this.#dirty]) if (!this.#wanted(id)) this.#dirty.delete(id);
     if (this.#dispatchDirty) this.#renderDispatch();
   }
 

@@ -11,7 +11,7 @@ export interface Rule {
 }
 
 /** Marks a rule as ours and carries its identity: `poplin:` + hash, then the readable part. */
-export const commentTag = 'poplin:';
+const commentTag = 'poplin:';
 /** xt_comment holds 256 bytes with the final NUL. */
 const commentBytesMax = 255;
 const ruleHashChars = 16;

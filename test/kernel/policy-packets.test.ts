@@ -267,10 +267,11 @@ for (const backend of ['nft', 'legacy'] as const) {
       await dataplane.whenApplied();
       assert.deepEqual(await spoof('a'), [true, true]);
       dataplane.removeEndpoint('ns/late', 'pop-of-another');
+      dataplane.resync();
       await dataplane.whenApplied();
       await world.expectReach('late', 'a', 80, 4);
       dataplane.removeEndpoint('ns/late');
-      await dataplane.whenApplied();
+      await until(() => !dataplane.endpointInForce('ns/late'), { what: 'the endpoint to go' });
       await world.expectSilence('late', 'a', 80, 4);
     });
 

@@ -23,7 +23,7 @@ export type IpsetFailure = { readonly code: 'SAVE_FAILED' | 'RESTORE_FAILED'; re
 export class IpsetError extends PoplinError<IpsetFailure> {}
 
 /** Members that one set may hold. */
-export const setMembersMax = 1_048_576;
+const setMembersMax = 1_048_576;
 /** 100,000 members take up to 3 s. */
 const commandTimeoutMs = 120_000;
 

@@ -107,12 +107,6 @@ export class IptablesFamily {
   undesireJump(jump: Jump): void {
     this.#tables[jump.table].jumps.delete(jump.from);
   }
-  /** Whether the kernel is known to hold this chain as it is wanted now. */
-  chainInForce(table: TableName, name: string): boolean {
-    const { chains } = this.#tables[table];
-    return !this.#stale && chains.desired.has(name) && !chains.pendingUpdates.has(name);
-  }
-
   /** Reads back what is there. @throws IptablesError */
   async read(): Promise<void> {
     const text = await this.#save();
