@@ -23,7 +23,7 @@ export interface KernelAddress {
   readonly dynamic: boolean;
 }
 
-export interface KernelNextHop {
+interface KernelNextHop {
   readonly gateway?: IpAddress;
   readonly ifIndex: number;
   readonly onlink: boolean;
@@ -65,7 +65,7 @@ export interface RouteSpec {
   readonly prefsrc?: IpAddress;
 }
 
-export type NexthopSpec = { readonly id: number; readonly protocol: number } & (
+type NexthopSpec = { readonly id: number; readonly protocol: number } & (
   | { readonly family: IpFamily; readonly ifIndex: number; readonly gateway?: IpAddress; readonly onlink?: boolean }
   | { readonly group: readonly { readonly id: number; readonly weight: number }[] }
 );
@@ -92,7 +92,7 @@ export type RouteEvent =
   | { readonly type: 'route'; readonly gone: boolean; readonly route: KernelRoute }
   | { readonly type: 'nexthop'; readonly gone: boolean; readonly nexthop: KernelNexthop };
 
-export interface RouteFilter {
+interface RouteFilter {
   readonly protocol?: number;
   readonly exceptProtocol?: number;
   readonly table?: number;

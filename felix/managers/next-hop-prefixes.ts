@@ -1,7 +1,7 @@
 import { type Cidr, familyOf, formatIp, type IpAddress, type IpFamily, maskBytes, parseIp } from '#kit';
 
 /** Length of canonical prefix text. */
-export function prefixLength(prefix: Cidr): number {
+function prefixLength(prefix: Cidr): number {
   return Number(prefix.slice(prefix.lastIndexOf('/') + 1));
 }
 

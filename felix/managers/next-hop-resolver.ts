@@ -52,7 +52,7 @@ const DEPTH_MAX = 8;
 /** Addresses that one evaluation may look up; beyond it the rest counts as unresolved. */
 const LOOKUPS_MAX = 1024;
 /** Equal-cost paths of one set. */
-export const PATHS_MAX = 64;
+const PATHS_MAX = 64;
 
 interface PrefixEntry {
   /** Metric -> route; mostly one. */
