@@ -31,7 +31,7 @@ export function selector(node: SelectorNode): Selector {
 }
 
 export const all: SelectorNode = { op: 'all' };
-export const none: SelectorNode = { op: 'none' };
+const none: SelectorNode = { op: 'none' };
 
 export function has(key: string): SelectorNode {
   return { op: 'has', key };
