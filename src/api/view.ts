@@ -9,7 +9,7 @@ import type { HealthReport } from '#obs';
 export type Timestamp = string;
 
 export interface AgentView {
-  status(): AgentStatus;
+  status(): AgentStatus | Promise<AgentStatus>;
   bgpPeers(): readonly BgpPeerView[] | Promise<readonly BgpPeerView[]>;
   /** @throws RangeError when the cursor is none. */
   bgpRoutes(query: BgpRoutesQuery): BgpRoutesView | Promise<BgpRoutesView>;
@@ -89,7 +89,7 @@ export interface ApplyStatus {
   readonly lastApply?: Timestamp;
   readonly lastApplyMs?: number;
   /** The last apply failed; it is tried again. */
-  readonly error?: { readonly message: string; readonly since: Timestamp };
+  readonly error?: { readonly message: string; readonly since?: Timestamp };
 }
 
 export interface BgpPeerView {

@@ -32,7 +32,7 @@ export const agentOptions = {
     optional: true,
     socket: true,
   }),
-  logLevel: choiceOption({
+  logLevel: choiceOption<'error' | 'warn' | 'info' | 'debug'>({
     description: 'Least severe log lines to print.',
     default: 'info',
     choices: ['error', 'warn', 'info', 'debug'],
@@ -85,7 +85,7 @@ export const agentOptions = {
     max: 3600,
     unit: 'seconds',
   }),
-  iptablesBackend: choiceOption({
+  iptablesBackend: choiceOption<'auto' | 'nft' | 'legacy'>({
     description: 'Which iptables to use; auto takes the one that the machine uses already.',
     default: 'auto',
     choices: ['auto', 'nft', 'legacy'],
