@@ -172,14 +172,14 @@ test('withdrawals are packed as tightly', () => {
 test('large output comes in chunks that stay as they were handed over', () => {
   const chunks: Uint8Array[] = [];
   const packer = createUpdatePacker((chunk) => chunks.push(chunk));
-  for (let set = 0; set < 8_000; set++) {
+  for (let set = 0; set < 12_000; set++) {
     packer.startAnnounce(4, exportedOf([set + 1]), next4);
     packer.add4(0x0a000000 | (set << 8), 24);
   }
   packer.flush();
-  assert.ok(chunks.length > 2);
+  assert.ok(chunks.length >= 3, `${chunks.length} chunks`);
   const { events } = readBack(chunks);
-  assert.equal(new Set(events).size, 8_000);
+  assert.equal(new Set(events).size, 12_000);
 });
 
 test('attributes that leave no room for a prefix are refused', () => {
