@@ -48,9 +48,8 @@ const hostEndSettings = {
 function requestsOf(netlink: Netlink): NetlinkRequests {
   return {
     addVeth: (options) => void addVeth(netlink, options),
-    changeLink({ strictHostEnd, ...change }) {
-      changeLink(netlink, strictHostEnd ? { ...change, ipv4Settings: hostEndSettings, noIpv6LinkLocal: true } : change);
-    },
+    changeLink: ({ hostEnd, ...change }) =>
+      void changeLink(netlink, hostEnd ? { ...change, ipv4Settings: hostEndSettings } : change),
     deleteLink: (index) => void deleteLink(netlink, index),
     addAddress: (address) => void addAddress(netlink, address),
     setNeighbour: (neighbour) => void setNeighbour(netlink, neighbour),

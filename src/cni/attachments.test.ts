@@ -283,6 +283,18 @@ test('an interface that no attachment knows goes at the start; a record without 
   assert.deepEqual([second.attachments.endpoints().length, second.ipam.usage()[0]?.used], [1, 1]);
 });
 
+test('the sweep frees what has neither interface nor pod', async (t) => {
+  const world = makeWorld(t);
+  const { attachments, ipam } = await world.boot();
+  for (const id of ['stands', 'live', 'gone']) await add(attachments, id);
+  const [first = ''] = world.links;
+  world.links.clear();
+  world.links.add(first);
+  await attachments.sweep((pod) => pod.key === 'default/live');
+  assert.equal(ipam.usage()[0]?.used, 2);
+  assert.equal(world.files().length, 2);
+});
+
 test('an intent that does not read is undone, interface and all', async (t) => {
   const world = makeWorld(t);
   const name = 'pop0123456789a';

@@ -70,6 +70,8 @@ export interface Attachments {
   del(request: Pick<RequestOf<'DEL'>, 'containerId' | 'ifName'>): Promise<void>;
   check(request: RequestOf<'CHECK'>, descriptors: PodDescriptors): Promise<void>;
   gc(request: RequestOf<'GC'>): Promise<void>;
+  /** Frees attachments whose interface is gone (with its namespace, or by a reboot) and whose pod `isLive` does not know. */
+  sweep(isLive: (pod: PodReference) => boolean): Promise<void>;
   /** Waits for calls that run, cancels timers. */
   stop(): Promise<void>;
   readonly lastAdd: AddTimings | undefined;
@@ -314,9 +316,7 @@ export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOpt
           const record = await make(request, descriptors, AbortSignal.any([caller, controller.signal]));
           return answerOf(request, record, key);
         } catch (error) {
-          if (controller.signal.aborted)
-            throw new CniError('TRY_AGAIN', 'ADD was given up because DEL came for it', undefined, { cause: error });
-          throw error;
+          throw controller.signal.aborted ? controller.signal.reason : error;
         } finally {
           running.delete(key);
         }
@@ -325,7 +325,7 @@ export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOpt
 
     async del(request) {
       const key = attachmentKey(request.containerId, request.ifName);
-      running.get(key)?.abort();
+      running.get(key)?.abort(new CniError('TRY_AGAIN', 'ADD was given up because DEL came for it'));
       await locks.run(key, async () => {
         const { interfaceName } = namesOf(key);
         const record = records.get(interfaceName);
@@ -387,8 +387,23 @@ export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOpt
       }
     },
 
+    async sweep(isLive) {
+      for (const record of [...records.values()]) {
+        await locks.run(attachmentKey(record.containerId, record.ifName), async () => {
+          if (records.get(record.interfaceName) !== record) return;
+          if (wiring.exists(record.interfaceName) || isLive(record.pod)) return;
+          log.info(
+            { interfaceName: record.interfaceName, pod: record.pod.key },
+            'a pod is gone without a DEL; its address is freed',
+          );
+          await unmake(record);
+        });
+      }
+    },
+
     async stop() {
-      for (const controller of running.values()) controller.abort();
+      const reason = new CniError('TRY_AGAIN', 'poplin agent is stopping; try again');
+      for (const controller of running.values()) controller.abort(reason);
       await locks.idle();
       for (const cancel of cancelRests) cancel();
       cancelRests.clear();

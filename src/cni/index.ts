@@ -1,3 +1,5 @@
+/** CNI: the plugin's other end. The plugin itself is shim/poplin-cni.c. */
 export * from './conflist.ts';
 export * from './ports.ts';
+export type { PodReference } from './request.ts';
 export * from './server.ts';

@@ -98,7 +98,10 @@ export interface NetlinkRequests {
     readonly index?: number;
     readonly byName?: string;
     readonly up?: boolean;
-    readonly strictHostEnd?: boolean;
+    /** Strict rp_filter, forwarding and proxy ARP. */
+    readonly hostEnd?: boolean;
+    /** No IPv6 link-local address. EAFNOSUPPORT where the kernel has no IPv6. */
+    readonly noIpv6LinkLocal?: boolean;
   }): void;
   deleteLink(index: number): void;
   addAddress(address: { readonly ifIndex: number; readonly address: IpAddress; readonly prefixLength: number }): void;

@@ -19,7 +19,7 @@ import { CniError, errorBody, toCniError } from './errors.ts';
 import type { Descriptor, EndpointDataplane, NetworkSystem, PodSource, ShimTransport } from './ports.ts';
 import { encodeAnswer, type ShimRequest } from './protocol.ts';
 import { DelQueue } from './queue.ts';
-import { answerVersion, type CniRequest, parseRequest } from './request.ts';
+import { answerVersion, type CniRequest, type PodReference, parseRequest } from './request.ts';
 import { type AttachmentStore, openAttachmentStore } from './store.ts';
 import { createPodWiring, type PodDescriptors, type PodWiring } from './wiring.ts';
 
@@ -66,6 +66,11 @@ export interface CniServer extends Startable {
   recover(): Promise<void>;
   /** Pods that are wired now. */
   endpoints(): readonly WorkloadEndpoint[];
+  /**
+   * Frees addresses of pods that went without a DEL (a reboot, a runtime that lost its state): the interface is gone, and the model, which
+   * must be in sync, has no such Pod. Call it once in sync and now and then.
+   */
+  sweep(isLive: (pod: PodReference) => boolean): Promise<void>;
   readonly lastAdd: AddTimings | undefined;
 }
 
@@ -222,6 +227,7 @@ export function createCniServer(deps: CniServerDeps, options: CniServerOptions):
       await store?.close();
     },
     endpoints: () => ready().endpoints(),
+    sweep: (isLive) => ready().sweep(isLive),
     get lastAdd() {
       return attachments?.lastAdd;
     },

@@ -93,9 +93,16 @@ function createHostEnd(host: NetlinkRequests, pod: WiredPod, netns: number): voi
     peerNetns: netns,
     ...(pod.mtu === undefined ? {} : { mtu: pod.mtu }),
   });
-  host.changeLink({ byName: pod.interfaceName, strictHostEnd: true });
+  host.changeLink({ byName: pod.interfaceName, hostEnd: true });
+  host.changeLink({ byName: pod.interfaceName, noIpv6LinkLocal: true });
   host.changeLink({ byName: pod.interfaceName, up: true });
-  refuse(host.flush(), pod, ['interface', 'settings of', 'up of']);
+  const steps = ['interface', 'settings of', 'IPv6 settings of', 'up of'];
+  const wantsIpv6 = pod.addresses.some((address) => familyOf(address) === 6);
+  // A kernel without IPv6 (ipv6.disable=1) makes no link-local address anyway.
+  const failures = host
+    .flush()
+    .filter((failure) => wantsIpv6 || failure.index !== 2 || failure.code !== 'EAFNOSUPPORT');
+  refuse(failures, pod, steps);
   const ifIndex = host.link(pod.interfaceName)?.index;
   if (ifIndex === undefined)
     throw new CniError('WIRING_FAILED', `interface ${pod.interfaceName} vanished while it was made`);

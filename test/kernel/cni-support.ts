@@ -7,7 +7,7 @@ import path from 'node:path';
 import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import type { IpAddress } from '#kit';
-import { changeLink, dumpLinks, dumpRoutes, type Fd, inNetns, linkByName, Netlink, newNetns } from '#sys';
+import { changeLink, dumpLinks, dumpRoutes, type Fd, inNetns, Netlink, newNetns } from '#sys';
 import { until } from '../support/wait.ts';
 import { pathsIn, type ServerConfig } from './cni-server.ts';
 
@@ -257,13 +257,4 @@ export async function startNode(
   t.after(() => node.close());
   await node.start();
   return node;
-}
-
-export function podLink(pod: Fd, name = 'eth0') {
-  const netlink = inNetns(pod, () => new Netlink());
-  try {
-    return linkByName(netlink, name);
-  } finally {
-    netlink.close();
-  }
 }

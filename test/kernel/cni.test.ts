@@ -252,6 +252,18 @@ test('ADD in a chain passes on what came before it', here, async (t) => {
   );
 });
 
+test('a node that starts: many ADDs at once, each with addresses of its own', here, async (t) => {
+  const node = await startNode(t, { policyDelayMs: 2 });
+  const ids = Array.from({ length: 60 }, (_, i) => `p${i}`);
+  const added = await Promise.all(ids.map((id) => node.add(id, node.newPod())));
+  const addresses = added.flatMap(addressesOf);
+  assert.equal(new Set(addresses).size, 120);
+  assert.equal(node.leftovers().links.length, 60);
+  const deleted = await Promise.all(ids.map((id) => node.del(id)));
+  assert.ok(deleted.every((result) => result.code === 0));
+  assert.deepEqual(node.leftovers(), { links: [], routes: [] });
+});
+
 test('DEL is idempotent, works without a namespace and without a record', here, async (t) => {
   const node = await startNode(t, { addressRestMs: 60_000 });
   const pod = node.newPod();
