@@ -173,6 +173,19 @@ test('a change that is taken back before the flush says nothing', () => {
   assert.deepEqual(engine.flush(), []);
 });
 
+test('a policy that is deleted and made again between two flushes stays in force', () => {
+  const { engine } = world();
+  engine.update({ type: 'delete', kind: 'NetworkPolicy', key: 'red/p' });
+  assert.equal(engine.settle(100), true);
+  engine.update(policy('red/p', { app: 'a' }, [fromApp('b')]));
+  assert.deepEqual(engine.flush(), []);
+  engine.update({ type: 'delete', kind: 'NetworkPolicy', key: 'red/p' });
+  assert.deepEqual(
+    engine.flush().map((update) => update.type),
+    ['endpoint', 'policyRemove'],
+  );
+});
+
 test('an address that two pods hold for a moment stays until the last has gone', () => {
   const { engine } = world();
   engine.update(pod('red/new', { app: 'b' }, ['10.0.0.2']));
