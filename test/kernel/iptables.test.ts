@@ -1,10 +1,12 @@
 /** Ownership of the tables: adoption, repair, deltas, back ends and cleaning up, read from the kernel itself. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
+import fs from 'node:fs';
 import { suite, test } from 'node:test';
 import { type Backend, cleanupPolicyDataplane, IptablesError, type PolicyDataplane } from '#felix';
 import { type Cidr, silentLogger } from '#kit';
 import type { EndpointProgram, PolicyUpdate } from '#model';
+import { acquireLock } from '#sys';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { PacketWorld } from './packet-world.ts';
@@ -115,6 +117,33 @@ async function monitor(world: PacketWorld): Promise<{ lines: () => string; stop:
     },
   };
 }
+
+suite('the xtables lock', machine, () => {
+  test("is waited for, and is the node's own file", async () => {
+    await using world = await PacketWorld.make(['a', 'b']);
+    const dataplane = await start(world, 'legacy');
+    const held = acquireLock(world.lockFile);
+    assert.ok(held.held);
+    dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress: [], egress: [] } }]);
+    let applied = false;
+    const done = dataplane.whenApplied().then(() => {
+      applied = true;
+    });
+    const before = world.writes();
+    await until(() => world.writes() > before, { what: 'the restore to start' });
+    // It would be done many times over without the lock: another write of the same size is.
+    for (let i = 0; i < 5; i++) {
+      await world.exec(world.node, ['xtables-legacy-multi', 'iptables', '-t', 'mangle', '-A', 'OUTPUT'], {
+        env: { XTABLES_LOCKFILE: `${world.lockFile}.other` },
+      });
+    }
+    assert.equal(applied, false);
+    held.release();
+    await done;
+    assert.equal(dataplane.status().failures, 0);
+    fs.rmSync(`${world.lockFile}.other`);
+  });
+});
 
 suite('a table with rules that iptables cannot show', machine, () => {
   const odd = [
@@ -291,6 +320,45 @@ for (const backend of ['nft', 'legacy'] as const) {
       });
       await world.expectReach('b', 'a', 80, 4);
       await world.expectSilence('b', 'a', 91, 4);
+    });
+
+    test('a chain that grows is the chain that was wanted, wherever the new rules stand', async () => {
+      await using world = await PacketWorld.make(['a', 'b']);
+      const dataplane = await start(world, backend);
+      const rule = (port: number) => ({
+        action: 'allow' as const,
+        protocol: 6,
+        destinationPorts: [{ first: port, last: port }],
+      });
+      for (const ports of [[5], [5, 6, 7], [1, 5, 6, 7], [1, 2, 5, 6, 6, 7, 8], [8, 2], []]) {
+        dataplane.apply([{ type: 'policy', id: 'P', program: { ingress: ports.map(rule), egress: [] } }]);
+        await dataplane.whenApplied();
+        const chain = (await world.sh(`xtables-${backend}-multi`, 'iptables', '-t', 'mangle', '-S'))
+          .split('\n')
+          .filter((line) => /^-A poplin-pi-/.test(line));
+        assert.deepEqual(
+          chain.map((line) => Number(/--dports (\d+)/.exec(line)?.[1])),
+          ports,
+        );
+        const writes = world.writes();
+        dataplane.resync();
+        await dataplane.whenApplied();
+        assert.equal(world.writes(), writes);
+      }
+      // What was inserted by position meets a chain that somebody changed: repaired, not shifted.
+      dataplane.apply([{ type: 'policy', id: 'P', program: { ingress: [rule(1), rule(2), rule(3)], egress: [] } }]);
+      await dataplane.whenApplied();
+      const name = /-A (poplin-pi-\S+)/.exec(
+        await world.sh(`xtables-${backend}-multi`, 'iptables', '-t', 'mangle', '-S'),
+      )![1]!;
+      await world.sh(`xtables-${backend}-multi`, 'iptables', '-t', 'mangle', '-F', name);
+      dataplane.apply([
+        { type: 'policy', id: 'P', program: { ingress: [rule(1), rule(2), rule(3), rule(4)], egress: [] } },
+      ]);
+      await dataplane.whenApplied();
+      await world.expectReach('b', 'a', 2, 4);
+      await world.expectReach('b', 'a', 4, 4);
+      await world.expectSilence('b', 'a', 5, 4);
     });
 
     test('a failing restore is repeated until it succeeds, and waiters wait for that', async () => {

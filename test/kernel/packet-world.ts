@@ -58,7 +58,8 @@ export class PacketWorld {
   #echoes = 0;
   readonly #arrived = new Set<string>();
   readonly #receivers = new Map<string, number>();
-  readonly #lockFile = `/tmp/poplin-test-${process.pid}-${Math.random().toString(36).slice(2)}.lock`;
+  /** XTABLES_LOCKFILE of this world. */
+  readonly lockFile = `/tmp/poplin-test-${process.pid}-${Math.random().toString(36).slice(2)}.lock`;
   readonly #dataplanes: PolicyDataplane[] = [];
 
   constructor() {
@@ -155,7 +156,7 @@ export class PacketWorld {
   dataplane(options: PolicyDataplaneOptions, log: Logger = silentLogger): PolicyDataplane {
     const dataplane = createPolicyDataplane(
       { run: this.run, log, clock: systemClock() },
-      { lockFile: this.#lockFile, ...options },
+      { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
     return dataplane;
@@ -176,7 +177,7 @@ export class PacketWorld {
   }
   /** In the node's namespace; fails the test when the command fails. */
   async sh(...argv: string[]): Promise<string> {
-    const result = await this.exec(this.node, argv, { env: { XTABLES_LOCKFILE: this.#lockFile } });
+    const result = await this.exec(this.node, argv, { env: { XTABLES_LOCKFILE: this.lockFile } });
     assert.equal(result.code, 0, `${argv.join(' ')}: ${result.stderr}`);
     return result.stdout;
   }
@@ -325,7 +326,7 @@ export class PacketWorld {
     for (const stop of this.#stops) stop();
     for (const socket of this.#sockets) socket.close();
     for (const { netns } of [this.node, this.outside, ...this.pods.values()]) netns.close();
-    fs.rmSync(this.#lockFile, { force: true });
+    fs.rmSync(this.lockFile, { force: true });
   }
 }
 

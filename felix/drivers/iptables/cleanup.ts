@@ -58,7 +58,9 @@ export async function cleanupIptables(
   for (const table of made)
     if (!(await removeEmptyTable(deps.run, options, table))) left.push(`the empty nft table ${table} (IPv${family})`);
   if (backend === 'legacy' && chains > 0)
-    left.push(`the legacy tables that were loaded for our rules (IPv${family}, now empty)`);
+    left.push(
+      `legacy tables, without rules of ours (IPv${family}): they stay loaded as long as their module or network namespace`,
+    );
   return { chains, jumps, left };
 }
 
