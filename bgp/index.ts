@@ -1,0 +1,7 @@
+/** The BGP speaker as a library: it knows nothing of Kubernetes or of the kernel's tables. */
+
+export type { SessionStateName } from './fsm/index.ts';
+export { decodeRouteChanges, type RouteChange } from './rib/index.ts';
+export * from './speaker/index.ts';
+export type { AttributeText } from './wire/index.ts';
+export * as wire from './wire/index.ts';

@@ -1,0 +1,79 @@
+/** Growing typed arrays: the tables of the RIB are columns indexed by small integers. */
+
+/** A copy of `array` with room for at least `size` elements (doubled), new ones zero or `fill`. */
+export function grow<T extends Int32Array | Uint32Array | Uint16Array | Uint8Array>(array: T, size: number, fill = 0): T {
+  if (size <= array.length) return array;
+  const Constructor = array.constructor as new (length: number) => T;
+  const bigger = new Constructor(Math.max(size, 2 * array.length, 16));
+  bigger.set(array);
+  if (fill !== 0) bigger.fill(fill, array.length);
+  return bigger;
+}
+
+/** A growing stack of integers: work lists and free lists. */
+export class IntStack {
+  items: Int32Array;
+  length = 0;
+
+  constructor(capacity = 16) {
+    this.items = new Int32Array(capacity);
+  }
+  push(value: number): void {
+    if (this.length === this.items.length) this.items = grow(this.items, this.length + 1);
+    this.items[this.length++] = value;
+  }
+  /** Undefined behaviour when empty: check `length`. */
+  pop(): number {
+    return this.items[--this.length]!;
+  }
+  clear(): void {
+    this.length = 0;
+    if (this.items.length > 1 << 20) this.items = new Int32Array(16);
+  }
+}
+
+/** A growing set of small integers with a count and iteration from a position. */
+export class BitSet {
+  #words = new Int32Array(16);
+  count = 0;
+
+  has(index: number): boolean {
+    const word = index >>> 5;
+    return word < this.#words.length && (this.#words[word]! & (1 << (index & 31))) !== 0;
+  }
+  /** Whether it was not there before. */
+  add(index: number): boolean {
+    const word = index >>> 5;
+    if (word >= this.#words.length) this.#words = grow(this.#words, word + 1);
+    const bit = 1 << (index & 31);
+    if ((this.#words[word]! & bit) !== 0) return false;
+    this.#words[word]! |= bit;
+    this.count++;
+    return true;
+  }
+  /** Whether it was there. */
+  delete(index: number): boolean {
+    const word = index >>> 5;
+    if (word >= this.#words.length) return false;
+    const bit = 1 << (index & 31);
+    if ((this.#words[word]! & bit) === 0) return false;
+    this.#words[word]! &= ~bit;
+    this.count--;
+    return true;
+  }
+  /** The first member at or after `from`, or -1. */
+  next(from: number): number {
+    let word = from >>> 5;
+    if (word >= this.#words.length) return -1;
+    let bits = this.#words[word]! & (-1 << (from & 31));
+    while (bits === 0) {
+      if (++word >= this.#words.length) return -1;
+      bits = this.#words[word]!;
+    }
+    return (word << 5) + (31 - Math.clz32(bits & -bits));
+  }
+  clear(): void {
+    this.#words.fill(0);
+    this.count = 0;
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * Changes of the Loc-RIB on their way to whoever programs routes: packed into buffers that can be transferred to another
+ * thread, made only when asked for. While nobody asks (the other side is busy) changes of one prefix coalesce, so that
+ * what waits is bounded by the number of prefixes.
+ *
+ * A buffer is self-contained. Records, numbers big-endian:
+ *   1 upsert IPv4   address (4), length (1), set (4)
+ *   2 upsert IPv6   address (16), length (1), set (4)
+ *   3 withdraw IPv4 address (4), length (1)
+ *   4 withdraw IPv6 address (16), length (1)
+ *   5 set           set (4), count (1), count x { bytes (1), address } ; before the first upsert that names it
+ *   6 deferral over (once: every route known at the end of route selection deferral went before)
+ */
+import { type Cidr, formatIp, type IpAddress, parseIp } from '#kit';
+import { grow, IntStack } from './arrays.ts';
+import type { Rib } from './rib.ts';
+
+export type RouteChange =
+  | { readonly type: 'upsert'; readonly prefix: Cidr; readonly nextHops: readonly IpAddress[] }
+  | { readonly type: 'withdraw'; readonly prefix: Cidr }
+  | { readonly type: 'deferralEnded' };
+
+export const feedBufferBytes = 65_536;
+const record = { upsert4: 1, upsert6: 2, withdraw4: 3, withdraw6: 4, set: 5, deferralEnded: 6 } as const;
+/** A set of 64 IPv6 next hops and the upsert that names it. */
+const recordBytesMax = 1 + 4 + 1 + 64 * 17 + 1 + 16 + 1 + 4;
+
+class FamilyFeed {
+  readonly rib: Rib;
+  readonly #queue = new IntStack();
+  #start = 0;
+  #queued = new Uint8Array(256);
+  /** Next hop set last told; 0: none. */
+  #told = new Int32Array(256);
+  /** Queue entries ever taken off. */
+  #taken = 0;
+
+  constructor(rib: Rib) {
+    this.rib = rib;
+  }
+  get waiting(): number {
+    return this.#queue.length - this.#start;
+  }
+  /** Position in the stream after everything queued now. */
+  get position(): number {
+    return this.#taken + this.waiting;
+  }
+  get taken(): number {
+    return this.#taken;
+  }
+
+  mark(prefix: number): void {
+    if (prefix >= this.#told.length) {
+      this.#told = grow(this.#told, prefix + 1);
+      this.#queued = grow(this.#queued, prefix + 1);
+    }
+    if (this.#queued[prefix] !== 0 || this.#told[prefix] === this.rib.locHopSet[prefix]) return;
+    this.#queued[prefix] = 1;
+    this.rib.pin(prefix);
+    this.#queue.push(prefix);
+  }
+
+  /** Writes records until `writer` is full or nothing waits. */
+  write(writer: FeedWriter): void {
+    const rib = this.rib;
+    while (this.waiting > 0 && writer.hasRoom) {
+      const prefix = this.#queue.items[this.#start++]!;
+      this.#taken++;
+      this.#queued[prefix] = 0;
+      const set = rib.locHopSet[prefix]!;
+      if (set !== this.#told[prefix]) {
+        if (set === 0) writer.withdraw(rib, prefix);
+        else writer.upsert(rib, prefix, set);
+        if (this.#told[prefix] === 0) rib.pin(prefix);
+        else if (set === 0) rib.unpin(prefix);
+        this.#told[prefix] = set;
+      }
+      rib.unpin(prefix);
+      rib.settle(prefix);
+    }
+    if (this.waiting === 0) {
+      this.#queue.clear();
+      this.#start = 0;
+    } else if (2 * this.#start > this.#queue.length) {
+      this.#queue.items.copyWithin(0, this.#start, this.#queue.length);
+      this.#queue.length -= this.#start;
+      this.#start = 0;
+    }
+  }
+}
+
+export class RouteFeed {
+  readonly #families: readonly FamilyFeed[];
+  /** Positions by family after which the marker goes out; undefined: none is due. */
+  #markerAt: readonly number[] | undefined;
+
+  constructor(ribs: readonly Rib[]) {
+    this.#families = ribs.map((rib) => new FamilyFeed(rib));
+  }
+
+  /** Notes that Loc-RIB entries changed. */
+  mark(rib: Rib, changed: IntStack): void {
+    const feed = this.#families.find((f) => f.rib === rib)!;
+    for (let i = 0; i < changed.length; i++) feed.mark(changed.items[i]!);
+  }
+  markDeferralEnded(): void {
+    this.#markerAt = this.#families.map((feed) => feed.position);
+  }
+  get waiting(): boolean {
+    return this.#markerAt !== undefined || this.#families.some((feed) => feed.waiting > 0);
+  }
+  /** The next buffer of changes, or undefined when there are none. */
+  take(): ArrayBuffer | undefined {
+    if (!this.waiting) return undefined;
+    const writer = new FeedWriter();
+    for (const feed of this.#families) feed.write(writer);
+    if (this.#markerAt && writer.hasRoom && this.#families.every((feed, i) => feed.taken >= this.#markerAt![i]!)) {
+      this.#markerAt = undefined;
+      writer.deferralEnded();
+    }
+    return writer.finish();
+  }
+}
+
+class FeedWriter {
+  readonly #bytes = new Uint8Array(feedBufferBytes);
+  readonly #view = new DataView(this.#bytes.buffer);
+  readonly #defined = new Set<number>();
+  #end = 0;
+
+  get hasRoom(): boolean {
+    return this.#end + recordBytesMax <= feedBufferBytes;
+  }
+  upsert(rib: Rib, prefix: number, set: number): void {
+    if (!this.#defined.has(set)) this.#define(rib, set);
+    this.#prefix(rib, prefix, rib.family === 4 ? record.upsert4 : record.upsert6);
+    this.#view.setUint32(this.#end, set);
+    this.#end += 4;
+  }
+  withdraw(rib: Rib, prefix: number): void {
+    this.#prefix(rib, prefix, rib.family === 4 ? record.withdraw4 : record.withdraw6);
+  }
+  deferralEnded(): void {
+    this.#bytes[this.#end++] = record.deferralEnded;
+  }
+  finish(): ArrayBuffer {
+    return this.#bytes.buffer.slice(0, this.#end);
+  }
+
+  #prefix(rib: Rib, prefix: number, type: number): void {
+    const { words, bits, stride } = rib.prefixes;
+    this.#bytes[this.#end++] = type;
+    for (let i = 0; i < stride; i++) {
+      this.#view.setInt32(this.#end, words[prefix * stride + i]!);
+      this.#end += 4;
+    }
+    this.#bytes[this.#end++] = bits[prefix]!;
+  }
+  #define(rib: Rib, set: number): void {
+    this.#defined.add(set);
+    this.#bytes[this.#end++] = record.set;
+    this.#view.setUint32(this.#end, set);
+    this.#end += 4;
+    const members = rib.tables.hopSets.members[set]!;
+    this.#bytes[this.#end++] = members.length;
+    for (const hop of members) {
+      const address = parseIp(rib.tables.nextHops.addresses[hop]!)!;
+      this.#bytes[this.#end++] = address.length;
+      this.#bytes.set(address, this.#end);
+      this.#end += address.length;
+    }
+  }
+}
+
+/** Reads a buffer of {@link RouteFeed}. Next hops come sorted and distinct. */
+export function* decodeRouteChanges(buffer: ArrayBuffer): Generator<RouteChange> {
+  const bytes = new Uint8Array(buffer);
+  const view = new DataView(buffer);
+  const sets = new Map<number, readonly IpAddress[]>();
+  let at = 0;
+  while (at < bytes.length) {
+    const type = bytes[at++]!;
+    if (type === record.deferralEnded) {
+      yield { type: 'deferralEnded' };
+    } else if (type === record.set) {
+      const set = view.getUint32(at);
+      const count = bytes[at + 4]!;
+      at += 5;
+      const addresses = new Set<IpAddress>();
+      for (let i = 0; i < count; i++) {
+        const length = bytes[at++]!;
+        addresses.add(formatIp(bytes, at, length));
+        at += length;
+      }
+      sets.set(set, [...addresses].sort());
+    } else {
+      const length = type === record.upsert4 || type === record.withdraw4 ? 4 : 16;
+      const prefix = `${formatIp(bytes, at, length)}/${bytes[at + length]}` as Cidr;
+      at += length + 1;
+      if (type === record.upsert4 || type === record.upsert6) {
+        yield { type: 'upsert', prefix, nextHops: sets.get(view.getUint32(at))! };
+        at += 4;
+      } else {
+        yield { type: 'withdraw', prefix };
+      }
+    }
+  }
+}

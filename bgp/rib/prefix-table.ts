@@ -1,0 +1,158 @@
+/**
+ * Prefixes of one family as small integers: an open-addressing hash over typed arrays.
+ *
+ * An id stays the same until it is released and indexes the columns of everybody who keeps something per prefix. Cost:
+ * 4 + 1 bytes (IPv4) or 16 + 1 (IPv6) a prefix and at most 16 of hash; nothing is allocated per prefix.
+ */
+import { type Cidr, formatIp, type IpFamily, parseCidr } from '#kit';
+import { grow, IntStack } from './arrays.ts';
+
+/** The length column of an id that is free. */
+const releasedBits = 255;
+
+export class PrefixTable {
+  readonly family: IpFamily;
+  /** 1 (IPv4) or 4 (IPv6) words a prefix, big-endian order, host bits clear. */
+  readonly stride: 1 | 4;
+  words: Int32Array;
+  bits: Uint8Array;
+  /** Ids ever given are below this. */
+  limit = 0;
+  size = 0;
+  /** id + 1; 0 is an empty slot. */
+  #hash = new Int32Array(1024);
+  #mask = 1023;
+  readonly #free = new IntStack();
+
+  constructor(family: IpFamily) {
+    this.family = family;
+    this.stride = family === 4 ? 1 : 4;
+    this.words = new Int32Array(256 * this.stride);
+    this.bits = new Uint8Array(256);
+  }
+
+  /** The id of a prefix, or -1. `words` holds at least `stride` words with host bits clear. */
+  find(words: Int32Array, bits: number): number {
+    const hash = this.#hash;
+    let slot = this.#slotOf(words, 0, bits);
+    for (;;) {
+      const id = hash[slot]! - 1;
+      if (id < 0 || this.#equals(id, words, bits)) return id;
+      slot = (slot + 1) & this.#mask;
+    }
+  }
+
+  /** The id of a prefix, made when absent. */
+  intern(words: Int32Array, bits: number): number {
+    const hash = this.#hash;
+    let slot = this.#slotOf(words, 0, bits);
+    for (;;) {
+      const id = hash[slot]! - 1;
+      if (id < 0) break;
+      if (this.#equals(id, words, bits)) return id;
+      slot = (slot + 1) & this.#mask;
+    }
+    const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
+    if (id >= this.bits.length) {
+      this.bits = grow(this.bits, id + 1);
+      this.words = grow(this.words, (id + 1) * this.stride);
+    }
+    this.bits[id] = bits;
+    const base = id * this.stride;
+    for (let i = 0; i < this.stride; i++) this.words[base + i] = words[i]!;
+    hash[slot] = id + 1;
+    this.size++;
+    if (2 * this.size > this.#mask) this.#rehash();
+    return id;
+  }
+
+  /** Forgets a prefix; its id will be given again. */
+  release(id: number): void {
+    const hash = this.#hash;
+    const mask = this.#mask;
+    let hole = this.#slotOf(this.words, id * this.stride, this.bits[id]!);
+    while (hash[hole] !== id + 1) hole = (hole + 1) & mask;
+    // Backward shift: no tombstones, so that a table under churn does not grow.
+    let slot = hole;
+    for (;;) {
+      slot = (slot + 1) & mask;
+      const other = hash[slot]! - 1;
+      if (other < 0) break;
+      const home = this.#slotOf(this.words, other * this.stride, this.bits[other]!);
+      if (((slot - home) & mask) >= ((slot - hole) & mask)) {
+        hash[hole] = other + 1;
+        hole = slot;
+      }
+    }
+    hash[hole] = 0;
+    this.bits[id] = releasedBits;
+    this.size--;
+    this.#free.push(id);
+  }
+
+  isLive(id: number): boolean {
+    return id < this.limit && this.bits[id] !== releasedBits;
+  }
+
+  text(id: number): Cidr {
+    return `${formatIp(wordsToBytes(this.words, id * this.stride, this.stride))}/${this.bits[id]}` as Cidr;
+  }
+
+  /** The id of a prefix given as text: made when absent and `make`, otherwise -1. Undefined when it is none of this family. */
+  byText(text: string, make: boolean): number | undefined {
+    const parsed = parseCidr(text);
+    if (!parsed || parsed.family !== this.family) return undefined;
+    const words = bytesToWords(parsed.bytes);
+    return make ? this.intern(words, parsed.length) : this.find(words, parsed.length);
+  }
+
+  #equals(id: number, words: Int32Array, bits: number): boolean {
+    if (this.bits[id] !== bits) return false;
+    if (this.stride === 1) return this.words[id] === words[0];
+    const base = id * 4;
+    const own = this.words;
+    return own[base] === words[0] && own[base + 1] === words[1] && own[base + 2] === words[2] && own[base + 3] === words[3];
+  }
+
+  #slotOf(words: Int32Array, base: number, bits: number): number {
+    let h = Math.imul(words[base]! ^ Math.imul(bits, 0x9e3779b1), 0x85ebca6b);
+    for (let i = 1; i < this.stride; i++) h = Math.imul((h ^ (h >>> 15)) + words[base + i]!, 0xc2b2ae35);
+    h ^= h >>> 16;
+    h = Math.imul(h, 0x7feb352d);
+    return (h ^ (h >>> 15)) & this.#mask;
+  }
+
+  #rehash(): void {
+    const old = this.#hash;
+    this.#hash = new Int32Array(2 * old.length);
+    this.#mask = this.#hash.length - 1;
+    for (const entry of old) {
+      if (entry === 0) continue;
+      let slot = this.#slotOf(this.words, (entry - 1) * this.stride, this.bits[entry - 1]!);
+      while (this.#hash[slot] !== 0) slot = (slot + 1) & this.#mask;
+      this.#hash[slot] = entry;
+    }
+  }
+}
+
+/** Big-endian words of 4 or 16 address bytes. */
+export function bytesToWords(bytes: Uint8Array): Int32Array {
+  const words = new Int32Array(bytes.length >> 2);
+  for (let i = 0; i < words.length; i++) {
+    words[i] = (bytes[4 * i]! << 24) | (bytes[4 * i + 1]! << 16) | (bytes[4 * i + 2]! << 8) | bytes[4 * i + 3]!;
+  }
+  return words;
+}
+
+/** Address bytes of `count` words at `base`. */
+export function wordsToBytes(words: Int32Array, base: number, count: number): Uint8Array {
+  const bytes = new Uint8Array(4 * count);
+  for (let i = 0; i < count; i++) {
+    const word = words[base + i]!;
+    bytes[4 * i] = word >>> 24;
+    bytes[4 * i + 1] = (word >>> 16) & 255;
+    bytes[4 * i + 2] = (word >>> 8) & 255;
+    bytes[4 * i + 3] = word & 255;
+  }
+  return bytes;
+}

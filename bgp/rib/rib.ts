@@ -1,0 +1,262 @@
+/**
+ * The routes of one family: Adj-RIB-Ins, Loc-RIB and the decision between them.
+ *
+ * Changes of paths only mark their prefix dirty; `decide` runs the decision process for dirty prefixes, at most so many a
+ * call, and says which changed. So a burst costs one decision a prefix, and the caller stays in charge of the time.
+ *
+ * A prefix lives as long as somebody has something of it: paths, the Loc-RIB, a dirty mark, or a pin (announcements,
+ * unsent changes: see adj-out.ts and feed.ts).
+ */
+import type { IpFamily } from '#kit';
+import { grow, IntStack } from './arrays.ts';
+import { Decision, type DecisionTables } from './decision.ts';
+import type { NextHopSetPool } from './next-hop-pool.ts';
+import { PathTable, pathFlag } from './path-table.ts';
+import { PrefixTable } from './prefix-table.ts';
+
+export interface RibTables extends DecisionTables {
+  readonly hopSets: NextHopSetPool;
+}
+
+export class Rib {
+  readonly family: IpFamily;
+  readonly prefixes: PrefixTable;
+  readonly paths = new PathTable();
+  readonly tables: RibTables;
+  /** Number of paths by peer row. */
+  pathCount = new Int32Array(16);
+  staleCount = new Int32Array(16);
+  /** Loc-RIB by prefix: peer row of the best path plus 1 (0: no route), its attributes and next hop, and the set of all next hops. */
+  locPeer = new Int32Array(256);
+  locAttributes = new Int32Array(256);
+  locNextHop = new Int32Array(256);
+  locHopSet = new Int32Array(256);
+  /** Number of prefixes with a route. */
+  routeCount = 0;
+  #first = new Int32Array(256);
+  #pins = new Uint16Array(256);
+  #isDirty = new Uint8Array(256);
+  readonly #dirty = new IntStack();
+  #dirtyStart = 0;
+  readonly #decision: Decision;
+
+  constructor(family: IpFamily, tables: RibTables) {
+    this.family = family;
+    this.tables = tables;
+    this.prefixes = new PrefixTable(family);
+    this.#decision = new Decision(this.paths, tables);
+  }
+
+  get dirtyCount(): number {
+    return this.#dirty.length - this.#dirtyStart;
+  }
+
+  /** First path of a prefix plus 1, for walking `paths.next`; 0: none. */
+  firstPath(prefix: number): number {
+    return this.#first[prefix] ?? 0;
+  }
+
+  /** Adds or replaces (implicit withdraw) a peer's path. The attribute set is retained. */
+  announce(peer: number, words: Int32Array, bits: number, attributes: number, nextHop: number): void {
+    this.announceId(peer, this.#intern(words, bits), attributes, nextHop);
+  }
+
+  announceId(peer: number, prefix: number, attributes: number, nextHop: number): void {
+    const paths = this.paths;
+    const pool = this.tables.attributes;
+    for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
+      const path = link - 1;
+      if (paths.peer[path] !== peer) continue;
+      this.#clearStale(path);
+      if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return;
+      pool.retain(attributes);
+      pool.release(paths.attributes[path]!);
+      paths.attributes[path] = attributes;
+      paths.nextHop[path] = nextHop;
+      this.#markDirty(prefix);
+      return;
+    }
+    pool.retain(attributes);
+    const path = paths.make(prefix, peer, attributes, nextHop);
+    paths.next[path] = this.#first[prefix]!;
+    this.#first[prefix] = path + 1;
+    if (peer >= this.pathCount.length) {
+      this.pathCount = grow(this.pathCount, peer + 1);
+      this.staleCount = grow(this.staleCount, peer + 1);
+    }
+    this.pathCount[peer]!++;
+    this.#markDirty(prefix);
+  }
+
+  /** Removes a peer's path; nothing happens when there is none. */
+  withdraw(peer: number, words: Int32Array, bits: number): void {
+    const prefix = this.prefixes.find(words, bits);
+    if (prefix >= 0) this.withdrawId(peer, prefix);
+  }
+
+  withdrawId(peer: number, prefix: number): void {
+    const paths = this.paths;
+    let previous = -1;
+    for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
+      const path = link - 1;
+      if (paths.peer[path] === peer) {
+        this.#unlink(prefix, path, previous);
+        return;
+      }
+      previous = path;
+    }
+  }
+
+  /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts). */
+  markStale(peer: number): void {
+    this.removePeer(peer, true);
+    const paths = this.paths;
+    for (let path = 0; path < paths.limit; path++) {
+      if (paths.prefix[path]! >= 0 && paths.peer[path] === peer) {
+        paths.flags[path]! |= pathFlag.stale;
+        this.staleCount[peer]!++;
+      }
+    }
+  }
+
+  /** Drops all paths of a peer, or only the stale ones. Costs a pass over all paths unless there is nothing to do. */
+  removePeer(peer: number, onlyStale: boolean): void {
+    const count = (onlyStale ? this.staleCount[peer] : this.pathCount[peer]) ?? 0;
+    if (count === 0) return;
+    const paths = this.paths;
+    for (let path = 0; path < paths.limit; path++) {
+      const prefix = paths.prefix[path]!;
+      if (prefix < 0 || paths.peer[path] !== peer) continue;
+      if (!onlyStale || (paths.flags[path]! & pathFlag.stale) !== 0) this.withdrawId(peer, prefix);
+    }
+  }
+
+  /** The metric of a next hop changed: everything through it is decided again. */
+  markNextHopDirty(nextHop: number): void {
+    const paths = this.paths;
+    for (let path = 0; path < paths.limit; path++) {
+      if (paths.prefix[path]! >= 0 && paths.nextHop[path] === nextHop) this.#markDirty(paths.prefix[path]!);
+    }
+  }
+
+  markAllDirty(): void {
+    for (let prefix = 0; prefix < this.prefixes.limit; prefix++) if (this.#first[prefix] !== 0) this.#markDirty(prefix);
+  }
+
+  /**
+   * Decides up to `limit` dirty prefixes and adds those whose Loc-RIB entry changed to `changed`.
+   * The caller passes these on and then calls `settle` for each.
+   */
+  decide(limit: number, localOnly: boolean, changed: IntStack): void {
+    const end = Math.min(this.#dirty.length, this.#dirtyStart + limit);
+    for (let i = this.#dirtyStart; i < end; i++) {
+      const prefix = this.#dirty.items[i]!;
+      this.#isDirty[prefix] = 0;
+      if (this.#decideOne(prefix, localOnly)) changed.push(prefix);
+      else this.settle(prefix);
+    }
+    this.#dirtyStart = end;
+    if (end === this.#dirty.length) {
+      this.#dirty.clear();
+      this.#dirtyStart = 0;
+    } else if (2 * end > this.#dirty.length) {
+      this.#dirty.items.copyWithin(0, end, this.#dirty.length);
+      this.#dirty.length -= end;
+      this.#dirtyStart = 0;
+    }
+  }
+
+  pin(prefix: number): void {
+    this.#pins[prefix]!++;
+  }
+  unpin(prefix: number): void {
+    this.#pins[prefix]!--;
+  }
+  /** Releases a prefix that nobody holds any more. */
+  settle(prefix: number): void {
+    if (
+      this.#first[prefix] === 0 &&
+      this.locPeer[prefix] === 0 &&
+      this.#pins[prefix] === 0 &&
+      this.#isDirty[prefix] === 0 &&
+      this.prefixes.isLive(prefix)
+    ) {
+      this.prefixes.release(prefix);
+    }
+  }
+
+  #decideOne(prefix: number, localOnly: boolean): boolean {
+    const decision = this.#decision;
+    decision.run(this.#first[prefix]!, localOnly);
+    const paths = this.paths;
+    const best = decision.best;
+    const peer = best < 0 ? 0 : paths.peer[best]! + 1;
+    const attributes = best < 0 ? 0 : paths.attributes[best]!;
+    const nextHop = best < 0 ? 0 : paths.nextHop[best]!;
+    const hopSet = this.tables.hopSets.intern(decision.hops);
+    const oldPeer = this.locPeer[prefix]!;
+    if (
+      peer === oldPeer &&
+      (peer === 0 || attributes === this.locAttributes[prefix]) &&
+      nextHop === this.locNextHop[prefix] &&
+      hopSet === this.locHopSet[prefix]
+    ) {
+      return false;
+    }
+    if (peer !== 0) this.tables.attributes.retain(attributes);
+    if (oldPeer !== 0) this.tables.attributes.release(this.locAttributes[prefix]!);
+    this.routeCount += (peer !== 0 ? 1 : 0) - (oldPeer !== 0 ? 1 : 0);
+    this.locPeer[prefix] = peer;
+    this.locAttributes[prefix] = attributes;
+    this.locNextHop[prefix] = nextHop;
+    this.locHopSet[prefix] = hopSet;
+    return true;
+  }
+
+  #intern(words: Int32Array, bits: number): number {
+    const prefix = this.prefixes.intern(words, bits);
+    this.#ensure(prefix);
+    return prefix;
+  }
+
+  /** The id of a prefix given as text, made when absent; undefined when it is none of this family. */
+  internText(text: string): number | undefined {
+    const prefix = this.prefixes.byText(text, true);
+    if (prefix !== undefined) this.#ensure(prefix);
+    return prefix;
+  }
+
+  #ensure(prefix: number): void {
+    if (prefix < this.#first.length) return;
+    this.#first = grow(this.#first, prefix + 1);
+    this.#pins = grow(this.#pins, prefix + 1);
+    this.#isDirty = grow(this.#isDirty, prefix + 1);
+    this.locPeer = grow(this.locPeer, prefix + 1);
+    this.locAttributes = grow(this.locAttributes, prefix + 1);
+    this.locNextHop = grow(this.locNextHop, prefix + 1);
+    this.locHopSet = grow(this.locHopSet, prefix + 1);
+  }
+
+  #markDirty(prefix: number): void {
+    if (this.#isDirty[prefix] !== 0) return;
+    this.#isDirty[prefix] = 1;
+    this.#dirty.push(prefix);
+  }
+
+  #clearStale(path: number): void {
+    if ((this.paths.flags[path]! & pathFlag.stale) === 0) return;
+    this.paths.flags[path]! &= ~pathFlag.stale;
+    this.staleCount[this.paths.peer[path]!]!--;
+  }
+
+  #unlink(prefix: number, path: number, previous: number): void {
+    const paths = this.paths;
+    this.#clearStale(path);
+    if (previous < 0) this.#first[prefix] = paths.next[path]!;
+    else paths.next[previous] = paths.next[path]!;
+    this.pathCount[paths.peer[path]!]!--;
+    this.tables.attributes.release(paths.attributes[path]!);
+    paths.free(path);
+    this.#markDirty(prefix);
+  }
+}

@@ -1,0 +1,3 @@
+export * from './config.ts';
+export { createSpeaker, Speaker, type SpeakerOptions, type StopMode } from './speaker.ts';
+export * from './types.ts';

@@ -1,0 +1,14 @@
+/** Named bounds of the speaker. */
+
+/** A peer whose socket holds more unsent bytes than this gets updates by its backlog from then on. */
+export const peerQueueBytesMax = 1024 * 1024;
+/** Prefixes decided, or pumped to one peer, in one slice: some milliseconds. */
+export const prefixesPerSlice = 10_000;
+/** How long stale routes of a peer that is back may wait for its End-of-RIB. */
+export const staleRoutesSecMax = 360;
+/** Route selection deferral lasts at least this long unless every configured peer is done: peers need time to connect. */
+export const deferralGraceSec = 5;
+/** RFC 9687 5: the send hold time is the greater of this and twice the hold time. */
+export const sendHoldSecMin = 480;
+export const routesPerAnswerMax = 1000;
+export const routesPerAnswerDefault = 100;

@@ -1,0 +1,76 @@
+/** From the configuration to sessions: what each session is told, and which sessions a change must restart. Pure. */
+import { parseIp } from '#kit';
+import type { SessionConfig } from '../fsm/index.ts';
+import type { Family, GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
+
+export function routerIdNumber(text: string): number {
+  const bytes = parseIp(text);
+  if (bytes?.length !== 4) throw new Error(`routerId ${text} is not a dotted quad`);
+  const value = ((bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!) >>> 0;
+  if (value === 0) throw new Error('routerId 0.0.0.0 is not allowed (RFC 6286)');
+  return value;
+}
+
+/**
+ * The graceful restart capability of our OPENs. While routes of an earlier run are not swept (`deferring`) R is set and F is
+ * what the caller knows of the kernel's table. Later on R is off, and F is on for a peer that had a session with this process:
+ * what it knew then was forwarded all the time.
+ */
+export function gracefulRestartOffer(
+  config: GracefulRestartConfig,
+  families: readonly Family[],
+  deferring: boolean,
+  everEstablished: boolean,
+): NonNullable<SessionConfig['gracefulRestart']> {
+  const forwarding = (family: Family): boolean =>
+    config.forwardingPreserved.includes(family) || (!deferring && everEstablished);
+  return {
+    restarting: deferring,
+    restartTimeSec: config.restartTimeSec,
+    families: families.map((family) => ({ family, forwarding: forwarding(family) })),
+  };
+}
+
+export function sessionConfig(
+  speaker: SpeakerConfig,
+  peer: PeerConfig,
+  gracefulRestart: NonNullable<SessionConfig['gracefulRestart']>,
+): SessionConfig {
+  return {
+    localAsn: speaker.asn,
+    peerAsn: peer.asn,
+    routerId: routerIdNumber(speaker.routerId),
+    families: peer.families,
+    holdTimeSec: peer.holdTimeSec,
+    connectRetrySec: peer.connectRetrySec,
+    passive: peer.passive,
+    gracefulRestart,
+  };
+}
+
+/** Whether a change of a peer's settings needs a new session; import, export and next hops do not. */
+export function needsNewSession(before: PeerConfig, after: PeerConfig): boolean {
+  return (
+    before.address !== after.address ||
+    before.port !== after.port ||
+    before.asn !== after.asn ||
+    before.localAddress !== after.localAddress ||
+    before.families.join() !== after.families.join() ||
+    before.holdTimeSec !== after.holdTimeSec ||
+    before.password !== after.password ||
+    before.passive !== after.passive ||
+    before.connectRetrySec !== after.connectRetrySec
+  );
+}
+
+/** Rank of each peer's address, the last tie-break: IPv4 before IPv6, then by value. Equal addresses: by name. */
+export function addressOrder(peers: readonly PeerConfig[]): Map<string, number> {
+  const key = (peer: PeerConfig): string => {
+    const bytes = parseIp(peer.address) ?? new Uint8Array(0);
+    const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+    return `${bytes.length === 4 ? 4 : 6}${hex} ${peer.name}`;
+  };
+  const keys = peers.map((peer) => ({ name: peer.name, key: key(peer) }));
+  keys.sort((a, b) => (a.key < b.key ? -1 : 1));
+  return new Map(keys.map((entry, index) => [entry.name, index]));
+}

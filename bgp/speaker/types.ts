@@ -1,0 +1,154 @@
+/** What a speaker is given and what it tells: the borders of the pure core. */
+import type { Clock, Logger } from '#kit';
+import type { AttributeText, Family } from '../wire/types.ts';
+import type { SessionStateName } from '../fsm/types.ts';
+import type { SpeakerConfig } from './config.ts';
+
+/** One TCP connection, in either direction, once it is connected. */
+export interface ByteConnection {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  /** Called once, before any byte is delivered. No handler is called after `close` or `destroy`. */
+  start(handlers: ConnectionHandlers): void;
+  /** Takes the bytes in any case; keep them unchanged afterwards. */
+  write(bytes: Uint8Array): void;
+  /** Bytes taken by `write` and not yet by the kernel. */
+  readonly queuedBytes: number;
+  /** Ends the connection after what is queued is sent, within a bounded time. */
+  close(): void;
+  /** Ends it now. */
+  destroy(): void;
+}
+
+export interface ConnectionHandlers {
+  /** `chunk` is only valid during the call. */
+  onData(chunk: Uint8Array): void;
+  onClosed(reason: string): void;
+  /** The queue fell to zero after it had not been. */
+  onDrained(): void;
+}
+
+export interface DialRequest {
+  readonly peer: string;
+  readonly address: string;
+  readonly port: number;
+  readonly localAddress?: string;
+  readonly password?: string;
+}
+
+/** Where connections come from. Incoming ones are given to `Speaker.accept`. */
+export interface Transport {
+  /** Starts an attempt; exactly one callback is called, later, unless the returned function was called before. */
+  dial(request: DialRequest, onConnected: (c: ByteConnection) => void, onFailed: (reason: string) => void): () => void;
+  /** Brings listeners and TCP-MD5 keys in line; called on each change. */
+  configure(config: SpeakerConfig): void;
+}
+
+export interface SpeakerDeps {
+  readonly clock: Clock;
+  readonly transport: Transport;
+  readonly log: Logger;
+  /** 0 <= x < 1, for jitter. */
+  readonly random: () => number;
+  /** Runs `fn` after the events that are waiting now were handled (setImmediate). */
+  readonly defer: (fn: () => void) => void;
+  /** Packed changes are waiting: `takeRoutes` gives them. Called once until they were all taken. */
+  readonly onRoutes: () => void;
+  /** State, routes or errors of a peer changed. */
+  readonly onPeerState: (status: PeerStatus) => void;
+}
+
+export interface NegotiatedStatus {
+  readonly families: readonly Family[];
+  readonly asn4: boolean;
+  readonly routeRefresh: boolean;
+  readonly holdTimeSec: number;
+  readonly keepaliveSec: number;
+  readonly gracefulRestart?: {
+    readonly restartTimeSec: number;
+    readonly restarting: boolean;
+    readonly families: readonly { readonly family: Family; readonly forwarding: boolean }[];
+  };
+}
+
+export interface PeerFamilyStatus {
+  readonly family: Family;
+  /** Paths held, stale ones included. */
+  readonly accepted: number;
+  readonly stale: number;
+  /** Prefixes announced to the peer. */
+  readonly sent: number;
+  readonly endOfRibReceived: boolean;
+}
+
+/** Plain data: it crosses the thread border. */
+export interface PeerStatus {
+  readonly name: string;
+  readonly address: string;
+  readonly asn: number;
+  readonly state: SessionStateName;
+  /** Milliseconds in this state when the status was made; while Established: the session's uptime. */
+  readonly stateForMs: number;
+  /** Empty: none yet. */
+  readonly lastError: string;
+  readonly localAddress?: string;
+  readonly peerRouterId?: string;
+  /** Sessions that reached Established since the peer was configured. */
+  readonly establishedCount: number;
+  readonly messagesIn: number;
+  readonly messagesOut: number;
+  readonly updatesIn: number;
+  readonly updatesOut: number;
+  /** Announced prefixes received on the current session, repetitions included. */
+  readonly prefixesReceived: number;
+  /** UPDATEs treated as withdraw or with attributes discarded (RFC 7606). */
+  readonly updateErrors: number;
+  readonly queuedBytes: number;
+  readonly families: readonly PeerFamilyStatus[];
+  readonly negotiated?: NegotiatedStatus;
+}
+
+export interface SpeakerStatus {
+  readonly asn: number;
+  readonly routerId: string;
+  /** Route selection is deferred (RFC 4724 4.1); names of peers whose End-of-RIB is waited for. */
+  readonly deferring: boolean;
+  readonly waitingFor: readonly string[];
+  /** Prefixes with a best path, by family. */
+  readonly routes: { readonly ipv4: number; readonly ipv6: number };
+  readonly paths: { readonly ipv4: number; readonly ipv6: number };
+  readonly attributeSets: number;
+  readonly peers: readonly PeerStatus[];
+}
+
+export interface RouteQuery {
+  readonly family?: Family;
+  /** Exactly this prefix. */
+  readonly prefix?: string;
+  /** This prefix and all inside it. */
+  readonly within?: string;
+  /** Only paths of this peer (name). */
+  readonly peer?: string;
+  /** Prefixes an answer has at most, 1..1000. Default 100. */
+  readonly limit?: number;
+  /** `next` of the answer before. */
+  readonly cursor?: string;
+}
+
+export interface RoutePath {
+  /** Name of the peer; absent: our own. */
+  readonly peer?: string;
+  readonly nextHop?: string;
+  readonly best: boolean;
+  /** Part of the equal-cost set that is installed. */
+  readonly multipath: boolean;
+  readonly stale: boolean;
+  readonly attributes: AttributeText;
+}
+
+export interface RouteAnswer {
+  readonly routes: readonly { readonly prefix: string; readonly paths: readonly RoutePath[] }[];
+  /** Present: there is more. */
+  readonly next?: string;
+}

@@ -1,0 +1,144 @@
+/** From UPDATEs to the Adj-RIB-In: decode, intern, announce or withdraw. One for all peers; allocates one string an UPDATE. */
+import type { IpFamily } from '#kit';
+import type { NextHopPool, Rib, RibTables } from '../rib/index.ts';
+import {
+  canonicalAttributes,
+  canonicalAttributesBytesMax,
+  createPrefixCursor,
+  createUpdateView,
+  decodeUpdate,
+  type ProtocolError,
+  type UpdateContext,
+} from '../wire/index.ts';
+
+export interface UpdateSource {
+  readonly row: number;
+  readonly context: UpdateContext;
+  readonly accept: boolean;
+  /** Counters of the session, written here. */
+  readonly counters: { prefixesReceived: number; updateErrors: number };
+  onEndOfRib(family: IpFamily): void;
+  /** For the log: an UPDATE that RFC 7606 let through in part. */
+  onTolerated(error: ProtocolError | undefined, discardedCount: number): void;
+}
+
+export class UpdateReader {
+  readonly #rib4: Rib;
+  readonly #rib6: Rib;
+  readonly #tables: RibTables;
+  readonly #isOwnAddress: (address: string) => boolean;
+  readonly #view = createUpdateView();
+  readonly #cursor = createPrefixCursor();
+  readonly #scratch = Buffer.alloc(canonicalAttributesBytesMax);
+  /** Four-byte next hops are looked up as a number first: most peers have one. */
+  #lastWord = 0;
+  #lastWordId = -1;
+
+  constructor(rib4: Rib, rib6: Rib, tables: RibTables, isOwnAddress: (address: string) => boolean) {
+    this.#rib4 = rib4;
+    this.#rib6 = rib6;
+    this.#tables = tables;
+    this.#isOwnAddress = isOwnAddress;
+  }
+
+  /** Applies the message; returns the error that resets the session, and has applied nothing then. */
+  apply(source: UpdateSource, bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
+    const view = this.#view;
+    const disposition = decodeUpdate(view, source.context, bytes, start, end);
+    if (disposition === 'reset') return view.error;
+    if (view.endOfRib !== 0) {
+      source.onEndOfRib(view.endOfRib);
+      return undefined;
+    }
+    if (disposition === 'withdraw' || view.discardedCount > 0) {
+      source.counters.updateErrors++;
+      source.onTolerated(view.error, view.discardedCount);
+    }
+    const row = source.row;
+    if (view.withdrawnEnd > view.withdrawnStart) {
+      this.#withdraw(4, row, view.withdrawnStart, view.withdrawnEnd);
+    }
+    if (view.mpUnreachFamily !== 0) {
+      this.#withdraw(view.mpUnreachFamily, row, view.mpUnreachStart, view.mpUnreachEnd);
+    }
+    const hasNlri = view.nlriEnd > view.nlriStart;
+    const hasMpReach = view.mpReachFamily !== 0 && view.mpReachNlriEnd > view.mpReachNlriStart;
+    if (!hasNlri && !hasMpReach) return undefined;
+    let attributes = -1;
+    if (disposition === 'accept' && source.accept) {
+      const length = canonicalAttributes(view, this.#scratch, 0);
+      const key = this.#scratch.toString('latin1', 0, length);
+      const pool = this.#tables.attributes;
+      attributes = pool.find(key);
+      if (attributes < 0) attributes = pool.add(key, view);
+    }
+    if (hasNlri) this.#announce(4, source, view.nlriStart, view.nlriEnd, attributes, view.nextHopStart, 4);
+    if (hasMpReach) {
+      const { mpReachNlriStart: from, mpReachNlriEnd: to } = view;
+      const family = view.mpReachFamily as IpFamily;
+      this.#announce(family, source, from, to, attributes, view.mpNextHopStart, view.mpNextHopLength);
+    }
+    if (attributes >= 0) this.#tables.attributes.drop(attributes);
+    return undefined;
+  }
+
+  #announce(
+    family: IpFamily,
+    source: UpdateSource,
+    start: number,
+    end: number,
+    attributes: number,
+    hopStart: number,
+    hopLength: number,
+  ): void {
+    const usable = attributes >= 0 && this.#tables.attributes.loop[attributes] === 0 && hopStart >= 0;
+    const hop = usable ? this.#nextHop(hopStart, hopLength) : -1;
+    const rib = family === 4 ? this.#rib4 : this.#rib6;
+    const cursor = this.#cursor;
+    cursor.reset(family, this.#view.bytes, start, end);
+    if (hop < 0) {
+      // Treat-as-withdraw, loop, import policy, own next hop: an older route of the peer must go (RFC 4271 9.1.2, 3.1).
+      while (cursor.next()) {
+        source.counters.prefixesReceived++;
+        rib.withdraw(source.row, cursor.words, cursor.bits);
+      }
+      return;
+    }
+    while (cursor.next()) {
+      source.counters.prefixesReceived++;
+      rib.announce(source.row, cursor.words, cursor.bits, attributes, hop);
+    }
+  }
+
+  #withdraw(family: IpFamily, row: number, start: number, end: number): void {
+    const rib = family === 4 ? this.#rib4 : this.#rib6;
+    const cursor = this.#cursor;
+    cursor.reset(family, this.#view.bytes, start, end);
+    while (cursor.next()) rib.withdraw(row, cursor.words, cursor.bits);
+  }
+
+  /** The id of the next hop, or -1 when it is one of our own addresses (RFC 4271 6.3). */
+  #nextHop(start: number, length: number): number {
+    const bytes = this.#view.bytes;
+    const pool: NextHopPool = this.#tables.nextHops;
+    let word = 0;
+    if (length === 4) {
+      word = (bytes[start]! << 24) | (bytes[start + 1]! << 16) | (bytes[start + 2]! << 8) | bytes[start + 3]!;
+      if (word === this.#lastWord && this.#lastWordId >= 0) return this.#lastWordId;
+    }
+    let text = '';
+    for (let i = 0; i < length; i++) text += String.fromCharCode(bytes[start + i]!);
+    const id = pool.intern(text, bytes, start, start + length);
+    if (this.#isOwnAddress(pool.addresses[id]!)) return -1;
+    if (length === 4) {
+      this.#lastWord = word;
+      this.#lastWordId = id;
+    }
+    return id;
+  }
+
+  /** Forgets what was looked up last: own addresses changed. */
+  ownAddressesChanged(): void {
+    this.#lastWordId = -1;
+  }
+}

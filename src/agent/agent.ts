@@ -1,0 +1,207 @@
+/**
+ * The composition root: every part of the agent is made here and wired here, and nowhere else.
+ *
+ *   file datastore --batches--> model -------> speaker configuration --> speaker thread
+ *        |                       | pods, pools, CIDRs                        | best paths, deferral ended
+ *        v                       v                                           v
+ *   policy pipeline         pod source, IPAM                           route dataplane --> kernel
+ *        | rules, sets           |                                           ^  | links down -> speaker
+ *        v                       v                                           |  v
+ *   policy dataplane <---- CNI server (shim's calls) ---- endpoints ---------+ kernel events
+ *
+ * Order of a start: lock; read what an earlier run left (routes, rules, attachments); answer people (API) and the runtime
+ * (CNI: "not yet"); read the model; and only when it is complete write to the kernel, talk BGP, and let pods come.
+ */
+import fs from 'node:fs';
+import { createApiServer } from '#api';
+import { createCniServer, writeConflist } from '#cni';
+import type { AgentConfig, LoadedConfig } from '#config';
+import { createFileDatastore } from '#datastore';
+import { createPolicyDataplane, createRouteDataplane } from '#felix';
+import { createIpam } from '#ipam';
+import { type Cidr, errorText, PoplinError, type Startable, systemClock } from '#kit';
+import type { ModelUpdate } from '#model';
+import { createHealthRegistry, createLogger, createMetrics } from '#obs';
+import { acquireLock, durableFile, openRouteKernel, sysctlFiles } from '#sys';
+import { createBgp } from './bgp.ts';
+import { cniSystem } from './cni-wiring.ts';
+import { createModelStore } from './model-store.ts';
+import { createPodSource } from './pod-source.ts';
+import { createPolicyPipeline } from './policy-pipeline.ts';
+import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
+import { createView } from './view.ts';
+
+export type AgentFailure =
+  | { readonly code: 'LOCKED'; readonly lock: string; readonly holderPid: number }
+  | { readonly code: 'DIRECTORY'; readonly path: string };
+
+export class AgentError extends PoplinError<AgentFailure> {}
+
+export interface Agent extends Startable {
+  /** `drain`: peers are told to drop our routes at once. Default: they keep them for the restart. */
+  stop(mode?: 'graceful' | 'drain'): Promise<void>;
+}
+
+/** @throws AgentError LOCKED when another agent runs with the same run directory. */
+export function takeLock(config: AgentConfig): () => void {
+  for (const directory of [config.runDir, config.stateDir]) {
+    try {
+      fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
+    } catch (error) {
+      const text = `${directory} cannot be made: ${errorText(error)}; give another with --run-dir or --state-dir`;
+      throw new AgentError(text, { code: 'DIRECTORY', path: directory }, { cause: error });
+    }
+  }
+  const { lock } = agentPaths(config);
+  const taken = acquireLock(lock);
+  if (taken.held) return () => taken.release();
+  const { holderPid } = taken;
+  const text = `another poplin agent runs here: process ${holderPid} holds ${lock}; stop it first, or give this one directories of its own`;
+  throw new AgentError(text, { code: 'LOCKED', lock, holderPid });
+}
+
+export function createAgent(loaded: LoadedConfig): Agent {
+  const { config } = loaded;
+  const paths = agentPaths(config);
+  const clock = systemClock();
+  const log = createLogger({ level: config.logLevel, base: { node: config.nodeName } });
+  const part = (component: string) => log.child({ component });
+  const metrics = createMetrics({ process: true });
+  const health = createHealthRegistry(clock);
+  const ready = {
+    datastore: health.component('datastore'),
+    policy: health.component('policy'),
+    cni: health.component('cni'),
+  };
+
+  const model = createModelStore();
+  const datastore = createFileDatastore(
+    { log: part('datastore'), clock },
+    { directory: config.datastoreDir, stateDir: config.stateDir },
+  );
+  const routes = createRouteDataplane(
+    {
+      kernel: openRouteKernel(),
+      sysctls: sysctlFiles(),
+      sysctlState: durableFile(paths.sysctls),
+      clock,
+      log: part('routes'),
+    },
+    { interfacePrefix: INTERFACE_PREFIX },
+  );
+  const policyDataplane = createPolicyDataplane(
+    { run: runCommand, log: part('policy'), clock },
+    { backend: config.iptablesBackend, markMask: config.markMask, lockFile: config.xtablesLockFile },
+  );
+  const policy = createPolicyPipeline({
+    dataplane: policyDataplane,
+    onEndpoints: (endpoints) => routes.setEndpoints(endpoints),
+    flushConntrack: conntrackFlusher(),
+    log: part('policy'),
+  });
+  const bgp = createBgp({ model, routes, clock, log: part('bgp') }, config);
+  const pods = createPodSource(model);
+  const ipam = createIpam({ clock });
+  let whyNoPods: string | undefined = 'the datastore is not in sync';
+  const cni = createCniServer(
+    {
+      system: cniSystem(),
+      pods,
+      dataplane: policy,
+      ipam,
+      clock,
+      log: part('cni'),
+      notReady: () => whyNoPods,
+    },
+    {
+      socketPath: paths.cniSocket,
+      queueDirectory: paths.cniQueue,
+      stateDirectory: paths.attachments,
+      mtu: config.interfaceMtu > 0 ? () => config.interfaceMtu : uplinkMtu(INTERFACE_PREFIX),
+    },
+  );
+  const view = createView({
+    loaded,
+    datastore,
+    routes,
+    policyDataplane,
+    policy,
+    bgp,
+    ipam,
+    cni: { notServing: () => whyNoPods, pods: () => policy.endpoints().length },
+    health,
+    metrics,
+  });
+  const api = createApiServer({ view, log: part('api') }, { socketPath: paths.apiSocket });
+
+  let inSync = false;
+
+  const applyModel = (batch: readonly ModelUpdate[]): void => {
+    for (const update of batch) model.apply(update);
+    policy.update(batch);
+    if (inSync) applyObjects(new Set(batch.map((update) => update.kind)));
+    for (const update of batch) if (update.kind === 'Pod') pods.podChanged(update.key);
+  };
+  /** What follows from objects other than policies; nothing of it before the model is complete. */
+  const applyObjects = (changed: ReadonlySet<ModelUpdate['kind']>): void => {
+    if (changed.has('Node')) {
+      const podCIDRs: readonly Cidr[] = model.get('Node', config.nodeName)?.podCIDRs ?? [];
+      routes.setNodeCidrs(podCIDRs);
+      ipam.setPools(podCIDRs);
+    }
+    if (changed.has('IPPool')) {
+      const pools = model.list('IPPool').filter((pool) => !pool.disabled);
+      policyDataplane.setPools(pools.map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
+    }
+    if (['Node', 'BGPConfiguration', 'BGPPeer'].some((kind) => changed.has(kind as ModelUpdate['kind'])))
+      bgp.reconfigure();
+  };
+  const goLive = async (): Promise<void> => {
+    inSync = true;
+    ready.datastore.notReadyBecause(undefined);
+    applyObjects(new Set(['Node', 'IPPool']));
+    policy.inSync();
+    bgp.start();
+    await policyDataplane.whenApplied();
+    ready.policy.notReadyBecause(undefined);
+    whyNoPods = undefined;
+    if (config.cniConfDir) writeConflist(config.cniConfDir, { type: pathTail(config.cniBinary) });
+    ready.cni.notReadyBecause(undefined);
+    log.info({ pods: policy.endpoints().length }, 'in sync: policies are in force, pods can be added');
+  };
+
+  return {
+    async start() {
+      log.info({ pid: process.pid, datastore: config.datastoreDir }, 'poplin agent starts');
+      await Promise.all([routes.start(), policyDataplane.start()]);
+      await cni.recover();
+      policy.adopt(cni.endpoints());
+      await api.start();
+      await cni.start();
+      datastore.onUpdates(applyModel);
+      datastore.onInSync(() => {
+        goLive().catch((error: unknown) => {
+          if (whyNoPods !== STOPPING) setImmediate(() => Promise.reject(error));
+        });
+      });
+      routes.onLinkDown((down) => bgp.linkDown(down));
+      await datastore.start();
+    },
+    async stop(mode = 'graceful') {
+      log.info({ mode }, 'poplin agent stops; the kernel goes on with what it has');
+      whyNoPods = STOPPING;
+      await datastore.stop();
+      await cni.stop();
+      await bgp.stop(mode);
+      await policyDataplane.stop();
+      await routes.stop();
+      await api.stop();
+    },
+  };
+}
+
+const STOPPING = 'it is stopping';
+
+function pathTail(file: string): string {
+  return file.slice(file.lastIndexOf('/') + 1);
+}

@@ -1,0 +1,186 @@
+/**
+ * The speaker thread as the agent sees it: configured from the model and the kernel's links, its routes handed to the
+ * route dataplane, links that go down told to it at once.
+ *
+ * Restart: what the kernel still holds of an earlier run decides the R and F bits before the first session (RFC 4724),
+ * and routes are released (written, and the rest swept) when the speaker says that selection is no longer deferred.
+ */
+
+import type { BgpRoutesQuery } from '#api';
+import type { Family, PeerConfig, RouteAnswer, RouteQuery, SpeakerConfig, SpeakerStatus, StopMode } from '#bgp';
+import type { AgentConfig } from '#config';
+import type { LinkDown, RouteDataplane } from '#felix';
+import { type Clock, cidrContains, familyOf, type IpAddress, type Logger, parseCidr, toCidr, toIpAddress } from '#kit';
+import { parseSelector } from '#policy';
+import { type SpeakerThread, startSpeakerThread } from '#speaker';
+import type { ModelStore } from './model-store.ts';
+import { type OnLink, speakerConfig } from './speaker-config.ts';
+
+export interface BgpDeps {
+  readonly model: ModelStore;
+  readonly routes: RouteDataplane;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface Bgp {
+  /** The model is complete: talk to peers. */
+  start(): void;
+  stop(mode: StopMode): Promise<void>;
+  /** The model or the links changed; sessions that this does not concern do not notice. */
+  reconfigure(): void;
+  linkDown(down: LinkDown): void;
+  /** Undefined before the first configuration. */
+  status(): Promise<SpeakerStatus | undefined>;
+  routes(query: BgpRoutesQuery): Promise<RouteAnswer>;
+  config(): SpeakerConfig | undefined;
+  /** What keeps objects from being used, in words. */
+  problems(): readonly string[];
+}
+
+/** Addresses of uplinks change without an event to us: the configuration follows within this time. */
+const LINK_REFRESH_MS = 5_000;
+const ROUTES_PER_QUERY_MAX = 1000;
+
+export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
+  const { model, routes, clock, log } = deps;
+  let thread: SpeakerThread | undefined;
+  let live = false;
+  let current: SpeakerConfig | undefined;
+  let currentText = '';
+  let problems: readonly string[] = [];
+  let cancelRefresh: (() => void) | undefined;
+
+  const compute = (): SpeakerConfig | undefined => {
+    const earlier = earlierFamilies(routes);
+    const result = speakerConfig({
+      nodeName: options.nodeName,
+      nodes: model.list('Node'),
+      configurations: model.list('BGPConfiguration'),
+      peers: model.list('BGPPeer'),
+      defaults: {
+        asn: options.asn,
+        port: options.bgpPort,
+        holdTimeSec: options.holdTimeSec,
+        connectRetrySec: options.connectRetrySec,
+        meshEnabled: options.meshEnabled,
+        routerId: options.routerId,
+      },
+      gracefulRestart: {
+        restarting: earlier.length > 0,
+        forwardingPreserved: earlier,
+        restartTimeSec: options.gracefulRestartTimeSec,
+        deferralTimeSec: options.gracefulRestartDeferralSec,
+      },
+      onLink: (address) => onLink(routes, address),
+      selects(text, labels) {
+        const parsed = parseSelector(text);
+        return 'error' in parsed ? { error: parsed.error } : parsed.matches(labels);
+      },
+    });
+    if (result.problems.join('\n') !== problems.join('\n')) {
+      for (const problem of result.problems) log.warn({ problem }, 'BGP configuration is incomplete');
+    }
+    problems = result.problems;
+    return result.config;
+  };
+
+  const reconfigure = (): void => {
+    if (!live) return;
+    const config = compute();
+    const text = JSON.stringify(config) ?? '';
+    if (!config || text === currentText) return;
+    current = config;
+    currentText = text;
+    if (thread) thread.configure(config);
+    else thread = startThread(config);
+  };
+  const startThread = (config: SpeakerConfig): SpeakerThread =>
+    startSpeakerThread({
+      config,
+      log,
+      onRoutes: (delta) => routes.setLearned(delta),
+      onDeferralEnded() {
+        log.info({}, 'BGP: peers are complete; routes of an earlier run that none of them has are swept');
+        routes.release();
+      },
+    });
+  const refresh = (): void => {
+    reconfigure();
+    cancelRefresh = clock.schedule(LINK_REFRESH_MS, refresh);
+  };
+
+  return {
+    start() {
+      live = true;
+      refresh();
+    },
+    async stop(mode) {
+      live = false;
+      cancelRefresh?.();
+      await thread?.stop(mode);
+    },
+    reconfigure,
+    linkDown(down) {
+      const lost = (current?.peers ?? []).filter((peer) => peerIsOn(down, peer));
+      for (const peer of lost) thread?.pathLost(peer.name);
+    },
+    status: async () => thread?.status(),
+    routes: async (query) => (thread ? queryThread(thread, query) : { routes: [] }),
+    config: () => current,
+    problems: () => problems,
+  };
+}
+
+/** Families of which an earlier run left something in the kernel: packets are still forwarded. */
+function earlierFamilies(routes: RouteDataplane): Family[] {
+  const { hadEarlierRoutes: had } = routes;
+  return [...(had[4] ? (['ipv4-unicast'] as const) : []), ...(had[6] ? (['ipv6-unicast'] as const) : [])];
+}
+
+/** Our addresses on the link whose subnet holds `address`. */
+function onLink(routes: RouteDataplane, address: IpAddress): OnLink | undefined {
+  const all = routes.localAddresses();
+  const here = all.find(
+    (local) => !local.linkLocal && local.address !== address && cidrContains(local.subnet, address),
+  );
+  if (!here) return undefined;
+  const beside = all.filter((local) => local.ifIndex === here.ifIndex && !local.linkLocal);
+  const ipv4 = here.family === 4 ? here : beside.find((local) => local.family === 4);
+  const ipv6 = here.family === 6 ? here : beside.find((local) => local.family === 6);
+  return {
+    interfaceName: here.device,
+    ...(ipv4 ? { ipv4: ipv4.address } : {}),
+    ...(ipv6 ? { ipv6: ipv6.address } : {}),
+  };
+}
+
+/** Only sessions across the lost link itself; a loopback peer may still be reached another way. */
+function peerIsOn(down: LinkDown, peer: PeerConfig): boolean {
+  const address = toIpAddress(peer.address);
+  return address !== undefined && down.addresses.some((local) => cidrContains(local.subnet, address));
+}
+
+/** One page; an address is looked up length by length, as a packet to it would be. */
+async function queryThread(thread: SpeakerThread, query: BgpRoutesQuery): Promise<RouteAnswer> {
+  const { covers, within, cursor } = query;
+  if (covers !== undefined) return covering(thread, covers);
+  return thread.routes({
+    limit: Math.min(ROUTES_PER_QUERY_MAX, query.limit),
+    ...(query.family === undefined ? {} : { family: familyNames[query.family] }),
+    ...(within === undefined ? {} : { within }),
+    ...(cursor === undefined ? {} : { cursor }),
+  });
+}
+
+const familyNames = { 4: 'ipv4-unicast', 6: 'ipv6-unicast' } as const;
+
+async function covering(thread: SpeakerThread, address: IpAddress): Promise<RouteAnswer> {
+  const family = familyOf(address);
+  for (let length = family === 4 ? 32 : 128; length >= 0; length--) {
+    const prefix = toCidr(`${address}/${length}`)!;
+    const answer = await thread.routes({ prefix, family: familyNames[family], limit: 1 });
+    if (answer.routes.length > 0) return answer;
+  }
+  return { routes: [] };
+}

@@ -1,0 +1,57 @@
+/** CNI's question "is this Pod known?", answered from the model, now or as soon as it is. */
+import type { PodSource } from '#cni';
+import type { ObjectKey, PodObject } from '#model';
+import type { ModelStore } from './model-store.ts';
+
+/** A static pod's CNI UID is the hash of its configuration; its mirror Pod carries that in an annotation. */
+const STATIC_POD_ANNOTATIONS = ['kubernetes.io/config.hash', 'kubernetes.io/config.mirror'];
+
+export interface WaitingPodSource extends PodSource {
+  /** A Pod came or changed. */
+  podChanged(key: ObjectKey): void;
+}
+
+export function createPodSource(model: ModelStore): WaitingPodSource {
+  const waiting = new Map<ObjectKey, Set<() => void>>();
+
+  const find = (key: ObjectKey, uid: string | undefined): PodObject | undefined => {
+    const pod = model.get('Pod', key);
+    return pod && (uid === undefined || isPod(pod, uid)) ? pod : undefined;
+  };
+
+  return {
+    async wait(key, uid, signal) {
+      const known = find(key, uid);
+      if (known) return known;
+      return new Promise<PodObject>((resolve, reject) => {
+        const look = (): void => {
+          const pod = find(key, uid);
+          if (pod) done(() => resolve(pod));
+        };
+        const abort = (): void => done(() => reject(signal.reason));
+        const done = (answer: () => void): void => {
+          signal.removeEventListener('abort', abort);
+          const others = waiting.get(key);
+          others?.delete(look);
+          if (others?.size === 0) waiting.delete(key);
+          answer();
+        };
+        if (signal.aborted) return reject(signal.reason);
+        signal.addEventListener('abort', abort);
+        const others = waiting.get(key) ?? new Set();
+        waiting.set(key, others.add(look));
+      });
+    },
+    podChanged(key) {
+      for (const look of [...(waiting.get(key) ?? [])]) look();
+    },
+  };
+}
+
+/** Manifests may come without a UID: then the name alone decides. */
+function isPod(pod: PodObject, uid: string): boolean {
+  const { metadata } = pod;
+  return (
+    metadata.uid === '' || metadata.uid === uid || STATIC_POD_ANNOTATIONS.some((a) => metadata.annotations[a] === uid)
+  );
+}

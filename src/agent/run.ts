@@ -1,0 +1,32 @@
+/** `poplin agent`: one agent as a process, from signals to exit code. */
+import type { LoadedConfig } from '#config';
+import { createAgent, takeLock } from './agent.ts';
+
+/** A stop that hangs must not keep the supervisor from starting the next run. */
+const STOP_WAIT_MS = 10_000;
+
+/**
+ * Runs until SIGTERM or SIGINT (peers keep our routes: a restart) or SIGQUIT (drain: peers drop them). Any error that
+ * nobody expected ends the process: the kernel goes on forwarding, and the supervisor starts it again.
+ *
+ * @throws AgentError LOCKED when another agent runs here.
+ */
+export async function runAgent(loaded: LoadedConfig): Promise<void> {
+  const release = takeLock(loaded.config);
+  const agent = createAgent(loaded);
+  const stopped = new Promise<void>((resolve, reject) => {
+    let stopping = false;
+    const stop = (mode: 'graceful' | 'drain'): void => {
+      if (stopping) return;
+      stopping = true;
+      setTimeout(() => process.exit(1), STOP_WAIT_MS).unref();
+      agent.stop(mode).then(resolve, reject);
+    };
+    process.on('SIGTERM', () => stop('graceful'));
+    process.on('SIGINT', () => stop('graceful'));
+    process.on('SIGQUIT', () => stop('drain'));
+  });
+  await agent.start();
+  await stopped;
+  release();
+}

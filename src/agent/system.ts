@@ -1,0 +1,61 @@
+/** What of the machine the agent hands to its parts, and where it keeps its files. */
+import path from 'node:path';
+import type { AgentConfig } from '#config';
+import type { CommandRunner } from '#felix';
+import type { IpAddress } from '#kit';
+import { dumpLinks, exec, Netlink, openConntrack } from '#sys';
+
+/** Pod interfaces begin with it; whatever does is ours. */
+export const INTERFACE_PREFIX = 'pop';
+
+export interface AgentPaths {
+  readonly lock: string;
+  readonly apiSocket: string;
+  readonly cniSocket: string;
+  readonly cniQueue: string;
+  readonly attachments: string;
+  readonly sysctls: string;
+}
+
+export function agentPaths(config: AgentConfig): AgentPaths {
+  return {
+    lock: path.join(config.runDir, 'agent.lock'),
+    apiSocket: config.apiSocket || path.join(config.runDir, 'api.sock'),
+    cniSocket: config.cniSocket || path.join(config.runDir, 'cni', 'cni.sock'),
+    cniQueue: config.cniQueue || path.join(config.stateDir, 'cni-queue'),
+    attachments: path.join(config.stateDir, 'attachments'),
+    sysctls: path.join(config.stateDir, 'sysctls.json'),
+  };
+}
+
+/** Runs programs for felix with this process's environment and what it adds. */
+export const runCommand: CommandRunner['run'] = ([command, ...args], options = {}) =>
+  exec(command!, args, {
+    ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
+    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    env: { ...definedEnvironment(), ...options.env },
+  });
+
+function definedEnvironment(): Record<string, string> {
+  return Object.fromEntries(Object.entries(process.env).filter((e): e is [string, string] => e[1] !== undefined));
+}
+
+/** Opened when first needed: connection tracking may be a module that is not loaded before the first rule. */
+export function conntrackFlusher(): (addresses: readonly IpAddress[]) => Promise<void> {
+  let conntrack: ReturnType<typeof openConntrack> | undefined;
+  return async (addresses) => {
+    conntrack ??= openConntrack();
+    for (const address of addresses) conntrack.forget(address);
+  };
+}
+
+/** Bytes: the smallest MTU of the interfaces that are neither loopback nor pods', so that no pod sends what an uplink cannot carry. */
+export function uplinkMtu(podPrefix: string): () => number | undefined {
+  const netlink = new Netlink();
+  return () => {
+    const uplinks = dumpLinks(netlink).filter(
+      (link) => link.up && link.name !== 'lo' && !link.name.startsWith(podPrefix),
+    );
+    return uplinks.length === 0 ? undefined : Math.min(...uplinks.map((link) => link.mtu));
+  };
+}

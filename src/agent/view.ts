@@ -1,0 +1,200 @@
+/** What the agent tells people: its parts' own words, put into the shapes of the API. */
+import type { AgentStatus, AgentView, BgpPathView, BgpPeerView, BgpRouteView, PolicyEndpointView } from '#api';
+import type { RoutePath, SpeakerStatus } from '#bgp';
+import type { LoadedConfig } from '#config';
+import { type Datastore, formatFault } from '#datastore';
+import type { PolicyDataplane, RouteDataplane, RouteDataplaneStatus, RouteStatus } from '#felix';
+import type { Ipam } from '#ipam';
+import type { HealthRegistry, Metrics } from '#obs';
+import type { PolicyShow } from '#policy';
+import type { Bgp } from './bgp.ts';
+import type { PolicyPipeline } from './policy-pipeline.ts';
+import { agentVersion } from './version.ts';
+
+export interface ViewDeps {
+  readonly loaded: LoadedConfig;
+  readonly datastore: Datastore;
+  readonly routes: RouteDataplane;
+  readonly policyDataplane: PolicyDataplane;
+  readonly policy: PolicyPipeline;
+  readonly bgp: Bgp;
+  readonly ipam: Ipam;
+  readonly cni: { notServing(): string | undefined; pods(): number };
+  readonly health: HealthRegistry;
+  readonly metrics: Metrics;
+}
+
+export function createView(deps: ViewDeps): AgentView {
+  const startedMs = Date.now();
+  const version = agentVersion();
+  return {
+    async status() {
+      const speaker = await deps.bgp.status();
+      return {
+        version,
+        node: deps.loaded.config.nodeName,
+        pid: process.pid,
+        startedAt: new Date(startedMs).toISOString(),
+        uptimeSec: Math.floor((Date.now() - startedMs) / 1000),
+        ready: deps.health.ready(),
+        ...partsOf(deps, speaker),
+      };
+    },
+    async bgpPeers() {
+      const ports = new Map(deps.bgp.config()?.peers.map((peer) => [peer.name, peer.port]));
+      const peers = (await deps.bgp.status())?.peers ?? [];
+      return peers.map((peer) => peerView(peer, ports.get(peer.name) ?? 0));
+    },
+    async bgpRoutes(query) {
+      const programmed = new Map(deps.routes.status().routes.map((route) => [route.prefix as string, route]));
+      const { routes, next } = await deps.bgp.routes(query);
+      return {
+        ...(next === undefined ? {} : { next }),
+        routes: routes.map(({ prefix, paths }): BgpRouteView => {
+          const views = paths.map((path) => pathView(path, programmed.get(prefix)));
+          return {
+            prefix,
+            source: paths.some((p) => p.best && p.peer === undefined) ? 'originated' : 'learned',
+            paths: views,
+          };
+        }),
+      };
+    },
+    policyEndpoint({ namespace, name }) {
+      const endpoint = deps.policy.endpoint(`${namespace}/${name}`);
+      const show = deps.policy.show(`${namespace}/${name}`);
+      if (!endpoint || !show) return undefined;
+      return {
+        pod: endpoint.id,
+        interfaceName: endpoint.interfaceName,
+        addresses: endpoint.addresses,
+        applied: deps.policyDataplane.endpointInForce(endpoint.id, endpoint.interfaceName),
+        ingress: directionView(show.ingress),
+        egress: directionView(show.egress),
+      };
+    },
+    datastore: () => deps.datastore.status(),
+    config: () => deps.loaded.values,
+    alive: () => deps.health.alive(),
+    ready: () => deps.health.ready(),
+    metrics: () => deps.metrics.scrape(),
+  };
+}
+
+type Parts = Pick<AgentStatus, 'datastore' | 'bgp' | 'routes' | 'policy' | 'cni' | 'problems'>;
+
+function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
+  const datastore = deps.datastore.status();
+  const routes = deps.routes.status();
+  const policy = deps.policyDataplane.status();
+  const notServing = deps.cni.notServing();
+  const peers = speaker?.peers ?? [];
+  return {
+    datastore: {
+      location: datastore.location,
+      inSync: datastore.inSync,
+      waitingFor: datastore.waitingFor,
+      faults: datastore.faultsTotal,
+      objects: datastore.objects,
+      ...(datastore.lastUpdate ? { lastUpdate: datastore.lastUpdate } : {}),
+    },
+    bgp: {
+      ...(speaker ? { asn: speaker.asn, routerId: speaker.routerId } : {}),
+      peersEstablished: peers.filter((peer) => peer.state === 'Established').length,
+      peersConfigured: peers.length,
+      originated: deps.bgp.config()?.originate ?? [],
+      learned: speaker?.routes ?? { ipv4: 0, ipv6: 0 },
+      waitingForEndOfRib: speaker?.waitingFor ?? [],
+    },
+    routes: routeCounts(routes),
+    policy: {
+      pending: policy.applied ? 0 : 1,
+      endpoints: policy.endpoints.programmed,
+      policies: policy.policies.known,
+      sets: policy.sets,
+      backend: policy.backend ?? 'not chosen yet',
+      ...(policy.lastError ? { error: { message: policy.lastError } } : {}),
+    },
+    cni: {
+      ...(notServing ? { notServing } : {}),
+      pods: deps.cni.pods(),
+      addresses: deps.ipam.usage().map(({ cidr, used, size }) => ({ cidr, used, size })),
+    },
+    problems: [
+      ...datastore.faults.map(formatFault),
+      ...deps.bgp.problems(),
+      ...(routes.error ? [`routes: ${routes.error}`] : []),
+      ...(policy.lastError ? [`policy: ${policy.lastError}`] : []),
+      ...(policy.policies.broken > 0
+        ? [`policy: ${policy.policies.broken} policies cannot be expressed and deny everything`]
+        : []),
+      ...peers
+        .filter((p) => p.state !== 'Established')
+        .map((p) => `BGP ${p.name} (${p.address}): ${p.state}${p.lastError && `, ${p.lastError}`}`),
+    ],
+  };
+}
+
+function routeCounts(status: RouteDataplaneStatus): AgentStatus['routes'] {
+  const count = (state: RouteStatus['state'], six?: boolean): number =>
+    status.routes.filter((r) => r.state === state && (six === undefined || r.prefix.includes(':') === six)).length;
+  return {
+    pending: count('pending') + count('refused') + status.missingEndpoints.length,
+    programmed: { ipv4: count('installed', false), ipv6: count('installed', true) },
+    unresolved: count('unresolved'),
+    stale: count('held'),
+    ...(status.error ? { error: { message: status.error } } : {}),
+  };
+}
+
+function peerView(peer: SpeakerStatus['peers'][number], port: number): BgpPeerView {
+  const received = (family: string) => peer.families.find((f) => f.family === family);
+  return {
+    name: peer.name,
+    address: peer.address,
+    port,
+    asn: peer.asn,
+    state: peer.state,
+    since: new Date(Date.now() - peer.stateForMs).toISOString(),
+    ...(peer.localAddress ? { localAddress: peer.localAddress } : {}),
+    ...(peer.negotiated ? { holdTimeSec: peer.negotiated.holdTimeSec } : {}),
+    families: (peer.negotiated?.families ?? peer.families.map((f) => f.family)).map((family) => ({
+      family,
+      received: received(family)?.accepted ?? 0,
+      sent: received(family)?.sent ?? 0,
+      endOfRib: received(family)?.endOfRibReceived ?? false,
+    })),
+    gracefulRestart: peer.negotiated?.gracefulRestart !== undefined,
+    restarting: peer.state !== 'Established' && peer.families.some((f) => f.stale > 0),
+    ...(peer.lastError ? { lastError: peer.lastError } : {}),
+    timesEstablished: peer.establishedCount,
+  };
+}
+
+function pathView(path: RoutePath, programmed: RouteStatus | undefined): BgpPathView {
+  const { attributes } = path;
+  const chosen = path.best || path.multipath;
+  return {
+    ...(path.peer === undefined ? {} : { peer: path.peer }),
+    best: chosen,
+    nextHop: path.nextHop ?? '',
+    resolved: chosen && path.peer !== undefined ? (programmed?.via ?? []) : [],
+    origin: attributes.origin === 'INCOMPLETE' ? 'incomplete' : attributes.origin,
+    asPath: attributes.asPath,
+    ...(attributes.localPref === undefined ? {} : { localPref: attributes.localPref }),
+    ...(attributes.med === undefined ? {} : { med: attributes.med }),
+    stale: path.stale,
+  };
+}
+
+function directionView(shown: PolicyShow['ingress']): PolicyEndpointView['ingress'] {
+  const tiers = [...new Set(shown.policies.map((policy) => policy.tier))];
+  return {
+    isolated: shown.isolated,
+    tiers: tiers.map((tier) => ({
+      tier,
+      endOfTier: shown.isolated ? 'deny' : 'pass',
+      policies: shown.policies.filter((p) => p.tier === tier).map(({ id, rules }) => ({ id, rules })),
+    })),
+  };
+}

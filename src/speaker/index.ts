@@ -1,0 +1,1 @@
+export { type RouteDelta, type SpeakerThread, type SpeakerThreadOptions, startSpeakerThread } from './thread.ts';
