@@ -115,7 +115,13 @@ export async function addPods(deps: KubeletDeps, pods: readonly LabPod[]): Promi
       addresses.set(podKey(pod), await addPod(deps, pod));
     }
   };
-  await Promise.all(Array.from({ length: addsAtOnceMax }, worker));
+  try {
+    await Promise.all(Array.from({ length: addsAtOnceMax }, worker));
+  } catch (error) {
+    queue.length = 0;
+    await deletePods(deps, pods); // as if none had been asked for: the next attempt begins afresh
+    throw error;
+  }
   return addresses;
 }
 

@@ -188,7 +188,9 @@ async function runPods(lab: Lab, objects: readonly StoredObject[], say: Say): Pr
     fresh.filter((pod) => !pod.hostNetwork),
   );
   const pods: LabPod[] = [];
-  for (const object of podObjects) {
+  // Who ran already stays in his place: tables of before and after have the same order.
+  const rank = new Map([...running.keys(), ...fresh.map(podKey)].map((key, i) => [key, i]));
+  for (const object of podObjects.toSorted((a, b) => rank.get(podKey(a))! - rank.get(podKey(b))!)) {
     const pod = wanted.get(podKey(object))!;
     const hostIPs = nodeAddresses(
       objects.find(({ kind, name }) => kind === 'Node' && name === pod.nodeName)?.value ?? {},

@@ -81,5 +81,5 @@ export function formatDifferences(found: readonly Difference[], shown = 6): stri
         `${from} to ${to}: expected ${words[expected] ?? expected}, measured ${words[measured] ?? measured}`,
     );
   if (found.length > shown) lines.push(`... and ${found.length - shown} more pairs`);
-  return lines.join('; ');
+  return lines.join('\n');
 }

@@ -42,8 +42,6 @@ const flows = 8;
 const notifyPort = 5353;
 const sabotagedSession = ['tor2-node3'];
 
-const indent = (text: string): string => text.trimEnd().replaceAll(/^/gm, '            ');
-
 const sessionsAreUp: Phase = async ({ lab, report, sabotage }) => {
   const since = Date.parse(lab.state.startedAt);
   // A sabotaged session is given the time that the others took, and some more: it will not come.
@@ -98,7 +96,7 @@ const routesHaveBothNextHops: Phase = async ({ lab, report }) => {
   });
   for (const { prefix, protocol, nextHops } of shown) {
     const hops = nextHops.map(({ gateway, device }) => `via ${gateway} dev ${device}`).join(', ');
-    report.say(indent(`${prefix.padEnd(16)} proto ${protocol}  ${hops || 'none'}`));
+    report.show(`${prefix.padEnd(16)} proto ${protocol}  ${hops || 'none'}`);
   }
 };
 
@@ -121,7 +119,7 @@ async function tableFact(stage: Stage, name: string, expected: ExpectedTable, de
         ? `all ${expected.size} ordered pairs as expected: ${table.results.length} probes in ${table.elapsedMs} ms (${rate} a second)`
         : `${formatDifferences(wrong)} (after ${Math.round(performance.now() - started)} ms)`,
   });
-  report.say(indent(formatTable(table.results)).trimStart().replace(/^/, '            '));
+  report.show(formatTable(table.results));
 }
 
 const beforePolicies: Phase = async (stage) => {
@@ -219,7 +217,7 @@ function describeStreams({ plan, reports }: Awaited<ReturnType<typeof withStream
       const { sent, lost, longestOutageMs } = reports[i]!;
       return `${stream}: ${lost} of ${sent} lost${lost > 0 ? `, longest gap ${longestOutageMs} ms` : ''}`;
     })
-    .join('; ');
+    .join('\n');
 }
 
 /** Something goes down at the routers' end while streams run; every pair must be reachable afterwards; then it comes back. */
@@ -291,7 +289,7 @@ const agentIsKilled: Phase = async (stage) => {
     name: 'the agent of node1 is killed (SIGKILL) and comes back: nothing is lost',
     held: lost === 0 && missing.length === 0 && streams.reports.every(({ sent }) => sent > 0),
     expected: '0 packets lost, and its sessions Established again',
-    measured: `${missing.length === 0 ? `back after ${seconds} s` : `not Established again: ${missing.join(', ')}`}; ${describeStreams(streams)}`,
+    measured: `${missing.length === 0 ? `back after ${seconds} s` : `not Established again: ${missing.join(', ')}`}\n${describeStreams(streams)}`,
   });
 };
 
