@@ -20,6 +20,8 @@ export class NodeRoutes {
   #wanted: readonly { readonly prefix: Cidr; readonly device: string }[] = [];
   /** Until the node's CIDRs are known nothing of an earlier run is swept. */
   #cidrsKnown = false;
+  /** Refusals of the last run: each is logged once, not at each retry. */
+  #told: ReadonlySet<string> = new Set();
 
   constructor(protocol: number, log: Logger) {
     this.#protocol = protocol;
@@ -103,6 +105,7 @@ export class NodeRoutes {
       steps.push({ write, done: () => this.#blackholes.gone(prefix) });
     }
     let refused = 0;
+    const told = new Set<string>();
     for (let at = 0; at < steps.length; at += BATCH_MESSAGES_MAX) {
       const batch = steps.slice(at, at + BATCH_MESSAGES_MAX);
       const failures = new Map(kernel.write(batch.map((step) => step.write)).map((f) => [f.index, f]));
@@ -111,10 +114,14 @@ export class NodeRoutes {
         if (!failure || (failure.code === 'ESRCH' && step.write.op === 'routeDelete')) step.done();
         else {
           refused++;
-          this.#log.warn({ write: step.write, reason: failure.text || failure.code }, 'route of the node was refused');
+          const reason = `${failure.code} ${failure.text}`.trimEnd();
+          const what = `${JSON.stringify(step.write)} ${reason}`;
+          if (!this.#told.has(what)) this.#log.warn({ write: step.write, reason }, 'route of the node was refused');
+          told.add(what);
         }
       }
     }
+    this.#told = told;
     return refused;
   }
 

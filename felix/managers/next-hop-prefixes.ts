@@ -6,24 +6,27 @@ function prefixLength(prefix: Cidr): number {
 }
 
 /** The prefix of that length around an address. */
-export function prefixAround(bytes: Uint8Array, length: number): Cidr {
+function prefixAround(bytes: Uint8Array, length: number): Cidr {
   return `${formatIp(maskBytes(bytes, length))}/${length}` as Cidr;
 }
+
+/** Then all are forgotten: some 10 MB. */
+const ADDRESSES_REMEMBERED_MAX = 50_000;
 
 /** Prefix lengths in use, each with a count, longest first. */
 export class PrefixLengths {
   readonly #counts: Readonly<Record<IpFamily, Map<number, number>>> = { 4: new Map(), 6: new Map() };
   readonly #sorted: Record<IpFamily, number[]> = { 4: [], 6: [] };
 
-  /** True when the length is new. */
-  add(prefix: Cidr): boolean {
+  /** Address -> prefixes, and the lengths that they were made for. */
+  readonly #around = new Map<IpAddress, { readonly lengths: readonly number[]; readonly prefixes: readonly Cidr[] }>();
+
+  add(prefix: Cidr): void {
     const family = familyOf(prefix);
     const length = prefixLength(prefix);
     const count = this.#counts[family].get(length) ?? 0;
     this.#counts[family].set(length, count + 1);
-    if (count > 0) return false;
-    this.#sorted[family] = [...this.#counts[family].keys()].sort((a, b) => b - a);
-    return true;
+    if (count === 0) this.#sorted[family] = [...this.#counts[family].keys()].sort((a, b) => b - a);
   }
   remove(prefix: Cidr): void {
     const family = familyOf(prefix);
@@ -34,8 +37,18 @@ export class PrefixLengths {
       this.#sorted[family] = this.#sorted[family].filter((other) => other !== length);
     }
   }
-  of(family: IpFamily): readonly number[] {
-    return this.#sorted[family];
+
+  /** The prefixes around an address of every length in use, longest first; undefined when it is not an address. */
+  around(address: IpAddress): readonly Cidr[] | undefined {
+    const sorted = this.#sorted[familyOf(address)];
+    const known = this.#around.get(address);
+    if (known?.lengths === sorted) return known.prefixes;
+    const bytes = parseIp(address);
+    if (!bytes) return undefined;
+    if (this.#around.size >= ADDRESSES_REMEMBERED_MAX) this.#around.clear();
+    const prefixes = sorted.map((length) => prefixAround(bytes, length));
+    this.#around.set(address, { lengths: sorted, prefixes });
+    return prefixes;
   }
 }
 

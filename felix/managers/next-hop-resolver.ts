@@ -13,8 +13,8 @@
  *
  * Pure. An evaluation remembers every address that it looked up; a changed prefix touches the sets that looked up an address inside it.
  */
-import { type Cidr, familyOf, type IpAddress, parseIp } from '#kit';
-import { AddressIndex, PrefixLengths, prefixAround } from './next-hop-prefixes.ts';
+import type { Cidr, IpAddress } from '#kit';
+import { AddressIndex, PrefixLengths } from './next-hop-prefixes.ts';
 
 export interface ResolvedHop {
   readonly gateway: IpAddress;
@@ -53,6 +53,9 @@ const DEPTH_MAX = 8;
 const LOOKUPS_MAX = 1024;
 /** Equal-cost paths of one set. */
 const PATHS_MAX = 64;
+
+/** fe80::/10 in canonical text. */
+const LINK_LOCAL = /^fe[89ab][0-9a-f]:/;
 
 interface PrefixEntry {
   /** Metric -> route; mostly one. */
@@ -125,16 +128,7 @@ export class NextHopResolver {
     for (const key of this.#dirty) {
       const set = this.#sets.get(key)!;
       const { found, lookedUp } = this.#evaluate(set);
-      this.#forget(set);
-      set.lookedUp = lookedUp;
-      for (const address of lookedUp) {
-        const dependents = this.#dependents.get(address);
-        if (dependents) dependents.add(key);
-        else {
-          this.#dependents.set(address, new Set([key]));
-          this.#index.add(address);
-        }
-      }
+      this.#depend(set, lookedUp);
       const resolution = [...found.keys()]
         .sort()
         .slice(0, PATHS_MAX)
@@ -212,11 +206,9 @@ export class NextHopResolver {
   #resolve(address: IpAddress, evaluation: Evaluation): boolean {
     evaluation.lookedUp.add(address);
     if (++evaluation.lookups > LOOKUPS_MAX || this.#localAddresses.has(address)) return false;
-    const bytes = parseIp(address);
     // A link-local next hop names no link: fe80::/64 is everywhere.
-    if (!bytes || isLinkLocal(bytes)) return false;
-    for (const length of this.#lengths.of(familyOf(address))) {
-      const prefix = prefixAround(bytes, length);
+    if (LINK_LOCAL.test(address)) return false;
+    for (const prefix of this.#lengths.around(address) ?? []) {
       const entry = this.#prefixes.get(prefix);
       if (!entry) continue;
       const outcome = this.#resolveThrough(prefix, entry, address, evaluation);
@@ -227,6 +219,7 @@ export class NextHopResolver {
 
   /** Undefined: this prefix does not help, look at the next longer match. */
   #resolveThrough(prefix: Cidr, entry: PrefixEntry, address: IpAddress, evaluation: Evaluation): boolean | undefined {
+    if (entry.foreign.size === 0) return this.#throughLearned(prefix, entry, evaluation);
     const metrics = [...entry.foreign.keys()].sort((a, b) => a - b);
     const before = metrics.filter((metric) => metric <= this.#options.learnedMetric);
     const behind = metrics.slice(before.length);
@@ -290,6 +283,20 @@ export class NextHopResolver {
   #touchAll(): void {
     for (const key of this.#sets.keys()) this.#dirty.add(key);
   }
+  #depend(set: NextHopSet, lookedUp: ReadonlySet<IpAddress>): void {
+    // Mostly the same addresses as before.
+    if (lookedUp.size === set.lookedUp.size && lookedUp.isSubsetOf(set.lookedUp)) return;
+    this.#forget(set);
+    set.lookedUp = lookedUp;
+    for (const address of lookedUp) {
+      const dependents = this.#dependents.get(address);
+      if (dependents) dependents.add(set.key);
+      else {
+        this.#dependents.set(address, new Set([set.key]));
+        this.#index.add(address);
+      }
+    }
+  }
   #forget(set: NextHopSet): void {
     for (const address of set.lookedUp) {
       const dependents = this.#dependents.get(address);
@@ -301,10 +308,6 @@ export class NextHopResolver {
     }
     set.lookedUp = new Set();
   }
-}
-
-function isLinkLocal(bytes: Uint8Array): boolean {
-  return bytes.length === 16 && bytes[0] === 0xfe && (bytes[1]! & 0xc0) === 0x80;
 }
 
 function sameHops(a: readonly ResolvedHop[], b: readonly ResolvedHop[]): boolean {
