@@ -56,9 +56,9 @@ export class AttributePool {
         : values.localPref;
     this.asPathLength[id] = values.asPathLength;
     this.origin[id] = values.origin;
-    this.med[id] = values.med < 0 ? 0 : values.med;
+    this.med[id] = Math.max(values.med, 0);
     this.firstAsn[id] = values.firstAsn;
-    this.originatorId[id] = values.originatorId < 0 ? 0 : values.originatorId;
+    this.originatorId[id] = Math.max(values.originatorId, 0);
     this.clusterListLength[id] = values.clusterListLength;
     this.communityFlags[id] = values.communityFlags;
     this.loop[id] = values.ownAsnCount > 0 || values.reflectionLoop ? 1 : 0;

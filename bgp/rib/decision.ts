@@ -143,9 +143,7 @@ export class Decision {
     const { attributes, peer } = this.#paths;
     const id = (path: number): number => pool.originatorId[attributes[path]!]! || peers.routerId[peer[path]!]!;
     const order = (path: number): number => peers.addressOrder[peer[path]!]!;
-    this.#candidates
-      .subarray(0, count)
-      .sort((a, b) => id(a) - id(b) || order(a) - order(b));
+    this.#candidates.subarray(0, count).sort((a, b) => id(a) - id(b) || order(a) - order(b));
   }
 }
 

@@ -13,12 +13,7 @@ export interface ExportPolicy {
  * @param sourceEbgp whether that peer is external (ignored for our own routes).
  * @param communityFlags of the route's attributes.
  */
-export function isExported(
-  policy: ExportPolicy,
-  source: number,
-  sourceEbgp: boolean,
-  communityFlags: number,
-): boolean {
+export function isExported(policy: ExportPolicy, source: number, sourceEbgp: boolean, communityFlags: number): boolean {
   if (policy.export === 'reject') return false;
   if (source === localPeer) return true;
   if (policy.export === 'originated') return false;

@@ -111,7 +111,9 @@ export class PrefixTable {
     if (this.stride === 1) return this.words[id] === words[0];
     const base = id * 4;
     const own = this.words;
-    return own[base] === words[0] && own[base + 1] === words[1] && own[base + 2] === words[2] && own[base + 3] === words[3];
+    return (
+      own[base] === words[0] && own[base + 1] === words[1] && own[base + 2] === words[2] && own[base + 3] === words[3]
+    );
   }
 
   #slotOf(words: Int32Array, base: number, bits: number): number {

@@ -54,7 +54,9 @@ export class Groups {
   }
 
   #group(rib: Rib, options: UpdateGroupOptions): UpdateGroup {
-    const key = [rib.family, options.export, options.ebgp, options.asn4, options.localAsn, options.nextHopSelf].join('|');
+    const key = [rib.family, options.export, options.ebgp, options.asn4, options.localAsn, options.nextHopSelf].join(
+      '|',
+    );
     const known = this.#groups.get(key);
     if (known) return known.group;
     const group = new UpdateGroup(rib, options);

@@ -11,7 +11,16 @@
  *
  * Graceful restart: see deferral.ts for the restarting side and peer.ts for the helper.
  */
-import { AttributePool, IntStack, localPeer, NextHopPool, NextHopSetPool, PeerTable, Rib, RouteFeed } from '../rib/index.ts';
+import {
+  AttributePool,
+  IntStack,
+  localPeer,
+  NextHopPool,
+  NextHopSetPool,
+  PeerTable,
+  Rib,
+  RouteFeed,
+} from '../rib/index.ts';
 import { ceaseSubcode, emptyAttributeValues, originatedAttributes, readCanonical } from '../wire/index.ts';
 import type { Family, PeerConfig, SpeakerConfig } from './config.ts';
 import { deferralState } from './deferral.ts';
@@ -19,7 +28,13 @@ import { Groups } from './groups.ts';
 import { deferralGraceSec, prefixesPerSlice } from './limits.ts';
 import { queryRoutes } from './looking-glass.ts';
 import { Peer, type PeerHost } from './peer.ts';
-import { addressOrder, gracefulRestartOffer, needsNewSession, routerIdNumber, sessionConfig } from './session-config.ts';
+import {
+  addressOrder,
+  gracefulRestartOffer,
+  needsNewSession,
+  routerIdNumber,
+  sessionConfig,
+} from './session-config.ts';
 import type { ByteConnection, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
@@ -158,7 +173,8 @@ export class Speaker {
     for (const peer of this.#peers.values()) {
       const { name, address, localAddress } = peer.config;
       const own = peer.session.localAddress ?? localAddress;
-      const hit = which.peer === name || which.address === address || (which.localAddress && which.localAddress === own);
+      const hit =
+        which.peer === name || which.address === address || (which.localAddress && which.localAddress === own);
       if (hit) peer.pathLost('the link to the peer is down');
     }
     this.#schedule();
@@ -315,7 +331,10 @@ export class Speaker {
   #checkDeferral(): void {
     if (!this.#deferring || this.#stopped || !this.#deferralState().over) return;
     this.#deferring = false;
-    this.#deps.log.info({ elapsedMs: Math.round(this.#deps.clock.nowMs() - this.#startedMs) }, 'route selection begins');
+    this.#deps.log.info(
+      { elapsedMs: Math.round(this.#deps.clock.nowMs() - this.#startedMs) },
+      'route selection begins',
+    );
     for (const rib of [this.#rib4, this.#rib6]) rib.markAllDirty();
     this.#offerGracefulRestart();
     // End-of-RIB and the marker go out once all of it is decided: see #flush.

@@ -1,7 +1,7 @@
 /** What a speaker is given and what it tells: the borders of the pure core. */
 import type { Clock, Logger } from '#kit';
-import type { AttributeText, Family } from '../wire/types.ts';
 import type { SessionStateName } from '../fsm/types.ts';
+import type { AttributeText, Family } from '../wire/types.ts';
 import type { SpeakerConfig } from './config.ts';
 
 /** One TCP connection, in either direction, once it is connected. */

@@ -1,1 +1,6 @@
-export { type RouteDelta, type SpeakerThread, type SpeakerThreadOptions, startSpeakerThread } from './thread.ts';
+/** The BGP speaker's shell: sockets, its thread, and the stand-alone daemon. */
+export { decodeRouteChanges, type RouteChange } from '#bgp';
+export type { PathSelector } from './protocol.ts';
+export { SpeakerFileError } from './speaker-file.ts';
+export { runStandaloneSpeaker, type StandaloneOptions, type StandaloneSpeaker } from './standalone.ts';
+export { type SpeakerThread, type SpeakerThreadOptions, startSpeakerThread } from './thread.ts';

@@ -1,119 +1,130 @@
-/**
- * The main thread's handle on the speaker's thread.
- *
- * Routes come in packed buffers, at most `CREDITS` on the way; each is decoded and handed on whole, and its credit
- * goes back when that is done, so that a busy main thread makes changes wait, coalesced by prefix, in the speaker.
- */
+/** The main thread's side of the speaker's thread. */
 import { Worker } from 'node:worker_threads';
 import {
   decodeRouteChanges,
+  type PeerStatus,
   type RouteAnswer,
+  type RouteChange,
   type RouteQuery,
   type SpeakerConfig,
   type SpeakerStatus,
   type StopMode,
 } from '#bgp';
-import type { Cidr, IpAddress, Logger } from '#kit';
-import type { FromSpeaker, ToSpeaker } from './messages.ts';
+import type { Logger } from '#kit';
+import type { FromSpeaker, PathSelector, ToSpeaker } from './protocol.ts';
 
 export interface SpeakerThreadOptions {
   readonly config: SpeakerConfig;
   readonly log: Logger;
-  /** Best paths that changed since the last call. */
-  readonly onRoutes: (delta: RouteDelta) => void;
-  /** Once: every route known at the end of the restart's selection deferral came before. */
-  readonly onDeferralEnded: () => void;
-}
-
-export interface RouteDelta {
-  readonly upsert: readonly { readonly prefix: Cidr; readonly nextHops: readonly IpAddress[] }[];
-  readonly withdraw: readonly Cidr[];
+  /**
+   * Chosen routes, a buffer at a time, in order: iterate now (decoding is lazy). The next buffers are sent once the promise
+   * is settled, so that a slow consumer is not flooded.
+   */
+  readonly onRoutes: (changes: Iterable<RouteChange>) => void | Promise<void>;
+  readonly onPeerState: (status: PeerStatus) => void;
 }
 
 export interface SpeakerThread {
   configure(config: SpeakerConfig): void;
-  /** The link to a peer is gone: its session ends now, its routes with it. */
-  pathLost(peer: string): void;
-  /** A link came back: dial whoever waits. */
-  pathBack(): void;
+  /** Sessions end as `mode` says; resolves when the thread is gone. */
+  stop(mode: StopMode): Promise<void>;
   status(): Promise<SpeakerStatus>;
   /** @throws RangeError on a query that names what is not there. */
   routes(query: RouteQuery): Promise<RouteAnswer>;
-  /** Resolves when sessions have ended and the thread has. */
-  stop(mode: StopMode): Promise<void>;
+  /** The link to peers is down: their sessions end and their routes go now. */
+  pathLost(which: PathSelector): void;
+  /** The way to peers may be back: dial now. */
+  pathBack(which?: PathSelector): void;
 }
 
-/** An uncaught error in the thread ends the process, as one here would. */
-export function startSpeakerThread(options: SpeakerThreadOptions): SpeakerThread {
-  const { log } = options;
-  const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: { config: options.config } });
-  const asked = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
-  let lastId = 0;
-  const send = (message: ToSpeaker): void => worker.postMessage(message);
-  const ask = <T>(message: (id: number) => ToSpeaker): Promise<T> =>
-    new Promise<T>((resolve, reject) => {
-      const id = ++lastId;
-      asked.set(id, { resolve, reject });
-      send(message(id));
-    });
+/**
+ * Starts the speaker in a thread of its own.
+ *
+ * An uncaught error in the thread is thrown here as an uncaught error, which ends the process.
+ *
+ * @throws Error when it cannot start: an address cannot be listened on, a value of the configuration is impossible.
+ */
+export async function startSpeakerThread(options: SpeakerThreadOptions): Promise<SpeakerThread> {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { workerData: options.config, name: 'speaker' });
+  const questions = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  let nextId = 1;
+  const post = (message: ToSpeaker): void => worker.postMessage(message);
 
-  let stopped: (() => void) | undefined;
-  worker.on('error', (error) => {
-    setImmediate(() => {
-      throw error;
+  await new Promise<void>((resolve, reject) => {
+    let started = false;
+    worker.on('error', (error) => {
+      if (!started) reject(error);
+      // Out of any promise: nobody may swallow it.
+      else
+        setImmediate(() => {
+          throw error;
+        });
+    });
+    worker.on('message', (message: FromSpeaker) => {
+      switch (message.type) {
+        case 'started':
+          started = true;
+          resolve();
+          return;
+        case 'failed':
+          void worker.terminate();
+          reject(new Error(message.message));
+          return;
+        case 'routes':
+          void work(options, message.buffer, () => post({ type: 'credit' }));
+          return;
+        case 'peer':
+          options.onPeerState(message.status);
+          return;
+        case 'log':
+          options.log[message.level](message.fields, message.message);
+          return;
+        case 'status':
+          questions.get(message.id)?.resolve(message.status as never);
+          questions.delete(message.id);
+          return;
+        case 'answer':
+          questions.get(message.id)?.resolve(message.answer as never);
+          questions.delete(message.id);
+          return;
+        case 'refused':
+          questions.get(message.id)?.reject(new RangeError(message.message));
+          questions.delete(message.id);
+          return;
+        case 'stopped':
+          return;
+      }
     });
   });
-  worker.on('exit', (code) => {
-    for (const { reject } of asked.values()) reject(new Error('the BGP speaker has stopped'));
-    asked.clear();
-    if (stopped) stopped();
-    else throw new Error(`the BGP speaker's thread ended by itself with code ${code}`);
+
+  const gone = new Promise<void>((resolve) => {
+    worker.once('exit', () => {
+      for (const { reject } of questions.values()) reject(new Error('the speaker has stopped'));
+      questions.clear();
+      resolve();
+    });
   });
-  worker.on('message', (message: FromSpeaker) => {
-    switch (message.type) {
-      case 'routeBuffer':
-        deliver(message.buffer, options);
-        send({ type: 'credit' });
-        break;
-      case 'answer':
-        asked.get(message.id)?.resolve(message.value as never);
-        asked.delete(message.id);
-        break;
-      case 'refused':
-        asked.get(message.id)?.reject(new RangeError(message.reason));
-        asked.delete(message.id);
-        break;
-      case 'log':
-        log[message.level](message.fields, message.message);
-        break;
-      case 'stopped':
-        break;
-    }
-  });
+  const ask = <T>(make: (id: number) => ToSpeaker): Promise<T> =>
+    new Promise<T>((resolve, reject) => {
+      const id = nextId++;
+      questions.set(id, { resolve, reject });
+      post(make(id));
+    });
 
   return {
-    configure: (config) => send({ type: 'configure', config }),
-    pathLost: (peer) => send({ type: 'pathLost', peer }),
-    pathBack: () => send({ type: 'pathBack' }),
+    configure: (config) => post({ type: 'configure', config }),
+    async stop(mode) {
+      post({ type: 'stop', mode });
+      await gone;
+    },
     status: () => ask((id) => ({ type: 'status', id })),
     routes: (query) => ask((id) => ({ type: 'routes', id, query })),
-    stop: (mode) =>
-      new Promise((resolve) => {
-        stopped = resolve;
-        send({ type: 'stop', mode });
-      }),
+    pathLost: (which) => post({ type: 'pathLost', which }),
+    pathBack: (which = {}) => post({ type: 'pathBack', which }),
   };
 }
 
-function deliver(buffer: ArrayBuffer, options: SpeakerThreadOptions): void {
-  const upsert: RouteDelta['upsert'][number][] = [];
-  const withdraw: Cidr[] = [];
-  let ended = false;
-  for (const change of decodeRouteChanges(buffer)) {
-    if (change.type === 'upsert') upsert.push(change);
-    else if (change.type === 'withdraw') withdraw.push(change.prefix);
-    else ended = true;
-  }
-  if (upsert.length > 0 || withdraw.length > 0) options.onRoutes({ upsert, withdraw });
-  if (ended) options.onDeferralEnded();
+async function work(options: SpeakerThreadOptions, buffer: ArrayBuffer, credit: () => void): Promise<void> {
+  await options.onRoutes(decodeRouteChanges(buffer));
+  credit();
 }

@@ -1,95 +1,104 @@
-/** The speaker's thread: one speaker, its sockets and its timers. Nothing of the main thread can hold up a keepalive here. */
+/**
+ * The speaker's thread. It makes its own sockets: a redial must not wait for a main thread that is busy. An uncaught error
+ * is not caught here: it ends the process (see index.ts), graceful restart keeps the routes.
+ */
 import { parentPort, workerData } from 'node:worker_threads';
-import { createSpeaker, type SpeakerConfig } from '#bgp';
-import { errorText, type Logger, systemClock } from '#kit';
-import { CREDITS, type FromSpeaker, type ToSpeaker } from './messages.ts';
-import { createTcpTransport } from './transport.ts';
+import type { SpeakerConfig } from '#bgp';
+import { errorText, type Logger } from '#kit';
+import { type FromSpeaker, routeBuffersMax, type ToSpeaker } from './protocol.ts';
+import { type Runner, runSpeaker } from './runner.ts';
 
-/** After a stop, the longest wait for queued NOTIFICATIONs. */
-const STOP_WAIT_MS = 2_500;
-const STOP_LOOK_MS = 10;
+if (!parentPort) throw new Error('worker.ts runs in a worker thread only');
+const port = parentPort;
 
-const port = parentPort!;
-const send = (message: FromSpeaker, transfer: ArrayBuffer[] = []): void => port.postMessage(message, transfer);
+function send(message: FromSpeaker, transfer?: readonly ArrayBuffer[]): void {
+  port.postMessage(message, transfer);
+}
 
-function logger(bound: object): Logger {
-  const at =
-    (level: 'error' | 'warn' | 'info' | 'debug') =>
-    (fields: object, message: string): void =>
-      send({ type: 'log', level, fields: { ...bound, ...fields }, message });
+/** Lines go to main, which has the real logger; fields must be plain data, and errors become text. */
+function postingLogger(base: object): Logger {
+  const line = (level: 'error' | 'warn' | 'info' | 'debug') => (fields: object, message: string) =>
+    send({ type: 'log', level, fields: { ...base, ...fields }, message });
   return {
-    error: at('error'),
-    warn: at('warn'),
-    info: at('info'),
-    debug: at('debug'),
-    child: (fields) => logger({ ...bound, ...fields }),
+    error: line('error'),
+    warn: line('warn'),
+    info: line('info'),
+    debug: line('debug'),
+    child: (fields) => postingLogger({ ...base, ...fields }),
   };
 }
 
-const log = logger({});
-const clock = systemClock();
-let credits = CREDITS;
-const transport = createTcpTransport({ log, onIncoming: (connection) => speaker.accept(connection) });
-const speaker = createSpeaker(
-  {
-    clock,
-    transport,
-    log,
-    random: Math.random,
-    defer: (fn) => void setImmediate(fn),
-    onRoutes: () => pump(),
-    onPeerState: () => undefined,
-  },
-  (workerData as { readonly config: SpeakerConfig }).config,
-);
+let credits = routeBuffersMax;
+let routesWaiting = false;
 
-function pump(): void {
-  while (credits > 0) {
-    const buffer = speaker.takeRoutes();
-    if (!buffer) return;
+function pushRoutes(runner: Runner): void {
+  while (routesWaiting && credits > 0) {
+    const buffer = runner.speaker.takeRoutes();
+    if (!buffer) {
+      routesWaiting = false;
+      return;
+    }
     credits--;
-    send({ type: 'routeBuffer', buffer }, [buffer]);
+    send({ type: 'routes', buffer }, [buffer]);
   }
 }
 
-function answer(id: number, ask: () => Extract<FromSpeaker, { type: 'answer' }>['value']): void {
+function answer(runner: Runner, message: Extract<ToSpeaker, { readonly id: number }>): void {
+  const { id } = message;
   try {
-    send({ type: 'answer', id, value: ask() });
+    if (message.type === 'status') send({ type: 'status', id, status: runner.speaker.status() });
+    else send({ type: 'answer', id, answer: runner.speaker.routes(message.query) });
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
-    send({ type: 'refused', id, reason: errorText(error) });
+    send({ type: 'refused', id, message: error.message });
   }
 }
 
-function stopWhenSent(deadlineMs: number): void {
-  if (speaker.openConnections > 0 && clock.nowMs() < deadlineMs) {
-    clock.schedule(STOP_LOOK_MS, () => stopWhenSent(deadlineMs));
-    return;
-  }
-  send({ type: 'stopped' });
-  port.close();
-}
-
-port.on('message', (message: ToSpeaker) => {
+async function handle(runner: Runner, message: ToSpeaker): Promise<void> {
   switch (message.type) {
     case 'configure':
-      return speaker.configure(message.config);
+      runner.speaker.configure(message.config);
+      return;
     case 'pathLost':
-      return speaker.pathLost({ peer: message.peer });
+      runner.speaker.pathLost(message.which);
+      return;
     case 'pathBack':
-      return speaker.pathBack();
+      runner.speaker.pathBack(message.which);
+      return;
     case 'credit':
       credits++;
-      return pump();
+      pushRoutes(runner);
+      return;
     case 'status':
-      return answer(message.id, () => speaker.status());
     case 'routes':
-      return answer(message.id, () => speaker.routes(message.query));
+      answer(runner, message);
+      return;
     case 'stop':
-      speaker.stop(message.mode);
-      transport.close();
-      return stopWhenSent(clock.nowMs() + STOP_WAIT_MS);
+      await runner.stop(message.mode);
+      send({ type: 'stopped' });
+      port.close();
+      return;
   }
-});
+}
 
-speaker.start();
+function start(): Runner | undefined {
+  try {
+    const runner: Runner = runSpeaker(workerData as SpeakerConfig, postingLogger({}), {
+      onRoutes: () => {
+        routesWaiting = true;
+        pushRoutes(runner);
+      },
+      onPeerState: (status) => send({ type: 'peer', status }),
+    });
+    return runner;
+  } catch (error) {
+    send({ type: 'failed', message: errorText(error) });
+    return undefined;
+  }
+}
+
+const running = start();
+if (running) {
+  port.on('message', (message: ToSpeaker) => void handle(running, message));
+  send({ type: 'started' });
+}

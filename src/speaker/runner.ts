@@ -1,0 +1,59 @@
+/** The speaker's core with real sockets, clock and chance: what the thread and the stand-alone daemon have in common. */
+import {
+  createSpeaker,
+  type PeerStatus,
+  type Speaker,
+  type SpeakerConfig,
+  type SpeakerOptions,
+  type StopMode,
+} from '#bgp';
+import { type Logger, systemClock } from '#kit';
+import { TcpTransport } from './tcp-transport.ts';
+
+/** How long a stop waits for NOTIFICATIONs to be sent. */
+const stopMsMax = 1500;
+const stopPollMs = 10;
+
+export interface RunnerHooks {
+  readonly onRoutes: () => void;
+  readonly onPeerState: (status: PeerStatus) => void;
+}
+
+export interface Runner {
+  readonly speaker: Speaker;
+  /** Ends sessions as `mode` says, stops listening, resolves when the connections are closed. */
+  stop(mode: StopMode): Promise<void>;
+}
+
+/** @throws SysError when an address cannot be listened on. */
+export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHooks, options?: SpeakerOptions): Runner {
+  const transport = new TcpTransport(log, (connection) => speaker.accept(connection));
+  const deps = {
+    clock: systemClock(),
+    transport,
+    log,
+    random: Math.random,
+    defer: (fn: () => void) => void setImmediate(fn),
+    ...hooks,
+  };
+  const speaker = createSpeaker(deps, config, options);
+  try {
+    speaker.start();
+  } catch (error) {
+    speaker.stop('graceful');
+    transport.close();
+    throw error;
+  }
+  return {
+    speaker,
+    async stop(mode) {
+      transport.stopListening();
+      speaker.stop(mode);
+      const end = performance.now() + stopMsMax;
+      while (transport.openConnections > 0 && performance.now() < end) {
+        await new Promise((resolve) => setTimeout(resolve, stopPollMs));
+      }
+      transport.close();
+    },
+  };
+}

@@ -1,0 +1,63 @@
+/** A node:net socket as the speaker's byte connection. */
+import type { Socket } from 'node:net';
+import type { ByteConnection, ConnectionHandlers } from '#bgp';
+
+/** How long `close` may take to send what is queued (a NOTIFICATION) before the connection is cut. */
+const closeMsMax = 1000;
+
+export class TcpConnection implements ByteConnection {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly localAddress: string;
+  readonly #socket: Socket;
+  readonly #onEnd: (connection: TcpConnection) => void;
+  #handlers: ConnectionHandlers | undefined;
+  #error = '';
+
+  /** @param onEnd called once, when the socket is gone. */
+  constructor(socket: Socket, onEnd: (connection: TcpConnection) => void) {
+    this.#socket = socket;
+    this.#onEnd = onEnd;
+    this.remoteAddress = socket.remoteAddress ?? '';
+    this.remotePort = socket.remotePort ?? 0;
+    this.localAddress = socket.localAddress ?? '';
+    // Without this a lone UPDATE or KEEPALIVE waits for the acknowledgement of the one before.
+    socket.setNoDelay(true);
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      this.#error = error.code ?? error.message;
+    });
+    socket.on('close', () => {
+      const handlers = this.#handlers;
+      this.#handlers = undefined;
+      this.#onEnd(this);
+      handlers?.onClosed(this.#error || 'connection closed');
+    });
+  }
+
+  start(handlers: ConnectionHandlers): void {
+    this.#handlers = handlers;
+    this.#socket.on('data', (chunk) => this.#handlers?.onData(chunk));
+    this.#socket.on('drain', () => this.#handlers?.onDrained());
+    this.#socket.resume();
+  }
+  write(bytes: Uint8Array): void {
+    if (!this.#socket.destroyed && this.#socket.writable) this.#socket.write(bytes);
+  }
+  get queuedBytes(): number {
+    return this.#socket.writableLength;
+  }
+  close(): void {
+    this.#handlers = undefined;
+    if (this.#socket.destroyed) return;
+    const timer = setTimeout(() => this.#socket.destroy(), closeMsMax);
+    timer.unref();
+    this.#socket.once('close', () => clearTimeout(timer));
+    // What the peer still sends is read and dropped: unread bytes would turn the close into a reset, which may overtake a NOTIFICATION.
+    this.#socket.resume();
+    this.#socket.end(() => this.#socket.destroySoon());
+  }
+  destroy(): void {
+    this.#handlers = undefined;
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,149 @@
+/**
+ * BGP's sockets: listeners and outgoing connections, made through system calls because node:net can set neither a TCP-MD5
+ * key before the SYN nor the TOS of a listener.
+ *
+ * TCP-MD5 (RFC 2385): the kernel answers a SYN by the key on the *listener*, so each peer's key is put there when the peer
+ * is configured, changed in place, and deleted with the peer; connections that exist keep the key they were made with.
+ */
+import net from 'node:net';
+import type { ByteConnection, DialRequest, SpeakerConfig, Transport } from '#bgp';
+import { errorText, type Logger } from '#kit';
+import { SysError, setMd5Key, tcpSocket } from '#sys';
+import { TcpConnection } from './tcp-connection.ts';
+
+/** Connections of all peers together that may be open; more are refused at once. */
+const connectionsMax = 4096;
+
+interface Listener {
+  readonly fd: number;
+  readonly server: net.Server;
+  /** Peer address -> key on this listener. */
+  readonly keys: Map<string, string>;
+}
+
+export class TcpTransport implements Transport {
+  readonly #log: Logger;
+  readonly #onAccept: (connection: ByteConnection) => void;
+  readonly #listeners = new Map<string, Listener>();
+  readonly #connections = new Set<TcpConnection>();
+  #configured = false;
+
+  constructor(log: Logger, onAccept: (connection: ByteConnection) => void) {
+    this.#log = log;
+    this.#onAccept = onAccept;
+  }
+
+  get openConnections(): number {
+    return this.#connections.size;
+  }
+
+  /** @throws SysError when an address cannot be listened on, the first time; later that is logged, and tried again with the next change. */
+  configure(config: SpeakerConfig): void {
+    const wanted = new Map(config.listen.map((entry) => [`${entry.address} port ${entry.port}`, entry]));
+    for (const [name, listener] of this.#listeners) {
+      if (wanted.has(name)) continue;
+      listener.server.close();
+      this.#listeners.delete(name);
+    }
+    for (const [name, { address, port }] of wanted) {
+      if (this.#listeners.has(name)) continue;
+      try {
+        this.#listeners.set(name, this.#listen(address, port));
+      } catch (error) {
+        if (!this.#configured) throw error;
+        this.#log.error({ address, port, error: errorText(error) }, 'cannot listen');
+      }
+    }
+    this.#configured = true;
+    for (const [name, listener] of this.#listeners) this.#setKeys(listener, wanted.get(name)!.address, config);
+  }
+
+  dial(
+    request: DialRequest,
+    onConnected: (connection: ByteConnection) => void,
+    onFailed: (reason: string) => void,
+  ): () => void {
+    const { address, port, localAddress, password } = request;
+    let socket: net.Socket;
+    try {
+      using fd = tcpSocket({ local: localAddress ?? (address.includes(':') ? '::' : '0.0.0.0'), port: 0 });
+      if (password !== undefined) setMd5Key(fd.number, address, password);
+      // manualStart: reading from a socket that is not connected yet is an error.
+      socket = new net.Socket({ fd: fd.take(), manualStart: true } as net.SocketConstructorOpts);
+    } catch (error) {
+      const timer = setImmediate(() => onFailed(errorText(error)));
+      return () => clearImmediate(timer);
+    }
+    let over = false;
+    const fail = (error: NodeJS.ErrnoException): void => {
+      if (over) return;
+      over = true;
+      socket.destroy();
+      onFailed(error.code ?? error.message);
+    };
+    socket.once('error', fail);
+    socket.connect({ host: address, port }, () => {
+      if (over) return;
+      over = true;
+      socket.off('error', fail);
+      onConnected(this.#adopt(socket));
+    });
+    return () => {
+      if (over) return;
+      over = true;
+      socket.destroy();
+    };
+  }
+
+  /** Stops listening and cuts what is open. */
+  close(): void {
+    this.stopListening();
+    for (const connection of [...this.#connections]) connection.destroy();
+  }
+  stopListening(): void {
+    for (const { server } of this.#listeners.values()) server.close();
+    this.#listeners.clear();
+  }
+
+  #listen(address: string, port: number): Listener {
+    using socket = tcpSocket({ local: address, port });
+    const fd = socket.number;
+    const server = net.createServer((accepted) => {
+      if (this.#connections.size >= connectionsMax) {
+        accepted.destroy();
+        return;
+      }
+      this.#onAccept(this.#adopt(accepted));
+    });
+    server.on('error', (error) => this.#log.error({ address, port, error: error.message }, 'listener failed'));
+    server.listen({ fd: socket.take() });
+    this.#log.info({ address, port }, 'listening');
+    return { fd, server, keys: new Map() };
+  }
+
+  #adopt(socket: net.Socket): TcpConnection {
+    const connection = new TcpConnection(socket, (gone) => this.#connections.delete(gone));
+    this.#connections.add(connection);
+    return connection;
+  }
+
+  #setKeys(listener: Listener, listenAddress: string, config: SpeakerConfig): void {
+    const wanted = new Map<string, string>();
+    for (const peer of config.peers) {
+      const sameFamily = peer.address.includes(':') === listenAddress.includes(':');
+      if (peer.password !== undefined && sameFamily) wanted.set(peer.address, peer.password);
+    }
+    const set = (address: string, key: string | undefined): void => {
+      try {
+        setMd5Key(listener.fd, address, key);
+        if (key === undefined) listener.keys.delete(address);
+        else listener.keys.set(address, key);
+      } catch (error) {
+        if (!(error instanceof SysError)) throw error;
+        this.#log.error({ address, error: error.message }, 'cannot change the TCP-MD5 key of a peer on the listener');
+      }
+    };
+    for (const address of [...listener.keys.keys()]) if (!wanted.has(address)) set(address, undefined);
+    for (const [address, key] of wanted) if (listener.keys.get(address) !== key) set(address, key);
+  }
+}
