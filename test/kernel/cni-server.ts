@@ -12,6 +12,7 @@ import { createCniServer } from '#cni';
 import { createIpam } from '#ipam';
 import { type Cidr, type Logger, systemClock } from '#kit';
 import type { PodObject } from '#model';
+import { startRealPolicy } from './cni-policy.ts';
 
 export interface ServerConfig {
   /** Everything lives below it; see `pathsIn`. */
@@ -22,6 +23,8 @@ export interface ServerConfig {
   readonly policyWaitMs?: number;
   /** How long each policy takes to be in force. */
   readonly policyDelayMs?: number;
+  /** Enforce policy for real. */
+  readonly realPolicy?: boolean;
   readonly mtu?: number;
 }
 
@@ -59,13 +62,19 @@ async function main(config: ServerConfig): Promise<void> {
   const ipam = createIpam({ clock }, config.addressRestMs === undefined ? {} : { restMs: config.addressRestMs });
   ipam.setPools(config.podCIDRs as Cidr[]);
   const { mtu } = config;
+  const families = config.podCIDRs.map((cidr) => (cidr.includes(':') ? 6 : 4));
+  const real = config.realPolicy ? await startRealPolicy(`${config.directory}/xtables.lock`, families) : undefined;
   const server = createCniServer(
     {
       system: cniSystem(),
       pods: {
-        wait: async (_key, _uid, signal) => (behaviour.pods === 'known' ? ({} as PodObject) : forever(signal)),
+        wait: async (key, _uid, signal) => {
+          if (behaviour.pods !== 'known') return forever(signal);
+          real?.podKnown(key);
+          return {} as PodObject;
+        },
       },
-      dataplane: {
+      dataplane: real?.dataplane ?? {
         async attach(endpoint, signal) {
           if (behaviour.policy === 'fail') throw new Error('iptables-restore said no');
           if (behaviour.policy === 'hang') await forever(signal);
