@@ -343,6 +343,12 @@ for (const backend of ['nft', 'legacy'] as const) {
         await world.expectSilence('b', 'a', 80, family);
         await world.expectReach('a', 'b', 80, family);
       }
+      dataplane.apply([endpoint('a', { ingress: [], egress: tier('none') })]);
+      await dataplane.whenApplied();
+      for (const family of families) {
+        await world.expectReach('b', 'a', 80, family);
+        for (const to of ['b', 'outside', 'node']) await world.expectSilence('a', to, 80, family);
+      }
     });
 
     test('masquerade of a natOutgoing pool, to outside all pools only', async () => {
