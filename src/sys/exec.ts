@@ -48,6 +48,9 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
     const abort = (code: number, note: string): void => {
       ended ??= { code, note };
       child.kill('SIGKILL');
+      // What the child started may hold its output open for ever.
+      child.stdout.destroy();
+      child.stderr.destroy();
     };
     const timer = setTimeout(() => abort(CODE_TIMEOUT, `${command}: no end after ${timeoutMs} ms, killed`), timeoutMs);
     collect(child, stdout, stderr, (n) => {

@@ -47,6 +47,8 @@ test('a command gets stdin and environment, and its end is told however it comes
   const late = await exec('/bin/sleep', ['30'], { timeoutMs: 20 });
   assert.equal(late.code, 124);
   assert.match(late.stderr, /no end after 20 ms/);
+  const orphan = await exec('/bin/sh', ['-c', 'sleep 2 & wait'], { timeoutMs: 20 });
+  assert.equal(orphan.code, 124, 'a grandchild that holds the output open does not hold us');
   assert.equal((await exec('/no/such/command', [])).code, 127);
   assert.equal((await exec('/bin/sh', ['-c', 'kill -TERM $$'])).code, 143);
   const flood = await exec('/bin/sh', ['-c', 'head -c 100000 /dev/zero'], { outputBytesMax: 1_000 });

@@ -111,6 +111,28 @@ describe('routes in the kernel', needs({ root: true }), () => {
     await until(() => world.gateways('10.244.2.0/24').length === 2, { what: 'the learned default route to take over' });
   });
 
+  test('a route that somebody else put there with our metric stays, is reported, and is followed by ours when it goes', async () => {
+    const foreign = { prefix: net('10.244.2.0/24'), protocol: 4, metric: 2048 } as const;
+    addRoute(world.node.netlink, { ...foreign, gateway: ip('172.16.1.1') }, 'exclusive');
+    flush(world.node.netlink);
+    const routes = world.dataplane();
+    await routes.start();
+    routes.setLearned(learn({ '10.244.2.0/24': routers4, '10.244.3.0/24': routers4 }));
+    await routes.whenApplied();
+    const shown = () => routes.status().routes.map(({ prefix, state, reason }) => ({ prefix, state, reason }));
+    assert.deepEqual(shown(), [
+      { prefix: '10.244.2.0/24', state: 'refused', reason: 'EEXIST' },
+      { prefix: '10.244.3.0/24', state: 'installed', reason: undefined },
+    ]);
+    assert.deepEqual(
+      world.ours().map((route) => route.prefix),
+      ['10.244.3.0/24'],
+    );
+    deleteRoute(world.node.netlink, foreign);
+    flush(world.node.netlink);
+    await until(() => world.gateways('10.244.2.0/24').length === 2, { what: 'our route in the free place' });
+  });
+
   test('ECMP uses both uplinks, and a lost one costs at most 200 ms of a stream', async () => {
     const routes = world.dataplane();
     await routes.start();
