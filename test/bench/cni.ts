@@ -2,7 +2,7 @@
  * How long a CNI ADD takes, from starting the plugin to its end with the answer read (cni-launcher.c is the runtime): ours (plugin,
  * agent, disk, kernel) against the reference ptp with host-local and portmap behind it, called as a runtime calls them. Pairs in turn,
  * the order within a pair alternating, same machine, same minute, each side in a node's namespace of its own, a fresh
- * pod's namespace for every ADD. Prints one JSON object. Needs root.
+ * pod's namespace for every ADD; nothing is deleted meanwhile. Prints one JSON object. Needs root.
  *
  *   cni.ts [PAIRS]     POPLIN_CNI_PLUGINS: folder of the reference plugins, instead of the one that the set-up unpacks
  *
@@ -67,7 +67,6 @@ function ourEnvironment(node: TestNode, command: string, id: string, pod: Fd): R
 async function ourAdd(node: TestNode, id: string): Promise<number> {
   const pod = node.newPod();
   const { ms } = await plugin(node, shimPath(), ourEnvironment(node, 'ADD', id, pod), netConf('1.0.0'));
-  await plugin(node, shimPath(), ourEnvironment(node, 'DEL', id, pod), netConf('1.0.0'));
   return ms;
 }
 
@@ -96,8 +95,6 @@ async function referenceAdd(
   const first = await plugin(node, path.join(plugins, 'ptp'), env('ADD'), ptp);
   const prevResult = JSON.parse(first.stdout) as object;
   const second = await plugin(node, path.join(plugins, 'portmap'), env('ADD'), { ...portmap, prevResult });
-  await plugin(node, path.join(plugins, 'portmap'), env('DEL'), { ...portmap, prevResult });
-  await plugin(node, path.join(plugins, 'ptp'), env('DEL'), { ...ptp, prevResult });
   return first.ms + second.ms;
 }
 
