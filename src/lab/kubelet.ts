@@ -12,6 +12,8 @@ export interface KubeletDeps {
   readonly lab: LabPaths;
   /** Path of the CNI plugin. */
   readonly shim: string;
+  /** Whether the agent of a node still runs: a dead one is not waited for. */
+  readonly agentAlive: (node: string) => boolean;
 }
 
 type CniCommand = 'ADD' | 'DEL' | 'CHECK' | 'STATUS';
@@ -77,17 +79,12 @@ function readAnswer(exitCode: number, stdout: string, stderr: string): CniAnswer
 }
 
 /** Waits until a node's agent can wire pods. @throws LabError NOT_READY */
-export async function waitForCni(
-  deps: KubeletDeps,
-  node: string,
-  isAlive: () => boolean,
-  deadlineMs = 30_000,
-): Promise<void> {
+export async function waitForCni(deps: KubeletDeps, node: string, deadlineMs = 30_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await callCni(deps, node, 'STATUS');
     if (answer.ok) return;
-    if (!isAlive()) throw agentTrouble(deps, node, 'ended');
+    if (!deps.agentAlive(node)) throw agentTrouble(deps, node, 'ended');
     if (performance.now() >= end)
       throw agentTrouble(deps, node, `is not ready after ${deadlineMs / 1000} s (${answer.message})`);
     await sleep(addRetryMs);
@@ -130,6 +127,7 @@ async function addPod(deps: KubeletDeps, pod: LabPod): Promise<readonly string[]
   for (;;) {
     const answer = await callCni(deps, pod.nodeName, 'ADD', pod);
     if (answer.ok) return answer.addresses;
+    if (!deps.agentAlive(pod.nodeName)) throw agentTrouble(deps, pod.nodeName, 'ended');
     const again = answer.code === CNI_TRY_AGAIN || answer.code === CNI_NOT_AVAILABLE;
     if (!again || performance.now() >= end) {
       throw new LabError(

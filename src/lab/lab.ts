@@ -38,8 +38,8 @@ export interface Lab {
   readonly state: LabState;
 }
 
-function kubelet(paths: LabPaths): KubeletDeps {
-  return { lab: paths, shim: labTool('cniShim') };
+function kubelet(lab: Lab): KubeletDeps {
+  return { lab: lab.paths, shim: labTool('cniShim'), agentAlive: (node) => agentAlive(lab, node) };
 }
 
 function storeOf(lab: Lab): ManifestStore {
@@ -149,7 +149,7 @@ async function build(
     ),
   ];
   for (const start of starts) lab = remember(lab, { processes: [...lab.state.processes, await start()] });
-  await Promise.all(topology.nodes.map(({ name }) => waitForCni(kubelet(paths), name, () => agentAlive(lab, name))));
+  await Promise.all(topology.nodes.map(({ name }) => waitForCni(kubelet(lab), name)));
   lab = await runPods(lab, objects, say);
   await syncProber(lab);
   return lab;
@@ -175,7 +175,7 @@ async function runPods(lab: Lab, objects: readonly StoredObject[], say: Say): Pr
   if (gone.length > 0) {
     say(`removing ${gone.length} pods`);
     const problems = await deletePods(
-      kubelet(lab.paths),
+      kubelet(lab),
       gone.filter((pod) => !pod.hostNetwork),
     );
     for (const problem of problems) say(problem);
@@ -184,7 +184,7 @@ async function runPods(lab: Lab, objects: readonly StoredObject[], say: Say): Pr
   const fresh = [...wanted.values()].filter((pod) => !running.has(podKey(pod)));
   if (fresh.length > 0) say(`wiring ${fresh.length} pods through the CNI plugin`);
   const wired = await addPods(
-    kubelet(lab.paths),
+    kubelet(lab),
     fresh.filter((pod) => !pod.hostNetwork),
   );
   const pods: LabPod[] = [];
@@ -297,7 +297,7 @@ export async function restartAgent(lab: Lab, node: string): Promise<Lab> {
   const agent = await startAgent(lab.paths, node, lab.state.agentOptions);
   const others = lab.state.processes.filter(({ role }) => role !== agent.role);
   const next = remember(lab, { processes: [...others, agent] });
-  await waitForCni(kubelet(lab.paths), node, () => isAlive(agent));
+  await waitForCni(kubelet(next), node);
   return next;
 }
 
