@@ -7,10 +7,30 @@
  */
 
 import type { BgpRoutesQuery } from '#api';
-import type { Family, PeerConfig, RouteAnswer, RouteQuery, SpeakerConfig, SpeakerStatus, StopMode } from '#bgp';
+import type {
+  Family,
+  PeerConfig,
+  PeerStatus,
+  RouteAnswer,
+  RouteChange,
+  SpeakerConfig,
+  SpeakerStatus,
+  StopMode,
+} from '#bgp';
 import type { AgentConfig } from '#config';
 import type { LinkDown, RouteDataplane } from '#felix';
-import { type Clock, cidrContains, familyOf, type IpAddress, type Logger, parseCidr, toCidr, toIpAddress } from '#kit';
+import {
+  type Cidr,
+  type Clock,
+  cidrContains,
+  errorText,
+  familyOf,
+  type IpAddress,
+  type Logger,
+  toCidr,
+  toIpAddress,
+} from '#kit';
+import type { LearnedRoute } from '#model';
 import { parseSelector } from '#policy';
 import { type SpeakerThread, startSpeakerThread } from '#speaker';
 import type { ModelStore } from './model-store.ts';
@@ -50,6 +70,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   let currentText = '';
   let problems: readonly string[] = [];
   let cancelRefresh: (() => void) | undefined;
+  const peerStates = new Map<string, PeerStatus['state']>();
 
   const compute = (): SpeakerConfig | undefined => {
     const earlier = earlierFamilies(routes);
@@ -85,26 +106,57 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     return result.config;
   };
 
+  /** One at a time; changes that come meanwhile are looked at when it is there. */
+  let starting: Promise<void> | undefined;
+  let startFailure: string | undefined;
+
   const reconfigure = (): void => {
-    if (!live) return;
+    if (!live || starting) return;
     const config = compute();
     const text = JSON.stringify(config) ?? '';
-    if (!config || text === currentText) return;
+    if (!config || (thread && text === currentText)) return;
     current = config;
     currentText = text;
     if (thread) thread.configure(config);
-    else thread = startThread(config);
+    else starting = start(config);
   };
-  const startThread = (config: SpeakerConfig): SpeakerThread =>
-    startSpeakerThread({
-      config,
-      log,
-      onRoutes: (delta) => routes.setLearned(delta),
-      onDeferralEnded() {
-        log.info({}, 'BGP: peers are complete; routes of an earlier run that none of them has are swept');
-        routes.release();
-      },
-    });
+  /** Without BGP pods still get network and policy: say why, and try again with the next refresh. */
+  const start = async (config: SpeakerConfig): Promise<void> => {
+    try {
+      const started = await startSpeakerThread({ config, log, onRoutes, onPeerState });
+      if (live) thread = started;
+      else await started.stop('graceful');
+      startFailure = undefined;
+    } catch (error) {
+      const reason = errorText(error);
+      if (reason !== startFailure) log.error({ reason }, 'the BGP speaker cannot start; it is tried again');
+      startFailure = reason;
+    } finally {
+      starting = undefined;
+    }
+  };
+  const onRoutes = (changes: Iterable<RouteChange>): void => {
+    const upsert: LearnedRoute[] = [];
+    const withdraw: Cidr[] = [];
+    let deferralEnded = false;
+    for (const change of changes) {
+      if (change.type === 'upsert') upsert.push({ prefix: change.prefix, nextHops: change.nextHops });
+      else if (change.type === 'withdraw') withdraw.push(change.prefix);
+      else deferralEnded = true;
+    }
+    if (upsert.length > 0 || withdraw.length > 0) routes.setLearned({ upsert, withdraw });
+    if (!deferralEnded) return;
+    log.info({}, 'BGP: peers are complete; routes of an earlier run that none of them has are swept');
+    routes.release();
+  };
+  const onPeerState = (status: PeerStatus): void => {
+    if (peerStates.get(status.name) === status.state) return;
+    const was = peerStates.get(status.name);
+    peerStates.set(status.name, status.state);
+    const { name: peer, address, state, lastError } = status;
+    if (state === 'Established') log.info({ peer, address }, 'BGP session is Established');
+    else if (was === 'Established') log.warn({ peer, address, state, reason: lastError }, 'BGP session is down');
+  };
   const refresh = (): void => {
     reconfigure();
     cancelRefresh = clock.schedule(LINK_REFRESH_MS, refresh);
@@ -118,17 +170,18 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     async stop(mode) {
       live = false;
       cancelRefresh?.();
+      await starting;
       await thread?.stop(mode);
     },
     reconfigure,
     linkDown(down) {
       const lost = (current?.peers ?? []).filter((peer) => peerIsOn(down, peer));
-      for (const peer of lost) thread?.pathLost(peer.name);
+      for (const peer of lost) thread?.pathLost({ peer: peer.name });
     },
     status: async () => thread?.status(),
     routes: async (query) => (thread ? queryThread(thread, query) : { routes: [] }),
     config: () => current,
-    problems: () => problems,
+    problems: () => (startFailure === undefined ? problems : [...problems, `BGP: ${startFailure}`]),
   };
 }
 
