@@ -162,9 +162,10 @@ export class RouteDataplane {
 
   async stop(): Promise<void> {
     this.#watch?.close();
+    await this.#loop.stop();
+    // Last: the run that was under way may have set them.
     this.#cancelRetry?.();
     this.#cancelRedump?.();
-    await this.#loop.stop();
   }
 
   setLearned(delta: LearnedRouteDelta): void {
