@@ -27,6 +27,7 @@ class World {
   readonly clock = new FakeClock();
   stepsLeft = Number.POSITIVE_INFINITY;
   fail: string | undefined;
+  failToo: string | undefined;
   /** Settles when no write of any agent is under way. */
   disk: Promise<unknown> = Promise.resolve();
   #stores: AttachmentStore[] = [];
@@ -35,7 +36,7 @@ class World {
   async step(name: string): Promise<void> {
     if (this.stepsLeft-- <= 0) await new Promise(() => undefined);
     this.events.push(name);
-    if (this.fail === name) throw new Error(`${name} failed`);
+    if (this.fail === name || this.failToo === name) throw new Error(`${name} failed`);
   }
 
   async boot() {
@@ -196,6 +197,22 @@ test('an undoing that fails is made good by DEL', async (t) => {
   world.fail = undefined;
   await del(attachments, 'a');
   assert.deepEqual([ipam.usage()[0]?.used, world.files()], [0, []]);
+});
+
+test('what a failed ADD could not undo is no answer for the next one', async (t) => {
+  const world = makeWorld(t);
+  const { attachments, ipam } = await world.boot();
+  world.fail = 'create';
+  world.failToo = 'remove';
+  await assert.rejects(add(attachments, 'a'), /no/);
+  assert.equal(world.links.size, 1);
+  world.fail = undefined;
+  await assert.rejects(add(attachments, 'a'), /remove failed/);
+  world.failToo = undefined;
+  world.events.length = 0;
+  await add(attachments, 'a');
+  assert.ok(world.events.includes('remove') && world.events.includes('create'));
+  assert.deepEqual([ipam.usage()[0]?.used, world.links.size, world.files().length], [1, 1, 1]);
 });
 
 test('a caller that hangs up: before the answer the ADD is undone, after it only once and only its own', async (t) => {

@@ -15,6 +15,7 @@
 import { ADDRESS_REST_MS, type Ipam } from '#ipam';
 import { type Clock, errorText, type IpAddress, type Logger } from '#kit';
 import type { WorkloadEndpoint } from '#model';
+import { allSettledOrThrow, DeadlineError, withDeadline } from './deadline.ts';
 import { CniError } from './errors.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { type AttachmentKey, attachmentKey, isPodInterface, namesOf } from './names.ts';
@@ -87,87 +88,103 @@ function wiredPodOf(record: AttachmentRecord): WiredPod {
 }
 
 export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOptions): Attachments {
-  const { pods, dataplane, ipam, store, wiring, clock, log } = deps;
-  const restMs = options.restMs ?? ADDRESS_REST_MS;
-  const locks = new KeyedLock();
-  /** By interface name. Complete, or being made or unmade by the holder of the lock. */
-  const records = new Map<string, AttachmentRecord>();
-  const broken = new Map<string, readonly IpAddress[]>();
-  const running = new Map<AttachmentKey, AbortController>();
-  const cancelRests = new Set<() => void>();
-  let lastAdd: AddTimings | undefined;
+  return new AttachmentTable(deps, options);
+}
 
-  const restThenForget = (record: Pick<AttachmentRecord, 'interfaceName' | 'addresses'>, forMs: number): void => {
-    const cancel = clock.schedule(forMs, () => {
-      cancelRests.delete(cancel);
-      store.endRest(record).catch((error: unknown) => {
-        log.warn(
+class AttachmentTable implements Attachments {
+  readonly #deps: AttachmentsDeps;
+  readonly #options: AttachmentsOptions;
+  readonly #restMs: number;
+  readonly #locks = new KeyedLock();
+  /** By interface name. Complete, or being made or unmade by the holder of the lock. */
+  readonly #records = new Map<string, AttachmentRecord>();
+  /** Interfaces of failed ADDs whose undoing failed as well. */
+  readonly #halfMade = new Set<string>();
+  readonly #broken = new Map<string, readonly IpAddress[]>();
+  readonly #running = new Map<AttachmentKey, AbortController>();
+  readonly #cancelRests = new Set<() => void>();
+  #lastAdd: AddTimings | undefined;
+
+  constructor(deps: AttachmentsDeps, options: AttachmentsOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#restMs = options.restMs ?? ADDRESS_REST_MS;
+  }
+
+  get lastAdd(): AddTimings | undefined {
+    return this.#lastAdd;
+  }
+
+  #restThenForget(record: Pick<AttachmentRecord, 'interfaceName' | 'addresses'>, forMs: number): void {
+    const cancel = this.#deps.clock.schedule(forMs, () => {
+      this.#cancelRests.delete(cancel);
+      this.#deps.store.endRest(record).catch((error: unknown) => {
+        this.#deps.log.warn(
           { interfaceName: record.interfaceName, reason: errorText(error) },
           'the file of a freed address stays behind',
         );
       });
     });
-    cancelRests.add(cancel);
-  };
+    this.#cancelRests.add(cancel);
+  }
 
   /** Last first, and every step may find its work done already. Holds the attachment's lock. */
-  const unmake = async (record: AttachmentRecord): Promise<void> => {
-    await wiring.remove(record.interfaceName);
-    await dataplane.detach(endpointOf(record));
-    await store.free(record);
-    ipam.release(record.interfaceName, restMs);
-    records.delete(record.interfaceName);
-    restThenForget(record, restMs);
-  };
+  async #unmake(record: AttachmentRecord): Promise<void> {
+    await this.#deps.wiring.remove(record.interfaceName);
+    await this.#deps.dataplane.detach(endpointOf(record));
+    await this.#deps.store.free(record);
+    this.#deps.ipam.release(record.interfaceName, this.#restMs);
+    this.#records.delete(record.interfaceName);
+    this.#halfMade.delete(record.interfaceName);
+    this.#restThenForget(record, this.#restMs);
+  }
 
-  const unmakeBroken = async (interfaceName: string): Promise<void> => {
-    const addresses = broken.get(interfaceName);
+  async #unmakeBroken(interfaceName: string): Promise<void> {
+    const addresses = this.#broken.get(interfaceName);
     if (!addresses) return;
-    await store.free({ interfaceName, addresses });
-    broken.delete(interfaceName);
-    ipam.release(interfaceName, restMs);
-    restThenForget({ interfaceName, addresses }, restMs);
-  };
+    await this.#deps.store.free({ interfaceName, addresses });
+    this.#broken.delete(interfaceName);
+    this.#deps.ipam.release(interfaceName, this.#restMs);
+    this.#restThenForget({ interfaceName, addresses }, this.#restMs);
+  }
 
-  const waitForPod = async (pod: PodReference, signal: AbortSignal): Promise<void> => {
+  async #waitForPod(pod: PodReference, signal: AbortSignal): Promise<void> {
     try {
-      await withDeadline(clock, options.podWaitMs, signal, (limited) => pods.wait(pod.key, pod.uid, limited));
+      await withDeadline(this.#deps.clock, this.#options.podWaitMs, signal, (limited) =>
+        this.#deps.pods.wait(pod.key, pod.uid, limited),
+      );
     } catch (error) {
       if (signal.aborted || !(error instanceof DeadlineError)) throw error;
       const which = pod.uid ? ` with UID ${pod.uid}` : '';
-      const text = `Pod ${pod.key}${which} has not come to this node's agent within ${options.podWaitMs / 1000} s; try again`;
+      const text = `Pod ${pod.key}${which} has not come to this node's agent within ${this.#options.podWaitMs / 1000} s; try again`;
       throw new CniError('TRY_AGAIN', text, undefined, { cause: error });
     }
-  };
+  }
 
-  const waitForPolicy = async (record: AttachmentRecord, signal: AbortSignal): Promise<void> => {
+  async #waitForPolicy(record: AttachmentRecord, signal: AbortSignal): Promise<void> {
     try {
-      await withDeadline(clock, options.policyWaitMs, signal, (limited) =>
-        dataplane.attach(endpointOf(record), limited),
+      await withDeadline(this.#deps.clock, this.#options.policyWaitMs, signal, (limited) =>
+        this.#deps.dataplane.attach(endpointOf(record), limited),
       );
     } catch (error) {
       if (signal.aborted) throw error;
-      const late = error instanceof DeadlineError ? ` within ${options.policyWaitMs / 1000} s` : '';
+      const late = error instanceof DeadlineError ? ` within ${this.#options.policyWaitMs / 1000} s` : '';
       const text = `policy of Pod ${record.pod.key} could not be put in force${late}; try again`;
       throw new CniError('TRY_AGAIN', text, late ? undefined : errorText(error), { cause: error });
     }
-    await dataplane.flushConntrack(record.addresses);
-  };
+    await this.#deps.dataplane.flushConntrack(record.addresses);
+  }
 
-  const make = async (
-    request: RequestOf<'ADD'>,
-    descriptors: PodDescriptors,
-    signal: AbortSignal,
-  ): Promise<AttachmentRecord> => {
-    const started = clock.nowMs();
-    await waitForPod(request.pod, signal);
+  async #make(request: RequestOf<'ADD'>, descriptors: PodDescriptors, signal: AbortSignal): Promise<AttachmentRecord> {
+    const started = this.#deps.clock.nowMs();
+    await this.#waitForPod(request.pod, signal);
     signal.throwIfAborted();
-    const podKnown = clock.nowMs();
+    const podKnown = this.#deps.clock.nowMs();
     const names = namesOf(attachmentKey(request.containerId, request.ifName));
-    const mtu = request.config.mtu ?? options.mtu?.();
+    const mtu = request.config.mtu ?? this.#options.mtu?.();
     const record: AttachmentRecord = {
       ...names,
-      addresses: ipam.allocate(names.interfaceName),
+      addresses: this.#deps.ipam.allocate(names.interfaceName),
       containerId: request.containerId,
       ifName: request.ifName,
       network: request.config.name,
@@ -177,59 +194,62 @@ export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOpt
     };
     try {
       // The intent must be there before the interface is made, and policy in force: neither needs the other.
-      await allSettledOrThrow([store.begin(record), waitForPolicy(record, signal)]);
+      await allSettledOrThrow([this.#deps.store.begin(record), this.#waitForPolicy(record, signal)]);
       signal.throwIfAborted();
-      records.set(record.interfaceName, record);
-      const prepared = clock.nowMs();
-      wiring.create(wiredPodOf(record), descriptors);
-      const wired = clock.nowMs();
-      await store.complete(record);
+      this.#records.set(record.interfaceName, record);
+      const prepared = this.#deps.clock.nowMs();
+      this.#deps.wiring.create(wiredPodOf(record), descriptors);
+      const wired = this.#deps.clock.nowMs();
+      await this.#deps.store.complete(record);
       signal.throwIfAborted();
-      lastAdd = {
+      this.#lastAdd = {
         podWaitMs: podKnown - started,
         policyAndRecordMs: prepared - podKnown,
         wiringMs: wired - prepared,
-        durableMs: clock.nowMs() - wired,
+        durableMs: this.#deps.clock.nowMs() - wired,
       };
       return record;
     } catch (error) {
-      await undoFailed(record, error);
+      await this.#undoFailed(record, error);
       throw error;
     }
-  };
+  }
 
   /** An undoing that fails as well must not hide why the ADD failed; what is left is undone by DEL, or at the next start. */
-  const undoFailed = async (record: AttachmentRecord, why: unknown): Promise<void> => {
+  async #undoFailed(record: AttachmentRecord, why: unknown): Promise<void> {
     try {
-      records.set(record.interfaceName, record);
-      await unmake(record);
+      this.#records.set(record.interfaceName, record);
+      this.#halfMade.add(record.interfaceName);
+      await this.#unmake(record);
     } catch (error) {
-      log.error(
+      this.#deps.log.error(
         { interfaceName: record.interfaceName, pod: record.pod.key, failure: errorText(why), reason: errorText(error) },
         'a failed ADD could not be undone; its DEL or the next start of the agent will',
       );
     }
-  };
+  }
 
-  const answerOf = (request: RequestOf<'ADD'>, record: AttachmentRecord, key: AttachmentKey): AddAnswer => ({
-    result: addResult(request.version, wiredPodOf(record), request.config),
-    undo: () =>
-      locks.run(key, async () => {
-        if (records.get(record.interfaceName) !== record) return;
-        log.info(
-          { interfaceName: record.interfaceName, pod: record.pod.key },
-          'the caller of an ADD has gone; it is undone',
-        );
-        await unmake(record);
-      }),
-  });
+  #answerOf(request: RequestOf<'ADD'>, record: AttachmentRecord, key: AttachmentKey): AddAnswer {
+    return {
+      result: addResult(request.version, wiredPodOf(record), request.config),
+      undo: () =>
+        this.#locks.run(key, async () => {
+          if (this.#records.get(record.interfaceName) !== record) return;
+          this.#deps.log.info(
+            { interfaceName: record.interfaceName, pod: record.pod.key },
+            'the caller of an ADD has gone; it is undone',
+          );
+          await this.#unmake(record);
+        }),
+    };
+  }
 
   /** ADD once more for what stands: the same answer, nothing touched. What does not stand any more makes room. */
-  const standing = async (request: RequestOf<'ADD'>): Promise<AttachmentRecord | undefined> => {
+  async #standing(request: RequestOf<'ADD'>): Promise<AttachmentRecord | undefined> {
     const { interfaceName } = namesOf(attachmentKey(request.containerId, request.ifName));
-    const record = records.get(interfaceName);
+    const record = this.#records.get(interfaceName);
     if (!record) {
-      if (broken.has(interfaceName)) {
+      if (this.#broken.has(interfaceName)) {
         throw new CniError(
           'TRY_AGAIN',
           `attachment ${interfaceName} of this container is damaged on disk: DEL it first`,
@@ -237,204 +257,182 @@ export function createAttachments(deps: AttachmentsDeps, options: AttachmentsOpt
       }
       return undefined;
     }
-    if (!wiring.exists(interfaceName)) {
-      await unmake(record);
+    if (this.#halfMade.has(interfaceName) || !this.#deps.wiring.exists(interfaceName)) {
+      await this.#unmake(record);
       return undefined;
     }
     if (record.netns === request.netns && record.network === request.config.name && record.pod.key === request.pod.key)
       return record;
     const text = `container ${request.containerId} has an interface ${request.ifName} already, for Pod ${record.pod.key} in ${record.netns}: DEL it first`;
     throw new CniError('INVALID_ENVIRONMENT', text);
-  };
-
-  return {
-    async recover() {
-      const stored = await store.load();
-      const adopt = (owner: string, addresses: readonly IpAddress[]): void => {
-        const conflicts = ipam.adopt(owner, addresses);
-        if (conflicts.length > 0)
-          log.error({ owner, conflicts }, 'two attachments on disk have the same address; DEL one of the pods');
-      };
-      const links = new Set(wiring.list());
-      for (const record of stored.complete) {
-        adopt(record.interfaceName, record.addresses);
-        records.set(record.interfaceName, record);
-        if (!links.has(record.interfaceName)) {
-          log.warn(
-            { interfaceName: record.interfaceName, pod: record.pod.key },
-            'the interface of a pod is gone; its address stays taken until DEL or GC',
-          );
-        }
-      }
-      for (const { interfaceName, addresses } of stored.broken) {
-        adopt(interfaceName, addresses);
-        broken.set(interfaceName, addresses);
-      }
-      for (const { interfaceName, addresses, sinceMs } of stored.resting) {
-        // The wall clock may have been set meanwhile: a rest is never longer than a whole one.
-        const leftMs = Math.min(restMs, sinceMs + restMs - Date.now());
-        if (leftMs <= 0) await store.endRest({ interfaceName, addresses });
-        else {
-          ipam.rest(addresses, leftMs);
-          restThenForget({ interfaceName, addresses }, leftMs);
-        }
-      }
-      for (const record of stored.intents) {
-        log.info({ interfaceName: record.interfaceName, pod: record.pod.key }, 'an ADD that was cut off is undone');
-        adopt(record.interfaceName, record.addresses);
-        await unmake(record);
-        links.delete(record.interfaceName);
-      }
-      for (const { interfaceName, addresses } of stored.tornIntents) {
-        broken.set(interfaceName, addresses);
-        adopt(interfaceName, addresses);
-        await wiring.remove(interfaceName);
-        await unmakeBroken(interfaceName);
-        links.delete(interfaceName);
-      }
-      const strays = [...links].filter((name) => isPodInterface(name) && !records.has(name) && !broken.has(name));
-      for (const name of strays)
-        log.warn({ interfaceName: name }, 'a pod interface that no attachment knows is removed');
-      await Promise.all(strays.map((name) => wiring.remove(name)));
-    },
-
-    endpoints() {
-      const links = new Set(wiring.list());
-      return [...records.values()].filter((record) => links.has(record.interfaceName)).map(endpointOf);
-    },
-
-    async add(request, descriptors, caller) {
-      const key = attachmentKey(request.containerId, request.ifName);
-      return locks.run(key, async () => {
-        caller.throwIfAborted();
-        const found = await standing(request);
-        // Its first caller has it: a second one that hangs up takes nothing back.
-        if (found) return { ...answerOf(request, found, key), undo: async () => undefined };
-        const controller = new AbortController();
-        running.set(key, controller);
-        try {
-          const record = await make(request, descriptors, AbortSignal.any([caller, controller.signal]));
-          return answerOf(request, record, key);
-        } catch (error) {
-          throw controller.signal.aborted ? controller.signal.reason : error;
-        } finally {
-          running.delete(key);
-        }
-      });
-    },
-
-    async del(request) {
-      const key = attachmentKey(request.containerId, request.ifName);
-      running.get(key)?.abort(new CniError('TRY_AGAIN', 'ADD was given up because DEL came for it'));
-      await locks.run(key, async () => {
-        const { interfaceName } = namesOf(key);
-        const record = records.get(interfaceName);
-        if (record) return unmake(record);
-        await wiring.remove(interfaceName);
-        return unmakeBroken(interfaceName);
-      });
-    },
-
-    async check(request, descriptors) {
-      const key = attachmentKey(request.containerId, request.ifName);
-      const { prevResult } = request.config;
-      if (!prevResult)
-        throw new CniError('INVALID_CONFIG', 'network configuration: CHECK needs "prevResult", the result of ADD');
-      await locks.run(key, async () => {
-        const record = records.get(namesOf(key).interfaceName);
-        if (!record) {
-          throw new CniError(
-            'UNKNOWN_CONTAINER',
-            `container ${request.containerId} has no interface ${request.ifName} from this node's agent`,
-          );
-        }
-        const pod = wiredPodOf(record);
-        const problems = [
-          ...missingInResult(prevResult, pod),
-          ...wiring.problems({ ...pod, netns: request.netns }, descriptors),
-        ];
-        if (problems.length > 0) {
-          throw new CniError(
-            'CHECK_FAILED',
-            `interface ${request.ifName} of Pod ${record.pod.key} is not as ADD left it`,
-            problems.join('; '),
-          );
-        }
-      });
-    },
-
-    async gc(request) {
-      const valid = new Set(
-        request.validAttachments.map(({ containerId, ifName }) => attachmentKey(containerId, ifName)),
-      );
-      const before = [...records.values()].filter((record) => record.network === request.config.name);
-      for (const record of before) {
-        const key = attachmentKey(record.containerId, record.ifName);
-        if (valid.has(key) || running.has(key)) continue;
-        await locks.run(key, async () => {
-          if (records.get(record.interfaceName) !== record) return;
-          log.info(
-            { interfaceName: record.interfaceName, pod: record.pod.key },
-            'the runtime does not know this attachment any more; it is removed',
-          );
-          await unmake(record);
-        });
-      }
-      const known = new Set([...valid, ...running.keys()].map((key) => namesOf(key).interfaceName));
-      for (const interfaceName of [...broken.keys()].filter((name) => !known.has(name))) {
-        await wiring.remove(interfaceName);
-        await unmakeBroken(interfaceName);
-      }
-    },
-
-    async sweep(isLive) {
-      for (const record of [...records.values()]) {
-        await locks.run(attachmentKey(record.containerId, record.ifName), async () => {
-          if (records.get(record.interfaceName) !== record) return;
-          if (wiring.exists(record.interfaceName) || isLive(record.pod)) return;
-          log.info(
-            { interfaceName: record.interfaceName, pod: record.pod.key },
-            'a pod is gone without a DEL; its address is freed',
-          );
-          await unmake(record);
-        });
-      }
-    },
-
-    async stop() {
-      const reason = new CniError('TRY_AGAIN', 'poplin agent is stopping; try again');
-      for (const controller of running.values()) controller.abort(reason);
-      await locks.idle();
-      for (const cancel of cancelRests) cancel();
-      cancelRests.clear();
-    },
-    get lastAdd() {
-      return lastAdd;
-    },
-  };
-}
-
-/** The limit passed before the work was done. */
-class DeadlineError extends Error {}
-
-async function withDeadline<T>(
-  clock: Clock,
-  limitMs: number,
-  signal: AbortSignal,
-  work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const limit = new AbortController();
-  const cancel = clock.schedule(limitMs, () => limit.abort(new DeadlineError(`nothing within ${limitMs} ms`)));
-  try {
-    return await work(AbortSignal.any([signal, limit.signal]));
-  } catch (error) {
-    throw limit.signal.aborted && !signal.aborted ? limit.signal.reason : error;
-  } finally {
-    cancel();
   }
-}
 
-/** Waits for all, whatever happens, so that nothing still runs when its undoing begins; then throws the first failure. */
-async function allSettledOrThrow(work: readonly Promise<unknown>[]): Promise<void> {
-  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
+  async recover(): Promise<void> {
+    const stored = await this.#deps.store.load();
+    const adopt = (owner: string, addresses: readonly IpAddress[]): void => {
+      const conflicts = this.#deps.ipam.adopt(owner, addresses);
+      if (conflicts.length > 0)
+        this.#deps.log.error(
+          { owner, conflicts },
+          'two attachments on disk have the same address; DEL one of the pods',
+        );
+    };
+    const links = new Set(this.#deps.wiring.list());
+    for (const record of stored.complete) {
+      adopt(record.interfaceName, record.addresses);
+      this.#records.set(record.interfaceName, record);
+      if (!links.has(record.interfaceName)) {
+        this.#deps.log.warn(
+          { interfaceName: record.interfaceName, pod: record.pod.key },
+          'the interface of a pod is gone; its address stays taken until DEL or GC',
+        );
+      }
+    }
+    for (const { interfaceName, addresses } of stored.broken) {
+      adopt(interfaceName, addresses);
+      this.#broken.set(interfaceName, addresses);
+    }
+    for (const { interfaceName, addresses, sinceMs } of stored.resting) {
+      // The wall clock may have been set meanwhile: a rest is never longer than a whole one.
+      const leftMs = Math.min(this.#restMs, sinceMs + this.#restMs - Date.now());
+      if (leftMs <= 0) await this.#deps.store.endRest({ interfaceName, addresses });
+      else {
+        this.#deps.ipam.rest(addresses, leftMs);
+        this.#restThenForget({ interfaceName, addresses }, leftMs);
+      }
+    }
+    for (const record of stored.intents) {
+      this.#deps.log.info(
+        { interfaceName: record.interfaceName, pod: record.pod.key },
+        'an ADD that was cut off is undone',
+      );
+      adopt(record.interfaceName, record.addresses);
+      await this.#unmake(record);
+      links.delete(record.interfaceName);
+    }
+    for (const { interfaceName, addresses } of stored.tornIntents) {
+      this.#broken.set(interfaceName, addresses);
+      adopt(interfaceName, addresses);
+      await this.#deps.wiring.remove(interfaceName);
+      await this.#unmakeBroken(interfaceName);
+      links.delete(interfaceName);
+    }
+    const strays = [...links].filter(
+      (name) => isPodInterface(name) && !this.#records.has(name) && !this.#broken.has(name),
+    );
+    for (const name of strays)
+      this.#deps.log.warn({ interfaceName: name }, 'a pod interface that no attachment knows is removed');
+    await Promise.all(strays.map((name) => this.#deps.wiring.remove(name)));
+  }
+
+  endpoints(): readonly WorkloadEndpoint[] {
+    const links = new Set(this.#deps.wiring.list());
+    return [...this.#records.values()].filter((record) => links.has(record.interfaceName)).map(endpointOf);
+  }
+
+  async add(request: RequestOf<'ADD'>, descriptors: PodDescriptors, caller: AbortSignal): Promise<AddAnswer> {
+    const key = attachmentKey(request.containerId, request.ifName);
+    return this.#locks.run(key, async () => {
+      caller.throwIfAborted();
+      const found = await this.#standing(request);
+      // Its first caller has it: a second one that hangs up takes nothing back.
+      if (found) return { ...this.#answerOf(request, found, key), undo: async () => undefined };
+      const controller = new AbortController();
+      this.#running.set(key, controller);
+      try {
+        const record = await this.#make(request, descriptors, AbortSignal.any([caller, controller.signal]));
+        return this.#answerOf(request, record, key);
+      } catch (error) {
+        throw controller.signal.aborted ? controller.signal.reason : error;
+      } finally {
+        this.#running.delete(key);
+      }
+    });
+  }
+
+  async del(request: Pick<RequestOf<'DEL'>, 'containerId' | 'ifName'>): Promise<void> {
+    const key = attachmentKey(request.containerId, request.ifName);
+    this.#running.get(key)?.abort(new CniError('TRY_AGAIN', 'ADD was given up because DEL came for it'));
+    await this.#locks.run(key, async () => {
+      const { interfaceName } = namesOf(key);
+      const record = this.#records.get(interfaceName);
+      if (record) return this.#unmake(record);
+      await this.#deps.wiring.remove(interfaceName);
+      return this.#unmakeBroken(interfaceName);
+    });
+  }
+
+  async check(request: RequestOf<'CHECK'>, descriptors: PodDescriptors): Promise<void> {
+    const key = attachmentKey(request.containerId, request.ifName);
+    const { prevResult } = request.config;
+    if (!prevResult)
+      throw new CniError('INVALID_CONFIG', 'network configuration: CHECK needs "prevResult", the result of ADD');
+    await this.#locks.run(key, async () => {
+      const record = this.#records.get(namesOf(key).interfaceName);
+      if (!record) {
+        throw new CniError(
+          'UNKNOWN_CONTAINER',
+          `container ${request.containerId} has no interface ${request.ifName} from this node's agent`,
+        );
+      }
+      const pod = wiredPodOf(record);
+      const problems = [
+        ...missingInResult(prevResult, pod),
+        ...this.#deps.wiring.problems({ ...pod, netns: request.netns }, descriptors),
+      ];
+      if (problems.length > 0) {
+        throw new CniError(
+          'CHECK_FAILED',
+          `interface ${request.ifName} of Pod ${record.pod.key} is not as ADD left it`,
+          problems.join('; '),
+        );
+      }
+    });
+  }
+
+  async gc(request: RequestOf<'GC'>): Promise<void> {
+    const valid = new Set(
+      request.validAttachments.map(({ containerId, ifName }) => attachmentKey(containerId, ifName)),
+    );
+    const before = [...this.#records.values()].filter((record) => record.network === request.config.name);
+    for (const record of before) {
+      const key = attachmentKey(record.containerId, record.ifName);
+      if (valid.has(key) || this.#running.has(key)) continue;
+      await this.#locks.run(key, async () => {
+        if (this.#records.get(record.interfaceName) !== record) return;
+        this.#deps.log.info(
+          { interfaceName: record.interfaceName, pod: record.pod.key },
+          'the runtime does not know this attachment any more; it is removed',
+        );
+        await this.#unmake(record);
+      });
+    }
+    const known = new Set([...valid, ...this.#running.keys()].map((key) => namesOf(key).interfaceName));
+    for (const interfaceName of [...this.#broken.keys()].filter((name) => !known.has(name))) {
+      await this.#deps.wiring.remove(interfaceName);
+      await this.#unmakeBroken(interfaceName);
+    }
+  }
+
+  async sweep(isLive: (pod: PodReference) => boolean): Promise<void> {
+    for (const record of [...this.#records.values()]) {
+      await this.#locks.run(attachmentKey(record.containerId, record.ifName), async () => {
+        if (this.#records.get(record.interfaceName) !== record) return;
+        if (this.#deps.wiring.exists(record.interfaceName) || isLive(record.pod)) return;
+        this.#deps.log.info(
+          { interfaceName: record.interfaceName, pod: record.pod.key },
+          'a pod is gone without a DEL; its address is freed',
+        );
+        await this.#unmake(record);
+      });
+    }
+  }
+
+  async stop(): Promise<void> {
+    const reason = new CniError('TRY_AGAIN', 'poplin agent is stopping; try again');
+    for (const controller of this.#running.values()) controller.abort(reason);
+    await this.#locks.idle();
+    for (const cancel of this.#cancelRests) cancel();
+    this.#cancelRests.clear();
+  }
 }
