@@ -79,7 +79,7 @@ test('stop without or after a failed start is safe', async (t) => {
 
 test('routes: parameters reach the view canonical, wrong ones are named', async () => {
   const asked: BgpRoutesQuery[] = [];
-  const api = app({
+  const api = await app({
     bgpRoutes: (query) => {
       asked.push(query);
       return { routes: [] };
@@ -107,18 +107,18 @@ test('routes: parameters reach the view canonical, wrong ones are named', async 
 });
 
 test('a pod that is not here is 404 with its own code, another path with another', async () => {
-  const pod = await app().inject('/v1/policy/endpoints/web/a');
+  const pod = await (await app()).inject('/v1/policy/endpoints/web/a');
   assert.equal(pod.statusCode, 404);
   assert.equal(pod.json().error.code, 'ENDPOINT_NOT_FOUND');
   assert.match(pod.json().error.message, /web\/a/);
-  const nothing = await app().inject('/v2');
+  const nothing = await (await app()).inject('/v2');
   assert.equal(nothing.statusCode, 404);
   assert.equal(nothing.json().error.code, 'NOT_FOUND');
-  assert.equal((await app().inject({ method: 'POST', url: '/v1/status' })).statusCode, 404);
+  assert.equal((await (await app()).inject({ method: 'POST', url: '/v1/status' })).statusCode, 404);
 });
 
 test('probes answer 503 with reasons; metrics keep their content type', async () => {
-  const api = app({ ready: () => ({ ok: false, reasons: ['datastore: not in sync'] }) });
+  const api = await app({ ready: () => ({ ok: false, reasons: ['datastore: not in sync'] }) });
   const ready = await api.inject('/readyz');
   assert.equal(ready.statusCode, 503);
   assert.deepEqual(ready.json(), { ok: false, reasons: ['datastore: not in sync'] });
@@ -136,7 +136,7 @@ test('a fault of the view is 500 and logged, not a crash', async () => {
       throw new Error('boom');
     },
   });
-  const answer = await createApp({ view, log }).inject('/v1/status');
+  const answer = await (await createApp({ view, log })).inject('/v1/status');
   assert.equal(answer.statusCode, 500);
   assert.deepEqual(answer.json(), { error: { code: 'INTERNAL', message: 'boom' } });
   assert.equal(logged.length, 1);

@@ -5,8 +5,7 @@
  */
 import fs from 'node:fs/promises';
 import path from 'node:path';
-import fastify, { type FastifyError, type FastifyInstance } from 'fastify';
-import Type from 'typebox';
+import type { FastifyError, FastifyInstance } from 'fastify';
 import { errorText, type Logger, type Startable, toCidr, toIpAddress } from '#kit';
 import type { HealthReport } from '#obs';
 import { ApiError, type ApiErrorBody, type ApiErrorCode, apiErrorStatus } from './errors.ts';
@@ -28,9 +27,10 @@ const bodyBytesMax = 1024;
 const requestTimeoutMs = 10_000;
 
 export function createApiServer(deps: ApiServerDeps, options: ApiServerOptions): Startable {
-  const app = createApp(deps);
+  let app: FastifyInstance | undefined;
   return {
     async start() {
+      app = await createApp(deps);
       const folder = path.dirname(options.socketPath);
       await fs.mkdir(folder, { recursive: true, mode: 0o700 });
       const temporary = await fs.mkdtemp(path.join(folder, '.'));
@@ -45,26 +45,16 @@ export function createApiServer(deps: ApiServerDeps, options: ApiServerOptions):
       deps.log.info({ socket: options.socketPath }, 'API is served');
     },
     async stop() {
-      const served = app.server.listening;
-      await app.close();
+      const served = app?.server.listening === true;
+      await app?.close();
       if (served) await fs.rm(options.socketPath, { force: true });
     },
   };
 }
 
-const routesQuery = Type.Object(
-  {
-    prefix: Type.Optional(Type.String({ maxLength: 64 })),
-    family: Type.Optional(Type.Union([Type.Literal('4'), Type.Literal('6')])),
-    limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,5}$' })),
-    cursor: Type.Optional(Type.String({ maxLength: 64 })),
-  },
-  { additionalProperties: false },
-);
-const noQuery = Type.Object({}, { additionalProperties: false });
-
-/** The routes without a socket: `app.inject` tests them. */
-export function createApp({ view, log }: ApiServerDeps): FastifyInstance {
+/** The routes without a socket: `app.inject` tests them. fastify is loaded here, so that the CLI does not pay for it. */
+export async function createApp({ view, log }: ApiServerDeps): Promise<FastifyInstance> {
+  const { default: fastify } = await import('fastify');
   const app = fastify({
     bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
@@ -84,6 +74,7 @@ export function createApp({ view, log }: ApiServerDeps): FastifyInstance {
     return reply.status(404).send(body);
   });
   addDataRoutes(app, view);
+  await addRoutesRoute(app, view);
   addHealthRoutes(app, view);
   return app;
 }
@@ -101,27 +92,12 @@ const paths = [
 ];
 
 function addDataRoutes(app: FastifyInstance, view: AgentView): void {
-  const schema = { querystring: noQuery };
+  const schema = { querystring: { type: 'object', properties: {}, additionalProperties: false } };
   app.get('/v1', { schema }, () => ({ paths }));
   app.get('/v1/status', { schema }, () => view.status());
   app.get('/v1/bgp/peers', { schema }, async () => ({ peers: await view.bgpPeers() }));
   app.get('/v1/datastore', { schema }, () => view.datastore());
   app.get('/v1/config', { schema }, () => ({ values: view.config() }));
-  app.get<{ Querystring: Type.Static<typeof routesQuery> }>(
-    '/v1/bgp/routes',
-    { schema: { querystring: routesQuery } },
-    (request) => {
-      const { prefix, family, limit, cursor } = request.query;
-      const count = Number(limit ?? routesDefault);
-      if (count > routesMax) throw badRequest(`limit ${count} is over ${routesMax}; ask for the next ones with cursor`);
-      return view.bgpRoutes({
-        ...(prefix === undefined ? {} : prefixQuery(prefix)),
-        ...(family === undefined ? {} : { family: family === '4' ? 4 : 6 }),
-        ...(cursor === undefined ? {} : { cursor }),
-        limit: count,
-      });
-    },
-  );
   app.get<{ Params: { namespace: string; pod: string } }>(
     '/v1/policy/endpoints/:namespace/:pod',
     { schema },
@@ -137,6 +113,31 @@ function addDataRoutes(app: FastifyInstance, view: AgentView): void {
       );
     },
   );
+}
+
+async function addRoutesRoute(app: FastifyInstance, view: AgentView): Promise<void> {
+  const { default: Type } = await import('typebox');
+  const querystring = Type.Object(
+    {
+      prefix: Type.Optional(Type.String({ maxLength: 64 })),
+      family: Type.Optional(Type.Union([Type.Literal('4'), Type.Literal('6')])),
+      limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,5}$' })),
+      cursor: Type.Optional(Type.String({ maxLength: 64 })),
+    },
+    { additionalProperties: false },
+  );
+  type Query = { readonly [K in 'prefix' | 'family' | 'limit' | 'cursor']?: string };
+  app.get<{ Querystring: Query }>('/v1/bgp/routes', { schema: { querystring } }, (request) => {
+    const { prefix, family, limit, cursor } = request.query;
+    const count = Number(limit ?? routesDefault);
+    if (count > routesMax) throw badRequest(`limit ${count} is over ${routesMax}; ask for the next ones with cursor`);
+    return view.bgpRoutes({
+      ...(prefix === undefined ? {} : prefixQuery(prefix)),
+      ...(family === undefined ? {} : { family: family === '4' ? 4 : 6 }),
+      ...(cursor === undefined ? {} : { cursor }),
+      limit: count,
+    });
+  });
 }
 
 function addHealthRoutes(app: FastifyInstance, view: AgentView): void {

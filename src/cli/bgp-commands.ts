@@ -1,0 +1,139 @@
+/** `poplin bgp peers` and `poplin bgp routes`. */
+import type { Command } from 'commander';
+import type { BgpPathView, BgpPeerView, BgpRouteView } from '#api';
+import { type AskOptions, asking, connect } from './connection.ts';
+import type { CliContext } from './context.ts';
+import { exitCode } from './exit-codes.ts';
+import { formatAge, formatTable, formatValue } from './output.ts';
+
+export function registerBgp(program: Command, context: CliContext): void {
+  const bgp = program
+    .command('bgp')
+    .summary('BGP sessions and routes of this node')
+    .description('BGP sessions and routes of this node.');
+  asking(bgp.command('peers'))
+    .description('Sessions: state, since when, prefixes received and sent, and why a session is down.')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  poplin bgp peers
+  poplin bgp peers -o json | jq -r '.[] | select(.state != "Established") | .name'`,
+    )
+    .action((options: AskOptions) =>
+      context.act(async () => {
+        const peers = await connect(options, context.env).bgpPeers();
+        context.terminal.out(await formatValue(options.output, peers, (value) => formatPeers(value, context.now())));
+        return exitCode.ok;
+      }),
+    );
+  asking(bgp.command('routes'))
+    .argument('[prefix]', 'a prefix: it and what is inside it; an address: the route that a packet to it takes')
+    .description(
+      'Routes: BGP next hop, where it leads (gateway and device), origin and AS path. Exit code 1 when there is none.',
+    )
+    .option('-4', 'IPv4 only')
+    .option('-6', 'IPv6 only')
+    .option('-a, --all', 'every path, not only the chosen ones (marked *)')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  poplin bgp routes
+  poplin bgp routes 10.1.2.3          # where does a packet to this pod go?
+  poplin bgp routes 10.1.0.0/16 --all
+  poplin bgp routes -6 -o json`,
+    )
+    .action((prefix: string | undefined, options: RoutesOptions) =>
+      context.act(async () => {
+        if (options['4'] && options['6']) {
+          context.terminal.err('poplin: -4 and -6 exclude each other: leave both out for both families\n');
+          return exitCode.usage;
+        }
+        return printRoutes(prefix, options, context);
+      }),
+    );
+}
+
+interface RoutesOptions extends AskOptions {
+  readonly 4?: boolean;
+  readonly 6?: boolean;
+  readonly all?: boolean;
+}
+
+/** Asks page by page; a table is printed as pages come, so that a full table needs no memory. */
+async function printRoutes(prefix: string | undefined, options: RoutesOptions, context: CliContext): Promise<number> {
+  const client = connect(options, context.env);
+  const query = {
+    ...(prefix === undefined ? {} : { prefix }),
+    ...(options['4'] ? { family: '4' } : options['6'] ? { family: '6' } : {}),
+  };
+  const collected: BgpRouteView[] = [];
+  let found = 0;
+  let cursor: string | undefined;
+  do {
+    const page = await client.bgpRoutes({ ...query, ...(cursor === undefined ? {} : { cursor }) });
+    const routes = options.all ? page.routes : page.routes.map(onlyBest).filter((route) => route.paths.length > 0);
+    if (options.output === 'table' && routes.length > 0) context.terminal.out(formatRoutes(routes, found === 0));
+    else collected.push(...routes);
+    found += routes.length;
+    cursor = page.next;
+  } while (cursor !== undefined);
+  if (options.output !== 'table') context.terminal.out(await formatValue(options.output, collected, () => ''));
+  if (found > 0) return exitCode.ok;
+  context.terminal.err(`poplin: no route${prefix === undefined ? '' : ` for ${prefix}`}\n`);
+  return exitCode.negative;
+}
+
+function onlyBest(route: BgpRouteView): BgpRouteView {
+  return { ...route, paths: route.paths.filter((path) => path.best) };
+}
+
+export function formatPeers(peers: readonly BgpPeerView[], nowMs: number): string {
+  const sum = (peer: BgpPeerView, what: 'received' | 'sent'): string =>
+    peer.state === 'Established' ? peer.families.map((family) => family[what]).join('/') || '-' : '-';
+  const rows = peers.map((peer) => [
+    peer.name,
+    peer.port === 179
+      ? peer.address
+      : peer.address.includes(':')
+        ? `[${peer.address}]:${peer.port}`
+        : `${peer.address}:${peer.port}`,
+    String(peer.asn),
+    peer.restarting ? `${peer.state} (restarting)` : peer.state,
+    formatAge(peer.since, nowMs),
+    peer.families.map(({ family }) => (family === 'ipv4-unicast' ? '4' : '6')).join('/') || '-',
+    sum(peer, 'received'),
+    sum(peer, 'sent'),
+    peer.state === 'Established' ? '' : (peer.lastError ?? ''),
+  ]);
+  return formatTable(['NAME', 'ADDRESS', 'AS', 'STATE', 'FOR', 'FAMILIES', 'RECEIVED', 'SENT', 'LAST ERROR'], rows);
+}
+
+/** One line for each way that packets may take. */
+export function formatRoutes(routes: readonly BgpRouteView[], withHeader = true): string {
+  const rows = routes.flatMap((route) =>
+    route.paths.flatMap((path) => {
+      const ways = waysOf(route, path);
+      return ways.map((via, index) => [
+        index > 0 ? '' : `${path.best ? '*' : ' '} ${route.prefix}`,
+        path.peer === undefined ? '-' : path.nextHop,
+        via,
+        path.origin,
+        path.asPath || '-',
+        `${path.peer ?? 'this node'}${path.stale ? ' (stale)' : ''}`,
+      ]);
+    }),
+  );
+  const text = formatTable(['  PREFIX', 'NEXT HOP', 'VIA', 'ORIGIN', 'AS PATH', 'FROM'], rows);
+  return withHeader ? text : text.slice(text.indexOf('\n') + 1);
+}
+
+function waysOf(route: BgpRouteView, path: BgpPathView): readonly string[] {
+  if (path.resolved.length > 0) {
+    return path.resolved.map(({ gateway, device }) =>
+      gateway === undefined ? `dev ${device}` : `${gateway} dev ${device}`,
+    );
+  }
+  return [route.source === 'originated' ? '-' : path.best ? 'UNRESOLVED' : '-'];
+}

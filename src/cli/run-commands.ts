@@ -1,0 +1,134 @@
+/** `poplin agent`, `cleanup`, `speaker`: what runs something on this machine. Each loads its part only when it is run. */
+import type { Command } from 'commander';
+import { loadFrom, withAgentOptions } from './agent-config.ts';
+import type { CliContext } from './context.ts';
+import { exitCode } from './exit-codes.ts';
+import { formatTable, formatValue, type OutputFormat, withOutput } from './output.ts';
+
+export function registerRunCommands(program: Command, context: CliContext): void {
+  registerAgent(program, context);
+  registerCleanup(program, context);
+  registerSpeaker(program, context);
+}
+
+function registerAgent(program: Command, context: CliContext): void {
+  withAgentOptions(program.command('agent'))
+    .summary('run the agent of this node')
+    .description(
+      'Run the agent of this node, in the foreground, with JSON log lines on stderr. A flag counts more than the environment,\n' +
+        'which counts more than the file.',
+    )
+    .addHelpText(
+      'after',
+      `
+Signals:
+  SIGTERM, SIGINT  stop for a restart: peers keep our routes (graceful restart), rules and routes stay in the kernel
+  SIGQUIT          drain: BGP sessions are closed with Cease, and peers drop our routes at once
+
+Examples:
+  poplin agent --datastore-dir /etc/poplin/manifests --node-name n1
+  POPLIN_LOG_LEVEL=debug poplin agent --config /etc/poplin/agent.yaml
+  poplin config show --local --config /etc/poplin/agent.yaml    # what would be in force, and from where`,
+    )
+    .action((parsed: Record<string, unknown>) =>
+      context.act(async () => {
+        const loaded = loadFrom(parsed, context.env);
+        const { runAgent } = await import('#agent');
+        await runAgent(loaded);
+        return exitCode.ok;
+      }),
+    );
+}
+
+function registerCleanup(program: Command, context: CliContext): void {
+  withOutput(withAgentOptions(program.command('cleanup')))
+    .summary('remove everything that the agent ever made on this machine')
+    .description(
+      'Remove everything that the agent ever made on this machine: chains and sets, routes and next hops, pod interfaces, the CNI\n' +
+        'configuration and state; and put changed kernel settings back. Stop the agent first; give the options it ran with.',
+    )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  poplin cleanup
+  poplin cleanup --config /etc/poplin/agent.yaml -o json`,
+    )
+    .action((parsed: Record<string, unknown> & { output: OutputFormat }) =>
+      context.act(async () => {
+        const { config } = loadFrom(parsed, context.env);
+        const { runCleanup } = await import('#agent');
+        const summary = await runCleanup(config);
+        context.terminal.out(
+          await formatValue(parsed.output, summary, ({ removed, restored, left }) =>
+            [
+              formatTable(
+                ['REMOVED', 'COUNT'],
+                Object.entries(removed).map(([what, count]) => [what, String(count)]),
+              ),
+              ...restored.map((name) => `restored ${name}\n`),
+              ...left.map((what) => `still there: ${what}\n`),
+            ].join(''),
+          ),
+        );
+        return summary.left.length === 0 ? exitCode.ok : exitCode.negative;
+      }),
+    );
+}
+
+function registerSpeaker(program: Command, context: CliContext): void {
+  program
+    .command('speaker')
+    .summary('run the BGP speaker alone, without Kubernetes')
+    .description(
+      'Run the BGP speaker alone: it announces and relays as its file says and touches no kernel table. In the foreground, with JSON log\nlines on stderr.',
+    )
+    .requiredOption('--config <file>', 'YAML: asn, routerId, listen, originate, peers')
+    .option('--log-level <level>', 'error, warn, info or debug', 'info')
+    .addHelpText(
+      'after',
+      `
+Example file:
+  asn: 65001
+  routerId: 192.0.2.1
+  listen: ["0.0.0.0:179"]
+  originate: [10.1.0.0/16]
+  peers:
+    - address: 192.0.2.2
+      asn: 65002
+      families: [ipv4-unicast, ipv6-unicast]
+      holdTime: 90
+      password: "secret"
+      import: accept
+      export: accept
+
+Signals: SIGTERM and SIGINT stop for a restart (peers keep our routes), SIGQUIT drains (Cease).
+
+Example:
+  poplin speaker --config speaker.yaml`,
+    )
+    .action((options: { config: string; logLevel: string }) =>
+      context.act(() => runSpeaker(options.config, options.logLevel)),
+    );
+}
+
+async function runSpeaker(configFile: string, logLevel: string): Promise<number> {
+  const [{ runStandaloneSpeaker }, { createLogger }, { agentOptions, ConfigError }] = await Promise.all([
+    import('#speaker'),
+    import('#obs'),
+    import('#config'),
+  ]);
+  const level = agentOptions.logLevel.parse(logLevel);
+  if (!level) {
+    const problem = `flag --log-level: ${JSON.stringify(logLevel)}; give ${agentOptions.logLevel.allowed}`;
+    throw new ConfigError(problem, { code: 'CONFIG_INVALID', problems: [problem] });
+  }
+  const speaker = await runStandaloneSpeaker({ configFile, log: createLogger({ level }) });
+  const mode = await new Promise<'graceful' | 'drain'>((resolve) => {
+    process.once('SIGTERM', () => resolve('graceful'));
+    process.once('SIGINT', () => resolve('graceful'));
+    process.once('SIGQUIT', () => resolve('drain'));
+  });
+  await speaker.stop(mode);
+  return exitCode.ok;
+}
