@@ -1,5 +1,5 @@
 /** The BGP speaker's shell: sockets, its thread, and the stand-alone daemon. */
-export { decodeRouteChanges, type RouteChange } from '#bgp';
+
 export type { PathSelector } from './protocol.ts';
 export { SpeakerFileError } from './speaker-file.ts';
 export { runStandaloneSpeaker, type StandaloneOptions, type StandaloneSpeaker } from './standalone.ts';
