@@ -1,8 +1,8 @@
 /**
  * The agent's side of the plugin: a unix socket of its own, apart from the HTTP API, for root alone.
  *
- *   shim == unix socket ==> caller.ts (bytes, descriptors, hang-up) -> request.ts (what is asked) -> attachments.ts (what is done)
- *                                                                                 store.ts (disk)  wiring.ts (kernel)
+ *   shim == unix socket ==> caller.ts (bytes, descriptors, hang-up) -> commands.ts, request.ts (what is asked) -> attachments.ts (what is done)
+ *                                                                                                 store.ts (disk)  wiring.ts (kernel)
  *   shim -- queue directory, while the agent is away --> queue.ts -> attachments.ts
  *
  * Life: `recover` makes disk and kernel consistent and says which endpoints stand (the agent puts their policy and routes in force); `start`
@@ -15,13 +15,14 @@ import { type Clock, errorText, type Logger, type Startable } from '#kit';
 import type { WorkloadEndpoint } from '#model';
 import { type AddTimings, type Attachments, createAttachments } from './attachments.ts';
 import { type Call, type CallAnswer, serveCaller } from './caller.ts';
+import { answerCall } from './commands.ts';
 import { CniError, errorBody, toCniError } from './errors.ts';
 import type { Descriptor, EndpointDataplane, NetworkSystem, PodSource, ShimTransport } from './ports.ts';
 import { encodeAnswer, type ShimRequest } from './protocol.ts';
 import { DelQueue } from './queue.ts';
-import { answerVersion, type CniRequest, type PodReference, parseRequest } from './request.ts';
+import { type PodReference, parseRequest } from './request.ts';
 import { type AttachmentStore, openAttachmentStore } from './store.ts';
-import { createPodWiring, type PodDescriptors, type PodWiring } from './wiring.ts';
+import { createPodWiring, type PodWiring } from './wiring.ts';
 
 /** Calls at once. A node that starts gets one ADD for each of its 110 pods. */
 const CALLERS_MAX = 256;
@@ -89,48 +90,9 @@ export function createCniServer(deps: CniServerDeps, options: CniServerOptions):
     return attachments;
   };
 
-  const answer = async (call: Call): Promise<CallAnswer> => {
-    const version = answerVersion(call.stdin);
-    const command = call.environment['CNI_COMMAND'] ?? '';
-    try {
-      const done = await run(ready(), call, parseRequest(call.environment, call.stdin));
-      return { exitCode: 0, stdout: '', ...done };
-    } catch (error) {
-      const cniError = toCniError(error);
-      if (!call.caller.aborted) logFailure(deps.log, call, cniError);
-      deps.log.debug({ command, code: cniError.cniCode, reason: cniError.message }, 'CNI call refused');
-      return { exitCode: 1, stdout: errorBody(version, cniError) };
-    }
-  };
-
-  const run = async (to: Attachments, call: Call, request: CniRequest): Promise<Partial<CallAnswer>> => {
-    switch (request.command) {
-      case 'ADD': {
-        refuseUnready('TRY_AGAIN');
-        await queue?.drainOne(request.containerId, request.ifName);
-        const { result, undo } = await to.add(request, descriptorsOf(call, request.netns), call.caller);
-        return { stdout: `${JSON.stringify(result)}\n`, undo };
-      }
-      case 'DEL':
-        await to.del(request);
-        return {};
-      case 'CHECK':
-        await to.check(request, descriptorsOf(call, request.netns));
-        return {};
-      case 'GC':
-        await to.gc(request);
-        return {};
-      case 'STATUS':
-        refuseUnready('NOT_AVAILABLE');
-        return {};
-    }
-  };
-
-  const refuseUnready = (code: 'TRY_AGAIN' | 'NOT_AVAILABLE'): void => {
-    const reason = stopping ? 'it is stopping' : deps.notReady();
-    if (reason === undefined) return;
-    throw new CniError(code, `poplin agent cannot add pods yet: ${reason}${code === 'TRY_AGAIN' ? '; try again' : ''}`);
-  };
+  const notReady = (): string | undefined => (stopping ? 'it is stopping' : deps.notReady());
+  const answer = async (call: Call): Promise<CallAnswer> =>
+    answerCall({ attachments: ready(), queue, notReady, log: deps.log }, call);
 
   /** Answered without reading the request; the shim copes. What does not fit into the socket's buffer is lost with the connection. */
   const turnAway = (connection: Descriptor, error: CniError): void => {
@@ -236,29 +198,6 @@ export function createCniServer(deps: CniServerDeps, options: CniServerOptions):
 
 /** Codes of calls that no repetition mends: version, environment, JSON, configuration. */
 const permanent = new Set([1, 4, 6, 7]);
-
-function descriptorsOf(call: Call, netns: string): PodDescriptors {
-  const [namespace, socket] = call.descriptors;
-  if (namespace && socket) return { netns: namespace, socket };
-  const why = call.environment['POPLIN_NETNS_ERROR'] ?? 'it was not passed on';
-  // Code 3: nothing is left to clean up. Only for a namespace that is gone, not for a path that never was one.
-  const code = /No such file|No such process/.test(why) ? 'UNKNOWN_CONTAINER' : 'INVALID_ENVIRONMENT';
-  throw new CniError(code, `CNI_NETNS ${netns} cannot be entered: ${why}`);
-}
-
-function logFailure(log: Logger, call: Call, error: CniError): void {
-  const fields = {
-    command: call.environment['CNI_COMMAND'],
-    containerId: call.environment['CNI_CONTAINERID'],
-    args: call.environment['CNI_ARGS'],
-    code: error.cniCode,
-    reason: error.message,
-    details: error.failure.details,
-  };
-  if (error.failure.code === 'INTERNAL')
-    log.error({ ...fields, stack: (error.cause as Error | undefined)?.stack }, 'CNI call failed');
-  else log.warn(fields, 'CNI call refused');
-}
 
 /** Makes the socket's directory, for root alone. A socket left by an agent that was killed goes; anything else at its place is somebody's. */
 function prepareSocketPath(socketPath: string): void {

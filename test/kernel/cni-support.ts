@@ -117,7 +117,10 @@ export class TestNode {
     }) as unknown as ChildProcessWithoutNullStreams;
     this.#agent = agent;
     this.lines.length = 0;
-    createInterface({ input: agent.stdout }).on('line', (line) => this.lines.push(JSON.parse(line) as Line));
+    createInterface({ input: agent.stdout }).on('line', (line) => {
+      // The last line of an agent that was killed may be half a one.
+      if (line.endsWith('}')) this.lines.push(JSON.parse(line) as Line);
+    });
     await until(() => agent.exitCode !== null || this.lines.some((line) => line['state'] === 'serving'), {
       what: 'the agent to serve',
       deadlineMs: 20_000,
