@@ -376,7 +376,10 @@ export class Session {
       if (live) this.#startHold(live, key, delayMs, delayMs, false);
     } else {
       this.#schedule(key, delayMs, () => {
-        this.#input({ type: 'timer', timer, connection } as SessionInput);
+        // Without the key, not with an undefined one: the machine tells the peer's timers from a connection's by it.
+        this.#input(
+          (connection === undefined ? { type: 'timer', timer } : { type: 'timer', timer, connection }) as SessionInput,
+        );
       });
     }
   }
