@@ -106,6 +106,9 @@ export class Bird {
     for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk) => (this.output += chunk));
     return child;
   }
+  get process(): ChildProcess {
+    return this.#child;
+  }
   async ready(): Promise<void> {
     await until(() => this.birdc('show status').includes('up and running'), {
       what: `BIRD to answer; it said ${this.output}`,

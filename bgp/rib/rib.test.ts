@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { IpFamily } from '#kit';
+import { emptyAttributeValues } from '../wire/index.ts';
+import {
+  AttributePool,
+  IntStack,
+  NextHopPool,
+  NextHopSetPool,
+  PeerTable,
+  PrefixTable,
+  Rib,
+  unreachable,
+} from './index.ts';
+
+/** The same as objects in maps, the decision straight from the RFC's text. */
+interface NaivePath {
+  readonly peer: number;
+  readonly set: number;
+  readonly hop: number;
+}
+interface NaiveSet {
+  readonly localPref: number;
+  readonly length: number;
+  readonly origin: number;
+  readonly med: number;
+  readonly firstAsn: number;
+  readonly originatorId: number;
+  readonly clusters: number;
+}
+interface NaivePeer {
+  readonly ebgp: boolean;
+  readonly routerId: number;
+}
+
+const lowest = (paths: NaivePath[], rank: (path: NaivePath) => number): NaivePath[] => {
+  const least = Math.min(...paths.map(rank));
+  return paths.filter((path) => rank(path) === least);
+};
+
+function naiveDecision(all: NaivePath[], sets: NaiveSet[], peers: NaivePeer[], metrics: number[]) {
+  const local = all.find((path) => path.peer === 0);
+  if (local) return { best: local, hops: [] as number[] };
+  let left = all.filter((path) => metrics[path.hop] !== unreachable);
+  if (left.length === 0) return undefined;
+  left = lowest(left, (path) => -sets[path.set]!.localPref);
+  left = lowest(left, (path) => sets[path.set]!.length);
+  left = lowest(left, (path) => sets[path.set]!.origin);
+  left = left.filter((path) =>
+    left.every((other) => {
+      const [mine, theirs] = [sets[path.set]!, sets[other.set]!];
+      return mine.firstAsn !== theirs.firstAsn || mine.med <= theirs.med;
+    }),
+  );
+  left = lowest(left, (path) => (peers[path.peer]!.ebgp ? 0 : 1));
+  left = lowest(left, (path) => metrics[path.hop]!);
+  const hops = [...new Set(left.map((path) => path.hop))].sort((a, b) => a - b);
+  left = lowest(left, (path) => sets[path.set]!.originatorId || peers[path.peer]!.routerId);
+  left = lowest(left, (path) => sets[path.set]!.clusters);
+  return { best: lowest(left, (path) => path.peer)[0]!, hops };
+}
+
+const peers: NaivePeer[] = [
+  { ebgp: false, routerId: 0 },
+  { ebgp: true, routerId: 9 },
+  { ebgp: true, routerId: 9 },
+  { ebgp: false, routerId: 2_500_000_000 },
+  { ebgp: false, routerId: 3 },
+];
+const prefixTexts: Record<IpFamily, string[]> = {
+  4: ['10.0.0.0/8', '10.0.0.0/16', '10.0.0.0/24', '0.0.0.0/0', '192.0.2.1/32', '192.0.2.0/31'],
+  6: ['::/0', 'fd00::/8', 'fd00::/64', 'fd00::1/128', '2001:db8::/32', '2001:db8::/33'],
+};
+const setArbitrary = fc.record({
+  localPref: fc.constantFrom(100, 200),
+  length: fc.integer({ min: 1, max: 2 }),
+  origin: fc.integer({ min: 0, max: 1 }),
+  med: fc.constantFrom(0, 5, 4_000_000_000),
+  firstAsn: fc.constantFrom(1, 2),
+  originatorId: fc.constantFrom(0, 5, 4_000_000_000),
+  clusters: fc.integer({ min: 0, max: 1 }),
+});
+const callArbitrary = fc.record({
+  op: fc.constantFrom('announce', 'announce', 'announce', 'withdraw', 'stale', 'sweep', 'drop', 'metric', 'decide'),
+  peer: fc.integer({ min: 0, max: 4 }),
+  prefix: fc.integer({ min: 0, max: 5 }),
+  set: fc.integer({ min: 0, max: 5 }),
+  hop: fc.integer({ min: 1, max: 3 }),
+  metric: fc.constantFrom(0, 10, unreachable),
+});
+
+for (const family of [4, 6] as const) {
+  test(`RIB and decision process equal a naive model, IPv${family}`, () => {
+    fc.assert(
+      fc.property(
+        fc.array(setArbitrary, { minLength: 6, maxLength: 6 }),
+        fc.array(callArbitrary, { maxLength: 60 }),
+        (sets, calls) => {
+          const attributes = new AttributePool();
+          const nextHops = new NextHopPool();
+          const peerTable = new PeerTable();
+          for (const [row, peer] of peers.entries()) {
+            if (row > 0) peerTable.make();
+            peerTable.ebgp[row] = peer.ebgp ? 1 : 0;
+            peerTable.routerId[row] = peer.routerId;
+            peerTable.addressOrder[row] = row;
+          }
+          for (const hop of [1, 2, 3]) nextHops.intern(`${hop}`, Uint8Array.of(10, 0, 0, hop), 0, 4);
+          const rib = new Rib(family, { attributes, nextHops, hopSets: new NextHopSetPool(), peers: peerTable });
+          const naive = new Map<string, Map<number, NaivePath & { stale: boolean }>>();
+          const metrics = [0, 0, 0, 0];
+          const intern = (index: number): number => {
+            const s = sets[index]!;
+            const known = attributes.find(`set ${index}`);
+            if (known >= 0) return known;
+            return attributes.add(`set ${index}`, {
+              ...emptyAttributeValues(),
+              origin: s.origin,
+              asPathLength: s.length,
+              firstAsn: s.firstAsn,
+              med: s.med,
+              localPref: s.localPref,
+              originatorId: s.originatorId || -1,
+              clusterListLength: s.clusters,
+            });
+          };
+          const check = (): void => {
+            const changed = new IntStack();
+            while (rib.dirtyCount > 0) rib.decide(3, false, changed);
+            for (const text of prefixTexts[family]) {
+              const id = rib.prefixes.byText(text, false)!;
+              const paths = [...(naive.get(text)?.values() ?? [])];
+              const expected = naiveDecision(paths, sets, peers, metrics);
+              const locPeer = id < 0 ? 0 : rib.locPeer[id]!;
+              assert.equal(locPeer, expected ? expected.best.peer + 1 : 0, text);
+              if (!expected) continue;
+              assert.equal(attributes.key(rib.locAttributes[id]!), `set ${expected.best.set}`);
+              assert.deepEqual(rib.tables.hopSets.members[rib.locHopSet[id]!], expected.hops);
+            }
+            for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
+          };
+          for (const call of calls) {
+            const text = prefixTexts[family][call.prefix]!;
+            const paths = naive.get(text) ?? new Map();
+            naive.set(text, paths);
+            if (call.op === 'announce') {
+              const hop = call.peer === 0 ? 0 : call.hop;
+              rib.announceId(call.peer, rib.internText(text)!, intern(call.set), hop);
+              paths.set(call.peer, { peer: call.peer, set: call.set, hop, stale: false });
+            } else if (call.op === 'withdraw') {
+              const id = rib.prefixes.byText(text, false)!;
+              if (id >= 0) rib.withdrawId(call.peer, id);
+              paths.delete(call.peer);
+            } else if (call.op === 'metric') {
+              metrics[call.hop] = call.metric;
+              nextHops.igpMetric[call.hop] = call.metric;
+              rib.markNextHopDirty(call.hop);
+            } else if (call.op === 'decide') {
+              check();
+            } else {
+              if (call.op === 'stale') rib.markStale(call.peer);
+              else rib.removePeer(call.peer, call.op === 'sweep');
+              for (const [, byPeer] of naive) {
+                const path = byPeer.get(call.peer);
+                if (!path) continue;
+                if (call.op === 'drop' || path.stale) byPeer.delete(call.peer);
+                else if (call.op === 'stale') path.stale = true;
+              }
+            }
+          }
+          check();
+          let count = 0;
+          for (const byPeer of naive.values()) count += byPeer.size;
+          assert.equal(
+            rib.pathCount.reduce((sum, n) => sum + n, 0),
+            count,
+          );
+          // Everything withdrawn: nothing is left, no attribute set and no prefix leaks.
+          for (const row of peers.keys()) rib.removePeer(row, false);
+          naive.clear();
+          check();
+          assert.equal(attributes.size, 0);
+          assert.equal(rib.prefixes.size, 0);
+          assert.equal(rib.routeCount, 0);
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
+}
+
+test('prefix table equals a map, releases included', () => {
+  const word = fc.constantFrom(0, 1, -1, 0x0a000000, 0x7fffffff);
+  const call = fc.record({
+    intern: fc.boolean(),
+    w: fc.tuple(word, word, word, word),
+    bits: fc.constantFrom(0, 24, 32),
+  });
+  fc.assert(
+    fc.property(fc.constantFrom(4 as const, 6 as const), fc.array(call, { maxLength: 3000 }), (family, calls) => {
+      const table = new PrefixTable(family);
+      const naive = new Map<string, number>();
+      for (const { intern, w, bits } of calls) {
+        const words = Int32Array.from(w);
+        const key = `${family === 4 ? w[0] : w.join()}/${bits}`;
+        const known = naive.get(key);
+        assert.equal(table.find(words, bits), known ?? -1);
+        if (intern) {
+          const id = table.intern(words, bits);
+          if (known === undefined) assert.ok(![...naive.values()].includes(id));
+          else assert.equal(id, known);
+          naive.set(key, id);
+        } else if (known !== undefined) {
+          table.release(known);
+          naive.delete(key);
+        }
+      }
+      assert.equal(table.size, naive.size);
+    }),
+    { numRuns: 30 },
+  );
+});
