@@ -1,8 +1,8 @@
 /**
  * Probes: real connections and datagrams, as many at once as the bound allows, each from inside its source's namespace.
  *
- * Denied means that no answer came within the window. A TCP probe has two chances (the kernel repeats the SYN after 1 s), a
- * UDP probe three, so that one packet lost to a busy machine is no verdict.
+ * Denied means that no answer came within the window. Every probe has three chances, so that one packet lost to a busy
+ * machine is no verdict.
  */
 
 import { errorText } from '#kit';
@@ -19,9 +19,11 @@ const ECONNREFUSED = 111;
 const inFlightMax = 2_000;
 /** Sockets opened before arrived answers are looked at again. */
 const opensPerTurnMax = 100;
-/** Time for an answer: past the kernel's first repetition of a SYN. */
-const windowMs = 1_600;
-const datagramRepeatMs = [500, 1_000];
+/** When it is tried again, from a port of its own, while nothing has answered. The kernel would repeat a SYN after 1 s only. */
+const repeatMs = [250, 550];
+/** Then silence is a denial. 500 probes take no more than a second, whatever their verdict. */
+const windowMs = 850;
+const question = Buffer.from('who');
 
 interface Running {
   readonly request: ProbeRequest;
@@ -65,26 +67,31 @@ export class Prober {
   #probe(request: ProbeRequest, source: Target | undefined): Promise<ProbeOutcome> {
     if (!source) return Promise.resolve({ verdict: 'deny', reason: `no such source ${request.from}` });
     return new Promise((resolve) => {
-      let fd: Fd;
-      try {
-        fd = this.#namespaces.within(source.netns, () => {
-          return request.protocol === 'TCP' ? tcpClient(request.address) : udpClient(request.address);
-        });
-      } catch (error) {
-        resolve({ verdict: 'deny', reason: errorText(error) });
-        return;
-      }
+      const sockets: Fd[] = [];
       const timers: NodeJS.Timeout[] = [];
+      let settled = false;
       const settle = (outcome: ProbeOutcome): void => {
-        if (fd.closed) return;
+        if (settled) return;
+        settled = true;
         for (const timer of timers) clearTimeout(timer);
-        this.#reactor.close(fd);
+        for (const fd of sockets) this.#reactor.close(fd);
         resolve(outcome);
       };
-      const running = { request, fd, settle };
+      const attempt = (): void => {
+        try {
+          const make = request.protocol === 'TCP' ? tcpClient : udpClient;
+          const fd = this.#namespaces.within(source.netns, () => make(request.address));
+          sockets.push(fd);
+          const running = { request, fd, settle };
+          if (request.protocol === 'TCP') this.#startTcp(running);
+          else this.#startUdp(running);
+        } catch (error) {
+          settle({ verdict: 'deny', reason: errorText(error) });
+        }
+      };
+      for (const delay of repeatMs) timers.push(setTimeout(attempt, delay));
       timers.push(setTimeout(() => settle({ verdict: 'deny', reason: 'timeout' }), windowMs));
-      if (request.protocol === 'TCP') this.#startTcp(running);
-      else this.#startUdp(running, timers);
+      attempt();
     });
   }
 
@@ -110,24 +117,15 @@ export class Prober {
     });
   }
 
-  #startUdp({ request, fd, settle }: Running, timers: NodeJS.Timeout[]): void {
+  #startUdp({ request, fd, settle }: Running): void {
     const to = sockaddrIn(request.address, request.port);
     const result = libc.connect(fd.number, to, to.length);
     if (result < 0) {
       settle(failure(-result));
       return;
     }
-    const question = Buffer.from('who');
-    const send = (): void => void libc.send(fd.number, question, question.length, MSG_NOSIGNAL);
     this.#reactor.add(fd, EPOLLIN, () => this.#readIdentity(request, fd, settle));
-    send();
-    for (const delay of datagramRepeatMs) {
-      timers.push(
-        setTimeout(() => {
-          if (!fd.closed) send();
-        }, delay),
-      );
-    }
+    libc.send(fd.number, question, question.length, MSG_NOSIGNAL);
   }
 
   #readIdentity(request: ProbeRequest, fd: Fd, settle: Running['settle']): void {
