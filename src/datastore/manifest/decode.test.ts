@@ -1,0 +1,271 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { BGPPeerObject, NetworkPolicyObject, PodObject } from '#model';
+import { decodeObject, identify } from './decode.ts';
+import { parseManifest } from './parse.ts';
+import { formatPath } from './reader.ts';
+
+/** Decodes YAML text; faults as `line:field: message`. */
+function decode(text: string) {
+  const parsed = parseManifest(text);
+  assert.ok(parsed.ok, JSON.stringify(parsed));
+  const [document] = parsed.documents;
+  const identity = identify(document!.value);
+  const { faults, notes, typed } =
+    identity.type === 'object'
+      ? decodeObject(identity.kind, document!.value)
+      : { faults: identity.type === 'unidentified' ? identity.faults : [], notes: [], typed: undefined };
+  const say = (list: typeof faults) =>
+    list.map((f) => `${document!.place(f.path).line}:${formatPath(f.path)}: ${f.message}`);
+  return { identity, object: typed?.object, faults: say(faults), notes: say(notes) };
+}
+const policy = (spec: string) =>
+  decode(`apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ${spec}`);
+const policyObject = (spec: string) => {
+  const { object, faults } = policy(spec);
+  assert.deepEqual(faults, []);
+  return object as NetworkPolicyObject;
+};
+const calico = (kind: string, spec: string, name = 'x') =>
+  decode(`apiVersion: projectcalico.org/v3\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}`);
+
+test('policyTypes are inferred as the API server does', () => {
+  assert.deepEqual(policyObject('{podSelector: {}}').policyTypes, ['Ingress']);
+  assert.deepEqual(policyObject('{egress: []}').policyTypes, ['Ingress']);
+  assert.deepEqual(policyObject('{egress: [{}]}').policyTypes, ['Ingress', 'Egress']);
+  assert.deepEqual(policyObject('{policyTypes: [Egress], ingress: [{}]}').policyTypes, ['Egress']);
+  assert.deepEqual(policyObject('{policyTypes: [Egress, Egress]}').policyTypes, ['Egress']);
+});
+
+test('defaults: namespace, podSelector, protocol; host bits are masked', () => {
+  const object = policyObject(
+    '{ingress: [{ports: [{port: 80}, {}], from: [{ipBlock: {cidr: 10.1.2.3/8, except: [10.2.3.4/16]}}]}]}',
+  );
+  assert.equal(object.metadata.namespace, 'default');
+  assert.deepEqual(object.podSelector, { matchLabels: {}, matchExpressions: [] });
+  assert.deepEqual(object.ingress[0], {
+    ports: [{ protocol: 'TCP', port: 80 }, { protocol: 'TCP' }],
+    peers: [{ ipBlock: { cidr: '10.0.0.0/8', except: ['10.2.0.0/16'] } }],
+  });
+  assert.deepEqual(policyObject('{ingress: [{from: [{namespaceSelector: {}}]}]}').ingress[0]!.peers, [
+    { namespaceSelector: { matchLabels: {}, matchExpressions: [] } },
+  ]);
+});
+
+test('what the API server refuses is refused, at its place', () => {
+  const peer = (text: string): string => `{ingress: [{from: [${text}]}]}`;
+  const port = (text: string): string => `{ingress: [{ports: [${text}]}]}`;
+  const block = (text: string): string => peer(`{ipBlock: ${text}}`);
+  const refused: readonly (readonly [string, RegExp])[] = [
+    ['{ingres: []}', /spec\.ingres: unknown field; did you mean ingress/],
+    ['{podSelector: {matchlabels: {a: b}}}', /did you mean matchLabels/],
+    ['{policyTypes: [Ingress, Egress, Ingress]}', /more than two/],
+    ['{policyTypes: [ingress]}', /policyTypes\[0\]: "ingress" is not allowed/],
+    ['{ingress: [null]}', /ingress\[0\]: is empty; write the entry, or \{\}/],
+    ['{ingress: {}}', /is not a list/],
+    [peer('{}'), /from\[0\]: names no peer/],
+    [peer('{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}'), /stands beside a selector/],
+    [block('{}'), /cidr: is required/],
+    [block('{cidr: 10.0.0.0}'), /"10.0.0.0" is not a prefix/],
+    [block('{cidr: 10.0.0.0/33}'), /is not a prefix/],
+    [block('{cidr: 10.0.0.0/8, except: [10.0.0.0/8]}'), /except\[0\]: 10.0.0.0\/8 is not a strict part/],
+    [block('{cidr: 10.0.0.0/8, except: [11.0.0.0/16]}'), /not a strict part/],
+    [block('{cidr: 0.0.0.0/0, except: ["::/1"]}'), /not a strict part/],
+    [port('{protocol: tcp}'), /"tcp" is not allowed/],
+    [port('{port: 0}'), /0 is out of range 1\.\.65535/],
+    [port('{port: 65536}'), /out of range/],
+    [port('{port: 1.5}'), /not a whole number/],
+    [port('{port: "8080"}'), /has no letter/],
+    [port('{port: Web}'), /lower-case/],
+    [port('{port: a--b}'), /two "-" in a row/],
+    [port('{port: abcdefghijklmnop}'), /longer than 15/],
+    [port('{endPort: 90}'), /stands without port/],
+    [port('{port: web, endPort: 90}'), /beside a port name/],
+    [port('{port: 91, endPort: 90}'), /smaller than port 91/],
+    [port('{port: 91, endPort: 65536}'), /out of range/],
+    ['{podSelector: {matchExpressions: [{key: a, operator: in, values: [b]}]}}', /"in" is not allowed/],
+    ['{podSelector: {matchExpressions: [{key: a, operator: In}]}}', /needs at least one value/],
+    ['{podSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}', /takes no values/],
+    ['{podSelector: {matchExpressions: [{operator: Exists}]}}', /key: is required/],
+    ['{podSelector: {matchExpressions: [{key: a}]}}', /operator: is required/],
+    ['{podSelector: {matchLabels: {"a b": c}}}', /label key/],
+    ['{podSelector: {matchLabels: {a: "b c"}}}', /label value/],
+    ['{podSelector: {matchLabels: {a: 1}}}', /1 is not text; put it in quotes/],
+  ];
+  for (const [spec, message] of refused) {
+    const { faults, object } = policy(spec);
+    assert.match(faults.join('\n'), message, spec);
+    assert.match(faults[0]!, /^4:spec/, spec);
+    assert.equal(object, undefined, spec);
+  }
+  assert.match(
+    decode('apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}').faults[0]!,
+    /spec: is required/,
+  );
+  assert.equal(policyObject('{ingress: [{ports: [{port: 90, endPort: 90}]}]}').ingress[0]!.ports[0]!.endPort, 90);
+});
+
+test('a misspelt kind or API is no other kind: it must not pass as nothing', () => {
+  const kind = (apiVersion: string, name: string) =>
+    decode(`apiVersion: ${apiVersion}\nkind: ${name}\nmetadata: {name: x}\nspec: {}`);
+  assert.match(kind('networking.k8s.io/v1', 'NetworkPolcy').faults[0]!, /did you mean NetworkPolicy/);
+  assert.match(kind('networking.k8s.io/v1', 'networkpolicy').faults[0]!, /did you mean NetworkPolicy/);
+  for (const wrong of ['v1', 'networking.k8s.io/v1beta1', 'networking.k8s.i0/v1', 'extensions/v1beta1']) {
+    assert.match(kind(wrong, 'NetworkPolicy').faults.join(), /write networking.k8s.io\/v1/, wrong);
+  }
+  for (const [apiVersion, other] of [
+    ['apps/v1', 'Deployment'],
+    ['v1', 'Secret'],
+    ['projectcalico.org/v3', 'NetworkPolicy'],
+    ['projectcalico.org/v3', 'BGPFilter'],
+    ['metallb.io/v1beta2', 'BGPPeer'],
+    ['policy.networking.k8s.io/v1alpha2', 'ClusterNetworkPolicy'],
+    ['networking.k8s.io/v1', 'Ingress'],
+  ] as const) {
+    assert.equal(kind(apiVersion, other).identity.type, 'ignored', other);
+  }
+  for (const text of [
+    '- a',
+    'text',
+    'kind: Pod',
+    'apiVersion: v1\nkind: Pod',
+    'apiVersion: v1\nkind: Pod\nmetadata: {name: 3}',
+  ])
+    assert.equal(decode(text).identity.type, 'unidentified', text);
+});
+
+test('Pod: ports of containers and sidecars, status, unread fields pass, misspelt ones do not', () => {
+  const { object, faults } = decode(`apiVersion: v1
+kind: Pod
+metadata: {name: a, namespace: web, deletionTimestamp: 2026-01-01T00:00:00Z}
+spec:
+  nodeName: n1
+  tolerations: []
+  containers:
+    - {name: c, image: x, ports: [{containerPort: 80, name: http, hostPort: 8080}, {containerPort: 53, protocol: UDP}]}
+  initContainers:
+    - {name: once, ports: [{containerPort: 1}]}
+    - {name: side, restartPolicy: Always, ports: [{containerPort: 9090}]}
+status: {phase: Running, podIP: 10.0.0.1, podIPs: [{ip: 10.0.0.1}, {ip: "FD00::1"}], qosClass: BestEffort}`);
+  assert.deepEqual(faults, []);
+  const pod = object as PodObject;
+  assert.deepEqual(pod.ports, [
+    { name: 'http', containerPort: 80, protocol: 'TCP' },
+    { containerPort: 53, protocol: 'UDP' },
+    { containerPort: 9090, protocol: 'TCP' },
+  ]);
+  assert.deepEqual(
+    [pod.nodeName, pod.phase, pod.terminating, pod.podIPs],
+    ['n1', 'Running', true, ['10.0.0.1', 'fd00::1']],
+  );
+  const wrong = (spec: string) => decode(`apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: ${spec}`).faults.join();
+  assert.match(wrong('{hostnetwork: true}'), /did you mean hostNetwork/);
+  assert.match(wrong('{containers: [{ports: [{containerPort: 80, nane: x}]}]}'), /did you mean name/);
+  assert.match(wrong('{containers: [{ports: [{name: x}]}]}'), /containerPort: is required/);
+  assert.equal(wrong('{hostname: a, hostPID: true, nodeSelector: {}}'), '');
+});
+
+test('Node and Namespace', () => {
+  const node = (rest: string) => decode(`apiVersion: v1\nkind: Node\nmetadata: {name: n1}\n${rest}`);
+  assert.partialDeepStrictEqual(
+    node(`spec: {podCIDR: 10.1.0.0/24, podCIDRs: [10.1.0.0/24, "fd00::/64"], taints: []}
+status: {addresses: [{type: Hostname, address: n1}, {type: InternalIP, address: 10.0.0.1}]}`).object,
+    { podCIDRs: ['10.1.0.0/24', 'fd00::/64'], internalIPs: ['10.0.0.1'] },
+  );
+  assert.match(node('spec: {podCIDRs: [10.1.0.0/24, 10.2.0.0/24]}').faults.join(), /two prefixes of one family/);
+  assert.match(node('spec: {podCIDR: 10.9.0.0/24, podCIDRs: [10.1.0.0/24]}').faults.join(), /differs from podCIDRs/);
+  const namespace = decode('apiVersion: v1\nkind: Namespace\nmetadata: {name: web, labels: {a: b}}').object;
+  assert.deepEqual(namespace?.metadata.labels, { a: 'b', 'kubernetes.io/metadata.name': 'web' });
+});
+
+test('BGPPeer: address forms, AS forms, password, durations; fields without effect are named', () => {
+  const peer = (spec: string) => calico('BGPPeer', spec);
+  const { object, notes, faults } = peer(
+    '{peerIP: "[2001:db8::1]:1790", asNumber: "1.10", holdTime: 1m30s, password: {value: hush}, maxRestartTime: 2m, keepOriginalNextHop: true}',
+  );
+  assert.deepEqual(faults, []);
+  const read = object as BGPPeerObject;
+  assert.deepEqual(
+    [read.peerIP, read.port, read.asNumber, read.holdTimeSec, read.maxRestartTimeSec, read.password?.reveal()],
+    ['2001:db8::1', 1790, 65546, 90, 120, 'hush'],
+  );
+  assert.match(notes.join(), /spec\.keepOriginalNextHop: is not used/);
+  assert.partialDeepStrictEqual(peer('{peerIP: 10.0.0.1, asNumber: 65001}').object, { port: 179, asNumber: 65001 });
+  const refused: readonly (readonly [string, RegExp])[] = [
+    ['{asNumber: 1}', /peerIP: is required/],
+    ['{peerIP: 10.0.0.1}', /asNumber: is required/],
+    ['{peerIP: 10.0.0.1:0, asNumber: 1}', /is not an address/],
+    ['{peerIP: 224.0.0.1, asNumber: 1}', /no host's address/],
+    ['{peerIP: 10.0.0.1, asNumber: 0}', /not an AS number/],
+    ['{peerIP: 10.0.0.1, asNumber: 1.10}', /put an AS number with a dot in quotes/],
+    ['{peerIP: 10.0.0.1, asNumber: 1, holdTime: 2s}', /refused by BGP/],
+    ['{peerIP: 10.0.0.1, asNumber: 1, holdTime: 90}', /not a duration/],
+    ['{peerIP: 10.0.0.1, asNumber: 1, password: {secretKeyRef: {name: a}}}', /names a Secret/],
+    ['{peerIP: 10.0.0.1, asNumber: 1, password: {value: ""}}', /password\.value: is required/],
+    ['{peerIP: 10.0.0.1, asNumber: 1, peerSelector: all()}', /not supported/],
+    ['{peerIP: 10.0.0.1, asNumber: 1, node: a, nodeSelector: all()}', /keep one/],
+    ['{peerIp: 10.0.0.1, asNumber: 1}', /did you mean peerIP/],
+  ];
+  for (const [spec, message] of refused) assert.match(peer(spec).faults.join('\n'), message, spec);
+  const faulty = peer('{peerIP: 10.0.0.1, asNumber: 1, password: {value: [hush]}}');
+  assert.equal(faulty.object, undefined);
+  assert.doesNotMatch(faulty.faults.join(), /hush/);
+});
+
+test('BGPConfiguration and IPPool', () => {
+  assert.partialDeepStrictEqual(
+    calico(
+      'BGPConfiguration',
+      '{asNumber: 65001, nodeToNodeMeshEnabled: false, holdTime: 9s, advertiseNodeAddresses: true}',
+      'default',
+    ).object,
+    { asNumber: 65001, nodeToNodeMeshEnabled: false, holdTimeSec: 9, advertiseNodeAddresses: true },
+  );
+  assert.match(calico('BGPConfiguration', '{}', 'other').faults.join(), /write default for all nodes or node\.NAME/);
+  const pool = calico('IPPool', '{cidr: 10.0.0.0/8, natOutgoing: true, ipipMode: Always, blockSize: 26}');
+  assert.partialDeepStrictEqual(pool.object, { cidr: '10.0.0.0/8', natOutgoing: true, disabled: false });
+  assert.equal(pool.notes.length, 2);
+});
+
+test('whatever a document holds, it is an object, a fault or ignored, and never a throw', () => {
+  const value = fc.letrec((tie) => ({
+    any: fc.oneof(
+      { maxDepth: 4 },
+      fc.constant(null),
+      fc.boolean(),
+      fc.integer(),
+      fc.string(),
+      fc.array(tie('any'), { maxLength: 3 }),
+      fc.dictionary(
+        fc.constantFrom(
+          'spec',
+          'ingress',
+          'egress',
+          'from',
+          'ports',
+          'podSelector',
+          'matchLabels',
+          'port',
+          'name',
+          'metadata',
+          '__proto__',
+        ),
+        tie('any'),
+        { maxKeys: 4 },
+      ),
+    ),
+  })).any;
+  const kind = fc.constantFrom('Node', 'Namespace', 'Pod', 'NetworkPolicy', 'BGPConfiguration', 'BGPPeer', 'IPPool');
+  fc.assert(
+    fc.property(kind, value, value, (name, spec, status) => {
+      for (const apiVersion of ['v1', 'networking.k8s.io/v1', 'projectcalico.org/v3']) {
+        const document = { apiVersion, kind: name, metadata: { name: 'x' }, spec, status };
+        const identity = identify(document);
+        if (identity.type !== 'object') continue;
+        const decoded = decodeObject(identity.kind, document);
+        assert.equal(decoded.typed === undefined, decoded.faults.length > 0);
+      }
+    }),
+  );
+});
