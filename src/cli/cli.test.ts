@@ -1,0 +1,366 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { parse } from 'yaml';
+import { type AgentStatus, type AgentView, type BgpPathView, createApiServer } from '#api';
+import { FakeClock, silentLogger } from '#kit';
+import { createHealthRegistry } from '#obs';
+import { formatRoutes } from './bgp-commands.ts';
+import { formatDuration, formatTable } from './output.ts';
+import { runCli } from './program.ts';
+
+const nowMs = Date.parse('2026-01-01T01:00:00Z');
+const time = '2026-01-01T00:58:00Z';
+
+interface Run {
+  readonly code: number | undefined;
+  readonly out: string;
+  readonly err: string;
+}
+
+async function run(args: readonly string[], env: Record<string, string> = {}): Promise<Run> {
+  let out = '';
+  let err = '';
+  let code: number | undefined;
+  await runCli(args, {
+    terminal: {
+      out: (text) => {
+        out += text;
+      },
+      err: (text) => {
+        err += text;
+      },
+    },
+    env,
+    version: '9.9.9',
+    now: () => nowMs,
+    setExitCode: (value) => {
+      code = value;
+    },
+  });
+  return { code, out, err };
+}
+
+const status: AgentStatus = {
+  version: '9.9.9',
+  node: 'n1',
+  pid: 42,
+  startedAt: time,
+  uptimeSec: 120,
+  ready: { ok: false, reasons: ['datastore: not in sync'] },
+  datastore: {
+    location: '/m',
+    inSync: false,
+    waitingFor: ['NetworkPolicy web/a: never valid, see /m/a.yaml:4'],
+    faults: 1,
+    objects: { Pod: 3, Node: 0 },
+    lastUpdate: time,
+  },
+  bgp: {
+    asn: 64512,
+    routerId: '10.0.0.1',
+    peersEstablished: 1,
+    peersConfigured: 2,
+    originated: ['10.1.1.0/24'],
+    learned: { ipv4: 5, ipv6: 6 },
+    waitingForEndOfRib: ['mesh/n2'],
+  },
+  routes: { pending: 0, programmed: { ipv4: 5, ipv6: 6 }, unresolved: 1, stale: 0, lastApply: time, lastApplyMs: 3 },
+  policy: {
+    pending: 2,
+    endpoints: 3,
+    policies: 1,
+    sets: 1,
+    backend: 'nft',
+    error: { message: 'iptables-restore: line 3 failed', since: time },
+  },
+  cni: { pods: 3, addresses: [{ cidr: '10.1.1.0/24', used: 3, size: 253 }], notServing: 'datastore not in sync' },
+  problems: ['BGPPeer tor: connection refused'],
+};
+const hop: BgpPathView = {
+  peer: 'mesh/n2',
+  best: true,
+  nextHop: '10.0.0.2',
+  resolved: [
+    { gateway: '172.16.0.1', device: 'eth0' },
+    { gateway: '172.16.1.1', device: 'eth1' },
+  ],
+  origin: 'IGP',
+  asPath: '',
+  stale: false,
+};
+const routes = [
+  { prefix: '10.1.1.0/24', source: 'originated', paths: [{ ...hop, peer: undefined, nextHop: '', resolved: [] }] },
+  {
+    prefix: '10.1.2.0/24',
+    source: 'learned',
+    paths: [hop, { ...hop, peer: 'tor', best: false, asPath: '65001 65002' }],
+  },
+  { prefix: '10.9.0.0/16', source: 'learned', paths: [{ ...hop, resolved: [] }] },
+] as never;
+
+function view(extra: Partial<AgentView>): AgentView {
+  const health = createHealthRegistry(new FakeClock());
+  return {
+    status: () => status,
+    bgpPeers: () => [
+      {
+        name: 'mesh/n2',
+        address: '10.0.0.2',
+        port: 179,
+        asn: 64512,
+        state: 'Established',
+        since: time,
+        families: [
+          { family: 'ipv4-unicast', received: 5, sent: 1, endOfRib: true },
+          { family: 'ipv6-unicast', received: 6, sent: 2, endOfRib: true },
+        ],
+        gracefulRestart: true,
+        restarting: false,
+        timesEstablished: 1,
+      },
+      {
+        name: 'peer/tor',
+        address: 'fd00::1',
+        port: 1790,
+        asn: 65001,
+        state: 'Active',
+        families: [],
+        gracefulRestart: false,
+        restarting: false,
+        lastError: 'connection refused',
+        timesEstablished: 0,
+      },
+    ],
+    bgpRoutes: () => ({ routes }),
+    policyEndpoint: ({ namespace, name }) =>
+      `${namespace}/${name}` === 'web/a'
+        ? {
+            pod: 'web/a',
+            interfaceName: 'pop123',
+            addresses: ['10.1.1.2'],
+            applied: true,
+            ingress: {
+              isolated: true,
+              tiers: [
+                {
+                  tier: 'default',
+                  endOfTier: 'deny',
+                  policies: [{ id: 'NetworkPolicy:web/p', rules: ['allow TCP 80 from everyone'] }],
+                },
+              ],
+            },
+            egress: { isolated: false, tiers: [] },
+          }
+        : undefined,
+    datastore: () => ({
+      source: 'file',
+      location: '/m',
+      inSync: false,
+      waitingFor: [],
+      objects: {},
+      faults: [
+        {
+          file: '/m/a.yaml',
+          line: 4,
+          object: 'NetworkPolicy web/a',
+          field: 'spec.x',
+          message: 'unknown field',
+          effect: 'not in force',
+          blocking: true,
+          since: time,
+        },
+      ],
+      faultsTotal: 3,
+      notUsed: [],
+      notUsedTotal: 0,
+      ignored: [],
+    }),
+    config: () => [{ name: 'asn', value: 65001, source: 'flag --asn' }],
+    alive: () => health.alive(),
+    ready: () => health.ready(),
+    metrics: async () => ({ contentType: 'text/plain', body: '' }),
+    ...extra,
+  };
+}
+
+async function agent(t: TestContext, extra: Partial<AgentView> = {}): Promise<Record<string, string>> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pt-cli-'));
+  const server = createApiServer(
+    { view: view(extra), log: silentLogger },
+    { socketPath: path.join(folder, 'api.sock') },
+  );
+  await server.start();
+  t.after(async () => {
+    await server.stop();
+    fs.rmSync(folder, { recursive: true, force: true });
+  });
+  return { POPLIN_RUN_DIR: folder };
+}
+
+test('status says at a glance what is wrong, and exits 1 while not ready', async (t) => {
+  const env = await agent(t);
+  const { code, out } = await run(['status'], env);
+  assert.equal(code, 1);
+  for (const text of [
+    /^ready +NO: datastore: not in sync$/m,
+    /^datastore +\/m: NOT IN SYNC; 3 Pod; 1 FAULTS; changed 2m0s ago$/m,
+    /1 of 2 peers Established.*waiting for End-of-RIB of mesh\/n2/,
+    /1 UNRESOLVED/,
+    /^policy .*FAILING since 2m0s ago: iptables-restore: line 3 failed$/m,
+    /^cni +NOT SERVING: datastore not in sync; 3 pods; 10\.1\.1\.0\/24 3 of 253 addresses$/m,
+    /BGPPeer tor: connection refused/,
+    /^\/m\/a\.yaml:4 +NetworkPolicy web\/a +2m0s +spec\.x: unknown field \(not in force\)$/m,
+    /and 2 more/,
+  ]) {
+    assert.match(out, text);
+  }
+  const json = JSON.parse((await run(['status', '-o', 'json'], env)).out) as AgentStatus;
+  assert.deepEqual(json.bgp, status.bgp);
+  assert.equal(
+    (await run(['status'], await agent(t, { status: () => ({ ...status, ready: { ok: true, reasons: [] } }) }))).code,
+    0,
+  );
+});
+
+test('bgp peers: counts by family, address with port only where it is another, why a session is down', async (t) => {
+  const { code, out } = await run(['bgp', 'peers'], await agent(t));
+  assert.equal(code, 0);
+  assert.deepEqual(
+    out
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/)),
+    [
+      ['NAME', 'ADDRESS', 'AS', 'STATE', 'FOR', 'FAMILIES', 'RECEIVED', 'SENT', 'LAST ERROR'],
+      ['mesh/n2', '10.0.0.2', '64512', 'Established', '2m0s', '4/6', '5/6', '1/2'],
+      ['peer/tor', '[fd00::1]:1790', '65001', 'Active', '-', '-', '-', '-', 'connection refused'],
+    ],
+  );
+});
+
+test('bgp routes: next hop resolved to every gateway and device; other paths only on request', async (t) => {
+  const env = await agent(t);
+  const cells = (text: string): string[][] =>
+    text
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/));
+  assert.deepEqual(cells((await run(['bgp', 'routes'], env)).out), [
+    ['', 'PREFIX', 'NEXT HOP', 'VIA', 'ORIGIN', 'AS PATH', 'FROM'],
+    ['* 10.1.1.0/24', '-', '-', 'IGP', '-', 'this node'],
+    ['* 10.1.2.0/24', '10.0.0.2', '172.16.0.1 dev eth0', 'IGP', '-', 'mesh/n2'],
+    ['', '10.0.0.2', '172.16.1.1 dev eth1', 'IGP', '-', 'mesh/n2'],
+    ['* 10.9.0.0/16', '10.0.0.2', 'UNRESOLVED', 'IGP', '-', 'mesh/n2'],
+  ]);
+  assert.match((await run(['bgp', 'routes', '--all'], env)).out, /65001 65002 +tor$/m);
+  assert.equal(formatRoutes(routes, false).includes('PREFIX'), false);
+});
+
+test('bgp routes asks page by page and passes its filter on; none is exit code 1', async (t) => {
+  const asked: unknown[] = [];
+  const env = await agent(t, {
+    bgpRoutes: (query) => {
+      asked.push(query);
+      return query.cursor === undefined ? { routes, next: 'n' } : { routes };
+    },
+  });
+  const { out } = await run(['bgp', 'routes', '10.1.2.3', '-4', '-o', 'yaml'], env);
+  assert.equal((parse(out) as unknown[]).length, 6);
+  assert.deepEqual(asked, [
+    { covers: '10.1.2.3', family: 4, limit: 1000 },
+    { covers: '10.1.2.3', family: 4, limit: 1000, cursor: 'n' },
+  ]);
+  const empty = await run(['bgp', 'routes', '10.0.0.0/8'], await agent(t, { bgpRoutes: () => ({ routes: [] }) }));
+  assert.deepEqual([empty.code, empty.out, empty.err], [1, '', 'poplin: no route for 10.0.0.0/8\n']);
+  assert.equal((await run(['bgp', 'routes', '10.0.0.0/99'], env)).code, 2);
+  assert.equal((await run(['bgp', 'routes', '-4', '-6'], env)).code, 2);
+});
+
+test('policy show: by namespace/name or -n; elsewhere is exit code 1', async (t) => {
+  const env = await agent(t);
+  const shown = await run(['policy', 'show', 'web/a'], env);
+  assert.equal(shown.code, 0);
+  assert.match(
+    shown.out,
+    /Ingress: isolated\n {2}tier default\n {4}NetworkPolicy:web\/p\n {6}1\. allow TCP 80 from everyone\n {4}otherwise: deny/,
+  );
+  assert.match(shown.out, /Egress: not isolated, everything is allowed/);
+  assert.equal((await run(['policy', 'show', 'a', '-n', 'web'], env)).out, shown.out);
+  const absent = await run(['policy', 'show', 'a'], env);
+  assert.deepEqual([absent.code, absent.out], [1, '']);
+  assert.match(absent.err, /pod default\/a is not on this node/);
+  assert.equal((await run(['policy', 'show', 'a/b/c'], env)).code, 2);
+});
+
+test('config show: of the agent, or of what is given here', async (t) => {
+  const env = await agent(t);
+  assert.match((await run(['config', 'show'], env)).out, /^asn +65001 +flag --asn$/m);
+  const local = await run(['config', 'show', '--local', '--asn', '1.0'], { POPLIN_HOLD_TIME_SEC: '9' });
+  assert.match(local.out, /^asn +65536 +flag --asn$/m);
+  assert.match(local.out, /^holdTimeSec +9 +env POPLIN_HOLD_TIME_SEC$/m);
+  assert.equal((await run(['config', 'show', '--asn', '1'], env)).code, 2);
+  const bad = await run(['config', 'show', '--local', '--config', '/none.yaml']);
+  assert.equal(bad.code, 2);
+  assert.match(bad.err, /\/none\.yaml: cannot be read/);
+});
+
+test('an agent that is away is exit code 3; the socket is found by flag, then variable', async (t) => {
+  const { POPLIN_RUN_DIR: folder } = await agent(t);
+  const away = await run(['status'], { POPLIN_RUN_DIR: '/none' });
+  assert.equal(away.code, 3);
+  assert.match(away.err, /there is no socket \/none\/api\.sock/);
+  const socket = `${folder}/api.sock`;
+  assert.equal((await run(['bgp', 'peers'], { POPLIN_API_SOCKET: socket, POPLIN_RUN_DIR: '/none' })).code, 0);
+  assert.equal((await run(['bgp', 'peers', '--socket', socket], { POPLIN_API_SOCKET: '/none' })).code, 0);
+});
+
+test('wrong arguments are exit code 2, help and version 0', async () => {
+  assert.match((await run(['bgp', 'rotes'])).err, /Did you mean routes/);
+  for (const args of [
+    ['nothing'],
+    ['status', '--colour'],
+    ['status', '-o', 'xml'],
+    ['policy', 'show'],
+    ['speaker'],
+    ['agent', '--asn', '0'],
+  ]) {
+    const { code, err } = await run(args);
+    assert.equal(code, 2, args.join(' '));
+    assert.notEqual(err, '', args.join(' '));
+  }
+  const help = await run(['--help']);
+  assert.equal(help.code, 0);
+  assert.match(help.out, /Exit codes:\n {2}0 {2}done/);
+  assert.deepEqual(await run(['--version']), { code: 0, out: '9.9.9\n', err: '' });
+  for (const args of [
+    ['status'],
+    ['bgp', 'peers'],
+    ['bgp', 'routes'],
+    ['policy', 'show'],
+    ['config', 'show'],
+    ['agent'],
+    ['cleanup'],
+    ['speaker'],
+  ]) {
+    const { code, out } = await run([...args, '--help']);
+    assert.equal(code, 0);
+    assert.match(out, /Example/, args.join(' '));
+  }
+});
+
+test('tables and durations', () => {
+  assert.equal(
+    formatTable(
+      ['A', 'LONG'],
+      [
+        ['xxx', 'y'],
+        ['', 'z'],
+      ],
+    ),
+    'A     LONG\nxxx   y\n      z\n',
+  );
+  assert.deepEqual([0, 59.9, 61, 3600, 90_000, -5].map(formatDuration), ['0s', '59s', '1m1s', '1h0m', '1d1h', '0s']);
+});
