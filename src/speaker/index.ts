@@ -1,6 +1,7 @@
 /** The BGP speaker's shell: sockets, its thread, and the stand-alone daemon. */
 
 export type { PathSelector } from './protocol.ts';
+export { type Runner, type RunnerHooks, runSpeaker } from './runner.ts';
 export { SpeakerFileError } from './speaker-file.ts';
 export { runStandaloneSpeaker, type StandaloneOptions, type StandaloneSpeaker } from './standalone.ts';
 export { type SpeakerThread, type SpeakerThreadOptions, startSpeakerThread } from './thread.ts';

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { parseSpeakerFile, SpeakerFileError } from './speaker-file.ts';
+
+const parse = (text: string) => parseSpeakerFile('speaker.yaml', text, (file) => `key of ${file}\n`);
+
+test('every key is read', () => {
+  const config = parse(`
+asn: 4200000000
+routerId: 10.0.0.1
+listen: ["10.0.0.1:1179", "[fd00::1]:179"]
+originate: [10.1.2.3/16, "fd00:1::/64"]
+peers:
+  - address: 10.0.0.2
+    asn: 64513
+    families: [ipv4, ipv6]
+    holdTime: 30s
+    password: { file: /etc/key }
+    import: accept
+    export: accept
+    localAddress: 10.0.0.1
+    port: 1179
+    passive: true
+`);
+  assert.deepEqual(config.listen, [
+    { address: '10.0.0.1', port: 1179 },
+    { address: 'fd00::1', port: 179 },
+  ]);
+  assert.deepEqual(config.originate, ['10.1.0.0/16', 'fd00:1::/64']);
+  const peer = config.peers[0]!;
+  assert.equal(peer.password, 'key of /etc/key');
+  assert.equal(peer.holdTimeSec, 30);
+  assert.deepEqual(peer.families, ['ipv4-unicast', 'ipv6-unicast']);
+  assert.deepEqual([peer.import, peer.export, peer.passive, peer.port], ['accept', 'accept', true, 1179]);
+});
+
+test('RFC 8212: an eBGP peer without policy gets and gives nothing, an iBGP peer everything', () => {
+  const config = parse(`
+asn: 64512
+routerId: 10.0.0.1
+peers: [{ address: 10.0.0.2, asn: 64513 }, { address: 10.0.0.3, asn: 64512 }]
+`);
+  assert.deepEqual(
+    config.peers.map((peer) => [peer.import, peer.export]),
+    [
+      ['reject', 'reject'],
+      ['accept', 'accept'],
+    ],
+  );
+});
+
+test('errors name line, column and remedy', () => {
+  const head = 'asn: 64512\nrouterId: 10.0.0.1\n';
+  const peer = (text: string): string => `${head}peers:\n  - address: 10.0.0.2\n    asn: 64513\n    ${text}\n`;
+  const cases: [string, RegExp][] = [
+    ['asn: 0\nrouterId: 10.0.0.1\n', /^speaker\.yaml:1:6: an AS number must be a whole number from 1/],
+    ['routerId: 10.0.0.1\n', /lacks the key asn/],
+    ['asn: 1\nrouterId: 0.0.0.0\n', /:2:11: routerId must be a dotted quad/],
+    [`${head}colour: red\n`, /:3:1: unknown key colour in the file; known are asn, routerId/],
+    [`${head}originate: [10.1.0.0]\n`, /:3:13: 10\.1\.0\.0 is not a prefix/],
+    [`${head}originate: [10.1.0.0/33]\n`, /is not a prefix/],
+    [peer('holdTime: 2'), /:6:15: holdTime must be 0 or from 3s/],
+    [peer('import: maybe'), /:6:13: maybe is neither accept nor reject/],
+    [peer('families: [ipv5]'), /ipv5 is not a family/],
+    [peer('password: { value: a, file: b }'), /either value or file/],
+    [peer(`password: ${'x'.repeat(81)}`), /1 to 80 bytes, not 81/],
+    [peer('localAddress: fd00::1'), /different families/],
+    [peer('typo: 1'), /:6:5: unknown key typo in a peer/],
+    ['asn: [1\n', /^speaker\.yaml:2:1: /],
+    ['- 1\n', /must be a mapping/],
+  ];
+  for (const [text, wanted] of cases) {
+    assert.throws(
+      () => parse(text),
+      (error) => error instanceof SpeakerFileError && wanted.test(error.message) && error.failure.line > 0,
+      `${text} -> ${wanted}`,
+    );
+  }
+});
