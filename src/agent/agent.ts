@@ -25,6 +25,7 @@ import { createHealthRegistry, createLogger, createMetrics } from '#obs';
 import { acquireLock, durableFile, openRouteKernel, sysctlFiles } from '#sys';
 import { createBgp } from './bgp.ts';
 import { cniSystem } from './cni-wiring.ts';
+import { observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
@@ -120,6 +121,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       mtu: config.interfaceMtu > 0 ? () => config.interfaceMtu : uplinkMtu(INTERFACE_PREFIX),
     },
   );
+  observe(metrics, { model, datastore, routes, policyDataplane, bgp, ipam });
   const view = createView({
     loaded,
     datastore,
@@ -135,6 +137,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const api = createApiServer({ view, log: part('api') }, { socketPath: paths.apiSocket });
 
   let inSync = false;
+  let cancelSweep: (() => void) | undefined;
 
   const applyModel = (batch: readonly ModelUpdate[]): void => {
     for (const update of batch) model.apply(update);
@@ -167,7 +170,16 @@ export function createAgent(loaded: LoadedConfig): Agent {
     whyNoPods = undefined;
     if (config.cniConfDir) writeConflist(config.cniConfDir, { type: pathTail(config.cniBinary) });
     ready.cni.notReadyBecause(undefined);
+    sweep();
     log.info({ pods: policy.endpoints().length }, 'in sync: policies are in force, pods can be added');
+  };
+
+  /** Pods that went without a DEL, by a reboot for instance, give their addresses back. */
+  const sweep = (): void => {
+    const isLive = ({ key, uid }: { readonly key: string; readonly uid?: string }): boolean =>
+      pods.find(key, uid) !== undefined;
+    cni.sweep(isLive).catch((error: unknown) => log.warn({ reason: errorText(error) }, 'sweep of attachments failed'));
+    cancelSweep = clock.schedule(SWEEP_MS, sweep);
   };
 
   return {
@@ -190,6 +202,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     async stop(mode = 'graceful') {
       log.info({ mode }, 'poplin agent stops; the kernel goes on with what it has');
       whyNoPods = STOPPING;
+      cancelSweep?.();
       await datastore.stop();
       await cni.stop();
       await bgp.stop(mode);
@@ -201,6 +214,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
 }
 
 const STOPPING = 'it is stopping';
+const SWEEP_MS = 60_000;
 
 function pathTail(file: string): string {
   return file.slice(file.lastIndexOf('/') + 1);

@@ -54,6 +54,8 @@ export interface Bgp {
   status(): Promise<SpeakerStatus | undefined>;
   routes(query: BgpRoutesQuery): Promise<RouteAnswer>;
   config(): SpeakerConfig | undefined;
+  /** As last told by the speaker. */
+  peers(): { readonly established: number; readonly configured: number };
   /** What keeps objects from being used, in words. */
   problems(): readonly string[];
 }
@@ -181,6 +183,11 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     status: async () => thread?.status(),
     routes: async (query) => (thread ? queryThread(thread, query) : { routes: [] }),
     config: () => current,
+    peers() {
+      const configured = current?.peers ?? [];
+      const established = configured.filter((peer) => peerStates.get(peer.name) === 'Established');
+      return { established: established.length, configured: configured.length };
+    },
     problems: () => (startFailure === undefined ? problems : [...problems, `BGP: ${startFailure}`]),
   };
 }

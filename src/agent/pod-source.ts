@@ -7,6 +7,8 @@ import type { ModelStore } from './model-store.ts';
 const STATIC_POD_ANNOTATIONS = ['kubernetes.io/config.hash', 'kubernetes.io/config.mirror'];
 
 export interface WaitingPodSource extends PodSource {
+  /** The Pod if it is known, with that UID when one is given. */
+  find(key: ObjectKey, uid: string | undefined): PodObject | undefined;
   /** A Pod came or changed. */
   podChanged(key: ObjectKey): void;
 }
@@ -20,6 +22,7 @@ export function createPodSource(model: ModelStore): WaitingPodSource {
   };
 
   return {
+    find,
     async wait(key, uid, signal) {
       const known = find(key, uid);
       if (known) return known;
