@@ -1,0 +1,323 @@
+/** The pure speaker over connections in memory and a clock that is moved by hand. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { FakeClock, silentLogger } from '#kit';
+import { decodeRouteChanges, type RouteChange } from '../rib/index.ts';
+import type { GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
+import { deferralState } from './deferral.ts';
+import { createSpeaker, type Speaker } from './speaker.ts';
+import type { ByteConnection, ConnectionHandlers } from './types.ts';
+
+/** One end of a pipe; bytes and ends arrive in a later step of the network. */
+class Pipe implements ByteConnection {
+  readonly remotePort = 179;
+  other!: Pipe;
+  handlers: ConnectionHandlers | undefined;
+  /** What `queuedBytes` says: a peer that does not read. */
+  stuckBytes = 0;
+  closed = false;
+  readonly localAddress: string;
+  readonly remoteAddress: string;
+  readonly #later: (fn: () => void) => void;
+
+  constructor(localAddress: string, remoteAddress: string, later: (fn: () => void) => void) {
+    this.localAddress = localAddress;
+    this.remoteAddress = remoteAddress;
+    this.#later = later;
+  }
+  start(handlers: ConnectionHandlers): void {
+    this.handlers = handlers;
+  }
+  write(bytes: Uint8Array): void {
+    const copy = bytes.slice();
+    this.#later(() => this.other.handlers?.onData(copy));
+  }
+  get queuedBytes(): number {
+    return this.stuckBytes;
+  }
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.handlers = undefined;
+    this.#later(() => {
+      const { handlers } = this.other;
+      this.other.closed = true;
+      this.other.handlers = undefined;
+      handlers?.onClosed('closed');
+    });
+  }
+  destroy(): void {
+    this.close();
+  }
+}
+
+class Network {
+  readonly clock = new FakeClock();
+  readonly speakers = new Map<string, Speaker>();
+  readonly changes = new Map<string, RouteChange[]>();
+  readonly pipes: Pipe[] = [];
+  #queue: (() => void)[] = [];
+
+  add(address: string, config: SpeakerConfig): Speaker {
+    const later = (fn: () => void): void => void this.#queue.push(fn);
+    const changes: RouteChange[] = [];
+    this.changes.set(address, changes);
+    const speaker: Speaker = createSpeaker(
+      {
+        clock: this.clock,
+        log: silentLogger,
+        random: () => 0.5,
+        defer: later,
+        onPeerState: () => undefined,
+        onRoutes: () =>
+          later(() => {
+            for (let b = speaker.takeRoutes(); b; b = speaker.takeRoutes()) changes.push(...decodeRouteChanges(b));
+          }),
+        transport: {
+          configure: () => undefined,
+          dial: (request, onConnected, onFailed) => {
+            let aborted = false;
+            later(() => {
+              const target = this.speakers.get(request.address);
+              // A process that was killed dials no more.
+              if (aborted || this.speakers.get(address) !== speaker) return;
+              if (!target) {
+                onFailed('refused');
+                return;
+              }
+              const [here, there] = [
+                new Pipe(address, request.address, later),
+                new Pipe(request.address, address, later),
+              ];
+              here.other = there;
+              there.other = here;
+              this.pipes.push(here, there);
+              onConnected(here);
+              target.accept(there);
+            });
+            return () => {
+              aborted = true;
+            };
+          },
+        },
+      },
+      config,
+    );
+    this.speakers.set(address, speaker);
+    speaker.start();
+    return speaker;
+  }
+  /** The process dies: its connections end without a word. */
+  kill(address: string): void {
+    this.speakers.delete(address);
+    for (const pipe of this.pipes) if (pipe.localAddress === address) pipe.close();
+  }
+  run(): void {
+    while (this.#queue.length > 0) this.#queue.shift()!();
+  }
+  advance(ms: number): void {
+    for (let left = ms; left > 0; left -= 100) {
+      this.run();
+      this.clock.advance(Math.min(100, left));
+    }
+    this.run();
+  }
+  routesOf(address: string): Map<string, readonly string[]> {
+    const out = new Map<string, readonly string[]>();
+    for (const change of this.changes.get(address)!) {
+      if (change.type === 'upsert') out.set(change.prefix, change.nextHops);
+      else if (change.type === 'withdraw') out.delete(change.prefix);
+    }
+    return out;
+  }
+}
+
+const fresh: GracefulRestartConfig = {
+  restarting: false,
+  forwardingPreserved: [],
+  restartTimeSec: 30,
+  deferralTimeSec: 20,
+};
+function peer(address: string, asn: number, more: Partial<PeerConfig> = {}): PeerConfig {
+  return {
+    name: address,
+    address,
+    port: 179,
+    asn,
+    families: ['ipv4-unicast', 'ipv6-unicast'],
+    holdTimeSec: 9,
+    passive: false,
+    connectRetrySec: 1,
+    import: 'accept',
+    export: 'accept',
+    nextHop6: 'fd00::99',
+    ...more,
+  };
+}
+function config(address: string, asn: number, peers: PeerConfig[], originate: string[] = [], more = {}): SpeakerConfig {
+  const own = peers.map((p) => ({ ...p, nextHop6: `fd00::${address.split('.')[3]}` }));
+  return { asn, routerId: address, listen: [], originate, peers: own, gracefulRestart: fresh, ...more };
+}
+
+const relay = '10.0.0.9';
+const leaves = ['10.0.0.1', '10.0.0.2', '10.0.0.3'] as const;
+const pool = ['10.1.0.0/16', '10.2.0.0/16', '10.2.1.0/24', 'fd01::/64', 'fd02::/64'];
+
+test('a relay tells every peer what others have and nothing of its own, whatever the order and however slow a peer is', () => {
+  const originate = fc.record({
+    leaf: fc.nat(2),
+    prefixes: fc.subarray(pool),
+    stuck: fc.array(fc.nat(2), { maxLength: 2 }),
+    run: fc.boolean(),
+  });
+  fc.assert(
+    fc.property(fc.array(originate, { minLength: 1, maxLength: 12 }), (steps) => {
+      const network = new Network();
+      network.add(
+        relay,
+        config(
+          relay,
+          65000,
+          leaves.map((leaf, i) => peer(leaf, 65001 + i, { passive: true })),
+        ),
+      );
+      const own = new Map<string, string[]>();
+      const leafConfig = (i: number): SpeakerConfig =>
+        config(leaves[i]!, 65001 + i, [peer(relay, 65000, { export: 'originated' })], own.get(leaves[i]!) ?? []);
+      const speakers = leaves.map((leaf, i) => network.add(leaf, leafConfig(i)));
+      network.advance(3000);
+      const toLeaf = (leaf: string) =>
+        network.pipes.filter((p) => p.localAddress === relay && p.remoteAddress === leaf && !p.closed);
+      for (const { leaf, prefixes, stuck, run } of steps) {
+        for (const [i, address] of leaves.entries()) {
+          for (const pipe of toLeaf(address)) pipe.stuckBytes = stuck.includes(i) ? 1 << 24 : 0;
+        }
+        own.set(leaves[leaf]!, prefixes);
+        speakers[leaf]!.configure(leafConfig(leaf));
+        if (run) network.run();
+      }
+      network.run();
+      for (const address of leaves) {
+        for (const pipe of toLeaf(address)) {
+          pipe.stuckBytes = 0;
+          pipe.handlers?.onDrained();
+        }
+      }
+      network.run();
+      for (const me of leaves) {
+        const expected = new Set<string>();
+        for (const prefix of pool) {
+          // All else is equal, so the lowest router id is best, and the relay does not send a route back to where it is from.
+          const best = leaves.find((leaf) => own.get(leaf)?.includes(prefix));
+          if (best && best !== me && !own.get(me)?.includes(prefix)) expected.add(prefix);
+        }
+        assert.deepEqual([...network.routesOf(me).keys()].sort(), [...expected].sort(), me);
+        const sent = network.speakers
+          .get(relay)!
+          .peerStatuses()
+          .find((p) => p.name === me)!;
+        const best = pool.filter((prefix) => leaves.some((l) => own.get(l)?.includes(prefix)));
+        const told = best.filter((prefix) => leaves.find((l) => own.get(l)?.includes(prefix)) !== me);
+        assert.equal(
+          sent.families.reduce((sum, f) => sum + f.sent, 0),
+          told.length,
+          `sent to ${me}`,
+        );
+      }
+    }),
+    { numRuns: 60 },
+  );
+});
+
+test('both ToRs announce a default route: one route with both next hops; the loss of one leaves the other', () => {
+  const network = new Network();
+  const node = '10.0.0.1';
+  const tors = ['10.0.0.2', '10.0.0.3'];
+  const speaker = network.add(
+    node,
+    config(
+      node,
+      65001,
+      tors.map((tor) => peer(tor, 65002, { export: 'originated' })),
+    ),
+  );
+  for (const tor of tors) network.add(tor, config(tor, 65002, [peer(node, 65001)], ['0.0.0.0/0']));
+  network.advance(3000);
+  assert.deepEqual(network.routesOf(node).get('0.0.0.0/0'), tors);
+  // The link is cut: packets neither come nor go, and nothing answers a redial.
+  network.speakers.delete(tors[0]!);
+  speaker.pathLost({ peer: tors[0]! });
+  network.run();
+  assert.deepEqual(network.routesOf(node).get('0.0.0.0/0'), [tors[1]]);
+});
+
+test('helper: routes of a peer that died are kept for its restart time, then dropped', () => {
+  const network = new Network();
+  network.add('10.0.0.1', config('10.0.0.1', 65001, [peer('10.0.0.2', 65002)]));
+  network.add('10.0.0.2', config('10.0.0.2', 65002, [peer('10.0.0.1', 65001)], ['10.2.0.0/16']));
+  network.advance(3000);
+  assert.equal(network.routesOf('10.0.0.1').size, 1);
+  network.kill('10.0.0.2');
+  network.advance(29_000);
+  assert.equal(network.routesOf('10.0.0.1').size, 1, 'within the restart time');
+  network.advance(2_000);
+  assert.equal(network.routesOf('10.0.0.1').size, 0, 'after it');
+});
+
+test('helper: a peer back without its forwarding state loses its stale routes at once; with it they stay until End-of-RIB', () => {
+  for (const preserved of [false, true]) {
+    const network = new Network();
+    network.add('10.0.0.1', config('10.0.0.1', 65001, [peer('10.0.0.2', 65002)]));
+    const other = (originate: string[], gracefulRestart: GracefulRestartConfig) =>
+      network.add('10.0.0.2', config('10.0.0.2', 65002, [peer('10.0.0.1', 65001)], originate, { gracefulRestart }));
+    other(['10.2.0.0/16', '10.3.0.0/16'], fresh);
+    network.advance(3000);
+    network.kill('10.0.0.2');
+    network.advance(1000);
+    const before = network.changes.get('10.0.0.1')!.length;
+    other(['10.2.0.0/16'], {
+      ...fresh,
+      restarting: true,
+      forwardingPreserved: preserved ? ['ipv4-unicast', 'ipv6-unicast'] : [],
+    });
+    network.advance(5000);
+    assert.deepEqual([...network.routesOf('10.0.0.1').keys()], ['10.2.0.0/16']);
+    const since = network.changes.get('10.0.0.1')!.slice(before);
+    const withdrawn = since.flatMap((change) => (change.type === 'withdraw' ? [change.prefix] : []));
+    // What is announced again is never withdrawn when forwarding went on.
+    if (preserved) assert.deepEqual(withdrawn, ['10.3.0.0/16']);
+  }
+});
+
+test('restarting: nothing is told before the live peers sent End-of-RIB, then all of it, then the mark', () => {
+  const network = new Network();
+  network.add('10.0.0.2', config('10.0.0.2', 65002, [peer('10.0.0.1', 65001, { passive: true })], ['10.2.0.0/16']));
+  const gracefulRestart = { ...fresh, restarting: true, forwardingPreserved: ['ipv4-unicast' as const] };
+  // 10.0.0.3 is down: it holds the end up for the grace only.
+  const peers = [peer('10.0.0.2', 65002), peer('10.0.0.3', 65003)];
+  const speaker = network.add('10.0.0.1', config('10.0.0.1', 65001, peers, ['10.1.0.0/16'], { gracefulRestart }));
+  network.advance(4_000);
+  assert.deepEqual(network.changes.get('10.0.0.1'), []);
+  assert.deepEqual(speaker.status().waitingFor, ['10.0.0.3']);
+  assert.deepEqual([...network.routesOf('10.0.0.2').keys()], ['10.1.0.0/16'], 'what we originate goes out at once');
+  network.advance(2_000);
+  const types = network.changes.get('10.0.0.1')!.map((change) => change.type);
+  assert.deepEqual(types, ['upsert', 'deferralEnded']);
+  assert.equal(speaker.status().deferring, false);
+});
+
+test('deferral: who is waited for', () => {
+  const times = { graceMs: 5000, maxMs: 20_000 };
+  const down = { name: 'down', opening: false, established: false, done: false };
+  const busy = { name: 'busy', opening: false, established: true, done: false };
+  const done = { name: 'done', opening: false, established: true, done: true };
+  const opening = { name: 'opening', opening: true, established: false, done: false };
+  assert.deepEqual(deferralState([done, done], 100, times), { over: true, waitingFor: [] });
+  assert.equal(deferralState([], 100, times).over, false);
+  assert.equal(deferralState([], 5000, times).over, true);
+  assert.deepEqual(deferralState([done, down], 4999, times), { over: false, waitingFor: ['down'] });
+  assert.equal(deferralState([done, down], 5000, times).over, true);
+  assert.deepEqual(deferralState([done, busy, opening], 19_999, times).waitingFor, ['busy', 'opening']);
+  assert.equal(deferralState([busy], 20_000, times).over, true);
+});
