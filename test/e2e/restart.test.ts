@@ -11,6 +11,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 import { createApiClient } from '#api';
 import { killAgent, type Lab, machineNetns, netnsPath, nodePaths, ProberClient, probe, restartAgent } from '#lab';
+import { exec } from '#sys';
 import { podDocument, smallTopology, withLab } from '../support/lab.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
@@ -120,6 +121,12 @@ test('killed and started again under load: nothing lost, nothing written (iptabl
         const { lost } = await restartUnderLoad(lab);
         assert.equal(lost, 0);
         for (const { lines } of monitors) assert.deepEqual(lines, []);
+        // The silence means something: both hear what is written now.
+        const netns = netnsPath(machineNetns(lab.paths, 'n1'));
+        await exec('nsenter', [`--net=${netns}`, 'nft', 'add', 'table', 'ip', 'heard']);
+        await exec('nsenter', [`--net=${netns}`, 'ip', 'route', 'add', 'blackhole', '203.0.113.0/24']);
+        for (const { lines, child } of monitors)
+          await until(() => lines.length > 0, { what: `${child.spawnargs.at(-1)} to hear` });
       } finally {
         for (const { child } of monitors) child.kill('SIGTERM');
       }
