@@ -13,6 +13,7 @@ import { createExportedAttributes, createUpdatePacker, exportAttributes } from '
 import type { ExportContext, UpdatePacker } from '../wire/types.ts';
 import { BitSet, grow, IntStack } from './arrays.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
+import { noNextHop } from './next-hop-pool.ts';
 import { localPeer } from './path-table.ts';
 import type { Rib } from './rib.ts';
 
@@ -205,7 +206,7 @@ export class UpdateGroup {
       this.#link[prefix] = this.#withdrawBy.add(oldSource, prefix);
       return true;
     }
-    const nextHop = this.options.ebgp || source === localPeer ? 0 : rib.locNextHop[prefix]!;
+    const nextHop = this.options.ebgp || source === localPeer ? noNextHop : rib.locNextHop[prefix]!;
     if (old === wanted && oldSource === source && this.#nextHop[prefix] === nextHop) return false;
     if (old !== wanted) pool.retain(wanted - 1);
     if (old === 0) {
@@ -288,7 +289,7 @@ export class UpdateGroup {
       const nextHop = this.#nextHop[prefix]!;
       if (nextHop !== current) {
         current = nextHop;
-        const bytes = nextHop === 0 ? this.options.nextHopSelf : nextHops[nextHop]!;
+        const bytes = nextHop === noNextHop ? this.options.nextHopSelf : nextHops[nextHop]!;
         announced = fits && this.#packer.startAnnounce(this.#rib.family, this.#exported, bytes);
         // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
         if (!announced) this.#packer.startWithdraw(this.#rib.family);

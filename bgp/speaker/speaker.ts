@@ -17,6 +17,7 @@ import {
   localPeer,
   NextHopPool,
   NextHopSetPool,
+  noNextHop,
   PeerTable,
   Rib,
   RouteFeed,
@@ -296,7 +297,7 @@ export class Speaker {
       const rib = text.includes(':') ? this.#rib6 : this.#rib4;
       const prefix = rib.internText(text);
       if (prefix === undefined) throw new Error(`originate: ${text} is not a prefix`);
-      rib.announceId(localPeer, prefix, this.#originatedSet, 0);
+      rib.announceId(localPeer, prefix, this.#originatedSet, noNextHop);
     }
   }
 

@@ -69,7 +69,8 @@ export async function startSpeakerThread(options: SpeakerThreadOptions): Promise
       if (message.type === 'started') {
         started = true;
         resolve();
-      } else if (message.type === 'failed') reject(new Error(message.message));
+      } else if (message.type === 'stopped') void worker.terminate();
+      else if (message.type === 'failed') reject(new Error(message.message));
       else receive(options, message, questions, post);
     });
   });
@@ -89,7 +90,7 @@ export async function startSpeakerThread(options: SpeakerThreadOptions): Promise
 
 function receive(
   options: SpeakerThreadOptions,
-  message: Exclude<FromSpeaker, { readonly type: 'started' | 'failed' }>,
+  message: Exclude<FromSpeaker, { readonly type: 'started' | 'failed' | 'stopped' }>,
   questions: Questions,
   post: (message: ToSpeaker) => void,
 ): void {
@@ -111,8 +112,6 @@ function receive(
       return;
     case 'refused':
       questions.refuse(message.id, new RangeError(message.message));
-      return;
-    case 'stopped':
       return;
   }
 }
