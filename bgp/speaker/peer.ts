@@ -121,6 +121,12 @@ export class Peer {
     this.#host.schedule();
   }
 
+  /** Routes that were rejected are wanted now, and the peer knows no ROUTE-REFRESH: only a new session brings them. */
+  cannotImportAgain(next: PeerConfig): boolean {
+    const wanted = this.config.import === 'reject' && next.import === 'accept';
+    return wanted && this.#negotiated !== undefined && !this.#negotiated.routeRefresh;
+  }
+
   /** New policies or next hops, without touching the session. */
   reconfigure(config: PeerConfig): void {
     const old = this.config;

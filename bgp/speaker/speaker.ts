@@ -139,7 +139,8 @@ export class Speaker {
       const next = wanted.get(name);
       const { peerDeconfigured, otherConfigurationChange } = ceaseSubcode;
       if (!next) this.#removePeer(peer, peerDeconfigured);
-      else if (all || needsNewSession(peer.config, next)) this.#removePeer(peer, otherConfigurationChange);
+      else if (all || needsNewSession(peer.config, next) || peer.cannotImportAgain(next))
+        this.#removePeer(peer, otherConfigurationChange);
     }
     if (all) this.#originatedSet = -1;
     this.#originate(all ? [] : old.originate, config.originate, old.originate);

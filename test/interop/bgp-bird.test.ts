@@ -30,6 +30,26 @@ test('both families on one session, routes both ways', wants, async () => {
   assert.equal((await speaker.peer('bird')).establishedCount, 1);
 });
 
+test('policies change on a live session: ROUTE-REFRESH in, announcements and withdrawals out', wants, async () => {
+  await using link = new BgpLink();
+  const bird = await link.bird(birdConfig());
+  const speaker = await link.speaker(linkConfig({}, { import: 'reject', export: 'reject' }));
+  await speaker.established('bird');
+  await until(async () => (await speaker.peer('bird')).families.every((f) => f.endOfRibReceived), {
+    what: 'End-of-RIB',
+  });
+  assert.equal(speaker.routes.size, 0);
+  const ours = (): boolean => bird.birdc('show route protocol peer').includes('10.50.1.0/24');
+  assert.equal(ours(), false);
+  speaker.configure(linkConfig({}, { import: 'accept', export: 'originated' }));
+  await until(() => speaker.routes.size === 2, { what: 'routes after ROUTE-REFRESH' });
+  await until(ours, { what: 'our route at BIRD' });
+  speaker.configure(linkConfig({}, { import: 'reject', export: 'reject' }));
+  await until(() => speaker.routes.size === 0, { what: 'its routes to go' });
+  await until(() => !ours(), { what: 'our route to go' });
+  assert.equal((await speaker.peer('bird')).establishedCount, 1, 'on one and the same session');
+});
+
 test('an IPv6 session carries IPv6 routes', wants, async () => {
   await using link = new BgpLink();
   const bird = await link.bird(
