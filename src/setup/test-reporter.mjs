@@ -27,15 +27,15 @@ export default async function* report(source) {
     if (type === 'test:start') open[data.nesting] = data.name;
     if (type === 'test:stderr' || type === 'test:stdout') yield data.message;
     if (type !== 'test:pass' && type !== 'test:fail') continue;
+    const file = nameOf(data);
+    const counts = files.get(file) ?? { passed: 0, failed: 0, skipped: 0, ms: 0 };
+    files.set(file, counts);
+    if (data.nesting === 0) counts.ms += data.details?.duration_ms ?? 0;
     const isSuite = data.details?.type === 'suite';
     const cause = data.details?.error?.cause ?? data.details?.error;
     const onlyBecauseOfSubtests = data.details?.error?.failureType === 'subtestsFailed';
     // A suite is counted only where none of its tests is: skipped as a whole, or broken in a hook.
     if (isSuite && data.skip === undefined && (type === 'test:pass' || onlyBecauseOfSubtests)) continue;
-    const file = nameOf(data);
-    const counts = files.get(file) ?? { passed: 0, failed: 0, skipped: 0, ms: 0 };
-    files.set(file, counts);
-    if (data.nesting === 0) counts.ms += data.details?.duration_ms ?? 0;
     const name = [...open.slice(0, data.nesting), data.name].join(' > ');
     if (data.skip !== undefined || data.todo !== undefined) {
       counts.skipped++;
