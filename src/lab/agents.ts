@@ -10,7 +10,8 @@ import { type LabPaths, machineNetns, nodePaths } from './names.ts';
 import { type LabProcess, startProcess } from './processes.ts';
 import type { Topology, TopologyRouter } from './topology.ts';
 
-const cliEntry = path.join(import.meta.dirname, '..', 'cli', 'main.ts');
+/** Entry of the command line, run unbuilt. */
+export const cliEntry = path.join(import.meta.dirname, '..', 'cli', 'main.ts');
 const holdTimeSec = 9;
 /** Sessions of a lab come back soon after a router does. */
 const connectRetrySec = 1;

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { stringify } from 'yaml';
 import { errorText } from '#kit';
-import { agentEnvironment, labTool, routerFiles } from './agents.ts';
+import { agentEnvironment, cliEntry, labTool, routerFiles } from './agents.ts';
 import { type BirdSession, birdSessions } from './bird.ts';
 import { badInput, LabError } from './errors.ts';
 import { apply, down, type Lab, openLab, type Say, up } from './lab.ts';
@@ -60,14 +60,14 @@ function withOutput(command: Command): Command {
   );
 }
 
-function collect(value: string, previous: readonly string[]): readonly string[] {
+function collect(value: string, previous: readonly string[] = []): readonly string[] {
   return [...previous, value];
 }
 
 function registerLifeCommands(lab: Command): void {
   withName(lab.command('up'))
     .description('build a lab from a topology document and manifests')
-    .requiredOption('-f, --file <file|dir>', 'manifests; may be given several times', collect, [])
+    .requiredOption('-f, --file <file|dir>', 'manifests; may be given several times', collect)
     .option('--keep', 'leave everything in place when something fails')
     .action((options: { name: string; file: readonly string[]; keep?: boolean }) =>
       act(async () => {
@@ -80,7 +80,7 @@ function registerLifeCommands(lab: Command): void {
     );
   withName(lab.command('apply'))
     .description('bring changed or further manifests into a running lab')
-    .requiredOption('-f, --file <file|dir>', 'manifests; may be given several times', collect, [])
+    .requiredOption('-f, --file <file|dir>', 'manifests; may be given several times', collect)
     .option('--prune', 'remove every object that is not among them')
     .action((options: { name: string; file: readonly string[]; prune?: boolean }) =>
       act(async () => {
@@ -139,7 +139,8 @@ function registerLookCommands(lab: Command): void {
     .argument('<command...>', 'the command, after --')
     .passThroughOptions()
     .action((where: string, command: readonly string[], options: { name: string }) =>
-      act(() => execInside(openLab(options.name), where, command)),
+      // Options are passed through from WHERE on, and with them the `--` itself.
+      act(() => execInside(openLab(options.name), where, command[0] === '--' ? command.slice(1) : command)),
     );
   lab.enablePositionalOptions();
 }
@@ -239,7 +240,9 @@ async function execInside(lab: Lab, where: string, command: readonly string[]): 
         POPLIN_API_SOCKET: nodePaths(lab.paths, where).apiSocket,
       }
     : process.env;
-  const child = spawn('nsenter', [`--net=${netnsPath(netns)}`, ...command], { stdio: 'inherit', env });
+  // `poplin` is this checkout's, which is in nobody's PATH.
+  const words = command[0] === 'poplin' ? [process.execPath, cliEntry, ...command.slice(1)] : command;
+  const child = spawn('nsenter', [`--net=${netnsPath(netns)}`, ...words], { stdio: 'inherit', env });
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => resolve(code ?? (signal === 'SIGINT' ? 130 : 143)));

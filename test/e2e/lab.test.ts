@@ -152,6 +152,9 @@ test('probe -o json, exec and status on the command line', mayRun, async () => {
     assert.match(inPod.stdout, new RegExp(lab.state.pods[0]!.addresses[0]!.replaceAll('.', '\\.')));
     assert.equal((await poplin(['lab', 'exec', '--name', name, 'n1', '--', 'sh', '-c', 'exit 7'])).code, 7);
     assert.equal((await poplin(['lab', 'exec', '--name', name, 'nobody', '--', 'true'])).code, 2);
+    const ofAgent = await poplin(['lab', 'exec', '--name', name, 'n1', '--', 'poplin', 'bgp', 'peers']);
+    assert.equal(ofAgent.code, 0, ofAgent.stderr);
+    assert.match(ofAgent.stdout, /mesh\/n2 .*Established/);
     const status = await poplin(['lab', 'status', '--name', name, '-o', 'json']);
     assert.equal(status.code, 0);
     assert.equal((JSON.parse(status.stdout) as { pods: unknown[] }).pods.length, 2);
