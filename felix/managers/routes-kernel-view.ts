@@ -61,7 +61,11 @@ export class KernelView {
     return this.#indexOf.get(name);
   }
   isPod(ifIndex: number): boolean {
-    return this.#links.get(ifIndex)?.name.startsWith(this.#options.interfacePrefix) ?? false;
+    const name = this.#links.get(ifIndex)?.name;
+    return name !== undefined && this.isPodName(name);
+  }
+  isPodName(device: string): boolean {
+    return device.startsWith(this.#options.interfacePrefix);
   }
   defaultDevices(): Set<number> {
     return new Set([...this.#defaults.values()].flat());

@@ -99,12 +99,14 @@ export class RouteDataplane {
   readonly #uplinks: Uplinks;
   readonly #loop: ApplyLoop;
   readonly #linkDownListeners = new Set<(down: LinkDown) => void>();
+  readonly #uplinkListeners = new Set<() => void>();
   #watch: { close(): void } | undefined;
   #cancelRetry: (() => void) | undefined;
   #cancelRedump: (() => void) | undefined;
   #refusedRuns = 0;
   #lastRefusal = '';
   #touched = false;
+  #uplinksTouched = false;
   #events = 0;
   #hadEarlierRoutes: Readonly<Record<IpFamily, boolean>> = { 4: false, 6: false };
   #writes = 0;
@@ -197,6 +199,11 @@ export class RouteDataplane {
   onLinkDown(listener: (down: LinkDown) => void): () => void {
     this.#linkDownListeners.add(listener);
     return () => void this.#linkDownListeners.delete(listener);
+  }
+  /** Links or addresses other than pods' may have changed. Returns the way to stop listening. */
+  onUplinksChanged(listener: () => void): () => void {
+    this.#uplinkListeners.add(listener);
+    return () => void this.#uplinkListeners.delete(listener);
   }
   localAddresses(): readonly LocalAddress[] {
     return this.#view.localAddresses();
@@ -339,10 +346,12 @@ export class RouteDataplane {
           // Carrier alone does not take routes that name the device.
           if (event.gone || !event.link.up) this.#node.deviceGone(event.link.index);
         }
+        this.#uplinksTouched ||= !this.#view.isPodName(event.link.name);
         this.#tellDown(lost);
         return;
       }
       case 'address':
+        this.#uplinksTouched ||= !this.#view.isPod(event.address.ifIndex);
         this.#view.onAddress(event.address, event.gone);
         return;
       case 'route':
@@ -380,6 +389,10 @@ export class RouteDataplane {
     }
     if (!this.#touched) return;
     this.#touched = false;
+    if (this.#uplinksTouched) {
+      this.#uplinksTouched = false;
+      for (const listener of this.#uplinkListeners) listener();
+    }
     // Wishes follow at once: an apply that is under way writes changed objects between two batches.
     this.#settle();
     if (!this.#table.inSync || !this.#node.inSync) this.#loop.markDirty();

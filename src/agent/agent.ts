@@ -197,6 +197,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
         });
       });
       routes.onLinkDown((down) => bgp.linkDown(down));
+      routes.onUplinksChanged(() => bgp.uplinksChanged());
       await datastore.start();
     },
     async stop(mode = 'graceful') {

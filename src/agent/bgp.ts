@@ -50,6 +50,8 @@ export interface Bgp {
   /** The model or the links changed; sessions that this does not concern do not notice. */
   reconfigure(): void;
   linkDown(down: LinkDown): void;
+  /** Links or addresses changed, perhaps for the better. */
+  uplinksChanged(): void;
   /** Undefined before the first configuration. */
   status(): Promise<SpeakerStatus | undefined>;
   routes(query: BgpRoutesQuery): Promise<RouteAnswer>;
@@ -60,8 +62,10 @@ export interface Bgp {
   problems(): readonly string[];
 }
 
-/** Addresses of uplinks change without an event to us: the configuration follows within this time. */
-const LINK_REFRESH_MS = 5_000;
+/** How often a speaker that could not start is tried again. */
+const START_RETRY_MS = 5_000;
+/** What a dial says that failed for want of a route. */
+const NO_ROUTE = /ENETUNREACH|EHOSTUNREACH/;
 const ROUTES_PER_QUERY_MAX = 1000;
 
 export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
@@ -71,8 +75,8 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   let current: SpeakerConfig | undefined;
   let currentText = '';
   let problems: readonly string[] = [];
-  let cancelRefresh: (() => void) | undefined;
-  const peerStates = new Map<string, PeerStatus['state']>();
+  let cancelRetry: (() => void) | undefined;
+  const peerStates = new Map<string, PeerStatus>();
 
   const compute = (): SpeakerConfig | undefined => {
     const earlier = earlierFamilies(routes);
@@ -119,6 +123,8 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     if (!config || (thread && text === currentText)) return;
     current = config;
     currentText = text;
+    const names = new Set(config.peers.map((peer) => peer.name));
+    for (const name of peerStates.keys()) if (!names.has(name)) peerStates.delete(name);
     if (thread) thread.configure(config);
     else starting = start(config);
   };
@@ -136,6 +142,8 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     } finally {
       starting = undefined;
     }
+    // Changes that came meanwhile.
+    if (thread) reconfigure();
   };
   const onRoutes = (changes: Iterable<RouteChange>): void => {
     const upsert: LearnedRoute[] = [];
@@ -147,31 +155,47 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       else deferralEnded = true;
     }
     if (upsert.length > 0 || withdraw.length > 0) routes.setLearned({ upsert, withdraw });
+    if (upsert.length > 0) dialUnreachable();
     if (!deferralEnded) return;
     log.info({}, 'BGP: peers are complete; routes of an earlier run that none of them has are swept');
     routes.release();
   };
-  const onPeerState = (status: PeerStatus): void => {
-    if (peerStates.get(status.name) === status.state) return;
-    const was = peerStates.get(status.name);
-    peerStates.set(status.name, status.state);
-    const { name: peer, address, state, lastError } = status;
-    if (state === 'Established') log.info({ peer, address }, 'BGP session is Established');
-    else if (was === 'Established') log.warn({ peer, address, state, reason: lastError }, 'BGP session is down');
+  /** Peers on loopbacks wait for a route that another peer brings: dial when it is there, not a retry time later. */
+  let dialPlanned = false;
+  const dialUnreachable = (): void => {
+    const waiting = (): PeerStatus[] =>
+      [...peerStates.values()].filter((peer) => peer.state !== 'Established' && NO_ROUTE.test(peer.lastError));
+    if (dialPlanned || waiting().length === 0) return;
+    dialPlanned = true;
+    const dial = (): void => {
+      dialPlanned = false;
+      for (const { name } of waiting()) thread?.pathBack({ peer: name });
+    };
+    routes.whenApplied().then(dial, () => undefined);
   };
-  const refresh = (): void => {
+  const onPeerState = (status: PeerStatus): void => {
+    const before = peerStates.get(status.name)?.state;
+    peerStates.set(status.name, status);
+    const { name: peer, address, state, lastError } = status;
+    if (state === before) return;
+    if (state === 'Established') log.info({ peer, address }, 'BGP session is Established');
+    else if (before === 'Established') log.warn({ peer, address, state, reason: lastError }, 'BGP session is down');
+  };
+  const startOrRetry = (): void => {
     reconfigure();
-    cancelRefresh = clock.schedule(LINK_REFRESH_MS, refresh);
+    cancelRetry = clock.schedule(START_RETRY_MS, () => {
+      if (!thread) startOrRetry();
+    });
   };
 
   return {
     start() {
       live = true;
-      refresh();
+      startOrRetry();
     },
     async stop(mode) {
       live = false;
-      cancelRefresh?.();
+      cancelRetry?.();
       await starting;
       await thread?.stop(mode);
     },
@@ -180,12 +204,16 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       const lost = (current?.peers ?? []).filter((peer) => peerIsOn(down, peer));
       for (const peer of lost) thread?.pathLost({ peer: peer.name });
     },
+    uplinksChanged() {
+      reconfigure();
+      thread?.pathBack();
+    },
     status: async () => thread?.status(),
     routes: async (query) => (thread ? queryThread(thread, query) : { routes: [] }),
     config: () => current,
     peers() {
       const configured = current?.peers ?? [];
-      const established = configured.filter((peer) => peerStates.get(peer.name) === 'Established');
+      const established = configured.filter((peer) => peerStates.get(peer.name)?.state === 'Established');
       return { established: established.length, configured: configured.length };
     },
     problems: () => (startFailure === undefined ? problems : [...problems, `BGP: ${startFailure}`]),
