@@ -26,7 +26,7 @@ import { type ManifestFile, readManifestFile } from './manifest-file.ts';
 import { countKinds, type Held, type Resolution, type ResolvedFault, resolve } from './resolve.ts';
 import { runInSlices } from './time-slice.ts';
 import { type InForce, updatesBetween, withImpliedNamespaces } from './updates.ts';
-import { type FoundFile, lookAt, type Walk, walk } from './walk.ts';
+import { type FoundFile, inParallel, lookAt, type Walk, walk } from './walk.ts';
 import { FolderWatch } from './watch.ts';
 
 /** From the first hint to the pass: an editor's or `cp`'s burst becomes one pass. */
@@ -190,6 +190,7 @@ class FileDatastore implements Datastore {
 
   async #readChanged(found: readonly FoundFile[]): Promise<void> {
     const now = this.#clock.nowMs();
+    const due: FoundFile[] = [];
     for (const file of found) {
       if (file.identity !== '' && this.#files.get(file.path)?.identity === file.identity) {
         this.#unsettled.delete(file.path);
@@ -197,9 +198,11 @@ class FileDatastore implements Datastore {
       }
       const waitMs = this.#settleTimeLeft(file, now);
       if (waitMs > 0) this.#hint(waitMs);
-      else await this.#read(file);
-      if (this.#stopped) return;
+      else due.push(file);
     }
+    await inParallel(due, async (file) => {
+      if (!this.#stopped) await this.#read(file);
+    });
   }
 
   /** How much longer `file` is put off, in milliseconds; 0 when it is to be read now. */
