@@ -2,7 +2,7 @@
  * Routes of the node itself: a blackhole for each of its pod CIDRs, so that packets to addresses without a pod do not go back out by the default
  * route and circle; and the host routes of its pods, which CNI makes and which are repaired here.
  */
-import { type Cidr, DeltaTracker, hostCidr, type Logger } from '#kit';
+import { type Cidr, DeltaTracker, hostCidr, type IpFamily, type Logger } from '#kit';
 import type { WorkloadEndpoint } from '#model';
 import type { KernelRoute, RouteKernel, RouteSpec, RouteWrite } from '../drivers/route-ports.ts';
 
@@ -34,6 +34,11 @@ export class NodeRoutes {
   }
   get blackholes(): readonly Cidr[] {
     return [...this.#blackholes.actual.keys()];
+  }
+  /** Whether the kernel has a blackhole or a pod's route of ours. */
+  has(family: IpFamily): boolean {
+    const there = [...this.#blackholes.actual.keys(), ...this.#endpoints.actual.keys()];
+    return there.some((prefix) => prefix.includes(':') === (family === 6));
   }
   get inSync(): boolean {
     return this.#endpoints.pendingUpdates.size === 0 && (!this.#cidrsKnown || this.#blackholes.inSync);

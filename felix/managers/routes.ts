@@ -137,7 +137,10 @@ export class RouteDataplane {
     );
   }
 
-  /** Whether an earlier run left learned routes, by family; after `start`. Decides the forwarding-state bit of graceful restart. */
+  /**
+   * Whether an earlier run left routes of ours, by family; after `start`. Decides the forwarding-state bit of graceful restart: a node
+   * that has learned nothing still forwards to its pods.
+   */
   get hadEarlierRoutes(): Readonly<Record<IpFamily, boolean>> {
     return this.#hadEarlierRoutes;
   }
@@ -157,7 +160,8 @@ export class RouteDataplane {
     await this.#readAll();
     const { held, routes } = this.#table;
     for (const prefix of routes.actual.keys()) held[prefix.includes(':') ? 6 : 4] = true;
-    this.#hadEarlierRoutes = { ...held };
+    // Only learned routes are held: BGP has no say in the others.
+    this.#hadEarlierRoutes = { 4: held[4] || this.#node.has(4), 6: held[6] || this.#node.has(6) };
     this.#uplinks.enableForwarding([...this.#view.dynamicIpv6Links()].map((link) => link.name));
     this.#loop.open();
   }

@@ -265,6 +265,31 @@ describe('routes in the kernel', needs({ root: true }), () => {
     );
   });
 
+  test('a blackhole or a pod route of an earlier run counts as forwarding, by family, and is not held', async () => {
+    const { netlink } = world.node;
+    addVeth(netlink, { name: 'pop12345678901', peerName: 'eth0', peerNetns: world.far.netns.number });
+    changeLink(netlink, { byName: 'pop12345678901', up: true });
+    flush(netlink);
+    const next = async (expected: Readonly<Record<4 | 6, boolean>>) => {
+      const routes = world.dataplane();
+      await routes.start();
+      assert.deepEqual(routes.hadEarlierRoutes, expected);
+      assert.deepEqual(routes.status().held, { 4: false, 6: false });
+      return routes;
+    };
+    const first = await next({ 4: false, 6: false });
+    first.setNodeCidrs([net('fd00:244:1::/64')]);
+    await first.whenApplied();
+    await first.stop();
+    const second = await next({ 4: false, 6: true });
+    second.setNodeCidrs([]);
+    second.setEndpoints([{ id: 'default/a', interfaceName: 'pop12345678901', addresses: [ip('10.244.1.5')] }]);
+    await second.whenApplied();
+    await second.stop();
+    const third = await next({ 4: true, 6: false });
+    await third.stop();
+  });
+
   test('drift is repaired: a route, a next hop, a blackhole and a pod route that somebody deleted', async () => {
     addVeth(world.node.netlink, { name: 'pop12345678901', peerName: 'eth0', peerNetns: world.far.netns.number });
     changeLink(world.node.netlink, { byName: 'pop12345678901', up: true });
