@@ -12,7 +12,7 @@
 import { type Clock, errorText, type Logger } from '#kit';
 
 export interface ApplyOptions {
-  /** Between the end of a run and the start of the next: changes that come in a burst share a run. */
+  /** Between the end of a run and the start of the next, unless somebody waits: changes that come in a burst share a run. */
   readonly throttleMs: number;
   readonly retryFirstMs: number;
   readonly retryMaxMs: number;
@@ -112,6 +112,7 @@ export class ApplyLoop {
     // Opening counts as a change: whoever waits before it waits for the first run.
     this.#waiters.push({ generation: this.#generation + (this.#open ? 0 : 1), resolve, reject });
     this.#settle();
+    this.#wake();
     return promise;
   }
 
@@ -134,11 +135,19 @@ export class ApplyLoop {
     });
   }
 
+  /** Somebody waits: the throttle is for changes that nobody waits for. Back-off stays. */
+  #wake(): void {
+    if (!this.#cancel || this.#failures > 0 || this.#waiters.length === 0) return;
+    this.#cancel();
+    this.#cancel = undefined;
+    this.#arm(0);
+  }
+
   /** One thing at a time: a run or a tidying. */
   #work(work: Promise<void>): void {
     this.#running = work.finally(() => {
       this.#running = undefined;
-      if (this.pending) this.#arm(this.#failures > 0 ? this.#retryMs() : this.#options.throttleMs);
+      if (this.pending) this.#arm(this.#pauseMs());
       if (this.#untidySinceMs !== undefined) this.#armTidy();
     });
   }
@@ -162,6 +171,11 @@ export class ApplyLoop {
       this.requestResync();
       this.#armRefresh();
     });
+  }
+
+  #pauseMs(): number {
+    if (this.#failures > 0) return this.#retryMs();
+    return this.#waiters.length > 0 ? 0 : this.#options.throttleMs;
   }
 
   #retryMs(): number {

@@ -1,6 +1,13 @@
 export type { CleanupOptions, CleanupReport } from './cleanup.ts';
 export { cleanupPolicyDataplane } from './cleanup.ts';
-export type { CommandOptions, CommandResult, CommandRunner, WriteCounters } from './drivers/command.ts';
+export type {
+  CommandOptions,
+  CommandResult,
+  CommandRunner,
+  SetMemberChange,
+  SetMemberWriter,
+  WriteCounters,
+} from './drivers/command.ts';
 export { IpsetError, type IpsetFailure, Ipsets } from './drivers/ipset/ipset.ts';
 export type { Backend } from './drivers/iptables/backend.ts';
 export { IptablesError, type IptablesFailure } from './drivers/iptables/iptables.ts';

@@ -20,7 +20,7 @@ import { type Clock, errorText, type IpFamily, type Logger, type Startable, unre
 import type { EndpointId, PolicyUpdate, WorkloadEndpoint } from '#model';
 import { ApplyLoop, type ApplyOptions } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
-import { type CommandRunner, newCounters, type WriteCounters } from './drivers/command.ts';
+import { type CommandRunner, newCounters, type SetMemberWriter, type WriteCounters } from './drivers/command.ts';
 import { Ipsets } from './drivers/ipset/ipset.ts';
 import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
@@ -45,6 +45,8 @@ export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOpt
 
 export interface PolicyDataplaneDeps {
   readonly run: CommandRunner['run'];
+  /** Absent: every change of a set goes through the `ipset` program. */
+  readonly members?: SetMemberWriter;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -130,7 +132,7 @@ class Dataplane implements PolicyDataplane {
   }
 
   async start(): Promise<void> {
-    const { run, log, clock } = this.#deps;
+    const { run, members, log, clock } = this.#deps;
     const wanted = this.#options.backend;
     const backend = wanted === 'auto' ? await detectBackend(run, this.#families, this.#env) : wanted;
     log.info({ backend, detected: wanted === 'auto' }, 'iptables back end chosen');
@@ -140,7 +142,7 @@ class Dataplane implements PolicyDataplane {
       (family) =>
         new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
     );
-    const sets = new Ipsets({ run, log, clock }, { names, families: this.#families });
+    const sets = new Ipsets({ run, log, clock, ...(members ? { members } : {}) }, { names, families: this.#families });
     const policies = new PolicyManager({ tables, sets, log }, { names });
     const endpoints = new EndpointsManager({ tables, sets, policies }, { names, marks });
     const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });

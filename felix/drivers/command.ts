@@ -1,3 +1,5 @@
+import type { IpFamily } from '#kit';
+
 /** How drivers run programs: handed in, so that felix starts no process itself and tests can look at every line. */
 export interface CommandOptions {
   readonly stdin?: string;
@@ -13,6 +15,20 @@ export interface CommandResult {
 }
 export interface CommandRunner {
   run(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;
+}
+
+/** One member of one kernel set, as `ipset save` prints it. */
+export interface SetMemberChange {
+  readonly op: 'add' | 'del';
+  readonly set: string;
+  readonly type: 'ip' | 'net' | 'ip,port' | 'net,iface';
+  readonly family: IpFamily;
+  readonly member: string;
+}
+/** Changes members of sets that exist without a process; handed in like the runner. */
+export interface SetMemberWriter {
+  /** In order; repeating a change is no failure. Returns the first failure in words. */
+  change(changes: readonly SetMemberChange[]): string | undefined;
 }
 
 /** What was sent to the kernel, for metrics and for tests that hold us to it. */

@@ -3,7 +3,8 @@
  *
  * Goals, and how each is met:
  * - Cost follows the change: each kernel set has a delta tracker of members, and only sets that changed are looked at. All
- *   lines of a step go through one `ipset restore`.
+ *   lines of a step go through one `ipset restore`; a few members of sets that exist go by netlink instead, where a writer is given: a pod
+ *   that comes waits for them.
  * - Order: `grow` (create, add) before the rules that name a set, `shrink` after them, `sweep` (destroy) last. Which sets turn the order round
  *   is the caller's business (`contested`).
  * - Adoption: `ipset save` once at the start; what is equal is not written.
@@ -16,7 +17,13 @@ import { type Clock, DeltaTracker, type IpFamily, type Logger, PoplinError } fro
 import type { SetId } from '#model';
 import { paced, pacedArray } from '../../pace.ts';
 import { type KernelSetType, kernelSetName, type Names } from '../../render/names.ts';
-import { type CommandRunner, newCounters, type WriteCounters } from '../command.ts';
+import {
+  type CommandRunner,
+  newCounters,
+  type SetMemberChange,
+  type SetMemberWriter,
+  type WriteCounters,
+} from '../command.ts';
 import { kernelMembers, savedMember } from './members.ts';
 
 export type IpsetFailure = { readonly code: 'SAVE_FAILED' | 'RESTORE_FAILED'; readonly stderr: string };
@@ -24,6 +31,8 @@ export class IpsetError extends PoplinError<IpsetFailure> {}
 
 /** Members that one set may hold. */
 const setMembersMax = 1_048_576;
+/** More changes than this in one step go through `ipset restore`: netlink holds up the thread. */
+const directChangesMax = 200;
 /** 100,000 members take up to 3 s. */
 const commandTimeoutMs = 120_000;
 
@@ -54,6 +63,7 @@ export interface IpsetOptions {
 export class Ipsets {
   readonly counters: WriteCounters = newCounters();
   readonly #run: CommandRunner['run'];
+  readonly #members: SetMemberWriter | undefined;
   readonly #log: Logger;
   readonly #clock: Clock;
   readonly #options: IpsetOptions;
@@ -63,10 +73,16 @@ export class Ipsets {
   #stale = true;
 
   constructor(
-    deps: { readonly run: CommandRunner['run']; readonly log: Logger; readonly clock: Clock },
+    deps: {
+      readonly run: CommandRunner['run'];
+      readonly log: Logger;
+      readonly clock: Clock;
+      readonly members?: SetMemberWriter;
+    },
     options: IpsetOptions,
   ) {
     this.#run = deps.run;
+    this.#members = deps.members;
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#options = options;
@@ -277,12 +293,31 @@ export class Ipsets {
     }
   }
 
+  /** Whether the lines went by netlink. @throws IpsetError */
+  #direct(lines: readonly string[]): boolean {
+    if (!this.#members || lines.length > directChangesMax) return false;
+    const changes: SetMemberChange[] = [];
+    for (const line of lines) {
+      const change = memberChange(line, this.#kernel);
+      if (!change) return false;
+      changes.push(change);
+    }
+    const failure = this.#members.change(changes);
+    if (failure === undefined) return true;
+    const text = `changing a member of a set failed: ${failure}`;
+    throw new IpsetError(text, { code: 'RESTORE_FAILED', stderr: failure });
+  }
+
   /** False when there was nothing to send. */
   async #restore(lines: readonly string[]): Promise<boolean> {
     if (lines.length === 0) return false;
     this.counters.restoreCalls++;
     this.counters.restoreLines += lines.length;
     this.#stale = true;
+    if (this.#direct(lines)) {
+      this.#stale = false;
+      return true;
+    }
     const result = await this.#run(['ipset', 'restore'], {
       stdin: `${lines.join('\n')}\n`,
       timeoutMs: commandTimeoutMs,
@@ -298,6 +333,14 @@ export class Ipsets {
     this.#stale = false;
     return true;
   }
+}
+
+/** Undefined for a line that changes no member of a known set. */
+function memberChange(line: string, sets: ReadonlyMap<string, KernelSet>): SetMemberChange | undefined {
+  const [op, name = '', member] = line.split(' ');
+  const set = sets.get(name);
+  if (!set?.exists || member === undefined || (op !== 'add' && op !== 'del')) return undefined;
+  return { op, set: name, type: set.type, family: set.family, member };
 }
 
 function newKernelSet(name: string, type: KernelSetType, family: IpFamily): KernelSet {

@@ -2,6 +2,7 @@ export * from './address.ts';
 export * from './codec.ts';
 export * from './conntrack.ts';
 export * from './events.ts';
+export * from './ipset.ts';
 export * from './link.ts';
 export * from './nexthop.ts';
 export * from './route.ts';

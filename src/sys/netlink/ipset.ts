@@ -1,0 +1,101 @@
+/**
+ * Members of ipsets, added and deleted by netlink (include/uapi/linux/netfilter/ipset/ip_set.h): some tens of microseconds
+ * each, where a process costs milliseconds. Making and destroying sets stays with the `ipset` program.
+ */
+import { type IpFamily, parseCidr, parseIp } from '#kit';
+import { AF_INET, AF_INET6 } from '../constants.ts';
+import { type MessageWriter, NESTED } from './codec.ts';
+import { NETLINK_NETFILTER, Netlink } from './socket.ts';
+
+/** NFNL_SUBSYS_IPSET << 8 and the command. */
+const IPSET_ADD = 0x609;
+const IPSET_DEL = 0x60a;
+const IPSET_PROTOCOL = 6;
+const ATTR_PROTOCOL = 1;
+const ATTR_SETNAME = 2;
+const ATTR_DATA = 7;
+const DATA_IP = 1;
+const DATA_CIDR = 3;
+const DATA_PORT = 4;
+const DATA_PROTO = 7;
+const DATA_IFACE = 23;
+const IPADDR_IPV4 = 1;
+const IPADDR_IPV6 = 2;
+const NET_BYTEORDER = 0x4000;
+/** Kernel errors of ipset begin here (IPSET_ERR_PRIVATE); lower ones are errnos. */
+const IPSET_ERROR_FIRST = 4096;
+const ipsetErrors: Readonly<Record<number, string>> = {
+  4097: 'protocol error',
+  4103: 'exists already, or does not exist',
+  4104: 'prefix length is not allowed',
+  4106: 'address family does not fit the set',
+  4352: 'set is full',
+};
+const CHANGES_PER_BATCH = 500;
+const protocolNumbers: Readonly<Record<string, number>> = { tcp: 6, udp: 17, sctp: 132 };
+
+export interface SetMemberChange {
+  readonly op: 'add' | 'del';
+  readonly set: string;
+  readonly type: 'ip' | 'net' | 'ip,port' | 'net,iface';
+  readonly family: IpFamily;
+  /** As `ipset save` prints it: `10.1.0.3`, `10.0.0.0/8`, `10.1.0.3,tcp:80`, `10.1.0.3,eth0`. */
+  readonly member: string;
+}
+
+export interface SetMembers {
+  /**
+   * In order. Adding what is there and deleting what is not are no failures. Returns the first failure in words, undefined when all is done;
+   * those behind a failing one of the same batch are done as well.
+   */
+  change(changes: readonly SetMemberChange[]): string | undefined;
+  close(): void;
+}
+
+/** Sets of this thread's namespace. */
+export function openSetMembers(): SetMembers {
+  const netlink = new Netlink({ protocol: NETLINK_NETFILTER });
+  return {
+    change(changes) {
+      for (let at = 0; at < changes.length; at += CHANGES_PER_BATCH) {
+        const batch = changes.slice(at, at + CHANGES_PER_BATCH);
+        for (const change of batch) {
+          // Without NLM_F_EXCL the kernel takes it as `-exist`.
+          netlink.add(change.op === 'add' ? IPSET_ADD : IPSET_DEL, 0, (w) => writeChange(w, change));
+        }
+        const [failure] = netlink.flush();
+        if (!failure) continue;
+        const { op, set, member } = batch[failure.index]!;
+        const why = failure.errno >= IPSET_ERROR_FIRST ? (ipsetErrors[failure.errno] ?? failure.errno) : failure.code;
+        return `${op} ${set} ${member}: ${why}`;
+      }
+      return undefined;
+    },
+    close: () => netlink.close(),
+  };
+}
+
+function writeChange(w: MessageWriter, { set, type, family, member }: SetMemberChange): void {
+  const comma = member.indexOf(',');
+  const head = comma < 0 ? member : member.slice(0, comma);
+  const tail = comma < 0 ? '' : member.slice(comma + 1);
+  w.raw(family === 4 ? AF_INET : AF_INET6, 0, 0, 0)
+    .attrU8(ATTR_PROTOCOL, IPSET_PROTOCOL)
+    .attrString(ATTR_SETNAME, set)
+    .nest(ATTR_DATA | NESTED, (data) => {
+      const prefix = head.includes('/') ? parseCidr(head) : undefined;
+      const address = prefix?.bytes ?? parseIp(head);
+      if (!address || address.length !== (family === 4 ? 4 : 16)) {
+        throw new Error(`set member ${member}: ${head} is no IPv${family} address or prefix`);
+      }
+      data.nest(DATA_IP | NESTED, (ip) => ip.attr((family === 4 ? IPADDR_IPV4 : IPADDR_IPV6) | NET_BYTEORDER, address));
+      if (prefix) data.attrU8(DATA_CIDR, prefix.length);
+      if (type === 'ip,port') {
+        const [protocol = '', port = ''] = tail.split(':');
+        const number = protocolNumbers[protocol];
+        if (number === undefined) throw new Error(`set member ${member}: protocol ${protocol} is not known`);
+        data.attr(DATA_PORT | NET_BYTEORDER, Uint8Array.of(Number(port) >> 8, Number(port) & 0xff));
+        data.attrU8(DATA_PROTO, number);
+      } else if (type === 'net,iface') data.attrString(DATA_IFACE, tail);
+    });
+}
