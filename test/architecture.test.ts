@@ -32,6 +32,15 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 /** Nothing of Node but assert: sockets, timers, files and the clock are handed in. */
 const pureFolders = ['bgp', 'policy', 'src/ipam', 'src/kit', 'src/model'];
 const nobodyImports = new Map([['#agent', ['src/cli', 'src/lab', 'test']]]);
+/** What `felix` may import of Node: nothing that does I/O; the kernel comes through its ports. */
+const felixMayImport = ['node:assert', 'node:assert/strict', 'node:crypto', 'node:timers/promises'];
+/** Globals that are a clock, a source of chance, or the process. The system's clock stands in one file. */
+const impureGlobal =
+  /(?<![.\w$])(?:process\.|performance\.|Date\.now\b|new Date\(\s*\)|Math\.random\b|set(?:Timeout|Interval|Immediate)\(|queueMicrotask\(|console\.|fetch\(|crypto\.|globalThis\b)/g;
+const globalsAllowed = ['src/kit/clock.ts'];
+/** Below these are the kernel's pseudo file systems; a path there in code is I/O that belongs to src/sys. */
+const pseudoFileSystem = /['"`]\/(?:proc|sys)\//g;
+const pseudoFileFolders = ['src/sys', 'src/lab', 'src/setup', 'test'];
 /** Only here may child processes, FFI and the kernel's pseudo file systems be touched. */
 const ffiFolders = ['src/sys'];
 
@@ -79,11 +88,37 @@ export function violations(file: string, imports: readonly string[]): string[] {
       if (pureFolders.includes(folder) && name !== 'node:assert' && name !== 'node:assert/strict') {
         out.push(`${file}: ${folder} is pure and may not import ${name}`);
       }
+      if (folder === 'felix' && name.startsWith('node:') && !felixMayImport.includes(name)) {
+        out.push(`${file}: felix sees the kernel through its ports and may not import ${name}`);
+      }
       if (name === 'koffi' && !ffiFolders.includes(folder)) out.push(`${file}: only ${ffiFolders} uses koffi`);
-      if (name === 'node:child_process' && ![...ffiFolders, 'src/setup', 'src/lab', 'test'].includes(folder)) {
+      if (/^(node:)?child_process$/.test(name) && ![...ffiFolders, 'src/setup', 'src/lab', 'test'].includes(folder)) {
         out.push(`${file}: only src/sys, src/setup, src/lab and test start processes`);
       }
     }
+  }
+  return out;
+}
+
+/** The text without comments and string bodies, so that prose does not count; template literals stay. */
+function codeOf(text: string): string {
+  return text.replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"/g, (found) =>
+    found.startsWith('/') ? ' ' : "''",
+  );
+}
+
+/** What a file does besides importing: pure folders touch no clock, chance or process; pseudo files are read in src/sys. */
+export function impurities(file: string, text: string): string[] {
+  const folder = folderOf(file);
+  if (!folder || /\.test\.ts$/.test(file)) return [];
+  const out: string[] = [];
+  if (pureFolders.includes(folder) && !globalsAllowed.includes(file)) {
+    for (const [found] of codeOf(text).matchAll(impureGlobal))
+      out.push(`${file}: ${folder} is pure and may not use ${found}`);
+  }
+  if (!pseudoFileFolders.includes(folder)) {
+    const code = text.replace(/\/\*[\s\S]*?\*\/|^\s*\/\/[^\n]*/gm, ' ');
+    for (const [found] of code.matchAll(pseudoFileSystem)) out.push(`${file}: only src/sys touches ${found.slice(1)}`);
   }
   return out;
 }
@@ -96,6 +131,10 @@ test('no file imports what the design forbids', () => {
     all.flatMap((file) => violations(file, importsOf(file))),
     [],
   );
+  assert.deepEqual(
+    all.flatMap((file) => impurities(file, fs.readFileSync(path.join(root, file), 'utf8'))),
+    [],
+  );
 });
 
 test('the check itself catches each kind of violation', () => {
@@ -106,5 +145,32 @@ test('the check itself catches each kind of violation', () => {
   assert.equal(violations('felix/x.ts', ['../policy/calc/graph.ts']).length, 1);
   assert.equal(violations('src/cni/x.ts', ['#agent']).length, 2);
   assert.equal(violations('src/api/x.ts', ['koffi', 'node:child_process']).length, 2);
+  assert.equal(violations('felix/x.ts', ['node:fs']).length, 1);
+  assert.equal(violations('felix/x.ts', ['node:child_process']).length, 2);
+  assert.equal(violations('felix/x.test.ts', ['node:fs']).length, 0);
   assert.equal(violations('src/agent/x.ts', ['#bgp', '#felix', 'node:fs']).length, 0);
+});
+
+test('the check of globals catches code and passes prose', () => {
+  const uses = [
+    'const t = Date.now();',
+    'const d = new Date();',
+    'setTimeout(() => go(), 5);',
+    'const r = Math.random();',
+    'if (process.env["X"]) go();',
+    'say(performance.now());',
+    'console.log(1);',
+  ];
+  for (const text of uses) {
+    for (const folder of pureFolders) assert.equal(impurities(`${folder}/x.ts`, text).length, 1, `${folder}: ${text}`);
+    assert.deepEqual(impurities('src/agent/x.ts', text), []);
+  }
+  assert.deepEqual(
+    impurities('bgp/x.ts', "/** the process. */ // Date.now\nclock.setTimeout(f); say('process.exit');"),
+    [],
+  );
+  assert.deepEqual(impurities('src/kit/clock.ts', 'performance.now()'), []);
+  assert.equal(impurities('felix/x.ts', "files.read('/proc/sys/net')").length, 1);
+  assert.deepEqual(impurities('felix/x.ts', '/** reads /proc/sys/net */ const key = "net/ipv4";'), []);
+  assert.deepEqual(impurities('src/sys/x.ts', "open('/proc/self')"), []);
 });
