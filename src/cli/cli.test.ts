@@ -364,3 +364,12 @@ test('tables and durations', () => {
   );
   assert.deepEqual([0, 59.9, 61, 3600, 90_000, -5].map(formatDuration), ['0s', '59s', '1m1s', '1h0m', '1d1h', '0s']);
 });
+
+test('speaker: a file that cannot be read is named, with what to do', async () => {
+  for (const file of ['/nonexistent/speaker.yaml', '/']) {
+    const { code, err } = await run(['speaker', '--config', file]);
+    assert.equal(code, 2);
+    assert.ok(err.includes(`file ${file}: cannot be read`), err);
+    assert.match(err, /give an existing file with --config/);
+  }
+});

@@ -1,4 +1,5 @@
 /** `poplin agent`, `cleanup`, `speaker`: what runs something on this machine. Each loads its part only when it is run. */
+import fs from 'node:fs';
 import type { Command } from 'commander';
 import { loadFrom, withAgentOptions } from './agent-config.ts';
 import type { CliContext } from './context.ts';
@@ -81,7 +82,8 @@ function registerSpeaker(program: Command, context: CliContext): void {
     .command('speaker')
     .summary('run the BGP speaker alone, without Kubernetes')
     .description(
-      'Run the BGP speaker alone: it announces and relays as its file says and touches no kernel table. In the foreground, with JSON log\nlines on stderr.',
+      'Run the BGP speaker alone: it announces and relays as its file says and touches no kernel table.\n' +
+        'In the foreground, with JSON log lines on stderr.',
     )
     .requiredOption('--config <file>', 'YAML: asn, routerId, listen, originate, peers')
     .option('--log-level <level>', 'error, warn, info or debug', 'info')
@@ -113,16 +115,14 @@ Example:
 }
 
 async function runSpeaker(configFile: string, logLevel: string): Promise<number> {
-  const [{ runStandaloneSpeaker }, { createLogger }, { agentOptions, ConfigError }] = await Promise.all([
-    import('#speaker'),
-    import('#obs'),
-    import('#config'),
-  ]);
+  const [{ runStandaloneSpeaker }, { createLogger }, { agentOptions, configFile: readable, ConfigError }] =
+    await Promise.all([import('#speaker'), import('#obs'), import('#config')]);
   const level = agentOptions.logLevel.parse(logLevel);
   if (!level) {
     const problem = `flag --log-level: ${JSON.stringify(logLevel)}; give ${agentOptions.logLevel.allowed}`;
     throw new ConfigError(problem, { code: 'CONFIG_INVALID', problems: [problem] });
   }
+  readable(configFile, (file) => fs.readFileSync(file, 'utf8')); // says what is wrong with an unreadable one
   const speaker = await runStandaloneSpeaker({ configFile, log: createLogger({ level }) });
   const mode = await new Promise<'graceful' | 'drain'>((resolve) => {
     process.once('SIGTERM', () => resolve('graceful'));

@@ -103,6 +103,7 @@ function applyText(apply: ApplyStatus, nowMs: number): string {
   if (apply.error) return `FAILING since ${ago(apply.error.since, nowMs)}: ${apply.error.message}`;
   const took = apply.lastApplyMs === undefined ? '' : ` in ${Math.round(apply.lastApplyMs)} ms`;
   const pending = apply.pending > 0 ? `${apply.pending} changes pending, ` : '';
+  if (apply.lastApply === undefined) return apply.pending > 0 ? `${apply.pending} changes pending` : 'all in force';
   return `${pending}applied ${ago(apply.lastApply, nowMs)}${took}`;
 }
 

@@ -13,6 +13,22 @@ import { isAlive } from './processes.ts';
 import { podKey } from './state.ts';
 
 const defaultName = 'lab';
+const topologyHelp = `
+Among the manifests is one topology:
+  apiVersion: lab.poplin.dev/v1
+  kind: Topology
+  metadata: { name: mine }
+  spec:
+    nodes: [{ name: a }, { name: b }]       # each with a Node manifest; optional ports: [{ protocol: TCP, port: 80 }]
+    routers:
+      - { name: tor, daemon: bird, asn: 65001, loopbacks: [10.255.0.1], nodeRoutes: default }    # or all
+    hosts: [{ name: outside, ports: [{ port: 80 }] }]
+    links:                                  # the first end has the first address of each subnet, the other the second
+      - { ends: [tor, a], subnets: [172.16.1.0/30, "fd00:16:1::/64"] }
+      - { ends: [tor, b], subnets: [172.16.2.0/30, "fd00:16:2::/64"] }
+      - { ends: [tor, outside], subnets: [192.0.2.0/30] }
+Each link between routers, and from a router to a node, carries an eBGP session; the node's side is a BGPPeer manifest.
+README has a whole example.`;
 type Output = 'table' | 'json' | 'yaml';
 
 /** Adds the `lab` command with its subcommands. */
@@ -69,6 +85,7 @@ function registerLifeCommands(lab: Command): void {
     .description('build a lab from a topology document and manifests')
     .requiredOption('-f, --file <file|dir>', 'manifests; may be given several times', collect)
     .option('--keep', 'leave everything in place when something fails')
+    .addHelpText('after', topologyHelp)
     .action((options: { name: string; file: readonly string[]; keep?: boolean }) =>
       act(async () => {
         const built = await up({ name: options.name, files: options.file, say, keepOnFailure: options.keep === true });

@@ -100,3 +100,13 @@ test('objects get what an API server adds, and keep uid and status when applied 
   assert.deepEqual(pod.ports, [{ protocol: 'TCP', port: 80 }]);
   assert.match(pod.containerId, /^[0-9a-f]{64}$/);
 });
+
+test("a syntax error is named once, without the parser's own place", () => {
+  assert.deepEqual(
+    problemsOf('kind: ok\n---\nspec: [\n')
+      .at(-1)
+      ?.match(/^f\.yaml:\d+: not YAML: .*[^:]$/)?.length,
+    1,
+  );
+  assert.doesNotMatch(problemsOf('spec: [\n')[0]!, /at line/);
+});

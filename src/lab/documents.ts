@@ -72,7 +72,9 @@ export function parseManifests(text: string, file: string, problems: string[]): 
   for (const document of documents as Document.Parsed[]) {
     const broken = document.errors[0];
     if (broken) {
-      problems.push(`${file}:${counter.linePos(broken.pos[0]).line}: ${broken.message.split('\n')[0]}`);
+      // The parser adds the place to its message, and a colon for the excerpt that follows.
+      const what = broken.message.split('\n')[0]!.replace(/ at line \d+, column \d+:?$/, '');
+      problems.push(`${file}:${counter.linePos(broken.pos[0]).line}: not YAML: ${what}`);
       continue;
     }
     const value: unknown = document.toJS();

@@ -50,8 +50,15 @@ function storeOf(lab: Lab): ManifestStore {
   );
 }
 
-/** @throws LabError NO_SUCH_LAB */
+/** @throws LabError NOT_ROOT */
+function requireRoot(): void {
+  if (process.getuid?.() === 0) return;
+  throw new LabError('the lab works inside network namespaces: run it as root', { code: 'NOT_ROOT' });
+}
+
+/** @throws LabError NO_SUCH_LAB, NOT_ROOT */
 export function openLab(name: string): Lab {
+  requireRoot();
   const paths = labPaths(name);
   const state = readState(paths);
   return { paths, topology: state.topology, state };
@@ -69,8 +76,8 @@ function topologyOf(manifests: readonly Manifest[]): Topology {
   if (found.length !== 1) {
     throw badInput([
       found.length === 0
-        ? 'no document of kind Topology among the given files'
-        : `${found.length} documents of kind Topology: one is wanted`,
+        ? `no document of kind Topology among ${manifests.length} in the given files: add one (\`poplin lab up --help\` shows it)`
+        : `${found.length} documents of kind Topology (${found.map(({ file, line }) => `${file}:${line}`).join(', ')}): give one`,
     ]);
   }
   const { topology, problems } = parseTopology(found[0]!);
@@ -93,8 +100,7 @@ export interface UpOptions {
 
 /** Builds a lab. On failure everything made is removed again. @throws LabError */
 export async function up(options: UpOptions): Promise<Lab> {
-  if (process.getuid?.() !== 0)
-    throw new LabError('the lab makes network namespaces: run it as root', { code: 'NOT_ROOT' });
+  requireRoot();
   const manifests = readManifests(options.files);
   const topology = topologyOf(manifests);
   const problems = checkManifests(
@@ -310,6 +316,7 @@ export interface DownReport {
 
 /** Ends and removes everything of a lab, whole or crashed. @throws LabError NO_SUCH_LAB when there is nothing of that name. */
 export async function down(name: string): Promise<DownReport> {
+  requireRoot();
   const paths = labPaths(name);
   const namespaces = namespacesWith(paths.netnsPrefix);
   if (!fs.existsSync(paths.directory) && namespaces.length === 0) readState(paths);

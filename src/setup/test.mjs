@@ -89,7 +89,12 @@ try {
   if (strict && skipped.length > 0) process.stdout.write('CI=true: on this machine nothing may be skipped\n');
   if (broken > 0 && failed.length === 0)
     process.stdout.write('a test process ended with an error outside of its tests\n');
-  if (results.length === 0) process.stdout.write('no test matches\n');
+  if (results.length === 0)
+    process.stdout.write(
+      words.length > 0
+        ? `no test matches ${words.join(' or ')}: give parts of paths, e.g. bgp/wire or test/kernel\n`
+        : 'no test was found\n',
+    );
   process.exitCode = failed.length > 0 || broken > 0 || results.length === 0 || (strict && skipped.length > 0) ? 1 : 0;
   process.stdout.write(`${passed.length} passed, ${failed.length} failed, ${skipped.length} skipped\n`);
 } finally {
