@@ -7,6 +7,7 @@ import { manifestsBefore, policies } from './demo/phases.ts';
 import { parseManifests, readManifests } from './documents.ts';
 import { LabError } from './errors.ts';
 import { checkManifests, complete, nodeAsn, podOf, withStatus } from './manifests.ts';
+import { parseTopology } from './topology.ts';
 
 const problemsOf = (text: string): string[] => {
   const problems: string[] = [];
@@ -109,4 +110,15 @@ test("a syntax error is named once, without the parser's own place", () => {
     1,
   );
   assert.doesNotMatch(problemsOf('spec: [\n')[0]!, /at line/);
+});
+
+test('the example of the README is a valid lab', () => {
+  const readme = fs.readFileSync(path.join(import.meta.dirname, '..', '..', 'README.md'), 'utf8');
+  const example = /```yaml\n([\s\S]*?)```/.exec(readme)?.[1] ?? '';
+  const problems: string[] = [];
+  const manifests = parseManifests(example, 'README.md', problems);
+  const parsed = parseTopology(manifests.find(({ kind }) => kind === 'Topology')!);
+  const nodes = parsed.topology!.nodes.map(({ name }) => name);
+  assert.deepEqual([...problems, ...parsed.problems, ...checkManifests(manifests, nodes)], []);
+  assert.equal(manifests.filter(({ kind }) => kind === 'Pod').length, 2);
 });
