@@ -127,14 +127,11 @@ test('no file imports what the design forbids', () => {
   const folders = ['src', 'bgp', 'policy', 'felix', 'deploy', 'test'].filter((f) => fs.existsSync(path.join(root, f)));
   const all = folders.flatMap((folder) => [...sourceFiles(folder)]);
   assert.ok(all.length > 10, 'found the sources');
-  assert.deepEqual(
-    all.flatMap((file) => violations(file, importsOf(file))),
-    [],
-  );
-  assert.deepEqual(
-    all.flatMap((file) => impurities(file, fs.readFileSync(path.join(root, file), 'utf8'))),
-    [],
-  );
+  const found = all.flatMap((file) => [
+    ...violations(file, importsOf(file)),
+    ...impurities(file, fs.readFileSync(path.join(root, file), 'utf8')),
+  ]);
+  assert.deepEqual(found, []);
 });
 
 test('the check itself catches each kind of violation', () => {
