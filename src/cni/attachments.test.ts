@@ -315,7 +315,7 @@ test('the sweep frees what has neither interface nor pod', async (t) => {
 test('an intent that does not read is undone, interface and all', async (t) => {
   const world = makeWorld(t);
   const name = 'pop0123456789a';
-  fs.writeFileSync(path.join(world.directory, `${name}@10.1.0.1@fd00::1.intent`), '');
+  fs.writeFileSync(path.join(world.directory, `${name}@abcdef01234@10.1.0.1@fd00::1.intent`), '');
   world.links.add(name);
   const { ipam } = await world.boot();
   assert.deepEqual([world.links.size, world.files(), ipam.usage()[0]?.used], [0, [], 0]);

@@ -18,11 +18,11 @@ import type { WorkloadEndpoint } from '#model';
 import { allSettledOrThrow, DeadlineError, withDeadline } from './deadline.ts';
 import { CniError } from './errors.ts';
 import { KeyedLock } from './keyed-lock.ts';
-import { type AttachmentKey, attachmentKey, isPodInterface, namesOf } from './names.ts';
+import { type AttachmentKey, attachmentKey, hostInterfaceName, isPodInterface, namesOf } from './names.ts';
 import type { EndpointDataplane, PodSource } from './ports.ts';
 import type { CniRequest, PodReference } from './request.ts';
 import { addResult, missingInResult, type WiredPod } from './result.ts';
-import type { AttachmentRecord, AttachmentStore } from './store.ts';
+import type { AttachmentRecord, AttachmentStore, Named } from './store.ts';
 import { HOST_MAC, type PodDescriptors, type PodWiring } from './wiring.ts';
 
 type RequestOf<C extends CniRequest['command']> = Extract<CniRequest, { readonly command: C }>;
@@ -100,7 +100,8 @@ class AttachmentTable implements Attachments {
   readonly #records = new Map<string, AttachmentRecord>();
   /** Interfaces of failed ADDs whose undoing failed as well. */
   readonly #halfMade = new Set<string>();
-  readonly #broken = new Map<string, readonly IpAddress[]>();
+  /** By interface name. */
+  readonly #broken = new Map<string, Named>();
   readonly #running = new Map<AttachmentKey, AbortController>();
   readonly #cancelRests = new Set<() => void>();
   #lastAdd: AddTimings | undefined;
@@ -115,7 +116,24 @@ class AttachmentTable implements Attachments {
     return this.#lastAdd;
   }
 
-  #restThenForget(record: Pick<AttachmentRecord, 'interfaceName' | 'addresses'>, forMs: number): void {
+  #find(key: AttachmentKey): AttachmentRecord | undefined {
+    const { attachment } = namesOf(key);
+    return this.#records.values().find((record) => record.attachment === attachment);
+  }
+  #findBroken(key: AttachmentKey): Named | undefined {
+    const { attachment } = namesOf(key);
+    return this.#broken.values().find((named) => named.attachment === attachment);
+  }
+  /** A name that no attachment has, nor one that is being made: those hold addresses. */
+  #freeInterfaceName(podKey: string, ifName: string): string {
+    for (let turn = 0; ; turn++) {
+      const name = hostInterfaceName(podKey, ifName, turn);
+      const taken = this.#records.has(name) || this.#deps.ipam.addressesOf(name).length > 0;
+      if (!taken && !this.#deps.wiring.exists(name)) return name;
+    }
+  }
+
+  #restThenForget(record: Named, forMs: number): void {
     const cancel = this.#deps.clock.schedule(forMs, () => {
       this.#cancelRests.delete(cancel);
       this.#deps.store.endRest(record).catch((error: unknown) => {
@@ -139,13 +157,12 @@ class AttachmentTable implements Attachments {
     this.#restThenForget(record, this.#restMs);
   }
 
-  async #unmakeBroken(interfaceName: string): Promise<void> {
-    const addresses = this.#broken.get(interfaceName);
-    if (!addresses) return;
-    await this.#deps.store.free({ interfaceName, addresses });
-    this.#broken.delete(interfaceName);
-    this.#deps.ipam.release(interfaceName, this.#restMs);
-    this.#restThenForget({ interfaceName, addresses }, this.#restMs);
+  async #unmakeBroken(named: Named): Promise<void> {
+    await this.#deps.wiring.remove(named.interfaceName);
+    await this.#deps.store.free(named);
+    this.#broken.delete(named.interfaceName);
+    this.#deps.ipam.release(named.interfaceName, this.#restMs);
+    this.#restThenForget(named, this.#restMs);
   }
 
   async #waitForPod(pod: PodReference, signal: AbortSignal): Promise<void> {
@@ -180,11 +197,12 @@ class AttachmentTable implements Attachments {
     await this.#waitForPod(request.pod, signal);
     signal.throwIfAborted();
     const podKnown = this.#deps.clock.nowMs();
-    const names = namesOf(attachmentKey(request.containerId, request.ifName));
+    const interfaceName = this.#freeInterfaceName(request.pod.key, request.ifName);
     const mtu = request.config.mtu ?? this.#options.mtu?.();
     const record: AttachmentRecord = {
-      ...names,
-      addresses: this.#deps.ipam.allocate(names.interfaceName),
+      ...namesOf(attachmentKey(request.containerId, request.ifName)),
+      interfaceName,
+      addresses: this.#deps.ipam.allocate(interfaceName),
       containerId: request.containerId,
       ifName: request.ifName,
       network: request.config.name,
@@ -246,18 +264,19 @@ class AttachmentTable implements Attachments {
 
   /** ADD once more for what stands: the same answer, nothing touched. What does not stand any more makes room. */
   async #standing(request: RequestOf<'ADD'>): Promise<AttachmentRecord | undefined> {
-    const { interfaceName } = namesOf(attachmentKey(request.containerId, request.ifName));
-    const record = this.#records.get(interfaceName);
+    const key = attachmentKey(request.containerId, request.ifName);
+    const record = this.#find(key);
     if (!record) {
-      if (this.#broken.has(interfaceName)) {
+      const broken = this.#findBroken(key);
+      if (broken) {
         throw new CniError(
           'TRY_AGAIN',
-          `attachment ${interfaceName} of this container is damaged on disk: DEL it first`,
+          `attachment ${broken.interfaceName} of this container is damaged on disk: DEL it first`,
         );
       }
       return undefined;
     }
-    if (this.#halfMade.has(interfaceName) || !this.#deps.wiring.exists(interfaceName)) {
+    if (this.#halfMade.has(record.interfaceName) || !this.#deps.wiring.exists(record.interfaceName)) {
       await this.#unmake(record);
       return undefined;
     }
@@ -288,17 +307,17 @@ class AttachmentTable implements Attachments {
         );
       }
     }
-    for (const { interfaceName, addresses } of stored.broken) {
-      adopt(interfaceName, addresses);
-      this.#broken.set(interfaceName, addresses);
+    for (const named of stored.broken) {
+      adopt(named.interfaceName, named.addresses);
+      this.#broken.set(named.interfaceName, named);
     }
-    for (const { interfaceName, addresses, sinceMs } of stored.resting) {
+    for (const { sinceMs, ...named } of stored.resting) {
       // The wall clock may have been set meanwhile: a rest is never longer than a whole one.
       const leftMs = Math.min(this.#restMs, sinceMs + this.#restMs - Date.now());
-      if (leftMs <= 0) await this.#deps.store.endRest({ interfaceName, addresses });
+      if (leftMs <= 0) await this.#deps.store.endRest(named);
       else {
-        this.#deps.ipam.rest(addresses, leftMs);
-        this.#restThenForget({ interfaceName, addresses }, leftMs);
+        this.#deps.ipam.rest(named.addresses, leftMs);
+        this.#restThenForget(named, leftMs);
       }
     }
     for (const record of stored.intents) {
@@ -310,12 +329,10 @@ class AttachmentTable implements Attachments {
       await this.#unmake(record);
       links.delete(record.interfaceName);
     }
-    for (const { interfaceName, addresses } of stored.tornIntents) {
-      this.#broken.set(interfaceName, addresses);
-      adopt(interfaceName, addresses);
-      await this.#deps.wiring.remove(interfaceName);
-      await this.#unmakeBroken(interfaceName);
-      links.delete(interfaceName);
+    for (const named of stored.tornIntents) {
+      adopt(named.interfaceName, named.addresses);
+      await this.#unmakeBroken(named);
+      links.delete(named.interfaceName);
     }
     const strays = [...links].filter(
       (name) => isPodInterface(name) && !this.#records.has(name) && !this.#broken.has(name),
@@ -354,11 +371,10 @@ class AttachmentTable implements Attachments {
     const key = attachmentKey(request.containerId, request.ifName);
     this.#running.get(key)?.abort(new CniError('TRY_AGAIN', 'ADD was given up because DEL came for it'));
     await this.#locks.run(key, async () => {
-      const { interfaceName } = namesOf(key);
-      const record = this.#records.get(interfaceName);
+      const record = this.#find(key);
       if (record) return this.#unmake(record);
-      await this.#deps.wiring.remove(interfaceName);
-      return this.#unmakeBroken(interfaceName);
+      const broken = this.#findBroken(key);
+      if (broken) await this.#unmakeBroken(broken);
     });
   }
 
@@ -368,7 +384,7 @@ class AttachmentTable implements Attachments {
     if (!prevResult)
       throw new CniError('INVALID_CONFIG', 'network configuration: CHECK needs "prevResult", the result of ADD');
     await this.#locks.run(key, async () => {
-      const record = this.#records.get(namesOf(key).interfaceName);
+      const record = this.#find(key);
       if (!record) {
         throw new CniError(
           'UNKNOWN_CONTAINER',
@@ -407,11 +423,8 @@ class AttachmentTable implements Attachments {
         await this.#unmake(record);
       });
     }
-    const known = new Set([...valid, ...this.#running.keys()].map((key) => namesOf(key).interfaceName));
-    for (const interfaceName of [...this.#broken.keys()].filter((name) => !known.has(name))) {
-      await this.#deps.wiring.remove(interfaceName);
-      await this.#unmakeBroken(interfaceName);
-    }
+    const known = new Set([...valid, ...this.#running.keys()].map((key) => namesOf(key).attachment));
+    for (const named of [...this.#broken.values()]) if (!known.has(named.attachment)) await this.#unmakeBroken(named);
   }
 
   async sweep(isLive: (pod: PodReference) => boolean): Promise<void> {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { IpAddress } from '#kit';
 import { CniError, errorBody, toCniError } from './errors.ts';
-import { attachmentKey, isPodInterface, namesOf } from './names.ts';
+import { attachmentKey, hostInterfaceName, isPodInterface, namesOf } from './names.ts';
 import { answerVersion, parseRequest } from './request.ts';
 import { addResult, missingInResult, type WiredPod } from './result.ts';
 
@@ -74,11 +74,20 @@ test('GC reads both spellings of the list', () => {
   }
 });
 
-test('interface names fit the kernel, are of the attachment alone, and known as ours', () => {
+test('interface names fit the kernel, are of the pod alone, differ by turn, and known as ours', () => {
   const one = namesOf(attachmentKey('abc', 'eth0'));
   assert.deepEqual(one, namesOf('abc/eth0'));
   assert.notDeepEqual(one, namesOf('abc/eth1'));
-  assert.ok(isPodInterface(one.interfaceName) && one.interfaceName.length <= 15);
+  assert.match(one.attachment, /^[0-9a-f]{11}$/);
+  const names = [
+    hostInterfaceName('shop/web', 'eth0', 0),
+    hostInterfaceName('shop/web', 'eth0', 1),
+    hostInterfaceName('shop/web', 'net1', 0),
+    hostInterfaceName('shop/we', 'eth0', 0),
+  ];
+  assert.equal(new Set(names).size, 4);
+  for (const name of names) assert.ok(isPodInterface(name) && name.length <= 15);
+  assert.equal(hostInterfaceName('shop/web', 'eth0', 0), names[0]);
   assert.match(one.podMac, /^02(:[0-9a-f]{2}){5}$/);
   for (const other of ['eth0', 'pop', 'pop0123456789', 'pop0123456789ab', 'poplin-01234567', 'popABCDEF01234']) {
     assert.equal(isPodInterface(other), false, other);

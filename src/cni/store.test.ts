@@ -15,6 +15,7 @@ function scratch(t: TestContext): string {
 
 const record: AttachmentRecord = {
   interfaceName: 'pop0123456789a',
+  attachment: 'abcdef01234',
   addresses: ['10.1.0.1', 'fd00::1'] as IpAddress[],
   containerId: 'abc',
   ifName: 'eth0',
@@ -24,7 +25,7 @@ const record: AttachmentRecord = {
   mtu: 1400,
   pod: { key: 'ns/web', namespace: 'ns', name: 'web', uid: 'u' },
 };
-const stem = 'pop0123456789a@10.1.0.1@fd00::1';
+const stem = 'pop0123456789a@abcdef01234@10.1.0.1@fd00::1';
 
 async function load(directory: string) {
   const store = await openAttachmentStore(directory, silentLogger);
@@ -68,7 +69,7 @@ test('what does not read keeps its addresses; what was never answered does not',
     '{"format":2}',
     JSON.stringify({ format: 1, ...record, pod: undefined }),
   ].entries()) {
-    fs.writeFileSync(path.join(directory, `pop0000000000${i}@10.1.0.${i + 1}.json`), text);
+    fs.writeFileSync(path.join(directory, `pop0000000000${i}@0000000000${i}@10.1.0.${i + 1}.json`), text);
   }
   fs.writeFileSync(path.join(directory, `${stem}.intent`), '{"form');
   fs.writeFileSync(path.join(directory, `${stem}.intent.tmp`), 'x');

@@ -1,10 +1,10 @@
 /**
  * Attachments on disk, one file each, so that an agent that was killed at any point knows what it had made or begun.
  *
- *   popXXXXXXXXXXX@10.1.0.5@fd00::5.intent   written before anything is made          -> undone at the next start
- *   popXXXXXXXXXXX@10.1.0.5@fd00::5.json     everything stands; renamed from .intent  -> an endpoint at the next start
- *   popXXXXXXXXXXX@10.1.0.5@fd00::5.rest     freed; rests until 30 s after its ctime  -> removed then
- *   popXXXXXXXXXXX@10.1.0.5@fd00::5.broken   does not read any more                   -> addresses stay taken until DEL
+ *   popXXXXXXXXXXX@AAAAAAAAAAA@10.1.0.5@fd00::5.intent   written before anything is made          -> undone at the next start
+ *   popXXXXXXXXXXX@AAAAAAAAAAA@10.1.0.5@fd00::5.json     everything stands; renamed from .intent  -> an endpoint at the next start
+ *   popXXXXXXXXXXX@AAAAAAAAAAA@10.1.0.5@fd00::5.rest     freed; rests until 30 s after its ctime  -> removed then
+ *   popXXXXXXXXXXX@AAAAAAAAAAA@10.1.0.5@fd00::5.broken   does not read any more                   -> addresses stay taken until DEL
  *
  * The name holds what must survive whatever happens to the content: a file that is torn or edited still keeps its addresses from being given
  * twice, and DEL (which computes the interface's name) still finds it.
@@ -23,6 +23,8 @@ const FORMAT = 1;
 
 export interface AttachmentRecord {
   readonly interfaceName: string;
+  /** Hash of containerId and ifName. */
+  readonly attachment: string;
   readonly addresses: readonly IpAddress[];
   readonly containerId: string;
   readonly ifName: string;
@@ -38,16 +40,12 @@ export interface StoredAttachments {
   readonly intents: readonly AttachmentRecord[];
   readonly complete: readonly AttachmentRecord[];
   readonly tornIntents: readonly Named[];
-  readonly broken: readonly { readonly interfaceName: string; readonly addresses: readonly IpAddress[] }[];
-  readonly resting: readonly {
-    readonly interfaceName: string;
-    readonly addresses: readonly IpAddress[];
-    readonly sinceMs: number;
-  }[];
+  readonly broken: readonly Named[];
+  readonly resting: readonly (Named & { readonly sinceMs: number })[];
 }
 
 type State = 'intent' | 'json' | 'rest' | 'broken';
-type Named = Pick<AttachmentRecord, 'interfaceName' | 'addresses'>;
+export type Named = Pick<AttachmentRecord, 'interfaceName' | 'attachment' | 'addresses'>;
 
 export interface AttachmentStore {
   /** Reads the directory, quarantines what does not read, and drops temporary files. Once, before anything else. */
@@ -66,15 +64,20 @@ export interface AttachmentStore {
 }
 
 function fileName(record: Named, state: State): string {
-  return `${[record.interfaceName, ...record.addresses].join('@')}.${state}`;
+  return `${[record.interfaceName, record.attachment, ...record.addresses].join('@')}.${state}`;
 }
 
 function parseFileName(name: string): (Named & { readonly state: State }) | undefined {
-  const match = /^(pop[0-9a-f]{11})((?:@[0-9a-f.:]+)+)\.(intent|json|rest|broken)$/.exec(name);
+  const match = /^(pop[0-9a-f]{11})@([0-9a-f]{11})((?:@[0-9a-f.:]+)+)\.(intent|json|rest|broken)$/.exec(name);
   if (!match) return undefined;
-  const addresses = match[2]!.slice(1).split('@').map(toIpAddress);
+  const addresses = match[3]!.slice(1).split('@').map(toIpAddress);
   if (addresses.some((address) => address === undefined)) return undefined;
-  return { interfaceName: match[1]!, addresses: addresses as IpAddress[], state: match[3] as State };
+  return {
+    interfaceName: match[1]!,
+    attachment: match[2]!,
+    addresses: addresses as IpAddress[],
+    state: match[4] as State,
+  };
 }
 
 /** @throws Error that says what is wrong with the content. */
@@ -93,6 +96,7 @@ function parseRecord(text: string, named: Named): AttachmentRecord {
     throw new Error('lacks pod');
   return {
     interfaceName: named.interfaceName,
+    attachment: named.attachment,
     addresses: named.addresses,
     containerId: string('containerId'),
     ifName: string('ifName'),
