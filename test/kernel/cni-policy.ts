@@ -4,7 +4,7 @@ import { createPolicyDataplane, type PolicyDataplane } from '#felix';
 import { type IpFamily, silentLogger, systemClock } from '#kit';
 import type { LabelSelector, Labels, ModelUpdate, NetworkPolicyObject, NetworkPolicyRule, ObjectMeta } from '#model';
 import { createPolicyEngine } from '#policy';
-import { exec, forgetAddress, NETLINK_NETFILTER, Netlink } from '#sys';
+import { exec, forgetAddress, NETLINK_NETFILTER, Netlink, openSetMembers } from '#sys';
 
 const all: LabelSelector = { matchLabels: {}, matchExpressions: [] };
 const web: Labels = { app: 'web' };
@@ -46,15 +46,21 @@ export interface RealPolicy {
 }
 
 /** `lockFile`: xtables'. In the namespace of the calling process. */
-export async function startRealPolicy(lockFile: string, families: readonly IpFamily[]): Promise<RealPolicy> {
+export async function startRealPolicy(
+  lockFile: string,
+  families: readonly IpFamily[],
+  backend: 'nft' | 'legacy',
+): Promise<RealPolicy> {
+  const members = openSetMembers();
   const dataplane: PolicyDataplane = createPolicyDataplane(
     {
       run: ([command = '', ...args], options = {}) =>
         exec(command, args, { ...options, env: { ...(process.env as Record<string, string>), ...options.env } }),
+      members,
       log: silentLogger,
       clock: systemClock(),
     },
-    { backend: 'nft', lockFile, families },
+    { backend, lockFile, families },
   );
   const engine = createPolicyEngine();
   const conntrack = new Netlink({ protocol: NETLINK_NETFILTER });

@@ -24,7 +24,7 @@ export interface ServerConfig {
   /** How long each policy takes to be in force. */
   readonly policyDelayMs?: number;
   /** Enforce policy for real. */
-  readonly realPolicy?: boolean;
+  readonly realPolicy?: 'nft' | 'legacy';
   readonly mtu?: number;
 }
 
@@ -63,7 +63,9 @@ async function main(config: ServerConfig): Promise<void> {
   ipam.setPools(config.podCIDRs as Cidr[]);
   const { mtu } = config;
   const families = config.podCIDRs.map((cidr) => (cidr.includes(':') ? 6 : 4));
-  const real = config.realPolicy ? await startRealPolicy(`${config.directory}/xtables.lock`, families) : undefined;
+  const real = config.realPolicy
+    ? await startRealPolicy(`${config.directory}/xtables.lock`, families, config.realPolicy)
+    : undefined;
   const server = createCniServer(
     {
       system: cniSystem(),
