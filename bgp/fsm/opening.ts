@@ -124,11 +124,10 @@ export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessa
   const confirmed: Connection = { ...connection, state: 'OpenConfirm', negotiated };
   draft.put(confirmed);
   draft.out({ type: 'sendKeepalive', connection: connection.id });
-  if (negotiated.holdTimeSec === 0) draft.stopTimer('hold', connection.id);
-  else {
-    draft.restartHold(confirmed);
-    draft.startTimer('keepalive', negotiated.keepaliveSec * 1000, connection.id);
-  }
+  // With a hold time of 0 the one for OPENs runs on: who never sends its KEEPALIVE holds no connection for ever.
+  if (negotiated.holdTimeSec === 0) return;
+  draft.restartHold(confirmed);
+  draft.startTimer('keepalive', negotiated.keepaliveSec * 1000, connection.id);
 }
 
 /** KEEPALIVE in OpenConfirm: Event 26. */
@@ -139,7 +138,8 @@ export function becomeEstablished(draft: Draft, connection: Connection): void {
     if (other.id !== connection.id) yieldConnection(draft, other);
   }
   draft.put({ ...connection, state: 'Established' });
-  draft.restartHold(connection);
+  if (negotiated.holdTimeSec === 0) draft.stopTimer('hold', connection.id);
+  else draft.restartHold(connection);
   draft.set({ stable: false });
   draft.startTimer('stable', stableMs);
   draft.out({ type: 'sessionUp', connection: connection.id, negotiated });

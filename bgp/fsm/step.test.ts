@@ -123,7 +123,10 @@ test('hold time 0 on either side: no hold timer, no keepalives (RFC 4271 4.2)', 
   const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 })]);
   assert.equal(timer(confirm.outputs, 'hold'), undefined);
   assert.equal(timer(confirm.outputs, 'keepalive'), undefined);
-  assert.ok(confirm.outputs.some((o) => o.type === 'stopTimer' && o.timer === 'hold'));
+  const stopped = ({ outputs }: typeof confirm): boolean =>
+    outputs.some((o) => o.type === 'stopTimer' && o.timer === 'hold');
+  assert.equal(stopped(confirm), false, 'the one for OPENs runs until the session is up');
+  assert.ok(stopped(run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 }), keepalive()])));
   const up = run([keepalive(), keepalive()], confirm.state);
   assert.equal(up.name, 'Established');
   assert.deepEqual(up.outputs, []);

@@ -47,6 +47,8 @@ export interface PeerConfig {
   /** Never dials. */
   readonly passive: boolean;
   readonly connectRetrySec: number;
+  /** Restart time told to this peer instead of the speaker's, seconds, 0..4095. */
+  readonly restartTimeSec?: number;
   readonly import: 'accept' | 'reject';
   /** `originated`: only what this speaker originates (agents are never transit); `accept`: everything best. */
   readonly export: 'accept' | 'reject' | 'originated';

@@ -18,7 +18,7 @@ export function routerIdNumber(text: string): number {
  */
 export function gracefulRestartOffer(
   config: GracefulRestartConfig,
-  families: readonly Family[],
+  peer: Pick<PeerConfig, 'families' | 'restartTimeSec'>,
   deferring: boolean,
   everEstablished: boolean,
 ): NonNullable<SessionConfig['gracefulRestart']> {
@@ -26,8 +26,8 @@ export function gracefulRestartOffer(
     config.forwardingPreserved.includes(family) || (!deferring && everEstablished);
   return {
     restarting: deferring,
-    restartTimeSec: config.restartTimeSec,
-    families: families.map((family) => ({ family, forwarding: forwarding(family) })),
+    restartTimeSec: peer.restartTimeSec ?? config.restartTimeSec,
+    families: peer.families.map((family) => ({ family, forwarding: forwarding(family) })),
   };
 }
 
@@ -48,7 +48,7 @@ export function sessionConfig(
   };
 }
 
-/** Whether a change of a peer's settings needs a new session; import, export and next hops do not. */
+/** Whether a change of a peer's settings needs a new session; import, export, next hops and the restart time (next OPEN) do not. */
 export function needsNewSession(before: PeerConfig, after: PeerConfig): boolean {
   return (
     before.address !== after.address ||

@@ -290,6 +290,51 @@ test('helper: a peer back without its forwarding state loses its stale routes at
   }
 });
 
+test('helper: a peer that dies a second time before its End-of-RIB loses what it did not announce again (RFC 4724 4.2)', () => {
+  const network = new Network();
+  network.add('10.0.0.1', config('10.0.0.1', 65001, [peer('10.0.0.2', 65002)]));
+  const gracefulRestart = { ...fresh, restarting: true, forwardingPreserved: ['ipv4-unicast' as const] };
+  // A second peer that is configured there and never comes: selection, and with it End-of-RIB to a relay's peers, waits.
+  const peers = [peer('10.0.0.1', 65001), peer('10.0.0.8', 65008)];
+  network.add('10.0.0.2', config('10.0.0.2', 65002, peers, ['10.2.0.0/16', '10.3.0.0/16']));
+  network.advance(3000);
+  network.kill('10.0.0.2');
+  network.advance(1000);
+  assert.equal(network.routesOf('10.0.0.1').size, 2);
+  network.add('10.0.0.2', config('10.0.0.2', 65002, peers, ['10.2.0.0/16'], { gracefulRestart }));
+  network.advance(2500);
+  const status = (): ReturnType<Speaker['status']> => network.speakers.get('10.0.0.1')!.status();
+  assert.equal(status().peers[0]!.state, 'Established');
+  assert.equal(status().peers[0]!.families[0]!.endOfRibReceived, false);
+  assert.equal(network.routesOf('10.0.0.1').size, 2, 'the one not announced again is stale');
+  network.kill('10.0.0.2');
+  network.advance(500);
+  assert.deepEqual([...network.routesOf('10.0.0.1').keys()], ['10.2.0.0/16']);
+  network.add('10.0.0.2', config('10.0.0.2', 65002, peers, ['10.2.0.0/16'], { gracefulRestart }));
+  network.advance(8000);
+  assert.deepEqual([...network.routesOf('10.0.0.1').keys()], ['10.2.0.0/16']);
+  assert.equal(status().peers[0]!.families[0]!.stale, 0);
+});
+
+test('a next hop that was our own address is like any other once it is not ours', () => {
+  const network = new Network();
+  const moved = '10.0.0.77';
+  network.add('10.0.0.2', config('10.0.0.2', 65002, [peer('10.0.0.1', 65001)], ['10.2.0.0/16']));
+  const ours = (nextHop4: string): SpeakerConfig => config('10.0.0.1', 65001, [peer('10.0.0.2', 65002, { nextHop4 })]);
+  const speaker = network.add('10.0.0.1', ours(moved));
+  network.advance(3000);
+  const other = network.speakers.get('10.0.0.2')!;
+  const announce = (originate: string[]): void =>
+    other.configure(config('10.0.0.2', 65002, [peer('10.0.0.1', 65001, { nextHop4: moved })], originate));
+  announce(['10.2.0.0/16']);
+  network.run();
+  assert.equal(network.routesOf('10.0.0.1').size, 0, 'not through ourselves (RFC 4271 6.3)');
+  speaker.configure(ours('10.0.0.1'));
+  announce(['10.3.0.0/16']);
+  network.run();
+  assert.deepEqual(network.routesOf('10.0.0.1').get('10.3.0.0/16'), [moved]);
+});
+
 test('restarting: nothing is told before the live peers sent End-of-RIB, then all of it, then the mark', () => {
   const network = new Network();
   network.add('10.0.0.2', config('10.0.0.2', 65002, [peer('10.0.0.1', 65001, { passive: true })], ['10.2.0.0/16']));

@@ -23,7 +23,7 @@ import {
   RouteFeed,
 } from '../rib/index.ts';
 import { ceaseSubcode, emptyAttributeValues, originatedAttributes, readCanonical } from '../wire/index.ts';
-import type { Family, PeerConfig, SpeakerConfig } from './config.ts';
+import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { deferralState } from './deferral.ts';
 import { Groups } from './groups.ts';
 import { deferralGraceSec, prefixesPerSlice } from './limits.ts';
@@ -132,7 +132,6 @@ export class Speaker {
     const old = this.#config;
     this.#config = { ...config, gracefulRestart: { ...config.gracefulRestart, ...frozen(old) } };
     const all = old.asn !== config.asn || old.routerId !== config.routerId;
-    this.#noteOwnAddresses();
     this.#deps.transport.configure(this.#config);
     const wanted = new Map(config.peers.map((peer) => [peer.name, peer]));
     for (const [name, peer] of this.#peers) {
@@ -142,6 +141,7 @@ export class Speaker {
       else if (all || needsNewSession(peer.config, next) || peer.cannotImportAgain(next))
         this.#removePeer(peer, otherConfigurationChange);
     }
+    this.#noteOwnAddresses();
     if (all) this.#originatedSet = -1;
     this.#originate(all ? [] : old.originate, config.originate, old.originate);
     for (const peer of config.peers) {
@@ -150,7 +150,7 @@ export class Speaker {
       else this.#addPeer(peer);
     }
     this.#rankPeers();
-    if (old.gracefulRestart.restartTimeSec !== config.gracefulRestart.restartTimeSec) this.#offerGracefulRestart();
+    this.#offerGracefulRestart();
     this.#checkDeferral();
     this.#schedule();
   }
@@ -246,7 +246,7 @@ export class Speaker {
       schedule: () => this.#schedule(),
       progress: () => this.#checkDeferral(),
       changed: (peer) => this.#deps.onPeerState(peer.status()),
-      established: ({ session, config }) => session.setGracefulRestart(this.#offer(config.families, true)),
+      established: ({ session, config }) => session.setGracefulRestart(this.#offer(config, true)),
       ownAddress: (address) => {
         if (this.#ownAddresses.has(address)) return;
         this.#ownAddresses.add(address);
@@ -257,7 +257,7 @@ export class Speaker {
 
   #addPeer(config: PeerConfig): void {
     const { clock, transport, log, random } = this.#deps;
-    const offer = this.#offer(config.families, false);
+    const offer = this.#offer(config, false);
     const session = sessionConfig(this.#config, config, offer);
     const row = this.#peerTable.make();
     const peer = new Peer(this.#host, { clock, transport, log, random }, config, session, row);
@@ -302,19 +302,24 @@ export class Speaker {
     }
   }
 
+  /** From nothing each time: an address that moved to another router is a next hop like any other. */
   #noteOwnAddresses(): void {
+    this.#ownAddresses.clear();
+    for (const { session } of this.#peers.values()) {
+      if (session.localAddress) this.#ownAddresses.add(session.localAddress);
+    }
     for (const { localAddress, nextHop4, nextHop6 } of this.#config.peers) {
       for (const address of [localAddress, nextHop4, nextHop6]) if (address) this.#ownAddresses.add(address);
     }
     this.#reader.ownAddressesChanged();
   }
 
-  #offer(families: readonly Family[], everEstablished: boolean): ReturnType<typeof gracefulRestartOffer> {
-    return gracefulRestartOffer(this.#config.gracefulRestart, families, this.#deferring, everEstablished);
+  #offer(peer: PeerConfig, everEstablished: boolean): ReturnType<typeof gracefulRestartOffer> {
+    return gracefulRestartOffer(this.#config.gracefulRestart, peer, this.#deferring, everEstablished);
   }
   #offerGracefulRestart(): void {
     for (const { session, config } of this.#peers.values()) {
-      session.setGracefulRestart(this.#offer(config.families, session.establishedCount > 0));
+      session.setGracefulRestart(this.#offer(config, session.establishedCount > 0));
     }
   }
 

@@ -160,3 +160,14 @@ test('without its own Node, or an address on it, the speaker waits and says so',
   assert.match(speakerConfig(input({ nodes: [n2] })).problems[0]!, /Node n1: no such object/);
   assert.match(speakerConfig(input({ nodes: [node('n1', [], [])] })).problems[0]!, /no InternalIP/);
 });
+
+test('maxRestartTime of a BGPPeer is what that peer is told, and no other', () => {
+  const { config } = speakerConfig(input({ peers: [peer('tor', '172.16.0.1', { maxRestartTimeSec: 77 })] }));
+  assert.deepEqual(
+    config?.peers.map(({ name, restartTimeSec }) => [name, restartTimeSec]),
+    [
+      ['mesh/n2', undefined],
+      ['peer/tor', 77],
+    ],
+  );
+});

@@ -188,6 +188,7 @@ function addExplicitPeer(
     families: ['ipv4-unicast', 'ipv6-unicast'],
     holdTimeSec: peer.holdTimeSec ?? settings.holdTimeSec,
     ...(peer.password ? { password: peer.password.reveal() } : {}),
+    ...(peer.maxRestartTimeSec === undefined ? {} : { restartTimeSec: peer.maxRestartTimeSec }),
     passive: false,
     connectRetrySec: settings.connectRetrySec,
     import: 'accept',

@@ -19,6 +19,8 @@ interface Listener {
   readonly server: net.Server;
   /** Peer address -> key on this listener. */
   readonly keys: Map<string, string>;
+  /** Peers whose key could not be set (ENOMEM: net.core.optmem_max): without it anybody at their address would get in. */
+  readonly keyless: Set<string>;
 }
 
 export class TcpTransport implements Transport {
@@ -108,8 +110,9 @@ export class TcpTransport implements Transport {
   #listen(address: string, port: number): Listener {
     using socket = tcpSocket({ local: address, port });
     const fd = socket.number;
+    const keyless = new Set<string>();
     const server = net.createServer((accepted) => {
-      if (this.#connections.size >= connectionsMax) {
+      if (this.#connections.size >= connectionsMax || keyless.has(accepted.remoteAddress ?? '')) {
         accepted.destroy();
         return;
       }
@@ -118,7 +121,7 @@ export class TcpTransport implements Transport {
     server.on('error', (error) => this.#log.error({ address, port, error: error.message }, 'listener failed'));
     server.listen({ fd: socket.take() });
     this.#log.info({ address, port }, 'listening');
-    return { fd, server, keys: new Map() };
+    return { fd, server, keys: new Map(), keyless };
   }
 
   #adopt(socket: net.Socket): TcpConnection {
@@ -138,11 +141,17 @@ export class TcpTransport implements Transport {
         setMd5Key(listener.fd, address, key);
         if (key === undefined) listener.keys.delete(address);
         else listener.keys.set(address, key);
+        listener.keyless.delete(address);
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
-        this.#log.error({ address, error: error.message }, 'cannot change the TCP-MD5 key of a peer on the listener');
+        if (key !== undefined) listener.keyless.add(address);
+        this.#log.error(
+          { address, error: error.message },
+          'cannot change the TCP-MD5 key of a peer on the listener; without its key it is refused',
+        );
       }
     };
+    for (const address of listener.keyless) if (!wanted.has(address)) listener.keyless.delete(address);
     for (const address of [...listener.keys.keys()]) if (!wanted.has(address)) set(address, undefined);
     for (const [address, key] of wanted) if (listener.keys.get(address) !== key) set(address, key);
   }

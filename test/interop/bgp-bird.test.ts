@@ -82,6 +82,30 @@ test('TCP-MD5: the right password makes a session from either side, a wrong one 
   }
 });
 
+test('TCP-MD5: a key that the kernel does not take shuts the peer out, it does not open the door', wants, async () => {
+  await using link = new BgpLink();
+  // No room for socket options: setting a key fails with ENOMEM.
+  link.run(link.a, 'sysctl', '-qw', 'net.core.optmem_max=1');
+  const speaker = await link.speaker(linkConfig({}, { password: 's3cret', passive: true }));
+  const bird = await link.bird(birdConfig());
+  const refused = (): boolean => speaker.logs.some(({ message }) => message.includes('TCP-MD5'));
+  await until(refused, { what: 'the failure in the log' });
+  await until(() => /Connection (closed|reset)|Socket: /i.test(bird.birdc('show protocols all peer')), {
+    what: 'BIRD to be turned away',
+    deadlineMs: 20_000,
+  });
+  assert.equal((await speaker.peer('bird')).establishedCount, 0);
+});
+
+test('the restart time told to a peer is its own where it has one', wants, async () => {
+  await using link = new BgpLink();
+  const bird = await link.bird(birdConfig({ bgp: 'graceful restart on;' }));
+  const speaker = await link.speaker(linkConfig({}, { restartTimeSec: 77 }));
+  await speaker.established('bird');
+  const neighbor = bird.birdc('show protocols all peer').split('Neighbor capabilities')[1]!;
+  assert.match(neighbor, /Graceful restart\s+Restart time: 77/);
+});
+
 const graceful = 'graceful restart on; graceful restart time 30;';
 
 test('graceful restart: BIRD is killed and comes back; its routes stay', wants, async () => {

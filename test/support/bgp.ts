@@ -56,6 +56,9 @@ export class BgpLink {
     return columns.reduce((sum, name, i) => sum + (name.startsWith('TCPMD5') ? Number(numbers[i]) : 0), 0);
   }
 
+  run(namespace: string, command: string, ...args: string[]): string {
+    return execFileSync('ip', ['netns', 'exec', namespace, command, ...args], { encoding: 'utf8' });
+  }
   spawn(namespace: string, command: string, args: readonly string[]): ChildProcess {
     const child = spawn('ip', ['netns', 'exec', namespace, command, ...args], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#processes.add(child);
