@@ -22,11 +22,13 @@ import { createIpam } from '#ipam';
 import { type Cidr, errorText, PoplinError, type Startable, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
-import { acquireLock, durableFile, openRouteKernel, sysctlFiles } from '#sys';
+import { acquireLock, durableFile, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
 import { createBgp } from './bgp.ts';
 import { cniSystem } from './cni-wiring.ts';
+import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
+import { claimNamespace } from './namespace-lock.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
@@ -61,6 +63,34 @@ export function takeLock(config: AgentConfig): () => void {
   throw new AgentError(text, { code: 'LOCKED', lock, holderPid });
 }
 
+/**
+ * As `takeLock`, and the network namespace with it: agents with directories of their own would fight over one kernel.
+ *
+ * @throws AgentError LOCKED
+ */
+export async function takeNode(config: AgentConfig): Promise<() => void> {
+  const release = takeLock(config);
+  try {
+    const claim = await claimNamespace({ pid: process.pid, runDir: config.runDir });
+    if (claim.held) {
+      return () => {
+        claim.release();
+        release();
+      };
+    }
+    const { pid, runDir } = claim.holder;
+    const who = pid > 0 ? `process ${pid} with run directory ${runDir}` : 'a process that does not say which';
+    throw new AgentError(`another poplin agent runs in this network namespace: ${who}; stop it first`, {
+      code: 'LOCKED',
+      lock: '@poplin-agent',
+      holderPid: pid,
+    });
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
 export function createAgent(loaded: LoadedConfig): Agent {
   const { config } = loaded;
   const paths = agentPaths(config);
@@ -74,6 +104,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
     policy: health.component('policy'),
     cni: health.component('cni'),
   };
+  const speakerHealth = health.component('speaker', { heartbeatMs: SILENCE_MAX_MS });
+  speakerHealth.notReadyBecause(undefined);
 
   const model = createModelStore();
   const datastore = createFileDatastore(
@@ -91,7 +123,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     { interfacePrefix: INTERFACE_PREFIX },
   );
   const policyDataplane = createPolicyDataplane(
-    { run: runCommand, log: part('policy'), clock },
+    { run: runCommand, members: openSetMembers(), log: part('policy'), clock },
     { backend: config.iptablesBackend, markMask: config.markMask, lockFile: config.xtablesLockFile },
   );
   const policy = createPolicyPipeline({
@@ -103,7 +135,9 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const bgp = createBgp({ model, routes, clock, log: part('bgp') }, config);
   const pods = createPodSource(model);
   const ipam = createIpam({ clock });
-  let whyNoPods: string | undefined = 'the datastore is not in sync';
+  let whyNoPods: string | undefined = NOT_IN_SYNC;
+  const notReady = (): string | undefined =>
+    whyNoPods === NOT_IN_SYNC ? whyNotInSync(datastore.status().waitingFor) : whyNoPods;
   const cni = createCniServer(
     {
       system: cniSystem(),
@@ -112,7 +146,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       ipam,
       clock,
       log: part('cni'),
-      notReady: () => whyNoPods,
+      notReady,
     },
     {
       socketPath: paths.cniSocket,
@@ -130,7 +164,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     policy,
     bgp,
     ipam,
-    cni: { notServing: () => whyNoPods, pods: () => policy.endpoints().length },
+    cni: { notServing: notReady, pods: () => policy.endpoints().length },
     health,
     metrics,
   });
@@ -138,6 +172,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
 
   let inSync = false;
   let cancelSweep: (() => void) | undefined;
+  let stopHeartbeat: (() => void) | undefined;
 
   const applyModel = (batch: readonly ModelUpdate[]): void => {
     for (const update of batch) model.apply(update);
@@ -190,12 +225,14 @@ export function createAgent(loaded: LoadedConfig): Agent {
       policy.adopt(cni.endpoints());
       await api.start();
       await cni.start();
+      ready.datastore.notReadyBecause(() => whyNotInSync(datastore.status().waitingFor));
       datastore.onUpdates(applyModel);
       datastore.onInSync(() => {
         goLive().catch((error: unknown) => {
           if (whyNoPods !== STOPPING) setImmediate(() => Promise.reject(error));
         });
       });
+      stopHeartbeat = beatWhileAnswering(clock, speakerHealth, () => bgp.status());
       routes.onLinkDown((down) => bgp.linkDown(down));
       routes.onUplinksChanged(() => bgp.uplinksChanged());
       await datastore.start();
@@ -204,6 +241,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       log.info({ mode }, 'poplin agent stops; the kernel goes on with what it has');
       whyNoPods = STOPPING;
       cancelSweep?.();
+      stopHeartbeat?.();
       await datastore.stop();
       await cni.stop();
       await bgp.stop(mode);
@@ -214,8 +252,16 @@ export function createAgent(loaded: LoadedConfig): Agent {
   };
 }
 
+const NOT_IN_SYNC = 'the datastore is not in sync';
 const STOPPING = 'it is stopping';
 const SWEEP_MS = 60_000;
+
+/** Names the first of what is waited for, and counts the rest. */
+function whyNotInSync(waitingFor: readonly string[]): string {
+  const [first, ...rest] = waitingFor;
+  if (first === undefined) return NOT_IN_SYNC;
+  return `${NOT_IN_SYNC}: ${first}${rest.length > 0 ? `, and ${rest.length} more` : ''}`;
+}
 
 function pathTail(file: string): string {
   return file.slice(file.lastIndexOf('/') + 1);

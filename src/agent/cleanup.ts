@@ -5,7 +5,7 @@ import type { AgentConfig } from '#config';
 import { cleanupPolicyDataplane, cleanupRoutes } from '#felix';
 import { createLogger } from '#obs';
 import { durableFile, openRouteKernel, sysctlFiles } from '#sys';
-import { takeLock } from './agent.ts';
+import { takeNode } from './agent.ts';
 import { agentPaths, INTERFACE_PREFIX, runCommand } from './system.ts';
 
 export interface CleanupSummary {
@@ -19,7 +19,7 @@ export interface CleanupSummary {
 
 /** Refuses while an agent runs. Safe to repeat. @throws AgentError LOCKED */
 export async function runCleanup(config: AgentConfig): Promise<CleanupSummary> {
-  const release = takeLock(config);
+  const release = await takeNode(config);
   const log = createLogger({ level: config.logLevel, base: { node: config.nodeName } });
   const paths = agentPaths(config);
   try {

@@ -1,6 +1,6 @@
 /** `poplin agent`: one agent as a process, from signals to exit code. */
 import type { LoadedConfig } from '#config';
-import { createAgent, takeLock } from './agent.ts';
+import { createAgent, takeNode } from './agent.ts';
 
 /** A stop that hangs must not keep the supervisor from starting the next run. */
 const STOP_WAIT_MS = 10_000;
@@ -12,7 +12,7 @@ const STOP_WAIT_MS = 10_000;
  * @throws AgentError LOCKED when another agent runs here.
  */
 export async function runAgent(loaded: LoadedConfig): Promise<void> {
-  const release = takeLock(loaded.config);
+  const release = await takeNode(loaded.config);
   const agent = createAgent(loaded);
   const stopped = new Promise<void>((resolve, reject) => {
     let stopping = false;

@@ -11,8 +11,8 @@ export interface HealthReport {
 }
 
 export interface ComponentHealth {
-  /** Say why not to be ready, or undefined to be. Components begin as `starting`. */
-  notReadyBecause(reason: string | undefined): void;
+  /** Say why not to be ready (a function is asked each time), or undefined to be. Components begin as `starting`. */
+  notReadyBecause(reason: string | (() => string) | undefined): void;
   /** Call at least every `heartbeatMs` given when it was registered. */
   beat(): void;
 }
@@ -25,7 +25,7 @@ export interface HealthRegistry {
 }
 
 interface State {
-  reason: string | undefined;
+  reason: string | (() => string) | undefined;
   lastBeatMs: number;
   readonly heartbeatMs: number | undefined;
 }
@@ -47,7 +47,11 @@ export function createHealthRegistry(clock: Clock): HealthRegistry {
       };
     },
     ready: () =>
-      report([...components].flatMap(([name, { reason }]) => (reason === undefined ? [] : [`${name}: ${reason}`]))),
+      report(
+        [...components].flatMap(([name, { reason }]) =>
+          reason === undefined ? [] : [`${name}: ${typeof reason === 'function' ? reason() : reason}`],
+        ),
+      ),
     alive: () =>
       report(
         [...components].flatMap(([name, { heartbeatMs, lastBeatMs }]) => {

@@ -31,6 +31,9 @@ export function show(value: unknown): string {
   return text.length > shownValueCharsMax ? `${text.slice(0, shownValueCharsMax)}…` : text;
 }
 
+/** Messages go to logs and to everybody who may ask for the status. */
+const secretFields: ReadonlySet<string | number> = new Set(['password', 'nodeMeshPassword']);
+
 export class Reader {
   readonly value: unknown;
   readonly path: FieldPath;
@@ -44,6 +47,11 @@ export class Reader {
     this.path = path;
     this.faults = faults;
     this.notes = notes;
+  }
+
+  /** The value for a message; not where credentials stand, whatever was written there. */
+  #shown(): string {
+    return this.path.some((part) => secretFields.has(part)) ? 'the value (not shown)' : show(this.value);
   }
 
   get present(): boolean {
@@ -64,7 +72,7 @@ export class Reader {
   mapping(): Readonly<Record<string, unknown>> | undefined {
     if (!this.present) return {};
     if (typeof this.value !== 'object' || Array.isArray(this.value)) {
-      return this.fault(`${show(this.value)} is not a mapping; write fields below it`);
+      return this.fault(`${this.#shown()} is not a mapping; write fields below it`);
     }
     return this.value as Record<string, unknown>;
   }
@@ -99,7 +107,7 @@ export class Reader {
   string(): string | undefined {
     if (!this.present) return undefined;
     if (typeof this.value === 'string') return this.value;
-    return this.fault(`${show(this.value)} is not text; put it in quotes`);
+    return this.fault(`${this.#shown()} is not text; put it in quotes`);
   }
   /** Text that must be there and not be empty. */
   requiredString(): string | undefined {
@@ -110,18 +118,18 @@ export class Reader {
     const text = this.string();
     if (text === undefined) return undefined;
     if ((allowed as readonly string[]).includes(text)) return text as T;
-    return this.fault(`${show(text)} is not allowed; write one of ${allowed.join(', ')}`);
+    return this.fault(`${this.#shown()} is not allowed; write one of ${allowed.join(', ')}`);
   }
   boolean(): boolean | undefined {
     if (!this.present) return undefined;
     if (typeof this.value === 'boolean') return this.value;
-    return this.fault(`${show(this.value)} is not true or false`);
+    return this.fault(`${this.#shown()} is not true or false`);
   }
   /** A whole number in `min..max`, both included. */
   integer(min: number, max: number): number | undefined {
     if (!this.present) return undefined;
     if (typeof this.value !== 'number' || !Number.isInteger(this.value)) {
-      return this.fault(`${show(this.value)} is not a whole number; write one in ${min}..${max}`);
+      return this.fault(`${this.#shown()} is not a whole number; write one in ${min}..${max}`);
     }
     if (this.value < min || this.value > max) return this.fault(`${this.value} is out of range ${min}..${max}`);
     return this.value;
@@ -130,7 +138,7 @@ export class Reader {
   list(entriesMax = 10_000): Reader[] {
     if (!this.present) return [];
     if (!Array.isArray(this.value)) {
-      this.fault(`${show(this.value)} is not a list; begin each entry with "- "`);
+      this.fault(`${this.#shown()} is not a list; begin each entry with "- "`);
       return [];
     }
     if (this.value.length > entriesMax) {
