@@ -122,3 +122,22 @@ test('the example of the README is a valid lab', () => {
   assert.deepEqual([...problems, ...parsed.problems, ...checkManifests(manifests, nodes)], []);
   assert.equal(manifests.filter(({ kind }) => kind === 'Pod').length, 2);
 });
+
+test('nodes that share an address or a pod range, and names too long for files, are refused', () => {
+  const node = (name: string, cidr: string, address: string): string =>
+    `apiVersion: v1\nkind: Node\nmetadata: { name: ${name} }\nspec: { podCIDRs: [${cidr}] }\n` +
+    `status: { addresses: [{ type: InternalIP, address: ${address} }] }\n`;
+  const check = (text: string): string[] => checkManifests(parseManifests(text, 'f.yaml', []), ['a', 'b']);
+  const a = node('a', '10.42.0.0/16', '10.0.0.1');
+  assert.deepEqual(check(`${a}---\n${node('b', '10.43.0.0/16', '10.0.0.2')}`), []);
+  assert.match(
+    check(`${a}---\n${node('b', '10.42.1.0/24', '10.0.0.2')}`).join(),
+    /Node b: podCIDRs 10\.42\.1\.0\/24 overlaps podCIDRs 10\.42\.0\.0\/16 of Node a/,
+  );
+  assert.match(
+    check(`${a}---\n${node('b', '10.43.0.0/16', '10.0.0.1')}`).join(),
+    /InternalIP 10\.0\.0\.1\/32 overlaps InternalIP 10\.0\.0\.1\/32 of Node a/,
+  );
+  const long = `apiVersion: v1\nkind: Pod\nmetadata: { name: ${'p'.repeat(240)} }\nspec: { nodeName: a, containers: [{ name: c, image: i }] }\n`;
+  assert.match(check(long).join('\n'), /namespace and name are longer than 200 characters together/);
+});

@@ -5,6 +5,7 @@ export type LabFailure =
   /** A document says something that cannot be. `problems` are lines for people, each with file and line. */
   | { readonly code: 'BAD_INPUT'; readonly problems: readonly string[] }
   | { readonly code: 'NO_SUCH_LAB'; readonly name: string }
+  | { readonly code: 'STATE_DAMAGED'; readonly name: string }
   | { readonly code: 'LAB_EXISTS'; readonly name: string }
   | { readonly code: 'NOT_ROOT' }
   | { readonly code: 'TOOL_MISSING'; readonly tool: string }

@@ -314,13 +314,24 @@ export interface DownReport {
   readonly left: readonly string[];
 }
 
+/** Without a state file that reads there are none; those inside the lab's namespaces are found all the same. */
+function recordedProcesses(paths: LabPaths): readonly LabProcess[] {
+  if (!fs.existsSync(paths.stateFile)) return [];
+  try {
+    return readState(paths).processes;
+  } catch (error) {
+    if (error instanceof LabError && error.code === 'STATE_DAMAGED') return [];
+    throw error;
+  }
+}
+
 /** Ends and removes everything of a lab, whole or crashed. @throws LabError NO_SUCH_LAB when there is nothing of that name. */
 export async function down(name: string): Promise<DownReport> {
   requireRoot();
   const paths = labPaths(name);
   const namespaces = namespacesWith(paths.netnsPrefix);
   if (!fs.existsSync(paths.directory) && namespaces.length === 0) readState(paths);
-  const recorded = fs.existsSync(paths.stateFile) ? readState(paths).processes.filter(isAlive) : [];
+  const recorded = recordedProcesses(paths).filter(isAlive);
   // Agents first (their pods' namespaces go next), and whatever else was started inside the lab's namespaces.
   const inside = processesIn(namespaces).filter(
     ({ pid }) => pid !== process.pid && !recorded.some((one) => one.pid === pid),

@@ -7,7 +7,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { stringify } from 'yaml';
 import { decodeObject, formatPath, identify } from '#datastore';
-import { toCidr, toIpAddress } from '#kit';
+import { type Cidr, cidrContains, hostCidr, toCidr, toIpAddress } from '#kit';
 import { type Manifest, manifestKey, readManifests } from './documents.ts';
 import { type LabPaths, nodePaths } from './names.ts';
 import type { LabPod } from './state.ts';
@@ -21,6 +21,9 @@ export interface StoredObject {
   readonly name: string;
   readonly value: ObjectValue;
 }
+
+/** File names and names of namespaces are made of them, with a prefix and a suffix; the file system takes 255 bytes. */
+const nameLengthMax = 200;
 
 function at(value: unknown, ...keys: readonly string[]): unknown {
   let current = value;
@@ -85,6 +88,8 @@ export function checkManifests(manifests: readonly Manifest[], nodes: readonly s
         bad(manifest, ['spec', 'podCIDRs'], 'spec.podCIDRs holds no prefix');
       }
     }
+    if (manifest.namespace.length + manifest.name.length > nameLengthMax)
+      bad(manifest, ['metadata', 'name'], `namespace and name are longer than ${nameLengthMax} characters together`);
     if (manifest.kind !== 'Pod') continue;
     const node = at(manifest.value, 'spec', 'nodeName');
     if (typeof node !== 'string' || !nodes.includes(node)) {
@@ -95,12 +100,44 @@ export function checkManifests(manifests: readonly Manifest[], nodes: readonly s
       );
     }
   }
+  checkNodesApart(manifests, nodes, bad);
   for (const node of nodes) {
     if (!manifests.some((manifest) => manifest.kind === 'Node' && manifest.name === node)) {
       problems.push(`topology: node ${node} has no Node manifest (kind: Node with spec.podCIDRs and status.addresses)`);
     }
   }
   return problems;
+}
+
+type Bad = (manifest: Manifest, where: readonly (string | number)[], what: string) => void;
+
+/** Two nodes with one address, or with pods out of one range, would come up and then lose packets without a word. */
+function checkNodesApart(manifests: readonly Manifest[], nodes: readonly string[], bad: Bad): void {
+  const seen: { readonly prefix: Cidr; readonly what: string; readonly node: string }[] = [];
+  for (const manifest of manifests) {
+    if (manifest.kind !== 'Node' || !nodes.includes(manifest.name)) continue;
+    const podCidrs = listAt(manifest.value, 'spec', 'podCIDRs').flatMap((text) => toCidr(String(text)) ?? []);
+    const claims = [
+      ...podCidrs.map((prefix) => ({ prefix, what: 'podCIDRs', where: ['spec', 'podCIDRs'] })),
+      ...nodeAddresses(manifest.value).map((address) => ({
+        prefix: hostCidr(toIpAddress(address)!),
+        what: 'InternalIP',
+        where: ['status', 'addresses'],
+      })),
+    ];
+    for (const { prefix, what, where } of claims) {
+      const met = seen.find(
+        (one) => one.node !== manifest.name && (cidrContains(one.prefix, prefix) || cidrContains(prefix, one.prefix)),
+      );
+      if (met)
+        bad(
+          manifest,
+          where,
+          `${what} ${prefix} overlaps ${met.what} ${met.prefix} of Node ${met.node}; give each its own`,
+        );
+      seen.push({ prefix, what, node: manifest.name });
+    }
+  }
 }
 
 /** What the API server would add: uid, the namespace's name as a label, a Namespace for each one that is only named. */

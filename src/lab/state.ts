@@ -35,7 +35,7 @@ export function podKey(pod: { readonly namespace: string; readonly name: string 
   return `${pod.namespace}/${pod.name}`;
 }
 
-/** @throws LabError NO_SUCH_LAB */
+/** @throws LabError NO_SUCH_LAB, STATE_DAMAGED */
 export function readState(lab: LabPaths): LabState {
   const text = readFileIfThere(lab.stateFile);
   if (text === undefined) {
@@ -46,7 +46,18 @@ export function readState(lab: LabPaths): LabState {
         : '; start one with `poplin lab up -f FILE|DIR`';
     throw new LabError(`no lab named ${lab.name}${hint}`, { code: 'NO_SUCH_LAB', name: lab.name });
   }
-  return JSON.parse(text) as LabState;
+  try {
+    return JSON.parse(text) as LabState;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new LabError(
+      `${lab.stateFile} is damaged (${error.message}): \`poplin lab down --name ${lab.name}\`, then \`up\``,
+      {
+        code: 'STATE_DAMAGED',
+        name: lab.name,
+      },
+    );
+  }
 }
 
 export function writeState(lab: LabPaths, state: LabState): void {

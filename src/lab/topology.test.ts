@@ -74,3 +74,12 @@ test('every mistake is named with its line', () => {
     );
   }
 });
+
+test('subnets that overlap and loopbacks that are there twice are refused', () => {
+  assert.match(
+    parse(good.replace('172.16.0.4/30', '172.16.0.0/24')).problems.join(),
+    /172\.16\.0\.0\/24 overlaps 172\.16\.0\.0\/30, which is on links\[0\] already/,
+  );
+  const twice = good.replace('  hosts:', '    - { name: tor2, asn: 65002, loopbacks: [10.255.0.1] }\n  hosts:');
+  assert.match(parse(twice).problems.join(), /10\.255\.0\.1 is a loopback of tor1 already/);
+});

@@ -17,7 +17,7 @@
  *
  * Router to router and router to node links carry an eBGP session each; a host has its default route over its link.
  */
-import { type Cidr, formatIp, type IpAddress, type IpFamily, parseCidr, toCidr, toIpAddress } from '#kit';
+import { type Cidr, cidrContains, formatIp, type IpAddress, type IpFamily, parseCidr, toCidr, toIpAddress } from '#kit';
 import type { Manifest } from './documents.ts';
 
 export interface ServedPort {
@@ -156,6 +156,14 @@ export function parseTopology(manifest: Manifest): {
       owners.add(name);
     }
   }
+  const loopbackOwners = new Map<IpAddress, string>();
+  for (const [i, { name, loopbacks }] of routers.entries()) {
+    for (const [j, address] of loopbacks.entries()) {
+      const other = loopbackOwners.get(address);
+      if (other) r.bad(['spec', 'routers', i, 'loopbacks', j], `${address} is a loopback of ${other} already`);
+      loopbackOwners.set(address, name);
+    }
+  }
   if (nodes.length === 0) r.bad(['spec', 'nodes'], 'at least one node is wanted');
   const links = readLinks(r, spec['links'], owners);
   const topology = { name: manifest.name, nodes, routers, hosts, links };
@@ -183,7 +191,7 @@ function readRouter(r: Reader, item: unknown, at: Path): TopologyRouter {
 
 function readLinks(r: Reader, value: unknown, owners: ReadonlySet<string>): TopologyLink[] {
   const interfaceNames = new Set<string>();
-  const subnetsSeen = new Map<string, number>();
+  const subnetsSeen = new Map<Cidr, number>();
   return r.list(value, ['spec', 'links']).map((item, i): TopologyLink => {
     const at: Path = ['spec', 'links', i];
     const record = r.record(item, at, ['ends', 'subnets']);
@@ -198,11 +206,13 @@ function readLinks(r: Reader, value: unknown, owners: ReadonlySet<string>): Topo
       const fits = parsed && parsed.length <= (parsed.family === 4 ? 30 : 126);
       if (!cidr || !fits)
         r.bad([...at, 'subnets', j], `${JSON.stringify(text)} is not a prefix with room for two addresses`);
-      else if (subnetsSeen.has(cidr))
-        r.bad(
-          [...at, 'subnets', j],
-          `${cidr} is on links[${subnetsSeen.get(cidr)}] already; every link has subnets of its own`,
-        );
+      else {
+        const met = [...subnetsSeen].find(([other]) => cidrContains(other, cidr) || cidrContains(cidr, other));
+        if (met) {
+          const what = met[0] === cidr ? `${cidr} is` : `${cidr} overlaps ${met[0]}, which is`;
+          r.bad([...at, 'subnets', j], `${what} on links[${met[1]}] already; every link has subnets of its own`);
+        }
+      }
       if (cidr) subnetsSeen.set(cidr, i);
       return cidr && fits ? [cidr] : [];
     });

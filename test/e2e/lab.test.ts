@@ -107,7 +107,7 @@ function writeFileFor(lab: Lab): string {
   return file;
 }
 
-test('a crashed lab, its state file lost and its processes still running, is cleaned by down', mayRun, async (t) => {
+test('a crashed lab, its state file damaged and its processes still running, is cleaned by down', mayRun, async (t) => {
   const name = labName();
   t.after(() => removeLab(name));
   const lab = await up({ name, files: [writeScratch(t, smallTopology + twoPods)], ...quiet });
@@ -115,7 +115,10 @@ test('a crashed lab, its state file lost and its processes still running, is cle
   const alive = (): number[] => inside.filter(({ pid }) => fs.existsSync(`/proc/${pid}/ns/net`)).map(({ pid }) => pid);
   assert.equal(alive().length, 3);
   process.kill(lab.state.processes.find(({ role }) => role === 'prober')!.pid, 'SIGKILL');
-  fs.rmSync(lab.paths.stateFile);
+  fs.writeFileSync(lab.paths.stateFile, '{"topology"');
+  const damaged = await poplin(['lab', 'status', '--name', name]);
+  assert.equal(damaged.code, 1);
+  assert.match(damaged.stderr, /lab\.json is damaged .*poplin lab down/);
   const { code, stdout } = await poplin(['lab', 'down', '--name', name]);
   assert.equal(code, 0, stdout);
   await until(() => alive().length === 0, { what: 'agents and routers to be gone' });
