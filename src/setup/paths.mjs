@@ -7,9 +7,10 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 /** The checkout. */
-export const root = path.join(import.meta.dirname, '..', '..');
+export const root = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '');
 
 /** The pinned runtime from the npm registry (Node 24), whatever Node started us. */
 export const nodeBinary = path.join(root, 'node_modules', '.bin', 'node');
