@@ -13,7 +13,7 @@ import { createExportedAttributes, createUpdatePacker, exportAttributes } from '
 import type { ExportContext, UpdatePacker } from '../wire/types.ts';
 import { BitSet, grow, IntStack } from './arrays.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
-import { noNextHop } from './next-hop-pool.ts';
+import { type HopMarks, noNextHop } from './next-hop-pool.ts';
 import { localPeer } from './path-table.ts';
 import type { Rib } from './rib.ts';
 
@@ -225,6 +225,12 @@ export class UpdateGroup {
     this.#nextHop[prefix] = nextHop;
     this.#link[prefix] = this.#announceBy.add(source, prefix);
     return true;
+  }
+
+  markHops({ hops }: HopMarks): void {
+    for (let prefix = 0; prefix < this.#attributes.length; prefix++) {
+      if (this.#attributes[prefix] !== 0) hops.add(this.#nextHop[prefix]!);
+    }
   }
 
   #forget(prefix: number): void {

@@ -13,6 +13,7 @@
  */
 import { type Cidr, formatIp, type IpAddress, parseIp } from '#kit';
 import { grow, IntStack } from './arrays.ts';
+import type { HopMarks } from './next-hop-pool.ts';
 import type { Rib } from './rib.ts';
 
 export type RouteChange =
@@ -60,6 +61,9 @@ class FamilyFeed {
     this.#queue.push(prefix);
   }
 
+  markHops({ sets }: HopMarks): void {
+    for (const set of this.#told) sets.add(set);
+  }
   /** Writes records until `writer` is full or nothing waits. */
   write(writer: FeedWriter): void {
     const rib = this.rib;
@@ -102,6 +106,9 @@ export class RouteFeed {
   mark(rib: Rib, changed: IntStack): void {
     const feed = this.#families.find((f) => f.rib === rib)!;
     for (let i = 0; i < changed.length; i++) feed.mark(changed.items[i]!);
+  }
+  markHops(marks: HopMarks): void {
+    for (const feed of this.#families) feed.markHops(marks);
   }
   markDeferralEnded(): void {
     this.#markerAt = this.#families.map((feed) => feed.position);

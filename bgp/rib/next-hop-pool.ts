@@ -1,6 +1,7 @@
 /**
- * Next hops and sets of them (ECMP) as small integers. There are few of either, so they are never freed: a router has
- * tens, and a fabric as many sets as it has ways to lose links.
+ * Next hops and sets of them (ECMP) as small integers. There are few of either: a router has tens, and a fabric as many sets
+ * as it has ways to lose links. So they carry no counts; when there are many all the same (a peer that makes them up), the
+ * holders mark what they use and `sweep` frees the rest.
  */
 import { formatIp, type IpAddress } from '#kit';
 
@@ -14,31 +15,53 @@ export class NextHopPool {
   /** Cost to reach it, injected; 0 by default (RFC 4271 9.1.2.2 e). `unreachable` takes its routes out. */
   readonly igpMetric: number[] = [0];
   readonly #ids = new Map<string, number>();
+  readonly #free: number[] = [];
   #lastText = '';
-  #lastId = -1;
+  #lastId = noNextHop;
 
   /** @param text the bytes as a latin1 string: the caller has it at hand. */
   intern(text: string, bytes: Uint8Array, start: number, end: number): number {
     if (text === this.#lastText) return this.#lastId;
     let id = this.#ids.get(text);
     if (id === undefined) {
-      id = this.bytes.length;
+      id = this.#free.pop() ?? this.bytes.length;
       const copy = bytes.slice(start, end);
-      this.bytes.push(copy);
+      this.bytes[id] = copy;
       // 32 bytes: the global address. A global of `::` means link-local alone (seen in the wild).
       const zero = copy.length === 32 && copy.subarray(0, 16).every((b) => b === 0);
-      this.addresses.push(formatIp(copy, zero ? 16 : 0, copy.length === 4 ? 4 : 16));
-      this.igpMetric.push(0);
+      this.addresses[id] = formatIp(copy, zero ? 16 : 0, copy.length === 4 ? 4 : 16);
+      this.igpMetric[id] = 0;
       this.#ids.set(text, id);
     }
     this.#lastText = text;
     this.#lastId = id;
     return id;
   }
+  /** Number of next hops held, used or not. */
+  get size(): number {
+    return this.#ids.size;
+  }
+  /** Frees all that are not marked. */
+  sweep(marks: HopMarks): void {
+    for (const [text, id] of this.#ids) {
+      if (marks.hops.has(id)) continue;
+      this.#ids.delete(text);
+      this.addresses[id] = '' as IpAddress;
+      this.#free.push(id);
+    }
+    this.#lastText = '';
+    this.#lastId = noNextHop;
+  }
   /** Ids of every next hop with this address. */
   withAddress(address: string): number[] {
     return this.addresses.flatMap((a, id) => (a === address ? [id] : []));
   }
+}
+
+/** What is in use, as its holders say. */
+export interface HopMarks {
+  readonly hops: Set<number>;
+  readonly sets: Set<number>;
 }
 
 /** A metric that makes every path through the next hop unusable. */
@@ -48,7 +71,12 @@ export const unreachable = 0xffffffff;
 export class NextHopSetPool {
   readonly members: (readonly number[])[] = [[]];
   readonly #ids = new Map<string, number>([['', 0]]);
-  readonly #single: number[] = [];
+  readonly #single: (number | undefined)[] = [];
+  readonly #free: number[] = [];
+
+  get size(): number {
+    return this.#ids.size;
+  }
 
   /** @param ids sorted, distinct. */
   intern(ids: readonly number[]): number {
@@ -59,11 +87,25 @@ export class NextHopSetPool {
     const key = ids.join();
     let set = this.#ids.get(key);
     if (set === undefined) {
-      set = this.members.length;
-      this.members.push([...ids]);
+      set = this.#free.pop() ?? this.members.length;
+      this.members[set] = [...ids];
       this.#ids.set(key, set);
       if (ids.length === 1) this.#single[ids[0]!] = set;
     }
     return set;
+  }
+  /** Frees all that are not marked, and marks the next hops of those that are. */
+  sweep(marks: HopMarks): void {
+    for (const [key, set] of this.#ids) {
+      const members = this.members[set]!;
+      if (set === 0 || marks.sets.has(set)) {
+        for (const hop of members) marks.hops.add(hop);
+        continue;
+      }
+      this.#ids.delete(key);
+      if (members.length === 1) this.#single[members[0]!] = undefined;
+      this.members[set] = [];
+      this.#free.push(set);
+    }
   }
 }

@@ -10,7 +10,7 @@
 import type { IpFamily } from '#kit';
 import { grow, IntStack } from './arrays.ts';
 import { Decision, type DecisionTables } from './decision.ts';
-import type { NextHopSetPool } from './next-hop-pool.ts';
+import type { HopMarks, NextHopSetPool } from './next-hop-pool.ts';
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
 
@@ -166,6 +166,15 @@ export class Rib {
     }
   }
 
+  markHops({ hops, sets }: HopMarks): void {
+    const paths = this.paths;
+    for (let path = 0; path < paths.limit; path++) if (paths.prefix[path]! >= 0) hops.add(paths.nextHop[path]!);
+    for (let prefix = 0; prefix < this.prefixes.limit; prefix++) {
+      if (this.locPeer[prefix] === 0) continue;
+      hops.add(this.locNextHop[prefix]!);
+      sets.add(this.locHopSet[prefix]!);
+    }
+  }
   pin(prefix: number): void {
     this.#pins[prefix]!++;
   }

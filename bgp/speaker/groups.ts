@@ -1,5 +1,5 @@
 /** The update groups of one speaker: finds or makes the group a peer belongs to, passes changes on, pumps backlogs. */
-import type { IntStack, Member, MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
+import type { HopMarks, IntStack, Member, MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import { UpdateGroup } from '../rib/index.ts';
 
 export interface Membership {
@@ -49,6 +49,9 @@ export class Groups {
     return more;
   }
 
+  markHops(marks: HopMarks): void {
+    for (const { group } of this.#groups.values()) group.markHops(marks);
+  }
   get size(): number {
     return this.#groups.size;
   }

@@ -4,6 +4,8 @@
 export const peerQueueBytesMax = 1024 * 1024;
 /** Prefixes decided, or pumped to one peer, in one slice: some milliseconds. */
 export const prefixesPerSlice = 10_000;
+/** Next hops, or sets of them, above which those that nothing uses are looked for and freed. */
+export const nextHopsSweepMin = 4096;
 /** How long stale routes of a peer that is back may wait for its End-of-RIB. */
 export const staleRoutesSecMax = 360;
 /** Route selection deferral lasts at least this long unless every configured peer is done: peers need time to connect. */

@@ -6,6 +6,7 @@ import { FakeClock, silentLogger } from '#kit';
 import { decodeRouteChanges, type RouteChange } from '../rib/index.ts';
 import type { GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
 import { deferralState } from './deferral.ts';
+import { nextHopsSweepMin } from './limits.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
 import type { ByteConnection, ConnectionHandlers } from './types.ts';
 
@@ -333,6 +334,34 @@ test('a next hop that was our own address is like any other once it is not ours'
   announce(['10.3.0.0/16']);
   network.run();
   assert.deepEqual(network.routesOf('10.0.0.1').get('10.3.0.0/16'), [moved]);
+});
+
+test('next hops that a peer makes up do not add up; those in use keep their routes', () => {
+  const network = new Network();
+  const prefixes = ['10.2.0.0/16', '10.3.0.0/16'];
+  const told = (i: number): string => `10.${200 + (i >> 16)}.${(i >> 8) & 255}.${i & 255}`;
+  network.add('10.0.0.1', config('10.0.0.1', 65001, [peer('10.0.0.2', 65002), peer('10.0.0.4', 65004)]));
+  network.add('10.0.0.4', config('10.0.0.4', 65004, [peer('10.0.0.1', 65001)], ['10.4.0.0/16']));
+  const other = (i: number): SpeakerConfig =>
+    config('10.0.0.2', 65002, [peer('10.0.0.1', 65001, { nextHop4: told(i) })], prefixes);
+  const speaker = network.add('10.0.0.2', other(0));
+  network.advance(3000);
+  const rounds = nextHopsSweepMin + 100;
+  for (let i = 1; i <= rounds; i++) {
+    speaker.configure(other(i));
+    network.run();
+  }
+  assert.ok(network.speakers.get('10.0.0.1')!.status().nextHops <= 200);
+  const expected = [
+    ['10.2.0.0/16', [told(rounds)]],
+    ['10.3.0.0/16', [told(rounds)]],
+    ['10.4.0.0/16', ['10.0.0.4']],
+  ];
+  assert.deepEqual([...network.routesOf('10.0.0.1')].sort(), expected);
+  // An identifier that is used again is not taken for what it was.
+  speaker.configure(other(7));
+  network.run();
+  assert.deepEqual(network.routesOf('10.0.0.1').get('10.3.0.0/16'), [told(7)]);
 });
 
 test('restarting: nothing is told before the live peers sent End-of-RIB, then all of it, then the mark', () => {

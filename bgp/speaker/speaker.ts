@@ -26,7 +26,7 @@ import { ceaseSubcode, emptyAttributeValues, originatedAttributes, readCanonical
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { deferralState } from './deferral.ts';
 import { Groups } from './groups.ts';
-import { deferralGraceSec, prefixesPerSlice } from './limits.ts';
+import { deferralGraceSec, nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { queryRoutes } from './looking-glass.ts';
 import { Peer, type PeerHost } from './peer.ts';
 import {
@@ -61,6 +61,10 @@ export class Speaker {
   readonly #rib6: Rib;
   readonly #peerTable = new PeerTable();
   readonly #attributes = new AttributePool();
+  readonly #nextHops = new NextHopPool();
+  readonly #hopSets = new NextHopSetPool();
+  /** Doubles with what is in use, so that the passes over the tables stay rare. */
+  #sweepHopsAbove = nextHopsSweepMin;
   readonly #groups = new Groups();
   readonly #feed: RouteFeed | undefined;
   readonly #reader: UpdateReader;
@@ -84,8 +88,8 @@ export class Speaker {
     this.#startedMs = deps.clock.nowMs();
     const tables = {
       attributes: this.#attributes,
-      nextHops: new NextHopPool(),
-      hopSets: new NextHopSetPool(),
+      nextHops: this.#nextHops,
+      hopSets: this.#hopSets,
       peers: this.#peerTable,
     };
     this.#rib4 = new Rib(4, tables);
@@ -208,6 +212,7 @@ export class Speaker {
       routes: { ipv4: this.#rib4.routeCount, ipv6: this.#rib6.routeCount },
       paths: { ipv4: paths(this.#rib4), ipv6: paths(this.#rib6) },
       attributeSets: this.#attributes.size,
+      nextHops: this.#nextHops.size,
       peers: this.peerStatuses(),
     };
   }
@@ -250,7 +255,7 @@ export class Speaker {
       ownAddress: (address) => {
         if (this.#ownAddresses.has(address)) return;
         this.#ownAddresses.add(address);
-        this.#reader.ownAddressesChanged();
+        this.#reader.forgetNextHop();
       },
     };
   }
@@ -311,7 +316,7 @@ export class Speaker {
     for (const { localAddress, nextHop4, nextHop6 } of this.#config.peers) {
       for (const address of [localAddress, nextHop4, nextHop6]) if (address) this.#ownAddresses.add(address);
     }
-    this.#reader.ownAddressesChanged();
+    this.#reader.forgetNextHop();
   }
 
   #offer(peer: PeerConfig, everEstablished: boolean): ReturnType<typeof gracefulRestartOffer> {
@@ -359,6 +364,19 @@ export class Speaker {
     });
   }
 
+  #sweepNextHops(): void {
+    const size = (): number => Math.max(this.#nextHops.size, this.#hopSets.size);
+    if (size() <= this.#sweepHopsAbove) return;
+    const marks = { hops: new Set<number>(), sets: new Set<number>() };
+    for (const rib of [this.#rib4, this.#rib6]) rib.markHops(marks);
+    this.#feed?.markHops(marks);
+    this.#groups.markHops(marks);
+    this.#hopSets.sweep(marks);
+    this.#nextHops.sweep(marks);
+    this.#reader.forgetNextHop();
+    this.#sweepHopsAbove = Math.max(nextHopsSweepMin, 2 * size());
+  }
+
   #flush(): void {
     if (this.#stopped) return;
     for (const rib of [this.#rib4, this.#rib6]) {
@@ -377,6 +395,7 @@ export class Speaker {
     }
     if (decided) for (const row of this.#rowsToFree.splice(0)) this.#peerTable.free(row);
     const more = this.#groups.pump(prefixesPerSlice);
+    this.#sweepNextHops();
     if (more || !decided) this.#schedule();
     if (this.#feed?.waiting && !this.#feedAnnounced) {
       this.#feedAnnounced = true;

@@ -119,6 +119,8 @@ export interface SpeakerStatus {
   readonly routes: { readonly ipv4: number; readonly ipv6: number };
   readonly paths: { readonly ipv4: number; readonly ipv6: number };
   readonly attributeSets: number;
+  /** Next hops held; those that nothing uses are freed once there are many. */
+  readonly nextHops: number;
   readonly peers: readonly PeerStatus[];
 }
 

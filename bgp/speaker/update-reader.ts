@@ -137,8 +137,8 @@ export class UpdateReader {
     return id;
   }
 
-  /** Forgets what was looked up last: own addresses changed. */
-  ownAddressesChanged(): void {
+  /** Forgets what was looked up last: own addresses changed, or next hops were freed. */
+  forgetNextHop(): void {
     this.#lastWordId = -1;
   }
 }
