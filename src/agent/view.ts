@@ -109,7 +109,7 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
     routes: routeCounts(routes),
     policy: {
       pending: policy.applied ? 0 : 1,
-      endpoints: policy.endpoints.programmed,
+      endpoints: deps.policy.endpoints().length,
       policies: policy.policies.known,
       sets: policy.sets,
       backend: policy.backend ?? 'not chosen yet',

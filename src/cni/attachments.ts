@@ -344,7 +344,10 @@ class AttachmentTable implements Attachments {
 
   endpoints(): readonly WorkloadEndpoint[] {
     const links = new Set(this.#deps.wiring.list());
-    return [...this.#records.values()].filter((record) => links.has(record.interfaceName)).map(endpointOf);
+    return [...this.#records.values()]
+      .filter((record) => links.has(record.interfaceName))
+      .sort((a, b) => (a.interfaceName < b.interfaceName ? -1 : 1))
+      .map(endpointOf);
   }
 
   async add(request: RequestOf<'ADD'>, descriptors: PodDescriptors, caller: AbortSignal): Promise<AddAnswer> {

@@ -1,11 +1,12 @@
 /** The real policy engine and dataplane behind a CNI server, with one deny-all and two policies for every pod that is added. */
+import { createPolicyPipeline } from '#agent';
 import type { EndpointDataplane } from '#cni';
-import { createPolicyDataplane, type PolicyDataplane } from '#felix';
+import { createPolicyDataplane } from '#felix';
 import { type IpFamily, silentLogger, systemClock } from '#kit';
 import type { LabelSelector, Labels, ModelUpdate, NetworkPolicyObject, NetworkPolicyRule, ObjectMeta } from '#model';
-import { createPolicyEngine } from '#policy';
 import { exec, forgetAddress, NETLINK_NETFILTER, Netlink, openSetMembers } from '#sys';
 
+const NODE = 'node';
 const all: LabelSelector = { matchLabels: {}, matchExpressions: [] };
 const web: Labels = { app: 'web' };
 
@@ -28,7 +29,7 @@ function podUpdate(key: string): ModelUpdate {
   const [namespace = '', name = ''] = key.split('/');
   const object = {
     metadata: metadata(name, namespace, web),
-    nodeName: 'node',
+    nodeName: NODE,
     hostNetwork: false,
     serviceAccountName: 'default',
     ports: [],
@@ -40,8 +41,8 @@ function podUpdate(key: string): ModelUpdate {
 }
 
 export interface RealPolicy {
-  /** The model knows this Pod from now on. */
-  podKnown(key: string): void;
+  /** The model knows this Pod from now on; resolves when what follows from it is in the kernel. */
+  podKnown(key: string): Promise<void>;
   readonly dataplane: EndpointDataplane;
 }
 
@@ -51,54 +52,46 @@ export async function startRealPolicy(
   families: readonly IpFamily[],
   backend: 'nft' | 'legacy',
 ): Promise<RealPolicy> {
-  const members = openSetMembers();
-  const dataplane: PolicyDataplane = createPolicyDataplane(
+  const dataplane = createPolicyDataplane(
     {
       run: ([command = '', ...args], options = {}) =>
         exec(command, args, { ...options, env: { ...(process.env as Record<string, string>), ...options.env } }),
-      members,
+      members: openSetMembers(),
       log: silentLogger,
       clock: systemClock(),
     },
     { backend, lockFile, families },
   );
-  const engine = createPolicyEngine();
   const conntrack = new Netlink({ protocol: NETLINK_NETFILTER });
-  const updates: readonly ModelUpdate[] = [
+  const pipeline = createPolicyPipeline({
+    nodeName: NODE,
+    dataplane,
+    onEndpoints: () => undefined,
+    flushConntrack: async (addresses) => {
+      for (const address of addresses) forgetAddress(conntrack, address);
+    },
+    log: silentLogger,
+  });
+  pipeline.update([
     { type: 'upsert', kind: 'Namespace', key: 'default', object: { metadata: metadata('default', '') } },
     networkPolicy('deny-all', all, []),
     networkPolicy('from-web', { ...all, matchLabels: web }, [
       { peers: [{ podSelector: { ...all, matchLabels: web } }], ports: [] },
     ]),
-  ];
-  for (const update of updates) engine.update(update);
-  engine.inSync();
+  ]);
   await dataplane.start();
-  dataplane.apply(engine.flush());
-  dataplane.setInSync();
+  pipeline.inSync();
   await dataplane.whenApplied();
+  const known = new Set<string>();
   return {
-    podKnown(key) {
-      engine.update(podUpdate(key));
-      dataplane.apply(engine.flush());
+    async podKnown(key) {
+      if (known.has(key)) return;
+      known.add(key);
+      pipeline.update([podUpdate(key)]);
+      // The pipeline hands on what changed at the end of the turn.
+      await new Promise((resolve) => setImmediate(resolve));
+      await dataplane.whenApplied();
     },
-    dataplane: {
-      async attach(endpoint) {
-        engine.setLocalEndpoint(endpoint.id, endpoint.addresses);
-        dataplane.setEndpoint(endpoint);
-        dataplane.apply(engine.flush());
-        await dataplane.whenApplied();
-        if (!dataplane.endpointInForce(endpoint.id, endpoint.interfaceName))
-          throw new Error(`${endpoint.id} is not in force`);
-      },
-      async detach(endpoint) {
-        dataplane.removeEndpoint(endpoint.id, endpoint.interfaceName);
-        engine.removeLocalEndpoint(endpoint.id);
-        dataplane.apply(engine.flush());
-      },
-      async flushConntrack(addresses) {
-        for (const address of addresses) forgetAddress(conntrack, address);
-      },
-    },
+    dataplane: pipeline,
   };
 }

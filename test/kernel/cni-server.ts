@@ -72,7 +72,8 @@ async function main(config: ServerConfig): Promise<void> {
       pods: {
         wait: async (key, _uid, signal) => {
           if (behaviour.pods !== 'known') return forever(signal);
-          real?.podKnown(key);
+          // A Pod that comes only now: its rules are put in force by the ADD itself.
+          void real?.podKnown(key);
           return {} as PodObject;
         },
       },
@@ -107,9 +108,11 @@ async function main(config: ServerConfig): Promise<void> {
   for (const endpoint of server.endpoints()) attached.set(endpoint.interfaceName, endpoint.addresses);
   await server.start();
   say({ state: 'serving', endpoints: server.endpoints() });
-  createInterface({ input: process.stdin }).on('line', (line) => {
+  createInterface({ input: process.stdin }).on('line', async (line) => {
     const [what = '', value = ''] = line.split(' ');
-    if (what === 'report') {
+    if (what === 'known') {
+      await real?.podKnown(value);
+    } else if (what === 'report') {
       say({
         report: {
           endpoints: server.endpoints(),

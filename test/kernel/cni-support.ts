@@ -147,7 +147,7 @@ export class TestNode {
     this.#agent?.kill(signal);
   }
   /** Waits until it is so. */
-  async set(what: 'policy' | 'pods' | 'ready', value: string): Promise<void> {
+  async set(what: 'policy' | 'pods' | 'ready' | 'known', value: string): Promise<void> {
     const before = this.lines.length;
     this.#agent?.stdin.write(`${what} ${value}\n`);
     await until(() => this.lines.slice(before).some((line) => line['set'] === what), {
