@@ -127,6 +127,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     { backend: config.iptablesBackend, markMask: config.markMask, lockFile: config.xtablesLockFile },
   );
   const policy = createPolicyPipeline({
+    nodeName: config.nodeName,
     dataplane: policyDataplane,
     onEndpoints: (endpoints) => routes.setEndpoints(endpoints),
     flushConntrack: conntrackFlusher(),
