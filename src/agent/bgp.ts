@@ -175,8 +175,9 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   };
   const onPeerState = (status: PeerStatus): void => {
     const before = peerStates.get(status.name)?.state;
-    peerStates.set(status.name, status);
     const { name: peer, address, state, lastError } = status;
+    // The last word of a peer that was removed comes after the configuration without it.
+    if (current?.peers.some(({ name }) => name === peer)) peerStates.set(peer, status);
     if (state === before) return;
     if (state === 'Established') log.info({ peer, address }, 'BGP session is Established');
     else if (before === 'Established') log.warn({ peer, address, state, reason: lastError }, 'BGP session is down');

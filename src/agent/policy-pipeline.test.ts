@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { hostInterfaceName } from '#cni';
+import type { PolicyDataplane } from '#felix';
+import { type IpAddress, silentLogger } from '#kit';
+import type { PodObject, PolicyUpdate, WorkloadEndpoint } from '#model';
+import { createPolicyPipeline } from './policy-pipeline.ts';
+
+const ip = (text: string): IpAddress => text as IpAddress;
+const first = hostInterfaceName('shop/web', 'eth0', 0);
+const second = hostInterfaceName('shop/web', 'eth0', 1);
+const pod = (extra: Partial<PodObject> = {}): PodObject => ({
+  metadata: { name: 'web', namespace: 'shop', uid: 'u', labels: {}, annotations: {} },
+  nodeName: 'n1',
+  hostNetwork: false,
+  serviceAccountName: 'default',
+  ports: [],
+  phase: 'Pending',
+  terminating: false,
+  podIPs: [],
+  ...extra,
+});
+
+/** The dataplane as far as the pipeline uses it: what is there by interface, and which programs. */
+function world() {
+  const workloads = new Map<string, WorkloadEndpoint>();
+  const programs = new Set<string>();
+  const dataplane = {
+    apply(updates: readonly PolicyUpdate[]) {
+      for (const update of updates) {
+        if (update.type === 'endpoint') programs.add(update.id);
+        if (update.type === 'endpointRemove') programs.delete(update.id);
+      }
+    },
+    setEndpoint(endpoint: WorkloadEndpoint) {
+      for (const [name, { id }] of workloads) if (id === endpoint.id) workloads.delete(name);
+      workloads.set(endpoint.interfaceName, endpoint);
+    },
+    removeEndpoint(id: string, interfaceName: string) {
+      if (workloads.get(interfaceName)?.id === id) workloads.delete(interfaceName);
+    },
+    setInSync: () => undefined,
+    whenApplied: () => Promise.resolve(),
+    endpointInForce: (id: string, name: string) => programs.has(id) && workloads.get(name)?.id === id,
+  } as unknown as PolicyDataplane;
+  let told: readonly WorkloadEndpoint[] = [];
+  const pipeline = createPolicyPipeline({
+    nodeName: 'n1',
+    dataplane,
+    onEndpoints: (endpoints) => {
+      told = endpoints;
+    },
+    flushConntrack: async () => undefined,
+    log: silentLogger,
+  });
+  pipeline.inSync();
+  const put = async (object: PodObject): Promise<void> => {
+    pipeline.update([{ type: 'upsert', kind: 'Pod', key: 'shop/web', object }]);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const remove = async (): Promise<void> => {
+    pipeline.update([{ type: 'delete', kind: 'Pod', key: 'shop/web' }]);
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const there = () => [...workloads].map(([name, { addresses }]) => [name, ...addresses]);
+  return { pipeline, programs, put, remove, there, told: () => told };
+}
+const endpoint = (interfaceName: string, address: string): WorkloadEndpoint => ({
+  id: 'shop/web',
+  interfaceName,
+  addresses: [ip(address)],
+});
+const signal = new AbortController().signal;
+
+test('a pod of this node is prepared without addresses, and its route is nobody’s business yet', async () => {
+  const { programs, put, there, told } = world();
+  await put(pod());
+  assert.deepEqual(there(), [[first]]);
+  assert.deepEqual([...programs], ['shop/web']);
+  assert.deepEqual(told(), []);
+});
+
+test('pods of other nodes, of the host’s network, that end or have ended are not, and stop being', async () => {
+  const { programs, put, remove, there } = world();
+  for (const other of [
+    pod({ nodeName: 'n2' }),
+    pod({ hostNetwork: true }),
+    pod({ terminating: true }),
+    pod({ phase: 'Failed' }),
+  ]) {
+    await put(other);
+    assert.deepEqual(there(), []);
+  }
+  await put(pod());
+  await put(pod({ phase: 'Succeeded' }));
+  assert.deepEqual([there(), [...programs]], [[], []]);
+  await put(pod());
+  await put(pod({ nodeName: 'n2' }));
+  assert.deepEqual(there(), []);
+  await put(pod());
+  await remove();
+  assert.deepEqual([there(), [...programs]], [[], []]);
+});
+
+test('ADD gives it addresses; DEL leaves it prepared while the pod goes on, and nothing when it does not', async () => {
+  const { pipeline, programs, put, remove, there, told } = world();
+  await put(pod());
+  await pipeline.attach(endpoint(first, '10.1.0.1'), signal);
+  assert.deepEqual([there(), told().length], [[[first, '10.1.0.1']], 1]);
+  await pipeline.detach(endpoint(first, '10.1.0.1'));
+  assert.deepEqual([there(), told().length], [[[first]], 0]);
+  await pipeline.attach(endpoint(first, '10.1.0.2'), signal);
+  await remove();
+  assert.deepEqual(there(), [[first, '10.1.0.2']], 'the interface is still there');
+  await pipeline.detach(endpoint(first, '10.1.0.2'));
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual([there(), [...programs]], [[], []]);
+});
+
+test('a sandbox that is replaced: the late DEL of the old one takes nothing of the new one', async () => {
+  const { pipeline, put, there } = world();
+  await put(pod());
+  await pipeline.attach(endpoint(first, '10.1.0.1'), signal);
+  await pipeline.attach(endpoint(second, '10.1.0.2'), signal);
+  await pipeline.detach(endpoint(first, '10.1.0.1'));
+  assert.deepEqual(there(), [[second, '10.1.0.2']]);
+  await pipeline.detach(endpoint(second, '10.1.0.2'));
+  assert.deepEqual(there(), [[first]]);
+});
+
+test('a Pod that comes after its ADD asked, and one that completed, are told apart', async () => {
+  const { pipeline, put } = world();
+  await put(pod({ phase: 'Succeeded' }));
+  await assert.rejects(pipeline.attach(endpoint(first, '10.1.0.1'), signal), /has completed/);
+});
