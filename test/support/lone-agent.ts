@@ -50,7 +50,7 @@ export class LoneAgent {
   }
 
   /** The node and its manifests, without an agent; removed with the test. */
-  static async node(t: TestContext, options: LoneAgentOptions = {}): Promise<LoneAgent> {
+  static async node(t: Pick<TestContext, 'after'>, options: LoneAgentOptions = {}): Promise<LoneAgent> {
     const node = new LoneAgent(options);
     t.after(() => node.remove());
     await node.#build();
@@ -58,7 +58,7 @@ export class LoneAgent {
   }
 
   /** As `node`, with the agent started and ready. */
-  static async ready(t: TestContext, options: LoneAgentOptions = {}): Promise<LoneAgent> {
+  static async ready(t: Pick<TestContext, 'after'>, options: LoneAgentOptions = {}): Promise<LoneAgent> {
     const node = await LoneAgent.node(t, options);
     node.start();
     await node.untilReady();
