@@ -41,8 +41,8 @@ class Client {
   keepalives = 0;
   closed = false;
 
-  constructor(port: number) {
-    this.socket = net.connect({ host: address, port, localAddress: '127.0.0.2' });
+  constructor(port: number, localAddress = '127.0.0.2') {
+    this.socket = net.connect({ host: address, port, localAddress });
     const framer = wire.createFramer();
     this.socket.on('error', () => undefined);
     this.socket.on('close', () => (this.closed = true));
@@ -193,5 +193,18 @@ test('random bytes, in every state: the speaker is still there', async () => {
   last.socket.write(update(route, [24, 10, 60, 1]));
   await until(() => runner.speaker.status().paths.ipv4 === 2, { what: 'a route of a good session' });
   last.socket.destroy();
+  await runner.stop('drain');
+});
+
+test('strangers are turned away at once, and connections of a peer that never sends OPEN do not add up', async () => {
+  const { runner, port } = await start();
+  const strangers = Array.from({ length: 200 }, () => new Client(port, '127.0.0.3'));
+  await until(() => strangers.every(({ closed }) => closed), { what: 'all strangers to be turned away' });
+  const silent = Array.from({ length: 50 }, () => new Client(port));
+  await until(() => silent.filter(({ closed }) => closed).length === 49, { what: 'all but the newest to be closed' });
+  assert.equal(runner.speaker.openConnections, 1);
+  const last = await new Client(port).establish();
+  assert.equal(runner.speaker.peerStatuses()[0]!.state, 'Established');
+  for (const { socket } of [...silent, last]) socket.destroy();
   await runner.stop('drain');
 });
