@@ -364,6 +364,32 @@ test('next hops that a peer makes up do not add up; those in use keep their rout
   assert.deepEqual(network.routesOf('10.0.0.1').get('10.3.0.0/16'), [told(7)]);
 });
 
+test('a peer changed, removed, or added touches its own session only', () => {
+  const network = new Network();
+  const me = '10.0.0.1';
+  for (const [i, address] of ['10.0.0.2', '10.0.0.3', '10.0.0.4'].entries()) {
+    network.add(address, config(address, 65002 + i, [peer(me, 65001)], [`10.${i + 2}.0.0/16`]));
+  }
+  const [a, b, c] = [peer('10.0.0.2', 65002), peer('10.0.0.3', 65003), peer('10.0.0.4', 65004)];
+  const speaker = network.add(me, config(me, 65001, [a, b]));
+  /** How often each was Established; 0: is not now. */
+  const sessions = (): Record<string, number> =>
+    Object.fromEntries(speaker.peerStatuses().map((p) => [p.name, p.state === 'Established' ? p.establishedCount : 0]));
+  network.advance(3000);
+  assert.deepEqual(sessions(), { '10.0.0.2': 1, '10.0.0.3': 1 });
+  const withdrawn = (): readonly string[] =>
+    network.changes.get(me)!.flatMap((change) => (change.type === 'withdraw' ? [change.prefix] : []));
+  speaker.configure(config(me, 65001, [{ ...a, password: 'new' }, b]));
+  assert.deepEqual(sessions(), { '10.0.0.2': 0, '10.0.0.3': 1 }, 'a new password means a new session');
+  network.advance(5000);
+  assert.deepEqual(sessions(), { '10.0.0.2': 1, '10.0.0.3': 1 });
+  speaker.configure(config(me, 65001, [b, c]));
+  network.advance(5000);
+  assert.deepEqual(sessions(), { '10.0.0.3': 1, '10.0.0.4': 1 });
+  assert.ok(!withdrawn().includes('10.3.0.0/16'));
+  assert.deepEqual([...network.routesOf(me).keys()].sort(), ['10.3.0.0/16', '10.4.0.0/16']);
+});
+
 test('restarting: nothing is told before the live peers sent End-of-RIB, then all of it, then the mark', () => {
   const network = new Network();
   network.add('10.0.0.2', config('10.0.0.2', 65002, [peer('10.0.0.1', 65001, { passive: true })], ['10.2.0.0/16']));
