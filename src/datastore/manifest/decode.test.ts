@@ -211,6 +211,9 @@ test('BGPPeer: address forms, AS forms, password, durations; fields without effe
   const faulty = peer('{peerIP: 10.0.0.1, asNumber: 1, password: {value: [hush]}}');
   assert.equal(faulty.object, undefined);
   assert.doesNotMatch(faulty.faults.join(), /hush/);
+  const scalar = peer('{peerIP: 10.0.0.1, asNumber: 1, password: hush}');
+  assert.match(scalar.faults.join(), /password: the value \(not shown\) is not a mapping/);
+  assert.doesNotMatch(scalar.faults.join(), /hush/);
 });
 
 test('BGPConfiguration and IPPool', () => {
