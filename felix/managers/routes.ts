@@ -53,6 +53,8 @@ export interface RouteDataplaneOptions {
   readonly preferredSource?: Partial<Record<IpFamily, IpAddress>>;
   /** Between full comparisons. Default 90000. */
   readonly refreshMs?: number;
+  /** `start` leaves forwarding as it is: the caller says when (`enableForwarding`). */
+  readonly forwardingLater?: boolean;
 }
 
 export type RouteState = 'installed' | 'pending' | 'held' | 'unresolved' | 'refused';
@@ -98,6 +100,7 @@ export class RouteDataplane {
   readonly #node: NodeRoutes;
   readonly #uplinks: Uplinks;
   readonly #loop: ApplyLoop;
+  readonly #forwardingLater: boolean;
   readonly #linkDownListeners = new Set<(down: LinkDown) => void>();
   readonly #uplinkListeners = new Set<() => void>();
   #watch: { close(): void } | undefined;
@@ -112,6 +115,7 @@ export class RouteDataplane {
   #writes = 0;
 
   constructor(deps: RouteDataplaneDeps, options: RouteDataplaneOptions = {}) {
+    this.#forwardingLater = options.forwardingLater ?? false;
     this.#deps = deps;
     const { protocol = 155, interfacePrefix = 'pop', metric = 2048, preferredSource: sources = {} } = options;
     this.#protocol = protocol;
@@ -162,8 +166,13 @@ export class RouteDataplane {
     for (const prefix of routes.actual.keys()) held[prefix.includes(':') ? 6 : 4] = true;
     // Only learned routes are held: BGP has no say in the others.
     this.#hadEarlierRoutes = { 4: held[4] || this.#node.has(4), 6: held[6] || this.#node.has(6) };
-    this.#uplinks.enableForwarding([...this.#view.dynamicIpv6Links()].map((link) => link.name));
+    if (!this.#forwardingLater) this.enableForwarding();
     this.#loop.open();
+  }
+
+  /** Makes the node a router; once is enough. @throws SysctlError */
+  enableForwarding(): void {
+    this.#uplinks.enableForwarding([...this.#view.dynamicIpv6Links()].map((link) => link.name));
   }
 
   async stop(): Promise<void> {

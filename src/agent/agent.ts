@@ -120,7 +120,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       clock,
       log: part('routes'),
     },
-    { interfacePrefix: INTERFACE_PREFIX },
+    { interfacePrefix: INTERFACE_PREFIX, forwardingLater: true },
   );
   const policyDataplane = createPolicyDataplane(
     { run: runCommand, members: openSetMembers(), log: part('policy'), clock },
@@ -197,6 +197,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   };
   const goLive = async (): Promise<void> => {
     inSync = true;
+    routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
     applyObjects(new Set(['Node', 'IPPool']));
     policy.inSync();

@@ -15,6 +15,8 @@ export interface CleanupSummary {
   readonly restored: readonly string[];
   /** What would not go, in words; empty when all is as before. */
   readonly left: readonly string[];
+  /** What the kernel keeps until its module or namespace goes, though nothing of ours is in it. */
+  readonly notes: readonly string[];
 }
 
 /** Refuses while an agent runs. Safe to repeat. @throws AgentError LOCKED */
@@ -46,7 +48,8 @@ export async function runCleanup(config: AgentConfig): Promise<CleanupSummary> {
     return {
       removed: { chains, jumps, sets, interfaces: links, routes: routeCount, nexthops },
       restored: routes.sysctls,
-      left: [...policy.left, ...routes.failures],
+      left: routes.failures,
+      notes: policy.left,
     };
   } finally {
     release();

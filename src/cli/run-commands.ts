@@ -61,13 +61,14 @@ Examples:
         const { runCleanup } = await import('#agent');
         const summary = await runCleanup(config);
         context.terminal.out(
-          await formatValue(parsed.output, summary, ({ removed, restored, left }) =>
+          await formatValue(parsed.output, summary, ({ removed, restored, left, notes }) =>
             [
               formatTable(
                 ['REMOVED', 'COUNT'],
                 Object.entries(removed).map(([what, count]) => [what, String(count)]),
               ),
               ...restored.map((name) => `restored ${name}\n`),
+              ...notes.map((what) => `note: ${what}\n`),
               ...left.map((what) => `still there: ${what}\n`),
             ].join(''),
           ),

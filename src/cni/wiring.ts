@@ -59,6 +59,9 @@ export function createPodWiring(system: NetworkSystem): PodWiring {
       } finally {
         inPod.close();
       }
+      // The host end has carrier only now, and the kernel lets packets out of it from a work queue some time later: what is sent to the pod
+      // before is lost. Asking for one link does that work at once (linkwatch_sync_dev in rtnl_getlink, since Linux 6.8).
+      host.link(pod.interfaceName);
     },
     remove: (interfaceName) => remover.remove(interfaceName),
     exists: (interfaceName) => host.link(interfaceName) !== undefined,

@@ -243,6 +243,8 @@ export class LoneAgent {
       ['ip', 'route', 'show', 'table', 'all'],
       ['ip', '-6', 'route', 'show', 'table', 'all'],
       ['ip', 'nexthop'],
+      ['cat', '/proc/sys/net/ipv4/ip_forward', '/proc/sys/net/ipv6/conf/all/forwarding'],
+      ['cat', '/proc/sys/net/ipv4/nexthop_compat_mode', '/proc/sys/net/ipv4/fib_multipath_hash_policy'],
       ['ipset', 'save'],
       ['nft', 'list', 'ruleset'],
       ['xtables-legacy-multi', 'iptables-save'],
