@@ -128,6 +128,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   );
   const policy = createPolicyPipeline({
     nodeName: config.nodeName,
+    clock,
     dataplane: policyDataplane,
     onEndpoints: (endpoints) => routes.setEndpoints(endpoints),
     flushConntrack: conntrackFlusher(),
@@ -200,7 +201,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
     routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
     applyObjects(new Set(['Node', 'IPPool']));
-    policy.inSync();
+    await policy.inSync();
+    if (whyNoPods === STOPPING) return;
     bgp.start();
     await policyDataplane.whenApplied();
     ready.policy.notReadyBecause(undefined);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hostInterfaceName } from '#cni';
 import type { PolicyDataplane } from '#felix';
-import { type IpAddress, silentLogger } from '#kit';
+import { type IpAddress, silentLogger, systemClock } from '#kit';
 import type { PodObject, PolicyUpdate, WorkloadEndpoint } from '#model';
 import { createPolicyPipeline } from './policy-pipeline.ts';
 
@@ -22,7 +22,7 @@ const pod = (extra: Partial<PodObject> = {}): PodObject => ({
 });
 
 /** The dataplane as far as the pipeline uses it: what is there by interface, and which programs. */
-function world() {
+async function world() {
   const workloads = new Map<string, WorkloadEndpoint>();
   const programs = new Set<string>();
   const dataplane = {
@@ -46,6 +46,7 @@ function world() {
   let told: readonly WorkloadEndpoint[] = [];
   const pipeline = createPolicyPipeline({
     nodeName: 'n1',
+    clock: systemClock(),
     dataplane,
     onEndpoints: (endpoints) => {
       told = endpoints;
@@ -53,7 +54,7 @@ function world() {
     flushConntrack: async () => undefined,
     log: silentLogger,
   });
-  pipeline.inSync();
+  await pipeline.inSync();
   const put = async (object: PodObject): Promise<void> => {
     pipeline.update([{ type: 'upsert', kind: 'Pod', key: 'shop/web', object }]);
     await new Promise((resolve) => setImmediate(resolve));
@@ -73,7 +74,7 @@ const endpoint = (interfaceName: string, address: string): WorkloadEndpoint => (
 const signal = new AbortController().signal;
 
 test('a pod of this node is prepared without addresses, and its route is nobody’s business yet', async () => {
-  const { programs, put, there, told } = world();
+  const { programs, put, there, told } = await world();
   await put(pod());
   assert.deepEqual(there(), [[first]]);
   assert.deepEqual([...programs], ['shop/web']);
@@ -81,7 +82,7 @@ test('a pod of this node is prepared without addresses, and its route is nobody�
 });
 
 test('pods of other nodes, of the host’s network, that end or have ended are not, and stop being', async () => {
-  const { programs, put, remove, there } = world();
+  const { programs, put, remove, there } = await world();
   for (const other of [
     pod({ nodeName: 'n2' }),
     pod({ hostNetwork: true }),
@@ -103,7 +104,7 @@ test('pods of other nodes, of the host’s network, that end or have ended are n
 });
 
 test('ADD gives it addresses; DEL leaves it prepared while the pod goes on, and nothing when it does not', async () => {
-  const { pipeline, programs, put, remove, there, told } = world();
+  const { pipeline, programs, put, remove, there, told } = await world();
   await put(pod());
   await pipeline.attach(endpoint(first, '10.1.0.1'), signal);
   assert.deepEqual([there(), told().length], [[[first, '10.1.0.1']], 1]);
@@ -118,7 +119,7 @@ test('ADD gives it addresses; DEL leaves it prepared while the pod goes on, and 
 });
 
 test('a sandbox that is replaced: the late DEL of the old one takes nothing of the new one', async () => {
-  const { pipeline, put, there } = world();
+  const { pipeline, put, there } = await world();
   await put(pod());
   await pipeline.attach(endpoint(first, '10.1.0.1'), signal);
   await pipeline.attach(endpoint(second, '10.1.0.2'), signal);
@@ -129,7 +130,7 @@ test('a sandbox that is replaced: the late DEL of the old one takes nothing of t
 });
 
 test('a Pod that comes after its ADD asked, and one that completed, are told apart', async () => {
-  const { pipeline, put } = world();
+  const { pipeline, put } = await world();
   await put(pod({ phase: 'Succeeded' }));
   await assert.rejects(pipeline.attach(endpoint(first, '10.1.0.1'), signal), /has completed/);
 });

@@ -10,12 +10,13 @@
  */
 import { type EndpointDataplane, FIRST_IF_NAME, hostInterfaceName } from '#cni';
 import type { PolicyDataplane } from '#felix';
-import type { IpAddress, Logger } from '#kit';
+import type { Clock, IpAddress, Logger } from '#kit';
 import type { EndpointId, ModelUpdate, PodObject, WorkloadEndpoint } from '#model';
 import { createPolicyEngine, type PolicyShow, PolicyStateStore, policyShow } from '#policy';
 
 export interface PolicyPipelineDeps {
   readonly nodeName: string;
+  readonly clock: Clock;
   readonly dataplane: PolicyDataplane;
   /** Every pod that is wired or about to be, on each change. */
   readonly onEndpoints: (endpoints: readonly WorkloadEndpoint[]) => void;
@@ -23,10 +24,14 @@ export interface PolicyPipelineDeps {
   readonly log: Logger;
 }
 
+/** What the pipeline takes of one turn of the main loop, and how many objects between two looks at the clock. */
+const SLICE_MS = 8;
+const SETTLE_STEPS = 16;
+
 export interface PolicyPipeline extends EndpointDataplane {
   update(batch: readonly ModelUpdate[]): void;
-  /** The model is complete: compute, and write to the kernel from now on. */
-  inSync(): void;
+  /** The model is complete: compute, and write to the kernel from now on. Resolves when that has begun. */
+  inSync(): Promise<void>;
   /** Pods that an earlier run wired; before `inSync`. */
   adopt(endpoints: readonly WorkloadEndpoint[]): void;
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
@@ -51,13 +56,20 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     state.apply(updates);
     deps.dataplane.apply(updates);
   };
+  /** Takes in what changed, a slice of the main loop at a time; `then` comes within the last one. */
+  const settleThen = (then: () => void): void => {
+    const end = deps.clock.nowMs() + SLICE_MS;
+    while (deps.clock.nowMs() < end) if (engine.settle(SETTLE_STEPS)) return then();
+    setImmediate(() => settleThen(then));
+  };
   const planFlush = (): void => {
     if (flushPlanned) return;
     flushPlanned = true;
-    setImmediate(() => {
+    const done = (): void => {
       flushPlanned = false;
       flush();
-    });
+    };
+    setImmediate(() => settleThen(done));
   };
   /** What is prepared follows the Pod object, while no interface of the pod is there or under way. */
   const reconsider = (id: EndpointId): void => {
@@ -98,7 +110,8 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
       }
       planFlush();
     },
-    inSync() {
+    async inSync() {
+      await new Promise<void>((resolve) => settleThen(resolve));
       engine.inSync();
       flush();
       deps.dataplane.setInSync();

@@ -65,6 +65,7 @@ export async function startRealPolicy(
   const conntrack = new Netlink({ protocol: NETLINK_NETFILTER });
   const pipeline = createPolicyPipeline({
     nodeName: NODE,
+    clock: systemClock(),
     dataplane,
     onEndpoints: () => undefined,
     flushConntrack: async (addresses) => {
@@ -80,7 +81,7 @@ export async function startRealPolicy(
     ]),
   ]);
   await dataplane.start();
-  pipeline.inSync();
+  await pipeline.inSync();
   await dataplane.whenApplied();
   const known = new Set<string>();
   return {
