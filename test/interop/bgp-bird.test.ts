@@ -85,7 +85,7 @@ test('TCP-MD5: the right password makes a session from either side, a wrong one 
 test('TCP-MD5: a key that the kernel does not take shuts the peer out, it does not open the door', wants, async () => {
   await using link = new BgpLink();
   // No room for socket options: setting a key fails with ENOMEM.
-  link.run(link.a, 'sysctl', '-qw', 'net.core.optmem_max=1');
+  link.run(link.a, 'sh', '-c', 'echo 1 > /proc/sys/net/core/optmem_max');
   const speaker = await link.speaker(linkConfig({}, { password: 's3cret', passive: true }));
   const bird = await link.bird(birdConfig());
   const refused = (): boolean => speaker.logs.some(({ message }) => message.includes('TCP-MD5'));
