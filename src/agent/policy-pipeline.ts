@@ -56,11 +56,13 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     state.apply(updates);
     deps.dataplane.apply(updates);
   };
-  /** Takes in what changed, a slice of the main loop at a time; `then` comes within the last one. */
-  const settleThen = (then: () => void): void => {
+  /** Takes in what changed, a slice of the main loop at a time; `done` is called within the last one. */
+  const settleThen = (done: () => void): void => {
     const end = deps.clock.nowMs() + SLICE_MS;
-    while (deps.clock.nowMs() < end) if (engine.settle(SETTLE_STEPS)) return then();
-    setImmediate(() => settleThen(then));
+    let settled = false;
+    while (!settled && deps.clock.nowMs() < end) settled = engine.settle(SETTLE_STEPS);
+    if (settled) done();
+    else setImmediate(() => settleThen(done));
   };
   const planFlush = (): void => {
     if (flushPlanned) return;
