@@ -221,15 +221,6 @@ export class RouteDataplane {
   localAddresses(): readonly LocalAddress[] {
     return this.#view.localAddresses();
   }
-  /** The IPv6 address that stands beside an own IPv4 address on the same device: a global one, else link-local. */
-  ipv6Beside(address: IpAddress): LocalAddress | undefined {
-    const all = this.#view.localAddresses();
-    const own = all.find((local) => local.address === address);
-    const beside = all.filter(
-      (local) => local.family === 6 && local.ifIndex === own?.ifIndex && local.address !== '::1',
-    );
-    return beside.find((local) => !local.linkLocal) ?? beside[0];
-  }
   /** Which way the node itself would send to `destination` now. */
   lookup(destination: IpAddress): { readonly device: string; readonly localAddress?: IpAddress } | undefined {
     const found = this.#deps.kernel.lookup(destination);

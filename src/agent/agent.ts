@@ -132,11 +132,11 @@ export function createAgent(loaded: LoadedConfig): Agent {
     dataplane: policyDataplane,
     onEndpoints: (endpoints) => routes.setEndpoints(endpoints),
     flushConntrack: conntrackFlusher(),
-    log: part('policy'),
   });
   const bgp = createBgp({ model, routes, clock, log: part('bgp') }, config);
   const pods = createPodSource(model);
   const ipam = createIpam({ clock });
+  const mtu = uplinkMtu(INTERFACE_PREFIX);
   let whyNoPods: string | undefined = NOT_IN_SYNC;
   const notReady = (): string | undefined =>
     whyNoPods === NOT_IN_SYNC ? whyNotInSync(datastore.status().waitingFor) : whyNoPods;
@@ -154,7 +154,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       socketPath: paths.cniSocket,
       queueDirectory: paths.cniQueue,
       stateDirectory: paths.attachments,
-      mtu: config.interfaceMtu > 0 ? () => config.interfaceMtu : uplinkMtu(INTERFACE_PREFIX),
+      mtu: () => (config.interfaceMtu > 0 ? config.interfaceMtu : mtu.get()),
     },
   );
   observe(metrics, { model, datastore, routes, policyDataplane, bgp, ipam });
@@ -238,7 +238,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
       });
       stopHeartbeat = beatWhileAnswering(clock, speakerHealth, () => bgp.status());
       routes.onLinkDown((down) => bgp.linkDown(down));
-      routes.onUplinksChanged(() => bgp.uplinksChanged());
+      routes.onUplinksChanged(() => {
+        mtu.forget();
+        bgp.uplinksChanged();
+      });
       await datastore.start();
     },
     async stop(mode = 'graceful') {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hostInterfaceName } from '#cni';
 import type { PolicyDataplane } from '#felix';
-import { type IpAddress, silentLogger, systemClock } from '#kit';
+import { type IpAddress, systemClock } from '#kit';
 import type { PodObject, PolicyUpdate, WorkloadEndpoint } from '#model';
 import { createPolicyPipeline } from './policy-pipeline.ts';
 
@@ -52,7 +52,6 @@ async function world() {
       told = endpoints;
     },
     flushConntrack: async () => undefined,
-    log: silentLogger,
   });
   await pipeline.inSync();
   const put = async (object: PodObject): Promise<void> => {

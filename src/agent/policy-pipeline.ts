@@ -10,7 +10,7 @@
  */
 import { type EndpointDataplane, FIRST_IF_NAME, hostInterfaceName } from '#cni';
 import type { PolicyDataplane } from '#felix';
-import type { Clock, IpAddress, Logger } from '#kit';
+import type { Clock, IpAddress } from '#kit';
 import type { EndpointId, ModelUpdate, PodObject, WorkloadEndpoint } from '#model';
 import { createPolicyEngine, type PolicyShow, PolicyStateStore, policyShow } from '#policy';
 
@@ -21,7 +21,6 @@ export interface PolicyPipelineDeps {
   /** Every pod that is wired or about to be, on each change. */
   readonly onEndpoints: (endpoints: readonly WorkloadEndpoint[]) => void;
   readonly flushConntrack: (addresses: readonly IpAddress[]) => Promise<void>;
-  readonly log: Logger;
 }
 
 /** What the pipeline takes of one turn of the main loop, and how many objects between two looks at the clock. */

@@ -49,13 +49,27 @@ export function conntrackFlusher(): (addresses: readonly IpAddress[]) => Promise
   };
 }
 
-/** Bytes: the smallest MTU of the interfaces that are neither loopback nor pods', so that no pod sends what an uplink cannot carry. */
-export function uplinkMtu(podPrefix: string): () => number | undefined {
+export interface UplinkMtu {
+  /** Bytes: the smallest of the interfaces that are neither loopback nor pods', so that no pod sends what an uplink cannot carry. */
+  get(): number | undefined;
+  /** Links changed: look again at the next ADD. Reading them costs in proportion to the pods. */
+  forget(): void;
+}
+
+export function uplinkMtu(podPrefix: string): UplinkMtu {
   const netlink = new Netlink();
-  return () => {
-    const uplinks = dumpLinks(netlink).filter(
-      (link) => link.up && link.name !== 'lo' && !link.name.startsWith(podPrefix),
-    );
-    return uplinks.length === 0 ? undefined : Math.min(...uplinks.map((link) => link.mtu));
+  let known: number | undefined;
+  return {
+    get() {
+      if (known !== undefined) return known;
+      const uplinks = dumpLinks(netlink).filter(
+        (link) => link.up && link.name !== 'lo' && !link.name.startsWith(podPrefix),
+      );
+      known = uplinks.length === 0 ? undefined : Math.min(...uplinks.map((link) => link.mtu));
+      return known;
+    },
+    forget() {
+      known = undefined;
+    },
   };
 }

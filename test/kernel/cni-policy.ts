@@ -71,7 +71,6 @@ export async function startRealPolicy(
     flushConntrack: async (addresses) => {
       for (const address of addresses) forgetAddress(conntrack, address);
     },
-    log: silentLogger,
   });
   pipeline.update([
     { type: 'upsert', kind: 'Namespace', key: 'default', object: { metadata: metadata('default', '') } },
