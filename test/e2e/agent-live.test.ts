@@ -75,7 +75,7 @@ async function live(what: string, change: () => void, inForce: () => Promise<boo
 test('policy, label, pool and peer: in force within a second', mayRun, async (t) => {
   const { node } = await world(t);
   const shown = async (pod: string): Promise<string> =>
-    (await node.inside('iptables-save', '-t', 'mangle')).stdout + pod;
+    (await node.inside('iptables-save', '-t', 'mangle')).stdout.replaceAll(/^#.*\n/gm, '') + pod;
   const before = await shown('x');
   const deny = policy('deny', { podSelector: { matchLabels: { shut: 'yes' } }, policyTypes: ['Ingress'] });
   const hasPolicy = async (): Promise<boolean> => /-A poplin-tw-pop\w+ .*-j DROP/.test(await shown('x'));
