@@ -153,7 +153,8 @@ test('natOutgoing: pods have the node’s address to those outside the pools, th
   for (const command of ['iptables-save', 'ip6tables-save']) {
     await until(async () => (await node.inside(command, '-t', 'nat')).stdout.includes('MASQUERADE'), { what: command });
   }
-  assert.equal(await passes('x', 'outside'), '46');
+  // A fresh world's IPv6 neighbours may not be settled at the first probe.
+  await until(async () => (await passes('x', 'outside')) === '46', { what: 'x to reach outside over both families' });
   assert.equal(await passes('x', 'y'), '46');
   // Connection tracking is what the kernel did: the reply's destination is the address that the other end saw.
   const flows = async (family: string, destination: string): Promise<string[]> => {
