@@ -1,5 +1,5 @@
 /** The model as the datastore last said it, by kind and key, for the parts that look things up. */
-import type { Kind, ModelObjects, ModelUpdate, ObjectKey } from '#model';
+import { type Kind, kinds, type ModelObjects, type ModelUpdate, type ObjectKey } from '#model';
 
 type Tables = { readonly [K in Kind]: Map<ObjectKey, ModelObjects[K]> };
 
@@ -13,15 +13,7 @@ export interface ModelStore {
 }
 
 export function createModelStore(): ModelStore {
-  const tables: Tables = {
-    Node: new Map(),
-    Namespace: new Map(),
-    Pod: new Map(),
-    NetworkPolicy: new Map(),
-    BGPConfiguration: new Map(),
-    BGPPeer: new Map(),
-    IPPool: new Map(),
-  };
+  const tables = Object.fromEntries(kinds.map((kind) => [kind, new Map()])) as unknown as Tables;
   const table = <K extends Kind>(kind: K): Map<ObjectKey, ModelObjects[K]> => tables[kind];
   return {
     apply(update) {

@@ -119,7 +119,10 @@ test('an explicit peer wins over the mesh session to the same address, and over 
 });
 
 test('next hops on a link are our addresses there; across routers the node address is source and next hop', () => {
-  const peers = [peer('tor', '172.16.1.0', { password: new Secret('s3') }), peer('far', '203.0.113.1')];
+  const peers = [
+    peer('tor', '172.16.1.0', { password: { type: 'value', value: new Secret('s3') } }),
+    peer('far', '203.0.113.1'),
+  ];
   const { config } = speakerConfig(
     input({
       peers,

@@ -168,6 +168,7 @@ function addExplicitPeer(
   problems: string[],
 ): void {
   if (!appliesHere(input, self, peer, problems)) return;
+  if (peer.peerIP === undefined || peer.asNumber === undefined) return;
   if (peer.peerIP === own.ipv4 || peer.peerIP === own.ipv6) return;
   const taken = peers.get(peer.peerIP);
   if (taken) {
@@ -187,7 +188,7 @@ function addExplicitPeer(
     ...(!link && overOwn ? { localAddress: overOwn } : {}),
     families: ['ipv4-unicast', 'ipv6-unicast'],
     holdTimeSec: peer.holdTimeSec ?? settings.holdTimeSec,
-    ...(peer.password ? { password: peer.password.reveal() } : {}),
+    ...(peer.password?.type === 'value' ? { password: peer.password.value.reveal() } : {}),
     ...(peer.maxRestartTimeSec === undefined ? {} : { restartTimeSec: peer.maxRestartTimeSec }),
     passive: false,
     connectRetrySec: settings.connectRetrySec,

@@ -194,7 +194,7 @@ export interface DatastoreView {
   readonly waitingFor: readonly string[];
   readonly objects: Readonly<Record<string, number>>;
   readonly faults: readonly {
-    readonly file: string;
+    readonly file?: string;
     readonly line?: number;
     readonly column?: number;
     readonly object?: string;
@@ -206,7 +206,7 @@ export interface DatastoreView {
   }[];
   readonly faultsTotal: number;
   readonly notUsed: readonly {
-    readonly file: string;
+    readonly file?: string;
     readonly line?: number;
     readonly object: string;
     readonly field: string;

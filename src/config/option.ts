@@ -1,5 +1,5 @@
 /** What an option is: how its value is written, checked and described. */
-import { parseIp, toIpAddress } from '#kit';
+import { familyOf, type IpFamily, parseIp, toIpAddress } from '#kit';
 
 export interface Option<T> {
   /** One sentence, as `--help` prints it. */
@@ -153,5 +153,68 @@ export function nodeNameOption(option: Text & { readonly derived: string }): Opt
     default: '',
     allowed: 'the name of a Node: lower-case letters, digits, "-" and "."',
     parse: (value) => (typeof value === 'string' && value.length <= 253 && pattern.test(value) ? value : undefined),
+  };
+}
+
+/** `https://HOST[:PORT]`, without a path. Empty: none. */
+export function urlOption(option: Text): Option<string> {
+  return {
+    ...option,
+    placeholder: '<url>',
+    default: '',
+    allowed: 'https://HOST:PORT, or empty',
+    parse: (value) => {
+      if (value === '') return '';
+      if (typeof value !== 'string' || !URL.canParse(value)) return undefined;
+      const { protocol, host, pathname, search, hash, username } = new URL(value);
+      const plain = protocol === 'https:' && host !== '' && pathname === '/' && !search && !hash && !username;
+      return plain ? `https://${host}` : undefined;
+    },
+  };
+}
+
+export function namespaceOption(option: Text & { readonly default: string }): Option<string> {
+  return {
+    ...option,
+    placeholder: '<name>',
+    allowed: 'the name of a namespace: lower-case letters, digits and "-"',
+    parse: (value) =>
+      typeof value === 'string' && value.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(value)
+        ? value
+        : undefined,
+  };
+}
+
+/** A unicast address of one family. Empty: none. */
+export function addressOption(option: Text & { readonly family: IpFamily }): Option<string> {
+  return {
+    ...option,
+    placeholder: '<address>',
+    default: '',
+    allowed: `an IPv${option.family} address, or empty`,
+    parse: (value) => {
+      if (value === '') return '';
+      const address = typeof value === 'string' ? toIpAddress(value) : undefined;
+      return address && familyOf(address) === option.family ? address : undefined;
+    },
+  };
+}
+
+/** `ADDRESS:PORT`, IPv6 in brackets. Empty: none. */
+export function listenOption(option: Text): Option<string> {
+  return {
+    ...option,
+    placeholder: '<address:port>',
+    default: '',
+    allowed: '192.0.2.1:9179, [2001:db8::1]:9179 or 0.0.0.0:9179, or empty',
+    parse: (value) => {
+      if (value === '') return '';
+      const match = typeof value === 'string' ? /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value) : null;
+      const address = match && toIpAddress(match[1] ?? match[2]!);
+      const port = Number(match?.[3]);
+      if (!address || port < 1 || port > 65535 || (familyOf(address) === 6) !== (match?.[1] !== undefined))
+        return undefined;
+      return value as string;
+    },
   };
 }

@@ -3,15 +3,19 @@
  * stand last in names.
  */
 import {
+  addressOption,
   asnOption,
   booleanOption,
   choiceOption,
   integerOption,
+  listenOption,
   maskOption,
+  namespaceOption,
   nodeNameOption,
   type Option,
   pathOption,
   routerIdOption,
+  urlOption,
 } from './option.ts';
 
 export const agentOptions = {
@@ -19,9 +23,42 @@ export const agentOptions = {
     description: 'Name of the Node object of this machine.',
     derived: 'the host name in lower case',
   }),
+  datastore: choiceOption<'file' | 'kube'>({
+    description: 'Where objects come from: a directory of manifests, or the Kubernetes API server.',
+    default: 'file',
+    choices: ['file', 'kube'],
+  }),
   datastoreDir: pathOption({
     description: 'Directory of manifests that is the datastore.',
     default: '/etc/poplin/manifests',
+  }),
+  kubeconfig: pathOption({
+    description: "Credentials for the API server; empty takes the pod's service account.",
+    default: '',
+    optional: true,
+  }),
+  kubeApiServer: urlOption({
+    description:
+      'API server to talk to instead of the one that the credentials name: reachable without kube-proxy and DNS.',
+  }),
+  namespace: namespaceOption({
+    description: "The agent's own namespace: Secrets are read and Events of the agent written there.",
+    default: 'poplin-system',
+  }),
+  nodeIpv4: addressOption({
+    description: "This node's IPv4 address, where the Node's InternalIP is not the right one.",
+    family: 4,
+  }),
+  nodeIpv6: addressOption({
+    description: "This node's IPv6 address, where the Node's InternalIP is not the right one.",
+    family: 6,
+  }),
+  httpListen: listenOption({
+    description: 'Address and port of /livez, /readyz and /metrics over TCP, e.g. 127.0.0.1:9179; empty: none.',
+  }),
+  podsMayReachBgp: booleanOption({
+    description: "Pods may connect to this node's BGP and BFD ports, where policy allows it.",
+    default: false,
   }),
   stateDir: pathOption({ description: 'Where durable state is kept.', default: '/var/lib/poplin' }),
   runDir: pathOption({ description: 'Where sockets and the lock of a running agent are.', default: '/run/poplin' }),
@@ -112,6 +149,15 @@ export const agentOptions = {
     description: 'Directory into which the CNI configuration is written once pods can be added; empty writes none.',
     default: '',
     optional: true,
+  }),
+  cniVersion: choiceOption<'0.3.1' | '0.4.0' | '1.0.0' | '1.1.0'>({
+    description: 'Version in the CNI configuration; runtimes before containerd 2 want 1.0.0.',
+    default: '1.0.0',
+    choices: ['0.3.1', '0.4.0', '1.0.0', '1.1.0'],
+  }),
+  cniPortmap: booleanOption({
+    description: 'Chain the reference portmap plugin behind ours, for hostPort.',
+    default: false,
   }),
   cniBinary: pathOption({
     description: 'Where the CNI plugin is installed for the runtime; its last part is the type in the configuration.',

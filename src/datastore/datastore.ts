@@ -38,11 +38,31 @@ export interface DatastoreStatus {
   readonly ignored: readonly { readonly apiVersion: string; readonly kind: string; readonly count: number }[];
   /** ISO 8601 time of the last batch of updates, if any. */
   readonly lastUpdate?: string;
+  /** Sources that follow each kind by itself (the Kubernetes API) say how each stands. */
+  readonly kinds?: Readonly<Partial<Record<Kind, KindStatus>>>;
+  /** Set while what is in force comes from disk because the source cannot be reached: why, and since when. */
+  readonly stale?: { readonly reason: string; readonly since: string };
 }
 
-/** One thing that is wrong with one document, file or folder. */
+/** How one kind stands at the API server. */
+export interface KindStatus {
+  /**
+   * `synced`: followed. `absent`: the API server has no such kind (404), it counts as empty. `forbidden`: 403. `waiting`: not listed yet.
+   * `failing`: listed once, the watch is broken now and retried.
+   */
+  readonly state: 'synced' | 'absent' | 'forbidden' | 'waiting' | 'failing';
+  /** API version that it is read from, e.g. `projectcalico.org/v3`; two where an old installation's objects are read as well. */
+  readonly apiVersions: readonly string[];
+  /** Up to which everything was handed to the handler. */
+  readonly resourceVersion?: string;
+  /** Why not synced, in words. */
+  readonly reason?: string;
+}
+
+/** One thing that is wrong with one object, document, file or folder. */
 export interface DatastoreFault {
-  readonly file: string;
+  /** Absent where objects come from an API server. */
+  readonly file?: string;
   /** 1-based. */
   readonly line?: number;
   readonly column?: number;
@@ -61,7 +81,7 @@ export interface DatastoreFault {
 }
 
 export interface DatastoreNote {
-  readonly file: string;
+  readonly file?: string;
   readonly line?: number;
   readonly object: string;
   readonly field: string;
@@ -71,9 +91,9 @@ export interface DatastoreNote {
 /** A status lists no more faults and notes than this; the rest is counted. */
 export const faultsReportedMax = 200;
 
-/** `file:line:column: object: field: message (effect)`, as compilers print it, so that editors can jump there. */
+/** `file:line:column: object: field: message (effect)`, as compilers print it, so that editors can jump there; without a file, from the object on. */
 export function formatFault(fault: DatastoreFault): string {
   const where = [fault.file, fault.line, fault.column].filter((part) => part !== undefined).join(':');
   const what = [fault.object, fault.field, fault.message].filter((part) => part !== undefined).join(': ');
-  return `${where}: ${what} (${fault.effect})`;
+  return `${where && `${where}: `}${what} (${fault.effect})`;
 }

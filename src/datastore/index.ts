@@ -1,6 +1,14 @@
 export * from './datastore.ts';
 export { createFileDatastore, type FileDatastoreDeps, type FileDatastoreOptions } from './file/file-datastore.ts';
 export {
+  type KubeClient,
+  KubeError,
+  type KubeFailure,
+  type KubeRequest,
+  type KubeResponse,
+  statusMessage,
+} from './kube/client.ts';
+export {
   type Decoded,
   decodeObject,
   type Identity,

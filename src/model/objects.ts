@@ -21,6 +21,8 @@ export interface NodeObject {
   readonly podCIDRs: readonly Cidr[];
   /** status.addresses of type InternalIP, in order. */
   readonly internalIPs: readonly IpAddress[];
+  /** The condition NetworkUnavailable is True; absent: there is no such condition, or it is not True. */
+  readonly networkUnavailable?: boolean;
 }
 
 export interface NamespaceObject {
@@ -93,33 +95,100 @@ export interface NetworkPolicyObject {
   readonly egress: readonly NetworkPolicyRule[];
 }
 
+/** Where the text of a TCP-MD5 password stands. `value` is ours, for directories of manifests. */
+export type PasswordSource =
+  | { readonly type: 'value'; readonly value: Secret }
+  /** A Secret in the agent's own namespace. */
+  | { readonly type: 'secretKeyRef'; readonly name: string; readonly key: string };
+
+/** v1 Secret: only those that other objects name are read, by name. */
+export interface SecretObject {
+  readonly metadata: ObjectMeta;
+  /** Decoded from base64, as UTF-8 text. */
+  readonly data: Readonly<Record<string, Secret>>;
+}
+
 /** projectcalico.org/v3. The object named `default` is for all nodes, `node.NAME` for one. */
 export interface BGPConfigurationObject {
   readonly metadata: ObjectMeta;
   readonly asNumber?: number;
   readonly nodeToNodeMeshEnabled?: boolean;
   readonly listenPort?: number;
+  /** `NodeIP`: listen on the node's BGP addresses only. Default: every address. */
+  readonly bindMode?: 'None' | 'NodeIP';
+  readonly nodeMeshPassword?: PasswordSource;
+  /** Seconds, graceful restart time told to mesh peers. */
+  readonly nodeMeshMaxRestartTimeSec?: number;
+  /** Interface name patterns (`*` wildcard) whose addresses are never the node's. */
+  readonly ignoredInterfaces?: readonly string[];
   /** Ours: announce the node's own addresses (its InternalIPs) as host routes. */
   readonly advertiseNodeAddresses?: boolean;
   /** Ours: seconds, 0 or >= 3. */
   readonly holdTimeSec?: number;
 }
 
-/** projectcalico.org/v3. Without `node` and `nodeSelector` it is global. */
+/** projectcalico.org/v3. Without `node` and `nodeSelector` it is global. Exactly one of `peerIP` and `peerSelector`. */
 export interface BGPPeerObject {
   readonly metadata: ObjectMeta;
   readonly node?: string;
   /** Calico selector text, e.g. `rack == 'r1'`, `all()`, `has(x)`. */
   readonly nodeSelector?: string;
-  readonly peerIP: IpAddress;
+  readonly peerIP?: IpAddress;
+  /** Of peerIP. */
   readonly port: number;
-  readonly asNumber: number;
-  /** Ours: the text of the password (file datastore), or undefined. */
-  readonly password?: Secret;
+  /** Selector of nodes to peer with; both ends are generated. */
+  readonly peerSelector?: string;
+  /** Absent with `peerSelector`: the selected node's own. */
+  readonly asNumber?: number;
+  /** Replaces our AS number on this session. */
+  readonly localASNumber?: number;
+  readonly nextHopMode?: 'Auto' | 'Self' | 'Keep';
+  /** Default UseNodeIP. */
+  readonly sourceAddress?: 'UseNodeIP' | 'None';
+  readonly password?: PasswordSource;
   /** Ours: seconds, 0 or >= 3. */
   readonly holdTimeSec?: number;
+  readonly keepaliveTimeSec?: number;
   /** Calico's maxRestartTime, seconds. */
   readonly maxRestartTimeSec?: number;
+  readonly numAllowedLocalASNumbers?: number;
+  /** Hops, 1..255 (RFC 5082). */
+  readonly ttlSecurity?: number;
+  /** Gateway of a static host route to the peer. */
+  readonly reachableBy?: IpAddress;
+  /** Names of BGPFilters, in order. */
+  readonly filters?: readonly string[];
+  /** With `peerSelector`; default Auto: the other end is generated. */
+  readonly reversePeering?: 'Auto' | 'Manual';
+}
+
+export interface BGPFilterRule {
+  readonly action: 'Accept' | 'Reject';
+  readonly matchOperator?: 'Equal' | 'NotEqual' | 'In' | 'NotIn';
+  readonly cidr?: Cidr;
+  readonly prefixLength?: { readonly min?: number; readonly max?: number };
+  readonly source?: 'RemotePeers';
+  /** With `*` as wildcard. */
+  readonly interface?: string;
+  readonly peerType?: 'eBGP' | 'iBGP';
+  readonly communities?: readonly string[];
+  readonly asPathPrefix?: readonly number[];
+  readonly priority?: number;
+  readonly operations?: readonly BGPFilterOperation[];
+}
+
+export type BGPFilterOperation =
+  | { readonly type: 'addCommunity'; readonly value: string }
+  | { readonly type: 'prependASPath'; readonly asNumbers: readonly number[] }
+  | { readonly type: 'setPriority'; readonly value: number };
+
+/** projectcalico.org/v3. First match decides; no match goes on to the next filter. */
+export interface BGPFilterObject {
+  readonly metadata: ObjectMeta;
+  readonly exportV4: readonly BGPFilterRule[];
+  readonly importV4: readonly BGPFilterRule[];
+  readonly exportV6: readonly BGPFilterRule[];
+  readonly importV6: readonly BGPFilterRule[];
 }
 
 /** projectcalico.org/v3. */
@@ -128,6 +197,32 @@ export interface IPPoolObject {
   readonly cidr: Cidr;
   readonly natOutgoing: boolean;
   readonly disabled: boolean;
+  readonly disableBGPExport: boolean;
+  /** Selector of the nodes that it is for; absent: all. */
+  readonly nodeSelector?: string;
+}
+
+/** projectcalico.org/v3: asks the agent of `node` for a report in its status, every `updatePeriodSec` (0: once). */
+export interface CalicoNodeStatusObject {
+  readonly metadata: ObjectMeta;
+  readonly node: string;
+  readonly classes: readonly ('Agent' | 'BGP' | 'Routes')[];
+  readonly updatePeriodSec: number;
+}
+
+/**
+ * projectcalico.org/v3, `default` or `node.NAME`. The fields that mean something here; names of all others that are set are in
+ * `notUsed`.
+ */
+export interface FelixConfigurationObject {
+  readonly metadata: ObjectMeta;
+  /** Bits of the packet mark that are ours alone. */
+  readonly iptablesMarkMask?: number;
+  readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
+  /** Bytes, of pods' interfaces; 0: found. */
+  readonly mtu?: number;
+  readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';
+  readonly notUsed: readonly string[];
 }
 
 export interface ModelObjects {
@@ -137,7 +232,11 @@ export interface ModelObjects {
   readonly NetworkPolicy: NetworkPolicyObject;
   readonly BGPConfiguration: BGPConfigurationObject;
   readonly BGPPeer: BGPPeerObject;
+  readonly BGPFilter: BGPFilterObject;
   readonly IPPool: IPPoolObject;
+  readonly CalicoNodeStatus: CalicoNodeStatusObject;
+  readonly FelixConfiguration: FelixConfigurationObject;
+  readonly Secret: SecretObject;
 }
 export type Kind = keyof ModelObjects;
 export const kinds: readonly Kind[] = [
@@ -147,7 +246,11 @@ export const kinds: readonly Kind[] = [
   'NetworkPolicy',
   'BGPConfiguration',
   'BGPPeer',
+  'BGPFilter',
   'IPPool',
+  'CalicoNodeStatus',
+  'FelixConfiguration',
+  'Secret',
 ];
 
 /** `namespace/name`, or `name` for cluster-scoped kinds. */

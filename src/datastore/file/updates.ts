@@ -12,10 +12,14 @@ export type InForce = ReadonlyMap<ObjectRef, { readonly key: string; readonly ty
 const upsertOrder: readonly Kind[] = [
   'Namespace',
   'NetworkPolicy',
+  'Secret',
+  'FelixConfiguration',
   'IPPool',
   'Node',
+  'BGPFilter',
   'BGPConfiguration',
   'BGPPeer',
+  'CalicoNodeStatus',
   'Pod',
 ];
 const rank = new Map(upsertOrder.map((kind, index) => [kind, index]));

@@ -1,6 +1,6 @@
 /** projectcalico.org/v3 BGPConfiguration and BGPPeer: Calico's fields, and ours (advertiseNodeAddresses, holdTime, password.value). */
 import { type IpAddress, parseIp, Secret, toIpAddress } from '#kit';
-import type { BGPConfigurationObject, BGPPeerObject, ObjectMeta } from '#model';
+import type { BGPConfigurationObject, BGPPeerObject, ObjectMeta, PasswordSource } from '#model';
 import { type Reader, show } from './reader.ts';
 
 const configurationUsed = ['asNumber', 'nodeToNodeMeshEnabled', 'listenPort', 'advertiseNodeAddresses', 'holdTime'];
@@ -145,7 +145,7 @@ function readPeerAddress(reader: Reader): { readonly address: IpAddress; readonl
 /** TCP_MD5SIG_MAXKEYLEN. */
 const md5KeyBytesMax = 80;
 
-function readPassword(reader: Reader): Secret | undefined {
+function readPassword(reader: Reader): PasswordSource | undefined {
   if (!reader.present) return undefined;
   reader.onlyFields(['value', 'secretKeyRef']);
   const reference = reader.field('secretKeyRef');
@@ -160,7 +160,7 @@ function readPassword(reader: Reader): Secret | undefined {
   }
   const bytes = Buffer.byteLength(value.value);
   if (bytes > md5KeyBytesMax) return value.fault(`has ${bytes} bytes; TCP-MD5 takes at most ${md5KeyBytesMax}`);
-  return new Secret(value.value);
+  return { type: 'value', value: new Secret(value.value) };
 }
 
 /** RFC 4271 4.2: zero or at least three seconds. */

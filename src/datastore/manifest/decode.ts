@@ -2,11 +2,13 @@
 import { nearest } from '#kit';
 import type { Kind, ModelObjects, ObjectKey, ObjectMeta } from '#model';
 import { readBgpConfiguration, readBgpPeer } from './bgp.ts';
+import { readBgpFilter, readCalicoNodeStatus, readFelixConfiguration } from './calico.ts';
 import { readNamespace, readNode, readPod } from './core.ts';
 import { readIpPool } from './ip-pool.ts';
 import { type MetadataRules, readMetadata } from './metadata.ts';
 import { readNetworkPolicy } from './network-policy.ts';
 import { type FieldFault, Reader, show } from './reader.ts';
+import { readSecret } from './secret.ts';
 
 /** `kind` with the object it is of, so that both narrow together. */
 export type TypedObject = { [K in Kind]: { readonly kind: K; readonly object: ModelObjects[K] } }[Kind];
@@ -37,12 +39,16 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
   BGPConfiguration: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpConfiguration },
   BGPPeer: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpPeer },
   IPPool: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readIpPool },
+  BGPFilter: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpFilter },
+  CalicoNodeStatus: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readCalicoNodeStatus },
+  FelixConfiguration: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readFelixConfiguration },
+  Secret: { apiVersions: ['v1'], namespaced: true, name: 'subdomain', read: readSecret },
 };
 const ourKinds = Object.keys(kindRules) as Kind[];
 const ourGroups = [...new Set(ourKinds.flatMap((kind) => kindRules[kind].apiVersions.map(groupOf)))];
 
 /** Kinds of other APIs that are named like ours or nearly so. */
-const realOtherKinds = new Set(['NetworkSet', 'IPPools', 'BGPFilter', 'PodTemplate', 'IPReservation']);
+const realOtherKinds = new Set(['NetworkSet', 'IPPools', 'PodTemplate', 'IPReservation']);
 
 export type Identity =
   | { readonly type: 'object'; readonly kind: Kind; readonly key: ObjectKey; readonly ref: ObjectRef }
@@ -111,7 +117,7 @@ export interface Decoded {
 export function decodeObject(kind: Kind, value: unknown): Decoded {
   const document = new Reader(value);
   const rules = kindRules[kind];
-  document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+  if (kind !== 'Secret') document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
   const version = document.field('apiVersion');
   if (!rules.apiVersions.includes(version.value as string)) {
     version.fault(`${show(version.value)} has no ${kind} that is known here; write ${rules.apiVersions[0]}`);

@@ -4,16 +4,8 @@ import { noteNotUsed } from './bgp.ts';
 import { readCidr } from './metadata.ts';
 import type { Reader } from './reader.ts';
 
-const used = ['cidr', 'natOutgoing', 'disabled'];
-const notUsed = [
-  'disableBGPExport',
-  'blockSize',
-  'nodeSelector',
-  'namespaceSelector',
-  'allowedUses',
-  'assignmentMode',
-  'ipip',
-];
+const used = ['cidr', 'natOutgoing', 'disabled', 'disableBGPExport', 'nodeSelector'];
+const notUsed = ['blockSize', 'namespaceSelector', 'allowedUses', 'assignmentMode', 'ipip'];
 const tunnels = ['ipipMode', 'vxlanMode'];
 
 export function readIpPool(document: Reader, metadata: ObjectMeta): IPPoolObject | undefined {
@@ -28,5 +20,7 @@ export function readIpPool(document: Reader, metadata: ObjectMeta): IPPoolObject
   const cidr = readCidr(spec.field('cidr'));
   const natOutgoing = spec.field('natOutgoing').boolean() ?? legacyNat ?? false;
   const disabled = spec.field('disabled').boolean() ?? false;
-  return cidr && { metadata, cidr, natOutgoing, disabled };
+  const disableBGPExport = spec.field('disableBGPExport').boolean() ?? false;
+  const nodeSelector = spec.field('nodeSelector').string() || undefined;
+  return cidr && { metadata, cidr, natOutgoing, disabled, disableBGPExport, ...(nodeSelector ? { nodeSelector } : {}) };
 }
