@@ -26,6 +26,7 @@ import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
+import { type Guard, GuardManager } from './managers/guard.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
 import { PolicyManager } from './managers/policy.ts';
 import { paced } from './pace.ts';
@@ -77,6 +78,8 @@ export interface PolicyDataplane extends Startable {
    */
   removeEndpoint(id: EndpointId, interfaceName?: string): void;
   setPools(pools: readonly Pool[]): void;
+  /** Ports of nodes that no pod reaches, whatever policy says. */
+  setGuard(guard: Guard): void;
   /** The model is complete: from now on the kernel is written. */
   setInSync(): void;
   /** Resolves when everything handed in before is in the kernel; not before `setInSync`. @throws Error when stopped first. */
@@ -98,6 +101,7 @@ interface Parts {
   readonly policies: PolicyManager;
   readonly endpoints: EndpointsManager;
   readonly masquerade: MasqueradeManager;
+  readonly guard: GuardManager;
 }
 
 export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
@@ -146,13 +150,14 @@ class Dataplane implements PolicyDataplane {
     const policies = new PolicyManager({ tables, sets, log }, { names });
     const endpoints = new EndpointsManager({ tables, sets, policies }, { names, marks });
     const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
+    const guard = new GuardManager({ tables, sets }, { names });
     for (const table of tables) {
       for (const chain of baseChains({ names, marks, family: table.family }))
         table.desireChain(chain.table, chain.name, chain.rules);
       for (const jump of baseJumps(names)) table.desireJump(jump);
     }
     await Promise.all([sets.read(), ...tables.map((table) => table.read())]);
-    this.#parts = { backend, tables, sets, policies, endpoints, masquerade };
+    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard };
     if (this.#inSync) this.#loop.open();
   }
 
@@ -175,6 +180,9 @@ class Dataplane implements PolicyDataplane {
   }
   setPools(pools: readonly Pool[]): void {
     this.#put(({ masquerade }) => masquerade.setPools(pools));
+  }
+  setGuard(wanted: Guard): void {
+    this.#put(({ guard }) => guard.set(wanted));
   }
   setInSync(): void {
     if (this.#inSync) return;

@@ -30,10 +30,14 @@ export interface Jump {
 export const workloadSetId = 'dataplane:workload-addresses';
 export const poolSetId = 'dataplane:pools';
 export const masqueradeSetId = 'dataplane:pools-nat-outgoing';
+/** Addresses of all nodes. */
+export const nodeSetId = 'dataplane:nodes';
 
 const forwardChain = (names: Names): string => `${names.chainPrefix}forward`;
 const inputChain = (names: Names): string => `${names.chainPrefix}input`;
 const acceptChain = (names: Names): string => `${names.chainPrefix}accept`;
+/** Drops what pods may not reach on nodes. */
+export const guardChain = (names: Names): string => `${names.chainPrefix}guard`;
 export const natChain = (names: Names): string => `${names.chainPrefix}nat`;
 
 /** Multicast listener and neighbour discovery, and router solicitation: without them a pod has no IPv6 at all. Not router advertisements. */
@@ -94,7 +98,7 @@ function spoofRule({ names, family }: BaseContext): Rule {
 }
 
 function forwardRules(context: BaseContext): Rule[] {
-  const { names, marks } = context;
+  const { names, marks, family } = context;
   const pods = `${names.interfacePrefix}+`;
   return [
     { match: `! -i ${pods} ! -o ${pods}`, target: '-j RETURN', comment: 'no pod of this node' },
@@ -106,6 +110,11 @@ function forwardRules(context: BaseContext): Rule[] {
       comment: 'established',
     },
     { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
+    {
+      match: `-i ${pods} -m set --match-set ${kernelSetName(names, family, 'ip', nodeSetId)} dst`,
+      target: `-j ${guardChain(names)}`,
+      comment: 'to another node',
+    },
     { match: `-i ${pods}`, target: `-j ${dispatchChain(names, 'egress')}`, comment: 'egress of the source' },
     { match: `-o ${pods}`, target: clearMarks(marks), comment: 'both sides must accept' },
     { match: `-o ${pods}`, target: `-j ${dispatchChain(names, 'ingress')}`, comment: 'ingress of the destination' },
@@ -127,12 +136,33 @@ function inputRules(context: BaseContext): Rule[] {
     spoofRule(context),
     { match: '-m conntrack --ctstate RELATED,ESTABLISHED', target: '-j RETURN', comment: 'established' },
     { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
+    { match: '', target: `-j ${guardChain(names)}`, comment: 'to this node' },
     {
       match: '',
       target: `-j ${dispatchChain(names, 'egress')}`,
       comment: 'egress of the source; the host decides after us',
     },
   ];
+}
+
+/** Ports of nodes that pods must not reach, whatever policy allows. */
+export interface GuardedPorts {
+  readonly tcp: readonly number[];
+  readonly udp: readonly number[];
+}
+
+export function guardRules({ tcp, udp }: GuardedPorts): Rule[] {
+  const rule = (protocol: string, ports: readonly number[]): Rule[] =>
+    ports.length === 0
+      ? []
+      : [
+          {
+            match: `-p ${protocol} -m multiport --dports ${[...new Set(ports)].sort((a, b) => a - b).join(',')}`,
+            target: '-j DROP',
+            comment: 'routing protocols of nodes are not for pods',
+          },
+        ];
+  return [...rule('tcp', tcp), ...rule('udp', udp)];
 }
 
 export function natRules({ names, family }: BaseContext): Rule[] {

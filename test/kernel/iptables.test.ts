@@ -217,7 +217,8 @@ for (const backend of ['nft', 'legacy'] as const) {
       await until(async () => !/friends|poplin-pi-|poplin-tw-|poplin-nat/.test(await dump(world)), {
         what: 'old chains to go',
       });
-      await until(async () => (await world.sh('ipset', 'list', '-n')).trim().split('\n').length === 2, {
+      // Of each family the pods' own addresses and the nodes': what the base chains name.
+      await until(async () => (await world.sh('ipset', 'list', '-n')).trim().split('\n').length === 4, {
         what: 'old sets to go',
       });
     });

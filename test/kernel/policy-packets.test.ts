@@ -49,6 +49,27 @@ async function started(world: PacketWorld, backend: Backend): Promise<PolicyData
 
 for (const backend of ['nft', 'legacy'] as const) {
   suite(`policy on packets, iptables-${backend}`, machine, () => {
+    test('no pod reaches a guarded port of its own or of another node, others do', async () => {
+      await using world = await PacketWorld.make(['a', 'b']);
+      const dataplane = await started(world, backend);
+      const nodeAddresses = families.map((family) => world.outside.addresses[family]);
+      for (const family of families) await world.expectReach('a', 'outside', 179, family);
+      dataplane.setGuard({ nodeAddresses, tcp: [179], udp: [3784] });
+      await dataplane.whenApplied();
+      for (const family of families) {
+        for (const host of ['outside', 'node']) {
+          await world.expectSilence('a', host, 179, family);
+          await world.expectSilence('a', host, 3784, family, 'udp');
+          await world.expectReach('a', host, 180, family);
+        }
+        // Pods may speak BGP with each other.
+        await world.expectReach('a', 'b', 179, family);
+      }
+      dataplane.setGuard({ nodeAddresses: [], tcp: [], udp: [] });
+      await dataplane.whenApplied();
+      for (const family of families) await world.expectReach('a', 'node', 179, family);
+    });
+
     test('who is in the set gets in on the allowed port, others and other ports do not', async () => {
       await using world = await PacketWorld.make(['a', 'b', 'c']);
       const dataplane = await started(world, backend);
