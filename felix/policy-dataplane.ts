@@ -68,6 +68,10 @@ export interface PolicyDataplaneStatus {
 }
 
 export interface PolicyDataplane extends Startable {
+  /** @param chosen instead of what the options say: what only the model knows, when it is complete. */
+  start(
+    chosen?: Pick<PolicyDataplaneOptions, 'markMask'> & Partial<Pick<PolicyDataplaneOptions, 'backend'>>,
+  ): Promise<void>;
   /** In dependency order, as the engine emits. */
   apply(updates: readonly PolicyUpdate[]): void;
   /** @throws RangeError when the interface's name is not one of ours. */
@@ -135,12 +139,12 @@ class Dataplane implements PolicyDataplane {
     this.#loop = new ApplyLoop({ clock: deps.clock, log: deps.log, run, tidy }, options);
   }
 
-  async start(): Promise<void> {
+  async start(chosen: Parameters<PolicyDataplane['start']>[0] = {}): Promise<void> {
     const { run, members, log, clock } = this.#deps;
-    const wanted = this.#options.backend;
+    const wanted = chosen.backend ?? this.#options.backend;
     const backend = wanted === 'auto' ? await detectBackend(run, this.#families, this.#env) : wanted;
     log.info({ backend, detected: wanted === 'auto' }, 'iptables back end chosen');
-    const marks = marksFromMask(this.#options.markMask ?? defaultMarkMask);
+    const marks = marksFromMask(chosen.markMask ?? this.#options.markMask ?? defaultMarkMask);
     const names = this.#names;
     const tables = this.#families.map(
       (family) =>

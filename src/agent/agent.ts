@@ -24,11 +24,12 @@ import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
 import { acquireLock, durableFile, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
 import { createBgp } from './bgp.ts';
-import { cniSystem } from './cni-wiring.ts';
+import { cniSystem, conflistOptions } from './cni-wiring.ts';
 import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
 import { claimNamespace } from './namespace-lock.ts';
+import { guardOf } from './node-view.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
@@ -115,7 +116,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),
-      sysctls: sysctlFiles(),
+      sysctls: sysctlFiles(config.procSys),
       sysctlState: durableFile(paths.sysctls),
       clock,
       log: part('routes'),
@@ -134,7 +135,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     flushConntrack: conntrackFlusher(),
   });
   const bgp = createBgp({ model, routes, clock, log: part('bgp') }, config);
-  const pods = createPodSource(model);
+  const pods = createPodSource({ model, clock, log: part('cni') });
   const ipam = createIpam({ clock });
   const mtu = uplinkMtu(INTERFACE_PREFIX);
   let whyNoPods: string | undefined = NOT_IN_SYNC;
@@ -189,10 +190,11 @@ export function createAgent(loaded: LoadedConfig): Agent {
       routes.setNodeCidrs(podCIDRs);
       ipam.setPools(podCIDRs);
     }
-    if (changed.has('IPPool')) {
-      const pools = model.list('IPPool').filter((pool) => !pool.disabled);
-      policyDataplane.setPools(pools.map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
-    }
+    // Disabled ones too: that keeps new pods away, those that are there still need the world.
+    if (changed.has('IPPool'))
+      policyDataplane.setPools(model.list('IPPool').map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
+    if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
+      policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
     if (['Node', 'BGPConfiguration', 'BGPPeer'].some((kind) => changed.has(kind as ModelUpdate['kind'])))
       bgp.reconfigure();
   };
@@ -200,14 +202,14 @@ export function createAgent(loaded: LoadedConfig): Agent {
     inSync = true;
     routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
-    applyObjects(new Set(['Node', 'IPPool']));
+    applyObjects(new Set(['Node', 'IPPool', 'BGPConfiguration']));
     await policy.inSync();
     if (whyNoPods === STOPPING) return;
     bgp.start();
     await policyDataplane.whenApplied();
     ready.policy.notReadyBecause(undefined);
     whyNoPods = undefined;
-    if (config.cniConfDir) writeConflist(config.cniConfDir, { type: pathTail(config.cniBinary) });
+    if (config.cniConfDir) writeConflist(config.cniConfDir, conflistOptions(config));
     ready.cni.notReadyBecause(undefined);
     sweep();
     log.info({ pods: policy.endpoints().length }, 'in sync: policies are in force, pods can be added');
@@ -268,8 +270,4 @@ function whyNotInSync(waitingFor: readonly string[]): string {
   const [first, ...rest] = waitingFor;
   if (first === undefined) return NOT_IN_SYNC;
   return `${NOT_IN_SYNC}: ${first}${rest.length > 0 ? `, and ${rest.length} more` : ''}`;
-}
-
-function pathTail(file: string): string {
-  return file.slice(file.lastIndexOf('/') + 1);
 }

@@ -34,7 +34,7 @@ export async function runCleanup(config: AgentConfig): Promise<CleanupSummary> {
     const routes = await cleanupRoutes(
       {
         kernel: openRouteKernel(),
-        sysctls: sysctlFiles(),
+        sysctls: sysctlFiles(config.procSys),
         sysctlState: durableFile(paths.sysctls),
         log,
       },

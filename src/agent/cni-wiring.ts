@@ -1,5 +1,7 @@
 /** The system's part of what `#cni` asks for, made of `#sys`. */
-import type { CniSystem, NetlinkRequests } from '#cni';
+import path from 'node:path';
+import type { CniSystem, ConflistOptions, NetlinkRequests } from '#cni';
+import type { AgentConfig } from '#config';
 import {
   AF_NETLINK,
   addAddress,
@@ -90,5 +92,16 @@ export function cniSystem(): CniSystem {
         return undefined;
       },
     },
+  };
+}
+
+/** The reference plugin for hostPort. It sees to connections from the node's own addresses as well. */
+const portmap = { type: 'portmap', snat: true, capabilities: { portMappings: true } };
+
+export function conflistOptions(config: AgentConfig): ConflistOptions {
+  return {
+    type: path.basename(config.cniBinary),
+    cniVersion: config.cniVersion,
+    ...(config.cniPortmap ? { chained: [portmap] } : {}),
   };
 }

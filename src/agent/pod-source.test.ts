@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FakeClock, silentLogger } from '#kit';
 import type { PodObject } from '#model';
 import { createModelStore } from './model-store.ts';
 import { createPodSource } from './pod-source.ts';
@@ -17,12 +18,15 @@ const pod = (uid: string, annotations: Record<string, string> = {}): PodObject =
 
 function world() {
   const model = createModelStore();
-  const pods = createPodSource(model);
+  const clock = new FakeClock();
+  const asked: string[] = [];
+  const ask = async (key: string): Promise<void> => void asked.push(key);
+  const pods = createPodSource({ model, clock, log: silentLogger, ask });
   const put = (object: PodObject): void => {
     model.apply({ type: 'upsert', kind: 'Pod', key: 'shop/web', object });
     pods.podChanged('shop/web');
   };
-  return { pods, put };
+  return { pods, put, clock, asked };
 }
 const settled = async (promise: Promise<unknown>): Promise<boolean> => {
   const marker = {};
@@ -57,4 +61,18 @@ test('giving up rejects with the reason, once, and leaves nobody waiting', async
   await assert.rejects(waiting, /hung up/);
   put(pod('u1'));
   await assert.rejects(pods.wait('shop/other', undefined, gone.signal), /hung up/);
+});
+
+test('the source is asked when the watch is late, until the Pod is there', async () => {
+  const { pods, put, clock, asked } = world();
+  const waiting = pods.wait('shop/web', 'u1', new AbortController().signal);
+  assert.deepEqual(asked, []);
+  clock.advance(1_000);
+  assert.deepEqual(asked, ['shop/web']);
+  clock.advance(8_000);
+  assert.deepEqual(asked, ['shop/web', 'shop/web', 'shop/web']);
+  put(pod('u1'));
+  assert.equal((await waiting).metadata.uid, 'u1');
+  clock.advance(60_000);
+  assert.equal(asked.length, 3);
 });

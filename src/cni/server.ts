@@ -28,8 +28,8 @@ import { createPodWiring, type PodWiring } from './wiring.ts';
 const CALLERS_MAX = 256;
 const REQUEST_WAIT_MS = 5_000;
 const ANSWER_WAIT_MS = 10_000;
-/** The shim waits 90 s for its answer: pod and policy together must stay below. */
-const POD_WAIT_MS = 20_000;
+/** The shim waits 90 s for its answer: pod and policy together must stay below. A runtime's caller is told within 20 s that no Pod came. */
+const POD_WAIT_MS = 15_000;
 const POLICY_WAIT_MS = 40_000;
 
 export interface CniSystem {

@@ -131,6 +131,11 @@ export const agentOptions = {
     description: 'Lock file of iptables; give each network namespace its own.',
     default: '/run/xtables.lock',
   }),
+  procSys: pathOption({
+    description:
+      "Where the kernel's settings are found; in a container /proc/sys is read-only, and another path is mounted.",
+    default: '/proc/sys',
+  }),
   markMask: maskOption({
     description: 'Bits of the packet mark that are ours alone.',
     default: 0x000f0000,
