@@ -116,7 +116,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),
-      sysctls: sysctlFiles(config.procSys),
+      sysctls: sysctlFiles(config.procSys || undefined),
       sysctlState: durableFile(paths.sysctls),
       clock,
       log: part('routes'),

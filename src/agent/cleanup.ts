@@ -34,7 +34,7 @@ export async function runCleanup(config: AgentConfig): Promise<CleanupSummary> {
     const routes = await cleanupRoutes(
       {
         kernel: openRouteKernel(),
-        sysctls: sysctlFiles(config.procSys),
+        sysctls: sysctlFiles(config.procSys || undefined),
         sysctlState: durableFile(paths.sysctls),
         log,
       },

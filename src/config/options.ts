@@ -132,9 +132,10 @@ export const agentOptions = {
     default: '/run/xtables.lock',
   }),
   procSys: pathOption({
-    description:
-      "Where the kernel's settings are found; in a container /proc/sys is read-only, and another path is mounted.",
-    default: '/proc/sys',
+    description: "Where the kernel's settings are mounted, for a container in which the usual place is read-only.",
+    default: '',
+    derived: 'the usual place',
+    optional: true,
   }),
   markMask: maskOption({
     description: 'Bits of the packet mark that are ours alone.',
