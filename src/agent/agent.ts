@@ -30,6 +30,7 @@ import { observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
 import { claimNamespace } from './namespace-lock.ts';
 import { guardOf } from './node-view.ts';
+import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
@@ -136,7 +137,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
   });
   const bgp = createBgp({ model, routes, clock, log: part('bgp') }, config);
   const pods = createPodSource({ model, clock, log: part('cni') });
-  const ipam = createIpam({ clock });
+  const podAddresses = createPodAddresses(config.nodeName);
+  const ipam = createIpam({ clock, spokenOf: podAddresses.has });
   const mtu = uplinkMtu(INTERFACE_PREFIX);
   let whyNoPods: string | undefined = NOT_IN_SYNC;
   const notReady = (): string | undefined =>
@@ -178,7 +180,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
   let stopHeartbeat: (() => void) | undefined;
 
   const applyModel = (batch: readonly ModelUpdate[]): void => {
-    for (const update of batch) model.apply(update);
+    for (const update of batch) {
+      model.apply(update);
+      podAddresses.note(update);
+    }
     policy.update(batch);
     if (inSync) applyObjects(new Set(batch.map((update) => update.kind)));
     for (const update of batch) if (update.kind === 'Pod') pods.podChanged(update.key);

@@ -69,6 +69,19 @@ test('a freed address rests, and is given early only when nothing else is left, 
   assert.equal(ipam.usage()[0]?.resting, 0);
 });
 
+test('an address of which a Pod object still speaks comes last of those that do not rest', () => {
+  const clock = new FakeClock();
+  const spoken = new Set<string>(['10.1.0.1', '10.1.0.2']);
+  const ipam = createIpam({ clock, spokenOf: (address) => spoken.has(address) });
+  ipam.setPools(cidrs('10.1.0.0/29'));
+  assert.deepEqual(ipam.allocate('a'), ['10.1.0.3']);
+  spoken.delete('10.1.0.1');
+  for (const name of ['b', 'c', 'd']) ipam.allocate(name);
+  assert.deepEqual(ipam.allocate('e'), ['10.1.0.1']);
+  ipam.release('e');
+  assert.deepEqual(ipam.allocate('f'), ['10.1.0.2'], 'rather than one at rest');
+});
+
 test('a change of pools keeps owners, and a pool that comes back knows what is in use and at rest', () => {
   const { ipam } = make('10.1.0.0/29');
   ipam.allocate('a');

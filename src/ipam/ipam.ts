@@ -48,7 +48,13 @@ export interface Ipam {
   usage(): readonly PoolUsage[];
 }
 
-export function createIpam(deps: { readonly clock: Clock }, options: IpamOptions = {}): Ipam {
+export interface IpamDeps {
+  readonly clock: Clock;
+  /** Somebody still speaks of the address as a pod's (its Pod object is not gone): given out only when nothing else is left. */
+  readonly spokenOf?: (address: IpAddress) => boolean;
+}
+
+export function createIpam(deps: IpamDeps, options: IpamOptions = {}): Ipam {
   const restMs = options.restMs ?? ADDRESS_REST_MS;
   let pools: readonly Pool[] = [];
   const addressesByOwner = new Map<string, readonly IpAddress[]>();
@@ -98,7 +104,7 @@ export function createIpam(deps: { readonly clock: Clock }, options: IpamOptions
         const text = `address pool ${full.cidr} is exhausted: all ${full.size} addresses are in use; delete pods or give the node a larger podCIDR`;
         throw new IpamError(text, { code: 'POOL_EXHAUSTED', pool: full.cidr, size: full.size });
       }
-      const taken = pools.map((pool) => pool.take());
+      const taken = pools.map((pool) => pool.take(deps.spokenOf ?? (() => false)));
       own(owner, taken);
       return taken;
     },

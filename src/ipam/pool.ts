@@ -2,14 +2,19 @@ import { type Cidr, formatIp, type IpAddress, type IpFamily, parseCidr, parseIp,
 
 /** Addresses of one pool that are looked at and handed out at most: offsets stay exact in a number, and no node has more pods. */
 const POOL_SIZE_MAX = 2 ** 32;
+/** Addresses looked at before one is given out though it should be avoided. */
+const AVOIDED_MAX = 4096;
 
 export interface Pool {
   readonly cidr: Cidr;
   readonly family: IpFamily;
   /** Addresses that may be given to pods. */
   readonly size: number;
-  /** The next free address after the cursor, or else the one that rests longest. The caller sees to it that `used < size`. */
-  take(): IpAddress;
+  /**
+   * The next free address after the cursor, or else one that `avoid` names, or else the one that rests longest. The caller sees to it that
+   * `used < size`.
+   */
+  take(avoid: (address: IpAddress) => boolean): IpAddress;
   /** Marks an address as in use; false when it is outside of the pool or in use already. */
   reserve(address: IpAddress): boolean;
   /** In use no longer. It rests until `restsUntilMs`; see `wake`. */
@@ -54,22 +59,27 @@ export function createPool(cidr: Cidr): Pool {
     const offset = hostBits >= 32 ? low : low % 2 ** hostBits;
     return offset >= first && offset < end ? offset : undefined;
   };
-  const nextFree = (): number | undefined => {
+  const nextFree = (avoid: (address: IpAddress) => boolean): number | undefined => {
     const size = end - first;
     if (used.size + resting.size >= size) return undefined;
+    let avoided: number | undefined;
     for (let i = 0; i < size; i++) {
       const offset = first + ((cursor - first + i) % size);
-      if (!used.has(offset) && !resting.has(offset)) return offset;
+      if (used.has(offset) || resting.has(offset)) continue;
+      if (!avoid(addressAt(offset))) return offset;
+      avoided ??= offset;
+      // Of a range that nobody can look through, the first will do.
+      if (i >= AVOIDED_MAX) break;
     }
-    return undefined;
+    return avoided;
   };
 
   return {
     cidr,
     family: prefix.family,
     size: end - first,
-    take() {
-      const offset = nextFree() ?? resting.keys().next().value;
+    take(avoid) {
+      const offset = nextFree(avoid) ?? resting.keys().next().value;
       if (offset === undefined) throw new Error(`${cidr}: taken from a pool that is in use to the last address`);
       resting.delete(offset);
       used.add(offset);
