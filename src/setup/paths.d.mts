@@ -3,3 +3,24 @@ export declare const root: string;
 export declare const nodeBinary: string;
 export declare function cacheFolder(env?: NodeJS.ProcessEnv): string;
 export declare function toolPath(name: 'bird' | 'birdc' | 'cniShim' | 'cniReference'): string | undefined;
+/** Programs built from the Go modules of test/kubernetes/assets. */
+export type KubeAsset =
+  | 'agnhost'
+  | 'containerd'
+  | 'containerd-shim-runc-v2'
+  | 'coredns'
+  | 'ctr'
+  | 'e2e.test'
+  | 'etcd'
+  | 'etcdctl'
+  | 'host-local'
+  | 'kube-apiserver'
+  | 'kube-controller-manager'
+  | 'kube-proxy'
+  | 'kube-scheduler'
+  | 'kubectl'
+  | 'kubelet'
+  | 'loopback'
+  | 'portmap'
+  | 'ptp';
+export declare function kubeAsset(name: KubeAsset, env?: NodeJS.ProcessEnv): string | undefined;

@@ -1,13 +1,14 @@
 /**
  * Where the set-up keeps what it unpacked and built, and how others find it.
  *
- * Everything lies in one cache folder that may be deleted at any time: `$XDG_CACHE_HOME/poplin/ID-VERSION-ARCH`. What
- * is found there stands in the manifest `tools.json`, which the lab and the tests read.
+ * Everything lies in one cache folder that may be deleted at any time: `ID-VERSION-ARCH` below `$POPLIN_CACHE`, by default
+ * `~/.cache/poplin`. What is found there stands in the manifest `tools.json`, which the lab and the tests read.
  */
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { builtFile, kubeTargets } from './kube-targets.mjs';
 
 /** The checkout. */
 export const root = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '');
@@ -34,9 +35,9 @@ export function distribution(file = '/etc/os-release') {
 
 /** @param {NodeJS.ProcessEnv} env */
 export function cacheFolder(env = process.env) {
-  const base = env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache');
+  const base = env.POPLIN_CACHE || path.join(env.XDG_CACHE_HOME || path.join(os.homedir(), '.cache'), 'poplin');
   const { id, version } = distribution();
-  return path.join(base, 'poplin', `${id}-${version}-${process.arch}`);
+  return path.join(base, `${id}-${version}-${process.arch}`);
 }
 
 /** @returns {Record<string, string>} tool name -> path, as the last set-up left it; empty before the first. */
@@ -69,4 +70,18 @@ export function writeManifest(tools, folder = cacheFolder()) {
 export function toolPath(name) {
   const file = readManifest()[name];
   return file && fs.existsSync(file) ? file : undefined;
+}
+
+/**
+ * Path of a Kubernetes program, e.g. `kube-apiserver` or `portmap`: in the folder `$KUBE_ASSETS`, else as built in the cache. Undefined
+ * when it is in neither.
+ * @param {string} name
+ */
+export function kubeAsset(name, env = process.env) {
+  if (!Object.hasOwn(kubeTargets, name)) throw new Error(`no Kubernetes asset is named ${name}`);
+  const files = [
+    ...(env.KUBE_ASSETS ? [path.join(env.KUBE_ASSETS, name)] : []),
+    builtFile(root, cacheFolder(env), name),
+  ];
+  return files.find((file) => fs.existsSync(file));
 }

@@ -21,8 +21,11 @@ const groups = [
   { name: 'kernel', folders: ['test/kernel'], isolated: true, concurrency: 2 },
   { name: 'interop', folders: ['test/interop'], isolated: true, concurrency: 2 },
   { name: 'e2e', folders: ['test/e2e'], isolated: true, concurrency: 1 },
+  { name: 'kubernetes', folders: ['test/kubernetes'], isolated: true, concurrency: 2 },
+  // One cluster a machine at a time.
+  { name: 'cluster', folders: ['test/cluster'], isolated: true, concurrency: 1, testTimeoutMs: 900_000 },
 ];
-/** The longest that one test may take; the whole demonstration runs within one. */
+/** The longest that one test may take, where its group does not say otherwise; the whole demonstration runs within one. */
 const testTimeoutMs = 240_000;
 
 /** @returns {Generator<string>} test files below `name`, in order. */
@@ -44,7 +47,7 @@ function runGroup(group, files, resultsFile) {
   const args = [
     '--test',
     `--test-isolation=${group.isolated ? 'process' : 'none'}`,
-    `--test-timeout=${testTimeoutMs}`,
+    `--test-timeout=${group.testTimeoutMs ?? testTimeoutMs}`,
     `--test-reporter=${path.join(root, 'src', 'setup', 'test-reporter.mjs')}`,
     ...(group.isolated ? [`--test-concurrency=${group.concurrency}`] : []),
     ...files,

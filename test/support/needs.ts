@@ -7,7 +7,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { toolPath } from '#setup';
+import { type KubeAsset, kubeAsset, toolPath } from '#setup';
 import type { ToolName } from './tools.ts';
 
 export interface Needs {
@@ -17,6 +17,8 @@ export interface Needs {
   readonly commands?: readonly string[];
   /** What the set-up scripts provide, e.g. `bird`, `cniShim`. */
   readonly provided?: readonly ToolName[];
+  /** Kubernetes programs, e.g. `kube-apiserver`: the set-up builds them where there is a Go toolchain. */
+  readonly kube?: readonly KubeAsset[];
 }
 
 function inPath(command: string): boolean {
@@ -31,5 +33,7 @@ export function needs(wanted: Needs): { readonly skip?: string } {
     ...(wanted.commands ?? []).filter((command) => !inPath(command)),
     ...(wanted.provided ?? []).filter((name) => toolPath(name) === undefined),
   ];
+  const programs = (wanted.kube ?? []).filter((name) => kubeAsset(name) === undefined);
+  if (programs.length > 0) lacking.push(`${programs.join(', ')} (built by npm test where Go is, see CONTRIBUTING.md)`);
   return lacking.length === 0 ? {} : { skip: `needs ${lacking.join(', ')}` };
 }
