@@ -1,0 +1,23 @@
+/** All kinds that Poplin installs, by the name of their file below deploy/crds. */
+import { bgpConfiguration } from './bgp-configuration.ts';
+import { bgpFilter } from './bgp-filter.ts';
+import { bgpPeer } from './bgp-peer.ts';
+import { customResourceDefinition, type KindDefinition } from './build.ts';
+import { calicoNodeStatus } from './calico-node-status.ts';
+import { felixConfiguration } from './felix-configuration.ts';
+import { ipPool } from './ip-pool.ts';
+import { poplinNode } from './poplin-node.ts';
+
+const kinds: readonly KindDefinition[] = [
+  bgpConfiguration,
+  bgpPeer,
+  bgpFilter,
+  ipPool,
+  calicoNodeStatus,
+  felixConfiguration,
+  poplinNode,
+];
+
+export const definitions: ReadonlyMap<string, object> = new Map(
+  kinds.map((kind) => [`${kind.plural}.${kind.group}.yaml`, customResourceDefinition(kind)]),
+);
