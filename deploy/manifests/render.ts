@@ -26,7 +26,7 @@ export function renderManifests(): Map<string, string> {
   const parts = files(path.join(here, 'src'));
   const installed = parts.filter((file) => !path.basename(file).startsWith('own-'));
   const definitions = files(path.join(here, '..', 'crds'));
-  const ours = definitions.filter((file) => path.basename(file).startsWith('poplin.dev_'));
+  const ours = definitions.filter((file) => file.endsWith('.poplin.dev.yaml'));
   const join = (file: string, what: string, texts: readonly string[]): [string, string] => [
     file,
     fill([about(file, what), ...texts.map((text) => text.trimEnd())].join('\n---\n').concat('\n')),
