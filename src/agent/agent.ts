@@ -1,7 +1,7 @@
 /**
  * The composition root: every part of the agent is made here and wired here, and nowhere else.
  *
- *   file datastore --batches--> model -------> speaker configuration --> speaker thread
+ *   datastore --batches-------> model -------> speaker configuration --> speaker thread
  *        |                       | pods, pools, CIDRs                        | best paths, deferral ended
  *        v                       v                                           v
  *   policy pipeline         pod source, IPAM                           route dataplane --> kernel
@@ -16,7 +16,6 @@ import fs from 'node:fs';
 import { createApiServer } from '#api';
 import { createCniServer, writeConflist } from '#cni';
 import type { AgentConfig, LoadedConfig } from '#config';
-import { createFileDatastore } from '#datastore';
 import { createPolicyDataplane, createRouteDataplane } from '#felix';
 import { createIpam } from '#ipam';
 import { type Cidr, errorText, PoplinError, type Startable, systemClock } from '#kit';
@@ -25,6 +24,7 @@ import { createHealthRegistry, createLogger, createMetrics } from '#obs';
 import { acquireLock, durableFile, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
 import { createBgp } from './bgp.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
+import { felixSettings } from './felix-settings.ts';
 import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
@@ -33,6 +33,7 @@ import { guardOf } from './node-view.ts';
 import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
+import { createSource } from './source.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
 import { createView } from './view.ts';
 
@@ -93,7 +94,7 @@ export async function takeNode(config: AgentConfig): Promise<() => void> {
   }
 }
 
-export function createAgent(loaded: LoadedConfig): Agent {
+export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
   const { config } = loaded;
   const paths = agentPaths(config);
   const clock = systemClock();
@@ -110,10 +111,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   speakerHealth.notReadyBecause(undefined);
 
   const model = createModelStore();
-  const datastore = createFileDatastore(
-    { log: part('datastore'), clock },
-    { directory: config.datastoreDir, stateDir: config.stateDir },
-  );
+  const { datastore, askForPod } = await createSource({ log: part('datastore'), clock }, config);
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),
@@ -136,10 +134,11 @@ export function createAgent(loaded: LoadedConfig): Agent {
     flushConntrack: conntrackFlusher(),
   });
   const bgp = createBgp({ model, routes, clock, log: part('bgp') }, config);
-  const pods = createPodSource({ model, clock, log: part('cni') });
+  const pods = createPodSource({ model, clock, log: part('cni'), ...(askForPod ? { ask: askForPod } : {}) });
   const podAddresses = createPodAddresses(config.nodeName);
   const ipam = createIpam({ clock, spokenOf: podAddresses.has });
   const mtu = uplinkMtu(INTERFACE_PREFIX);
+  const settings = () => felixSettings(loaded, model.list('FelixConfiguration'));
   let whyNoPods: string | undefined = NOT_IN_SYNC;
   const notReady = (): string | undefined =>
     whyNoPods === NOT_IN_SYNC ? whyNotInSync(datastore.status().waitingFor) : whyNoPods;
@@ -157,7 +156,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       socketPath: paths.cniSocket,
       queueDirectory: paths.cniQueue,
       stateDirectory: paths.attachments,
-      mtu: () => (config.interfaceMtu > 0 ? config.interfaceMtu : mtu.get()),
+      mtu: () => settings().mtu || mtu.get(),
     },
   );
   observe(metrics, { model, datastore, routes, policyDataplane, bgp, ipam });
@@ -194,6 +193,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       const podCIDRs: readonly Cidr[] = model.get('Node', config.nodeName)?.podCIDRs ?? [];
       routes.setNodeCidrs(podCIDRs);
       ipam.setPools(podCIDRs);
+      if (whyNoPods === NO_POD_CIDRS && podCIDRs.length > 0) servePods();
     }
     // Disabled ones too: that keeps new pods away, those that are there still need the world.
     if (changed.has('IPPool'))
@@ -208,16 +208,24 @@ export function createAgent(loaded: LoadedConfig): Agent {
     routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
     applyObjects(new Set(['Node', 'IPPool', 'BGPConfiguration']));
+    const { backend, markMask } = settings();
+    await policyDataplane.start({ backend, markMask });
     await policy.inSync();
     if (whyNoPods === STOPPING) return;
     bgp.start();
     await policyDataplane.whenApplied();
     ready.policy.notReadyBecause(undefined);
+    log.info({ pods: policy.endpoints().length }, 'in sync: policies are in force');
+    sweep();
+    whyNoPods = NO_POD_CIDRS;
+    if (model.get('Node', config.nodeName)?.podCIDRs.length) servePods();
+    else log.warn({}, 'this node has no pod CIDR yet; pods wait for it');
+  };
+  const servePods = (): void => {
     whyNoPods = undefined;
     if (config.cniConfDir) writeConflist(config.cniConfDir, conflistOptions(config));
     ready.cni.notReadyBecause(undefined);
-    sweep();
-    log.info({ pods: policy.endpoints().length }, 'in sync: policies are in force, pods can be added');
+    log.info({}, 'pods can be added');
   };
 
   /** Pods that went without a DEL, by a reboot for instance, give their addresses back. */
@@ -230,13 +238,14 @@ export function createAgent(loaded: LoadedConfig): Agent {
 
   return {
     async start() {
-      log.info({ pid: process.pid, datastore: config.datastoreDir }, 'poplin agent starts');
-      await Promise.all([routes.start(), policyDataplane.start()]);
+      log.info({ pid: process.pid, datastore: datastore.status().location }, 'poplin agent starts');
+      await routes.start();
       await cni.recover();
       policy.adopt(cni.endpoints());
       await api.start();
       await cni.start();
       ready.datastore.notReadyBecause(() => whyNotInSync(datastore.status().waitingFor));
+      ready.cni.notReadyBecause(() => notReady() ?? 'starting');
       datastore.onUpdates(applyModel);
       datastore.onInSync(() => {
         goLive().catch((error: unknown) => {
@@ -267,6 +276,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
 }
 
 const NOT_IN_SYNC = 'the datastore is not in sync';
+const NO_POD_CIDRS =
+  'spec.podCIDRs of the Node is empty: the controller-manager assigns them (--allocate-node-cidrs), or set them by hand';
 const STOPPING = 'it is stopping';
 const SWEEP_MS = 60_000;
 

@@ -1,0 +1,32 @@
+/**
+ * What FelixConfiguration says for this node: `node.NAME` over `default`, field by field; an option given to the agent itself
+ * counts more. Pure.
+ */
+import type { LoadedConfig, OptionName } from '#config';
+import type { FelixConfigurationObject } from '#model';
+
+export interface FelixSettings {
+  readonly backend: 'auto' | 'nft' | 'legacy';
+  readonly markMask: number;
+  /** Bytes; 0: that of the uplinks. */
+  readonly mtu: number;
+}
+
+export function felixSettings(
+  { config, values }: LoadedConfig,
+  configurations: readonly FelixConfigurationObject[],
+): FelixSettings {
+  const named = (name: string): FelixConfigurationObject | undefined =>
+    configurations.find(({ metadata }) => metadata.name === name);
+  const [here, everywhere] = [named(`node.${config.nodeName}`), named('default')];
+  const given = (name: OptionName): boolean => !values.some((v) => v.name === name && v.source.startsWith('default'));
+  return {
+    backend: given('iptablesBackend')
+      ? config.iptablesBackend
+      : (here?.iptablesBackend ?? everywhere?.iptablesBackend ?? config.iptablesBackend),
+    markMask: given('markMask')
+      ? config.markMask
+      : (here?.iptablesMarkMask ?? everywhere?.iptablesMarkMask ?? config.markMask),
+    mtu: given('interfaceMtu') ? config.interfaceMtu : (here?.mtu ?? everywhere?.mtu ?? config.interfaceMtu),
+  };
+}
