@@ -23,13 +23,13 @@ export function which(command) {
   return undefined;
 }
 
-const stillBusyMs = 2_000;
+const stillBusyMsDefault = 2_000;
 const outputMaxBytes = 1 << 20;
 
 /**
- * Runs a command to its end. Once it has taken more than 2 s, a line every few seconds says that it is still at work.
+ * Runs a command to its end. A line every 2 s (or `stillBusyMs`) says that it is still at work.
  * @param {string} command @param {readonly string[]} args
- * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, what?: string }} options
+ * @param {{ cwd?: string, env?: NodeJS.ProcessEnv, what?: string, stillBusyMs?: number }} options
  * @returns {Promise<{ code: number, output: string }>} `output` holds the end of stdout and stderr.
  */
 export function run(command, args, options = {}) {
@@ -48,7 +48,7 @@ export function run(command, args, options = {}) {
     child.stderr.on('data', keep);
     const ticker = setInterval(() => {
       say(`  ... ${options.what ?? command}: ${Math.round((Date.now() - started) / 1000)} s`);
-    }, stillBusyMs);
+    }, options.stillBusyMs ?? stillBusyMsDefault);
     child.on('error', (error) => {
       clearInterval(ticker);
       reject(error);

@@ -1,6 +1,7 @@
 /**
- * What is built of the Go modules below test/kubernetes/assets, and where it lies: one folder a module, named by a hash of all that
- * the result depends on, so that checkouts with different pins do not take each other's programs.
+ * What is built of the Go modules below test/kubernetes/assets, and where it lies: in one folder a module, named by a hash of all that
+ * the result depends on, so that checkouts with different pins do not take each other's programs, and a change of one module builds
+ * no other again.
  */
 import crypto from 'node:crypto';
 import fs from 'node:fs';
@@ -82,8 +83,8 @@ export function moduleFolder(root, module) {
 /** @type {Map<string, string>} */
 const keys = new Map();
 
-/** Hash of a module: its files, the flags of its targets. @param {string} root the checkout @param {string} module */
-export function moduleKey(root, module) {
+/** Hash of a module: its files, and how its targets are built. */
+function moduleKey(root, module) {
   const folder = moduleFolder(root, module);
   let key = keys.get(folder);
   if (key === undefined) {
@@ -96,8 +97,15 @@ export function moduleKey(root, module) {
   return key;
 }
 
-/** Where a target is or will be built. @param {string} root the checkout @param {string} cache @param {string} name */
+/** Where a target is built. @param {string} root the checkout @param {string} cache @param {string} name */
 export function builtFile(root, cache, name) {
   const { module } = kubeTargets[name];
   return path.join(cache, 'kube', `${module}-${moduleKey(root, module)}`, name);
+}
+
+/** Where all targets of this checkout lie side by side, by hard links. @param {string} root @param {string} cache */
+export function builtFolder(root, cache) {
+  const modules = [...new Set(Object.values(kubeTargets).map((target) => target.module))];
+  const hash = crypto.createHash('sha256').update(modules.map((module) => moduleKey(root, module)).join(' '));
+  return path.join(cache, 'kube', `bin-${hash.digest('hex').slice(0, 12)}`);
 }

@@ -23,4 +23,5 @@ export type KubeAsset =
   | 'loopback'
   | 'portmap'
   | 'ptp';
+export declare function kubeFolder(env?: NodeJS.ProcessEnv): string;
 export declare function kubeAsset(name: KubeAsset, env?: NodeJS.ProcessEnv): string | undefined;

@@ -8,7 +8,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { builtFile, kubeTargets } from './kube-targets.mjs';
+import { builtFolder, kubeTargets } from './kube-targets.mjs';
 
 /** The checkout. */
 export const root = fileURLToPath(new URL('../../', import.meta.url)).replace(/\/$/, '');
@@ -72,16 +72,14 @@ export function toolPath(name) {
   return file && fs.existsSync(file) ? file : undefined;
 }
 
-/**
- * Path of a Kubernetes program, e.g. `kube-apiserver` or `portmap`: in the folder `$KUBE_ASSETS`, else as built in the cache. Undefined
- * when it is in neither.
- * @param {string} name
- */
+/** The folder of the Kubernetes programs: `$KUBE_ASSETS`, else that of the cache, where the set-up builds them. */
+export function kubeFolder(env = process.env) {
+  return env.KUBE_ASSETS || builtFolder(root, cacheFolder(env));
+}
+
+/** Path of a Kubernetes program, e.g. `kube-apiserver` or `portmap`; undefined when it is not there. @param {string} name */
 export function kubeAsset(name, env = process.env) {
   if (!Object.hasOwn(kubeTargets, name)) throw new Error(`no Kubernetes asset is named ${name}`);
-  const files = [
-    ...(env.KUBE_ASSETS ? [path.join(env.KUBE_ASSETS, name)] : []),
-    builtFile(root, cacheFolder(env), name),
-  ];
-  return files.find((file) => fs.existsSync(file));
+  const file = path.join(kubeFolder(env), name);
+  return fs.existsSync(file) ? file : undefined;
 }

@@ -17,25 +17,54 @@ const { daemonsToInstall, ensureDaemons } = await import('./daemons.mjs');
 const { ensureTools } = await import('./debian.mjs');
 const { searchPath } = await import('./exec.mjs');
 const { withLock } = await import('./lock.mjs');
+const { allAssets, apiServerAssets, ensureKubeAssets } = await import('./kube-assets.mjs');
 const { ensureNpmDependencies } = await import('./npm.mjs');
 const { cacheFolder, nodeBinary, root } = await import('./paths.mjs');
 const { CannotGoOn } = await import('./say.mjs');
 const { ensureShim, shimTools } = await import('./shim.mjs');
+const { chooseTests } = await import('./test-files.mjs');
 
 const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
 const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc'];
 
+/** The Kubernetes programs that the chosen tests take: `npm test -- bgp` waits for no build. */
+function assetsOf(args) {
+  const chosen = chooseTests(args).map(({ group }) => group.name);
+  if (chosen.includes('cluster')) return allAssets;
+  return chosen.includes('kubernetes') ? apiServerAssets : [];
+}
+
+/** Of a run of tests. */
+function testTask(args) {
+  return {
+    tools: testTools,
+    daemons: ['bird'],
+    shim: true,
+    assets: assetsOf(args),
+    run: ['src/setup/test.mjs', ...args],
+  };
+}
+
 /**
  * Task -> what it needs and what is run by the pinned Node.
- * @type {Readonly<Record<string, (args: readonly string[]) => { tools: readonly string[], daemons: readonly string[], shim: boolean, run: readonly string[] }>>}
+ * @type {Readonly<Record<string, (args: readonly string[]) => { tools: readonly string[], daemons: readonly string[], shim: boolean, assets?: readonly string[], run: readonly string[] }>>}
  */
 const tasks = {
   lab: (args) => ({ tools: labTools, daemons: ['bird'], shim: true, run: ['src/cli/main.ts', 'lab', 'demo', ...args] }),
-  test: (args) => ({ tools: testTools, daemons: ['bird'], shim: true, run: ['src/setup/test.mjs', ...args] }),
+  test: testTask,
+  'test:cluster': (args) => testTask(['--group=cluster', ...args]),
+  'test:conformance': (args) => ({
+    tools: testTools,
+    daemons: ['bird'],
+    shim: true,
+    assets: allAssets,
+    run: ['test/cluster/conformance/main.ts', ...args],
+  }),
   bench: (args) => ({
     tools: testTools,
     daemons: ['bird', 'cniReference'],
     shim: true,
+    assets: args[0] === undefined || args[0] === 'kubernetes' ? allAssets : [],
     run: ['src/setup/bench.mjs', ...args],
   }),
   poplin: (args) => {
@@ -45,19 +74,20 @@ const tasks = {
       : { tools: [], daemons: [], shim: false, run: ['src/cli/main.ts', ...args] };
   },
   /** Everything, and nothing run: for image builds and for the impatient. */
-  setup: () => ({ tools: testTools, daemons: ['bird'], shim: true, run: [] }),
+  setup: () => ({ tools: testTools, daemons: ['bird'], shim: true, assets: allAssets, run: [] }),
 };
 
 /** @returns {Promise<NodeJS.ProcessEnv>} the environment of the task */
 async function prepare(task) {
-  return withLock(path.join(cacheFolder(), 'setup.lock'), async () => {
+  await withLock(path.join(cacheFolder(), 'setup.lock'), async () => {
     // First what only a person may be able to mend: nobody should wait for npm to learn of it.
     await ensureTools([...task.tools, ...(task.shim ? shimTools() : [])], daemonsToInstall(task.daemons));
     await ensureNpmDependencies();
     await ensureDaemons(task.daemons);
     if (task.shim) await ensureShim();
-    return { ...process.env, PATH: [path.join(root, 'node_modules', '.bin'), ...searchPath].join(':') };
   });
+  await ensureKubeAssets(task.assets ?? []);
+  return { ...process.env, PATH: [path.join(root, 'node_modules', '.bin'), ...searchPath].join(':') };
 }
 
 /** Node cannot exec(2): the child gets our terminal and our signals, and its end becomes ours. */

@@ -5,10 +5,13 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { installByHand, missingTools, tools } from './debian.mjs';
+import { allAssets, apiServerAssets, goSuffices, goWanted } from './kube-assets.mjs';
+import { kubeTargets, moduleFolder } from './kube-targets.mjs';
 import { withLock } from './lock.mjs';
 import { staleReason } from './npm.mjs';
-import { distribution, readManifest, root, writeManifest } from './paths.mjs';
+import { cacheFolder, distribution, kubeAsset, readManifest, root, writeManifest } from './paths.mjs';
 import { CannotGoOn } from './say.mjs';
+import { chooseTests } from './test-files.mjs';
 
 function scratch(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-setup-'));
@@ -86,4 +89,76 @@ test('an unknown task and an unknown bench are refused with exit code 2 and the 
   const bench = spawnSync(process.execPath, [path.join(root, 'src/setup/bench.mjs'), 'fly'], { encoding: 'utf8' });
   assert.equal(bench.status, 2);
   assert.match(bench.stderr, /there are: .*cni/);
+});
+
+test('words and --group choose tests, and with them the Kubernetes programs to build', () => {
+  const groups = (...args) => chooseTests(args).map(({ group }) => group.name);
+  assert.deepEqual(groups('bgp/wire'), ['unit']);
+  assert.deepEqual(groups('test/kubernetes/'), ['kubernetes']);
+  assert.deepEqual(groups('--group=kernel'), ['kernel']);
+  assert.deepEqual(groups('--group=kernel', 'bgp/wire'), []);
+  assert.ok(groups().includes('kubernetes'));
+});
+
+test('the Go toolchain is compared with what go.mod wants', () => {
+  for (const [found, wanted, enough] of [
+    [[1, 26, 6], [1, 26, 6], true],
+    [[1, 26, 5], [1, 26, 6], false],
+    [[1, 27, 0], [1, 26, 6], true],
+    [[1, 9, 9], [1, 26, 0], false],
+    [[2, 0, 0], [1, 26, 6], true],
+    [[], [1, 26, 0], false],
+  ])
+    assert.equal(goSuffices(found, wanted), enough, `${found} for ${wanted}`);
+  for (const { module } of Object.values(kubeTargets)) assert.equal(goWanted(moduleFolder(root, module)).length, 3);
+});
+
+test('the cache is where POPLIN_CACHE says, and KUBE_ASSETS goes before it', (t) => {
+  const folder = scratch(t);
+  assert.equal(path.dirname(cacheFolder({ POPLIN_CACHE: folder })), folder);
+  assert.equal(kubeAsset('etcd', { POPLIN_CACHE: folder }), undefined);
+  fs.writeFileSync(path.join(folder, 'etcd'), '');
+  assert.equal(kubeAsset('etcd', { KUBE_ASSETS: folder }), path.join(folder, 'etcd'));
+  assert.throws(() => kubeAsset('etdc'), /no Kubernetes asset is named etdc/);
+  for (const name of apiServerAssets) assert.ok(allAssets.includes(name));
+});
+
+/** Runs `ensureKubeAssets` with a Go that is a script. */
+function ensureWith(folder, script, names, env = {}) {
+  const go = path.join(folder, 'bin', 'go');
+  fs.mkdirSync(path.dirname(go), { recursive: true });
+  fs.writeFileSync(go, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  const module = JSON.stringify(path.join(root, 'src/setup/kube-assets.mjs'));
+  const code = `(await import(${module})).ensureKubeAssets(${JSON.stringify(names)})`;
+  const result = spawnSync(process.execPath, ['--input-type=module', '--eval', code], {
+    encoding: 'utf8',
+    env: { POPLIN_CACHE: folder, PATH: `${path.dirname(go)}:${process.env.PATH}`, ...env },
+  });
+  assert.equal(result.status, 0, result.stderr);
+  return result.stderr;
+}
+
+test('Kubernetes programs are built once, whole or not at all; what is skipped is named with the reason', (t) => {
+  const folder = scratch(t);
+  const env = { POPLIN_CACHE: folder };
+  const old = ensureWith(folder, 'echo go version go1.19.8 linux/amd64', ['etcd', 'portmap']);
+  assert.match(
+    old,
+    /skipped etcd, portmap, and the tests that need them: Go 1\.26\.\d+ is needed, and .* says: go version go1\.19/,
+  );
+
+  const version = '[ "$1" = version ] && { echo go version go9.0.0 linux/amd64; exit; }';
+  const output = 'while [ "$1" != -o ]; do shift; done';
+  const broken = ensureWith(folder, `${version}; ${output}; echo half > "$2"; echo no space left; exit 1`, ['etcd']);
+  assert.match(broken, /skipped etcd, .*no space left/);
+  assert.equal(kubeAsset('etcd', env), undefined);
+
+  const log = path.join(folder, 'log');
+  const good = `echo "$@" >> ${log}; ${version}; ${output}; echo whole > "$2"`;
+  assert.match(ensureWith(folder, good, ['etcd']), /built etcd/);
+  assert.equal(fs.readFileSync(kubeAsset('etcd', env), 'utf8'), 'whole\n');
+  assert.match(fs.readFileSync(log, 'utf8'), /build -mod=readonly -trimpath .* go\.etcd\.io\/etcd\/server\/v3/);
+  assert.equal(ensureWith(folder, 'exit 1', ['etcd']), '');
+  const named = ensureWith(folder, good, ['etcd'], { KUBE_ASSETS: path.join(folder, 'nowhere') });
+  assert.match(named, /KUBE_ASSETS=.*nowhere lacks etcd/);
 });

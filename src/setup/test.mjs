@@ -1,5 +1,6 @@
 /**
- * `npm test [-- WORD...]`: every test that this machine can run; with words, only files whose path holds one of them.
+ * `npm test [-- WORD...]`: every test that this machine can run; with words, only files whose path holds one of them; with
+ * `--group=NAME` those of one group (src/setup/test-files.mjs).
  *
  * Unit tests share one process (600 of them start in 0.6 s so, in 6 s with a process a file); whatever touches the
  * kernel or talks to a daemon gets a process of its own. The last line reads `N passed, N failed, N skipped`; with CI=true
@@ -10,37 +11,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { root } from './paths.mjs';
+import { chooseTests } from './test-files.mjs';
 
-const groups = [
-  {
-    name: 'unit',
-    folders: ['src', 'bgp', 'policy', 'felix', 'deploy', 'test/architecture.test.ts', 'test/policy'],
-    isolated: false,
-    concurrency: 1,
-  },
-  { name: 'kernel', folders: ['test/kernel'], isolated: true, concurrency: 2 },
-  { name: 'interop', folders: ['test/interop'], isolated: true, concurrency: 2 },
-  { name: 'e2e', folders: ['test/e2e'], isolated: true, concurrency: 1 },
-  { name: 'kubernetes', folders: ['test/kubernetes'], isolated: true, concurrency: 2 },
-  // One cluster a machine at a time.
-  { name: 'cluster', folders: ['test/cluster'], isolated: true, concurrency: 1, testTimeoutMs: 900_000 },
-];
 /** The longest that one test may take, where its group does not say otherwise; the whole demonstration runs within one. */
 const testTimeoutMs = 240_000;
-
-/** @returns {Generator<string>} test files below `name`, in order. */
-function* testFiles(name) {
-  const full = path.join(root, name);
-  if (!fs.existsSync(full)) return;
-  if (fs.statSync(full).isFile()) {
-    yield name;
-    return;
-  }
-  for (const entry of fs.readdirSync(full, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))) {
-    if (entry.isDirectory() && entry.name !== 'node_modules') yield* testFiles(`${name}/${entry.name}`);
-    else if (/\.test\.(ts|mjs)$/.test(entry.name)) yield `${name}/${entry.name}`;
-  }
-}
 
 /** @returns {Promise<number>} exit code of `node --test` on `files`. */
 function runGroup(group, files, resultsFile) {
@@ -61,17 +35,14 @@ function runGroup(group, files, resultsFile) {
   });
 }
 
-const words = process.argv.slice(2).filter((word) => !word.startsWith('-'));
+const args = process.argv.slice(2);
+const words = args.filter((word) => !word.startsWith('-'));
 const work = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-test-'));
 const resultsFile = path.join(work, 'results');
 fs.writeFileSync(resultsFile, '');
 let broken = 0;
 try {
-  for (const group of groups) {
-    const files = group.folders
-      .flatMap((folder) => [...testFiles(folder)])
-      .filter((file) => words.length === 0 || words.some((word) => file.includes(word)));
-    if (files.length === 0) continue;
+  for (const { group, files } of chooseTests(args)) {
     process.stdout.write(`\n== ${group.name}: ${files.length} files\n`);
     const started = Date.now();
     const code = await runGroup(group, files, resultsFile);
