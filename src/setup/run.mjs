@@ -23,7 +23,8 @@ const { CannotGoOn } = await import('./say.mjs');
 const { ensureShim, shimTools } = await import('./shim.mjs');
 
 const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
-const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc'];
+const imageTools = ['gcc', 'libc', 'strip'];
+const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc', 'strip'];
 
 /**
  * Task -> what it needs and what is run by the pinned Node.
@@ -44,6 +45,7 @@ const tasks = {
       ? { tools: labTools, daemons: ['bird'], shim: true, run: ['src/cli/main.ts', ...args] }
       : { tools: [], daemons: [], shim: false, run: ['src/cli/main.ts', ...args] };
   },
+  image: (args) => ({ tools: imageTools, daemons: [], shim: true, run: ['deploy/image/main.ts', ...args] }),
   /** Everything, and nothing run: for image builds and for the impatient. */
   setup: () => ({ tools: testTools, daemons: ['bird'], shim: true, run: [] }),
 };
