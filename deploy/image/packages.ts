@@ -99,7 +99,7 @@ function isThere(folder: string, { fileName, sha256: expected }: Download): bool
 
 /** Whole files only appear in the cache: a build that is killed leaves none behind. */
 async function download(names: readonly string[], folder: string): Promise<void> {
-  const work = fs.mkdtempSync(path.join(folder, '.'));
+  const work = fs.mkdtempSync(path.join(folder, '.new-'));
   try {
     // As root apt drops to its own user for downloads, who may not enter a private cache.
     const options = process.getuid?.() === 0 ? ['-o', 'APT::Sandbox::User=root'] : [];

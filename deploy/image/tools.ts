@@ -96,7 +96,7 @@ async function cached(name: string, make: (target: string) => Promise<unknown>):
   const full = path.join(folder, name);
   if (!fs.existsSync(full)) {
     fs.mkdirSync(folder, { recursive: true });
-    const work = fs.mkdtempSync(path.join(folder, '.'));
+    const work = fs.mkdtempSync(path.join(folder, '.new-'));
     try {
       const target = path.join(work, 'out');
       await make(target);
