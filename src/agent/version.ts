@@ -1,8 +1,6 @@
-import fs from 'node:fs';
-import path from 'node:path';
+import { buildInfo } from '#config';
 
-/** Version of this checkout or image, from package.json. */
+/** Version of this checkout or image. */
 export function agentVersion(): string {
-  const file = path.join(import.meta.dirname, '..', '..', 'package.json');
-  return (JSON.parse(fs.readFileSync(file, 'utf8')) as { readonly version: string }).version;
+  return buildInfo().version;
 }

@@ -65,6 +65,21 @@ test('the socket is for its owner alone, replaces a stale one, and goes with the
   assert.deepEqual(fs.readdirSync(folder), []);
 });
 
+test('nothing outside of the folder of the socket is written to: in a container that folder is a mount', async (t) => {
+  const parent = temporaryFolder(t);
+  const folder = path.join(parent, 'run');
+  fs.mkdirSync(folder);
+  const changed = (): bigint => fs.statSync(parent, { bigint: true }).mtimeNs;
+  const before = changed();
+  const server = createApiServer(
+    { view: fakeView(), log: silentLogger },
+    { socketPath: path.join(folder, 'api.sock') },
+  );
+  await server.start();
+  t.after(() => server.stop());
+  assert.equal(changed(), before);
+});
+
 test('stop without or after a failed start is safe', async (t) => {
   const folder = temporaryFolder(t);
   await createApiServer({ view: fakeView(), log: silentLogger }, { socketPath: path.join(folder, 's') }).stop();

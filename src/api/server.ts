@@ -33,7 +33,7 @@ export function createApiServer(deps: ApiServerDeps, options: ApiServerOptions):
       app = await createApp(deps);
       const folder = path.dirname(options.socketPath);
       await fs.mkdir(folder, { recursive: true, mode: 0o700 });
-      const temporary = await fs.mkdtemp(path.join(folder, '.'));
+      const temporary = await fs.mkdtemp(path.join(folder, '.api-'));
       try {
         const bound = path.join(temporary, 's');
         await app.listen({ path: bound });

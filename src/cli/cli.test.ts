@@ -344,11 +344,26 @@ test('wrong arguments are exit code 2, help and version 0', async () => {
     ['agent'],
     ['cleanup'],
     ['speaker'],
+    ['install-cni'],
   ]) {
     const { code, out } = await run([...args, '--help']);
     assert.equal(code, 0);
     assert.match(out, /Example/, args.join(' '));
   }
+});
+
+test('install-cni says what it did with each plugin, and a source without any is exit code 1', async (t) => {
+  const work = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-cli-install-'));
+  t.after(() => fs.rmSync(work, { recursive: true }));
+  const [source, dest] = [path.join(work, 'source'), path.join(work, 'bin')];
+  const args = ['install-cni', '--source', source, '--dest', dest];
+  assert.equal((await run(args)).code, 1);
+  fs.mkdirSync(source);
+  fs.writeFileSync(path.join(source, 'poplin'), 'plugin', { mode: 0o755 });
+  const installed = await run(args);
+  assert.deepEqual(installed, { code: 0, out: `installed ${dest}/poplin\n`, err: '' });
+  assert.deepEqual(await run([...args, '--remove']), { code: 0, out: 'removed poplin\n', err: '' });
+  assert.equal((await run(['install-cni'])).code, 2);
 });
 
 test('tables and durations', () => {

@@ -5,6 +5,7 @@ import { registerConfig } from './config-commands.ts';
 import type { Environment } from './connection.ts';
 import { createContext } from './context.ts';
 import { exitCode, exitCodesHelp } from './exit-codes.ts';
+import { registerInstall } from './install-commands.ts';
 import type { Terminal } from './output.ts';
 import { registerPolicy } from './policy-commands.ts';
 import { registerRunCommands } from './run-commands.ts';
@@ -44,6 +45,7 @@ ${exitCodesHelp}`,
   registerPolicy(program, context);
   registerConfig(program, context);
   registerRunCommands(program, context);
+  registerInstall(program, context);
   await registerLab(program, args);
   try {
     await program.parseAsync(args, { from: 'user' });

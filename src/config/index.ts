@@ -1,3 +1,4 @@
+export { type BuildInfo, buildInfo, describeBuild } from './build-info.ts';
 export {
   ConfigError,
   type ConfigInput,

@@ -26,6 +26,7 @@ export const tools = Object.freeze({
   nft: { debianPackage: 'nftables', commands: ['nft'], why: 'prove with nft monitor that a restart writes no rule' },
   conntrack: { debianPackage: 'conntrack', commands: ['conntrack'], why: 'look at tracked connections in tests' },
   gcc: { debianPackage: 'gcc', commands: ['gcc'], why: 'compile the CNI plugin, a small C program' },
+  strip: { debianPackage: 'binutils', commands: ['strip'], why: 'make the Node of the image smaller' },
   libc: {
     debianPackage: 'libc6-dev',
     anyFile: ['x86_64', 'aarch64'].map((machine) => `/usr/lib/${machine}-linux-gnu/libc.a`),

@@ -25,7 +25,8 @@ const { ensureShim, shimTools } = await import('./shim.mjs');
 const { chooseTests } = await import('./test-files.mjs');
 
 const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
-const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc'];
+const imageTools = ['gcc', 'libc', 'strip'];
+const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc', 'strip'];
 
 /** The Kubernetes programs that the chosen tests take: `npm test -- bgp` waits for no build. */
 function assetsOf(args) {
@@ -73,6 +74,7 @@ const tasks = {
       ? { tools: labTools, daemons: ['bird'], shim: true, run: ['src/cli/main.ts', ...args] }
       : { tools: [], daemons: [], shim: false, run: ['src/cli/main.ts', ...args] };
   },
+  image: (args) => ({ tools: imageTools, daemons: [], shim: true, run: ['deploy/image/main.ts', ...args] }),
   /** Everything, and nothing run: for image builds and for the impatient. */
   setup: () => ({ tools: testTools, daemons: ['bird'], shim: true, assets: allAssets, run: [] }),
 };

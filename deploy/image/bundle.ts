@@ -1,0 +1,162 @@
+/**
+ * The agent and its command line as a few ES modules, made by esbuild: what `src/cli/main.ts` imports at once is in or beside
+ * poplin.mjs, what it imports later (`import()`) is in chunks that are read when they are needed, so that `poplin status`
+ * pays for no agent.
+ *
+ * - Names stay: stack traces and the names of error classes are for people. Only white space and comments go.
+ * - `new Worker(new URL('./worker.ts', import.meta.url))` works unbuilt and bundled alike: each file that the sources name so becomes an entry
+ *   of its own beside the others, and the URL is rewritten to it.
+ * - koffi's native part is a file beside the bundle; its loader, which looks for prebuilt parts of every system, is left out.
+ * - The lab stays out: it builds its world from a checkout.
+ */
+import fs from 'node:fs';
+import path from 'node:path';
+import * as esbuild from 'esbuild';
+import { root } from '#setup';
+
+/** What `src/config/build-info.ts` reports in the image. */
+export interface BuildStamp {
+  readonly version: string;
+  readonly commit: string;
+  /** RFC 3339. */
+  readonly date: string;
+}
+
+export interface BundleFile {
+  /** Without folders. */
+  readonly name: string;
+  readonly content: Uint8Array;
+}
+
+export interface Bundle {
+  readonly files: readonly BundleFile[];
+  /** Folders of the npm packages that something in the bundle comes from, relative to the checkout, sorted. */
+  readonly packageFolders: readonly string[];
+}
+
+export const bundleEntry = 'poplin.mjs';
+const interpreter = '#!/usr/bin/node\n';
+const sourceFolders = ['src', 'bgp', 'policy', 'felix'];
+const workerUrl = /new URL\(\s*'(\.[^']+\.ts)',\s*import\.meta\.url\s*\)/g;
+
+export async function bundle(stamp: BuildStamp): Promise<Bundle> {
+  const workers = workerEntries();
+  const result = await esbuild.build({
+    absWorkingDir: root,
+    entryPoints: [
+      { in: 'src/cli/main.ts', out: path.parse(bundleEntry).name },
+      ...workers.map((file) => ({ in: file, out: entryName(file) })),
+    ],
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node24',
+    outdir: 'bundle',
+    outExtension: { '.js': '.mjs' },
+    entryNames: '[name]',
+    chunkNames: '[name]-[hash]',
+    minifyWhitespace: true,
+    minifySyntax: true,
+    legalComments: 'none',
+    define: { POPLIN_BUILD: JSON.stringify(stamp) },
+    // CommonJS packages in the bundle ask for Node's own modules by require.
+    banner: { js: "import{createRequire as nodeRequire}from'node:module';const require=nodeRequire(import.meta.url);" },
+    plugins: [workerUrls(workers), nativeKoffi, withoutLab],
+    metafile: true,
+    write: false,
+    logLevel: 'silent',
+  });
+  const files = result.outputFiles.map(({ path: full, contents }) => ({
+    name: path.basename(full),
+    content: contents,
+  }));
+  const native = path.join(koffiFolder(), 'koffi.node');
+  return {
+    files: [
+      ...files.map((one) =>
+        one.name === bundleEntry ? { ...one, content: Buffer.concat([Buffer.from(interpreter), one.content]) } : one,
+      ),
+      { name: 'koffi.node', content: fs.readFileSync(path.join(root, native)) },
+    ].sort((a, b) => (a.name < b.name ? -1 : 1)),
+    packageFolders: packageFolders([...Object.keys(result.metafile.inputs), native]),
+  };
+}
+
+/** Files that the sources start by URL, relative to the checkout. */
+function workerEntries(): readonly string[] {
+  const found = new Set<string>();
+  for (const folder of sourceFolders) {
+    for (const name of fs.readdirSync(path.join(root, folder), { recursive: true, encoding: 'utf8' })) {
+      const file = path.posix.join(folder, name);
+      if (!file.endsWith('.ts') || file.endsWith('.test.ts') || file.startsWith('src/lab/')) continue;
+      for (const [, target] of fs.readFileSync(path.join(root, file), 'utf8').matchAll(workerUrl)) {
+        found.add(path.posix.join(path.posix.dirname(file), target!));
+      }
+    }
+  }
+  return [...found].sort();
+}
+
+/** `src/speaker/worker.ts` -> `speaker-worker`. */
+function entryName(file: string): string {
+  return file
+    .replace(/^src\//, '')
+    .replace(/\.ts$/, '')
+    .replaceAll('/', '-');
+}
+
+/** Every output is in one folder, so what was beside the source is beside the output under its entry's name. */
+function workerUrls(workers: readonly string[]): esbuild.Plugin {
+  return {
+    name: 'worker-urls',
+    setup(build) {
+      build.onLoad({ filter: /\.ts$/ }, ({ path: full }) => {
+        const text = fs.readFileSync(full, 'utf8');
+        if (text.search(workerUrl) < 0) return undefined;
+        const contents = text.replaceAll(workerUrl, (whole, target: string) => {
+          const file = path.relative(root, path.join(path.dirname(full), target));
+          return workers.includes(file) ? `new URL('./${entryName(file)}.mjs', import.meta.url)` : whole;
+        });
+        return { contents, loader: 'ts' };
+      });
+    },
+  };
+}
+
+const nativeKoffi: esbuild.Plugin = {
+  name: 'native-koffi',
+  setup(build) {
+    build.onResolve({ filter: /^koffi$/ }, () => ({ path: 'koffi', namespace: 'koffi' }));
+    build.onLoad({ filter: /.*/, namespace: 'koffi' }, () => ({ contents: "export default require('./koffi.node');" }));
+    build.onResolve({ filter: /^\.\/koffi\.node$/, namespace: 'koffi' }, () => ({
+      path: './koffi.node',
+      external: true,
+    }));
+  },
+};
+
+const noLab = `export function registerLabCommands(program) {
+  program.command('lab').summary('not in the image: it needs a checkout').allowUnknownOption().argument('[args...]').action(() => {
+    process.stderr.write('poplin: the lab is not in the image: run it from a checkout (npm run lab)\\n');
+    process.exitCode = 2;
+  });
+}`;
+
+const withoutLab: esbuild.Plugin = {
+  name: 'without-lab',
+  setup(build) {
+    build.onResolve({ filter: /^#lab$/ }, () => ({ path: 'lab', namespace: 'lab' }));
+    build.onLoad({ filter: /.*/, namespace: 'lab' }, () => ({ contents: noLab }));
+  },
+};
+
+/** Where koffi's native part for this machine is, relative to the checkout: the glibc one, as the image has glibc. */
+function koffiFolder(): string {
+  return `node_modules/@koromix/koffi-linux-${process.arch}/linux_${process.arch}`;
+}
+
+function packageFolders(inputs: readonly string[]): readonly string[] {
+  const folders = inputs.flatMap((input) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+(?=\/)/.exec(input) ?? []);
+  return [...new Set([...folders, 'node_modules/koffi'])].sort();
+}
