@@ -24,6 +24,8 @@ const { ensureShim, shimTools } = await import('./shim.mjs');
 
 const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
 const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc'];
+const clusterTools = [...testTools, 'openssl', 'curl'];
+const clusterDaemons = ['bird', 'cniReference', 'runc', 'containerd16', 'busybox', 'netcat', 'dnsutils'];
 
 /**
  * Task -> what it needs and what is run by the pinned Node.
@@ -37,6 +39,13 @@ const tasks = {
     daemons: ['bird', 'cniReference'],
     shim: true,
     run: ['src/setup/bench.mjs', ...args],
+  }),
+  /** A test cluster by hand: `npm run cluster -- up`. */
+  cluster: (args) => ({
+    tools: clusterTools,
+    daemons: clusterDaemons,
+    shim: true,
+    run: ['test/cluster/main.ts', ...args],
   }),
   poplin: (args) => {
     const lab = args[0] === 'lab' && !args.includes('--help') && !args.includes('-h');
