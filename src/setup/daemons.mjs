@@ -1,5 +1,5 @@
 /**
- * Daemons that the lab and the tests run (BIRD): unpacked into the cache, never installed. An installed one would start
+ * Daemons that the lab and the tests run (BIRD, containers' runtimes): unpacked into the cache, never installed. An installed one would start
  * itself on a user's machine, and on some distributions begin to speak BGP.
  */
 import fs from 'node:fs';
@@ -28,6 +28,20 @@ export const daemons = Object.freeze({
     why: 'measure our CNI plugin against the reference ones',
     files: { cniReference: 'usr/lib/cni' },
   },
+  runc: {
+    debianPackage: 'runc',
+    why: 'start the containers of a test cluster',
+    files: { runc: 'usr/sbin/runc' },
+  },
+  containerd16: {
+    debianPackage: 'containerd',
+    why: 'run test clusters on the containerd that distributions ship as well',
+    files: { containerd16: 'usr/bin' },
+  },
+  // Folders, not wrapped programs: these go into container images.
+  busybox: { debianPackage: 'busybox-static', why: 'make the images of a test cluster', files: { busybox: 'bin' } },
+  netcat: { debianPackage: 'netcat-openbsd', why: 'make the images of a test cluster', files: { netcat: 'bin' } },
+  dnsutils: { debianPackage: 'bind9-dnsutils', why: 'make the images of a test cluster', files: { dnsutils: 'usr' } },
 });
 
 /** The package and those of its dependencies that this machine lacks, as `name=version`, from a dry run of apt-get. */

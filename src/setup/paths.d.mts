@@ -2,7 +2,17 @@
 export declare const root: string;
 export declare const nodeBinary: string;
 export declare function cacheFolder(env?: NodeJS.ProcessEnv): string;
-export declare function toolPath(name: 'bird' | 'birdc' | 'cniShim' | 'cniReference'): string | undefined;
+type ToolName =
+  | 'bird'
+  | 'birdc'
+  | 'cniShim'
+  | 'cniReference'
+  | 'runc'
+  | 'containerd16'
+  | 'busybox'
+  | 'netcat'
+  | 'dnsutils';
+export declare function toolPath(name: ToolName): string | undefined;
 /** Programs built from the Go modules of test/kubernetes/assets. */
 export type KubeAsset =
   | 'agnhost'

@@ -64,8 +64,9 @@ export function writeManifest(tools, folder = cacheFolder()) {
 }
 
 /**
- * Path of a tool that the set-up provides, or undefined when it never did here. `cniReference` is a folder of plugins.
- * @param {'bird' | 'birdc' | 'cniShim' | 'cniReference'} name
+ * Path of a tool that the set-up provides, or undefined when it never did here. `cniReference`, `containerd16`, `busybox`, `netcat`
+ * and `dnsutils` are folders.
+ * @param {'bird' | 'birdc' | 'cniShim' | 'cniReference' | 'runc' | 'containerd16' | 'busybox' | 'netcat' | 'dnsutils'} name
  */
 export function toolPath(name) {
   const file = readManifest()[name];

@@ -27,23 +27,19 @@ const { chooseTests } = await import('./test-files.mjs');
 const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
 const imageTools = ['gcc', 'libc', 'strip'];
 const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc', 'strip'];
+const clusterTools = [...testTools, 'openssl', 'curl'];
+const clusterDaemons = ['bird', 'cniReference', 'runc', 'containerd16', 'busybox', 'netcat', 'dnsutils'];
 
-/** The Kubernetes programs that the chosen tests take: `npm test -- bgp` waits for no build. */
-function assetsOf(args) {
-  const chosen = chooseTests(args).map(({ group }) => group.name);
-  if (chosen.includes('cluster')) return allAssets;
-  return chosen.includes('kubernetes') ? apiServerAssets : [];
-}
+/** What a cluster of nodes in namespaces takes. */
+const wholeCluster = { tools: clusterTools, daemons: clusterDaemons, shim: true, assets: allAssets };
 
-/** Of a run of tests. */
+/** Of a run of tests, what those take that were chosen: `npm test -- bgp` waits for no build. */
 function testTask(args) {
-  return {
-    tools: testTools,
-    daemons: ['bird'],
-    shim: true,
-    assets: assetsOf(args),
-    run: ['src/setup/test.mjs', ...args],
-  };
+  const chosen = chooseTests(args).map(({ group }) => group.name);
+  const run = ['src/setup/test.mjs', ...args];
+  if (chosen.includes('cluster')) return { ...wholeCluster, run };
+  const assets = chosen.includes('kubernetes') ? apiServerAssets : [];
+  return { tools: testTools, daemons: ['bird'], shim: true, assets, run };
 }
 
 /**
@@ -54,13 +50,7 @@ const tasks = {
   lab: (args) => ({ tools: labTools, daemons: ['bird'], shim: true, run: ['src/cli/main.ts', 'lab', 'demo', ...args] }),
   test: testTask,
   'test:cluster': (args) => testTask(['--group=cluster', ...args]),
-  'test:conformance': (args) => ({
-    tools: testTools,
-    daemons: ['bird'],
-    shim: true,
-    assets: allAssets,
-    run: ['test/cluster/conformance/main.ts', ...args],
-  }),
+  'test:conformance': (args) => ({ ...wholeCluster, run: ['test/cluster/conformance/main.ts', ...args] }),
   bench: (args) => ({
     tools: testTools,
     daemons: ['bird', 'cniReference'],
@@ -68,6 +58,8 @@ const tasks = {
     assets: args[0] === undefined || args[0] === 'kubernetes' ? allAssets : [],
     run: ['src/setup/bench.mjs', ...args],
   }),
+  /** A test cluster by hand: `npm run cluster -- up`. */
+  cluster: (args) => ({ ...wholeCluster, run: ['test/cluster/main.ts', ...args] }),
   poplin: (args) => {
     const lab = args[0] === 'lab' && !args.includes('--help') && !args.includes('-h');
     return lab
@@ -76,7 +68,7 @@ const tasks = {
   },
   image: (args) => ({ tools: imageTools, daemons: [], shim: true, run: ['deploy/image/main.ts', ...args] }),
   /** Everything, and nothing run: for image builds and for the impatient. */
-  setup: () => ({ tools: testTools, daemons: ['bird'], shim: true, assets: allAssets, run: [] }),
+  setup: () => ({ ...wholeCluster, run: [] }),
 };
 
 /** @returns {Promise<NodeJS.ProcessEnv>} the environment of the task */

@@ -1,0 +1,91 @@
+/** The namespaces and links of the cluster, as drawn in layout.ts. */
+import { addNamespaces, deleteNamespaces, ipBatch, namespacesWith, processesIn, writeSysctls } from '#lab';
+import { until } from '../wait.ts';
+import {
+  addressesOf,
+  type MachineName,
+  machineNames,
+  netnsOf,
+  netnsPrefix,
+  nodeNames,
+  type Pair,
+  torOutsideAddresses,
+} from './layout.ts';
+
+/** Interfaces with different numbers at their two ends: equal ones delay the news of a lost carrier by a second. */
+const firstIndex = 100;
+
+const router = {
+  'net/ipv4/ip_forward': '1',
+  'net/ipv6/conf/all/forwarding': '1',
+  'net/ipv4/conf/all/rp_filter': '0',
+  'net/ipv4/conf/default/rp_filter': '0',
+};
+/** Where the control plane lives: forwards nothing, so that no agent leans on it. */
+const noRouter = { 'net/ipv4/ip_forward': '0', 'net/ipv6/conf/all/forwarding': '0' };
+const everywhere = { 'net/ipv6/conf/default/accept_dad': '0', 'net/ipv6/conf/default/dad_transmits': '0' };
+
+const addressLines = ([ipv4, ipv6]: Pair, device: string): string[] => [
+  `addr add ${ipv4}/24 dev ${device}`,
+  `addr add ${ipv6}/64 dev ${device} nodad`,
+  `link set ${device} up`,
+];
+const defaultLines = ([ipv4, ipv6]: Pair): string[] => [`route add default via ${ipv4}`, `route add ::/0 via ${ipv6}`];
+
+export async function buildNetwork(): Promise<void> {
+  await addNamespaces(machineNames.map(netnsOf));
+  for (const machine of machineNames)
+    writeSysctls(netnsOf(machine), { ...everywhere, ...(machine === 'tor' ? router : noRouter) });
+  const onSegment: readonly MachineName[] = [...nodeNames, 'tor'];
+  const wire = netnsOf('wire');
+  await ipBatch([
+    ...onSegment.map(
+      (machine, i) =>
+        `link add to-${machine} index ${firstIndex + 10 + i} netns ${wire} type veth peer name eth0 index ${firstIndex + i} netns ${netnsOf(machine)}`,
+    ),
+    `link add eth1 index ${firstIndex + 20} netns ${netnsOf('tor')} type veth peer name eth0 index ${firstIndex} netns ${netnsOf('outside')}`,
+  ]);
+  const lines: Readonly<Record<MachineName, readonly string[]>> = {
+    wire: [
+      'link add br0 type bridge',
+      ...addressLines(addressesOf('wire'), 'br0'),
+      ...onSegment.flatMap((machine) => [`link set to-${machine} master br0`, `link set to-${machine} up`]),
+      // Only for what is behind the ToR router: pods are reached by the routes of `routeToPods`.
+      `route add ${torOutsideAddresses[0].replace(/\.\d+$/, '.0')}/24 via ${addressesOf('tor')[0]}`,
+      `route add ${torOutsideAddresses[1].replace(/::.*$/, '::')}/64 via ${addressesOf('tor')[1]}`,
+    ],
+    node1: [...addressLines(addressesOf('node1'), 'eth0'), ...defaultLines(addressesOf('tor'))],
+    node2: [...addressLines(addressesOf('node2'), 'eth0'), ...defaultLines(addressesOf('tor'))],
+    tor: [...addressLines(addressesOf('tor'), 'eth0'), ...addressLines(torOutsideAddresses, 'eth1')],
+    outside: [...addressLines(addressesOf('outside'), 'eth0'), ...defaultLines(torOutsideAddresses)],
+  };
+  await Promise.all(machineNames.map((machine) => ipBatch(['link set lo up', ...lines[machine]], netnsOf(machine))));
+}
+
+/** The API server proxies to pods: its namespace gets routes to the nodes' pod CIDRs, which nodes do not get from us. */
+export async function routeToPods(routes: readonly { readonly cidr: string; readonly via: string }[]): Promise<void> {
+  await ipBatch(
+    routes.map(({ cidr, via }) => `route replace ${cidr} via ${via}`),
+    netnsOf('wire'),
+  );
+}
+
+/** Ends every process in the cluster's namespaces (its pods' aside, whose namespaces are the nodes' own) and removes them. */
+export async function removeNetwork(): Promise<void> {
+  const names = namespacesWith(netnsPrefix);
+  await until(
+    () => {
+      const left = processesIn(names);
+      for (const { pid } of left) {
+        try {
+          process.kill(pid, 'SIGKILL');
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+        }
+      }
+      return left.length === 0;
+    },
+    { what: 'the processes in the cluster to end', deadlineMs: 20_000 },
+  );
+  await deleteNamespaces(names);
+}
