@@ -93,6 +93,11 @@ test('ready when every component said so; alive while heartbeats come in time', 
   assert.equal(health.alive().ok, true);
   clock.advance(1);
   assert.match(health.alive().reasons[0]!, /^apply: no heartbeat for 10 s/);
+  datastore.notReadyBecause(() => 'asked each time');
+  const [first, second] = health.components();
+  assert.equal(first!.name, 'apply');
+  assert.match(first!.notAlive!, /^no heartbeat/);
+  assert.deepEqual(second, { name: 'datastore', notReady: 'asked each time' });
   apply.beat();
   assert.equal(health.alive().ok, true);
 });
