@@ -84,6 +84,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
       endpoints: { known: 3, programmed: 3 },
       policies: { known: 2, broken: 0 },
       sets: 4,
+      repairs: 0,
       counters: {
         iptables: { restoreCalls: 1, restoreLines: 1, saveCalls: 1 },
         ipset: { restoreCalls: 1, restoreLines: 1, saveCalls: 1 },
