@@ -26,12 +26,13 @@ import { acquireLock, durableFile, openRouteKernel, openSetMembers, sysctlFiles 
 import { createBgp } from './bgp.ts';
 import { cniSystem } from './cni-wiring.ts';
 import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
-import { observe } from './metrics.ts';
+import { createObservers, observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
 import { claimNamespace } from './namespace-lock.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
+import { agentVersion } from './version.ts';
 import { createView } from './view.ts';
 
 export type AgentFailure =
@@ -98,6 +99,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const log = createLogger({ level: config.logLevel, base: { node: config.nodeName } });
   const part = (component: string) => log.child({ component });
   const metrics = createMetrics({ process: true });
+  const observers = createObservers(metrics, clock);
   const health = createHealthRegistry(clock);
   const ready = {
     datastore: health.component('datastore'),
@@ -119,11 +121,12 @@ export function createAgent(loaded: LoadedConfig): Agent {
       sysctlState: durableFile(paths.sysctls),
       clock,
       log: part('routes'),
+      onApply: observers.onRouteApply,
     },
     { interfacePrefix: INTERFACE_PREFIX, forwardingLater: true },
   );
   const policyDataplane = createPolicyDataplane(
-    { run: runCommand, members: openSetMembers(), log: part('policy'), clock },
+    { run: runCommand, members: openSetMembers(), log: part('policy'), clock, onApply: observers.onPolicyApply },
     { backend: config.iptablesBackend, markMask: config.markMask, lockFile: config.xtablesLockFile },
   );
   const policy = createPolicyPipeline({
@@ -149,6 +152,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
       clock,
       log: part('cni'),
       notReady,
+      onCall: observers.onCniCall,
+      onTurnedAway: () => observers.limits.hit('cni_callers'),
     },
     {
       socketPath: paths.cniSocket,
@@ -157,7 +162,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       mtu: () => (config.interfaceMtu > 0 ? config.interfaceMtu : mtu.get()),
     },
   );
-  observe(metrics, { model, datastore, routes, policyDataplane, bgp, ipam });
+  observe(metrics, { version: agentVersion(), model, datastore, routes, policyDataplane, bgp, ipam });
   const view = createView({
     loaded,
     datastore,
