@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeClock, silentLogger } from '#kit';
-import { ApplyLoop } from './apply.ts';
+import { ApplyLoop, type ApplyTiming } from './apply.ts';
 
 /** A loop over a fake clock whose runs end when the test says so. */
 function harness() {
   const clock = new FakeClock();
   const runs: { readonly resync: boolean; readonly end: (error?: Error) => void }[] = [];
   let tidied = 0;
+  const timings: ApplyTiming[] = [];
   const loop = new ApplyLoop(
     {
       clock,
@@ -20,6 +21,7 @@ function harness() {
       tidy: async () => {
         tidied++;
       },
+      onRun: (timing) => timings.push(timing),
     },
     { throttleMs: 10, retryFirstMs: 100, retryMaxMs: 400, refreshMs: 100_000 },
   );
@@ -35,7 +37,7 @@ function harness() {
     );
     return () => text;
   };
-  return { clock, runs, loop, turn, state, tidied: () => tidied };
+  return { clock, runs, loop, turn, state, timings, tidied: () => tidied };
 }
 
 test('nothing runs before the loop is opened, and waiters wait for the first run', async () => {
@@ -231,4 +233,27 @@ test('stopping refuses who waits', async () => {
   await turn();
   assert.equal(waiter(), 'the dataplane is stopped');
   await assert.rejects(loop.whenApplied(), /stopped/);
+});
+
+test('times: of the run, and of the oldest change that it brought in force, failed tries included', async () => {
+  const { clock, runs, loop, turn, timings } = harness();
+  loop.open();
+  clock.advance(0);
+  clock.advance(5);
+  runs[0]!.end();
+  await turn();
+  assert.deepEqual(timings, [{ runMs: 5, ok: true }]);
+  loop.markDirty();
+  clock.advance(10);
+  loop.markDirty();
+  clock.advance(20);
+  runs[1]!.end(new Error('locked'));
+  await turn();
+  assert.deepEqual(timings[1], { runMs: 30, ok: false });
+  clock.advance(100);
+  clock.advance(3);
+  runs[2]!.end();
+  await turn();
+  assert.deepEqual(timings[2], { runMs: 3, changeMs: 133, ok: true });
+  await loop.stop();
 });

@@ -32,9 +32,18 @@ const defaultApplyOptions: ApplyOptions = {
   tidyWithinMs: 2_000,
 };
 
+/** How long it took, for metrics. */
+export interface ApplyTiming {
+  readonly runMs: number;
+  /** Since the first of the changes that it brought in force was handed in; absent where there was none, and when it failed. */
+  readonly changeMs?: number;
+  readonly ok: boolean;
+}
+
 export interface ApplyDeps {
   readonly clock: Clock;
   readonly log: Logger;
+  readonly onRun?: ((timing: ApplyTiming) => void) | undefined;
   /** Brings the kernel to what is wanted now; `resync` asks to read it back first. Throws when it could not. */
   run(resync: boolean): Promise<void>;
   /** What nobody waits for: removals. Throws when it could not. */
@@ -61,6 +70,8 @@ export class ApplyLoop {
   #cancelRefresh: (() => void) | undefined;
   #cancelTidy: (() => void) | undefined;
   #untidySinceMs: number | undefined;
+  /** The first change that is not in force. */
+  #dirtySinceMs: number | undefined;
   #resync = false;
   #failures = 0;
   #lastError: string | undefined;
@@ -92,6 +103,7 @@ export class ApplyLoop {
 
   markDirty(): void {
     this.#generation++;
+    this.#dirtySinceMs ??= this.#deps.clock.nowMs();
     this.#arm(0);
   }
   /** Something has to be removed; it happens in a pause. */
@@ -185,10 +197,16 @@ export class ApplyLoop {
   async #once(): Promise<void> {
     const generation = this.#generation;
     const resync = this.#resync;
+    const dirtySinceMs = this.#dirtySinceMs;
+    const startedMs = this.#deps.clock.nowMs();
     this.#resync = false;
+    this.#dirtySinceMs = undefined;
     try {
       await this.#deps.run(resync);
       this.#applied = generation;
+      const endedMs = this.#deps.clock.nowMs();
+      const change = dirtySinceMs === undefined ? {} : { changeMs: endedMs - dirtySinceMs };
+      this.#deps.onRun?.({ runMs: endedMs - startedMs, ...change, ok: true });
       this.#untidySinceMs ??= this.#deps.clock.nowMs();
       this.#settle();
       if (this.#failures > 0) this.#deps.log.info({ failures: this.#failures }, 'dataplane is written again');
@@ -197,6 +215,8 @@ export class ApplyLoop {
     } catch (error) {
       this.#failures++;
       this.#resync = true;
+      this.#dirtySinceMs = dirtySinceMs ?? this.#dirtySinceMs;
+      this.#deps.onRun?.({ runMs: this.#deps.clock.nowMs() - startedMs, ok: false });
       this.#lastError = errorText(error);
       this.#deps.log.warn(
         { reason: errorText(error), failures: this.#failures, retryMs: this.#retryMs() },

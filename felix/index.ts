@@ -1,3 +1,4 @@
+export type { ApplyTiming } from './apply.ts';
 export type { CleanupOptions, CleanupReport } from './cleanup.ts';
 export { cleanupPolicyDataplane } from './cleanup.ts';
 export type {
@@ -28,6 +29,7 @@ export type { Pool } from './managers/masquerade.ts';
 export { NextHopResolver, type NextHopSetKey, type ResolvedHop } from './managers/next-hop-resolver.ts';
 export {
   createRouteDataplane,
+  type RouteCounts,
   type RouteDataplane,
   type RouteDataplaneDeps,
   type RouteDataplaneOptions,

@@ -18,7 +18,7 @@
  */
 import { type Clock, errorText, type IpFamily, type Logger, type Startable, unreachable } from '#kit';
 import type { EndpointId, PolicyUpdate, WorkloadEndpoint } from '#model';
-import { ApplyLoop, type ApplyOptions } from './apply.ts';
+import { ApplyLoop, type ApplyOptions, type ApplyTiming } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
 import { type CommandRunner, newCounters, type SetMemberWriter, type WriteCounters } from './drivers/command.ts';
 import { Ipsets } from './drivers/ipset/ipset.ts';
@@ -50,6 +50,8 @@ export interface PolicyDataplaneDeps {
   readonly members?: SetMemberWriter;
   readonly log: Logger;
   readonly clock: Clock;
+  /** Told of every run. */
+  readonly onApply?: (timing: ApplyTiming) => void;
 }
 
 export interface PolicyDataplaneStatus {
@@ -64,6 +66,8 @@ export interface PolicyDataplaneStatus {
   readonly endpoints: { readonly known: number; readonly programmed: number };
   readonly policies: { readonly known: number; readonly broken: number };
   readonly sets: number;
+  /** Readings back that found something else than was written, and put it right: others change our rules. */
+  readonly repairs: number;
   readonly counters: { readonly iptables: WriteCounters; readonly ipset: WriteCounters };
 }
 
@@ -125,6 +129,7 @@ class Dataplane implements PolicyDataplane {
   #parts: Parts | undefined;
   #inSync = false;
   #otherBackendClean = false;
+  #repairs = 0;
 
   constructor(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions) {
     this.#deps = deps;
@@ -136,7 +141,8 @@ class Dataplane implements PolicyDataplane {
     this.#env = options.lockFile === undefined ? {} : { XTABLES_LOCKFILE: options.lockFile };
     const run = (resync: boolean): Promise<void> => this.#run(resync);
     const tidy = (): Promise<void> => this.#tidy();
-    this.#loop = new ApplyLoop({ clock: deps.clock, log: deps.log, run, tidy }, options);
+    const { clock, log, onApply: onRun } = deps;
+    this.#loop = new ApplyLoop({ clock, log, run, tidy, onRun }, options);
   }
 
   async start(chosen: Parameters<PolicyDataplane['start']>[0] = {}): Promise<void> {
@@ -206,12 +212,7 @@ class Dataplane implements PolicyDataplane {
 
   status(): PolicyDataplaneStatus {
     const parts = this.#parts;
-    const iptables = newCounters();
-    for (const { counters } of parts?.tables ?? []) {
-      iptables.restoreCalls += counters.restoreCalls;
-      iptables.restoreLines += counters.restoreLines;
-      iptables.saveCalls += counters.saveCalls;
-    }
+    const iptables = tableCounters(parts);
     return {
       backend: parts?.backend,
       inSync: this.#inSync,
@@ -221,6 +222,7 @@ class Dataplane implements PolicyDataplane {
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
       policies: { known: parts?.policies.policyCount ?? 0, broken: parts?.policies.brokenCount ?? 0 },
       sets: parts?.sets.setCount ?? 0,
+      repairs: this.#repairs,
       counters: { iptables, ipset: { ...(parts?.sets.counters ?? newCounters()) } },
     };
   }
@@ -248,9 +250,19 @@ class Dataplane implements PolicyDataplane {
   async #run(resync: boolean): Promise<void> {
     const parts = this.#parts!;
     const { clock } = this.#deps;
+    // Nothing new is wanted and the last write succeeded: whatever has to be written was changed by others.
+    const quiet = resync && this.#inbox.length === 0 && this.#loop.failures === 0;
+    const before = restoreCalls(parts);
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     await paced(clock, parts.endpoints.flush());
     await this.#write(parts, resync);
+    const written = restoreCalls(parts) - before;
+    if (!quiet || written === 0) return;
+    this.#repairs++;
+    this.#deps.log.warn(
+      { restores: written },
+      'rules or sets of ours were changed by another program; they are as they should be again',
+    );
   }
 
   /** Brings the kernel to what the managers want now, but for chains and sets that nothing names any more. */
@@ -287,6 +299,20 @@ class Dataplane implements PolicyDataplane {
     }
     this.#otherBackendClean = true;
   }
+}
+
+function tableCounters(parts: Parts | undefined): WriteCounters {
+  const sum = newCounters();
+  for (const { counters } of parts?.tables ?? []) {
+    sum.restoreCalls += counters.restoreCalls;
+    sum.restoreLines += counters.restoreLines;
+    sum.saveCalls += counters.saveCalls;
+  }
+  return sum;
+}
+
+function restoreCalls(parts: Parts): number {
+  return tableCounters(parts).restoreCalls + parts.sets.counters.restoreCalls;
 }
 
 function applyUpdate({ policies, endpoints }: Parts, update: PolicyUpdate): void {

@@ -44,6 +44,19 @@ export class LearnedRoutes {
     return this.#setOf.size;
   }
 
+  /** Prefixes by family, and those of them whose next hops resolve; costs as much as there are sets of next hops. */
+  totals(): { readonly learned: Record<IpFamily, number>; readonly resolved: Record<IpFamily, number> } {
+    const [learned, resolved] = [
+      { 4: 0, 6: 0 },
+      { 4: 0, 6: 0 },
+    ];
+    for (const { family, key, prefixes } of this.#sets.values()) {
+      learned[family] += prefixes.size;
+      if (this.#resolver.resolution(key).length > 0) resolved[family] += prefixes.size;
+    }
+    return { learned, resolved };
+  }
+
   update(delta: LearnedRouteDelta): void {
     for (const prefix of delta.withdraw) this.#withdraw(prefix);
     for (const route of delta.upsert) {

@@ -12,7 +12,7 @@
  */
 import { type Cidr, type Clock, errorText, type IpAddress, type IpFamily, type Logger } from '#kit';
 import type { LearnedRouteDelta, WorkloadEndpoint } from '#model';
-import { ApplyLoop } from '../apply.ts';
+import { ApplyLoop, type ApplyTiming } from '../apply.ts';
 import {
   type KernelNexthop,
   type KernelRoute,
@@ -37,6 +37,8 @@ export interface RouteDataplaneDeps {
   readonly sysctlState: StateFile;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Told of every run. */
+  readonly onApply?: (timing: ApplyTiming) => void;
 }
 
 export interface RouteDataplaneOptions {
@@ -81,6 +83,24 @@ export interface RouteDataplaneStatus {
   readonly error?: string;
 }
 
+/** The same as numbers, at a cost that does not grow with the routes. */
+export interface RouteCounts {
+  readonly learned: ByFamily;
+  readonly installed: ByFamily;
+  readonly held: number;
+  readonly unresolved: number;
+  readonly refused: number;
+  /** Learned routes, pod CIDRs' blackholes and pods' host routes that are still to be written. */
+  readonly pending: number;
+  /** Routes of ours that somebody else removed or changed, since the start. */
+  readonly repairs: number;
+  readonly error?: string;
+}
+interface ByFamily {
+  readonly ipv4: number;
+  readonly ipv6: number;
+}
+
 const THROTTLE_MS = 5;
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 5_000;
@@ -113,6 +133,7 @@ export class RouteDataplane {
   #events = 0;
   #hadEarlierRoutes: Readonly<Record<IpFamily, boolean>> = { 4: false, 6: false };
   #writes = 0;
+  #repairs = 0;
 
   constructor(deps: RouteDataplaneDeps, options: RouteDataplaneOptions = {}) {
     this.#forwardingLater = options.forwardingLater ?? false;
@@ -131,7 +152,7 @@ export class RouteDataplane {
     const { sysctls: files, sysctlState: state, log, clock } = deps;
     this.#uplinks = new Uplinks(new SysctlSettings({ files, state, log }), files, log);
     this.#loop = new ApplyLoop(
-      { clock, log, run: (resync) => this.#run(resync), tidy: async () => undefined },
+      { clock, log, run: (resync) => this.#run(resync), tidy: async () => undefined, onRun: deps.onApply },
       {
         throttleMs: THROTTLE_MS,
         retryFirstMs: RETRY_FIRST_MS,
@@ -237,6 +258,25 @@ export class RouteDataplane {
       missingEndpoints: this.#node.missingEndpoints,
       held: { ...this.#table.held },
       inSync: this.#table.inSync && this.#node.inSync && !this.#loop.pending,
+      ...(error ? { error } : {}),
+    };
+  }
+
+  counts(): RouteCounts {
+    const { routes, errors, held } = this.#table;
+    const pending = { 4: 0, 6: 0 };
+    for (const prefix of routes.pendingUpdates) pending[prefix.includes(':') ? 6 : 4]++;
+    const { learned, resolved } = this.#learned.totals();
+    const installed = (family: IpFamily): number => (held[family] ? 0 : resolved[family] - pending[family]);
+    const error = this.#loop.lastError;
+    return {
+      learned: { ipv4: learned[4], ipv6: learned[6] },
+      installed: { ipv4: installed(4), ipv6: installed(6) },
+      held: (held[4] ? learned[4] : 0) + (held[6] ? learned[6] : 0),
+      unresolved: ([4, 6] as const).reduce((sum, f) => sum + (held[f] ? 0 : learned[f] - resolved[f]), 0),
+      refused: errors.size,
+      pending: pending[4] + pending[6] - errors.size + this.#node.missingEndpoints.length,
+      repairs: this.#repairs,
       ...(error ? { error } : {}),
     };
   }
@@ -369,6 +409,7 @@ export class RouteDataplane {
 
   #onRoute(route: KernelRoute, gone: boolean): void {
     if (route.table !== TABLE_MAIN) return;
+    if (route.protocol === this.#protocol && gone && this.#isThere(route)) this.#repairs++;
     if (route.protocol !== this.#protocol) {
       this.#view.onForeignRoute(route, gone);
     } else if (!this.#isLearned(route)) {
@@ -376,6 +417,12 @@ export class RouteDataplane {
       else this.#node.found(route);
     } else if (gone) this.#table.routeGone(route.prefix);
     else this.#table.routeFound(route);
+  }
+
+  /** It is wanted and was there, as far as we know: its end was not our doing. */
+  #isThere({ prefix }: KernelRoute): boolean {
+    const { desired, actual } = this.#table.routes;
+    return desired.has(prefix) && desired.get(prefix) === actual.get(prefix);
   }
 
   #onNexthop(nexthop: KernelNexthop, gone: boolean): void {

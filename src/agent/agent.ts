@@ -26,7 +26,7 @@ import { createBgp } from './bgp.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
 import { felixSettings } from './felix-settings.ts';
 import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
-import { observe } from './metrics.ts';
+import { createObservers, observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
 import { claimNamespace } from './namespace-lock.ts';
 import { guardOf } from './node-view.ts';
@@ -35,6 +35,7 @@ import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
 import { createSource } from './source.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
+import { agentVersion } from './version.ts';
 import { createView } from './view.ts';
 
 export type AgentFailure =
@@ -101,6 +102,7 @@ export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
   const log = createLogger({ level: config.logLevel, base: { node: config.nodeName } });
   const part = (component: string) => log.child({ component });
   const metrics = createMetrics({ process: true });
+  const observers = createObservers(metrics, clock);
   const health = createHealthRegistry(clock);
   const ready = {
     datastore: health.component('datastore'),
@@ -119,11 +121,12 @@ export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
       sysctlState: durableFile(paths.sysctls),
       clock,
       log: part('routes'),
+      onApply: observers.onRouteApply,
     },
     { interfacePrefix: INTERFACE_PREFIX, forwardingLater: true },
   );
   const policyDataplane = createPolicyDataplane(
-    { run: runCommand, members: openSetMembers(), log: part('policy'), clock },
+    { run: runCommand, members: openSetMembers(), log: part('policy'), clock, onApply: observers.onPolicyApply },
     { backend: config.iptablesBackend, markMask: config.markMask, lockFile: config.xtablesLockFile },
   );
   const policy = createPolicyPipeline({
@@ -151,6 +154,8 @@ export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
       clock,
       log: part('cni'),
       notReady,
+      onCall: observers.onCniCall,
+      onTurnedAway: () => observers.limits.hit('cni_callers'),
     },
     {
       socketPath: paths.cniSocket,
@@ -159,7 +164,7 @@ export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
       mtu: () => settings().mtu || mtu.get(),
     },
   );
-  observe(metrics, { model, datastore, routes, policyDataplane, bgp, ipam });
+  observe(metrics, { version: agentVersion(), model, datastore, routes, policyDataplane, bgp, ipam });
   const view = createView({
     loaded,
     datastore,

@@ -1,51 +1,221 @@
-/** What the parts count themselves, as metrics: read when they are scraped, so that nothing on a hot path pays for them. */
-import type { Datastore } from '#datastore';
-import type { PolicyDataplane, RouteDataplane } from '#felix';
+/**
+ * The agent's metrics. What the parts count themselves is read when it is scraped, so that nothing on a hot path pays for it; what only they can
+ * time, they tell (`observers`).
+ *
+ * Series are bounded: sessions of the node mesh are one peer called `mesh`, or a cluster of a thousand nodes would have four million series.
+ */
+import type { SpeakerStatus } from '#bgp';
+import type { CallReport } from '#cni';
+import type { Datastore, KubeObserver } from '#datastore';
+import type { ApplyTiming, PolicyDataplane, RouteDataplane } from '#felix';
 import type { Ipam } from '#ipam';
-import { kinds } from '#model';
-import type { Metrics } from '#obs';
+import type { Clock } from '#kit';
+import { type Kind, kinds } from '#model';
+import { createLimits, type Limits, type Metrics } from '#obs';
 import type { Bgp } from './bgp.ts';
 import type { ModelStore } from './model-store.ts';
 
+/** Handed to the parts when they are made. */
+export interface Observers {
+  readonly onPolicyApply: (timing: ApplyTiming) => void;
+  readonly onRouteApply: (timing: ApplyTiming) => void;
+  readonly onCniCall: (call: CallReport) => void;
+  readonly kube: KubeObserver;
+  readonly limits: Limits;
+}
+
+const APPLY_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
+const CNI_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60];
+const HAND_ON_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30];
+
+export function createObservers(metrics: Metrics, clock: Clock): Observers {
+  const cni = metrics.histogram({
+    name: 'cni_call_seconds',
+    help: 'Time from a CNI call to its answer, by command and outcome.',
+    labels: ['command', 'outcome'],
+    buckets: CNI_BUCKETS,
+  });
+  return {
+    onPolicyApply: applyObserver(metrics, 'policy'),
+    onRouteApply: applyObserver(metrics, 'routes'),
+    onCniCall: ({ command, outcome, tookMs }) => cni.observe({ command, outcome }, tookMs / 1000),
+    kube: kubeObserver(metrics, clock),
+    limits: createLimits(metrics),
+  };
+}
+
+function applyObserver(metrics: Metrics, part: 'policy' | 'routes'): (timing: ApplyTiming) => void {
+  const run = metrics.histogram({
+    name: `${part}_apply_seconds`,
+    help: `Time that a run of the ${part} dataplane takes, by outcome.`,
+    labels: ['outcome'],
+    buckets: APPLY_BUCKETS,
+  });
+  const change = metrics.histogram({
+    name: `${part}_change_seconds`,
+    help: `Time from a change handed to the ${part} dataplane until it is in the kernel.`,
+    buckets: APPLY_BUCKETS,
+  });
+  return ({ runMs, changeMs, ok }) => {
+    run.observe({ outcome: ok ? 'ok' : 'failed' }, runMs / 1000);
+    if (changeMs !== undefined) change.observe({}, changeMs / 1000);
+  };
+}
+
+function kubeObserver(metrics: Metrics, clock: Clock): KubeObserver {
+  const heardMs = new Map<Kind, number>();
+  const requests = metrics.counter({
+    name: 'api_requests_total',
+    help: 'Requests to the API server, by verb and HTTP status; code 0: no answer.',
+    labels: ['verb', 'code'],
+  });
+  const lists = metrics.counter({
+    name: 'datastore_lists_total',
+    help: 'Lists of a kind; reason first, or again when its watch could not go on.',
+    labels: ['kind', 'reason'],
+  });
+  const handedOn = metrics.histogram({
+    name: 'datastore_hand_on_seconds',
+    help: 'Time from the arrival of a watch event until policy, BGP and the rest have it.',
+    labels: ['kind'],
+    buckets: HAND_ON_BUCKETS,
+  });
+  metrics.observed(
+    {
+      name: 'datastore_watch_silence_seconds',
+      help: 'Time since something came on the watch of a kind; bookmarks come every minute.',
+      labels: ['kind'],
+      type: 'gauge',
+    },
+    () => [...heardMs].map(([kind, atMs]) => [{ kind }, (clock.nowMs() - atMs) / 1000] as const),
+  );
+  return {
+    answered: (verb, status) => requests.inc({ verb, code: status }),
+    heard: (kind) => void heardMs.set(kind, clock.nowMs()),
+    listing: (kind, again) => lists.inc({ kind, reason: again ? 'again' : 'first' }),
+    handedOn: (kind, afterMs) => handedOn.observe({ kind }, afterMs / 1000),
+  };
+}
+
 export interface Observed {
+  readonly version: string;
   readonly model: ModelStore;
   readonly datastore: Datastore;
   readonly routes: RouteDataplane;
   readonly policyDataplane: PolicyDataplane;
-  readonly bgp: Bgp;
+  readonly bgp: Pick<Bgp, 'status' | 'peers'>;
   readonly ipam: Ipam;
 }
 
+/** One number, asked for at each scrape. */
+type GaugeMaker = (name: string, help: string, value: () => number) => void;
+
 export function observe(metrics: Metrics, parts: Observed): void {
-  const gauge = (name: string, help: string, value: () => number): void => metrics.observedGauge({ name, help }, value);
+  const gauge: GaugeMaker = (name, help, value) => metrics.observedGauge({ name, help }, value);
+  const { version } = parts;
+  metrics.observed(
+    { name: 'build_info', help: '1; what runs is in the labels.', labels: ['version', 'node'], type: 'gauge' },
+    () => [[{ version, node: process.version }, 1]],
+  );
+  observeDatastore(metrics, gauge, parts);
+  observeBgp(metrics, gauge, parts.bgp);
+  observeRoutes(metrics, gauge, parts.routes);
+  observePolicy(gauge, parts.policyDataplane);
+  const sum = (what: 'used' | 'size') => (): number =>
+    parts.ipam.usage().reduce((total, each) => total + each[what], 0);
+  gauge('ipam_addresses_used', 'Addresses given to pods.', sum('used'));
+  gauge('ipam_addresses', 'Addresses that can be given to pods.', sum('size'));
+}
+
+function observeDatastore(metrics: Metrics, gauge: GaugeMaker, { model, datastore }: Observed): void {
   for (const kind of kinds) {
-    gauge(`datastore_${kind.toLowerCase()}_objects`, `${kind} objects in force.`, () => parts.model.count(kind));
+    gauge(`datastore_${kind.toLowerCase()}_objects`, `${kind} objects in force.`, () => model.count(kind));
   }
   gauge('datastore_in_sync', '1 when every object is valid or has a last good version.', () =>
-    parts.datastore.status().inSync ? 1 : 0,
+    datastore.status().inSync ? 1 : 0,
   );
-  gauge('datastore_faults', 'Faults in the datastore.', () => parts.datastore.status().faultsTotal);
-  gauge('bgp_peers_established', 'BGP sessions in state Established.', () => parts.bgp.peers().established);
-  gauge('bgp_peers_configured', 'BGP peers.', () => parts.bgp.peers().configured);
-  gauge('routes_learned', 'Prefixes that BGP chose a path for.', () => parts.routes.status().routes.length);
-  gauge('routes_pending', 'Learned routes that are not in the kernel.', () => {
-    const { routes } = parts.routes.status();
-    return routes.filter((route) => route.state !== 'installed').length;
+  gauge('datastore_faults', 'Faults in the datastore.', () => datastore.status().faultsTotal);
+  metrics.observed(
+    {
+      name: 'datastore_kind_state',
+      help: '1 for the state of each kind: synced, absent, forbidden, waiting or failing.',
+      labels: ['kind', 'state'],
+      type: 'gauge',
+    },
+    () => Object.entries(datastore.status().kinds ?? {}).map(([kind, { state }]) => [{ kind, state }, 1] as const),
+  );
+}
+
+const meshPeer = 'mesh';
+
+function observeBgp(metrics: Metrics, gauge: GaugeMaker, bgp: Observed['bgp']): void {
+  gauge('bgp_peers_established', 'BGP sessions in state Established.', () => bgp.peers().established);
+  gauge('bgp_peers_configured', 'BGP peers.', () => bgp.peers().configured);
+  // One question to the speaker's thread for all series of a scrape.
+  let asked: Promise<SpeakerStatus | undefined> | undefined;
+  const status = (): Promise<SpeakerStatus | undefined> => {
+    asked ??= bgp.status().finally(() => {
+      asked = undefined;
+    });
+    return asked;
+  };
+  metrics.observed(
+    { name: 'bgp_sessions', help: 'BGP sessions by state (RFC 4271 8.2.2).', labels: ['state'], type: 'gauge' },
+    async () => {
+      const states = Map.groupBy((await status())?.peers ?? [], ({ state }) => state);
+      return [...states].map(([state, peers]) => [{ state }, peers.length] as const);
+    },
+  );
+  const prefixes = (name: string, help: string, what: 'accepted' | 'sent'): void =>
+    metrics.observed({ name, help, labels: ['peer', 'family'], type: 'gauge' }, async () => {
+      const sums = new Map<string, Map<string, number>>();
+      for (const peer of (await status())?.peers ?? []) {
+        const label = peer.name.startsWith('mesh/') ? meshPeer : peer.name;
+        const families = sums.get(label) ?? new Map<string, number>();
+        sums.set(label, families);
+        for (const each of peer.families) families.set(each.family, (families.get(each.family) ?? 0) + each[what]);
+      }
+      return [...sums].flatMap(([peer, families]) =>
+        [...families].map(([family, count]) => [{ peer, family }, count] as const),
+      );
+    });
+  prefixes('bgp_prefixes_received', 'Prefixes held from a peer; sessions of the node mesh together.', 'accepted');
+  prefixes('bgp_prefixes_sent', 'Prefixes announced to a peer; sessions of the node mesh together.', 'sent');
+}
+
+function observeRoutes(metrics: Metrics, gauge: GaugeMaker, routes: RouteDataplane): void {
+  gauge('routes_learned', 'Prefixes that BGP chose a path for.', () => {
+    const { ipv4, ipv6 } = routes.counts().learned;
+    return ipv4 + ipv6;
   });
-  const policy = () => parts.policyDataplane.status();
+  gauge('routes_pending', 'Learned routes that are not in the kernel.', () => {
+    const { held, unresolved, refused, pending } = routes.counts();
+    return held + unresolved + refused + pending;
+  });
+  metrics.observed(
+    { name: 'routes_programmed', help: 'Learned routes in the kernel.', labels: ['family'], type: 'gauge' },
+    () => Object.entries(routes.counts().installed).map(([family, count]) => [{ family }, count] as const),
+  );
+  metrics.observed(
+    { name: 'routes_repairs_total', help: 'Routes of ours that others removed.', type: 'counter' },
+    () => [[{}, routes.counts().repairs]],
+  );
+}
+
+function observePolicy(gauge: GaugeMaker, dataplane: PolicyDataplane): void {
+  const policy = () => dataplane.status();
   gauge('policy_endpoints', 'Pods of this node whose rules are in the kernel.', () => policy().endpoints.programmed);
-  gauge('policy_apply_failures', 'Failed runs of the policy dataplane in a row.', () => policy().failures);
-  gauge('policy_iptables_restores', 'Calls of iptables-restore.', () => policy().counters.iptables.restoreCalls);
+  gauge('policy_policies', 'Policies that are programmed on this node.', () => policy().policies.known);
   gauge(
-    'policy_iptables_restore_lines',
-    'Lines sent to iptables-restore.',
-    () => policy().counters.iptables.restoreLines,
+    'policy_policies_broken',
+    'Policies that cannot be expressed and deny everything.',
+    () => policy().policies.broken,
   );
-  gauge('policy_ipset_restores', 'Calls of ipset restore.', () => policy().counters.ipset.restoreCalls);
-  gauge('ipam_addresses_used', 'Addresses given to pods.', () =>
-    parts.ipam.usage().reduce((sum, u) => sum + u.used, 0),
-  );
-  gauge('ipam_addresses', 'Addresses that can be given to pods.', () =>
-    parts.ipam.usage().reduce((sum, u) => sum + u.size, 0),
-  );
+  gauge('policy_sets', 'Sets of addresses in the kernel.', () => policy().sets);
+  gauge('policy_apply_failures', 'Failed runs of the policy dataplane in a row.', () => policy().failures);
+  gauge('policy_repairs', 'Readings back that found rules or sets changed by others.', () => policy().repairs);
+  const { iptables, ipset } = { iptables: () => policy().counters.iptables, ipset: () => policy().counters.ipset };
+  gauge('policy_iptables_restores', 'Calls of iptables-restore.', () => iptables().restoreCalls);
+  gauge('policy_iptables_restore_lines', 'Lines sent to iptables-restore.', () => iptables().restoreLines);
+  gauge('policy_ipset_restores', 'Calls of ipset restore.', () => ipset().restoreCalls);
 }

@@ -138,6 +138,7 @@ test('probes answer 503 with reasons; metrics keep their content type', async ()
   assert.equal(ready.statusCode, 503);
   assert.deepEqual(ready.json(), { ok: false, reasons: ['datastore: not in sync'] });
   assert.equal((await api.inject('/healthz')).statusCode, 200);
+  assert.equal((await api.inject('/livez')).statusCode, 200);
   const metrics = await api.inject('/metrics');
   assert.match(String(metrics.headers['content-type']), /^text\/plain/);
   assert.equal(metrics.body, 'poplin_up 1\n');

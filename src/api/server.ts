@@ -87,6 +87,7 @@ const paths = [
   '/v1/datastore',
   '/v1/config',
   '/healthz',
+  '/livez',
   '/readyz',
   '/metrics',
 ];
@@ -148,6 +149,7 @@ function addHealthRoutes(app: FastifyInstance, view: AgentView): void {
     });
   };
   probe('/healthz', () => view.alive());
+  probe('/livez', () => view.alive());
   probe('/readyz', () => view.ready());
   app.get('/metrics', async (_request, reply) => {
     const { contentType, body } = await view.metrics();

@@ -13,15 +13,22 @@ export interface CommandDeps {
   /** Why no pod can be added now. */
   readonly notReady: () => string | undefined;
   readonly log: Logger;
+  readonly onAnswered: (command: string, outcome: string) => void;
 }
+
+const commands: readonly string[] = ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS'];
 
 /** Never rejects: whatever goes wrong is an answer. */
 export async function answerCall(deps: CommandDeps, call: Call): Promise<CallAnswer> {
+  const asked = call.environment['CNI_COMMAND'] ?? '';
+  const command = commands.includes(asked) ? asked : 'other';
   try {
     const done = await run(deps, call, parseRequest(call.environment, call.stdin));
+    deps.onAnswered(command, 'ok');
     return { exitCode: 0, stdout: '', ...done };
   } catch (error) {
     const cniError = toCniError(error);
+    deps.onAnswered(command, call.caller.aborted ? 'hung_up' : cniError.failure.code.toLowerCase());
     if (!call.caller.aborted) logFailure(deps.log, call, cniError);
     return { exitCode: 1, stdout: errorBody(answerVersion(call.stdin), cniError) };
   }

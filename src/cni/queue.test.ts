@@ -74,6 +74,9 @@ test('an ADD does the queued DEL of the same container first', async (t) => {
   };
   const stdin = JSON.stringify({ cniVersion: '1.1.0', name: 'poplin', type: 'poplin' });
   const call = { environment, stdin, descriptors: [fd, fd], caller: new AbortController().signal };
-  const answer = await answerCall({ attachments, queue, notReady: () => undefined, log: silentLogger }, call);
+  const answer = await answerCall(
+    { attachments, queue, notReady: () => undefined, log: silentLogger, onAnswered: () => undefined },
+    call,
+  );
   assert.deepEqual([answer.exitCode, events, fs.readdirSync(directory)], [0, ['del', 'add'], ['other@eth0']]);
 });

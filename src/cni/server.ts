@@ -46,6 +46,18 @@ export interface CniServerDeps {
   readonly log: Logger;
   /** Why no pod can be added now; undefined when one can. For STATUS, and ADD refuses with it. */
   readonly notReady: () => string | undefined;
+  /** Told of every call that was answered. */
+  readonly onCall?: (call: CallReport) => void;
+  /** A caller was turned away because so many are served already. */
+  readonly onTurnedAway?: () => void;
+}
+
+export interface CallReport {
+  /** ADD, DEL, CHECK, GC, STATUS; `other` for what is none. */
+  readonly command: string;
+  /** `ok`, `hung_up`, or the code of the failure in lower case, e.g. `try_again`. */
+  readonly outcome: string;
+  readonly tookMs: number;
 }
 
 export interface CniServerOptions {
@@ -91,8 +103,12 @@ export function createCniServer(deps: CniServerDeps, options: CniServerOptions):
   };
 
   const notReady = (): string | undefined => (stopping ? 'it is stopping' : deps.notReady());
-  const answer = async (call: Call): Promise<CallAnswer> =>
-    answerCall({ attachments: ready(), queue, notReady, log: deps.log }, call);
+  const answer = async (call: Call): Promise<CallAnswer> => {
+    const startedMs = deps.clock.nowMs();
+    const onAnswered = (command: string, outcome: string): void =>
+      deps.onCall?.({ command, outcome, tookMs: deps.clock.nowMs() - startedMs });
+    return answerCall({ attachments: ready(), queue, notReady, log: deps.log, onAnswered }, call);
+  };
 
   /** Answered without reading the request; the shim copes. What does not fit into the socket's buffer is lost with the connection. */
   const turnAway = (connection: Descriptor, error: CniError): void => {
@@ -112,6 +128,7 @@ export function createCniServer(deps: CniServerDeps, options: CniServerOptions):
       return;
     }
     if (callers.size >= CALLERS_MAX) {
+      deps.onTurnedAway?.();
       deps.log.warn({ callers: callers.size }, 'too many CNI calls at once; one is refused');
       turnAway(
         connection,

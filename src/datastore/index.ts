@@ -8,6 +8,7 @@ export {
   type KubeResponse,
   statusMessage,
 } from './kube/client.ts';
+export type { KubeObserver } from './kube/observer.ts';
 export {
   type Decoded,
   decodeObject,

@@ -10,6 +10,13 @@ export interface HealthReport {
   readonly reasons: readonly string[];
 }
 
+/** One component: why it is not ready, or does not live, if so. */
+export interface ComponentReport {
+  readonly name: string;
+  readonly notReady?: string;
+  readonly notAlive?: string;
+}
+
 export interface ComponentHealth {
   /** Say why not to be ready (a function is asked each time), or undefined to be. Components begin as `starting`. */
   notReadyBecause(reason: string | (() => string) | undefined): void;
@@ -22,6 +29,8 @@ export interface HealthRegistry {
   component(name: string, options?: { readonly heartbeatMs?: number }): ComponentHealth;
   ready(): HealthReport;
   alive(): HealthReport;
+  /** Sorted by name. */
+  components(): readonly ComponentReport[];
 }
 
 interface State {
@@ -32,7 +41,19 @@ interface State {
 
 export function createHealthRegistry(clock: Clock): HealthRegistry {
   const components = new Map<string, State>();
-  const report = (reasons: string[]): HealthReport => ({ ok: reasons.length === 0, reasons: reasons.sort() });
+  const notReady = ({ reason }: State): string | undefined => (typeof reason === 'function' ? reason() : reason);
+  const notAlive = ({ heartbeatMs, lastBeatMs }: State): string | undefined => {
+    const silentMs = clock.nowMs() - lastBeatMs;
+    if (heartbeatMs === undefined || silentMs <= heartbeatMs) return undefined;
+    return `no heartbeat for ${Math.round(silentMs / 1000)} s (at most ${heartbeatMs / 1000} s is right)`;
+  };
+  const report = (why: (state: State) => string | undefined): HealthReport => {
+    const reasons = [...components].flatMap(([name, state]) => {
+      const reason = why(state);
+      return reason === undefined ? [] : [`${name}: ${reason}`];
+    });
+    return { ok: reasons.length === 0, reasons: reasons.sort() };
+  };
   return {
     component(name, options = {}) {
       const state: State = { reason: 'starting', lastBeatMs: clock.nowMs(), heartbeatMs: options.heartbeatMs };
@@ -46,21 +67,18 @@ export function createHealthRegistry(clock: Clock): HealthRegistry {
         },
       };
     },
-    ready: () =>
-      report(
-        [...components].flatMap(([name, { reason }]) =>
-          reason === undefined ? [] : [`${name}: ${typeof reason === 'function' ? reason() : reason}`],
-        ),
-      ),
-    alive: () =>
-      report(
-        [...components].flatMap(([name, { heartbeatMs, lastBeatMs }]) => {
-          const silentMs = clock.nowMs() - lastBeatMs;
-          if (heartbeatMs === undefined || silentMs <= heartbeatMs) return [];
-          return [
-            `${name}: no heartbeat for ${Math.round(silentMs / 1000)} s (at most ${heartbeatMs / 1000} s is right)`,
-          ];
+    ready: () => report(notReady),
+    alive: () => report(notAlive),
+    components: () =>
+      [...components]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([name, state]) => {
+          const [ready, alive] = [notReady(state), notAlive(state)];
+          return {
+            name,
+            ...(ready === undefined ? {} : { notReady: ready }),
+            ...(alive === undefined ? {} : { notAlive: alive }),
+          };
         }),
-      ),
   };
 }

@@ -1,3 +1,4 @@
 export * from './health.ts';
+export * from './limits.ts';
 export * from './logger.ts';
 export * from './metrics.ts';

@@ -28,6 +28,11 @@ export interface Metrics {
   gauge<L extends string = never>(options: MetricOptions<L>): Gauge<L>;
   /** A gauge without labels whose value is asked for at each scrape. */
   observedGauge(options: MetricOptions<never>, value: () => number): void;
+  /** Series whose labels and values are asked for at each scrape; those that are not told any more are gone. */
+  observed<L extends string>(
+    options: MetricOptions<L> & { readonly type: 'gauge' | 'counter' },
+    series: () => Iterable<readonly [Labels<L>, number]> | Promise<Iterable<readonly [Labels<L>, number]>>,
+  ): void;
   histogram<L extends string = never>(
     options: MetricOptions<L> & { readonly buckets: readonly number[] },
   ): Histogram<L>;
@@ -61,6 +66,27 @@ export function createMetrics(options: { readonly process?: boolean } = {}): Met
         ...common(metric),
         collect() {
           this.set(value());
+        },
+      });
+    },
+    observed: (metric, series) => {
+      if (metric.type === 'gauge') {
+        new prom.Gauge({
+          ...common(metric),
+          async collect() {
+            const told = await series();
+            this.reset();
+            for (const [labels, value] of told) this.set(labels, value);
+          },
+        });
+        return;
+      }
+      new prom.Counter({
+        ...common(metric),
+        async collect() {
+          const told = await series();
+          this.reset();
+          for (const [labels, value] of told) this.inc(labels, value);
         },
       });
     },

@@ -77,6 +77,23 @@ test('metrics come out under the prefix, and two registries do not meet', async 
   assert.doesNotMatch((await other.scrape()).body, /kind=/);
 });
 
+test('observed series are asked for at each scrape, and go when they are not told any more', async () => {
+  const metrics = createMetrics();
+  const peers = new Map([
+    ['a', 1],
+    ['b', 2],
+  ]);
+  metrics.observed({ name: 'prefixes', help: 'P.', labels: ['peer'], type: 'gauge' }, async () =>
+    [...peers].map(([peer, count]) => [{ peer }, count] as const),
+  );
+  metrics.observed({ name: 'runs_total', help: 'R.', labels: ['kind'], type: 'counter' }, () => [[{ kind: 'x' }, 7]]);
+  assert.match((await metrics.scrape()).body, /^poplin_prefixes\{peer="b"\} 2$/m);
+  peers.delete('b');
+  const { body } = await metrics.scrape();
+  assert.doesNotMatch(body, /peer="b"/);
+  assert.match(body, /^# TYPE poplin_runs_total counter\npoplin_runs_total\{kind="x"\} 7$/m);
+});
+
 test('ready when every component said so; alive while heartbeats come in time', () => {
   const clock = new FakeClock();
   const health = createHealthRegistry(clock);
@@ -93,6 +110,11 @@ test('ready when every component said so; alive while heartbeats come in time', 
   assert.equal(health.alive().ok, true);
   clock.advance(1);
   assert.match(health.alive().reasons[0]!, /^apply: no heartbeat for 10 s/);
+  datastore.notReadyBecause(() => 'asked each time');
+  const [first, second] = health.components();
+  assert.equal(first!.name, 'apply');
+  assert.match(first!.notAlive!, /^no heartbeat/);
+  assert.deepEqual(second, { name: 'datastore', notReady: 'asked each time' });
   apply.beat();
   assert.equal(health.alive().ok, true);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cleanupRoutes, type LinkDown } from '#felix';
+import { cleanupRoutes, type LinkDown, type RouteCounts, type RouteState, type RouteStatus } from '#felix';
 import { silentLogger } from '#kit';
 import type { LearnedRouteDelta } from '#model';
 import {
@@ -39,6 +39,24 @@ function learn(
   return {
     upsert: Object.entries(routes).map(([prefix, nextHops]) => ({ prefix: net(prefix), nextHops: nextHops.map(ip) })),
     withdraw: withdraw.map(net),
+  };
+}
+
+/** What `counts` must say, from the list. */
+function countsOf(list: readonly RouteStatus[]): RouteCounts {
+  const count = (six: boolean | undefined, ...states: RouteState[]): number =>
+    list.filter(
+      ({ prefix, state }) =>
+        (six === undefined || prefix.includes(':') === six) && (states.length === 0 || states.includes(state)),
+    ).length;
+  return {
+    learned: { ipv4: count(false), ipv6: count(true) },
+    installed: { ipv4: count(false, 'installed'), ipv6: count(true, 'installed') },
+    held: count(undefined, 'held'),
+    unresolved: count(undefined, 'unresolved'),
+    refused: count(undefined, 'refused'),
+    pending: count(undefined, 'pending'),
+    repairs: 0,
   };
 }
 
@@ -84,6 +102,7 @@ describe('routes in the kernel', needs({ root: true }), () => {
       },
     );
     assert.equal(shown.find((route) => route.prefix === '192.0.2.0/24')?.state, 'unresolved');
+    assert.deepEqual(routes.counts(), countsOf(shown));
     assert.equal(world.sysctls.read('net/ipv4/nexthop_compat_mode'), '0');
     assert.equal(world.sysctls.read('net/ipv4/fib_multipath_hash_policy'), '1');
 
@@ -128,6 +147,7 @@ describe('routes in the kernel', needs({ root: true }), () => {
       world.ours().map((route) => route.prefix),
       ['10.244.3.0/24'],
     );
+    assert.deepEqual(routes.counts(), countsOf(routes.status().routes));
     deleteRoute(world.node.netlink, foreign);
     flush(world.node.netlink);
     await until(() => world.gateways('10.244.2.0/24').length === 2, { what: 'our route in the free place' });
@@ -227,6 +247,7 @@ describe('routes in the kernel', needs({ root: true }), () => {
     second.setLearned({ upsert: said.upsert.slice(1), withdraw: [] });
     await second.whenApplied();
     assert.equal(second.status().routes[0]?.state, 'held');
+    assert.deepEqual(second.counts(), countsOf(second.status().routes));
     second.setLearned({ upsert: said.upsert.slice(0, 1), withdraw: [] });
     second.release();
     await second.whenApplied();
@@ -337,6 +358,7 @@ describe('routes in the kernel', needs({ root: true }), () => {
     }
     assert.deepEqual(world.gateways('10.244.3.0/24'), both);
     assert.ok(!there().includes('10.244.1.6/32 unicast'));
+    assert.ok(routes.counts().repairs >= 1, 'the learned route that went is counted');
   });
 
   test('a blackhole never takes the place of a connected subnet', async () => {

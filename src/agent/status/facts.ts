@@ -2,7 +2,7 @@
 import type { SpeakerConfig, SpeakerStatus } from '#bgp';
 import type { DatastoreStatus } from '#datastore';
 import type { PolicyDataplaneStatus } from '#felix';
-import type { Cidr, IpAddress, IpFamily } from '#kit';
+import type { Cidr, IpAddress } from '#kit';
 import type { Kind } from '#model';
 import type { HealthReport } from '#obs';
 import type { Revisions } from './in-force.ts';
@@ -10,7 +10,9 @@ import type { Revisions } from './in-force.ts';
 export interface NodeFacts {
   readonly nodeName: string;
   readonly version: string;
-  /** RFC 3339. */
+  /** Version of Node.js. */
+  readonly nodeVersion: string;
+  /** When the agent began, RFC 3339. */
   readonly startedAt: string;
   readonly ready: HealthReport;
   readonly datastore: DatastoreStatus;
@@ -18,7 +20,9 @@ export interface NodeFacts {
   readonly speaker?: SpeakerStatus;
   readonly bgp: {
     readonly config?: SpeakerConfig;
-    readonly problems: readonly ObjectProblem[];
+    readonly issues: readonly NodeIssue[];
+    /** Why no speaker runs, although there is a configuration. */
+    readonly startFailure?: string;
     /** Of the last configuration that was handed to the speaker, RFC 3339. */
     readonly configuredAt?: string;
   };
@@ -33,16 +37,19 @@ export interface NodeFacts {
 }
 
 /** Something that keeps an object, or a part of it, from being used on this node. */
-export interface ObjectProblem {
-  /** Absent: of the node itself. */
-  readonly object?: { readonly kind: Kind; readonly name: string };
-  /** E.g. `spec.password.secretKeyRef`. */
-  readonly field?: string;
-  /** CamelCase, e.g. `SecretMissing`. */
-  readonly reason: string;
-  /** Value and remedy; without the object's name. */
+export interface NodeIssue {
+  readonly object: { readonly kind: Kind; readonly name: string };
+  /** E.g. `spec.password`; empty: the object as a whole. */
+  readonly field: string;
+  /** What is wrong, what follows, and what to do; without the object's name. */
   readonly message: string;
+  readonly effect: IssueEffect;
 }
+/**
+ * `waiting`: something is not there yet, nobody need act. `unused`: the object does nothing here. `heldDown`: sessions of it are kept down.
+ * `partial`: the field is not in force, the rest of the object is.
+ */
+export type IssueEffect = 'waiting' | 'unused' | 'heldDown' | 'partial';
 
 export interface RouteFacts {
   readonly installed: { readonly ipv4: number; readonly ipv6: number };
@@ -64,23 +71,14 @@ export interface PodFacts {
 }
 
 export interface AddressFacts {
-  readonly chosen: readonly ChosenAddress[];
+  readonly ipv4?: IpAddress;
+  readonly ipv6?: IpAddress;
+  /** Where they come from, e.g. `InternalIP`, `annotation`, `option`, `route to the API server`. */
+  readonly source?: string;
   readonly rejected: readonly RejectedAddress[];
-}
-export interface ChosenAddress {
-  readonly family: IpFamily;
-  readonly address: IpAddress;
-  /** Where it comes from, e.g. `InternalIP`, `annotation`, `option`, `route to the API server`. */
-  readonly source: string;
-  readonly interface?: string;
 }
 export interface RejectedAddress {
   readonly address: IpAddress;
   readonly interface?: string;
   readonly reason: string;
-}
-
-/** `BGPPeer tor-1`, or `Node n1` for what belongs to the node itself. */
-export function objectText(problem: ObjectProblem, nodeName: string): string {
-  return problem.object ? `${problem.object.kind} ${problem.object.name}` : `Node ${nodeName}`;
 }

@@ -65,6 +65,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
   return {
     nodeName: 'n1',
     version: '0.1.0',
+    nodeVersion: 'v24.0.0',
     startedAt: '2026-01-01T00:00:00Z',
     ready: { ok: true, reasons: [] },
     datastore: datastoreStatus(),
@@ -72,7 +73,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
       peerStatus('mesh/n2', { address: '10.0.0.2' }),
       peerStatus('peer/tor', { address: '10.0.0.9' }),
     ]),
-    bgp: { problems: [] },
+    bgp: { issues: [] },
     routes: { installed: { ipv4: 2, ipv6: 1 }, pending: 0, unresolved: 0, refused: 0, stale: 0 },
     policy: {
       backend: 'nft',
@@ -83,6 +84,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
       endpoints: { known: 3, programmed: 3 },
       policies: { known: 2, broken: 0 },
       sets: 4,
+      repairs: 0,
       counters: {
         iptables: { restoreCalls: 1, restoreLines: 1, saveCalls: 1 },
         ipset: { restoreCalls: 1, restoreLines: 1, saveCalls: 1 },
@@ -91,7 +93,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
     pods: { wired: 3, ranges: [{ cidr: toCidr('10.244.1.0/24')!, used: 3, size: 254 }] },
     nodeKnown: true,
     podCIDRs: [toCidr('10.244.1.0/24')!],
-    addresses: { chosen: [{ family: 4, address: toIpAddress('10.0.0.1')!, source: 'InternalIP' }], rejected: [] },
+    addresses: { ipv4: toIpAddress('10.0.0.1')!, source: 'InternalIP', rejected: [] },
     inForce: { Pod: '10' },
     ...extra,
   };

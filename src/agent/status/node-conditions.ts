@@ -115,25 +115,30 @@ function routesInForce({ routes, datastore }: NodeFacts): ConditionNow {
   return condition(type, true, 'Applied', 'every chosen route is in the kernel');
 }
 
-function bgpEstablished({ speaker, bgp }: NodeFacts): ConditionNow {
+function bgpEstablished({ speaker, bgp, nodeName }: NodeFacts): ConditionNow {
   const type = 'BGPEstablished';
   if (!speaker) {
-    const why = bgp.problems.map(({ message }) => message);
+    const why = [
+      ...(bgp.startFailure === undefined ? [] : [bgp.startFailure]),
+      ...bgp.issues
+        .filter(({ object }) => object.kind === 'Node' && object.name === nodeName)
+        .map(({ message }) => message),
+    ];
     return condition(type, false, 'SpeakerNotRunning', listed(why) || 'the speaker waits for the model');
   }
   const down = speaker.peers.filter((peer) => peer.state !== 'Established');
-  const refused = bgp.problems.filter(({ object }) => object?.kind === 'BGPPeer');
-  if (down.length === 0 && refused.length === 0) {
-    const count = speaker.peers.length;
+  const held = bgp.issues.filter(({ effect }) => effect === 'heldDown');
+  const count = speaker.peers.length;
+  if (down.length === 0 && held.length === 0) {
     if (count === 0) return condition(type, true, 'NoPeers', 'no peer is configured for this node');
     return condition(type, true, 'AllEstablished', `${count} of ${count} sessions are Established`);
   }
   // No counters and no changing states: a peer that is away goes round through them.
   const texts = [
-    ...refused.map(({ object, message }) => `${object!.kind} ${object!.name}: ${message}`),
+    ...held.map(({ object, message }) => `${object.kind} ${object.name}: ${message}`),
     ...down.map(({ name, address, lastError }) => `${name} (${address})${lastError ? `: ${lastError}` : ''}`),
   ];
-  const none = down.length === speaker.peers.length;
+  const none = down.length === count;
   return condition(
     type,
     false,
@@ -144,17 +149,18 @@ function bgpEstablished({ speaker, bgp }: NodeFacts): ConditionNow {
 
 function addressDetected({ addresses, nodeKnown, nodeName }: NodeFacts): ConditionNow {
   const type = 'AddressDetected';
+  const { ipv4, ipv6, source } = addresses;
+  const chosen = [ipv4, ipv6].filter((address) => address !== undefined);
+  if (chosen.length > 0) {
+    return condition(type, true, 'Detected', `${chosen.join(', ')}${source === undefined ? '' : ` (${source})`}`);
+  }
+  if (!nodeKnown) return condition(type, false, 'NodeMissing', `there is no Node ${nodeName}; is --node-name right?`);
   const rejected = addresses.rejected.map(
     ({ address, interface: on, reason }) => `${address}${on ? ` on ${on}` : ''}: ${reason}`,
   );
-  if (addresses.chosen.length === 0) {
-    if (!nodeKnown) return condition(type, false, 'NodeMissing', `there is no Node ${nodeName}; is --node-name right?`);
-    const why = rejected.length > 0 ? `rejected: ${listed(rejected)}` : 'the Node has no InternalIP';
-    const remedy = 'annotate the Node with projectcalico.org/IPv4Address, or set nodeIpv4 or nodeIpv6';
-    return condition(type, false, 'NoAddress', `${why}; ${remedy}`);
-  }
-  const chosen = addresses.chosen.map(({ address, source }) => `${address} (${source})`);
-  return condition(type, true, 'Detected', chosen.join(', '));
+  const why = rejected.length > 0 ? `rejected: ${listed(rejected)}` : 'the Node has no InternalIP';
+  const remedy = 'annotate the Node with projectcalico.org/IPv4Address, or set nodeIpv4 or nodeIpv6';
+  return condition(type, false, 'NoAddress', `${why}; ${remedy}`);
 }
 
 function podCidrAssigned({ podCIDRs, nodeName }: NodeFacts): ConditionNow {

@@ -67,7 +67,7 @@ test('content waits for 10 s, a condition for 1 s, and nothing new for the heart
   assert.equal(written(), 1);
   await pass(2_000);
   assert.equal(written(), 2);
-  assert.equal(status()!.version, '0.1.89');
+  assert.equal(status()!.version.version, '0.1.89');
   offer(contentOf({ version: '0.1.89', podCIDRs: [] }));
   await pass(900);
   assert.equal(written(), 3);

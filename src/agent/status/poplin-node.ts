@@ -1,18 +1,22 @@
 /** The status of a PoplinNode object, from what the parts say. Pure; bounded whatever they say. */
 import type { PeerStatus } from '#bgp';
-import type { DatastoreFault } from '#datastore';
+import type { DatastoreFault, DatastoreStatus } from '#datastore';
 import type { Kind } from '#model';
 import { bounded, type Condition, type ConditionNow } from './conditions.ts';
-import { type AddressFacts, type NodeFacts, objectText } from './facts.ts';
+import type { AddressFacts, IssueEffect, NodeFacts, PodFacts } from './facts.ts';
 import { nodeConditions } from './node-conditions.ts';
 
 export const POPLIN_GROUP = 'poplin.dev';
 export const POPLIN_NODES_PATH = '/apis/poplin.dev/v1alpha1/poplinnodes';
 
-/** An object of a node that meshes with a thousand others stays small: sessions that are well are counted, not listed, beyond this. */
+/**
+ * The definition would take 512. Of a node that meshes with a thousand others, sessions that are well are counted, not listed, beyond this: one agent
+ * reads these objects of all nodes.
+ */
 export const SESSIONS_MAX = 64;
 export const EXCEPTIONS_MAX = 200;
 const NOT_USED_MAX = 50;
+const NOT_USED_FIELDS_MAX = 64;
 const FAULTS_MAX = 50;
 const REJECTED_MAX = 32;
 const TEXT_CHARACTERS_MAX = 256;
@@ -23,48 +27,38 @@ export interface PoplinNodeStatus extends PoplinNodeContent {
   readonly observedAt: string;
 }
 
-/** What is written, but for the times of writing. */
+interface ByFamily {
+  readonly ipv4: number;
+  readonly ipv6: number;
+}
+
+/** What is written, but for the times of writing. Field by field as `deploy/crds` defines it. */
 export interface PoplinNodeContent {
-  readonly version: string;
-  readonly startedAt: string;
-  readonly addresses: AddressFacts['chosen'];
+  readonly version: { readonly version: string; readonly node: string };
+  readonly addresses: { readonly ipv4?: string; readonly ipv6?: string; readonly source?: string };
   readonly rejectedAddresses: AddressFacts['rejected'];
   readonly podCIDRs: readonly string[];
   readonly conditions: readonly ConditionNow[];
   readonly bgp: BgpContent;
-  readonly routes: {
-    readonly ipv4: number;
-    readonly ipv6: number;
-    readonly pending: number;
-    readonly unresolved: number;
-    readonly refused: number;
-    readonly stale: number;
-  };
+  readonly routes: { readonly programmed: ByFamily; readonly unresolved: number; readonly stale: number };
   readonly policy: {
     readonly backend?: string;
     readonly policies: number;
     readonly endpoints: number;
     readonly sets: number;
   };
-  readonly pods: {
-    readonly wired: number;
-    readonly addresses: readonly { readonly cidr: string; readonly used: number; readonly size: number }[];
-  };
+  readonly pods: { readonly count: number; readonly addressesUsed: PodFacts['ranges'] };
   readonly kinds: readonly KindContent[];
-  /** Objects whose newest version is not in force, at most `EXCEPTIONS_MAX`. */
+  /** What is not in force although it was read, at most `EXCEPTIONS_MAX`. */
   readonly exceptions: readonly ExceptionContent[];
   readonly exceptionsTotal: number;
-  readonly notUsed: readonly { readonly object: string; readonly field: string; readonly message: string }[];
+  readonly notUsed: readonly { readonly object: string; readonly fields: readonly string[] }[];
   readonly notUsedTotal: number;
   /** In plain words, what is wrong and belongs to no object. */
   readonly faults: readonly string[];
-  /** For columns of `kubectl get`. */
-  readonly summary: {
-    readonly sessions: string;
-    readonly addresses: string;
-    readonly routes: string;
-    readonly pods: string;
-  };
+  readonly summary: Readonly<
+    Record<'ready' | 'sessions' | 'pods' | 'routes' | 'policies' | 'version' | 'address', string>
+  >;
 }
 
 export interface BgpContent {
@@ -72,21 +66,21 @@ export interface BgpContent {
   readonly routerID?: string;
   readonly established: number;
   readonly configured: number;
+  /** Those that are not up first, then those named by BGPPeers. */
   readonly sessions: readonly SessionContent[];
-  /** Sessions that are Established and not listed. */
-  readonly sessionsOmitted: number;
 }
 
 export interface SessionContent {
-  /** `mesh/NODE` or `peer/BGPPEER`. */
+  /** As `poplin bgp peers` names it. */
   readonly name: string;
-  readonly peerIP: string;
+  readonly address: string;
   readonly asn: number;
   readonly state: string;
-  /** RFC 3339. */
   readonly since: string;
-  readonly received: { readonly ipv4: number; readonly ipv6: number };
-  readonly sent: { readonly ipv4: number; readonly ipv6: number };
+  /** How often it came up. */
+  readonly established: number;
+  readonly received: ByFamily;
+  readonly sent: ByFamily;
   readonly lastError?: string;
 }
 
@@ -101,84 +95,99 @@ export interface KindContent {
 
 export interface ExceptionContent {
   /** E.g. `BGPPeer tor-1`. */
-  readonly object: string;
+  readonly object?: string;
   readonly field?: string;
-  readonly reason: string;
   readonly message: string;
+  readonly effect: string;
+  readonly since?: string;
+  readonly blocking: boolean;
 }
+
+/** What holds meanwhile, in words that the agent which sums up all nodes knows again. */
+export const effectTexts: Readonly<Record<IssueEffect, string>> = {
+  waiting: 'it waits',
+  unused: 'the object does nothing on this node',
+  heldDown: 'its sessions are kept down',
+  partial: 'the rest of the object is in force',
+};
 
 /** `sinceOf`: when a peer came into its state, steady over repeated calls. */
 export function poplinNodeContent(facts: NodeFacts, sinceOf: (peer: PeerStatus) => string): PoplinNodeContent {
   const exceptions = exceptionsOf(facts);
   const bgp = bgpContent(facts, sinceOf);
+  const conditions = nodeConditions(facts);
   const { routes, policy, pods, datastore, addresses } = facts;
+  const notUsed = notUsedOf(datastore);
   return {
-    version: facts.version,
-    startedAt: facts.startedAt,
-    addresses: addresses.chosen,
+    version: { version: facts.version, node: facts.nodeVersion },
+    addresses: {
+      ...(addresses.ipv4 ? { ipv4: addresses.ipv4 } : {}),
+      ...(addresses.ipv6 ? { ipv6: addresses.ipv6 } : {}),
+      ...(addresses.source ? { source: bounded(addresses.source, TEXT_CHARACTERS_MAX) } : {}),
+    },
     rejectedAddresses: addresses.rejected.slice(0, REJECTED_MAX),
     podCIDRs: facts.podCIDRs,
-    conditions: nodeConditions(facts),
+    conditions,
     bgp,
-    routes: {
-      ...routes.installed,
-      pending: routes.pending,
-      unresolved: routes.unresolved,
-      refused: routes.refused,
-      stale: routes.stale,
-    },
+    routes: { programmed: routes.installed, unresolved: routes.unresolved, stale: routes.stale },
     policy: {
       ...(policy.backend ? { backend: policy.backend } : {}),
       policies: policy.policies.known,
       endpoints: policy.endpoints.programmed,
       sets: policy.sets,
     },
-    pods: { wired: pods.wired, addresses: pods.ranges },
+    pods: { count: pods.wired, addressesUsed: pods.ranges },
     kinds: kindsOf(facts),
     exceptions: exceptions.slice(0, EXCEPTIONS_MAX),
     exceptionsTotal: exceptions.length + Math.max(0, datastore.faultsTotal - datastore.faults.length),
-    notUsed: datastore.notUsed
-      .slice(0, NOT_USED_MAX)
-      .map(({ object, field, message }) => ({ object, field, message: bounded(message, TEXT_CHARACTERS_MAX) })),
-    notUsedTotal: datastore.notUsedTotal,
+    notUsed: notUsed.slice(0, NOT_USED_MAX),
+    notUsedTotal: notUsed.length,
     faults: faultsOf(facts),
     summary: {
+      ready: conditions.find(({ type }) => type === 'Ready')!.status,
       sessions: `${bgp.established}/${bgp.configured}`,
-      addresses: addresses.chosen.map(({ address }) => address).join(','),
-      routes: String(routes.installed.ipv4 + routes.installed.ipv6),
       pods: String(pods.wired),
+      routes: String(routes.installed.ipv4 + routes.installed.ipv6),
+      policies: String(policy.policies.known),
+      version: facts.version,
+      address: [addresses.ipv4, addresses.ipv6].filter(Boolean).join(','),
     },
   };
 }
 
-function bgpContent({ speaker }: NodeFacts, sinceOf: (peer: PeerStatus) => string): BgpContent {
+function bgpContent({ speaker, bgp }: NodeFacts, sinceOf: (peer: PeerStatus) => string): BgpContent {
   const peers = speaker?.peers ?? [];
   const established = peers.filter((peer) => peer.state === 'Established').length;
+  const byName = (a: PeerStatus, b: PeerStatus): number => (a.name < b.name ? -1 : 1);
   // What people look for comes first: sessions that are down, then those that somebody asked for by name.
   const rank = (peer: PeerStatus): number => (peer.state !== 'Established' ? 0 : peer.name.startsWith('mesh/') ? 2 : 1);
-  const listedPeers = [...peers].sort((a, b) => rank(a) - rank(b)).slice(0, SESSIONS_MAX);
-  const byName = (a: PeerStatus, b: PeerStatus): number => (a.name < b.name ? -1 : 1);
+  const ordered = [...peers].sort((a, b) => rank(a) - rank(b) || byName(a, b));
+  const held = new Set(bgp.issues.filter(({ effect }) => effect === 'heldDown').map(({ object }) => object.name));
   return {
     ...(speaker ? { asn: speaker.asn, routerID: speaker.routerId } : {}),
     established,
-    configured: peers.length,
-    sessions: listedPeers.sort(byName).map((peer) => sessionContent(peer, sinceOf)),
-    sessionsOmitted: peers.length - listedPeers.length,
+    configured: peers.length + held.size,
+    sessions: ordered.slice(0, SESSIONS_MAX).map((peer) => sessionContent(peer, sinceOf)),
   };
 }
 
 function sessionContent(peer: PeerStatus, sinceOf: (peer: PeerStatus) => string): SessionContent {
   const count = (what: 'accepted' | 'sent', family: string): number =>
     peer.families.find((each) => each.family === family)?.[what] ?? 0;
+  const byFamily = (what: 'accepted' | 'sent'): ByFamily => ({
+    ipv4: count(what, 'ipv4-unicast'),
+    ipv6: count(what, 'ipv6-unicast'),
+  });
   const up = peer.state === 'Established';
   return {
     name: peer.name,
-    peerIP: peer.address,
+    address: peer.address,
     asn: peer.asn,
     state: peer.state,
     since: sinceOf(peer),
-    received: { ipv4: count('accepted', 'ipv4-unicast'), ipv6: count('accepted', 'ipv6-unicast') },
-    sent: { ipv4: count('sent', 'ipv4-unicast'), ipv6: count('sent', 'ipv6-unicast') },
+    established: peer.establishedCount,
+    received: byFamily('accepted'),
+    sent: byFamily('sent'),
     ...(!up && peer.lastError ? { lastError: bounded(peer.lastError, TEXT_CHARACTERS_MAX) } : {}),
   };
 }
@@ -195,24 +204,36 @@ function kindsOf({ datastore, inForce }: NodeFacts): readonly KindContent[] {
   }));
 }
 
-function exceptionsOf({ datastore, bgp, nodeName }: NodeFacts): readonly ExceptionContent[] {
+function exceptionsOf({ datastore, bgp }: NodeFacts): readonly ExceptionContent[] {
   const invalid = datastore.faults.filter((fault) => fault.object !== undefined).map(exceptionOfFault);
-  const problems = bgp.problems.map((problem) => ({
-    object: objectText(problem, nodeName),
-    ...(problem.field === undefined ? {} : { field: problem.field }),
-    reason: problem.reason,
-    message: bounded(problem.message, TEXT_CHARACTERS_MAX),
+  const issues = bgp.issues.map(({ object, field, message, effect }) => ({
+    object: `${object.kind} ${object.name}`,
+    ...(field === '' ? {} : { field }),
+    message: bounded(message, TEXT_CHARACTERS_MAX),
+    effect: effectTexts[effect],
+    blocking: false,
   }));
-  return [...invalid, ...problems];
+  return [...invalid, ...issues];
 }
 
-function exceptionOfFault({ object, field, message, effect }: DatastoreFault): ExceptionContent {
+function exceptionOfFault({ object, field, message, effect, since, blocking }: DatastoreFault): ExceptionContent {
   return {
     object: object!,
     ...(field === undefined ? {} : { field }),
-    reason: 'Invalid',
-    message: bounded(`${message} (${effect})`, TEXT_CHARACTERS_MAX),
+    message: bounded(message, TEXT_CHARACTERS_MAX),
+    effect: bounded(effect, TEXT_CHARACTERS_MAX),
+    since,
+    blocking,
   };
+}
+
+/** By object, in the order of the notes. */
+function notUsedOf({ notUsed }: DatastoreStatus): PoplinNodeContent['notUsed'] {
+  const byObject = Map.groupBy(notUsed, ({ object }) => object);
+  return [...byObject].map(([object, notes]) => ({
+    object,
+    fields: notes.slice(0, NOT_USED_FIELDS_MAX).map(({ field }) => bounded(field, TEXT_CHARACTERS_MAX)),
+  }));
 }
 
 function faultsOf({ datastore, routes, policy, pods }: NodeFacts): readonly string[] {
