@@ -175,3 +175,17 @@ test('an interface that is not ours is refused', async () => {
     assert.throws(() => dataplane.setEndpoint({ id: 'ns/a', interfaceName, addresses: [] }), RangeError, interfaceName);
   }
 });
+
+test('rules that others took away are put back at the next reading, and counted', async () => {
+  // The fake's kernel forgets all: each reading finds nothing.
+  const { dataplane, settle } = await base();
+  await settle();
+  assert.equal(dataplane.status().repairs, 0);
+  dataplane.resync();
+  assert.ok((await settle()).length > 0);
+  assert.equal(dataplane.status().repairs, 1);
+  dataplane.resync();
+  dataplane.apply([policy('P', rule('A', 81))]);
+  await settle();
+  assert.equal(dataplane.status().repairs, 1, 'with a change of our own it is not known who is to blame');
+});

@@ -231,6 +231,9 @@ for (const backend of ['nft', 'legacy'] as const) {
       await world.sh('ipset', 'create', 'mine', 'hash:ip');
       const dataplane = await start(world, backend);
       const whole = await dump(world);
+      dataplane.resync();
+      await dataplane.whenApplied();
+      assert.equal(dataplane.status().repairs, 0);
       const repaired = async (what: string): Promise<void> => {
         assert.notEqual(await dump(world), whole, `${what} changed something`);
         dataplane.resync();
@@ -238,6 +241,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       };
       await world.sh(v4!, '-t', 'mangle', '-D', 'FORWARD', '1');
       await repaired('the jump was deleted');
+      assert.equal(dataplane.status().repairs, 1);
       await world.sh(v4!, '-t', 'mangle', '-I', 'FORWARD', '-j', 'poplin-forward');
       await repaired('the jump was doubled');
       const own = (await world.sh(v4!, '-t', 'mangle', '-S', 'FORWARD'))
