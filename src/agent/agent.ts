@@ -13,7 +13,7 @@
  * (CNI: "not yet"); read the model; and only when it is complete write to the kernel, talk BGP, and let pods come.
  */
 import fs from 'node:fs';
-import { createApiServer } from '#api';
+import { createApiServer, createProbeServer } from '#api';
 import { createCniServer, writeConflist } from '#cni';
 import type { AgentConfig, LoadedConfig } from '#config';
 import { createPolicyDataplane, createRouteDataplane } from '#felix';
@@ -178,6 +178,12 @@ export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
     metrics,
   });
   const api = createApiServer({ view, log: part('api') }, { socketPath: paths.apiSocket });
+  const probes = config.httpListen
+    ? createProbeServer(
+        { view: { components: health.components, metrics: metrics.scrape }, log: part('probes') },
+        { listen: config.httpListen },
+      )
+    : undefined;
 
   let inSync = false;
   let cancelSweep: (() => void) | undefined;
@@ -244,6 +250,7 @@ export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
   return {
     async start() {
       log.info({ pid: process.pid, datastore: datastore.status().location }, 'poplin agent starts');
+      await probes?.start();
       await routes.start();
       await cni.recover();
       policy.adopt(cni.endpoints());
@@ -275,7 +282,7 @@ export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
       await bgp.stop(mode);
       await policyDataplane.stop();
       await routes.stop();
-      await api.stop();
+      await Promise.all([api.stop(), probes?.stop()]);
     },
   };
 }
