@@ -1,3 +1,4 @@
 export * from './objects.ts';
 export * from './policy.ts';
+export * from './pools.ts';
 export * from './routes.ts';

@@ -1,25 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { BGPPeerObject, NetworkPolicyObject, PodObject } from '#model';
+import { kinds, type NetworkPolicyObject, type PodObject } from '#model';
 import { decodeObject, identify } from './decode.ts';
-import { parseManifest } from './parse.ts';
-import { formatPath } from './reader.ts';
+import { decodeText as decode } from './decode-text.ts';
 
-/** Decodes YAML text; faults as `line:field: message`. */
-function decode(text: string) {
-  const parsed = parseManifest(text);
-  assert.ok(parsed.ok, JSON.stringify(parsed));
-  const [document] = parsed.documents;
-  const identity = identify(document!.value);
-  const { faults, notes, typed } =
-    identity.type === 'object'
-      ? decodeObject(identity.kind, document!.value)
-      : { faults: identity.type === 'unidentified' ? identity.faults : [], notes: [], typed: undefined };
-  const say = (list: typeof faults) =>
-    list.map((f) => `${document!.place(f.path).line}:${formatPath(f.path)}: ${f.message}`);
-  return { identity, object: typed?.object, faults: say(faults), notes: say(notes) };
-}
 const policy = (spec: string) =>
   decode(`apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ${spec}`);
 const policyObject = (spec: string) => {
@@ -27,8 +12,6 @@ const policyObject = (spec: string) => {
   assert.deepEqual(faults, []);
   return object as NetworkPolicyObject;
 };
-const calico = (kind: string, spec: string, name = 'x') =>
-  decode(`apiVersion: projectcalico.org/v3\nkind: ${kind}\nmetadata: {name: ${name}}\nspec: ${spec}`);
 
 test('policyTypes are inferred as the API server does', () => {
   assert.deepEqual(policyObject('{podSelector: {}}').policyTypes, ['Ingress']);
@@ -116,9 +99,9 @@ test('a misspelt kind or API is no other kind: it must not pass as nothing', () 
   }
   for (const [apiVersion, other] of [
     ['apps/v1', 'Deployment'],
-    ['v1', 'Secret'],
+    ['v1', 'ConfigMap'],
     ['projectcalico.org/v3', 'NetworkPolicy'],
-    ['projectcalico.org/v3', 'BGPFilter'],
+    ['projectcalico.org/v3', 'Tier'],
     ['metallb.io/v1beta2', 'BGPPeer'],
     ['policy.networking.k8s.io/v1alpha2', 'ClusterNetworkPolicy'],
     ['networking.k8s.io/v1', 'Ingress'],
@@ -179,65 +162,6 @@ status: {addresses: [{type: Hostname, address: n1}, {type: InternalIP, address: 
   assert.deepEqual(namespace?.metadata.labels, { a: 'b', 'kubernetes.io/metadata.name': 'web' });
 });
 
-test('BGPPeer: address forms, AS forms, password, durations; fields without effect are named', () => {
-  const peer = (spec: string) => calico('BGPPeer', spec);
-  const { object, notes, faults } = peer(
-    '{peerIP: "[2001:db8::1]:1790", asNumber: "1.10", holdTime: 1m30s, password: {value: hush}, maxRestartTime: 2m, keepOriginalNextHop: true}',
-  );
-  assert.deepEqual(faults, []);
-  const read = object as BGPPeerObject;
-  assert.deepEqual(
-    [
-      read.peerIP,
-      read.port,
-      read.asNumber,
-      read.holdTimeSec,
-      read.maxRestartTimeSec,
-      read.password?.type === 'value' && read.password.value.reveal(),
-    ],
-    ['2001:db8::1', 1790, 65546, 90, 120, 'hush'],
-  );
-  assert.match(notes.join(), /spec\.keepOriginalNextHop: is not used/);
-  assert.partialDeepStrictEqual(peer('{peerIP: 10.0.0.1, asNumber: 65001}').object, { port: 179, asNumber: 65001 });
-  const refused: readonly (readonly [string, RegExp])[] = [
-    ['{asNumber: 1}', /peerIP: is required/],
-    ['{peerIP: 10.0.0.1}', /asNumber: is required/],
-    ['{peerIP: 10.0.0.1:0, asNumber: 1}', /is not an address/],
-    ['{peerIP: 224.0.0.1, asNumber: 1}', /no host's address/],
-    ['{peerIP: 10.0.0.1, asNumber: 0}', /not an AS number/],
-    ['{peerIP: 10.0.0.1, asNumber: 1.10}', /put an AS number with a dot in quotes/],
-    ['{peerIP: 10.0.0.1, asNumber: 1, holdTime: 2s}', /refused by BGP/],
-    ['{peerIP: 10.0.0.1, asNumber: 1, holdTime: 90}', /not a duration/],
-    ['{peerIP: 10.0.0.1, asNumber: 1, password: {secretKeyRef: {name: a}}}', /names a Secret/],
-    ['{peerIP: 10.0.0.1, asNumber: 1, password: {value: ""}}', /password\.value: is required/],
-    ['{peerIP: 10.0.0.1, asNumber: 1, peerSelector: all()}', /not supported/],
-    ['{peerIP: 10.0.0.1, asNumber: 1, node: a, nodeSelector: all()}', /keep one/],
-    ['{peerIp: 10.0.0.1, asNumber: 1}', /did you mean peerIP/],
-  ];
-  for (const [spec, message] of refused) assert.match(peer(spec).faults.join('\n'), message, spec);
-  const faulty = peer('{peerIP: 10.0.0.1, asNumber: 1, password: {value: [hush]}}');
-  assert.equal(faulty.object, undefined);
-  assert.doesNotMatch(faulty.faults.join(), /hush/);
-  const scalar = peer('{peerIP: 10.0.0.1, asNumber: 1, password: hush}');
-  assert.match(scalar.faults.join(), /password: the value \(not shown\) is not a mapping/);
-  assert.doesNotMatch(scalar.faults.join(), /hush/);
-});
-
-test('BGPConfiguration and IPPool', () => {
-  assert.partialDeepStrictEqual(
-    calico(
-      'BGPConfiguration',
-      '{asNumber: 65001, nodeToNodeMeshEnabled: false, holdTime: 9s, advertiseNodeAddresses: true}',
-      'default',
-    ).object,
-    { asNumber: 65001, nodeToNodeMeshEnabled: false, holdTimeSec: 9, advertiseNodeAddresses: true },
-  );
-  assert.match(calico('BGPConfiguration', '{}', 'other').faults.join(), /write default for all nodes or node\.NAME/);
-  const pool = calico('IPPool', '{cidr: 10.0.0.0/8, natOutgoing: true, ipipMode: Always, blockSize: 26}');
-  assert.partialDeepStrictEqual(pool.object, { cidr: '10.0.0.0/8', natOutgoing: true, disabled: false });
-  assert.equal(pool.notes.length, 2);
-});
-
 test('whatever a document holds, it is an object, a fault or ignored, and never a throw', () => {
   const value = fc.letrec((tie) => ({
     any: fc.oneof(
@@ -259,6 +183,14 @@ test('whatever a document holds, it is an object, a fault or ignored, and never 
           'port',
           'name',
           'metadata',
+          'classes',
+          'importV4',
+          'cidr',
+          'operations',
+          'peerIP',
+          'password',
+          'secretKeyRef',
+          'data',
           '__proto__',
         ),
         tie('any'),
@@ -266,15 +198,17 @@ test('whatever a document holds, it is an object, a fault or ignored, and never 
       ),
     ),
   })).any;
-  const kind = fc.constantFrom('Node', 'Namespace', 'Pod', 'NetworkPolicy', 'BGPConfiguration', 'BGPPeer', 'IPPool');
+  const kind = fc.constantFrom(...kinds);
   fc.assert(
     fc.property(kind, value, value, (name, spec, status) => {
       for (const apiVersion of ['v1', 'networking.k8s.io/v1', 'projectcalico.org/v3']) {
         const document = { apiVersion, kind: name, metadata: { name: 'x' }, spec, status };
         const identity = identify(document);
         if (identity.type !== 'object') continue;
-        const decoded = decodeObject(identity.kind, document);
-        assert.equal(decoded.typed === undefined, decoded.faults.length > 0);
+        for (const source of ['directory', 'api'] as const) {
+          const decoded = decodeObject(identity.kind, document, source);
+          assert.equal(decoded.typed === undefined, decoded.faults.length > 0);
+        }
       }
     }),
   );

@@ -1,13 +1,16 @@
 /** One parsed document (from YAML, JSON or an API server) -> one object of the model, or every fault found in it. */
 import { nearest } from '#kit';
 import type { Kind, ModelObjects, ObjectKey, ObjectMeta } from '#model';
-import { readBgpConfiguration, readBgpPeer } from './bgp.ts';
-import { readBgpFilter, readCalicoNodeStatus, readFelixConfiguration } from './calico.ts';
+import { readBgpConfiguration } from './bgp-configuration.ts';
+import { readBgpFilter } from './bgp-filter.ts';
+import { readBgpPeer } from './bgp-peer.ts';
+import { readCalicoNodeStatus } from './calico-node-status.ts';
 import { readNamespace, readNode, readPod } from './core.ts';
+import { readFelixConfiguration } from './felix-configuration.ts';
 import { readIpPool } from './ip-pool.ts';
-import { type MetadataRules, readMetadata } from './metadata.ts';
+import { type DocumentSource, type MetadataRules, readMetadata } from './metadata.ts';
 import { readNetworkPolicy } from './network-policy.ts';
-import { type FieldFault, Reader, show } from './reader.ts';
+import { type FieldFault, Reader, show, type UnknownFields } from './reader.ts';
 import { readSecret } from './secret.ts';
 
 /** `kind` with the object it is of, so that both narrow together. */
@@ -113,19 +116,33 @@ export interface Decoded {
   readonly typed?: TypedObject;
 }
 
+/**
+ * A NetworkPolicy's unknown field may be one of a newer API that restricts, so that nobody may guess what it means. Calico's
+ * kinds come in many versions; of Kubernetes' own only a few fields are read here.
+ */
+function unknownFieldsOf(kind: Kind, source: DocumentSource): UnknownFields {
+  if (source === 'directory' || kind === 'NetworkPolicy') return 'fault';
+  return kindRules[kind].apiVersions === calico ? 'note' : 'pass';
+}
+
+const needSpec: ReadonlySet<Kind> = new Set([
+  'NetworkPolicy',
+  'BGPPeer',
+  'IPPool',
+  'CalicoNodeStatus',
+] as const satisfies readonly Kind[]);
+
 /** Reads a document that was identified as of `kind`. */
-export function decodeObject(kind: Kind, value: unknown): Decoded {
-  const document = new Reader(value);
+export function decodeObject(kind: Kind, value: unknown, source: DocumentSource = 'directory'): Decoded {
+  const document = Reader.of(value, unknownFieldsOf(kind, source));
   const rules = kindRules[kind];
   if (kind !== 'Secret') document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
   const version = document.field('apiVersion');
   if (!rules.apiVersions.includes(version.value as string)) {
     version.fault(`${show(version.value)} has no ${kind} that is known here; write ${rules.apiVersions[0]}`);
   }
-  const metadata = readMetadata(document, rules);
-  if ((kind === 'NetworkPolicy' || kind === 'BGPPeer' || kind === 'IPPool') && !document.field('spec').present) {
-    document.field('spec').fault('is required');
-  }
+  const metadata = readMetadata(document, rules, source);
+  if (needSpec.has(kind) && !document.field('spec').present) document.field('spec').fault('is required');
   const object = rules.read(document, metadata);
   const { faults, notes } = document;
   if (faults.length > 0 || !object) return { faults, notes };

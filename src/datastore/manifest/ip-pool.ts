@@ -1,19 +1,25 @@
 /** projectcalico.org/v3 IPPool: here it says which addresses are pods', and whether they are masqueraded to elsewhere. */
 import type { IPPoolObject, ObjectMeta } from '#model';
-import { noteNotUsed } from './bgp.ts';
+import { type FieldsNotUsed, noteNotUsed } from './calico-fields.ts';
 import { readCidr } from './metadata.ts';
 import type { Reader } from './reader.ts';
 
 const used = ['cidr', 'natOutgoing', 'disabled', 'disableBGPExport', 'nodeSelector'];
-const notUsed = ['blockSize', 'namespaceSelector', 'allowedUses', 'assignmentMode', 'ipip'];
+const notUsed: FieldsNotUsed = {
+  blockSize: 0,
+  namespaceSelector: undefined,
+  allowedUses: undefined,
+  assignmentMode: 'Automatic',
+  ipip: undefined,
+};
 const tunnels = ['ipipMode', 'vxlanMode'];
 
 export function readIpPool(document: Reader, metadata: ObjectMeta): IPPoolObject | undefined {
   const spec = document.field('spec');
-  spec.onlyFields([...used, ...notUsed, ...tunnels, 'nat-outgoing']);
+  spec.onlyFields([...used, ...Object.keys(notUsed), ...tunnels, 'nat-outgoing']);
   noteNotUsed(spec, notUsed);
   for (const name of tunnels) {
-    const mode = spec.field(name).oneOf(['Never', 'Always', 'CrossSubnet'] as const);
+    const mode = spec.field(name).choiceOrNone(['Never', 'Always', 'CrossSubnet'] as const);
     if (mode && mode !== 'Never') spec.field(name).note('is not used by Poplin: pods are routed without tunnels');
   }
   const legacyNat = spec.field('nat-outgoing').boolean();
@@ -21,6 +27,7 @@ export function readIpPool(document: Reader, metadata: ObjectMeta): IPPoolObject
   const natOutgoing = spec.field('natOutgoing').boolean() ?? legacyNat ?? false;
   const disabled = spec.field('disabled').boolean() ?? false;
   const disableBGPExport = spec.field('disableBGPExport').boolean() ?? false;
-  const nodeSelector = spec.field('nodeSelector').string() || undefined;
-  return cidr && { metadata, cidr, natOutgoing, disabled, disableBGPExport, ...(nodeSelector ? { nodeSelector } : {}) };
+  const nodeSelector = spec.field('nodeSelector').textOrNone();
+  const someNodes = nodeSelector !== undefined && nodeSelector !== 'all()';
+  return cidr && { metadata, cidr, natOutgoing, disabled, disableBGPExport, ...(someNodes ? { nodeSelector } : {}) };
 }

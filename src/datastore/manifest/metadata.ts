@@ -27,10 +27,12 @@ export interface MetadataRules {
   readonly namespaced: boolean;
   readonly name: 'subdomain' | 'label';
 }
+/** `api`: an API server has validated the document against its own definition of the kind. */
+export type DocumentSource = 'directory' | 'api';
 
-export function readMetadata(document: Reader, rules: MetadataRules): ObjectMeta {
+export function readMetadata(document: Reader, rules: MetadataRules, source: DocumentSource): ObjectMeta {
   const metadata = document.field('metadata');
-  metadata.onlyFields(metadataFields);
+  if (source === 'directory') metadata.onlyFields(metadataFields);
   const nameReader = metadata.field('name');
   const name = nameReader.requiredString() ?? '';
   const nameFault = name && (rules.name === 'label' ? dnsLabelFault(name) : dnsSubdomainFault(name));

@@ -31,26 +31,53 @@ export function show(value: unknown): string {
   return text.length > shownValueCharsMax ? `${text.slice(0, shownValueCharsMax)}…` : text;
 }
 
-/** Messages go to logs and to everybody who may ask for the status. */
-const secretFields: ReadonlySet<string | number> = new Set(['password', 'nodeMeshPassword']);
+/** Messages go to logs and to everybody who may ask for the status. `data` and `stringData` are a Secret's. */
+const secretFields: ReadonlySet<string | number> = new Set(['password', 'nodeMeshPassword', 'data', 'stringData']);
+
+/**
+ * What a field that is not known here means. `fault`: nobody else has looked at the document, it may be a misspelt one that
+ * restricts. `note`: the API server has its definition, perhaps of another version; it has no effect here. `pass`: one of the
+ * many fields of Kubernetes' own kinds that nobody here reads.
+ */
+export type UnknownFields = 'fault' | 'note' | 'pass';
+
+/** Shared by all readers of one document. */
+interface Findings {
+  readonly unknownFields: UnknownFields;
+  readonly faults: FieldFault[];
+  readonly notes: FieldFault[];
+}
 
 export class Reader {
   readonly value: unknown;
   readonly path: FieldPath;
-  /** What was found wrong, shared by all readers of one document. */
-  readonly faults: FieldFault[];
-  /** Valid, but without effect here. */
-  readonly notes: FieldFault[];
+  readonly #findings: Findings;
 
-  constructor(value: unknown, path: FieldPath = [], faults: FieldFault[] = [], notes: FieldFault[] = []) {
+  constructor(
+    value: unknown,
+    path: FieldPath = [],
+    findings: Findings = { unknownFields: 'fault', faults: [], notes: [] },
+  ) {
     this.value = value;
     this.path = path;
-    this.faults = faults;
-    this.notes = notes;
+    this.#findings = findings;
+  }
+  /** The whole document. */
+  static of(value: unknown, unknownFields: UnknownFields): Reader {
+    return new Reader(value, [], { unknownFields, faults: [], notes: [] });
+  }
+
+  /** What was found wrong. */
+  get faults(): readonly FieldFault[] {
+    return this.#findings.faults;
+  }
+  /** Valid, but without effect here. */
+  get notes(): readonly FieldFault[] {
+    return this.#findings.notes;
   }
 
   /** The value for a message; not where credentials stand, whatever was written there. */
-  #shown(): string {
+  shown(): string {
     return this.path.some((part) => secretFields.has(part)) ? 'the value (not shown)' : show(this.value);
   }
 
@@ -58,21 +85,21 @@ export class Reader {
     return this.value !== undefined && this.value !== null;
   }
   fault(message: string): undefined {
-    this.faults.push({ path: this.path, message });
+    this.#findings.faults.push({ path: this.path, message });
     return undefined;
   }
   note(message: string): void {
-    this.notes.push({ path: this.path, message });
+    this.#findings.notes.push({ path: this.path, message });
   }
   at(key: string | number, value: unknown): Reader {
-    return new Reader(value, [...this.path, key], this.faults, this.notes);
+    return new Reader(value, [...this.path, key], this.#findings);
   }
 
   /** The mapping under here, or undefined with a fault when it is something else. Absent is an empty mapping. */
   mapping(): Readonly<Record<string, unknown>> | undefined {
     if (!this.present) return {};
     if (typeof this.value !== 'object' || Array.isArray(this.value)) {
-      return this.fault(`${this.#shown()} is not a mapping; write fields below it`);
+      return this.fault(`${this.shown()} is not a mapping; write fields below it`);
     }
     return this.value as Record<string, unknown>;
   }
@@ -80,13 +107,17 @@ export class Reader {
     const mapping = this.present && typeof this.value === 'object' ? (this.value as Record<string, unknown>) : {};
     return this.at(name, Object.hasOwn(mapping, name) ? mapping[name] : undefined);
   }
-  /** Every key must be one of `known`. */
+  /** Every key should be one of `known`; else see `UnknownFields`. */
   onlyFields(known: readonly string[]): void {
-    for (const key of Object.keys(this.mapping() ?? {})) {
+    const { unknownFields } = this.#findings;
+    const mapping = this.mapping() ?? {};
+    if (unknownFields === 'pass') return;
+    for (const key of Object.keys(mapping)) {
       if (known.includes(key)) continue;
       const meant = nearest(key, known);
       const remedy = meant ? `did you mean ${meant}?` : `there are: ${known.join(', ')}`;
-      this.at(key, null).fault(`unknown field; ${remedy}`);
+      if (unknownFields === 'fault') this.at(key, null).fault(`unknown field; ${remedy}`);
+      else this.at(key, null).note(`is not known to Poplin and has no effect; ${remedy}`);
     }
   }
   /**
@@ -94,7 +125,9 @@ export class Reader {
    * that do (`used`), unless it is a field of its own (`others`).
    */
   notMisspelt(used: readonly string[], others: readonly string[] = []): void {
-    for (const key of Object.keys(this.mapping() ?? {})) {
+    const mapping = this.mapping() ?? {};
+    if (this.#findings.unknownFields !== 'fault') return;
+    for (const key of Object.keys(mapping)) {
       if (used.includes(key) || others.includes(key)) continue;
       const lower = key.toLowerCase();
       const meant = used.find(
@@ -107,29 +140,37 @@ export class Reader {
   string(): string | undefined {
     if (!this.present) return undefined;
     if (typeof this.value === 'string') return this.value;
-    return this.fault(`${this.#shown()} is not text; put it in quotes`);
+    return this.fault(`${this.shown()} is not text; put it in quotes`);
   }
   /** Text that must be there and not be empty. */
   requiredString(): string | undefined {
     if (!this.present || this.value === '') return this.fault('is required');
     return this.string();
   }
+  /** Text of which empty means the same as none, as Calico's stored objects have it. */
+  textOrNone(): string | undefined {
+    return this.string() || undefined;
+  }
   oneOf<T extends string>(allowed: readonly T[]): T | undefined {
     const text = this.string();
     if (text === undefined) return undefined;
     if ((allowed as readonly string[]).includes(text)) return text as T;
-    return this.fault(`${this.#shown()} is not allowed; write one of ${allowed.join(', ')}`);
+    return this.fault(`${this.shown()} is not allowed; write one of ${allowed.join(', ')}`);
+  }
+  /** The same, and empty text is none. */
+  choiceOrNone<T extends string>(allowed: readonly T[]): T | undefined {
+    return this.value === '' ? undefined : this.oneOf(allowed);
   }
   boolean(): boolean | undefined {
     if (!this.present) return undefined;
     if (typeof this.value === 'boolean') return this.value;
-    return this.fault(`${this.#shown()} is not true or false`);
+    return this.fault(`${this.shown()} is not true or false`);
   }
   /** A whole number in `min..max`, both included. */
   integer(min: number, max: number): number | undefined {
     if (!this.present) return undefined;
     if (typeof this.value !== 'number' || !Number.isInteger(this.value)) {
-      return this.fault(`${this.#shown()} is not a whole number; write one in ${min}..${max}`);
+      return this.fault(`${this.shown()} is not a whole number; write one in ${min}..${max}`);
     }
     if (this.value < min || this.value > max) return this.fault(`${this.value} is out of range ${min}..${max}`);
     return this.value;
@@ -138,7 +179,7 @@ export class Reader {
   list(entriesMax = 10_000): Reader[] {
     if (!this.present) return [];
     if (!Array.isArray(this.value)) {
-      this.fault(`${this.#shown()} is not a list; begin each entry with "- "`);
+      this.fault(`${this.shown()} is not a list; begin each entry with "- "`);
       return [];
     }
     if (this.value.length > entriesMax) {

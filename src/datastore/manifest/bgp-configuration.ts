@@ -1,0 +1,96 @@
+/** projectcalico.org/v3 BGPConfiguration: Calico's fields, and ours (advertiseNodeAddresses, holdTime). */
+import type { BGPConfigurationObject, ObjectMeta } from '#model';
+import {
+  type FieldsNotUsed,
+  isSettingsName,
+  noteNotUsed,
+  readAsn,
+  readHoldTime,
+  readInterfacePattern,
+  readPassword,
+  readSeconds,
+  restartTimeSecMax,
+} from './calico-fields.ts';
+import { type Reader, show } from './reader.ts';
+
+const used = [
+  'asNumber',
+  'nodeToNodeMeshEnabled',
+  'listenPort',
+  'bindMode',
+  'nodeMeshPassword',
+  'nodeMeshMaxRestartTime',
+  'ignoredInterfaces',
+  'advertiseNodeAddresses',
+  'holdTime',
+];
+const notUsed: FieldsNotUsed = {
+  logSeverityScreen: 'Info',
+  serviceClusterIPs: undefined,
+  serviceExternalIPs: undefined,
+  serviceLoadBalancerIPs: undefined,
+  serviceLoadBalancerAggregation: 'Enabled',
+  communities: undefined,
+  prefixAdvertisements: undefined,
+  localWorkloadPeeringIPV4: undefined,
+  localWorkloadPeeringIPV6: undefined,
+  programClusterRoutes: undefined,
+  ipv4NormalRoutePriority: undefined,
+  ipv6NormalRoutePriority: undefined,
+};
+const ignoredInterfacesMax = 100;
+
+export function readBgpConfiguration(document: Reader, metadata: ObjectMeta): BGPConfigurationObject {
+  if (metadata.name && !isSettingsName(metadata.name)) {
+    document
+      .field('metadata')
+      .field('name')
+      .fault(`${show(metadata.name)} has no meaning; write default for all nodes or node.NAME for one`);
+  }
+  const spec = document.field('spec');
+  spec.onlyFields([...used, ...Object.keys(notUsed)]);
+  noteNotUsed(spec, notUsed);
+  const asNumber = readAsn(spec.field('asNumber'));
+  const mesh = spec.field('nodeToNodeMeshEnabled').boolean();
+  const listenPort = spec.field('listenPort').integer(1, 65535);
+  const bindMode = spec.field('bindMode').choiceOrNone(['None', 'NodeIP'] as const);
+  const nodeMeshPassword = readPassword(meshField(spec, 'nodeMeshPassword', metadata, mesh));
+  const restartTimeReader = meshField(spec, 'nodeMeshMaxRestartTime', metadata, mesh);
+  const nodeMeshMaxRestartTimeSec = readSeconds(restartTimeReader, restartTimeSecMax);
+  const ignoredInterfaces = readIgnoredInterfaces(spec.field('ignoredInterfaces'));
+  const advertiseNodeAddresses = spec.field('advertiseNodeAddresses').boolean();
+  const holdTimeSec = readHoldTime(spec.field('holdTime'));
+  return {
+    metadata,
+    ...(asNumber === undefined ? {} : { asNumber }),
+    ...(mesh === undefined ? {} : { nodeToNodeMeshEnabled: mesh }),
+    ...(listenPort === undefined ? {} : { listenPort }),
+    ...(bindMode === undefined ? {} : { bindMode }),
+    ...(nodeMeshPassword === undefined ? {} : { nodeMeshPassword }),
+    ...(nodeMeshMaxRestartTimeSec === undefined ? {} : { nodeMeshMaxRestartTimeSec }),
+    ...(ignoredInterfaces.length === 0 ? {} : { ignoredInterfaces }),
+    ...(advertiseNodeAddresses === undefined ? {} : { advertiseNodeAddresses }),
+    ...(holdTimeSec === undefined ? {} : { holdTimeSec }),
+  };
+}
+
+/** Both ends of a session of the mesh must have the same, so it stands in the object for all nodes, and needs the mesh. */
+function meshField(spec: Reader, name: string, metadata: ObjectMeta, mesh: boolean | undefined): Reader {
+  const reader = spec.field(name);
+  if (reader.present && metadata.name.startsWith('node.')) {
+    reader.fault('belongs to all nodes; move it to the BGPConfiguration named default');
+  }
+  if (reader.present && mesh === false) {
+    reader.fault('is for the sessions of the node mesh; remove it, or set nodeToNodeMeshEnabled to true');
+  }
+  return reader;
+}
+
+function readIgnoredInterfaces(reader: Reader): readonly string[] {
+  const names = reader.list(ignoredInterfacesMax).flatMap((entry) => {
+    if (entry.value === '*')
+      return entry.fault('"*" would ignore every interface; name some of them, e.g. docker*') ?? [];
+    return readInterfacePattern(entry) ?? [];
+  });
+  return [...new Set(names)];
+}

@@ -1,0 +1,308 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { BGPConfigurationObject, BGPFilterObject, BGPPeerObject, PasswordSource } from '#model';
+import { assertRefused, decodeCalico, decodeText, readCalico } from './decode-text.ts';
+
+const passwordText = (source: PasswordSource | undefined) => source?.type === 'value' && source.value.reveal();
+
+test('BGPPeer: every field', () => {
+  const { spec, notes } = readCalico<BGPPeerObject>(
+    'BGPPeer',
+    `{peerIP: "[2001:DB8::1]:1790", asNumber: "1.10", localASNumber: 4200000000, nodeSelector: "rack == 'r1'", nextHopMode: Self,
+      sourceAddress: None, holdTime: 1m30s, keepaliveTime: 30s, maxRestartTime: 2m, numAllowedLocalASNumbers: 1, ttlSecurity: 1,
+      reachableBy: "2001:db8::fe", filters: [a, b], password: {secretKeyRef: {name: bgp, key: tor}}}`,
+  );
+  assert.deepEqual(notes, []);
+  assert.deepEqual(spec, {
+    nodeSelector: "rack == 'r1'",
+    peerIP: '2001:db8::1',
+    port: 1790,
+    asNumber: 65546,
+    localASNumber: 4200000000,
+    nextHopMode: 'Self',
+    sourceAddress: 'None',
+    holdTimeSec: 90,
+    keepaliveTimeSec: 30,
+    maxRestartTimeSec: 120,
+    numAllowedLocalASNumbers: 1,
+    ttlSecurity: 1,
+    reachableBy: '2001:db8::fe',
+    filters: ['a', 'b'],
+    password: { type: 'secretKeyRef', name: 'bgp', key: 'tor' },
+  });
+});
+
+test('BGPPeer: older and empty forms', () => {
+  const peer = (spec: string) => readCalico<BGPPeerObject>('BGPPeer', spec);
+  assert.deepEqual(
+    peer('{peerSelector: all(), peerIP: "", asNumber: 0, node: "", nodeSelector: n, reversePeering: Manual}').spec,
+    {
+      nodeSelector: 'n',
+      peerSelector: 'all()',
+      port: 179,
+      reversePeering: 'Manual',
+    },
+  );
+  assert.deepEqual(
+    peer('{peerIP: 10.0.0.1, peerSelector: "", asNumber: 65001, node: n1, localWorkloadSelector: ""}').spec,
+    {
+      node: 'n1',
+      peerIP: '10.0.0.1',
+      port: 179,
+      asNumber: 65001,
+    },
+  );
+  assert.equal(peer('{peerIP: 10.0.0.1:180, asNumber: 1, keepOriginalNextHop: true}').spec.nextHopMode, 'Keep');
+  assert.equal(
+    peer('{peerIP: 10.0.0.1, asNumber: 1, keepOriginalNextHop: false, nextHopMode: Auto}').spec.nextHopMode,
+    'Auto',
+  );
+  assert.equal(peer('{peerIP: 10.0.0.1, asNumber: 1, holdTime: 0s, keepaliveTime: 5s}').spec.holdTimeSec, 0);
+  assert.match(
+    peer('{peerIP: 10.0.0.1, asNumber: 1, reversePeering: Auto}').notes.join(),
+    /reversePeering: is not used/,
+  );
+  const optional = peer('{peerIP: 10.0.0.1, asNumber: 1, password: {secretKeyRef: {name: a, key: b, optional: true}}}');
+  assert.match(optional.notes.join(), /optional: is not used by Poplin: without the Secret the session stays down/);
+});
+
+test('BGPPeer: what makes no sense is refused, at its place', () => {
+  const base = 'peerIP: 10.0.0.1, asNumber: 1';
+  assertRefused('BGPPeer', [
+    ['{asNumber: 1}', 'spec.peerIP', /is required; write the address of a router, or name nodes/],
+    ['{peerIP: 10.0.0.1}', 'spec.asNumber', /is required/],
+    ['{peerIP: 10.0.0.1:0, asNumber: 1}', 'spec.peerIP', /is not an address/],
+    ['{peerIP: "fe80::1%eth0", asNumber: 1}', 'spec.peerIP', /is not an address/],
+    ['{peerIP: 224.0.0.1, asNumber: 1}', 'spec.peerIP', /no host's address/],
+    ['{peerIP: "::", asNumber: 1}', 'spec.peerIP', /no host's address/],
+    ['{peerIP: 10.0.0.1, asNumber: 0}', 'spec.asNumber', /0 is not an AS number/],
+    ['{peerIP: 10.0.0.1, asNumber: 4294967296}', 'spec.asNumber', /not an AS number/],
+    ['{peerIP: 10.0.0.1, asNumber: 1.10}', 'spec.asNumber', /put an AS number with a dot in quotes/],
+    ['{peerIP: 10.0.0.1, asNumber: "0.0"}', 'spec.asNumber', /not an AS number/],
+    [`{${base}, localASNumber: 0}`, 'spec.localASNumber', /not an AS number/],
+    [`{${base}, holdTime: 2s}`, 'spec.holdTime', /refused by BGP; write 0s or at least 3s/],
+    [`{${base}, holdTime: 90}`, 'spec.holdTime', /not a duration/],
+    [`{${base}, holdTime: 1.5s}`, 'spec.holdTime', /not a duration/],
+    [`{${base}, maxRestartTime: 4096s}`, 'spec.maxRestartTime', /too long; .*at most 4095s/],
+    [`{${base}, holdTime: 9s, keepaliveTime: 9s}`, 'spec.keepaliveTime', /not shorter than holdTime 9s/],
+    [`{${base}, ttlSecurity: 0}`, 'spec.ttlSecurity', /out of range 1\.\.255/],
+    [`{${base}, numAllowedLocalASNumbers: -1}`, 'spec.numAllowedLocalASNumbers', /out of range/],
+    [`{${base}, peerSelector: all()}`, 'spec.peerIP', /stands beside peerSelector; keep/],
+    ['{peerSelector: all(), asNumber: 1}', 'spec.asNumber', /stands beside peerSelector/],
+    [`{${base}, node: a, nodeSelector: all()}`, 'spec.node', /keep one/],
+    [`{asNumber: 1, localWorkloadSelector: all()}`, 'spec.localWorkloadSelector', /not supported by Poplin/],
+    [`{${base}, reachableBy: "fd00::1"}`, 'spec.reachableBy', /not of the address family of peerIP 10.0.0.1/],
+    [`{${base}, reachableBy: gw}`, 'spec.reachableBy', /not an IP address/],
+    ['{peerSelector: all(), reachableBy: 10.0.0.2}', 'spec.reachableBy', /set peerIP, or remove it/],
+    [`{${base}, keepOriginalNextHop: true, nextHopMode: Self}`, 'spec.keepOriginalNextHop', /keep nextHopMode/],
+    [`{${base}, nextHopMode: self}`, 'spec.nextHopMode', /write one of Auto, Self, Keep/],
+    [`{${base}, sourceAddress: NodeIP}`, 'spec.sourceAddress', /write one of UseNodeIP, None/],
+    [`{${base}, filters: [A_B]}`, 'spec.filters[0]', /names no BGPFilter/],
+    [`{${base}, password: {}}`, 'spec.password.value', /is required/],
+    [`{${base}, password: {value: ""}}`, 'spec.password.value', /is required/],
+    [
+      `{${base}, password: {value: ${'x'.repeat(81)}}}`,
+      'spec.password.value',
+      /has 81 bytes; TCP-MD5 takes at most 80/,
+    ],
+    [`{${base}, password: {secretKeyRef: {name: a}}}`, 'spec.password.secretKeyRef.key', /is required/],
+    [`{${base}, password: {secretKeyRef: {key: a}}}`, 'spec.password.secretKeyRef.name', /is required/],
+    [`{${base}, password: {secretKeyRef: {name: A, key: b}}}`, 'spec.password.secretKeyRef.name', /must be lower-case/],
+    [
+      `{${base}, password: {value: a, secretKeyRef: {name: a, key: b}}}`,
+      'spec.password.value',
+      /stands beside secretKeyRef/,
+    ],
+    ['{peerIp: 10.0.0.1, asNumber: 1}', 'spec.peerIp', /did you mean peerIP/],
+  ]);
+});
+
+test('no message shows a credential, whatever stands in its place', () => {
+  const secret = 'hush';
+  for (const password of [
+    `{value: [${secret}]}`,
+    secret,
+    `{secretKeyRef: {name: ${secret.toUpperCase()}, key: [${secret}]}}`,
+  ]) {
+    const { faults, object } = decodeCalico('BGPPeer', `{peerIP: 10.0.0.1, asNumber: 1, password: ${password}}`);
+    assert.equal(object, undefined);
+    assert.ok(faults.length > 0);
+    assert.doesNotMatch(faults.join(), /hush/i, password);
+  }
+  assert.doesNotMatch(decodeCalico('BGPConfiguration', '{nodeMeshPassword: hush}', 'default').faults.join(), /hush/);
+  const document = (data: string) => decodeText(`apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n${data}`);
+  for (const data of ['data: {a: hush!}', 'data: hush', 'stringData: {a: [hush]}']) {
+    assert.equal(document(data).faults.length, 1, data);
+    assert.doesNotMatch(document(data).faults.join(), /hush/, data);
+  }
+});
+
+test('BGPConfiguration: every field that is used; the others are named unless they say what holds anyway', () => {
+  const { spec, notes } = readCalico<BGPConfigurationObject>(
+    'BGPConfiguration',
+    `{asNumber: 65001, nodeToNodeMeshEnabled: true, listenPort: 1790, bindMode: NodeIP, nodeMeshPassword: {value: hush},
+      nodeMeshMaxRestartTime: 120s, ignoredInterfaces: [docker*, docker*, eth1], holdTime: 9s, advertiseNodeAddresses: true,
+      logSeverityScreen: Info, serviceLoadBalancerAggregation: Enabled}`,
+    'default',
+  );
+  assert.deepEqual(notes, []);
+  const { nodeMeshPassword, ...rest } = spec;
+  assert.equal(passwordText(nodeMeshPassword), 'hush');
+  assert.deepEqual(rest, {
+    asNumber: 65001,
+    nodeToNodeMeshEnabled: true,
+    listenPort: 1790,
+    bindMode: 'NodeIP',
+    nodeMeshMaxRestartTimeSec: 120,
+    ignoredInterfaces: ['docker*', 'eth1'],
+    holdTimeSec: 9,
+    advertiseNodeAddresses: true,
+  });
+  const others = readCalico<BGPConfigurationObject>(
+    'BGPConfiguration',
+    `{logSeverityScreen: Debug, serviceClusterIPs: [{cidr: 10.96.0.0/12}], serviceLoadBalancerAggregation: Disabled,
+      communities: [{name: a, value: "1:2"}], prefixAdvertisements: [], localWorkloadPeeringIPV4: "", programClusterRoutes: Enabled}`,
+    'node.n1',
+  );
+  assert.deepEqual(others.spec, {});
+  assert.deepEqual(
+    others.notes.map((note) => /spec\.(\w+): is not used/.exec(note)?.[1]),
+    [
+      'logSeverityScreen',
+      'serviceClusterIPs',
+      'serviceLoadBalancerAggregation',
+      'communities',
+      'prefixAdvertisements',
+      'programClusterRoutes',
+    ],
+  );
+});
+
+test('BGPConfiguration: what makes no sense is refused', () => {
+  assertRefused(
+    'BGPConfiguration',
+    [
+      ['{asNumber: 0}', 'spec.asNumber', /not an AS number/],
+      ['{listenPort: 0}', 'spec.listenPort', /out of range/],
+      ['{bindMode: NodeIp}', 'spec.bindMode', /write one of None, NodeIP/],
+      ['{holdTime: 1s}', 'spec.holdTime', /refused by BGP/],
+      ['{ignoredInterfaces: ["*"]}', 'spec.ignoredInterfaces[0]', /would ignore every interface/],
+      ['{ignoredInterfaces: [a b]}', 'spec.ignoredInterfaces[0]', /no name of an interface/],
+      [
+        '{nodeToNodeMeshEnabled: false, nodeMeshPassword: {value: a}}',
+        'spec.nodeMeshPassword',
+        /set nodeToNodeMeshEnabled/,
+      ],
+      [
+        '{nodeToNodeMeshEnabled: false, nodeMeshMaxRestartTime: 9s}',
+        'spec.nodeMeshMaxRestartTime',
+        /set nodeToNodeMeshEnabled/,
+      ],
+      ['{asnumber: 1}', 'spec.asnumber', /did you mean asNumber/],
+    ],
+    'default',
+  );
+  assertRefused('BGPConfiguration', [['{}', 'metadata.name', /write default for all nodes or node\.NAME/]], 'other');
+  assertRefused('BGPConfiguration', [['{}', 'metadata.name', /write default for all nodes or node\.NAME/]], 'nodes');
+  assertRefused(
+    'BGPConfiguration',
+    [['{nodeMeshPassword: {value: a}}', 'spec.nodeMeshPassword', /move it to the BGPConfiguration named default/]],
+    'node.n1',
+  );
+});
+
+test('BGPFilter: every field', () => {
+  const { spec, notes } = readCalico<BGPFilterObject>(
+    'BGPFilter',
+    `
+  exportV4:
+    - {action: Accept, matchOperator: In, cidr: 10.1.2.3/8, prefixLength: {min: 16, max: 24}, source: RemotePeers, interface: eth*,
+       peerType: eBGP, communities: {values: ["065000:1"]}, asPathPrefix: [65001, "1.1"], priority: 512,
+       operations: [{addCommunity: {value: "1:2:3"}}, {prependASPath: {prefix: [65001, 65001]}}, {setPriority: {value: 1}}]}
+    - {action: Reject}
+  importV6:
+    - {action: Reject, matchOperator: NotEqual, cidr: "fd00::/8"}
+    - {action: Accept, cidr: "", matchOperator: "", source: "", interface: "", peerType: "", asPathPrefix: [], operations: []}`,
+  );
+  assert.deepEqual(notes, []);
+  assert.deepEqual(spec, {
+    exportV4: [
+      {
+        action: 'Accept',
+        matchOperator: 'In',
+        cidr: '10.0.0.0/8',
+        prefixLength: { min: 16, max: 24 },
+        source: 'RemotePeers',
+        interface: 'eth*',
+        peerType: 'eBGP',
+        communities: ['65000:1'],
+        asPathPrefix: [65001, 65537],
+        priority: 512,
+        operations: [
+          { type: 'addCommunity', value: '1:2:3' },
+          { type: 'prependASPath', asNumbers: [65001, 65001] },
+          { type: 'setPriority', value: 1 },
+        ],
+      },
+      { action: 'Reject' },
+    ],
+    importV4: [],
+    exportV6: [],
+    importV6: [{ action: 'Reject', matchOperator: 'NotEqual', cidr: 'fd00::/8' }, { action: 'Accept' }],
+  });
+});
+
+test('BGPFilter: what Calico refuses is refused, at its place', () => {
+  const rule = (text: string) => `{exportV4: [{action: Accept, ${text}}]}`;
+  const at = (field: string) => `spec.exportV4[0].${field}`;
+  const operation = (text: string) => rule(`operations: [${text}]`);
+  const tenOne = Array.from({ length: 11 }, () => '{setPriority: {value: 1}}').join(', ');
+  assertRefused('BGPFilter', [
+    ['{exportV4: [{}]}', at('action'), /is required; write Accept or Reject/],
+    ['{exportV4: [{action: accept}]}', at('action'), /write one of Accept, Reject/],
+    ['{exportv4: []}', 'spec.exportv4', /did you mean exportV4/],
+    [rule('cidr: 10.0.0.0/8'), at('matchOperator'), /is required beside cidr/],
+    [rule('matchOperator: In'), at('matchOperator'), /stands without cidr/],
+    [rule('prefixLength: {min: 8}'), at('prefixLength'), /stands without cidr/],
+    [
+      rule('cidr: 10.0.0.0/8, matchOperator: In, prefixLength: {min: 9, max: 8}'),
+      at('prefixLength.min'),
+      /9 is larger than max 8/,
+    ],
+    [
+      rule('cidr: 10.0.0.0/8, matchOperator: In, prefixLength: {max: 33}'),
+      at('prefixLength.max'),
+      /out of range 0\.\.32/,
+    ],
+    [rule('cidr: "fd00::/8", matchOperator: In'), at('cidr'), /is not IPv4; move the rule to the list for IPv6/],
+    ['{importV6: [{action: Accept, cidr: 10.0.0.0/8, matchOperator: In}]}', 'spec.importV6[0].cidr', /is not IPv6/],
+    [rule('cidr: 10.0.0.1, matchOperator: Equal'), at('cidr'), /not a prefix/],
+    [rule('source: Peers'), at('source'), /write one of RemotePeers/],
+    [rule('interface: averyveryverylongname'), at('interface'), /at most 15/],
+    [rule('peerType: EBGP'), at('peerType'), /write one of eBGP, iBGP/],
+    [rule('communities: {values: []}'), at('communities.values'), /has 0 entries; write exactly one/],
+    [rule('communities: {values: ["1:1", "1:2"]}'), at('communities.values'), /has 2 entries/],
+    [rule('communities: {values: ["65536:1"]}'), at('communities.values[0]'), /numbers up to 65535/],
+    [rule('communities: {values: ["1:2:3:4"]}'), at('communities.values[0]'), /not a community/],
+    [rule('asPathPrefix: [0]'), at('asPathPrefix[0]'), /not an AS number/],
+    [rule('priority: 0'), at('priority'), /out of range 1\.\.2147483646/],
+    [
+      '{exportV4: [{action: Reject, operations: [{setPriority: {value: 1}}]}]}',
+      at('operations'),
+      /beside action Reject/,
+    ],
+    [operation('{}'), at('operations[0]'), /write exactly one of addCommunity, prependASPath, setPriority/],
+    [operation('{setPriority: {value: 1}, addCommunity: {value: "1:1"}}'), at('operations[0]'), /write exactly one/],
+    [operation('{setpriority: {value: 1}, setPriority: {value: 1}}'), at('operations[0].setpriority'), /did you mean/],
+    [operation('{setPriority: {}}'), at('operations[0].setPriority.value'), /is required/],
+    [operation('{setPriority: {value: 2147483647}}'), at('operations[0].setPriority.value'), /out of range/],
+    [operation('{addCommunity: {}}'), at('operations[0].addCommunity.value'), /is required/],
+    [operation('{prependASPath: {prefix: []}}'), at('operations[0].prependASPath.prefix'), /is required/],
+    [
+      operation('{prependASPath: {prefix: [1,1,1,1,1,1,1,1,1,1,1]}}'),
+      at('operations[0].prependASPath.prefix'),
+      /more than the 10/,
+    ],
+    [operation(tenOne), at('operations'), /11 entries are more than the 10 allowed/],
+  ]);
+});
