@@ -1,0 +1,39 @@
+/**
+ * What the agent costs behind a real API server with etcd, beside the bounds that it has to keep. Objects are made by a script and pods have
+ * no kubelets. All share the machine, so CPU seconds and memory of the agent count, not wall time. Prints one JSON object; needs root.
+ *
+ *   kubernetes.ts [PART...]    start-10k start-50k latency idle outage; all without a name
+ */
+import type { Undo } from './kubernetes/agent.ts';
+import { measureStart } from './kubernetes/start.ts';
+
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+const parts: Readonly<Record<string, (undo: Undo) => Promise<object>>> = {
+  'start-10k': async (undo) => {
+    const result = await measureStart(undo, { pods: 10_000, policies: 1_000, nodes: 500 }, say);
+    return { ...result, atMost: { cpuSec: 3, peakRssMb: 180 }, met: result.cpuSec <= 3 && result.peakRssMb <= 180 };
+  },
+  'start-50k': async (undo) => {
+    const result = await measureStart(undo, { pods: 50_000, policies: 5_000, nodes: 1_000 }, say);
+    return { ...result, atMost: { cpuSec: 8, peakRssMb: 250 }, met: result.cpuSec <= 8 && result.peakRssMb <= 250 };
+  },
+};
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(parts);
+const unknown = wanted.filter((name) => !Object.hasOwn(parts, name));
+if (unknown.length > 0) {
+  say(`no part named ${unknown.join(', ')}; there are: ${Object.keys(parts).join(', ')}`);
+  process.exit(2);
+}
+const results: Record<string, object> = {};
+for (const name of wanted) {
+  say(`-- ${name}`);
+  const undo: (() => unknown)[] = [];
+  try {
+    results[name] = await parts[name]!({ after: (fn) => void undo.push(fn) });
+  } finally {
+    for (const fn of undo.reverse()) await fn();
+  }
+}
+process.stdout.write(`${JSON.stringify(results, null, 2)}\n`);

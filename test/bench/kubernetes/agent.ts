@@ -1,0 +1,71 @@
+/** An agent that follows a real API server, as a process in a node's namespace, with what it costs. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import type { ApiServer } from '../../support/kube/api-server.ts';
+import type { KubeObject } from '../../support/kube/objects.ts';
+import { type Relay, relayInto } from '../../support/kube/relay.ts';
+import { LoneAgent } from '../../support/lone-agent.ts';
+
+export interface Undo {
+  after(fn: () => unknown): void;
+}
+
+export interface KubeAgent {
+  readonly node: LoneAgent;
+  readonly relay: Relay;
+}
+
+/** The Node n1, whose pods are the agent's. */
+export const ownNode: KubeObject = {
+  apiVersion: 'v1',
+  kind: 'Node',
+  metadata: { name: 'n1' },
+  spec: { podCIDR: '10.42.1.0/24', podCIDRs: ['10.42.1.0/24', 'fd00:42:1::/64'] },
+  status: {
+    addresses: [
+      { type: 'InternalIP', address: '192.0.2.1' },
+      { type: 'InternalIP', address: '2001:db8::1' },
+    ],
+  },
+};
+
+/** A node without an agent yet, from which the API server is reached. `token`: as whom. */
+export async function kubeAgent(undo: Undo, server: ApiServer, token: string): Promise<KubeAgent> {
+  const kubeconfig = server.kubeconfig('agent', { token });
+  const node = await LoneAgent.node(undo, { config: { datastore: 'kube', kubeconfig } });
+  return { node, relay: relayInto(undo, node.netns, server.port) };
+}
+
+export interface Cost {
+  /** Of the process and of the children it waited for. */
+  readonly cpuSec: number;
+  readonly rssMb: number;
+  readonly peakRssMb: number;
+}
+
+const TICKS_PER_SEC = 100;
+
+/** What process `pid` has cost up to now. */
+export function costOf(pid: number): Cost {
+  const stat = fs
+    .readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  const ticks = [11, 12, 13, 14].reduce((sum, field) => sum + Number(stat[field]), 0);
+  const status = fs.readFileSync(`/proc/${pid}/status`, 'utf8');
+  const mb = (field: string): number => {
+    const kb = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+    assert.ok(kb, `${field} of process ${pid}`);
+    return round(Number(kb) / 1024);
+  };
+  return { cpuSec: round(ticks / TICKS_PER_SEC), rssMb: mb('VmRSS'), peakRssMb: mb('VmHWM') };
+}
+
+export function round(value: number): number {
+  return Math.round(value * 100) / 100;
+}
+
+export function percentile(samples: readonly number[], share: number): number {
+  const sorted = samples.toSorted((a, b) => a - b);
+  return round(sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))]!);
+}
