@@ -10,6 +10,18 @@ export {
 } from './kube/client.ts';
 export type { KubeObserver } from './kube/observer.ts';
 export {
+  connectKube,
+  type KubeConnection,
+  type KubeConnectionDeps,
+  type KubeConnectionOptions,
+} from './kube/connection.ts';
+export {
+  createKubeDatastore,
+  type KubeDatastore,
+  type KubeDatastoreDeps,
+  type KubeDatastoreOptions,
+} from './kube/kube-datastore.ts';
+export {
   type Decoded,
   decodeObject,
   type Identity,

@@ -21,11 +21,12 @@ import { type Clock, errorText, type Logger, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { type Datastore, type DatastoreFault, type DatastoreStatus, faultsReportedMax } from '../datastore.ts';
 import type { ObjectRef } from '../manifest/decode.ts';
+import { runInSlices } from '../time-slice.ts';
+import { type InForce, updatesBetween } from '../updates.ts';
+import { withImpliedNamespaces } from './implied-namespaces.ts';
 import { LastGood } from './last-good.ts';
 import { type ManifestFile, readManifestFile } from './manifest-file.ts';
 import { countKinds, type Held, type Resolution, type ResolvedFault, resolve } from './resolve.ts';
-import { runInSlices } from './time-slice.ts';
-import { type InForce, updatesBetween, withImpliedNamespaces } from './updates.ts';
 import { type FoundFile, inParallel, lookAt, type Walk, walk } from './walk.ts';
 import { FolderWatch } from './watch.ts';
 

@@ -10,9 +10,9 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import { errorText, type Logger } from '#kit';
 import type { ObjectRef } from '../manifest/decode.ts';
+import { breathe } from '../time-slice.ts';
 import { readVersion } from './manifest-file.ts';
 import type { Held } from './resolve.ts';
-import { breathe } from './time-slice.ts';
 
 const formatVersion = 1;
 /** Lines beyond twice the objects before the journal is rewritten. */

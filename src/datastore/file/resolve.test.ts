@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Secret } from '#kit';
+import { sameObject } from '../same-object.ts';
+import { updatesBetween } from '../updates.ts';
+import { withImpliedNamespaces } from './implied-namespaces.ts';
 import { type ManifestFile, readManifestFile } from './manifest-file.ts';
 import { type Held, resolve } from './resolve.ts';
-import { sameObject } from './same-object.ts';
-import { updatesBetween, withImpliedNamespaces } from './updates.ts';
 
 function read(path: string, text: string): ManifestFile {
   const steps = readManifestFile(path, text);

@@ -11,7 +11,19 @@ export function readNode(document: Reader, metadata: ObjectMeta): NodeObject {
   spec.notMisspelt(['podCIDR', 'podCIDRs']);
   const status = document.field('status');
   status.notMisspelt(['addresses']);
-  return { metadata, podCIDRs: readPodCidrs(spec), internalIPs: readInternalIps(status.field('addresses')) };
+  return {
+    metadata,
+    podCIDRs: readPodCidrs(spec),
+    internalIPs: readInternalIps(status.field('addresses')),
+    ...(isNetworkUnavailable(status.field('conditions')) ? { networkUnavailable: true } : {}),
+  };
+}
+
+function isNetworkUnavailable(conditions: Reader): boolean {
+  return conditions.list().some(({ value }) => {
+    const { type, status } = value as { type?: unknown; status?: unknown };
+    return type === 'NetworkUnavailable' && status === 'True';
+  });
 }
 
 function readPodCidrs(spec: Reader): Cidr[] {

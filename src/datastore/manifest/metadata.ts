@@ -67,10 +67,27 @@ export function readLabels(reader: Reader): Labels {
 }
 
 function readAnnotations(reader: Reader): Labels {
-  return readTextMap(reader, (key) => {
+  const all = readTextMap(reader, (key) => {
     const fault = labelKeyFault((key.path.at(-1) as string).toLowerCase());
     if (fault) key.fault(`annotation key ${fault}`);
   });
+  return keptAnnotations(all);
+}
+
+/** Calico's, ours, and those by which a static pod is known; others (large and often changing ones) mean nothing here. */
+const keptAnnotationPattern =
+  /^(?:(?:[a-z0-9.-]+\.)?projectcalico\.org\/|poplin\.dev\/|kubernetes\.io\/config\.(?:hash|mirror)$)/;
+
+const noAnnotations: Labels = Object.freeze({});
+
+export function keptAnnotations(all: Labels): Labels {
+  let kept: Record<string, string> | undefined;
+  for (const key in all) {
+    if (!keptAnnotationPattern.test(key)) continue;
+    kept ??= {};
+    kept[key] = all[key]!;
+  }
+  return kept ?? noAnnotations;
 }
 
 function readTextMap(reader: Reader, check: (entry: Reader, value: string) => void): Labels {

@@ -1,0 +1,35 @@
+/**
+ * Equal values of many objects, kept once: names of namespaces and nodes, the labels and ports of one workload's pods. The
+ * table is a cache: when it is full it begins anew, and only sharing is lost.
+ */
+import type { ContainerPort, Labels } from '#model';
+
+const entriesMax = 20_000;
+
+export class Interner {
+  readonly #texts = new Map<string, string>();
+  readonly #labels = new Map<string, Labels>();
+  readonly #ports = new Map<string, readonly ContainerPort[]>();
+
+  text(value: string): string {
+    return shared(this.#texts, value, value);
+  }
+  labels(value: Labels): Labels {
+    let id = '';
+    for (const key in value) id += `${key}\0${value[key]}\0`;
+    return shared(this.#labels, id, value);
+  }
+  ports(value: readonly ContainerPort[]): readonly ContainerPort[] {
+    let id = '';
+    for (const { name, containerPort, protocol } of value) id += `${name ?? ''}:${containerPort}/${protocol} `;
+    return shared(this.#ports, id, value);
+  }
+}
+
+function shared<V>(table: Map<string, V>, id: string, value: V): V {
+  const known = table.get(id);
+  if (known !== undefined) return known;
+  if (table.size >= entriesMax) table.clear();
+  table.set(id, value);
+  return value;
+}

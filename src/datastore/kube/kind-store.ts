@@ -1,0 +1,211 @@
+/**
+ * What is known of one kind: from each resource that it is read from, and from disk while the API server has not said
+ * it all. Pure. The rules:
+ *
+ * - Of resources that name the same object the first counts, valid or not.
+ * - An object that cannot be read keeps its last good version, from memory or from disk. Without one it is not in force.
+ * - What came from disk is in force until every resource is listed (or absent), and goes then if nobody named it.
+ *
+ * Every change of what is in force is told to `changed` with what it was before.
+ */
+import type { Kind, ModelObjects, ObjectKey } from '#model';
+import type { FieldFault } from '../manifest/reader.ts';
+import { sameObject } from '../same-object.ts';
+import { compareResourceVersions } from './resource-version.ts';
+
+export type AnyObject = ModelObjects[Kind];
+
+export interface ObjectFault {
+  readonly faults: readonly FieldFault[];
+  /** ISO 8601. */
+  readonly since: string;
+}
+
+interface ResourceStore {
+  readonly objects: Map<ObjectKey, AnyObject>;
+  /** Named by the API server, but its present version cannot be read. */
+  readonly faulty: Map<ObjectKey, ObjectFault>;
+  /** During a list: what it has not named yet. */
+  unseen: Set<ObjectKey> | undefined;
+  listed: boolean;
+}
+
+export class KindStore {
+  readonly #changed: (key: ObjectKey, before: AnyObject | undefined) => void;
+  readonly #resources: readonly ResourceStore[];
+  #disk: ReadonlyMap<ObjectKey, AnyObject> | undefined;
+  /** Whether `#disk` is in force, or only for objects that cannot be read. */
+  #diskInForce = false;
+  /** Objects that were asked for by name, ahead of the watch: events before this are older. */
+  readonly #ahead = new Map<ObjectKey, string>();
+  #count = 0;
+
+  constructor(resourceCount: number, changed: (key: ObjectKey, before: AnyObject | undefined) => void) {
+    this.#changed = changed;
+    this.#resources = Array.from({ length: resourceCount }, () => ({
+      objects: new Map(),
+      faulty: new Map(),
+      unseen: undefined,
+      listed: false,
+    }));
+  }
+
+  /** Objects in force. */
+  get size(): number {
+    return this.#count;
+  }
+  /** Every resource said all it has. */
+  get listed(): boolean {
+    return this.#resources.every((resource) => resource.listed);
+  }
+  /** Some of what is in force is from disk only. */
+  get stale(): boolean {
+    return this.#diskInForce;
+  }
+
+  get(key: ObjectKey): AnyObject | undefined {
+    for (const { objects, faulty } of this.#resources) {
+      const object = objects.get(key);
+      if (object) return object;
+      if (faulty.has(key)) return undefined;
+    }
+    return this.#diskInForce ? this.#disk?.get(key) : undefined;
+  }
+
+  /** In force, in no order. */
+  *entries(): Generator<readonly [ObjectKey, AnyObject]> {
+    const [first, ...others] = this.#resources;
+    if (first) yield* first.objects;
+    for (const source of [...others.map(({ objects }) => objects), this.#diskInForce ? this.#disk : undefined]) {
+      for (const [key, object] of source ?? []) if (this.get(key) === object) yield [key, object];
+    }
+  }
+
+  *faults(): Generator<readonly [ObjectKey, ObjectFault]> {
+    for (const { faulty } of this.#resources) yield* faulty;
+  }
+  /** Whether a version of it that cannot be read is the present one, and none that can be is in force. */
+  lacks(key: ObjectKey): boolean {
+    return this.#resources.some(({ faulty }) => faulty.has(key)) && this.get(key) === undefined;
+  }
+
+  listing(index: number): void {
+    const resource = this.#resources[index]!;
+    resource.unseen = new Set([...resource.objects.keys(), ...resource.faulty.keys()]);
+  }
+
+  put(index: number, key: ObjectKey, object: AnyObject, resourceVersion: string): void {
+    const resource = this.#resources[index]!;
+    resource.unseen?.delete(key);
+    if (this.#isOlder(key, resourceVersion)) return;
+    // Most events change what means nothing here: the object that everybody holds stays.
+    const same = sameObject(resource.objects.get(key), object);
+    if (same && resource.faulty.size === 0) return;
+    const before = this.get(key);
+    resource.faulty.delete(key);
+    if (!same) resource.objects.set(key, object);
+    this.#note(key, before);
+  }
+
+  /** The API server holds a version that cannot be read. */
+  putFaulty(index: number, key: ObjectKey, fault: ObjectFault): void {
+    const before = this.get(key);
+    const resource = this.#resources[index]!;
+    resource.unseen?.delete(key);
+    resource.faulty.set(key, fault);
+    const good = resource.objects.get(key) ?? this.#disk?.get(key);
+    if (good) resource.objects.set(key, good);
+    this.#note(key, before);
+  }
+
+  remove(index: number, key: ObjectKey, resourceVersion: string): void {
+    if (this.#isOlder(key, resourceVersion)) return;
+    this.#remove(this.#resources[index]!, key);
+  }
+
+  /** The list is complete: what it did not name is gone. */
+  seenAll(index: number, resourceVersion: string, options: { readonly keepUnseen?: boolean } = {}): void {
+    const resource = this.#resources[index]!;
+    for (const key of options.keepUnseen ? [] : (resource.unseen ?? [])) {
+      const ahead = this.#ahead.get(key);
+      if (ahead === undefined || compareResourceVersions(ahead, resourceVersion) <= 0) this.#remove(resource, key);
+    }
+    resource.unseen = undefined;
+    resource.listed = true;
+    this.moved(resourceVersion);
+    if (this.listed) this.#leaveDisk();
+  }
+
+  /** The watch is at `resourceVersion`: what was asked for by name before is no longer ahead of it. */
+  moved(resourceVersion: string): void {
+    if (this.#ahead.size === 0) return;
+    for (const [key, version] of this.#ahead) {
+      if (compareResourceVersions(version, resourceVersion) <= 0) this.#ahead.delete(key);
+    }
+  }
+
+  absent(index: number): void {
+    this.listing(index);
+    this.seenAll(index, '0');
+  }
+
+  /** Asked for by name, and newer than anything the watch told so far. */
+  putAhead(key: ObjectKey, object: AnyObject, resourceVersion: string): void {
+    this.put(0, key, object, resourceVersion);
+    this.#ahead.set(key, resourceVersion);
+  }
+
+  /** `inForce`: the API server cannot be asked; else only for objects that cannot be read. */
+  useDisk(objects: ReadonlyMap<ObjectKey, AnyObject>, inForce: boolean): void {
+    this.#disk = objects;
+    for (const { objects: known, faulty } of this.#resources) {
+      for (const key of faulty.keys()) {
+        const good = objects.get(key);
+        if (known.has(key) || !good) continue;
+        const before = this.get(key);
+        known.set(key, good);
+        this.#note(key, before);
+      }
+    }
+    if (!inForce || this.listed) return;
+    this.#diskInForce = true;
+    for (const key of objects.keys()) {
+      if (this.get(key) === objects.get(key)) this.#note(key, undefined);
+    }
+  }
+
+  /** No version from disk is needed any more. */
+  dropDisk(): void {
+    this.#leaveDisk();
+    this.#disk = undefined;
+  }
+
+  #leaveDisk(): void {
+    if (!this.#diskInForce) return;
+    this.#diskInForce = false;
+    for (const [key, object] of this.#disk ?? []) {
+      const named = this.#resources.some(({ objects, faulty }) => objects.has(key) || faulty.has(key));
+      if (!named) this.#note(key, object);
+    }
+  }
+
+  #isOlder(key: ObjectKey, resourceVersion: string): boolean {
+    const ahead = this.#ahead.size === 0 ? undefined : this.#ahead.get(key);
+    return ahead !== undefined && compareResourceVersions(resourceVersion, ahead) < 0;
+  }
+
+  #remove(resource: ResourceStore, key: ObjectKey): void {
+    const before = this.get(key);
+    resource.unseen?.delete(key);
+    resource.faulty.delete(key);
+    resource.objects.delete(key);
+    this.#note(key, before);
+  }
+
+  #note(key: ObjectKey, before: AnyObject | undefined): void {
+    const after = this.get(key);
+    if (before === after) return;
+    this.#count += (after ? 1 : 0) - (before ? 1 : 0);
+    this.#changed(key, before);
+  }
+}

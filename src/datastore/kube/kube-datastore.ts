@@ -1,0 +1,270 @@
+/**
+ * The Kubernetes API as the datastore.
+ *
+ *   connection --> reflector of each resource --> model --pending--> flush --> batches --> handler
+ *        |              | state of each kind        ^                             |
+ *        |              v                           |                             v
+ *        |         in-sync mark               last good model on disk <-- written behind
+ *        +------> Secrets by name, Pods asked for by name --> model
+ *
+ * Changes are handed on at the end of the turn in which they came, or a few milliseconds after the last batch: a burst
+ * becomes few batches, a single change is not held up.
+ */
+import { type Clock, type Logger, systemClock } from '#kit';
+import type { Kind, ModelUpdate, ObjectKey, PodObject } from '#model';
+import type { Datastore, DatastoreStatus } from '../datastore.ts';
+import { objectRef } from '../manifest/decode.ts';
+import { ApiGroups } from './api-groups.ts';
+import { type KubeClient, KubeError, statusMessage } from './client.ts';
+import { connectKube, type KubeConnection, type KubeConnectionOptions } from './connection.ts';
+import { KubeModel, keyOf } from './kube-model.ts';
+import { kubeStatus, type ResourceHealth, waitingFor } from './kube-status.ts';
+import { type RawObject, Reflector, type ReflectorSink, type ReflectorState } from './reflector.ts';
+import { compareResourceVersions } from './resource-version.ts';
+import { type Resource, resources } from './resources.ts';
+import { SecretReader } from './secret-reader.ts';
+
+/** From one batch to the next under load. */
+const batchIntervalMs = 10;
+
+export interface KubeDatastoreDeps {
+  readonly log: Logger;
+  readonly clock?: Clock;
+  /** 0 <= x < 1. */
+  readonly random?: () => number;
+  /** Shared with others; by default one of its own is made, and closed with the datastore. */
+  readonly connection?: KubeConnection;
+}
+
+export interface KubeDatastoreOptions extends KubeConnectionOptions {
+  /** The agent's own: Secrets are read there. */
+  readonly namespace: string;
+  /** The last good model is kept in `datastore/` below it. */
+  readonly stateDir: string;
+}
+
+export interface KubeDatastore extends Datastore {
+  readonly client: KubeClient;
+  /**
+   * The Pod as the API server has it now, taken into the model as if the watch had told it; undefined when there is none. Never
+   * older than what the model holds.
+   *
+   * @throws KubeError when the API server cannot be asked or refuses.
+   */
+  fetchPod(key: ObjectKey, signal?: AbortSignal): Promise<PodObject | undefined>;
+}
+
+export function createKubeDatastore(deps: KubeDatastoreDeps, options: KubeDatastoreOptions): KubeDatastore {
+  return new ApiDatastore(deps, options);
+}
+
+class ApiDatastore implements KubeDatastore {
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #connection: KubeConnection;
+  readonly #ownsConnection: boolean;
+  readonly #model: KubeModel;
+  readonly #health: readonly ResourceHealth[];
+  readonly #reflectors: readonly Reflector[];
+  readonly #groups: ApiGroups;
+  readonly #secrets: SecretReader;
+  #handler: (batch: readonly ModelUpdate[]) => void = () => undefined;
+  #inSyncHandler: () => void = () => undefined;
+
+  #started = false;
+  #announced = false;
+  #lastUpdate: string | undefined;
+  #flushedMs = Number.NEGATIVE_INFINITY;
+  #cancelFlush: (() => void) | undefined;
+
+  constructor(deps: KubeDatastoreDeps, options: KubeDatastoreOptions) {
+    const { log, random = Math.random } = deps;
+    const clock = deps.clock ?? systemClock({ unref: true });
+    this.#log = log;
+    this.#clock = clock;
+    this.#ownsConnection = deps.connection === undefined;
+    this.#connection = deps.connection ?? connectKube({ log, clock, random }, options);
+    const parts = { connection: this.#connection, clock, random, log };
+    this.#model = new KubeModel({
+      now: () => new Date().toISOString(),
+      pending: () => this.#scheduleFlush(),
+      faulty: (kind, key, faults) => {
+        const fault = { object: objectRef(kind, key), faults };
+        log.warn(fault, 'the API server holds an object that cannot be read');
+      },
+    });
+    this.#groups = new ApiGroups(parts);
+    this.#health = resources.map((resource) => ({ resource, state: undefined, position: '', handedOn: '' }));
+    this.#reflectors = this.#health.map((health) => this.#reflector(parts, health));
+    this.#secrets = new SecretReader(parts, {
+      namespace: options.namespace,
+      sink: {
+        found: (_, object) => this.#model.put('Secret', 0, object),
+        gone: (name) => this.#model.stores.Secret.remove(0, `${options.namespace}/${name}`, ''),
+        changed: () => this.#settle(),
+      },
+    });
+  }
+
+  get client(): KubeClient {
+    return this.#connection;
+  }
+  onUpdates(handler: (batch: readonly ModelUpdate[]) => void): void {
+    this.#handler = handler;
+  }
+  onInSync(handler: () => void): void {
+    this.#inSyncHandler = handler;
+  }
+
+  /** Resolves at once; the API server may be away. */
+  async start(): Promise<void> {
+    this.#started = true;
+    for (const reflector of this.#reflectors) reflector.start();
+  }
+
+  async stop(): Promise<void> {
+    this.#started = false;
+    this.#cancelFlush?.();
+    this.#secrets.stop();
+    await Promise.all(this.#reflectors.map((reflector) => reflector.stop()));
+    if (this.#ownsConnection) await this.#connection.close();
+  }
+
+  status(): DatastoreStatus {
+    return kubeStatus({
+      server: this.#connection.server,
+      announced: this.#announced,
+      model: this.#model,
+      health: this.#health,
+      secrets: this.#secrets,
+      lastUpdate: this.#lastUpdate,
+    });
+  }
+
+  async fetchPod(key: ObjectKey, signal?: AbortSignal): Promise<PodObject | undefined> {
+    const [namespace = '', name = ''] = key.split('/').map(encodeURIComponent);
+    const path = `/api/v1/namespaces/${namespace}/pods/${name}`;
+    const response = await this.#connection.request({ method: 'GET', path, ...(signal ? { signal } : {}) });
+    // A deletion is told by the watch.
+    if (response.status === 404) return undefined;
+    if (response.status !== 200) {
+      const { server } = this.#connection;
+      throw new KubeError(`Pod ${key}: ${statusMessage(response)}`, { code: 'UNREACHABLE', server });
+    }
+    const raw = response.body as RawObject;
+    const { object } = this.#model.read('Pod', raw);
+    const version = raw.metadata.resourceVersion ?? '';
+    const position = this.#health.find(({ resource }) => resource.kind === 'Pod')?.position;
+    const told = position !== undefined && position !== '' && compareResourceVersions(version, position) <= 0;
+    if (object && !told) this.#model.stores.Pod.putAhead(key, object, version);
+    return this.#model.get('Pod', key);
+  }
+
+  #reflector(parts: ConstructorParameters<typeof Reflector>[0], health: ResourceHealth): Reflector {
+    const { resource } = health;
+    const sink = this.#sink(health);
+    const untilWorthALook = (signal: AbortSignal): Promise<void> => this.#groups.untilServed(resource, signal);
+    return new Reflector(parts, { resource, sink, ...(resource.optional ? { untilWorthALook } : {}) });
+  }
+
+  /** What a reflector tells goes into the model at `index` among the resources of its kind. */
+  #sink(health: ResourceHealth): ReflectorSink {
+    const { resource } = health;
+    const { kind } = resource;
+    const index = indexInKind(resource);
+    const store = this.#model.stores[kind];
+    return {
+      listing: () => store.listing(index),
+      put: (object) => this.#model.put(kind, index, object),
+      remove: (object) => this.#model.remove(kind, index, object),
+      oversized: (head, bytes) => this.#oversized(kind, index, head, bytes),
+      listed: (resourceVersion) => {
+        store.seenAll(index, resourceVersion);
+        this.#settle();
+      },
+      position: (resourceVersion) => {
+        health.position = resourceVersion;
+        store.moved(resourceVersion);
+        if (this.#model.clean) health.handedOn = resourceVersion;
+      },
+      absent: () => {
+        store.absent(index);
+        health.position = '';
+        health.handedOn = '';
+      },
+      report: (state) => this.#report(health, state),
+    };
+  }
+
+  #oversized(kind: Kind, index: number, head: string, bytes: number): void {
+    const metadata = head.slice(head.indexOf('"metadata":'));
+    const name = /"name":"([^"]*)"/.exec(metadata)?.[1] ?? '';
+    const namespace = /"namespace":"([^"]*)"/.exec(metadata)?.[1] ?? '';
+    const message = `has ${bytes} bytes as JSON, which is too much to be read; make it smaller`;
+    this.#model.putFaulty(kind, index, keyOf({ metadata: { name, namespace } }), [{ path: [], message }]);
+  }
+
+  #report(health: ResourceHealth, state: ReflectorState): void {
+    const before = health.state;
+    health.state = state;
+    const same =
+      before?.state === state.state &&
+      ('reason' in before ? before.reason : '') === ('reason' in state ? state.reason : '');
+    if (same) return;
+    const { path, apiVersion, optional } = health.resource;
+    const level = state.state === 'synced' || state.state === 'absent' ? 'debug' : 'warn';
+    this.#log[level]({ resource: path, ...state }, 'a resource of the API server changed its state');
+    if (optional && state.state === 'synced' && before?.state === 'absent') this.#groups.hint(apiVersion);
+    this.#settle();
+  }
+
+  #scheduleFlush(): void {
+    if (this.#cancelFlush) return;
+    const waitMs = Math.max(0, this.#flushedMs + batchIntervalMs - this.#clock.nowMs());
+    this.#cancelFlush = this.#clock.schedule(waitMs, () => {
+      this.#cancelFlush = undefined;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    if (!this.#started) return;
+    const batch = this.#model.take();
+    this.#flushedMs = this.#clock.nowMs();
+    if (batch.length > 0) {
+      this.#lastUpdate = new Date().toISOString();
+      this.#handler(batch);
+      if (batch.some(({ kind }) => kind === 'BGPPeer' || kind === 'BGPConfiguration')) this.#wantSecrets();
+    }
+    if (this.#model.clean) {
+      for (const health of this.#health) health.handedOn = health.position;
+      this.#settle();
+    } else this.#scheduleFlush();
+  }
+
+  #wantSecrets(): void {
+    const names = new Set<string>();
+    for (const [, peer] of this.#model.stores.BGPPeer.entries()) {
+      if ('password' in peer && peer.password?.type === 'secretKeyRef') names.add(peer.password.name);
+    }
+    for (const [, found] of this.#model.stores.BGPConfiguration.entries()) {
+      if ('nodeMeshPassword' in found && found.nodeMeshPassword?.type === 'secretKeyRef') {
+        names.add(found.nodeMeshPassword.name);
+      }
+    }
+    this.#secrets.want(names);
+  }
+
+  /** Gives the in-sync mark when everything that it needs is there and handed on. */
+  #settle(): void {
+    if (this.#announced || !this.#started || !this.#model.clean) return;
+    if (waitingFor(this.#model, this.#health, this.#secrets).length > 0) return;
+    this.#announced = true;
+    this.#log.info({ server: this.#connection.server }, 'datastore is in sync');
+    this.#inSyncHandler();
+  }
+}
+
+function indexInKind(resource: Resource): number {
+  return resources.filter(({ kind }) => kind === resource.kind).indexOf(resource);
+}

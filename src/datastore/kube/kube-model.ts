@@ -1,0 +1,128 @@
+/**
+ * All kinds as the API server tells them, and what of it has not been handed on yet. Pure.
+ *
+ *   reflectors --> project or decode --> KindStore of each kind --> pending (key, what was told) --> batches in order
+ *
+ * A change and its undoing before a batch is made tell nothing; of several changes of one object the last is told.
+ */
+import { type Kind, kinds, type ModelObjects, type ModelUpdate, type ObjectKey, objectKey } from '#model';
+import { type Decoded, decodeObject, type ObjectRef, objectRef } from '../manifest/decode.ts';
+import type { FieldFault } from '../manifest/reader.ts';
+import { sameObject } from '../same-object.ts';
+import { inOrder } from '../updates.ts';
+import { Interner } from './intern.ts';
+import { type AnyObject, KindStore } from './kind-store.ts';
+import { projectNamespace, projectNode, projectPod } from './project.ts';
+import type { RawObject } from './reflector.ts';
+import { resources } from './resources.ts';
+
+export interface ModelEvents {
+  /** Something is to be handed on. */
+  pending(): void;
+  /** ISO 8601. */
+  now(): string;
+  /** A version that cannot be read came; `lacking`: no good version is in force. */
+  faulty(kind: Kind, key: ObjectKey, faults: readonly FieldFault[], lacking: boolean): void;
+}
+
+/** Until the objects of one batch are handed on, the main loop stands. */
+const batchObjectsMax = 1_000;
+
+export class KubeModel {
+  readonly stores: Readonly<Record<Kind, KindStore>>;
+  readonly #events: ModelEvents;
+  readonly #intern = new Interner();
+  readonly #pending = new Map<Kind, Map<ObjectKey, AnyObject | undefined>>();
+  #outbox: ModelUpdate[] = [];
+  readonly #notes = new Map<ObjectRef, readonly FieldFault[]>();
+
+  constructor(events: ModelEvents) {
+    this.#events = events;
+    const store = (kind: Kind): KindStore => {
+      const count = resources.filter((resource) => resource.kind === kind).length;
+      return new KindStore(Math.max(1, count), (key, before) => this.#changed(kind, key, before));
+    };
+    this.stores = Object.fromEntries(kinds.map((kind) => [kind, store(kind)])) as Record<Kind, KindStore>;
+  }
+
+  get clean(): boolean {
+    return this.#pending.size === 0 && this.#outbox.length === 0;
+  }
+  get notes(): ReadonlyMap<ObjectRef, readonly FieldFault[]> {
+    return this.#notes;
+  }
+  get<K extends Kind>(kind: K, key: ObjectKey): ModelObjects[K] | undefined {
+    return this.stores[kind].get(key) as ModelObjects[K] | undefined;
+  }
+
+  put(kind: Kind, index: number, raw: RawObject): void {
+    const key = keyOf(raw);
+    const { object, faults, notes } = this.read(kind, raw);
+    const ref = objectRef(kind, key);
+    if (notes && notes.length > 0) this.#notes.set(ref, notes);
+    else if (this.#notes.size > 0) this.#notes.delete(ref);
+    if (object) this.stores[kind].put(index, key, object, raw.metadata.resourceVersion ?? '');
+    else this.putFaulty(kind, index, key, faults ?? []);
+  }
+
+  putFaulty(kind: Kind, index: number, key: ObjectKey, faults: readonly FieldFault[]): void {
+    const store = this.stores[kind];
+    store.putFaulty(index, key, { faults, since: this.#events.now() });
+    this.#events.faulty(kind, key, faults, store.lacks(key));
+  }
+
+  remove(kind: Kind, index: number, raw: RawObject): void {
+    const key = keyOf(raw);
+    this.stores[kind].remove(index, key, raw.metadata.resourceVersion ?? '');
+    this.#notes.delete(objectRef(kind, key));
+  }
+
+  /** Fast where there are many; the decoder says what is wrong. */
+  read(kind: Kind, raw: RawObject): { object?: AnyObject } & Partial<Pick<Decoded, 'faults' | 'notes'>> {
+    const object = this.#project(kind, raw);
+    if (object) return { object };
+    const { typed, faults, notes } = decodeObject(kind, raw);
+    return { ...(typed ? { object: typed.object } : {}), faults, notes };
+  }
+
+  #project(kind: Kind, raw: RawObject): AnyObject | undefined {
+    if (kind === 'Pod') return projectPod(raw, this.#intern);
+    if (kind === 'Node') return projectNode(raw, this.#intern);
+    return kind === 'Namespace' ? projectNamespace(raw, this.#intern) : undefined;
+  }
+
+  #changed(kind: Kind, key: ObjectKey, before: AnyObject | undefined): void {
+    const first = this.#pending.size === 0;
+    let changes = this.#pending.get(kind);
+    if (!changes) {
+      changes = new Map();
+      this.#pending.set(kind, changes);
+    }
+    if (!changes.has(key)) changes.set(key, before);
+    if (first) this.#events.pending();
+  }
+
+  /** The next batch; empty when everything was handed on, or what changed changed back. */
+  take(): readonly ModelUpdate[] {
+    if (this.#outbox.length === 0) this.#outbox = this.#collect();
+    return this.#outbox.splice(0, batchObjectsMax);
+  }
+
+  #collect(): ModelUpdate[] {
+    const updates: ModelUpdate[] = [];
+    for (const [kind, changes] of this.#pending) {
+      const store = this.stores[kind];
+      for (const [key, told] of changes) {
+        const object = store.get(key);
+        if (object === told || (object && told && sameObject(object, told))) continue;
+        updates.push((object ? { type: 'upsert', kind, key, object } : { type: 'delete', kind, key }) as ModelUpdate);
+      }
+    }
+    this.#pending.clear();
+    return inOrder(updates);
+  }
+}
+
+export function keyOf({ metadata }: RawObject): ObjectKey {
+  return objectKey({ namespace: metadata.namespace ?? '', name: metadata.name });
+}

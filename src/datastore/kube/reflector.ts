@@ -1,0 +1,486 @@
+/**
+ * Follows one resource: lists it, watches it from there, and begins again where that breaks.
+ *
+ *        +--> WatchList --(refused)--> pages --+
+ *        |        |  initial events            |
+ *   410, |        v                            v
+ *  first |     events <------------------------+
+ *        |        | cut, silent, timeout, GOAWAY
+ *        +--------+--> watch from the last resourceVersion
+ *
+ * A list never empties the store: what it does not name is taken away at its end. 404: the kind is not there, which counts
+ * as empty, and is looked for again; 403: says which role is missing, and tries again.
+ *
+ * Known races:
+ * - An answer cut in the middle of an object: the rest of the line is thrown away and the watch resumes before it.
+ * - A list cut in the middle: begun again; what it told is newer than what was known and stays.
+ * - An API server behind the one that was asked before: lists ask for data not older than the last resourceVersion. An etcd
+ *   restored from a backup is behind for good ("too large resource version"): then the list asks for whatever is there.
+ */
+import type { Readable } from 'node:stream';
+import { type Clock, errorText, type Logger } from '#kit';
+import { pauseIfDue } from '../time-slice.ts';
+import { Backoff, sleep } from './backoff.ts';
+import { KubeError, type KubeResponse, statusMessage } from './client.ts';
+import type { KubeConnection, KubeStream } from './connection.ts';
+import { JsonLines } from './json-lines.ts';
+import { ListItems } from './list-items.ts';
+import type { Resource } from './resources.ts';
+
+const watchSecMin = 300;
+const watchSecMax = 600;
+/** Bookmarks come every minute from the API server's watch cache. */
+const silenceMaxMs = 150_000;
+/** Of the first events: a server that took the request and does not know WatchList after all. */
+const listSilenceMaxMs = 15_000;
+const pageItems = 500;
+const answerTimeoutMs = 60_000;
+const absentPauseMs = 30_000;
+const throttlePauseMaxMs = 60_000;
+/** Lists after an outage longer than this are spread over `relistSpreadMs`. */
+const outageMs = 30_000;
+const relistSpreadMs = 1_000;
+/** A watch that ends sooner than this has not worked. */
+const shortWatchMs = 1_000;
+/** What cannot be read at one place so many times is read by a list. */
+const garbageMax = 3;
+
+/** An object as the API gives it, parsed. */
+export interface RawObject {
+  readonly apiVersion?: string;
+  readonly kind?: string;
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid?: string;
+    readonly resourceVersion?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly spec?: unknown;
+  readonly status?: unknown;
+}
+
+export type ReflectorState =
+  | { readonly state: 'synced' }
+  | { readonly state: 'absent' }
+  | { readonly state: 'forbidden'; readonly reason: string }
+  /** `unreachable`: no HTTP answer came. */
+  | { readonly state: 'failing'; readonly reason: string; readonly unreachable: boolean };
+
+export interface ReflectorSink {
+  /** A list begins: what is not put until `listed` is gone. Again before `listed` when it was cut. */
+  listing(): void;
+  put(object: RawObject): void;
+  remove(object: RawObject): void;
+  /** An object too large to be read; `head` is how it begins. */
+  oversized(head: string, bytes: number): void;
+  listed(resourceVersion: string): void;
+  /** Everything up to here was told. */
+  position(resourceVersion: string): void;
+  /** The kind does not exist: nothing is left. */
+  absent(): void;
+  report(state: ReflectorState): void;
+}
+
+export interface ReflectorDeps {
+  readonly connection: KubeConnection;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+export interface ReflectorOptions {
+  readonly resource: Resource;
+  readonly sink: ReflectorSink;
+  /** Asks for data not older than this, from an earlier run. */
+  readonly resourceVersion?: string;
+  /** Resolves when an absent kind is worth another look; default: after half a minute or so. */
+  readonly untilWorthALook?: (signal: AbortSignal) => Promise<void>;
+}
+
+type Outcome =
+  /** As it should: the server ended the watch, or the list is complete. */
+  | { readonly type: 'ended' }
+  | { readonly type: 'expired' }
+  /** The list asked for a resourceVersion that the server does not have. */
+  | { readonly type: 'ahead' }
+  | { readonly type: 'noWatchList' }
+  | { readonly type: 'absent' }
+  | { readonly type: 'forbidden'; readonly reason: string }
+  | { readonly type: 'throttled'; readonly waitMs: number; readonly reason: string }
+  | { readonly type: 'broken'; readonly reason: string; readonly unreachable: boolean };
+
+export class Reflector {
+  readonly #deps: ReflectorDeps;
+  readonly #options: ReflectorOptions;
+  readonly #pace: Backoff;
+  readonly #stop = new AbortController();
+  #look = new AbortController();
+  #mode: 'watchList' | 'pages' = 'watchList';
+  /** Where the next watch begins; undefined: with a list. */
+  #position: string | undefined;
+  /** What a list must not be older than. */
+  #known: string;
+  #garbage = 0;
+  #brokenSinceMs: number | undefined;
+  #running: Promise<void> | undefined;
+
+  constructor(deps: ReflectorDeps, options: ReflectorOptions) {
+    this.#deps = deps;
+    this.#options = options;
+    this.#known = options.resourceVersion ?? '';
+    this.#pace = new Backoff(deps.random, { baseMs: 100, maxMs: 10_000 });
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+  /** An absent or forbidden kind may be there by now. */
+  hint(): void {
+    this.#look.abort();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      const outcome = this.#position === undefined ? await this.#list() : await this.#watch(this.#position);
+      if (signal.aborted) return;
+      await this.#act(outcome);
+    }
+  }
+
+  async #act(outcome: Outcome): Promise<void> {
+    const { sink } = this.#options;
+    switch (outcome.type) {
+      case 'ended':
+        this.#brokenSinceMs = undefined;
+        return;
+      case 'noWatchList':
+        this.#mode = 'pages';
+        return;
+      case 'ahead':
+        this.#known = '';
+        this.#position = undefined;
+        return;
+      case 'expired':
+        return this.#expired();
+      case 'absent':
+        sink.absent();
+        sink.report({ state: 'absent' });
+        this.#position = undefined;
+        this.#known = '';
+        this.#pace.reset();
+        return this.#untilWorthALook();
+      case 'forbidden':
+        sink.report({ state: 'forbidden', reason: outcome.reason });
+        return this.#pause(1_000 + this.#pace.next());
+      case 'throttled':
+        sink.report({ state: 'failing', reason: outcome.reason, unreachable: false });
+        return this.#pause(outcome.waitMs * (1 + this.#deps.random() / 4));
+      case 'broken':
+        this.#brokenSinceMs ??= this.#deps.clock.nowMs();
+        sink.report({ state: 'failing', reason: outcome.reason, unreachable: outcome.unreachable });
+        // While nothing answers, the connection sets the pace for everybody.
+        return this.#pause(outcome.unreachable ? 50 + 100 * this.#deps.random() : this.#pace.next());
+    }
+  }
+
+  async #expired(): Promise<void> {
+    const { clock, random, log } = this.#deps;
+    log.info({ resource: this.#options.resource.path }, 'the watch expired; listing again');
+    const first = this.#position !== undefined;
+    this.#position = undefined;
+    const outage = this.#brokenSinceMs !== undefined && clock.nowMs() - this.#brokenSinceMs > outageMs;
+    if (!first) {
+      this.#known = '';
+      await this.#pause(this.#pace.next());
+    } else if (outage) await this.#pause(random() * relistSpreadMs);
+  }
+
+  /** Ends early on a hint. */
+  #pause(delayMs: number): Promise<void> {
+    if (this.#look.signal.aborted) this.#look = new AbortController();
+    return sleep(this.#deps.clock, delayMs, AbortSignal.any([this.#stop.signal, this.#look.signal]));
+  }
+
+  async #untilWorthALook(): Promise<void> {
+    const pause = absentPauseMs * (0.75 + this.#deps.random() / 2);
+    const { untilWorthALook } = this.#options;
+    if (!untilWorthALook) return this.#pause(pause);
+    if (this.#look.signal.aborted) this.#look = new AbortController();
+    await untilWorthALook(AbortSignal.any([this.#stop.signal, this.#look.signal]));
+  }
+
+  #list(): Promise<Outcome> {
+    return this.#mode === 'watchList' ? this.#watchList() : this.#pages();
+  }
+
+  async #watchList(): Promise<Outcome> {
+    const stream = await this.#open({
+      watch: true,
+      sendInitialEvents: true,
+      resourceVersionMatch: 'NotOlderThan',
+      allowWatchBookmarks: true,
+      timeoutSeconds: this.#watchSeconds(),
+      ...(this.#known ? { resourceVersion: this.#known } : {}),
+    });
+    if ('type' in stream) return stream;
+    if (stream.status !== 200) return this.#refusal(stream, 'watch', true);
+    this.#options.sink.listing();
+    return this.#follow(stream, true);
+  }
+
+  async #watch(position: string): Promise<Outcome> {
+    const stream = await this.#open({
+      watch: true,
+      allowWatchBookmarks: true,
+      resourceVersion: position,
+      timeoutSeconds: this.#watchSeconds(),
+    });
+    if ('type' in stream) return stream;
+    if (stream.status !== 200) return this.#refusal(stream, 'watch', false);
+    this.#brokenSinceMs = undefined;
+    this.#options.sink.report({ state: 'synced' });
+    const began = this.#deps.clock.nowMs();
+    const outcome = await this.#follow(stream, false);
+    const short = this.#deps.clock.nowMs() - began < shortWatchMs && this.#position === position;
+    if (outcome.type === 'ended' && short) await this.#pause(this.#pace.next());
+    else if (!short) this.#pace.reset();
+    return outcome;
+  }
+
+  #watchSeconds(): number {
+    return Math.round(watchSecMin + this.#deps.random() * (watchSecMax - watchSecMin));
+  }
+
+  async #open(query: Record<string, string | number | boolean>): Promise<KubeStream | Outcome> {
+    const { connection } = this.#deps;
+    try {
+      const { path } = this.#options.resource;
+      return await connection.open({ path, query, timeoutMs: answerTimeoutMs, signal: this.#stop.signal });
+    } catch (error) {
+      if (!(error instanceof KubeError)) throw error;
+      return { type: 'broken', reason: error.message, unreachable: true };
+    }
+  }
+
+  /** What an answer other than 200 means. */
+  async #refusal(stream: KubeStream, verb: 'list' | 'watch', watchList: boolean): Promise<Outcome> {
+    let response: KubeResponse;
+    try {
+      response = await this.#deps.connection.collect(stream);
+    } catch (error) {
+      return { type: 'broken', reason: errorText(error), unreachable: true };
+    }
+    const { resource } = this.#options;
+    const { status, retryAfterSec } = response;
+    const reason = statusMessage(response);
+    if (isTooLarge(response.body)) return { type: 'ahead' };
+    if (status === 404) return { type: 'absent' };
+    if (status === 403) {
+      const group = resource.apiVersion.includes('/') ? resource.apiVersion.split('/')[0] : '""';
+      const remedy = `grant the verbs list and watch on ${resource.name} (API group ${group}) to the agent's role`;
+      return { type: 'forbidden', reason: `${reason}; ${remedy}` };
+    }
+    if (status === 410) return { type: 'expired' };
+    // 400 and 422 are how servers say that they do not know, or have switched off, the parameters of WatchList.
+    if (watchList && (status === 400 || status === 422)) return { type: 'noWatchList' };
+    if ((status === 429 || status === 503) && retryAfterSec !== undefined) {
+      return { type: 'throttled', waitMs: Math.min(throttlePauseMaxMs, Math.max(100, retryAfterSec * 1000)), reason };
+    }
+    return { type: 'broken', reason: `${verb} ${resource.path}: ${reason}`, unreachable: false };
+  }
+
+  /** Reads events to the end of the stream. `initial`: it begins with what is there. */
+  async #follow(stream: KubeStream, initial: boolean): Promise<Outcome> {
+    const { clock } = this.#deps;
+    const lines = new JsonLines();
+    const reading = { listing: initial, lastMs: clock.nowMs() };
+    const watchdog = this.#watchdog(stream.body, reading);
+    const abort = (): void => void stream.body.destroy();
+    this.#stop.signal.addEventListener('abort', abort);
+    try {
+      for await (const chunk of stream.body) {
+        reading.lastMs = clock.nowMs();
+        lines.push(chunk as Buffer);
+        for (let line = lines.next(); line; line = lines.next()) {
+          if (line.type === 'oversized') this.#options.sink.oversized(line.head, line.bytes);
+          else {
+            const outcome = this.#event(line.text, reading);
+            if (outcome) return outcome;
+          }
+          const pause = pauseIfDue();
+          if (pause) await pause;
+        }
+      }
+    } catch (error) {
+      if (reading.listing && error instanceof SilentError) return { type: 'noWatchList' };
+      return { type: 'broken', reason: `the watch broke: ${errorText(error)}`, unreachable: true };
+    } finally {
+      watchdog();
+      this.#stop.signal.removeEventListener('abort', abort);
+    }
+    if (lines.pendingBytes > 0) return { type: 'broken', reason: 'the watch was cut in an object', unreachable: true };
+    if (reading.listing) return { type: 'broken', reason: 'the list was cut', unreachable: false };
+    return { type: 'ended' };
+  }
+
+  /** @returns what ends it. */
+  #watchdog(body: Readable, reading: { listing: boolean; lastMs: number }): () => void {
+    const { clock } = this.#deps;
+    let cancel: () => void = () => undefined;
+    const look = (): void => {
+      const limitMs = reading.listing ? listSilenceMaxMs : silenceMaxMs;
+      const leftMs = limitMs - (clock.nowMs() - reading.lastMs);
+      if (leftMs <= 0) body.destroy(new SilentError(`nothing came for ${limitMs / 1000} s`));
+      else cancel = clock.schedule(leftMs, look);
+    };
+    cancel = clock.schedule(listSilenceMaxMs, look);
+    return () => cancel();
+  }
+
+  #event(text: string, reading: { listing: boolean }): Outcome | undefined {
+    const event = parseEvent(text);
+    if (!event) return this.#unreadable(text);
+    const { sink, resource } = this.#options;
+    const { type, object } = event;
+    if (type === 'ERROR') return this.#errorEvent(object);
+    const resourceVersion = object.metadata?.resourceVersion;
+    if (!resourceVersion) return this.#unreadable(text);
+    if (type === 'BOOKMARK') {
+      if (reading.listing) {
+        if (object.metadata?.annotations?.['k8s.io/initial-events-end'] !== 'true') return undefined;
+        reading.listing = false;
+        this.#listed(resourceVersion);
+        return undefined;
+      }
+    } else if (!object.metadata?.name) return this.#unreadable(text);
+    else if (type === 'DELETED') sink.remove(object as RawObject);
+    else if (type === 'ADDED' || type === 'MODIFIED') sink.put(complete(object as RawObject, resource));
+    else return this.#unreadable(text);
+    if (!reading.listing) this.#moveTo(resourceVersion);
+    return undefined;
+  }
+
+  #moveTo(resourceVersion: string): void {
+    this.#position = resourceVersion;
+    this.#known = resourceVersion;
+    this.#garbage = 0;
+    this.#options.sink.position(resourceVersion);
+  }
+
+  #listed(resourceVersion: string): void {
+    const { sink } = this.#options;
+    sink.listed(resourceVersion);
+    this.#pace.reset();
+    this.#brokenSinceMs = undefined;
+    this.#moveTo(resourceVersion);
+    sink.report({ state: 'synced' });
+  }
+
+  #unreadable(text: string): Outcome {
+    this.#garbage++;
+    const { resource } = this.#options;
+    this.#deps.log.warn({ resource: resource.path, begins: text.slice(0, 80) }, 'a watch event cannot be read');
+    if (this.#garbage >= garbageMax) {
+      this.#garbage = 0;
+      if (this.#position !== undefined) return { type: 'expired' };
+    }
+    return { type: 'broken', reason: 'the API server sent an event that cannot be read', unreachable: false };
+  }
+
+  #errorEvent(status: unknown): Outcome {
+    const { code, reason } = status as { code?: number; reason?: string };
+    if (isTooLarge(status)) return { type: 'ahead' };
+    if (code === 410 || reason === 'Expired' || reason === 'Gone') return { type: 'expired' };
+    const text = statusMessage({ status: code ?? 500, body: status });
+    return { type: 'broken', reason: `the watch ended with an error: ${text}`, unreachable: false };
+  }
+
+  /**
+   * With a resourceVersion the API server answers whole from its cache, as it does for 0 with a limit; without one it cuts
+   * pages, which may expire on the way: then the next try asks for all at once.
+   */
+  async #pages(): Promise<Outcome> {
+    const { sink } = this.#options;
+    sink.listing();
+    let cursor = '';
+    let whole = false;
+    for (;;) {
+      const fresh: Record<string, string | number> = this.#known
+        ? { resourceVersion: this.#known, resourceVersionMatch: 'NotOlderThan' }
+        : { resourceVersion: 0, limit: pageItems };
+      const stream = await this.#open(cursor ? { limit: pageItems, continue: cursor } : whole ? {} : fresh);
+      if ('type' in stream) return stream;
+      if (stream.status === 410 && cursor !== '') {
+        stream.body.destroy();
+        sink.listing();
+        cursor = '';
+        whole = true;
+        continue;
+      }
+      if (stream.status !== 200) return this.#refusal(stream, 'list', false);
+      const page = await this.#page(stream);
+      if ('type' in page) return page;
+      cursor = page.continue ?? '';
+      if (cursor !== '') continue;
+      this.#listed(page.resourceVersion);
+      return { type: 'ended' };
+    }
+  }
+
+  async #page(stream: KubeStream): Promise<{ resourceVersion: string; continue?: string } | Outcome> {
+    const { sink, resource } = this.#options;
+    const items = new ListItems();
+    try {
+      for await (const chunk of stream.body) {
+        items.push(chunk as Buffer);
+        for (let item = items.next(); item; item = items.next()) {
+          if (item.type === 'oversized') sink.oversized(item.head, item.bytes);
+          else sink.put(complete(JSON.parse(item.text) as RawObject, resource));
+          const pause = pauseIfDue();
+          if (pause) await pause;
+        }
+        const pause = pauseIfDue();
+        if (pause) await pause;
+      }
+      const { metadata } = JSON.parse(items.envelope()) as { metadata: { resourceVersion: string; continue?: string } };
+      return metadata;
+    } catch (error) {
+      const cut = !(error instanceof SyntaxError);
+      return { type: 'broken', reason: `the list broke: ${errorText(error)}`, unreachable: cut };
+    }
+  }
+}
+
+class SilentError extends Error {}
+
+interface RawEvent {
+  readonly type: string;
+  readonly object: Partial<RawObject>;
+}
+
+function parseEvent(text: string): RawEvent | undefined {
+  try {
+    const event = JSON.parse(text) as Partial<RawEvent> | null;
+    return event?.type && event.object ? (event as RawEvent) : undefined;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** Items of a list do not say what they are. */
+function complete(object: RawObject, { kind, apiVersion }: Resource): RawObject {
+  return object.apiVersion && object.kind ? object : { ...object, apiVersion, kind };
+}
+
+function isTooLarge(body: unknown): boolean {
+  const { details } = (body ?? {}) as { details?: { causes?: readonly { reason?: string }[] } };
+  return details?.causes?.some(({ reason }) => reason === 'ResourceVersionTooLarge') ?? false;
+}
