@@ -95,7 +95,7 @@ export async function takeNode(config: AgentConfig): Promise<() => void> {
   }
 }
 
-export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
+export function createAgent(loaded: LoadedConfig): Agent {
   const { config } = loaded;
   const paths = agentPaths(config);
   const clock = systemClock();
@@ -113,7 +113,7 @@ export async function createAgent(loaded: LoadedConfig): Promise<Agent> {
   speakerHealth.notReadyBecause(undefined);
 
   const model = createModelStore();
-  const { datastore, askForPod } = await createSource({ log: part('datastore'), clock }, config);
+  const { datastore, askForPod } = createSource({ log: part('datastore'), clock }, config);
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),

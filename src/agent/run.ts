@@ -13,7 +13,7 @@ const STOP_WAIT_MS = 10_000;
  */
 export async function runAgent(loaded: LoadedConfig): Promise<void> {
   const release = await takeNode(loaded.config);
-  const agent = await createAgent(loaded);
+  const agent = createAgent(loaded);
   const stopped = new Promise<void>((resolve, reject) => {
     let stopping = false;
     const stop = (mode: 'graceful' | 'drain'): void => {

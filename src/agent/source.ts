@@ -1,8 +1,9 @@
 /** Where the agent's objects come from, as the configuration says. */
 import type { AgentConfig } from '#config';
-import { createFileDatastore, type Datastore, type KubeClient } from '#datastore';
+import { createFileDatastore, createKubeDatastore, type Datastore, type KubeClient } from '#datastore';
 import type { Clock, Logger } from '#kit';
 import type { ObjectKey } from '#model';
+import { agentVersion } from './version.ts';
 
 export interface Source {
   readonly datastore: Datastore;
@@ -12,9 +13,17 @@ export interface Source {
   readonly askForPod?: (key: ObjectKey) => Promise<unknown>;
 }
 
-export async function createSource(
-  deps: { readonly log: Logger; readonly clock: Clock },
-  config: AgentConfig,
-): Promise<Source> {
-  return { datastore: createFileDatastore(deps, { directory: config.datastoreDir, stateDir: config.stateDir }) };
+export function createSource(deps: { readonly log: Logger; readonly clock: Clock }, config: AgentConfig): Source {
+  const { stateDir, namespace } = config;
+  if (config.datastore === 'file') {
+    return { datastore: createFileDatastore(deps, { directory: config.datastoreDir, stateDir }) };
+  }
+  const datastore = createKubeDatastore(deps, {
+    ...(config.kubeconfig ? { kubeconfig: config.kubeconfig } : {}),
+    ...(config.kubeApiServer ? { apiServer: config.kubeApiServer } : {}),
+    namespace,
+    stateDir,
+    userAgent: `poplin/${agentVersion()}`,
+  });
+  return { datastore, client: datastore.client, askForPod: (key) => datastore.fetchPod(key) };
 }

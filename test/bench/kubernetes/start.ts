@@ -18,15 +18,7 @@ export async function measureStart(undo: Undo, size: ClusterSize, say: (line: st
   const server = await startApiServer(undo);
   await fillCluster(server, size, say);
   await server.objects.create(ownNode);
-  await server.objects.apply(
-    {
-      apiVersion: 'v1',
-      kind: 'Node',
-      metadata: { name: 'n1' },
-      status: ownNode['status'],
-    },
-    { subresource: 'status' },
-  );
+  await server.objects.patch(ownNode, { status: ownNode['status'] }, { subresource: 'status' });
   for (let i = 0; i < LOCAL_PODS; i++) {
     await server.objects.create({
       apiVersion: 'v1',
