@@ -5,6 +5,7 @@
  *   kubernetes.ts [PART...]    start-10k start-50k latency idle outage; all without a name
  */
 import type { Undo } from './kubernetes/agent.ts';
+import { measureLatency } from './kubernetes/latency.ts';
 import { measureStart } from './kubernetes/start.ts';
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
@@ -17,6 +18,16 @@ const parts: Readonly<Record<string, (undo: Undo) => Promise<object>>> = {
   'start-50k': async (undo) => {
     const result = await measureStart(undo, { pods: 50_000, policies: 5_000, nodes: 1_000 }, say);
     return { ...result, atMost: { cpuSec: 8, peakRssMb: 250 }, met: result.cpuSec <= 8 && result.peakRssMb <= 250 };
+  },
+  latency: async (undo) => {
+    const result = await measureLatency(undo, 100, say);
+    const labels = [result.labelSet, result.labelRemoved];
+    const denies = [result.denyCreated, result.denyDeleted];
+    return {
+      ...result,
+      atMost: { label: { p50Ms: 50, p99Ms: 150 }, deny: { p50Ms: 30, maxMs: 100 } },
+      met: labels.every((l) => l.p50Ms <= 50 && l.p99Ms <= 150) && denies.every((l) => l.p50Ms <= 30 && l.maxMs <= 100),
+    };
   },
 };
 

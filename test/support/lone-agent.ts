@@ -201,7 +201,12 @@ export class LoneAgent {
   }
 
   /** Calls the plugin as a runtime does. The container of pod `x` is `c-x`. */
-  async cni(command: 'ADD' | 'DEL' | 'STATUS' | 'GC', name = 'none', config: object = {}): Promise<CniAnswer> {
+  async cni(
+    command: 'ADD' | 'DEL' | 'STATUS' | 'GC',
+    name = 'none',
+    config: object = {},
+    uid = `uid-${name}`,
+  ): Promise<CniAnswer> {
     const env = {
       PATH: process.env['PATH'] ?? '',
       CNI_COMMAND: command,
@@ -211,7 +216,7 @@ export class LoneAgent {
       CNI_CONTAINERID: `c-${name}`,
       CNI_IFNAME: 'eth0',
       CNI_NETNS: `/run/netns/${this.podNetns(name)}`,
-      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name};K8S_POD_UID=uid-${name}`,
+      CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME=${name};K8S_POD_UID=${uid}`,
     };
     const stdin = JSON.stringify({ cniVersion: '1.1.0', name: 'poplin', type: 'poplin', ...config });
     const { code, stdout, stderr } = await exec('nsenter', [`--net=/run/netns/${this.netns}`, toolPath('cniShim')!], {
