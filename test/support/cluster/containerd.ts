@@ -1,13 +1,15 @@
 /** containerd on a node, 2.x from the assets or Debian's 1.6, and the images that it is given. */
+
 import fs from 'node:fs';
 import path from 'node:path';
+import { kubeFolder } from '#setup';
 import { until } from '../wait.ts';
 import { ClusterError } from './errors.ts';
 import { imageNames } from './images.ts';
 import { type ClusterOptions, type NodeName, systemPath } from './layout.ts';
 import { execOnNode, nodePath } from './node.ts';
 import { readState } from './state.ts';
-import { kubeFolder, setupTool } from './tools.ts';
+import { setupTool } from './tools.ts';
 
 const importTimeoutMs = 120_000;
 

@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { isAlive, type LabProcess, netnsPath, startTimeOf } from '#lab';
-import { cacheFolder, toolPath } from '#setup';
+import { cacheFolder, kubeFolder, toolPath } from '#setup';
 import { type ExecResult, exec } from '#sys';
 import { until } from '../wait.ts';
 import {
@@ -25,7 +25,6 @@ import { ClusterError } from './errors.ts';
 import { pauseBinary } from './images.ts';
 import { type NodeName, netnsOf, nodeMountPoint, paths, systemPath } from './layout.ts';
 import { readState, updateState } from './state.ts';
-import { kubeFolder } from './tools.ts';
 
 const rootSize = '8g';
 /** What a kubelet would write for the whole machine, at the values that it wants to read back. */

@@ -1,32 +1,12 @@
 /** Programs that the cluster runs: Kubernetes' own from the assets, the rest from the set-up's cache. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { cacheFolder, toolPath } from '#setup';
+import { cacheFolder, type KubeAsset, kubeAsset, toolPath } from '#setup';
 import { ClusterError } from './errors.ts';
 
-export type KubeBinary =
-  | 'etcd'
-  | 'etcdctl'
-  | 'kube-apiserver'
-  | 'kube-controller-manager'
-  | 'kube-scheduler'
-  | 'kubelet'
-  | 'kube-proxy'
-  | 'kubectl'
-  | 'containerd'
-  | 'containerd-shim-runc-v2'
-  | 'ctr'
-  | 'coredns'
-  | 'agnhost'
-  | 'e2e.test';
-
-export function kubeFolder(): string {
-  return process.env['KUBE_ASSETS'] ?? path.join(path.dirname(cacheFolder()), 'kube');
-}
-
 /** @throws ClusterError TOOL_MISSING */
-export function kubeBinary(name: KubeBinary): string {
-  return mustExist(path.join(kubeFolder(), name), name);
+export function kubeBinary(name: KubeAsset): string {
+  return mustExist(kubeAsset(name), name);
 }
 
 /** Something that the set-up unpacks. @throws ClusterError TOOL_MISSING */
