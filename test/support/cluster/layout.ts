@@ -1,5 +1,5 @@
 /**
- * Names, addresses and options of the one test cluster that a machine may have at a time.
+ * Names, addresses and options of a test cluster.
  *
  *        outside (192.0.2.10) ---- tor (10.255.0.253, BIRD)
  *                                   |
@@ -10,9 +10,11 @@
 import os from 'node:os';
 import path from 'node:path';
 
+/** Who wants a second cluster beside the usual one gives it a name of its own, a few letters. */
+const clusterName = `poplin-cluster${process.env['POPLINTEST_CLUSTER'] ?? ''}`;
 /** Everything on disk: state, logs, etcd's data, certificates. Below /run, where sockets' paths stay short. */
-export const clusterFolder = '/run/poplin-cluster';
-export const netnsPrefix = 'poplin-cluster.';
+export const clusterFolder = `/run/${clusterName}`;
+export const netnsPrefix = `${clusterName}.`;
 export const nodeNames = ['node1', 'node2'] as const;
 export type NodeName = (typeof nodeNames)[number];
 export type MachineName = NodeName | 'wire' | 'tor' | 'outside';
@@ -78,7 +80,7 @@ export function netnsOf(machine: MachineName): string {
 const below = (...parts: readonly string[]): string => path.join(clusterFolder, ...parts);
 export const paths = {
   state: below('state.json'),
-  lock: '/run/poplin-cluster.lock',
+  lock: `/run/${clusterName}.lock`,
   logs: below('logs'),
   pki: below('pki'),
   etcd: below('etcd'),
