@@ -11,10 +11,10 @@ import { run, which } from './exec.mjs';
 import { builtFile, kubeTargets, moduleFolder } from './kube-targets.mjs';
 import { withLock } from './lock.mjs';
 import { cacheFolder, kubeAsset, kubeFolder, root } from './paths.mjs';
-import { say } from './say.mjs';
+import { CannotGoOn, say } from './say.mjs';
 
-/** What tests against a lone API server take; the rest of the order is that of `kubeTargets`. */
-export const apiServerAssets = ['etcd', 'kube-apiserver', 'kubectl', 'kube-controller-manager'];
+/** What tests against a lone API server take. */
+export const apiServerAssets = ['etcd', 'kube-apiserver', 'kubectl'];
 export const allAssets = Object.keys(kubeTargets);
 
 const stillBusyMs = 15_000;
@@ -124,6 +124,9 @@ async function buildAll(missing) {
  * @param {readonly string[]} names keys of `kubeTargets`
  */
 export async function ensureKubeAssets(names) {
+  const strange = names.filter((name) => !allAssets.includes(name));
+  if (strange.length > 0)
+    throw new CannotGoOn(`no Kubernetes program is named ${strange.join(', ')}; there are: ${allAssets.join(', ')}`);
   const missing = () => allAssets.filter((name) => names.includes(name) && kubeAsset(name) === undefined);
   if (missing().length === 0) return;
   if (process.env.KUBE_ASSETS) {

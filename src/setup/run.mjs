@@ -67,8 +67,8 @@ const tasks = {
       : { tools: [], daemons: [], shim: false, run: ['src/cli/main.ts', ...args] };
   },
   image: (args) => ({ tools: imageTools, daemons: [], shim: true, run: ['deploy/image/main.ts', ...args] }),
-  /** Everything, and nothing run: for image builds and for the impatient. */
-  setup: () => ({ ...wholeCluster, run: [] }),
+  /** Everything (or of the Kubernetes programs only those named), and nothing run: for image builds and for the impatient. */
+  setup: (args) => ({ ...wholeCluster, ...(args.length > 0 ? { assets: args } : {}), run: [] }),
 };
 
 /** @returns {Promise<NodeJS.ProcessEnv>} the environment of the task */
