@@ -138,6 +138,8 @@ class Detection {
   readonly #issues: Issue[];
   readonly #links: ReadonlyMap<number, MachineLink>;
   readonly #addresses: readonly MachineAddress[];
+  /** Without what every machine and interface has, and nobody would look for: loopback and IPv6 link-local addresses. */
+  readonly #candidates: readonly MachineAddress[];
 
   constructor(family: IpFamily, input: NodeAddressInput, issues: Issue[]) {
     this.#family = family;
@@ -145,6 +147,8 @@ class Detection {
     this.#issues = issues;
     this.#links = new Map(input.links.map((link) => [link.index, link]));
     this.#addresses = input.addresses.filter((address) => address.family === family);
+    const everywhere = ({ scope }: MachineAddress): boolean => scope === 'host' || (scope === 'link' && family === 6);
+    this.#candidates = this.#addresses.filter((address) => !everywhere(address));
   }
 
   run(): NodeAddress | undefined {
@@ -211,8 +215,8 @@ class Detection {
    * loopback is what nodes without addresses on their uplinks have.
    */
   #atRoute(route: MachineRoute, source: AddressSource): NodeAddress | undefined {
-    const chosen = this.#addresses.find(({ address }) => address === route.source);
-    const there = this.#addresses.filter((local) => local.ifIndex === route.ifIndex && local !== chosen);
+    const chosen = this.#candidates.find(({ address }) => address === route.source);
+    const there = this.#candidates.filter((local) => local.ifIndex === route.ifIndex && local !== chosen);
     if (chosen) {
       const chosenSource = chosen.ifIndex !== route.ifIndex;
       if (this.#mayBeGuessed(chosen, { uplinkBridge: true, chosenSource }))
@@ -223,7 +227,7 @@ class Detection {
   }
 
   #first(): NodeAddress | undefined {
-    const ordered = this.#addresses.toSorted((a, b) => a.ifIndex - b.ifIndex);
+    const ordered = this.#candidates.toSorted((a, b) => a.ifIndex - b.ifIndex);
     const local = ordered.find((address) => this.#mayBeGuessed(address));
     return local && this.#choose(local.address, 'first address', local);
   }
@@ -285,10 +289,8 @@ class Detection {
   }
 
   #explainRest(chosen: NodeAddress | undefined): void {
-    for (const local of this.#addresses) {
+    for (const local of this.#candidates) {
       if (local.address === chosen?.address || this.rejected.has(local.address)) continue;
-      // Every interface has one of these; nobody would look for it here.
-      if (local.scope === 'host' || (local.scope === 'link' && this.#family === 6)) continue;
       const fits = this.#mayBeGuessed(local, { uplinkBridge: true });
       if (fits && chosen) this.#reject(local.address, local, `usable; ${chosen.address} goes first (${chosen.source})`);
     }
