@@ -1,5 +1,6 @@
 /** The BGP speaker as a library: it knows nothing of Kubernetes or of the kernel's tables. */
 
+export type { AttributeChange, FilterTerm, PrefixMatch, RouteFilter } from './filter/index.ts';
 export type { SessionStateName } from './fsm/index.ts';
 export { decodeRouteChanges, type RouteChange } from './rib/index.ts';
 export * from './speaker/index.ts';

@@ -120,7 +120,9 @@ function resolveCollision(draft: Draft, connection: Connection, open: OpenMessag
 export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessage): void {
   if (!resolveCollision(draft, connection, open)) return;
   draft.stopDialler('off');
-  const negotiated = negotiate(localOpen(draft.state.config), open);
+  const agreed = negotiate(localOpen(draft.state.config), open);
+  const keepaliveSec = Math.min(agreed.keepaliveSec, draft.state.config.keepaliveSec ?? agreed.keepaliveSec);
+  const negotiated = { ...agreed, keepaliveSec };
   const confirmed: Connection = { ...connection, state: 'OpenConfirm', negotiated };
   draft.put(confirmed);
   draft.out({ type: 'sendKeepalive', connection: connection.id });

@@ -23,6 +23,8 @@ export interface SessionConfig {
   readonly families: readonly Family[];
   /** 0 or >= 3. */
   readonly holdTimeSec: number;
+  /** A third of the negotiated hold time where absent or longer. */
+  readonly keepaliveSec?: number;
   /** Between attempts while nothing answers. */
   readonly connectRetrySec: number;
   /** Never dials. */

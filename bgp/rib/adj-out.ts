@@ -9,15 +9,19 @@
  *
  * Within one `apply` changes are chained by source peer, then by attribute set, in columns: nothing is allocated per prefix.
  */
+import { compileFilter, type FilterTerm } from '../filter/index.ts';
 import { createExportedAttributes, createUpdatePacker, exportAttributes } from '../wire/index.ts';
 import type { ExportContext, UpdatePacker } from '../wire/types.ts';
 import { BitSet, grow, IntStack } from './arrays.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
+import { FilteredSets } from './filtered-sets.ts';
 import { type HopMarks, noNextHop } from './next-hop-pool.ts';
 import { localPeer } from './path-table.ts';
 import type { Rib } from './rib.ts';
 
 export interface UpdateGroupOptions extends ExportPolicy {
+  /** Of what the policy lets out, for the group's family. */
+  readonly filter?: readonly FilterTerm[];
   readonly asn4: boolean;
   readonly localAsn: number;
   /** Our address, announced as next hop: 4 bytes (IPv4) or 16 (IPv6). */
@@ -68,6 +72,7 @@ export class UpdateGroup {
   readonly #scratch = Buffer.alloc(scratchBytes);
   readonly #packer: UpdatePacker;
   #recipients: readonly Member[] = [];
+  readonly #filtered: FilteredSets | undefined;
   readonly #ownContext: ExportContext;
   readonly #learnedContext: ExportContext;
 
@@ -75,6 +80,8 @@ export class UpdateGroup {
     this.#rib = rib;
     this.options = options;
     const { ebgp, asn4, localAsn } = options;
+    const filter = compileFilter(options.filter);
+    this.#filtered = filter && new FilteredSets(filter, rib.tables.attributes);
     this.#ownContext = { ebgp, asn4, localAsn, keepMed: true };
     this.#learnedContext = { ebgp, asn4, localAsn, keepMed: false };
     this.#packer = createUpdatePacker((chunk) => {
@@ -146,6 +153,7 @@ export class UpdateGroup {
       const prefix = changed.items[i]!;
       if (this.#applyOne(prefix)) for (const member of behind) this.#behind(member, prefix);
     }
+    this.#filtered?.release();
     this.#sendAll(keepingUp);
     for (let i = start; i < end; i++) this.#rib.settle(changed.items[i]!);
   }
@@ -198,7 +206,16 @@ export class UpdateGroup {
     if (source >= 0) {
       const attributes = rib.locAttributes[prefix]!;
       const ebgp = rib.tables.peers.ebgp[source] === 1;
-      if (isExported(this.options, source, ebgp, pool.communityFlags[attributes]!)) wanted = attributes + 1;
+      if (isExported(this.options, source, ebgp, pool.communityFlags[attributes]!)) {
+        wanted =
+          1 +
+          (this.#filtered?.of(
+            attributes,
+            rib.prefixes.words,
+            prefix * rib.prefixes.stride,
+            rib.prefixes.bits[prefix]!,
+          ) ?? attributes);
+      }
     }
     if (wanted === 0) {
       if (old === 0) return false;

@@ -25,8 +25,6 @@ export class AttributePool {
   originatorId = new Uint32Array(64);
   clusterListLength = new Uint16Array(64);
   communityFlags = new Uint8Array(64);
-  /** Own AS in AS_PATH, or our router id in ORIGINATOR_ID or CLUSTER_LIST: never used (RFC 4271 9.1.2, RFC 4456 8). */
-  loop = new Uint8Array(64);
   readonly #keys: string[] = [];
   readonly #ids = new Map<string, number>();
   #references = new Int32Array(64);
@@ -61,7 +59,6 @@ export class AttributePool {
     this.originatorId[id] = Math.max(values.originatorId, 0);
     this.clusterListLength[id] = values.clusterListLength;
     this.communityFlags[id] = values.communityFlags;
-    this.loop[id] = values.ownAsnCount > 0 || values.reflectionLoop ? 1 : 0;
     return id;
   }
 
@@ -94,7 +91,6 @@ export class AttributePool {
     this.originatorId = grow(this.originatorId, size);
     this.clusterListLength = grow(this.clusterListLength, size);
     this.communityFlags = grow(this.communityFlags, size);
-    this.loop = grow(this.loop, size);
     this.#references = grow(this.#references, size);
   }
 }

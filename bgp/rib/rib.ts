@@ -8,8 +8,10 @@
  * unsent changes: see adj-out.ts and feed.ts).
  */
 import type { IpFamily } from '#kit';
+import type { CompiledFilter } from '../filter/index.ts';
 import { grow, IntStack } from './arrays.ts';
 import { Decision, type DecisionTables } from './decision.ts';
+import { FilteredSets } from './filtered-sets.ts';
 import type { HopMarks, NextHopSetPool } from './next-hop-pool.ts';
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
@@ -129,6 +131,20 @@ export class Rib {
       if (prefix < 0 || paths.peer[path] !== peer) continue;
       if (!onlyStale || (paths.flags[path]! & pathFlag.stale) !== 0) this.withdrawId(peer, prefix);
     }
+  }
+
+  /** Drops the paths of a peer that a filter rejects. What it would change of the others is left as it is. */
+  filterPeer(peer: number, filter: CompiledFilter): void {
+    if ((this.pathCount[peer] ?? 0) === 0) return;
+    const { paths, prefixes } = this;
+    const sets = new FilteredSets(filter, this.tables.attributes);
+    for (let path = 0; path < paths.limit; path++) {
+      const prefix = paths.prefix[path]!;
+      if (prefix < 0 || paths.peer[path] !== peer) continue;
+      const set = sets.of(paths.attributes[path]!, prefixes.words, prefix * prefixes.stride, prefixes.bits[prefix]!);
+      if (set < 0) this.withdrawId(peer, prefix);
+    }
+    sets.release();
   }
 
   /** The metric of a next hop changed: everything through it is decided again. */

@@ -4,6 +4,8 @@
  * change must touch.
  */
 
+import type { RouteFilter } from '../filter/types.ts';
+
 export type Family = 'ipv4-unicast' | 'ipv6-unicast';
 
 export interface SpeakerConfig {
@@ -42,8 +44,18 @@ export interface PeerConfig {
   readonly families: readonly Family[];
   /** Seconds, 0 or >= 3. */
   readonly holdTimeSec: number;
-  /** TCP-MD5 (RFC 2385), at most 80 bytes. */
+  /** TCP-MD5 (RFC 2385), at most 80 bytes. One that is changed for another keeps the session; see `ByteConnection.rekey`. */
   readonly password?: string;
+  /** Why there must be no session: nothing is dialled, who connects is refused. Shown as the peer's last error. */
+  readonly heldDown?: string;
+  /** Our AS number on this session instead of the speaker's. */
+  readonly localAsn?: number;
+  /** Seconds between KEEPALIVEs; a third of the negotiated hold time where that is less. */
+  readonly keepaliveSec?: number;
+  /** GTSM (RFC 5082): the peer is at most so many hops away, 1 (on a link of ours) to 255; packets from farther are dropped. */
+  readonly ttlSecurityHops?: number;
+  /** How often our AS may stand in the AS_PATH of a route that is used. Default 0. */
+  readonly allowOwnAsn?: number;
   /** Never dials. */
   readonly passive: boolean;
   readonly connectRetrySec: number;
@@ -52,6 +64,9 @@ export interface PeerConfig {
   readonly import: 'accept' | 'reject';
   /** `originated`: only what this speaker originates (agents are never transit); `accept`: everything best. */
   readonly export: 'accept' | 'reject' | 'originated';
+  /** Of what `import` and `export` let through: the first term that matches decides, and what none matches goes through. */
+  readonly importFilter?: RouteFilter;
+  readonly exportFilter?: RouteFilter;
   /**
    * Our address announced as next hop for each family. Absent: the session's local address where it is of that family;
    * a family without one is not announced on this session.

@@ -1,6 +1,7 @@
 /** One configured peer: its session, its rows in the RIBs, its update groups, and graceful restart as helper (RFC 4724 4.2). */
 import type { Clock, Logger } from '#kit';
 import { parseIp } from '#kit';
+import { compileFilter } from '../filter/index.ts';
 import type { SessionConfig, SessionDownReason } from '../fsm/index.ts';
 import type { MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import {
@@ -73,6 +74,7 @@ export class Peer {
       port: config.port,
       ...(config.localAddress === undefined ? {} : { localAddress: config.localAddress }),
       ...(config.password === undefined ? {} : { password: config.password }),
+      ...(config.ttlSecurityHops === undefined ? {} : { ttlSecurityHops: config.ttlSecurityHops }),
     };
     this.session = new Session({ ...deps, log: this.#log }, session, dial, {
       onUp: (negotiated, connection) => this.#up(negotiated, connection),
@@ -121,10 +123,15 @@ export class Peer {
     this.#host.schedule();
   }
 
-  /** Routes that were rejected are wanted now, and the peer knows no ROUTE-REFRESH: only a new session brings them. */
+  /** Routes that were rejected may be wanted now, and the peer knows no ROUTE-REFRESH: only a new session brings them. */
   cannotImportAgain(next: PeerConfig): boolean {
-    const wanted = this.config.import === 'reject' && next.import === 'accept';
+    const wanted = next.import === 'accept' && importKey(this.config) !== importKey(next);
     return wanted && this.#negotiated !== undefined && !this.#negotiated.routeRefresh;
+  }
+
+  /** See `Session.rekey`. True when there is nothing to do. */
+  rekey(password: string | undefined): boolean {
+    return password === undefined || password === this.config.password || this.session.rekey(password);
   }
 
   /** New policies or next hops, without touching the session. */
@@ -133,18 +140,31 @@ export class Peer {
     this.config = config;
     const negotiated = this.#negotiated;
     if (!negotiated) return;
-    if (old.import !== config.import) {
-      if (config.import === 'reject') this.dropRoutes();
-      else if (negotiated.routeRefresh) {
-        for (const family of negotiated.families) this.session.writeMessage(encodeRouteRefresh(family));
-      }
-    }
+    if (importKey(old) !== importKey(config)) this.#importAgain(negotiated);
     for (const [family, state] of this.#families) {
       const options = this.#groupOptions(family, negotiated);
       if (state.membership && options) state.membership = this.#host.groups.move(state.membership, options);
       else if (!state.membership && options) this.#join(family, negotiated);
     }
     this.#host.schedule();
+  }
+
+  /** What must no longer be goes at once; what may be now is asked for. */
+  #importAgain(negotiated: Negotiated): void {
+    this.#source = this.#makeSource(updateContext(negotiated));
+    const source = this.#source;
+    if (this.config.import === 'reject') {
+      this.dropRoutes();
+      return;
+    }
+    for (const [family, filter] of [
+      ['ipv4-unicast', source.filter4],
+      ['ipv6-unicast', source.filter6],
+    ] as const) {
+      if (filter) this.#host.rib(family).filterPeer(this.row, filter);
+    }
+    if (!negotiated.routeRefresh) return;
+    for (const family of negotiated.families) this.session.writeMessage(encodeRouteRefresh(family));
   }
 
   /** Route selection began: End-of-RIB is due to those that get learned routes. */
@@ -163,7 +183,7 @@ export class Peer {
       asn: config.asn,
       state: session.stateName,
       stateForMs: Math.round(this.#host.clock.nowMs() - session.stateSinceMs),
-      lastError: session.lastError,
+      lastError: config.heldDown ?? session.lastError,
       ...(session.localAddress ? { localAddress: session.localAddress } : {}),
       ...(negotiated ? { peerRouterId: dottedQuad(negotiated.peerRouterId) } : {}),
       establishedCount: session.establishedCount,
@@ -211,9 +231,13 @@ export class Peer {
 
   #makeSource(context: UpdateContext): UpdateSource {
     const peer = this;
+    const { importFilter, allowOwnAsn } = this.config;
     return {
       row: this.row,
       context,
+      filter4: compileFilter(importFilter?.ipv4),
+      filter6: compileFilter(importFilter?.ipv6),
+      allowedOwnAsns: allowOwnAsn ?? 0,
       get accept() {
         return peer.config.import === 'accept';
       },
@@ -264,7 +288,9 @@ export class Peer {
     const configured = ipFamily === 4 ? this.config.nextHop4 : this.config.nextHop6;
     const local = parseIp(configured ?? this.session.localAddress ?? '');
     if (!local || local.length !== (ipFamily === 4 ? 4 : 16)) return undefined;
+    const filter = ipFamily === 4 ? this.config.exportFilter?.ipv4 : this.config.exportFilter?.ipv6;
     return {
+      ...(filter && filter.length > 0 ? { filter } : {}),
       ebgp: negotiated.ebgp,
       export: this.config.export,
       asn4: negotiated.asn4,
@@ -343,6 +369,11 @@ export class Peer {
     this.#cancelStaleTimer?.();
     this.#cancelStaleTimer = undefined;
   }
+}
+
+/** Equal for settings that take in the same routes. */
+function importKey({ import: policy, importFilter, allowOwnAsn }: PeerConfig): string {
+  return JSON.stringify([policy, importFilter, allowOwnAsn ?? 0]);
 }
 
 function negotiatedStatus(negotiated: Negotiated): NonNullable<PeerStatus['negotiated']> {

@@ -37,30 +37,46 @@ export function sessionConfig(
   gracefulRestart: NonNullable<SessionConfig['gracefulRestart']>,
 ): SessionConfig {
   return {
-    localAsn: speaker.asn,
+    localAsn: peer.localAsn ?? speaker.asn,
     peerAsn: peer.asn,
     routerId: routerIdNumber(speaker.routerId),
     families: peer.families,
     holdTimeSec: peer.holdTimeSec,
+    ...(peer.keepaliveSec === undefined ? {} : { keepaliveSec: peer.keepaliveSec }),
     connectRetrySec: peer.connectRetrySec,
     passive: peer.passive,
     gracefulRestart,
   };
 }
 
-/** Whether a change of a peer's settings needs a new session; import, export, next hops and the restart time (next OPEN) do not. */
-export function needsNewSession(before: PeerConfig, after: PeerConfig): boolean {
-  return (
-    before.address !== after.address ||
-    before.port !== after.port ||
-    before.asn !== after.asn ||
-    before.localAddress !== after.localAddress ||
-    before.families.join() !== after.families.join() ||
-    before.holdTimeSec !== after.holdTimeSec ||
-    before.password !== after.password ||
-    before.passive !== after.passive ||
-    before.connectRetrySec !== after.connectRetrySec
-  );
+/**
+ * Whether a change needs a new session. Import and export, filters, next hops and the restart time (next OPEN) do not; nor does a
+ * password that takes the place of another, which the connection can change.
+ */
+export function needsNewSession(
+  before: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
+  after: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
+): boolean {
+  return sessionKey(before.speaker, before.peer) !== sessionKey(after.speaker, after.peer);
+}
+
+function sessionKey(speaker: SpeakerConfig, peer: PeerConfig): string {
+  return JSON.stringify([
+    speaker.routerId,
+    peer.localAsn ?? speaker.asn,
+    peer.address,
+    peer.port,
+    peer.asn,
+    peer.localAddress,
+    peer.families,
+    peer.holdTimeSec,
+    peer.keepaliveSec,
+    peer.password !== undefined,
+    peer.heldDown !== undefined,
+    peer.ttlSecurityHops,
+    peer.passive,
+    peer.connectRetrySec,
+  ]);
 }
 
 /** Rank of each peer's address, the last tie-break: IPv4 before IPv6, then by value. Equal addresses: by name. */

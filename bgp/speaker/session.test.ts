@@ -47,6 +47,9 @@ class Wire implements ByteConnection {
   say(...messages: Uint8Array[]): void {
     for (const message of messages) this.handlers?.onData(message);
   }
+  rekey(): boolean {
+    return true;
+  }
   close(): void {
     this.closed = true;
   }

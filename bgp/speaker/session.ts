@@ -84,7 +84,7 @@ export class Session {
   stateSinceMs: number;
   readonly #deps: SessionDeps;
   readonly #hooks: SessionHooks;
-  readonly #dialRequest: DialRequest;
+  #dialRequest: DialRequest;
   #state: SessionState;
   readonly #live = new Map<number, Live>();
   readonly #timers = new Map<string, () => void>();
@@ -128,6 +128,18 @@ export class Session {
   }
   setGracefulRestart(gracefulRestart: NonNullable<SessionConfig['gracefulRestart']>): void {
     this.#state = setGracefulRestart(this.#state, gracefulRestart);
+  }
+  /**
+   * Another TCP-MD5 password from now on: for connections that are there, which then wait for the peer to change its own, and
+   * for those to come. An attempt under way began with the old one and is made again.
+   *
+   * @returns false when a connection cannot change its key: it must be ended.
+   */
+  rekey(password: string): boolean {
+    this.#dialRequest = { ...this.#dialRequest, password };
+    for (const { connection } of this.#live.values()) if (!connection.rekey(password)) return false;
+    if (this.#state.dialler === 'connecting') this.#fireTimer('connectRetry');
+    return true;
   }
   /** Dials now instead of when the wait is over. */
   hurry(): void {

@@ -18,6 +18,9 @@ class Pipe implements ByteConnection {
   /** What `queuedBytes` says: a peer that does not read. */
   stuckBytes = 0;
   closed = false;
+  /** Passwords it was told to change to, and whether it can. */
+  readonly keys: string[] = [];
+  rekeys = true;
   readonly localAddress: string;
   readonly remoteAddress: string;
   readonly #later: (fn: () => void) => void;
@@ -36,6 +39,10 @@ class Pipe implements ByteConnection {
   }
   get queuedBytes(): number {
     return this.stuckBytes;
+  }
+  rekey(password: string): boolean {
+    this.keys.push(password);
+    return this.rekeys;
   }
   close(): void {
     if (this.closed) return;

@@ -29,13 +29,7 @@ import { Groups } from './groups.ts';
 import { deferralGraceSec, nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { queryRoutes } from './looking-glass.ts';
 import { Peer, type PeerHost } from './peer.ts';
-import {
-  addressOrder,
-  gracefulRestartOffer,
-  needsNewSession,
-  routerIdNumber,
-  sessionConfig,
-} from './session-config.ts';
+import { addressOrder, gracefulRestartOffer, needsNewSession, sessionConfig } from './session-config.ts';
 import type { ByteConnection, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
@@ -135,19 +129,18 @@ export class Speaker {
   configure(config: SpeakerConfig): void {
     const old = this.#config;
     this.#config = { ...config, gracefulRestart: { ...config.gracefulRestart, ...frozen(old) } };
-    const all = old.asn !== config.asn || old.routerId !== config.routerId;
     this.#deps.transport.configure(this.#config);
     const wanted = new Map(config.peers.map((peer) => [peer.name, peer]));
+    const { peerDeconfigured, otherConfigurationChange, administrativeShutdown } = ceaseSubcode;
     for (const [name, peer] of this.#peers) {
       const next = wanted.get(name);
-      const { peerDeconfigured, otherConfigurationChange } = ceaseSubcode;
       if (!next) this.#removePeer(peer, peerDeconfigured);
-      else if (all || needsNewSession(peer.config, next) || peer.cannotImportAgain(next))
-        this.#removePeer(peer, otherConfigurationChange);
+      else if (this.#mustRestart(peer, next, old, config)) {
+        this.#removePeer(peer, next.heldDown === undefined ? otherConfigurationChange : administrativeShutdown);
+      }
     }
     this.#noteOwnAddresses();
-    if (all) this.#originatedSet = -1;
-    this.#originate(all ? [] : old.originate, config.originate, old.originate);
+    this.#originate(old.originate, config.originate);
     for (const peer of config.peers) {
       const known = this.#peers.get(peer.name);
       if (known) known.reconfigure(peer);
@@ -267,7 +260,13 @@ export class Speaker {
     const row = this.#peerTable.make();
     const peer = new Peer(this.#host, { clock, transport, log, random }, config, session, row);
     this.#peers.set(config.name, peer);
-    peer.session.start();
+    // One that is held down stays stopped, and refuses who connects.
+    if (config.heldDown === undefined) peer.session.start();
+  }
+
+  #mustRestart(peer: Peer, next: PeerConfig, before: SpeakerConfig, after: SpeakerConfig): boolean {
+    const changed = needsNewSession({ speaker: before, peer: peer.config }, { speaker: after, peer: next });
+    return changed || peer.cannotImportAgain(next) || !peer.rekey(next.password);
   }
 
   #removePeer(peer: Peer, subcode: number): void {
@@ -282,18 +281,18 @@ export class Speaker {
     for (const peer of this.#peers.values()) this.#peerTable.addressOrder[peer.row] = order.get(peer.config.name)!;
   }
 
-  #originate(before: readonly string[], after: readonly string[], toWithdraw = before): void {
+  #originate(before: readonly string[], after: readonly string[]): void {
     if (this.#originatedSet < 0) {
       const bytes = originatedAttributes({});
       const values = emptyAttributeValues();
-      readCanonical(bytes, 0, bytes.length, this.#config.asn, routerIdNumber(this.#config.routerId), values);
+      readCanonical(bytes, 0, bytes.length, 0, 0, values);
       const key = Buffer.from(bytes).toString('latin1');
       const known = this.#attributes.find(key);
       this.#originatedSet = known >= 0 ? known : this.#attributes.add(key, values);
       this.#attributes.retain(this.#originatedSet);
     }
     const wanted = new Set(after);
-    for (const text of toWithdraw) {
+    for (const text of before) {
       if (wanted.has(text)) continue;
       const rib = text.includes(':') ? this.#rib6 : this.#rib4;
       const prefix = rib.prefixes.byText(text, false);
@@ -329,7 +328,8 @@ export class Speaker {
   }
 
   #deferralState(): ReturnType<typeof deferralState> {
-    const peers = [...this.#peers.values()].map((peer) => ({
+    const live = [...this.#peers.values()].filter((peer) => peer.config.heldDown === undefined);
+    const peers = live.map((peer) => ({
       name: peer.config.name,
       opening: peer.session.stateName === 'OpenSent' || peer.session.stateName === 'OpenConfirm',
       established: peer.established,

@@ -15,6 +15,11 @@ export interface ByteConnection {
   write(bytes: Uint8Array): void;
   /** Bytes taken by `write` and not yet by the kernel. */
   readonly queuedBytes: number;
+  /**
+   * Changes the TCP-MD5 key of the connection. Segments are lost until the peer has done the same, which TCP makes good within
+   * the hold time. False: it has no key to change, or it is refused.
+   */
+  rekey(password: string): boolean;
   /** Ends the connection after what is queued is sent, within a bounded time. */
   close(): void;
   /** Ends it now. */
@@ -35,6 +40,8 @@ export interface DialRequest {
   readonly port: number;
   readonly localAddress?: string;
   readonly password?: string;
+  /** See `PeerConfig`. */
+  readonly ttlSecurityHops?: number;
 }
 
 /** Where connections come from. Incoming ones are given to `Speaker.accept`. */

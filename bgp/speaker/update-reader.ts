@@ -1,6 +1,7 @@
 /** From UPDATEs to the Adj-RIB-In: decode, intern, announce or withdraw. One for all peers; allocates one string an UPDATE. */
 import type { IpFamily } from '#kit';
-import type { NextHopPool, Rib, RibTables } from '../rib/index.ts';
+import type { CompiledFilter } from '../filter/index.ts';
+import { FilteredSets, type NextHopPool, type Rib, type RibTables } from '../rib/index.ts';
 import {
   canonicalAttributes,
   canonicalAttributesBytesMax,
@@ -15,6 +16,11 @@ export interface UpdateSource {
   readonly row: number;
   readonly context: UpdateContext;
   readonly accept: boolean;
+  /** Of the peer, by family. */
+  readonly filter4: CompiledFilter | undefined;
+  readonly filter6: CompiledFilter | undefined;
+  /** How often our AS may stand in AS_PATH. */
+  readonly allowedOwnAsns: number;
   /** Counters of the session, written here. */
   readonly counters: { prefixesReceived: number; updateErrors: number };
   onEndOfRib(family: IpFamily): void;
@@ -65,7 +71,9 @@ export class UpdateReader {
     const hasMpReach = view.mpReachFamily !== 0 && view.mpReachNlriEnd > view.mpReachNlriStart;
     if (!hasNlri && !hasMpReach) return undefined;
     let attributes = -1;
-    if (disposition === 'accept' && source.accept) {
+    // RFC 4271 9.1.2, RFC 4456 8: what comes back to us is not used.
+    const loop = view.ownAsnCount > source.allowedOwnAsns || view.reflectionLoop;
+    if (disposition === 'accept' && source.accept && !loop) {
       const length = canonicalAttributes(view, this.#scratch, 0);
       const key = this.#scratch.toString('latin1', 0, length);
       const pool = this.#tables.attributes;
@@ -91,8 +99,7 @@ export class UpdateReader {
     hopStart: number,
     hopLength: number,
   ): void {
-    const usable = attributes >= 0 && this.#tables.attributes.loop[attributes] === 0 && hopStart >= 0;
-    const hop = usable ? this.#nextHop(hopStart, hopLength) : -1;
+    const hop = attributes >= 0 && hopStart >= 0 ? this.#nextHop(hopStart, hopLength) : -1;
     const rib = family === 4 ? this.#rib4 : this.#rib6;
     const cursor = this.#cursor;
     cursor.reset(family, this.#view.bytes, start, end);
@@ -104,10 +111,27 @@ export class UpdateReader {
       }
       return;
     }
+    const filter = family === 4 ? source.filter4 : source.filter6;
+    if (filter) {
+      this.#announceFiltered(filter, rib, source, attributes, hop);
+      return;
+    }
     while (cursor.next()) {
       source.counters.prefixesReceived++;
       rib.announce(source.row, cursor.words, cursor.bits, attributes, hop);
     }
+  }
+
+  #announceFiltered(filter: CompiledFilter, rib: Rib, source: UpdateSource, attributes: number, hop: number): void {
+    const cursor = this.#cursor;
+    const sets = new FilteredSets(filter, this.#tables.attributes);
+    while (cursor.next()) {
+      source.counters.prefixesReceived++;
+      const set = sets.of(attributes, cursor.words, 0, cursor.bits);
+      if (set < 0) rib.withdraw(source.row, cursor.words, cursor.bits);
+      else rib.announce(source.row, cursor.words, cursor.bits, set, hop);
+    }
+    sets.release();
   }
 
   #withdraw(family: IpFamily, row: number, start: number, end: number): void {

@@ -1,5 +1,6 @@
 export { canonicalAttributes, originatedAttributes, readCanonical } from './canonical.ts';
 export { afiOf, familyOfAfiSafi, ipFamilyOf, multiprotocolCapability } from './capabilities.ts';
+export { addCommunity, attributeValue, prependAsns } from './edit.ts';
 export { ceaseSubcode, errorCode, fsmSubcode, openSubcode, protocolError, updateSubcode } from './errors.ts';
 export { createExportedAttributes, exportAttributes } from './export.ts';
 export { checkHeader, createFramer } from './framer.ts';

@@ -2,6 +2,8 @@
  * The speaker thread as the agent sees it: configured from the model and the kernel's links, its routes handed to the
  * route dataplane, links that go down told to it at once.
  *
+ * The node's own addresses are found anew whenever objects or links change; sessions that use one that changed move with it.
+ *
  * Restart: what the kernel still holds of an earlier run decides the R and F bits before the first session (RFC 4724),
  * and routes are released (written, and the rest swept) when the speaker says that selection is no longer deferred.
  */
@@ -31,16 +33,37 @@ import {
   toIpAddress,
 } from '#kit';
 import type { LearnedRoute } from '#model';
-import { parseSelector } from '#policy';
 import { type SpeakerThread, startSpeakerThread } from '#speaker';
+import { gatewayRoutes } from './bgp/gateway-routes.ts';
+import { type Issue, issueText } from './bgp/issue.ts';
+import type { OnLink } from './bgp/peers.ts';
+import { createSelectorMatch } from './bgp/selector.ts';
+import { type SpeakerConfigResult, speakerConfig } from './bgp/speaker-config.ts';
+import { type MachineAddresses, openMachineAddresses } from './machine-addresses.ts';
 import type { ModelStore } from './model-store.ts';
-import { type OnLink, speakerConfig } from './speaker-config.ts';
+import { type NodeAddressResult, nodeAddresses } from './node-address.ts';
 
 export interface BgpDeps {
   readonly model: ModelStore;
   readonly routes: RouteDataplane;
   readonly clock: Clock;
   readonly log: Logger;
+  /** Default: this network namespace's. */
+  readonly machine?: MachineAddresses;
+  /** Where the API server is, as far as known; the way to it tells which network the cluster is on. */
+  readonly apiServer?: () => IpAddress | undefined;
+}
+
+/** A session as the object that asks for it sees it. */
+export interface ObjectSession {
+  readonly name: string;
+  readonly address: string;
+  readonly asn: number;
+  /** `Idle` until the speaker says otherwise. */
+  readonly state: PeerStatus['state'];
+  readonly lastError: string;
+  /** Why it is kept down. */
+  readonly heldDown?: string;
 }
 
 export interface Bgp {
@@ -58,8 +81,14 @@ export interface Bgp {
   config(): SpeakerConfig | undefined;
   /** As last told by the speaker. */
   peers(): { readonly established: number; readonly configured: number };
-  /** What keeps objects from being used, in words. */
+  /** What keeps objects, or parts of them, from being used. */
+  issues(): readonly Issue[];
+  /** The same in words, and why there is no speaker. */
   problems(): readonly string[];
+  /** Sessions of this node that a BGPPeer, or the mesh (`BGPConfiguration default`), asks for. */
+  sessionsOf(kind: 'BGPPeer' | 'BGPConfiguration', name: string): readonly ObjectSession[];
+  /** As last found, with what was not taken and why; undefined before the Node object is known. */
+  nodeAddress(): NodeAddressResult | undefined;
 }
 
 /** How often a speaker that could not start is tried again. */
@@ -74,17 +103,27 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   let live = false;
   let current: SpeakerConfig | undefined;
   let currentText = '';
-  let problems: readonly string[] = [];
+  let result: SpeakerConfigResult = { sessions: new Map(), routes: [], issues: [] };
+  let found: NodeAddressResult | undefined;
+  let told = '';
+  const machine = deps.machine ?? openMachineAddresses();
+  const gateways = gatewayRoutes(routes);
   let cancelRetry: (() => void) | undefined;
   const peerStates = new Map<string, PeerStatus>();
 
   const compute = (): SpeakerConfig | undefined => {
     const earlier = earlierFamilies(routes);
-    const result = speakerConfig({
+    found = detect();
+    result = speakerConfig({
       nodeName: options.nodeName,
+      namespace: options.namespace,
       nodes: model.list('Node'),
       configurations: model.list('BGPConfiguration'),
       peers: model.list('BGPPeer'),
+      filters: model.list('BGPFilter'),
+      pools: model.list('IPPool'),
+      secrets: model.list('Secret'),
+      ownAddresses: ownAddresses(found),
       defaults: {
         asn: options.asn,
         port: options.bgpPort,
@@ -100,17 +139,31 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
         deferralTimeSec: options.gracefulRestartDeferralSec,
       },
       onLink: (address) => onLink(routes, address),
-      selects(text, labels) {
-        const parsed = parseSelector(text);
-        return 'error' in parsed ? { error: parsed.error } : parsed.matches(labels);
-      },
+      selects: createSelectorMatch(),
     });
-    if (result.problems.join('\n') !== problems.join('\n')) {
-      for (const problem of result.problems) log.warn({ problem }, 'BGP configuration is incomplete');
+    const problems = issues().map(issueText);
+    if (problems.join('\n') !== told) {
+      for (const problem of problems) log.warn({ problem }, 'BGP configuration is incomplete');
     }
-    problems = result.problems;
+    told = problems.join('\n');
     return result.config;
   };
+  const detect = (): NodeAddressResult | undefined => {
+    const node = model.get('Node', options.nodeName);
+    if (!node) return undefined;
+    const configurations = [`node.${options.nodeName}`, 'default'].map((name) => model.get('BGPConfiguration', name));
+    const apiServer = deps.apiServer?.() ?? hostOf(options.kubeApiServer);
+    return nodeAddresses({
+      node,
+      options: { ipv4: toIpAddress(options.nodeIpv4), ipv6: toIpAddress(options.nodeIpv6) },
+      ignoredInterfaces: configurations.flatMap((configuration) => configuration?.ignoredInterfaces ?? []),
+      links: machine.links(),
+      addresses: machine.addresses(),
+      apiServer: apiServer && { address: apiServer, route: machine.route(apiServer) },
+      defaultRoutes: { 4: machine.route(somewhere[4]), 6: machine.route(somewhere[6]) },
+    });
+  };
+  const issues = (): Issue[] => [...(found?.issues ?? []), ...result.issues];
 
   /** One at a time; changes that come meanwhile are looked at when it is there. */
   let starting: Promise<void> | undefined;
@@ -119,6 +172,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   const reconfigure = (): void => {
     if (!live || starting) return;
     const config = compute();
+    gateways.set(result.routes);
     const text = JSON.stringify(config) ?? '';
     if (!config || (thread && text === currentText)) return;
     current = config;
@@ -150,6 +204,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     const withdraw: Cidr[] = [];
     let deferralEnded = false;
     for (const change of changes) {
+      if (change.type !== 'deferralEnded' && gateways.learned(change)) continue;
       if (change.type === 'upsert') upsert.push({ prefix: change.prefix, nextHops: change.nextHops });
       else if (change.type === 'withdraw') withdraw.push(change.prefix);
       else deferralEnded = true;
@@ -206,6 +261,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       for (const peer of lost) thread?.pathLost({ peer: peer.name });
     },
     uplinksChanged() {
+      machine.forget();
       reconfigure();
       thread?.pathBack();
     },
@@ -217,8 +273,41 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       const established = configured.filter((peer) => peerStates.get(peer.name)?.state === 'Established');
       return { established: established.length, configured: configured.length };
     },
-    problems: () => (startFailure === undefined ? problems : [...problems, `BGP: ${startFailure}`]),
+    issues,
+    problems() {
+      const all = issues().map(issueText);
+      return startFailure === undefined ? all : [...all, `BGP: ${startFailure}`];
+    },
+    sessionsOf(kind, name) {
+      const ours = (current?.peers ?? []).filter((peer) => {
+        const object = result.sessions.get(peer.name);
+        return object?.kind === kind && object.name === name;
+      });
+      return ours.map((peer) => objectSession(peer, peerStates.get(peer.name)));
+    },
+    nodeAddress: () => found,
   };
+}
+
+/** Documentation addresses (RFC 5737, RFC 3849): nobody has a route to them but the default one. */
+const somewhere = { 4: '192.0.2.1' as IpAddress, 6: '2001:db8::1' as IpAddress };
+
+function ownAddresses(found: NodeAddressResult | undefined): { ipv4?: IpAddress; ipv6?: IpAddress } {
+  const { ipv4, ipv6 } = found ?? {};
+  return { ...(ipv4 ? { ipv4: ipv4.address } : {}), ...(ipv6 ? { ipv6: ipv6.address } : {}) };
+}
+
+/** The address in an URL; undefined for a name, or none. */
+function hostOf(url: string): IpAddress | undefined {
+  if (url === '') return undefined;
+  return toIpAddress(new URL(url).hostname.replace(/^\[|\]$/g, ''));
+}
+
+function objectSession(peer: PeerConfig, status: PeerStatus | undefined): ObjectSession {
+  const { name, address, asn, heldDown } = peer;
+  const lastError = heldDown ?? status?.lastError ?? '';
+  const session = { name, address, asn, state: status?.state ?? 'Idle', lastError };
+  return heldDown === undefined ? session : { ...session, heldDown };
 }
 
 /** Families of which an earlier run left something in the kernel: packets are still forwarded. */

@@ -1,6 +1,7 @@
 /** A node:net socket as the speaker's byte connection. */
 import type { Socket } from 'node:net';
 import type { ByteConnection, ConnectionHandlers } from '#bgp';
+import { descriptorOf, SysError, setMd5Key } from '#sys';
 
 /** How long `close` may take to send what is queued (a NOTIFICATION) before the connection is cut. */
 const closeMsMax = 1000;
@@ -45,6 +46,15 @@ export class TcpConnection implements ByteConnection {
   }
   get queuedBytes(): number {
     return this.#socket.writableLength;
+  }
+  rekey(password: string): boolean {
+    try {
+      setMd5Key(descriptorOf(this.#socket), this.remoteAddress, password);
+      return true;
+    } catch (error) {
+      if (!(error instanceof SysError) && !this.#socket.destroyed) throw error;
+      return false;
+    }
   }
   close(): void {
     this.#handlers = undefined;

@@ -3,16 +3,26 @@
  * key before the SYN nor the TOS of a listener.
  *
  * TCP-MD5 (RFC 2385): the kernel answers a SYN by the key on the *listener*, so each peer's key is put there when the peer
- * is configured, changed in place, and deleted with the peer; connections that exist keep the key they were made with.
+ * is configured, changed in place, and deleted with the peer; connections that exist keep the key they were made with until they
+ * are given another.
+ *
+ * GTSM (RFC 5082): a listener sends with TTL 255, for the peer's sake. Its own minimum would hold for all peers, so that each accepted
+ * connection gets that of its peer, and the SYN is looked at afterwards; who came from too far is cut before a byte is read.
  */
 import net from 'node:net';
 import type { ByteConnection, DialRequest, SpeakerConfig, Transport } from '#bgp';
 import { errorText, type Logger } from '#kit';
-import { SysError, setMd5Key, tcpSocket } from '#sys';
+import { descriptorOf, SysError, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
 import { TcpConnection } from './tcp-connection.ts';
 
 /** Connections of all peers together that may be open; more are refused at once. */
 const connectionsMax = 4096;
+const hopsMax = 255;
+
+/** What arrives from within so many hops has at least this TTL. */
+function minHops(ttlSecurityHops: number): number {
+  return hopsMax + 1 - ttlSecurityHops;
+}
 
 interface Listener {
   readonly fd: number;
@@ -28,6 +38,8 @@ export class TcpTransport implements Transport {
   readonly #onAccept: (connection: ByteConnection) => void;
   readonly #listeners = new Map<string, Listener>();
   readonly #connections = new Set<TcpConnection>();
+  /** Least TTL of what comes from a peer, by its address. */
+  #minHops = new Map<string, number>();
   #configured = false;
 
   constructor(log: Logger, onAccept: (connection: ByteConnection) => void) {
@@ -41,6 +53,10 @@ export class TcpTransport implements Transport {
 
   /** @throws SysError when an address cannot be listened on, the first time; later that is logged, and tried again with the next change. */
   configure(config: SpeakerConfig): void {
+    const guarded = config.peers.flatMap(({ address, ttlSecurityHops: hops }): [string, number][] =>
+      hops === undefined ? [] : [[address, minHops(hops)]],
+    );
+    this.#minHops = new Map(guarded);
     const wanted = new Map(config.listen.map((entry) => [`${entry.address} port ${entry.port}`, entry]));
     for (const [name, listener] of this.#listeners) {
       if (wanted.has(name)) continue;
@@ -65,10 +81,12 @@ export class TcpTransport implements Transport {
     onConnected: (connection: ByteConnection) => void,
     onFailed: (reason: string) => void,
   ): () => void {
-    const { address, port, localAddress, password } = request;
+    const { address, port, localAddress, password, ttlSecurityHops } = request;
     let socket: net.Socket;
     try {
-      using fd = tcpSocket({ local: localAddress ?? (address.includes(':') ? '::' : '0.0.0.0'), port: 0 });
+      const local = localAddress ?? (address.includes(':') ? '::' : '0.0.0.0');
+      const guard = ttlSecurityHops === undefined ? {} : { hops: hopsMax, minHops: minHops(ttlSecurityHops) };
+      using fd = tcpSocket({ local, port: 0, ...guard });
       if (password !== undefined) setMd5Key(fd.number, address, password);
       // manualStart: reading from a socket that is not connected yet is an error.
       socket = new net.Socket({ fd: fd.take(), manualStart: true } as net.SocketConstructorOpts);
@@ -108,11 +126,12 @@ export class TcpTransport implements Transport {
   }
 
   #listen(address: string, port: number): Listener {
-    using socket = tcpSocket({ local: address, port });
+    using socket = tcpSocket({ local: address, port, hops: hopsMax, saveSyn: true });
     const fd = socket.number;
     const keyless = new Set<string>();
     const server = net.createServer((accepted) => {
-      if (this.#connections.size >= connectionsMax || keyless.has(accepted.remoteAddress ?? '')) {
+      const peer = accepted.remoteAddress ?? '';
+      if (this.#connections.size >= connectionsMax || keyless.has(peer) || !this.#isNear(accepted, peer)) {
         accepted.destroy();
         return;
       }
@@ -122,6 +141,23 @@ export class TcpTransport implements Transport {
     server.listen({ fd: socket.take() });
     this.#log.info({ address, port }, 'listening');
     return { fd, server, keys: new Map(), keyless };
+  }
+
+  /** Sets the GTSM minimum of the peer where it has one; false when the connection is from farther, or cannot be guarded. */
+  #isNear(accepted: net.Socket, address: string): boolean {
+    const least = this.#minHops.get(address);
+    if (least === undefined) return true;
+    const family = address.includes(':') ? 6 : 4;
+    try {
+      const fd = descriptorOf(accepted);
+      setMinHops(fd, family, least);
+      const hops = synHops(fd, family);
+      if (hops !== undefined && hops >= least) return true;
+      this.#log.warn({ address, hops, least }, 'connection from farther away than TTL security allows; refused');
+    } catch (error) {
+      this.#log.error({ address, error: errorText(error) }, 'cannot set TTL security on a connection; refused');
+    }
+    return false;
   }
 
   #adopt(socket: net.Socket): TcpConnection {

@@ -9,6 +9,8 @@ import { check } from './sys-error.ts';
 const IPPROTO_TCP = 6;
 const TCP_MD5SIG = 14;
 const TCP_MD5SIG_EXT = 32;
+const TCP_SAVE_SYN = 27;
+const TCP_SAVED_SYN = 28;
 const SOL_IP = 0;
 const IP_TOS = 1;
 const IP_TTL = 2;
@@ -37,6 +39,8 @@ export interface TcpSocketOptions {
   readonly device?: string;
   /** Default 0xc0. */
   readonly tos?: number;
+  /** Of a listener: keeps the head of each SYN for `synHops`. */
+  readonly saveSyn?: boolean;
   /** Binds also to an address that the node does not have (yet). */
   readonly freebind?: boolean;
   /** Zone of a link-local IPv6 address: an interface index. */
@@ -60,6 +64,7 @@ export function tcpSocket(options: TcpSocketOptions): Fd {
     if (six) setIntOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
     if (options.hops) setIntOption(fd, level, six ? IPV6_UNICAST_HOPS : IP_TTL, options.hops);
     if (options.minHops) setIntOption(fd, level, six ? IPV6_MINHOPCOUNT : IP_MINTTL, options.minHops);
+    if (options.saveSyn) setIntOption(fd, IPPROTO_TCP, TCP_SAVE_SYN, 1);
     if (options.freebind) setIntOption(fd, level, six ? IPV6_FREEBIND : IP_FREEBIND, 1);
     setIntOption(fd, level, six ? IPV6_TCLASS : IP_TOS, options.tos ?? TOS_INTERNETWORK_CONTROL);
     if (options.device) {
@@ -133,6 +138,21 @@ export function tcpOptions(fd: number, family: 4 | 6): TcpOptionValues {
     tos: get(IP_TOS, IPV6_TCLASS),
     device: device.toString('utf8', 0, Math.max(0, length.readUInt32LE(0) - 1)),
   };
+}
+
+/** GTSM for a connection that a listener without it accepted: from now on what arrives with less is dropped. @throws SysError */
+export function setMinHops(fd: number, family: 4 | 6, hops: number): void {
+  if (family === 4) setIntOption(fd, SOL_IP, IP_MINTTL, hops);
+  else setIntOption(fd, SOL_IPV6, IPV6_MINHOPCOUNT, hops);
+}
+
+/** TTL or hop limit of the SYN of an accepted connection, once, where its listener saves them; undefined when there is none. */
+export function synHops(fd: number, family: 4 | 6): number | undefined {
+  const head = Buffer.alloc(256);
+  const length = Buffer.alloc(4);
+  length.writeUInt32LE(head.length);
+  check('getsockopt(TCP_SAVED_SYN)', libc.getsockopt(fd, IPPROTO_TCP, TCP_SAVED_SYN, head, length));
+  return length.readUInt32LE(0) < 20 ? undefined : head[family === 4 ? 8 : 7]!;
 }
 
 /** Starts a connection; returns 0 or -EINPROGRESS (wait until writable, then SO_ERROR) or another -errno. */

@@ -20,8 +20,11 @@ export const RTM_GETNEIGH = 30;
 const IFA_ADDRESS = 1;
 const IFA_LOCAL = 2;
 const IFA_FLAGS = 8;
+/** Of IPv6 addresses the same bit says temporary. */
+const IFA_F_SECONDARY = 1;
 const IFA_F_NODAD = 2;
 const IFA_F_DADFAILED = 8;
+const IFA_F_DEPRECATED = 0x20;
 const IFA_F_TENTATIVE = 0x40;
 const IFA_F_PERMANENT = 0x80;
 const IFA_F_NOPREFIXROUTE = 0x200;
@@ -42,6 +45,9 @@ export interface KernelAddress {
   readonly scope: number;
   /** Duplicate address detection runs or has failed: not usable. */
   readonly tentative: boolean;
+  /** IPv4: beside another of its subnet. IPv6: temporary (RFC 8981). */
+  readonly secondary: boolean;
+  readonly deprecated: boolean;
   /** Has a lifetime: from DHCP or router advertisements. */
   readonly dynamic: boolean;
   /** Other end of a point-to-point link. */
@@ -65,6 +71,8 @@ export function decodeAddress(message: NetlinkMessage): KernelAddress | undefine
     prefixLength: body[1]!,
     scope: body[3]!,
     tentative: (flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED)) !== 0,
+    secondary: (flags & IFA_F_SECONDARY) !== 0,
+    deprecated: (flags & IFA_F_DEPRECATED) !== 0,
     dynamic: (flags & IFA_F_PERMANENT) === 0,
     ...(peer.equals(local) ? {} : { peer: formatIp(peer) }),
   };

@@ -18,6 +18,7 @@ const IFLA_ADDRESS = 1;
 const IFLA_IFNAME = 3;
 const IFLA_MTU = 4;
 const IFLA_LINK = 5;
+const IFLA_MASTER = 10;
 const IFLA_LINKINFO = 18;
 const IFLA_IFALIAS = 20;
 const IFLA_STATS64 = 23;
@@ -53,6 +54,8 @@ export interface KernelLink {
   readonly kind: string;
   /** Index of the other end (in whichever namespace) or of the lower device; 0 for none. */
   readonly peerIndex: number;
+  /** Index of the bridge, bond or VRF that it is a port of; 0 for none. */
+  readonly masterIndex: number;
   readonly alias: string;
 }
 
@@ -85,6 +88,7 @@ export function decodeLink(message: NetlinkMessage): KernelLink | undefined {
     mac: [...(attributes.get(IFLA_ADDRESS) ?? [])].map((b) => b.toString(16).padStart(2, '0')).join(':'),
     kind: info ? (attributeText(parseAttributes(info).get(IFLA_INFO_KIND)) ?? '') : '',
     peerIndex: attributeU32(attributes.get(IFLA_LINK)) ?? 0,
+    masterIndex: attributeU32(attributes.get(IFLA_MASTER)) ?? 0,
     alias: attributeText(attributes.get(IFLA_IFALIAS)) ?? '',
   };
 }

@@ -1,0 +1,51 @@
+/** Canonical attributes with something added, as filters ask for. Once per attribute set and filter: these allocate. */
+import { prependAsn } from './as-path.ts';
+import { attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
+import { writeAttributeHead } from './canonical.ts';
+import { canonicalAttributesBytesMax } from './types.ts';
+import { valueEnd, valueStart } from './update.ts';
+
+/** Where the value of an attribute stands; undefined when there is none of that type. */
+export function attributeValue(
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  type: number,
+): { readonly start: number; readonly end: number } | undefined {
+  for (let at = start; at < end; at = valueEnd(bytes, at)) {
+    if (bytes[at + 1] === type) return { start: valueStart(bytes, at), end: valueEnd(bytes, at) };
+  }
+  return undefined;
+}
+
+/** With a community of four (RFC 1997) or twelve octets (RFC 8092) more; undefined when that is longer than any message. */
+export function addCommunity(attributes: Uint8Array, community: Uint8Array): Uint8Array | undefined {
+  const type = community.length === 4 ? attributeType.communities : attributeType.largeCommunities;
+  const old = attributeValue(attributes, 0, attributes.length, type);
+  const before = old ? attributes.subarray(old.start, old.end) : new Uint8Array(0);
+  return withAttribute(attributes, type, optionalTransitive, Buffer.concat([before, community]));
+}
+
+/** With ASes in front of AS_PATH, the first of them foremost (RFC 4271 5.1.2); undefined when that is longer than any message. */
+export function prependAsns(attributes: Uint8Array, asns: readonly number[]): Uint8Array | undefined {
+  const old = attributeValue(attributes, 0, attributes.length, attributeType.asPath);
+  let path = old ? attributes.slice(old.start, old.end) : new Uint8Array(0);
+  for (const asn of asns.toReversed()) {
+    const longer = new Uint8Array(path.length + 6);
+    path = longer.subarray(0, prependAsn(path, 0, path.length, asn, longer, 0));
+  }
+  return withAttribute(attributes, attributeType.asPath, wellKnown, path);
+}
+
+/** Puts an attribute in its place by type, instead of the one of that type where there is one. */
+function withAttribute(attributes: Uint8Array, type: number, flags: number, value: Uint8Array): Uint8Array | undefined {
+  const head = new Uint8Array(4);
+  const headBytes = writeAttributeHead(head, 0, flags, type, value.length);
+  let from = 0;
+  while (from < attributes.length && attributes[from + 1]! < type) from = valueEnd(attributes, from);
+  const replaced = from < attributes.length && attributes[from + 1] === type;
+  const to = replaced ? valueEnd(attributes, from) : from;
+  const whole = [attributes.subarray(0, from), head.subarray(0, headBytes), value, attributes.subarray(to)];
+  const result = Buffer.concat(whole);
+  return result.length > canonicalAttributesBytesMax ? undefined : result;
+}

@@ -1,0 +1,184 @@
+/**
+ * From objects to a speaker: Node, BGPConfiguration, BGPPeer, BGPFilter, IPPool and Secret become the whole configuration of
+ * this node's BGP speaker. Pure: what the kernel knows of links and of the node's own addresses is handed in.
+ *
+ * The BGPConfiguration named `node.NAME` overrides `default` for that node; without either, the full mesh is on. Agents announce
+ * what they originate and nothing they learned. What cannot be done is an issue of the object that asks for it.
+ */
+import type { GracefulRestartConfig, PeerConfig, SpeakerConfig } from '#bgp';
+import type { IpAddress } from '#kit';
+import type {
+  BGPConfigurationObject,
+  BGPFilterObject,
+  BGPPeerObject,
+  IPPoolObject,
+  LearnedRoute,
+  NodeObject,
+  SecretObject,
+} from '#model';
+import { type Issue, issueText, type ObjectRef } from './issue.ts';
+import { annotation, type BgpNode, bgpNode, named } from './nodes.ts';
+import { resolvePassword } from './passwords.ts';
+import { explicitSessions, meshSessions, type OnLink, type PeerContext, passwordIssue, type Session } from './peers.ts';
+import { addressPrefixes, podPrefixes } from './prefixes.ts';
+import type { SelectorMatch } from './selector.ts';
+
+export interface SpeakerConfigInput {
+  readonly nodeName: string;
+  /** Secrets are looked for there. */
+  readonly namespace: string;
+  readonly nodes: readonly NodeObject[];
+  readonly configurations: readonly BGPConfigurationObject[];
+  readonly peers: readonly BGPPeerObject[];
+  readonly filters: readonly BGPFilterObject[];
+  readonly pools: readonly IPPoolObject[];
+  readonly secrets: readonly SecretObject[];
+  /** This node's own, as detected. */
+  readonly ownAddresses: { readonly ipv4?: IpAddress; readonly ipv6?: IpAddress };
+  readonly defaults: {
+    readonly asn: number;
+    readonly port: number;
+    readonly holdTimeSec: number;
+    readonly connectRetrySec: number;
+    readonly meshEnabled: boolean;
+    /** Empty: the node's IPv4 address, or a number made from its name. */
+    readonly routerId: string;
+  };
+  readonly gracefulRestart: GracefulRestartConfig;
+  /** What the kernel says of the way to an address that is on a link of ours: our addresses on that link. */
+  readonly onLink: (address: IpAddress) => OnLink | undefined;
+  readonly selects: SelectorMatch;
+}
+
+export interface SpeakerConfigResult {
+  /** Absent while this node's own Node object is unknown or it has no address: `issues` says which. */
+  readonly config?: SpeakerConfig;
+  /** The object that each session comes from, by the session's name. */
+  readonly sessions: ReadonlyMap<string, ObjectRef>;
+  /** Host routes to peers behind a gateway. */
+  readonly routes: readonly LearnedRoute[];
+  readonly issues: readonly Issue[];
+}
+
+export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
+  const { nodeName, configurations, defaults, selects } = input;
+  const issues: Issue[] = [];
+  const waiting = (field: string, message: string): SpeakerConfigResult => {
+    issues.push({ object: { kind: 'Node', name: nodeName }, field, message, effect: 'waiting' });
+    return { sessions: new Map(), routes: [], issues };
+  };
+  const self = named(input.nodes, nodeName);
+  if (!self) return waiting('', 'no such object yet; BGP waits for it');
+  const seen = bgpNode(self, configurations, defaults, issues);
+  const own: BgpNode = { ...seen, ipv4: input.ownAddresses.ipv4, ipv6: input.ownAddresses.ipv6 };
+  if (!own.ipv4 && !own.ipv6) return waiting('status.addresses', 'the node has no address for BGP; BGP waits for one');
+  const settings = effectiveSettings(input, issues);
+  const others = input.nodes.filter((node) => node !== self);
+  const context: PeerContext = {
+    self,
+    own,
+    others: others.map((node) => bgpNode(node, configurations, defaults, [])),
+    filters: input.filters,
+    holdTimeSec: settings.holdTimeSec,
+    connectRetrySec: defaults.connectRetrySec,
+    onLink: input.onLink,
+    selects,
+    password: (source) => resolvePassword(source, input.secrets, input.namespace),
+    issues,
+  };
+  const explicit = explicitSessions(input.peers, context);
+  const taken = new Set(explicit.map(({ config }) => config.address));
+  const mesh = meshOf(input, settings, context).filter(({ config }) => !taken.has(config.address));
+  const sessions = [...explicit, ...mesh].sort((a, b) => (a.config.name < b.config.name ? -1 : 1));
+  if (self.podCIDRs.length === 0) {
+    const message = 'is empty; there are no pods to announce until somebody sets it';
+    issues.push({ object: { kind: 'Node', name: nodeName }, field: 'spec.podCIDRs', message, effect: 'waiting' });
+  }
+  const originate = podPrefixes(self, input.pools, selects, issues);
+  if (settings.advertiseNodeAddresses) originate.push(...addressPrefixes(self));
+  return {
+    config: {
+      asn: own.asn,
+      routerId: defaults.routerId || own.ipv4 || routerIdFromName(own.name),
+      listen: listenAddresses(settings, own),
+      originate: [...new Set(originate)].sort(),
+      peers: sessions.map(({ config }): PeerConfig => config),
+      gracefulRestart: input.gracefulRestart,
+    },
+    sessions: new Map(sessions.map(({ config, object }) => [config.name, object])),
+    routes: sessions.flatMap(({ route }) => (route ? [route] : [])),
+    issues: distinct(issues),
+  };
+}
+
+interface Settings {
+  readonly holdTimeSec: number;
+  readonly mesh: boolean;
+  readonly bindToNodeIP: boolean;
+  readonly advertiseNodeAddresses: boolean;
+}
+
+function effectiveSettings(input: SpeakerConfigInput, issues: Issue[]): Settings {
+  const specific = named(input.configurations, `node.${input.nodeName}`);
+  const general = named(input.configurations, 'default');
+  const unused = (configuration: BGPConfigurationObject, field: string, message: string): void => {
+    const object = { kind: 'BGPConfiguration', name: configuration.metadata.name } as const;
+    issues.push({ object, field, message, effect: field === '' ? 'unused' : 'partial' });
+  };
+  for (const configuration of input.configurations) {
+    const { name } = configuration.metadata;
+    if (name === 'default') continue;
+    if (!name.startsWith('node.')) unused(configuration, '', 'is named neither default nor node.NAME; nothing uses it');
+    if (configuration !== specific) continue;
+    // The mesh is the cluster's: one node cannot leave it alone, the others would keep dialling.
+    for (const field of ['nodeToNodeMeshEnabled', 'nodeMeshPassword', 'nodeMeshMaxRestartTimeSec'] as const) {
+      if (configuration[field] === undefined) continue;
+      const name = field === 'nodeMeshMaxRestartTimeSec' ? 'nodeMeshMaxRestartTime' : field;
+      unused(
+        configuration,
+        `spec.${name}`,
+        'the mesh is one for the whole cluster; set it in BGPConfiguration default',
+      );
+    }
+  }
+  return {
+    holdTimeSec: specific?.holdTimeSec ?? general?.holdTimeSec ?? input.defaults.holdTimeSec,
+    mesh: general?.nodeToNodeMeshEnabled ?? input.defaults.meshEnabled,
+    bindToNodeIP: (specific?.bindMode ?? general?.bindMode) === 'NodeIP',
+    advertiseNodeAddresses: specific?.advertiseNodeAddresses ?? general?.advertiseNodeAddresses ?? false,
+  };
+}
+
+function meshOf(input: SpeakerConfigInput, settings: Settings, context: PeerContext): Session[] {
+  const { own, issues } = context;
+  if (own.clusterId !== undefined) {
+    const object = { kind: 'Node', name: own.name } as const;
+    const message = `this node left the mesh, but routes are not reflected yet: nodes that peer with it alone learn only its own; keep nodes in the mesh or take the annotation away`;
+    issues.push({ object, field: `metadata.annotations[${annotation.clusterId}]`, message, effect: 'partial' });
+  }
+  if (!settings.mesh) return [];
+  const general = named(input.configurations, 'default');
+  const object: ObjectRef = { kind: 'BGPConfiguration', name: 'default' };
+  const password = general?.nodeMeshPassword && context.password(general.nodeMeshPassword);
+  if (password) passwordIssue(object, 'spec.nodeMeshPassword', password, issues);
+  const restartTimeSec = general?.nodeMeshMaxRestartTimeSec;
+  return meshSessions(context, { object, password, ...(restartTimeSec === undefined ? {} : { restartTimeSec }) });
+}
+
+function listenAddresses({ bindToNodeIP }: Settings, { ipv4, ipv6, port }: BgpNode): SpeakerConfig['listen'] {
+  const addresses: readonly (string | undefined)[] = bindToNodeIP ? [ipv4, ipv6] : ['0.0.0.0', '::'];
+  return addresses.flatMap((address) => (address === undefined ? [] : [{ address, port }]));
+}
+
+/** One filter may be used by many sessions. */
+function distinct(issues: readonly Issue[]): Issue[] {
+  return [...new Map(issues.map((issue) => [issueText(issue), issue])).values()];
+}
+
+/** IPv6-only nodes: any stable non-zero number will do inside one AS (RFC 6286). FNV-1a over the name. */
+function routerIdFromName(name: string): string {
+  let hash = 0x811c9dc5;
+  for (const char of name) hash = Math.imul(hash ^ char.codePointAt(0)!, 0x01000193) >>> 0;
+  if (hash === 0) hash = 1;
+  return [hash >>> 24, (hash >>> 16) & 255, (hash >>> 8) & 255, hash & 255].join('.');
+}
