@@ -231,8 +231,10 @@ for (const backend of ['nft', 'legacy'] as const) {
       await world.sh('ipset', 'create', 'mine', 'hash:ip');
       const dataplane = await start(world, backend);
       const whole = await dump(world);
+      const readings = () => dataplane.status().counters.iptables.saveCalls;
+      const before = readings();
       dataplane.resync();
-      await dataplane.whenApplied();
+      await until(() => readings() > before && dataplane.status().applied, { what: 'a reading back' });
       assert.equal(dataplane.status().repairs, 0);
       const repaired = async (what: string): Promise<void> => {
         assert.notEqual(await dump(world), whole, `${what} changed something`);
