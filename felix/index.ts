@@ -24,6 +24,7 @@ export type {
   SysctlFiles,
 } from './drivers/route-ports.ts';
 export { SysctlError, type SysctlFailure, SysctlSettings } from './drivers/sysctl.ts';
+export { cleanupHostPorts, type HostPortCleanupReport } from './hostport-cleanup.ts';
 export type { Guard } from './managers/guard.ts';
 export type { Pool } from './managers/masquerade.ts';
 export { NextHopResolver, type NextHopSetKey, type ResolvedHop } from './managers/next-hop-resolver.ts';

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
-import { renderManifests } from './render.ts';
+import { agentPodFile, renderAgentPod, renderManifests } from './render.ts';
 
 type Manifest = { readonly kind: string; readonly apiVersion: string; readonly metadata: { readonly name: string } };
 
@@ -13,6 +13,7 @@ const documentsOf = (text: string): Manifest[] =>
 test('the manifests in the repository are those that their parts make', () => {
   for (const [file, text] of renderManifests())
     assert.equal(fs.readFileSync(path.join(import.meta.dirname, file), 'utf8'), text, `${file}: npm run manifests`);
+  assert.equal(fs.readFileSync(agentPodFile, 'utf8'), renderAgentPod(), `${agentPodFile}: npm run manifests`);
 });
 
 test('the two installations differ by the definitions of projectcalico.org alone', () => {

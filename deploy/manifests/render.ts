@@ -8,6 +8,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { parse } from 'yaml';
 
 const here = import.meta.dirname;
 
@@ -20,9 +21,6 @@ const about = (file: string, what: string): string => `# Poplin @VERSION@: ${wha
 
 /** File name to text, for the version of package.json. */
 export function renderManifests(): Map<string, string> {
-  const { version } = JSON.parse(read(path.join(here, '..', '..', 'package.json'))) as { version: string };
-  const fill = (text: string): string =>
-    text.replaceAll('@IMAGE@', `localhost/poplin:${version}`).replaceAll('@VERSION@', version);
   const parts = files(path.join(here, 'src'));
   const installed = parts.filter((file) => !path.basename(file).startsWith('own-'));
   const definitions = files(path.join(here, '..', 'crds'));
@@ -42,6 +40,24 @@ export function renderManifests(): Map<string, string> {
       .filter((file) => path.basename(file).startsWith('own-'))
       .map((file): [string, string] => [path.basename(file).slice('own-'.length), fill(read(file))]),
   ]);
+}
+
+/**
+ * `spec.template.spec` of the DaemonSet, as JSON: `poplin uninstall` makes the pods that clean nodes of it where the installation's own
+ * DaemonSet is gone already.
+ */
+export function renderAgentPod(): string {
+  const text = fill(read(path.join(here, 'src', '50-daemonset.yaml')));
+  const { spec } = parse(text) as { readonly spec: { readonly template: { readonly spec: object } } };
+  return `${JSON.stringify(spec.template.spec, null, 2)}\n`;
+}
+
+/** Where the result of `renderAgentPod` stands. */
+export const agentPodFile = path.join(here, '..', '..', 'src', 'agent', 'uninstall', 'daemonset-pod.json');
+
+function fill(text: string): string {
+  const { version } = JSON.parse(read(path.join(here, '..', '..', 'package.json'))) as { version: string };
+  return text.replaceAll('@IMAGE@', `localhost/poplin:${version}`).replaceAll('@VERSION@', version);
 }
 
 function read(file: string): string {

@@ -44,7 +44,13 @@ export function writeConflist(directory: string, options: ConflistOptions = {}):
   return file;
 }
 
-/** Tells the runtime that no pod can be added any more. */
-export function removeConflist(directory: string, options: Pick<ConflistOptions, 'fileName'> = {}): void {
-  fs.rmSync(path.join(directory, options.fileName ?? CONFLIST_NAME), { force: true });
+/** Tells the runtime that no pod can be added any more; takes what a killed writer left along. Returns whether there was anything. */
+export function removeConflist(directory: string, options: Pick<ConflistOptions, 'fileName'> = {}): boolean {
+  if (!fs.existsSync(directory)) return false;
+  const name = options.fileName ?? CONFLIST_NAME;
+  const ours = fs
+    .readdirSync(directory)
+    .filter((each) => each === name || (each.startsWith(`${name}.`) && each.endsWith('.tmp')));
+  for (const each of ours) fs.rmSync(path.join(directory, each), { force: true });
+  return ours.length > 0;
 }

@@ -5,3 +5,4 @@ export { FIRST_IF_NAME, hostInterfaceName } from './names.ts';
 export * from './ports.ts';
 export type { PodReference } from './request.ts';
 export * from './server.ts';
+export { readAttachments } from './store.ts';

@@ -113,6 +113,26 @@ function parseRecord(text: string, named: Named): AttachmentRecord {
   };
 }
 
+/** What an agent has left in `directory`, for somebody who only reads: nothing is moved, and what does not read still counts by its name. */
+export function readAttachments(
+  directory: string,
+): readonly (Pick<Named, 'addresses'> & { readonly containerId?: string })[] {
+  if (!fs.existsSync(directory)) return [];
+  return fs.readdirSync(directory).flatMap((name) => {
+    const named = parseFileName(name);
+    if (!named) return [];
+    const { addresses } = named;
+    if (named.state !== 'json' && named.state !== 'intent') return [{ addresses }];
+    try {
+      const { containerId } = parseRecord(fs.readFileSync(path.join(directory, name), 'utf8'), named);
+      return [{ addresses, containerId }];
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return [{ addresses }];
+    }
+  });
+}
+
 /** Opens (and makes) `directory`. */
 export async function openAttachmentStore(directory: string, log: Logger): Promise<AttachmentStore> {
   await fs.promises.mkdir(directory, { recursive: true, mode: 0o700 });

@@ -35,6 +35,7 @@ export async function cleanupIptables(
   const detach: string[] = [];
   const remove: string[] = [];
   const made: string[] = [];
+  const emptied: [table: string, chains: string[]][] = [];
   let chains = 0;
   let jumps = 0;
   for (const [table, content] of parseSave(saved.stdout)) {
@@ -51,12 +52,14 @@ export async function cleanupIptables(
     );
     remove.push(`*${table}`, ...ours.map((name) => `-X ${name}`), 'COMMIT');
     if (ours.includes(`${chainPrefix}made-table`)) made.push(table);
+    else emptied.push([table, chainsEmptiedBy(content, references)]);
   }
   await restore(deps.run, options, detach);
   await restore(deps.run, options, remove);
   const left: string[] = [];
   for (const table of made)
     if (!(await removeEmptyTable(deps.run, options, table))) left.push(`the empty nft table ${table} (IPv${family})`);
+  for (const [table, names] of emptied) await removeEmptyBaseChains(deps.run, options, table, names);
   if (backend === 'legacy' && chains > 0)
     left.push(
       `legacy tables, without rules of ours (IPv${family}): they stay loaded as long as their module or network namespace`,
@@ -73,9 +76,10 @@ function jumpsInto(content: ReadonlyMap<string, SavedChain>, chainPrefix: string
   return out;
 }
 
-async function restore(
+/** @throws IptablesError RESTORE_FAILED */
+export async function restore(
   run: CommandRunner['run'],
-  options: IptablesCleanupOptions,
+  options: Omit<IptablesCleanupOptions, 'chainPrefix'>,
   lines: readonly string[],
 ): Promise<void> {
   if (lines.length === 0) return;
@@ -94,10 +98,39 @@ async function restore(
   });
 }
 
-/** A table that we made appear goes again when nothing of anyone is in it. False when it stays. */
-async function removeEmptyTable(
+/** Kernel chains in which nothing but `lines` stands, and whose policy is the usual one. */
+export function chainsEmptiedBy(chains: ReadonlyMap<string, SavedChain>, lines: readonly string[]): string[] {
+  return [...chains]
+    .filter(([, chain]) => chain.policy === 'ACCEPT' && chain.lines.length > 0)
+    .filter(([, chain]) => chain.lines.every((line) => lines.includes(line)))
+    .map(([name]) => name);
+}
+
+/**
+ * iptables-nft makes the kernel's chains when a rule first needs them. One that only we needed goes again: it passes every packet, and to
+ * iptables it looks the same whether it is there or not. With legacy they are there for as long as their table.
+ */
+export async function removeEmptyBaseChains(
   run: CommandRunner['run'],
-  options: IptablesCleanupOptions,
+  { backend, family, env }: Omit<IptablesCleanupOptions, 'chainPrefix'>,
+  table: string,
+  names: readonly string[],
+): Promise<void> {
+  if (backend === 'legacy') return;
+  const program = family === 4 ? 'iptables' : 'ip6tables';
+  // One at a time: the dump shows kernel chains that do not exist, and removing one of those fails; so does one that holds a rule by now.
+  for (const name of names) {
+    await run([`xtables-${backend}-multi`, program, '-w', '10', '-t', table, '-X', name], {
+      env,
+      timeoutMs: commandTimeoutMs,
+    });
+  }
+}
+
+/** A table that we made appear goes again when nothing of anyone is in it. False when it stays though it is empty. */
+export async function removeEmptyTable(
+  run: CommandRunner['run'],
+  options: Omit<IptablesCleanupOptions, 'chainPrefix'>,
   table: string,
 ): Promise<boolean> {
   const { backend, family, env } = options;
@@ -105,14 +138,7 @@ async function removeEmptyTable(
   const content = parseSave(saved.stdout).get(table);
   if (!content) return true;
   if ([...content.values()].some((chain) => chain.policy !== 'ACCEPT' || chain.lines.length > 0)) return true;
-  const program = family === 4 ? 'iptables' : 'ip6tables';
-  // One at a time: the dump shows kernel chains that do not exist, and removing one of those fails.
-  for (const chain of content.keys()) {
-    await run([`xtables-${backend}-multi`, program, '-w', '10', '-t', table, '-X', chain], {
-      env,
-      timeoutMs: commandTimeoutMs,
-    });
-  }
+  await removeEmptyBaseChains(run, options, table, [...content.keys()]);
   const path = ['table', family === 4 ? 'ip' : 'ip6', table];
   const listed = await run(['nft', 'list', ...path], { env, timeoutMs: commandTimeoutMs });
   if (listed.code !== 0 || listed.stdout.replace(/\s/g, '') !== `${path.join('')}{}`) return false;
