@@ -33,7 +33,7 @@ import { guardOf } from './node-view.ts';
 import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
-import { createSource } from './source.ts';
+import { apiServerAddress, createSource } from './source.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
 import { agentVersion } from './version.ts';
 import { createView } from './view.ts';
@@ -113,7 +113,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   speakerHealth.notReadyBecause(undefined);
 
   const model = createModelStore();
-  const { datastore, askForPod } = createSource({ log: part('datastore'), clock }, config);
+  const { datastore, client, askForPod } = createSource({ log: part('datastore'), clock }, config);
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),
@@ -136,7 +136,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
     onEndpoints: (endpoints) => routes.setEndpoints(endpoints),
     flushConntrack: conntrackFlusher(),
   });
-  const bgp = createBgp({ model, routes, clock, log: part('bgp') }, config);
+  const apiServer = () => (client ? apiServerAddress(client.server) : undefined);
+  const bgp = createBgp({ model, routes, clock, log: part('bgp'), apiServer }, config);
   const pods = createPodSource({ model, clock, log: part('cni'), ...(askForPod ? { ask: askForPod } : {}) });
   const podAddresses = createPodAddresses(config.nodeName);
   const ipam = createIpam({ clock, spokenOf: podAddresses.has });
@@ -211,8 +212,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       policyDataplane.setPools(model.list('IPPool').map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
     if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
-    if (['Node', 'BGPConfiguration', 'BGPPeer'].some((kind) => changed.has(kind as ModelUpdate['kind'])))
-      bgp.reconfigure();
+    if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
   };
   const goLive = async (): Promise<void> => {
     inSync = true;
@@ -290,6 +290,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
 const NOT_IN_SYNC = 'the datastore is not in sync';
 const NO_POD_CIDRS =
   'spec.podCIDRs of the Node is empty: the controller-manager assigns them (--allocate-node-cidrs), or set them by hand';
+/** What the speaker's configuration is made of. */
+const BGP_KINDS = ['Node', 'BGPConfiguration', 'BGPPeer', 'BGPFilter', 'IPPool', 'Secret'] as const;
 const STOPPING = 'it is stopping';
 const SWEEP_MS = 60_000;
 

@@ -1,7 +1,7 @@
 /** Where the agent's objects come from, as the configuration says. */
 import type { AgentConfig } from '#config';
 import { createFileDatastore, createKubeDatastore, type Datastore, type KubeClient } from '#datastore';
-import type { Clock, Logger } from '#kit';
+import { type Clock, type IpAddress, type Logger, toIpAddress } from '#kit';
 import type { ObjectKey } from '#model';
 import { agentVersion } from './version.ts';
 
@@ -26,4 +26,9 @@ export function createSource(deps: { readonly log: Logger; readonly clock: Clock
     userAgent: `poplin/${agentVersion()}`,
   });
   return { datastore, client: datastore.client, askForPod: (key) => datastore.fetchPod(key) };
+}
+
+/** Of an API server that is named by address: which of the node's networks is the cluster's can be told by the way there. */
+export function apiServerAddress(server: string): IpAddress | undefined {
+  return URL.canParse(server) ? toIpAddress(new URL(server).hostname.replace(/^\[|\]$/g, '')) : undefined;
 }
