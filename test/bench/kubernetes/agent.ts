@@ -1,6 +1,9 @@
 /** An agent that follows a real API server, as a process in a node's namespace, with what it costs. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { bundle, bundleEntry, nodeFlags } from '#image';
 import type { ApiServer } from '../../support/kube/api-server.ts';
 import type { KubeObject } from '../../support/kube/objects.ts';
 import { type Relay, relayInto } from '../../support/kube/relay.ts';
@@ -29,10 +32,24 @@ export const ownNode: KubeObject = {
   },
 };
 
+/** As in the image: bundled, under the image's own flags. The folder goes with the bench. */
+let program: Promise<readonly string[]> | undefined;
+function bundledProgram(): Promise<readonly string[]> {
+  program ??= (async () => {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-bundle-'));
+    process.once('exit', () => fs.rmSync(folder, { recursive: true }));
+    const { files } = await bundle({ version: 'bench', commit: 'none', date: '2026-01-01T00:00:00Z' });
+    for (const { name, content } of files) fs.writeFileSync(path.join(folder, name), content);
+    return [process.execPath, ...nodeFlags, path.join(folder, bundleEntry)];
+  })();
+  return program;
+}
+
 /** A node without an agent yet, from which the API server is reached. `token`: as whom. */
 export async function kubeAgent(undo: Undo, server: ApiServer, token: string): Promise<KubeAgent> {
   const kubeconfig = server.kubeconfig('agent', { token });
-  const node = await LoneAgent.node(undo, { config: { datastore: 'kube', kubeconfig } });
+  const config = { datastore: 'kube', kubeconfig };
+  const node = await LoneAgent.node(undo, { config, program: await bundledProgram() });
   return { node, relay: relayInto(undo, node.netns, server.port) };
 }
 

@@ -1,0 +1,2 @@
+/** What tests and benches take of the image's making. */
+export { bundle, bundleEntry, nodeFlags } from './bundle.ts';
