@@ -44,6 +44,7 @@ export const apiServerAssets = ['etcd', 'kube-apiserver', 'kubectl'] as const;
 
 const startAttempts = 3;
 const readyDeadlineMs = 60_000;
+const handshakeTimeoutMs = 5_000;
 const issuer = 'https://kubernetes.default.svc';
 const certificateNames = ['127.0.0.1', '::1', 'localhost', 'kubernetes.default.svc', '10.96.0.1', 'fd00:96::1'];
 
@@ -201,8 +202,12 @@ export class ApiServer {
   }
 
   /** The server answers nothing any more and keeps its connections, until `resume`. */
-  pause(): void {
+  async pause(): Promise<void> {
     this.#daemon.signal('SIGSTOP');
+    // The signal is only the order: its threads run on until each has met it.
+    const tasks = `/proc/${this.pid}/task`;
+    const stands = (task: string): boolean => / T /.test(fs.readFileSync(`${tasks}/${task}/stat`, 'utf8'));
+    await until(() => fs.readdirSync(tasks).every(stands), { what: 'the API server to stand still', intervalMs: 1 });
   }
 
   resume(): void {
@@ -346,6 +351,7 @@ export class ApiServer {
         resolve(socket.getPeerCertificate().fingerprint256);
         socket.destroy();
       });
+      socket.setTimeout(handshakeTimeoutMs, () => socket.destroy(new Error('no TLS handshake')));
       socket.on('error', reject);
     });
   }
