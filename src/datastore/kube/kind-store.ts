@@ -144,6 +144,12 @@ export class KindStore {
     }
   }
 
+  /** Everything that is known by other means than a list is there. */
+  complete(): void {
+    for (const resource of this.#resources) resource.listed = true;
+    this.#leaveDisk();
+  }
+
   absent(index: number): void {
     this.listing(index);
     this.seenAll(index, '0');

@@ -17,8 +17,8 @@ import type { RawObject } from './reflector.ts';
 import { resources } from './resources.ts';
 
 export interface ModelEvents {
-  /** Something is to be handed on. */
-  pending(): void;
+  /** Something is to be handed on: the first change of this kind since the last batch. */
+  pending(kind: Kind): void;
   /** ISO 8601. */
   now(): string;
   /** A version that cannot be read came; `lacking`: no good version is in force. */
@@ -92,14 +92,13 @@ export class KubeModel {
   }
 
   #changed(kind: Kind, key: ObjectKey, before: AnyObject | undefined): void {
-    const first = this.#pending.size === 0;
     let changes = this.#pending.get(kind);
     if (!changes) {
       changes = new Map();
       this.#pending.set(kind, changes);
+      this.#events.pending(kind);
     }
     if (!changes.has(key)) changes.set(key, before);
-    if (first) this.#events.pending();
   }
 
   /** The next batch; empty when everything was handed on, or what changed changed back. */
