@@ -114,6 +114,10 @@ class ApiDatastore implements KubeDatastore {
         log.warn(fault, 'the API server holds an object that cannot be read');
         if (lacking && !this.#announced) void this.#fallback.wantGood();
       },
+      mended: (kind, key) => {
+        log.info({ object: objectRef(kind, key) }, 'an object that could not be read is mended or gone');
+        this.#settle();
+      },
     });
     const identity = (): ClusterIdentity => ({
       server: this.#connection.server,
