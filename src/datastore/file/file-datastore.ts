@@ -88,7 +88,7 @@ class FileDatastore implements Datastore {
     this.#log = deps.log;
     this.#clock = deps.clock ?? systemClock({ unref: true });
     this.#directory = path.resolve(options.directory);
-    this.#lastGood = new LastGood(deps.log, { stateDir: options.stateDir, directory: this.#directory });
+    this.#lastGood = new LastGood(deps.log, this.#clock, { stateDir: options.stateDir, directory: this.#directory });
     this.#watch = new FolderWatch(deps.log, () => this.#hint(debounceMs));
   }
 

@@ -10,6 +10,7 @@ import { Backoff, sleep } from './backoff.ts';
 import { type KubeClient, KubeError, type KubeRequest, type KubeResponse } from './client.ts';
 import { type Credential, type Credentials, createCredentials } from './credentials.ts';
 import type { KubeConfigOptions } from './kubeconfig.ts';
+import type { KubeObserver } from './observer.ts';
 import { connect, type Transport, TransportError, type WireRequest, type WireResponse } from './transport.ts';
 
 const requestTimeoutMs = 30_000;
@@ -45,6 +46,8 @@ export interface KubeConnectionDeps {
   readonly clock?: Clock;
   /** 0 <= x < 1. */
   readonly random?: () => number;
+  /** For metrics. */
+  readonly observer?: KubeObserver;
 }
 
 export interface KubeConnectionOptions extends KubeConfigOptions {
@@ -61,6 +64,7 @@ class Connection implements KubeConnection {
   readonly #log: Logger;
   readonly #clock: Clock;
   readonly #userAgent: string;
+  readonly #observer: KubeObserver | undefined;
   readonly #credentials: Credentials;
   readonly #pace: Backoff;
   readonly #closing = new AbortController();
@@ -75,6 +79,7 @@ class Connection implements KubeConnection {
     this.#log = deps.log;
     this.#clock = deps.clock ?? systemClock({ unref: true });
     this.#userAgent = options.userAgent ?? 'poplin';
+    this.#observer = deps.observer;
     this.#credentials = createCredentials({ log: deps.log, clock: this.#clock }, options);
     this.#pace = new Backoff(deps.random ?? Math.random, { baseMs: 200, maxMs: connectPauseMaxMs });
   }
@@ -179,7 +184,9 @@ class Connection implements KubeConnection {
       let response: WireResponse;
       try {
         response = await transport.send(this.#wire(request, credential), signal);
+        this.#observer?.answered(verbOf(request, patient), response.status);
       } catch (error) {
+        this.#observer?.answered(verbOf(request, patient), 0);
         const repeatable = error instanceof TransportError && (error.untouched || request.method === 'GET');
         if (!repeatable || attempt >= 3 || signal.aborted) throw error;
         continue;
@@ -262,6 +269,13 @@ class Connection implements KubeConnection {
     const { server } = this;
     return new KubeError(`API server ${server}: ${text}`, { code: 'UNREACHABLE', server }, { cause: error });
   }
+}
+
+const verbs = { GET: 'get', POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' } as const;
+
+function verbOf({ method, query }: KubeRequest, streamed: boolean): Parameters<KubeObserver['answered']>[0] {
+  if (!streamed) return verbs[method];
+  return query?.['watch'] ? 'watch' : 'list';
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -6,7 +6,7 @@
  * - An object that cannot be read keeps its last good version, from memory or from disk. Without one it is not in force.
  * - What came from disk is in force until every resource is listed (or absent), and goes then if nobody named it.
  *
- * Every change of what is in force is told to `changed` with what it was before.
+ * Every change of what is in force is told with what it was before.
  */
 import type { Kind, ModelObjects, ObjectKey } from '#model';
 import type { FieldFault } from '../manifest/reader.ts';
@@ -30,8 +30,15 @@ interface ResourceStore {
   listed: boolean;
 }
 
+export interface KindStoreEvents {
+  /** What is in force under `key` was `before`. */
+  changed(key: ObjectKey, before: AnyObject | undefined): void;
+  /** An object that could not be read is gone, or can be. */
+  mended(key: ObjectKey): void;
+}
+
 export class KindStore {
-  readonly #changed: (key: ObjectKey, before: AnyObject | undefined) => void;
+  readonly #events: KindStoreEvents;
   readonly #resources: readonly ResourceStore[];
   #disk: ReadonlyMap<ObjectKey, AnyObject> | undefined;
   /** Whether `#disk` is in force, or only for objects that cannot be read. */
@@ -40,8 +47,8 @@ export class KindStore {
   readonly #ahead = new Map<ObjectKey, string>();
   #count = 0;
 
-  constructor(resourceCount: number, changed: (key: ObjectKey, before: AnyObject | undefined) => void) {
-    this.#changed = changed;
+  constructor(resourceCount: number, events: KindStoreEvents) {
+    this.#events = events;
     this.#resources = Array.from({ length: resourceCount }, () => ({
       objects: new Map(),
       faulty: new Map(),
@@ -102,20 +109,24 @@ export class KindStore {
     const same = sameObject(resource.objects.get(key), object);
     if (same && resource.faulty.size === 0) return;
     const before = this.get(key);
-    resource.faulty.delete(key);
+    const mended = resource.faulty.delete(key);
     if (!same) resource.objects.set(key, object);
     this.#note(key, before);
+    if (mended) this.#events.mended(key);
   }
 
-  /** The API server holds a version that cannot be read. */
-  putFaulty(index: number, key: ObjectKey, fault: ObjectFault): void {
+  /** The API server holds a version that cannot be read. @returns false when that is known, for the same reasons. */
+  putFaulty(index: number, key: ObjectKey, fault: ObjectFault): boolean {
     const before = this.get(key);
     const resource = this.#resources[index]!;
     resource.unseen?.delete(key);
+    const known = resource.faulty.get(key);
+    if (known && sameObject(known.faults, fault.faults)) return false;
     resource.faulty.set(key, fault);
     const good = resource.objects.get(key) ?? this.#disk?.get(key);
     if (good) resource.objects.set(key, good);
     this.#note(key, before);
+    return true;
   }
 
   remove(index: number, key: ObjectKey, resourceVersion: string): void {
@@ -142,6 +153,12 @@ export class KindStore {
     for (const [key, version] of this.#ahead) {
       if (compareResourceVersions(version, resourceVersion) <= 0) this.#ahead.delete(key);
     }
+  }
+
+  /** Everything that is known by other means than a list is there. */
+  complete(): void {
+    for (const resource of this.#resources) resource.listed = true;
+    this.#leaveDisk();
   }
 
   absent(index: number): void {
@@ -197,15 +214,16 @@ export class KindStore {
   #remove(resource: ResourceStore, key: ObjectKey): void {
     const before = this.get(key);
     resource.unseen?.delete(key);
-    resource.faulty.delete(key);
+    const mended = resource.faulty.delete(key);
     resource.objects.delete(key);
     this.#note(key, before);
+    if (mended) this.#events.mended(key);
   }
 
   #note(key: ObjectKey, before: AnyObject | undefined): void {
     const after = this.get(key);
     if (before === after) return;
     this.#count += (after ? 1 : 0) - (before ? 1 : 0);
-    this.#changed(key, before);
+    this.#events.changed(key, before);
   }
 }

@@ -11,14 +11,17 @@
  * becomes few batches, a single change is not held up.
  */
 import { type Clock, type Logger, systemClock } from '#kit';
-import type { Kind, ModelUpdate, ObjectKey, PodObject } from '#model';
+import { type Kind, kinds, type ModelUpdate, type ObjectKey, type PodObject } from '#model';
 import type { Datastore, DatastoreStatus } from '../datastore.ts';
 import { objectRef } from '../manifest/decode.ts';
 import { ApiGroups } from './api-groups.ts';
 import { type KubeClient, KubeError, statusMessage } from './client.ts';
 import { connectKube, type KubeConnection, type KubeConnectionOptions } from './connection.ts';
+import { DiskFallback } from './disk-fallback.ts';
+import { type ClusterIdentity, DiskModel } from './disk-model.ts';
 import { KubeModel, keyOf } from './kube-model.ts';
 import { kubeStatus, type ResourceHealth, waitingFor } from './kube-status.ts';
+import type { KubeObserver } from './observer.ts';
 import { type RawObject, Reflector, type ReflectorSink, type ReflectorState } from './reflector.ts';
 import { compareResourceVersions } from './resource-version.ts';
 import { type Resource, resources } from './resources.ts';
@@ -26,6 +29,11 @@ import { SecretReader } from './secret-reader.ts';
 
 /** From one batch to the next under load. */
 const batchIntervalMs = 10;
+/** Nothing answers at all for so long, or refuses connections so often: what is on disk counts. */
+const silentMs = 5_000;
+const refusalsMax = 3;
+/** Some kinds are there and others fail for so long: those are taken from disk. */
+const incompleteMs = 30_000;
 
 export interface KubeDatastoreDeps {
   readonly log: Logger;
@@ -34,6 +42,8 @@ export interface KubeDatastoreDeps {
   readonly random?: () => number;
   /** Shared with others; by default one of its own is made, and closed with the datastore. */
   readonly connection?: KubeConnection;
+  /** For metrics. */
+  readonly observer?: KubeObserver;
 }
 
 export interface KubeDatastoreOptions extends KubeConnectionOptions {
@@ -68,6 +78,11 @@ class ApiDatastore implements KubeDatastore {
   readonly #reflectors: readonly Reflector[];
   readonly #groups: ApiGroups;
   readonly #secrets: SecretReader;
+  readonly #disk: DiskModel;
+  readonly #fallback: DiskFallback;
+  readonly #observer: KubeObserver | undefined;
+  /** When the oldest change of a kind came that is not handed on. */
+  readonly #heardMs = new Map<Kind, number>();
   #handler: (batch: readonly ModelUpdate[]) => void = () => undefined;
   #inSyncHandler: () => void = () => undefined;
 
@@ -76,6 +91,7 @@ class ApiDatastore implements KubeDatastore {
   #lastUpdate: string | undefined;
   #flushedMs = Number.NEGATIVE_INFINITY;
   #cancelFlush: (() => void) | undefined;
+  #cancelLooks: readonly (() => void)[] = [];
 
   constructor(deps: KubeDatastoreDeps, options: KubeDatastoreOptions) {
     const { log, random = Math.random } = deps;
@@ -83,18 +99,49 @@ class ApiDatastore implements KubeDatastore {
     this.#log = log;
     this.#clock = clock;
     this.#ownsConnection = deps.connection === undefined;
-    this.#connection = deps.connection ?? connectKube({ log, clock, random }, options);
+    this.#observer = deps.observer;
+    const watched = deps.observer ? { observer: deps.observer } : {};
+    this.#connection = deps.connection ?? connectKube({ log, clock, random, ...watched }, options);
     const parts = { connection: this.#connection, clock, random, log };
     this.#model = new KubeModel({
       now: () => new Date().toISOString(),
-      pending: () => this.#scheduleFlush(),
-      faulty: (kind, key, faults) => {
+      pending: (kind) => {
+        if (this.#observer && !this.#heardMs.has(kind)) this.#heardMs.set(kind, clock.nowMs());
+        this.#scheduleFlush();
+      },
+      faulty: (kind, key, faults, lacking) => {
         const fault = { object: objectRef(kind, key), faults };
         log.warn(fault, 'the API server holds an object that cannot be read');
+        if (lacking && !this.#announced) void this.#fallback.wantGood();
+      },
+      mended: (kind, key) => {
+        log.info({ object: objectRef(kind, key) }, 'an object that could not be read is mended or gone');
+        this.#settle();
       },
     });
+    const identity = (): ClusterIdentity => ({
+      server: this.#connection.server,
+      uid: this.#model.stores.Namespace.listed ? this.#model.get('Namespace', 'kube-system')?.metadata.uid : undefined,
+    });
+    const { stateDir } = options;
+    const model = this.#model;
+    this.#disk = new DiskModel(log, clock, { stateDir, model, identity, now: () => new Date().toISOString() });
+    this.#fallback = new DiskFallback({
+      log,
+      disk: this.#disk,
+      model,
+      identity,
+      today: () => Date.now(),
+      changed: () => this.#settle(),
+    });
     this.#groups = new ApiGroups(parts);
-    this.#health = resources.map((resource) => ({ resource, state: undefined, position: '', handedOn: '' }));
+    this.#health = resources.map((resource) => ({
+      resource,
+      state: undefined,
+      heard: false,
+      position: '',
+      handedOn: '',
+    }));
     this.#reflectors = this.#health.map((health) => this.#reflector(parts, health));
     this.#secrets = new SecretReader(parts, {
       namespace: options.namespace,
@@ -120,13 +167,38 @@ class ApiDatastore implements KubeDatastore {
   async start(): Promise<void> {
     this.#started = true;
     for (const reflector of this.#reflectors) reflector.start();
+    this.#cancelLooks = [
+      this.#clock.schedule(silentMs, () => this.#lookForAnswers()),
+      this.#clock.schedule(incompleteMs, () => void this.#fallBack('some of the API does not answer')),
+    ];
+  }
+
+  /** Nothing has been heard since the start: the model on disk is better than none. */
+  #lookForAnswers(): void {
+    if (this.#health.some(({ state, heard }) => heard || (state && !('unreachable' in state && state.unreachable)))) {
+      return;
+    }
+    const failing = this.#health.find(({ state }) => state?.state === 'failing')?.state;
+    const reason = failing && 'reason' in failing ? failing.reason : `no answer within ${silentMs / 1000} s`;
+    void this.#fallBack(`API server ${this.#connection.server} cannot be reached: ${reason}`);
+  }
+
+  async #fallBack(reason: string): Promise<void> {
+    if (this.#announced || !this.#started || this.#allListed()) return;
+    await this.#fallback.takeOver(reason);
+  }
+
+  #allListed(): boolean {
+    return kinds.every((kind) => this.#model.stores[kind].listed);
   }
 
   async stop(): Promise<void> {
     this.#started = false;
     this.#cancelFlush?.();
+    for (const cancel of this.#cancelLooks) cancel();
     this.#secrets.stop();
     await Promise.all(this.#reflectors.map((reflector) => reflector.stop()));
+    await this.#disk.flush();
     if (this.#ownsConnection) await this.#connection.close();
   }
 
@@ -138,6 +210,7 @@ class ApiDatastore implements KubeDatastore {
       health: this.#health,
       secrets: this.#secrets,
       lastUpdate: this.#lastUpdate,
+      stale: this.#fallback.stale,
     });
   }
 
@@ -174,8 +247,14 @@ class ApiDatastore implements KubeDatastore {
     const index = indexInKind(resource);
     const store = this.#model.stores[kind];
     return {
-      listing: () => store.listing(index),
-      put: (object) => this.#model.put(kind, index, object),
+      listing: () => {
+        this.#observer?.listing(kind, store.listed);
+        store.listing(index);
+      },
+      put: (object) => {
+        health.heard = true;
+        this.#model.put(kind, index, object);
+      },
       remove: (object) => this.#model.remove(kind, index, object),
       oversized: (head, bytes) => this.#oversized(kind, index, head, bytes),
       listed: (resourceVersion) => {
@@ -183,7 +262,9 @@ class ApiDatastore implements KubeDatastore {
         this.#settle();
       },
       position: (resourceVersion) => {
+        health.heard = true;
         health.position = resourceVersion;
+        this.#observer?.heard(kind);
         store.moved(resourceVersion);
         if (this.#model.clean) health.handedOn = resourceVersion;
       },
@@ -215,6 +296,7 @@ class ApiDatastore implements KubeDatastore {
     const level = state.state === 'synced' || state.state === 'absent' ? 'debug' : 'warn';
     this.#log[level]({ resource: path, ...state }, 'a resource of the API server changed its state');
     if (optional && state.state === 'synced' && before?.state === 'absent') this.#groups.hint(apiVersion);
+    if (this.#connection.failedAttempts >= refusalsMax) this.#lookForAnswers();
     this.#settle();
   }
 
@@ -234,12 +316,24 @@ class ApiDatastore implements KubeDatastore {
     if (batch.length > 0) {
       this.#lastUpdate = new Date().toISOString();
       this.#handler(batch);
+      this.#disk.record(batch);
+      this.#observeBatch(batch);
       if (batch.some(({ kind }) => kind === 'BGPPeer' || kind === 'BGPConfiguration')) this.#wantSecrets();
     }
     if (this.#model.clean) {
       for (const health of this.#health) health.handedOn = health.position;
       this.#settle();
     } else this.#scheduleFlush();
+  }
+
+  #observeBatch(batch: readonly ModelUpdate[]): void {
+    if (!this.#observer) return;
+    const nowMs = this.#clock.nowMs();
+    for (const kind of new Set(batch.map((update) => update.kind))) {
+      const since = this.#heardMs.get(kind);
+      if (since !== undefined) this.#observer.handedOn(kind, nowMs - since);
+    }
+    if (this.#model.clean) this.#heardMs.clear();
   }
 
   #wantSecrets(): void {
@@ -257,11 +351,23 @@ class ApiDatastore implements KubeDatastore {
 
   /** Gives the in-sync mark when everything that it needs is there and handed on. */
   #settle(): void {
-    if (this.#announced || !this.#started || !this.#model.clean) return;
-    if (waitingFor(this.#model, this.#health, this.#secrets).length > 0) return;
-    this.#announced = true;
-    this.#log.info({ server: this.#connection.server }, 'datastore is in sync');
-    this.#inSyncHandler();
+    if (!this.#started) return;
+    const { stores } = this.#model;
+    if (!stores.Secret.listed && stores.BGPPeer.listed && stores.BGPConfiguration.listed && this.#model.clean) {
+      if (this.#secrets.settled) stores.Secret.complete();
+    }
+    this.#fallback.settle();
+    if (!this.#model.clean || this.#fallback.busy) return;
+    if (!this.#announced && waitingFor(this.#model, this.#health, this.#secrets).length === 0) {
+      this.#announced = true;
+      this.#log.info({ server: this.#connection.server }, 'datastore is in sync');
+      this.#inSyncHandler();
+    }
+    if (this.#announced && this.#allListed()) {
+      this.#fallback.finish();
+      this.#disk.begin();
+      this.#disk.retry();
+    }
   }
 }
 

@@ -17,12 +17,14 @@ import type { RawObject } from './reflector.ts';
 import { resources } from './resources.ts';
 
 export interface ModelEvents {
-  /** Something is to be handed on. */
-  pending(): void;
+  /** Something is to be handed on: the first change of this kind since the last batch. */
+  pending(kind: Kind): void;
   /** ISO 8601. */
   now(): string;
   /** A version that cannot be read came; `lacking`: no good version is in force. */
   faulty(kind: Kind, key: ObjectKey, faults: readonly FieldFault[], lacking: boolean): void;
+  /** It can be read again, or is gone. */
+  mended(kind: Kind, key: ObjectKey): void;
 }
 
 /** Until the objects of one batch are handed on, the main loop stands. */
@@ -40,7 +42,10 @@ export class KubeModel {
     this.#events = events;
     const store = (kind: Kind): KindStore => {
       const count = resources.filter((resource) => resource.kind === kind).length;
-      return new KindStore(Math.max(1, count), (key, before) => this.#changed(kind, key, before));
+      return new KindStore(Math.max(1, count), {
+        changed: (key, before) => this.#changed(kind, key, before),
+        mended: (key) => events.mended(kind, key),
+      });
     };
     this.stores = Object.fromEntries(kinds.map((kind) => [kind, store(kind)])) as Record<Kind, KindStore>;
   }
@@ -67,8 +72,8 @@ export class KubeModel {
 
   putFaulty(kind: Kind, index: number, key: ObjectKey, faults: readonly FieldFault[]): void {
     const store = this.stores[kind];
-    store.putFaulty(index, key, { faults, since: this.#events.now() });
-    this.#events.faulty(kind, key, faults, store.lacks(key));
+    const news = store.putFaulty(index, key, { faults, since: this.#events.now() });
+    if (news) this.#events.faulty(kind, key, faults, store.lacks(key));
   }
 
   remove(kind: Kind, index: number, raw: RawObject): void {
@@ -92,14 +97,13 @@ export class KubeModel {
   }
 
   #changed(kind: Kind, key: ObjectKey, before: AnyObject | undefined): void {
-    const first = this.#pending.size === 0;
     let changes = this.#pending.get(kind);
     if (!changes) {
       changes = new Map();
       this.#pending.set(kind, changes);
+      this.#events.pending(kind);
     }
     if (!changes.has(key)) changes.set(key, before);
-    if (first) this.#events.pending();
   }
 
   /** The next batch; empty when everything was handed on, or what changed changed back. */

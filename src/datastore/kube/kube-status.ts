@@ -18,6 +18,8 @@ import type { Resource } from './resources.ts';
 export interface ResourceHealth {
   readonly resource: Resource;
   state: ReflectorState | undefined;
+  /** Something was told of it in this run. */
+  heard: boolean;
   /** Up to which it was told to the model. */
   position: string;
   /** Up to which it was handed on to the handler. */
@@ -37,7 +39,7 @@ export interface KubeStatusParts {
   readonly health: readonly ResourceHealth[];
   readonly secrets: SecretsHealth;
   readonly lastUpdate: string | undefined;
-  readonly stale?: DatastoreStatus['stale'];
+  readonly stale: DatastoreStatus['stale'];
 }
 
 export function kubeStatus(parts: KubeStatusParts): DatastoreStatus {

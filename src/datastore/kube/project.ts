@@ -57,10 +57,11 @@ export function projectNode(raw: RawObject, intern: Interner): NodeObject | unde
   const metadata = projectMetadata(raw, false, intern);
   const spec = fieldsOf(raw.spec);
   const status = fieldsOf(raw.status);
-  const cidrTexts = listOf(spec?.['podCIDRs']);
-  const addresses = listOf(status?.['addresses']);
-  const conditions = listOf(status?.['conditions']);
-  if (!metadata || !cidrTexts || !addresses || !conditions) return undefined;
+  if (!metadata || !spec || !status) return undefined;
+  const cidrTexts = listOf(spec['podCIDRs']);
+  const addresses = listOf(status['addresses']);
+  const conditions = listOf(status['conditions']);
+  if (!cidrTexts || !addresses || !conditions) return undefined;
   const podCIDRs: Cidr[] = [];
   for (const text of cidrTexts) {
     const cidr = typeof text === 'string' && text.includes('/') ? toCidr(text) : undefined;
@@ -69,7 +70,7 @@ export function projectNode(raw: RawObject, intern: Interner): NodeObject | unde
   }
   const families =
     podCIDRs.length < 2 || (podCIDRs.length === 2 && podCIDRs[0]!.includes(':') !== podCIDRs[1]!.includes(':'));
-  const single = spec!['podCIDR'];
+  const single = spec['podCIDR'];
   if (!families || (single !== undefined && (podCIDRs.length === 0 || single !== cidrTexts[0]))) return undefined;
   const internalIPs: IpAddress[] = [];
   for (const entry of addresses) {

@@ -2,9 +2,8 @@
  * One way to the API server: HTTP/2 with every request and watch on one TCP connection, or HTTP/1.1 where ALPN says that
  * whoever answers (a proxy) speaks nothing else. Knows of requests and streams only; who reconnects is `connection.ts`.
  */
-import http from 'node:http';
+import type http from 'node:http';
 import http2 from 'node:http2';
-import https from 'node:https';
 import type { Readable } from 'node:stream';
 import tls from 'node:tls';
 import { type Clock, errorText } from '#kit';
@@ -14,8 +13,8 @@ const connectTimeoutMs = 10_000;
 const pingIntervalMs = 30_000;
 const pingTimeoutMs = 15_000;
 /** Node's 64 KiB would make a long list wait a round trip for every 64 KiB. */
-const streamWindowBytes = 1024 * 1024;
-const connectionWindowBytes = 8 * 1024 * 1024;
+const streamWindowBytes = 512 * 1024;
+const connectionWindowBytes = 4 * 1024 * 1024;
 
 export interface WireRequest {
   readonly method: string;
@@ -56,12 +55,16 @@ export class TransportError extends Error {
 /** @throws TransportError when nothing answers, or not whom the certificate should name. */
 export async function connect(clock: Clock, credential: Credential): Promise<Transport> {
   const url = new URL(credential.server);
-  if (url.protocol === 'http:') return new Http1Transport(url, new http.Agent({ keepAlive: true }));
+  if (url.protocol === 'http:') {
+    const client = process.getBuiltinModule('node:http');
+    return new Http1Transport(url, client, new client.Agent({ keepAlive: true }));
+  }
   const socket = await openTls(clock, url, credential);
   if (socket.alpnProtocol === 'h2') return new Http2Transport(clock, url, socket);
   // Each watch takes a connection of its own from here on; this one told what is spoken and is not needed.
   socket.destroy();
-  return new Http1Transport(url, new https.Agent({ ...credential.tls, keepAlive: true, maxCachedSessions: 10 }));
+  const client = process.getBuiltinModule('node:https');
+  return new Http1Transport(url, client, new client.Agent({ ...credential.tls, keepAlive: true }));
 }
 
 function openTls(clock: Clock, url: URL, credential: Credential): Promise<tls.TLSSocket> {
@@ -189,11 +192,14 @@ class Http2Transport implements Transport {
 class Http1Transport implements Transport {
   readonly protocol = 'http/1.1';
   readonly #url: URL;
+  /** Got when needed, and not by an import: that of node:http loads undici with it, 14 MB. */
+  readonly #client: Pick<typeof http, 'request'>;
   readonly #agent: http.Agent;
   #usable = true;
 
-  constructor(url: URL, agent: http.Agent) {
+  constructor(url: URL, client: Pick<typeof http, 'request'>, agent: http.Agent) {
     this.#url = url;
+    this.#client = client;
     this.#agent = agent;
   }
 
@@ -203,9 +209,8 @@ class Http1Transport implements Transport {
 
   send(request: WireRequest, signal: AbortSignal): Promise<WireResponse> {
     const { promise, resolve, reject } = Promise.withResolvers<WireResponse>();
-    const client = this.#url.protocol === 'http:' ? http : https;
     let written = false;
-    const wire = client.request({
+    const wire = this.#client.request({
       agent: this.#agent,
       host: this.#url.hostname.replace(/^\[|\]$/g, ''),
       port: this.#url.port || (this.#url.protocol === 'http:' ? 80 : 443),
