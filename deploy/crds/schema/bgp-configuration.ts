@@ -163,6 +163,7 @@ export const bgpConfiguration: KindDefinition = {
     {
       rule: "self.metadata.name == 'default' || self.metadata.name.startsWith('node.') && self.metadata.name.size() > 5",
       message: 'metadata.name must be default (all nodes) or node.NAME (the node NAME); no other name has a meaning',
+      fieldPath: '.metadata.name',
     },
     {
       rule: "self.metadata.name == 'default' || !has(self.spec.nodeMeshPassword) && !has(self.spec.nodeMeshMaxRestartTime)",

@@ -160,7 +160,8 @@ export function customResourceDefinition(definition: KindDefinition): object {
               properties: {
                 apiVersion: { description: `${group}/${version}`, type: 'string' },
                 kind: { description: kind, type: 'string' },
-                metadata: { type: 'object' },
+                // The name is listed so that a rule may point at it.
+                metadata: { type: 'object', properties: { name: { type: 'string' } } },
                 ...(spec ? { spec } : {}),
                 status,
               },

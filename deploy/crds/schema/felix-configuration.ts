@@ -44,7 +44,7 @@ export const felixConfiguration: KindDefinition = {
       rule: "self.metadata.name == 'default' || self.metadata.name.startsWith('node.') ? !has(self.spec.nodeSelector) : has(self.spec.nodeSelector)",
       message:
         'metadata.name must be default (all nodes) or node.NAME (one node) and then without nodeSelector; any other name needs spec.nodeSelector',
-      fieldPath: '.spec.nodeSelector',
+      fieldPath: '.metadata.name',
     },
   ],
   columns: [
