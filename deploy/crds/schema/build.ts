@@ -121,6 +121,7 @@ export interface KindDefinition {
   readonly plural: string;
   readonly shortNames: readonly string[];
   readonly description: string;
+  /** Required, unless it has a default. */
   readonly spec?: Schema;
   readonly status: Schema;
   /** Over the whole object: metadata.name and the fields of spec. */
@@ -165,7 +166,7 @@ export function customResourceDefinition(definition: KindDefinition): object {
                 ...(spec ? { spec } : {}),
                 status,
               },
-              ...(spec ? { required: ['spec'] } : {}),
+              ...(spec && spec.default === undefined ? { required: ['spec'] } : {}),
               ...(definition.rules ? rules(...definition.rules) : {}),
             },
           },

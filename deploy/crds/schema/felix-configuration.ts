@@ -34,7 +34,7 @@ export const felixConfiguration: KindDefinition = {
       ),
       nodeSelector: selector('Nodes that an object of another name is for. Poplin reads default and node.NAME only.'),
     },
-    { 'x-kubernetes-preserve-unknown-fields': true },
+    { 'x-kubernetes-preserve-unknown-fields': true, default: {} },
   ),
   status: conditionsOnlyStatus(
     'Accepted: understood and in force. FieldsNotUsed: fields that are set and have no effect.',
