@@ -150,11 +150,14 @@ export const bgpConfiguration: KindDefinition = {
       ipv4NormalRoutePriority: routePriority(`Metric of IPv4 routes to pods. ${notUsed}`),
       ipv6NormalRoutePriority: routePriority(`Metric of IPv6 routes to pods. ${notUsed}`),
     },
-    rules(needsMesh('nodeMeshPassword'), needsMesh('nodeMeshMaxRestartTime'), {
-      rule: '!has(self.communities) || self.communities.size() == 0 || has(self.prefixAdvertisements) && self.prefixAdvertisements.size() > 0',
-      message: 'communities has no effect without prefixAdvertisements; add these, or remove it',
-      fieldPath: '.communities',
-    }),
+    {
+      default: {},
+      ...rules(needsMesh('nodeMeshPassword'), needsMesh('nodeMeshMaxRestartTime'), {
+        rule: '!has(self.communities) || self.communities.size() == 0 || has(self.prefixAdvertisements) && self.prefixAdvertisements.size() > 0',
+        message: 'communities has no effect without prefixAdvertisements; add these, or remove it',
+        fieldPath: '.communities',
+      }),
+    },
   ),
   status: conditionsOnlyStatus(
     'Accepted: understood and in force. FieldsNotUsed: fields that are set and have no effect.',
@@ -163,6 +166,7 @@ export const bgpConfiguration: KindDefinition = {
     {
       rule: "self.metadata.name == 'default' || self.metadata.name.startsWith('node.') && self.metadata.name.size() > 5",
       message: 'metadata.name must be default (all nodes) or node.NAME (the node NAME); no other name has a meaning',
+      fieldPath: '.metadata.name',
     },
     {
       rule: "self.metadata.name == 'default' || !has(self.spec.nodeMeshPassword) && !has(self.spec.nodeMeshMaxRestartTime)",

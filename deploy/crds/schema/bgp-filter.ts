@@ -142,12 +142,16 @@ export const bgpFilter: KindDefinition = {
   shortNames: ['bgpf'],
   description:
     'Rules by which routes are accepted from and announced to the BGPPeers that name this filter. The first match decides.',
-  spec: object('The rules by direction and address family.', {
-    exportV4: ruleList('IPv4 routes sent to the peer.', families.v4),
-    importV4: ruleList('IPv4 routes received from the peer.', families.v4),
-    exportV6: ruleList('IPv6 routes sent to the peer.', families.v6),
-    importV6: ruleList('IPv6 routes received from the peer.', families.v6),
-  }),
+  spec: object(
+    'The rules by direction and address family.',
+    {
+      exportV4: ruleList('IPv4 routes sent to the peer.', families.v4),
+      importV4: ruleList('IPv4 routes received from the peer.', families.v4),
+      exportV6: ruleList('IPv6 routes sent to the peer.', families.v6),
+      importV6: ruleList('IPv6 routes received from the peer.', families.v6),
+    },
+    { default: {} },
+  ),
   status: conditionsOnlyStatus(
     'Accepted: understood. Applied: the speaker does all that the rules say; else the message names the fields that it does not.',
   ),

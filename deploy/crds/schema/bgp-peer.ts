@@ -51,7 +51,7 @@ export const bgpPeer: KindDefinition = {
             message: 'peerIP must be an address, or an address with a port: 192.0.2.1:1790 or [2001:db8::1]:1790',
           },
           {
-            rule: "!self.matches('^(22[4-9]|2[3-5][0-9])[.]|^[[]?[fF][fF]|^0[.]0[.]0[.]0(:|$)|^[[]?(0:){0,7}:?:0?([]]|$)')",
+            rule: "!self.matches('^(22[4-9]|2[3-5][0-9])[.]|^[[]?[fF][fF]|^0[.]0[.]0[.]0(:|$)|^[[]?[0:]+([]]|$)')",
             message: 'peerIP must be the address of one host; it is multicast, reserved or unspecified',
           },
         ),

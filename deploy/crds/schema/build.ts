@@ -121,6 +121,7 @@ export interface KindDefinition {
   readonly plural: string;
   readonly shortNames: readonly string[];
   readonly description: string;
+  /** Required, unless it has a default. */
   readonly spec?: Schema;
   readonly status: Schema;
   /** Over the whole object: metadata.name and the fields of spec. */
@@ -160,11 +161,12 @@ export function customResourceDefinition(definition: KindDefinition): object {
               properties: {
                 apiVersion: { description: `${group}/${version}`, type: 'string' },
                 kind: { description: kind, type: 'string' },
-                metadata: { type: 'object' },
+                // The name is listed so that a rule may point at it.
+                metadata: { type: 'object', properties: { name: { type: 'string' } } },
                 ...(spec ? { spec } : {}),
                 status,
               },
-              ...(spec ? { required: ['spec'] } : {}),
+              ...(spec && spec.default === undefined ? { required: ['spec'] } : {}),
               ...(definition.rules ? rules(...definition.rules) : {}),
             },
           },

@@ -58,7 +58,7 @@ const routes = (family: string): Schema =>
         peerIP: text('Address of the peer that sent it.', 64),
       }),
     }),
-    100_000,
+    10_000,
   );
 
 const count = (what: string): Schema => integer(`Number of ${what}.`, 0, 1_000_000);

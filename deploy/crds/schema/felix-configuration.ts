@@ -34,7 +34,7 @@ export const felixConfiguration: KindDefinition = {
       ),
       nodeSelector: selector('Nodes that an object of another name is for. Poplin reads default and node.NAME only.'),
     },
-    { 'x-kubernetes-preserve-unknown-fields': true },
+    { 'x-kubernetes-preserve-unknown-fields': true, default: {} },
   ),
   status: conditionsOnlyStatus(
     'Accepted: understood and in force. FieldsNotUsed: fields that are set and have no effect.',
@@ -44,7 +44,7 @@ export const felixConfiguration: KindDefinition = {
       rule: "self.metadata.name == 'default' || self.metadata.name.startsWith('node.') ? !has(self.spec.nodeSelector) : has(self.spec.nodeSelector)",
       message:
         'metadata.name must be default (all nodes) or node.NAME (one node) and then without nodeSelector; any other name needs spec.nodeSelector',
-      fieldPath: '.spec.nodeSelector',
+      fieldPath: '.metadata.name',
     },
   ],
   columns: [

@@ -8,16 +8,21 @@ const used = ['cidr', 'natOutgoing', 'disabled', 'disableBGPExport', 'nodeSelect
 const notUsed: FieldsNotUsed = {
   blockSize: 0,
   namespaceSelector: undefined,
-  allowedUses: undefined,
   assignmentMode: 'Automatic',
   ipip: undefined,
 };
+const defaultUses = ['Workload', 'Tunnel'];
 const tunnels = ['ipipMode', 'vxlanMode'];
 
 export function readIpPool(document: Reader, metadata: ObjectMeta): IPPoolObject | undefined {
   const spec = document.field('spec');
-  spec.onlyFields([...used, ...Object.keys(notUsed), ...tunnels, 'nat-outgoing']);
+  spec.onlyFields([...used, ...Object.keys(notUsed), 'allowedUses', ...tunnels, 'nat-outgoing']);
   noteNotUsed(spec, notUsed);
+  const allowedUses = spec.field('allowedUses');
+  const uses = allowedUses.list().map((use) => use.value);
+  if (uses.length > 0 && !defaultUses.every((use) => uses.includes(use))) {
+    allowedUses.note('is not used by Poplin: the pool is for all uses');
+  }
   for (const name of tunnels) {
     const mode = spec.field(name).choiceOrNone(['Never', 'Always', 'CrossSubnet'] as const);
     if (mode && mode !== 'Never') spec.field(name).note('is not used by Poplin: pods are routed without tunnels');
