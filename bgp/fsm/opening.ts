@@ -121,7 +121,8 @@ export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessa
   if (!resolveCollision(draft, connection, open)) return;
   draft.stopDialler('off');
   const agreed = negotiate(localOpen(draft.state.config), open);
-  const keepaliveSec = Math.min(agreed.keepaliveSec, draft.state.config.keepaliveSec ?? agreed.keepaliveSec);
+  const wanted = draft.state.config.keepaliveSec ?? 0;
+  const keepaliveSec = wanted > 0 && wanted < agreed.holdTimeSec ? wanted : agreed.keepaliveSec;
   const negotiated = { ...agreed, keepaliveSec };
   const confirmed: Connection = { ...connection, state: 'OpenConfirm', negotiated };
   draft.put(confirmed);

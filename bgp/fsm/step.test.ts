@@ -119,6 +119,18 @@ test('the way up: RFC 4271 8.2.2', () => {
   });
 });
 
+test('keepalives as often as we are told, and every third of the hold time where that is not less than the hold time', () => {
+  for (const [keepaliveSec, holdTimeSec, expectedMs] of [
+    [5, 30, 5_000],
+    [20, 30, 20_000],
+    [30, 30, 10_000],
+    [5, 0, undefined],
+  ] as const) {
+    const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec })], { ...config, keepaliveSec });
+    assert.equal(timer(confirm.outputs, 'keepalive'), expectedMs);
+  }
+});
+
 test('hold time 0 on either side: no hold timer, no keepalives (RFC 4271 4.2)', () => {
   const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 })]);
   assert.equal(timer(confirm.outputs, 'hold'), undefined);

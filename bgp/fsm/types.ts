@@ -23,7 +23,7 @@ export interface SessionConfig {
   readonly families: readonly Family[];
   /** 0 or >= 3. */
   readonly holdTimeSec: number;
-  /** A third of the negotiated hold time where absent or longer. */
+  /** Less than the negotiated hold time, else a third of that is taken. */
   readonly keepaliveSec?: number;
   /** Between attempts while nothing answers. */
   readonly connectRetrySec: number;

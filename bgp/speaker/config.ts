@@ -50,7 +50,7 @@ export interface PeerConfig {
   readonly heldDown?: string;
   /** Our AS number on this session instead of the speaker's. */
   readonly localAsn?: number;
-  /** Seconds between KEEPALIVEs; a third of the negotiated hold time where that is less. */
+  /** Seconds between KEEPALIVEs; a third of the negotiated hold time where absent or not less than all of it. */
   readonly keepaliveSec?: number;
   /** GTSM (RFC 5082): the peer is at most so many hops away, 1 (on a link of ours) to 255; packets from farther are dropped. */
   readonly ttlSecurityHops?: number;

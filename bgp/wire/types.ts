@@ -97,7 +97,7 @@ export interface Negotiated {
   readonly routeRefresh: boolean;
   /** 0: no keepalives, no hold timer. */
   readonly holdTimeSec: number;
-  /** A third of the hold time, or less where we are told to; 0 with it. */
+  /** A third of the hold time, or what we are told; 0 with it. */
   readonly keepaliveSec: number;
   /** Present when both sides sent the capability: what the peer said. */
   readonly gracefulRestart?: GracefulRestartCapability;
