@@ -21,6 +21,8 @@ export interface NodeFacts {
   readonly bgp: {
     readonly config?: SpeakerConfig;
     readonly issues: readonly NodeIssue[];
+    /** Sessions, by name, that are configured and kept down, with the reason: a missing Secret. */
+    readonly heldDown: ReadonlyMap<string, string>;
     /** Why no speaker runs, although there is a configuration. */
     readonly startFailure?: string;
     /** Of the last configuration that was handed to the speaker, RFC 3339. */
@@ -34,6 +36,8 @@ export interface NodeFacts {
   readonly podCIDRs: readonly Cidr[];
   readonly addresses: AddressFacts;
   readonly inForce: Revisions;
+  /** Another one when changes came into force, and not only bookmarks. */
+  readonly changesInForce: string;
 }
 
 /** Something that keeps an object, or a part of it, from being used on this node. */
@@ -59,6 +63,8 @@ export interface RouteFacts {
   readonly refused: number;
   /** Of an earlier run, not confirmed yet. */
   readonly stale: number;
+  /** Routes of ours that others removed, since the start. */
+  readonly repairs: number;
   readonly error?: string;
 }
 
