@@ -1,12 +1,14 @@
 /** Asks the parts what they say now, and follows up to where what they were given is in force. */
-import type { SpeakerConfig, SpeakerStatus } from '#bgp';
+import type { SpeakerConfig } from '#bgp';
 import type { Datastore, DatastoreStatus } from '#datastore';
 import type { PolicyDataplane, RouteCounts, RouteDataplane } from '#felix';
 import type { Ipam } from '#ipam';
 import type { Kind } from '#model';
 import type { HealthRegistry } from '#obs';
+import type { Bgp } from '../bgp.ts';
 import type { ModelStore } from '../model-store.ts';
-import type { AddressFacts, NodeFacts, NodeIssue, RouteFacts } from './facts.ts';
+import type { NodeAddressResult } from '../node-address.ts';
+import type { AddressFacts, NodeFacts, RouteFacts } from './facts.ts';
 import { type Barrier, createInForceTracker, type Revisions } from './in-force.ts';
 
 /** What the reporter asks of the agent's parts. */
@@ -19,14 +21,7 @@ export interface StatusParts {
     /** Resolves when all that the model said by now has been handed to the policy dataplane. */
     settled(): Promise<void>;
   };
-  readonly bgp: {
-    status(): Promise<SpeakerStatus | undefined>;
-    config(): SpeakerConfig | undefined;
-    issues(): readonly NodeIssue[];
-    heldDown(): ReadonlyMap<string, string>;
-    startFailure(): string | undefined;
-  };
-  readonly addresses: () => AddressFacts;
+  readonly bgp: Pick<Bgp, 'status' | 'config' | 'issues' | 'startFailure' | 'nodeAddress'>;
   readonly ipam: Pick<Ipam, 'usage'>;
   readonly cni: {
     /** Why no pod can be added now. */
@@ -103,7 +98,7 @@ export function createCollector(parts: StatusParts, options: CollectOptions): Co
         bgp: {
           ...(config ? { config } : {}),
           issues: bgp.issues(),
-          heldDown: bgp.heldDown(),
+          heldDown: heldDown(config),
           ...(startFailure === undefined ? {} : { startFailure }),
           ...(at === undefined ? {} : { configuredAt: at }),
         },
@@ -112,7 +107,7 @@ export function createCollector(parts: StatusParts, options: CollectOptions): Co
         pods: { wired: cni.pods(), ranges: parts.ipam.usage(), ...(notServing === undefined ? {} : { notServing }) },
         nodeKnown: node !== undefined,
         podCIDRs: node?.podCIDRs ?? [],
-        addresses: parts.addresses(),
+        addresses: addressFacts(bgp.nodeAddress()),
         inForce: tracker.inForce(handed),
         changesInForce: `${changes.policy} ${changes.routes}`,
       };
@@ -126,6 +121,27 @@ function revisionsOf({ kinds = {} }: DatastoreStatus): Revisions {
     if (resourceVersion !== undefined) out[kind as Kind] = resourceVersion;
   }
   return out;
+}
+
+function heldDown(config: SpeakerConfig | undefined): ReadonlyMap<string, string> {
+  const held = config?.peers.flatMap(({ name, heldDown: why }) => (why === undefined ? [] : [[name, why] as const]));
+  return new Map(held);
+}
+
+function addressFacts(found: NodeAddressResult | undefined): AddressFacts {
+  if (!found) return { rejected: [] };
+  const { ipv4, ipv6, rejected } = found;
+  const sources = [...new Set([ipv4?.source, ipv6?.source])].filter((source) => source !== undefined);
+  return {
+    ...(ipv4 ? { ipv4: ipv4.address } : {}),
+    ...(ipv6 ? { ipv6: ipv6.address } : {}),
+    ...(sources.length > 0 ? { source: sources.join(', ') } : {}),
+    rejected: rejected.map(({ address, interfaceName, reason }) => ({
+      address,
+      ...(interfaceName ? { interface: interfaceName } : {}),
+      reason,
+    })),
+  };
 }
 
 function routeFacts({ installed, pending, unresolved, refused, held, error, repairs }: RouteCounts): RouteFacts {

@@ -2,8 +2,9 @@
 import type { PeerStatus } from '#bgp';
 import type { DatastoreFault, DatastoreStatus } from '#datastore';
 import type { Kind } from '#model';
+import type { IssueEffect } from '../bgp/issue.ts';
 import { bounded, type Condition, type ConditionNow } from './conditions.ts';
-import type { AddressFacts, IssueEffect, NodeFacts, PodFacts } from './facts.ts';
+import type { AddressFacts, NodeFacts, PodFacts } from './facts.ts';
 import { nodeConditions } from './node-conditions.ts';
 
 export const POPLIN_GROUP = 'poplin.dev';

@@ -52,10 +52,13 @@ function world() {
       status: async () => say.speaker,
       config: () => undefined,
       issues: () => [],
-      heldDown: () => new Map(),
       startFailure: () => undefined,
+      nodeAddress: () => ({
+        ipv4: { address: '10.0.0.1' as IpAddress, source: 'InternalIP', interfaceName: 'eth0' },
+        rejected: [{ address: '172.17.0.1' as IpAddress, interfaceName: 'docker0', reason: 'a bridge of containers' }],
+        issues: [],
+      }),
     },
-    addresses: () => ({ ipv4: '10.0.0.1' as IpAddress, source: 'InternalIP', rejected: [] }),
     ipam: { usage: () => [] },
     cni: { notServing: () => undefined, pods: () => 3 },
     health: { ready: () => ({ ok: true, reasons: [] }) },
@@ -89,6 +92,10 @@ test('PoplinNode and Events follow the parts; a condition is there within two se
   reporter.start();
   await pass(11_000);
   assert.equal(status().summary.sessions, '1/1');
+  assert.deepEqual(status().addresses, { ipv4: '10.0.0.1', source: 'InternalIP' });
+  assert.deepEqual(status().rejectedAddresses, [
+    { address: '172.17.0.1', interface: 'docker0', reason: 'a bridge of containers' },
+  ]);
   assert.deepEqual(events(), ['PodCIDRMissing']);
   say.speaker = speakerStatus([peerStatus('peer/tor', { state: 'Active', lastError: 'ECONNREFUSED' })]);
   reporter.touch();
