@@ -34,6 +34,7 @@ import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
 import { apiServerAddress, createSource } from './source.ts';
+import { createStatusReporter } from './status/reporter.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
 import { agentVersion } from './version.ts';
 import { createView } from './view.ts';
@@ -137,7 +138,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
     flushConntrack: conntrackFlusher(),
   });
   const apiServer = () => (client ? apiServerAddress(client.server) : undefined);
-  const bgp = createBgp({ model, routes, clock, log: part('bgp'), apiServer }, config);
+  const bgp = createBgp(
+    { model, routes, clock, log: part('bgp'), apiServer, onSessionChange: () => reporter?.touch() },
+    config,
+  );
   const pods = createPodSource({ model, clock, log: part('cni'), ...(askForPod ? { ask: askForPod } : {}) });
   const podAddresses = createPodAddresses(config.nodeName);
   const ipam = createIpam({ clock, spokenOf: podAddresses.has });
@@ -155,7 +159,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
       clock,
       log: part('cni'),
       notReady,
-      onCall: observers.onCniCall,
+      onCall: (call) => {
+        observers.onCniCall(call);
+        reporter?.cniCall(call);
+      },
       onTurnedAway: () => observers.limits.hit('cni_callers'),
     },
     {
@@ -166,6 +173,19 @@ export function createAgent(loaded: LoadedConfig): Agent {
     },
   );
   observe(metrics, { version: agentVersion(), model, datastore, routes, policyDataplane, bgp, ipam });
+  const cniState = { notServing: notReady, pods: () => policy.endpoints().length };
+  const reporter = client
+    ? createStatusReporter(
+        {
+          client,
+          parts: { datastore, model, routes, policyDataplane, policy, bgp, ipam, cni: cniState, health },
+          clock,
+          log: part('status'),
+          limits: observers.limits,
+        },
+        { nodeName: config.nodeName, version: agentVersion() },
+      )
+    : undefined;
   const view = createView({
     loaded,
     datastore,
@@ -174,7 +194,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     policy,
     bgp,
     ipam,
-    cni: { notServing: notReady, pods: () => policy.endpoints().length },
+    cni: cniState,
     health,
     metrics,
   });
@@ -225,6 +245,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     if (whyNoPods === STOPPING) return;
     bgp.start();
     await policyDataplane.whenApplied();
+    reporter?.complete();
     ready.policy.notReadyBecause(undefined);
     log.info({ pods: policy.endpoints().length }, 'in sync: policies are in force');
     sweep();
@@ -270,6 +291,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
         mtu.forget();
         bgp.uplinksChanged();
       });
+      reporter?.start();
       await datastore.start();
     },
     async stop(mode = 'graceful') {
@@ -277,6 +299,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       whyNoPods = STOPPING;
       cancelSweep?.();
       stopHeartbeat?.();
+      await reporter?.stop();
       await datastore.stop();
       await cni.stop();
       await bgp.stop(mode);

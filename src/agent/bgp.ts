@@ -52,6 +52,8 @@ export interface BgpDeps {
   readonly machine?: MachineAddresses;
   /** Where the API server is, as far as known; the way to it tells which network the cluster is on. */
   readonly apiServer?: () => IpAddress | undefined;
+  /** A session came up or went down. */
+  readonly onSessionChange?: () => void;
 }
 
 /** A session as the object that asks for it sees it. */
@@ -83,7 +85,9 @@ export interface Bgp {
   peers(): { readonly established: number; readonly configured: number };
   /** What keeps objects, or parts of them, from being used. */
   issues(): readonly Issue[];
-  /** The same in words, and why there is no speaker. */
+  /** Why there is no speaker, although there is a configuration. */
+  startFailure(): string | undefined;
+  /** Both in words. */
   problems(): readonly string[];
   /** Sessions of this node that a BGPPeer, or the mesh (`BGPConfiguration default`), asks for. */
   sessionsOf(kind: 'BGPPeer' | 'BGPConfiguration', name: string): readonly ObjectSession[];
@@ -234,6 +238,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     // The last word of a peer that was removed comes after the configuration without it.
     if (current?.peers.some(({ name }) => name === peer)) peerStates.set(peer, status);
     if (state === before) return;
+    if (state === 'Established' || before === 'Established') deps.onSessionChange?.();
     if (state === 'Established') log.info({ peer, address }, 'BGP session is Established');
     else if (before === 'Established') log.warn({ peer, address, state, reason: lastError }, 'BGP session is down');
   };
@@ -274,6 +279,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       return { established: established.length, configured: configured.length };
     },
     issues,
+    startFailure: () => startFailure,
     problems() {
       const all = issues().map(issueText);
       return startFailure === undefined ? all : [...all, `BGP: ${startFailure}`];

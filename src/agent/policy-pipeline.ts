@@ -31,6 +31,8 @@ export interface PolicyPipeline extends EndpointDataplane {
   update(batch: readonly ModelUpdate[]): void;
   /** The model is complete: compute, and write to the kernel from now on. Resolves when that has begun. */
   inSync(): Promise<void>;
+  /** Resolves when all that `update` was told has been handed to the dataplane. */
+  settled(): Promise<void>;
   /** Pods that an earlier run wired; before `inSync`. */
   adopt(endpoints: readonly WorkloadEndpoint[]): void;
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
@@ -48,6 +50,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
   const localPods = new Map<EndpointId, PodObject>();
   const prepared = new Map<EndpointId, WorkloadEndpoint>();
   let flushPlanned = false;
+  const onSettled: (() => void)[] = [];
 
   const flush = (): void => {
     const updates = engine.flush();
@@ -69,6 +72,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     const done = (): void => {
       flushPlanned = false;
       flush();
+      for (const resolve of onSettled.splice(0)) resolve();
     };
     setImmediate(() => settleThen(done));
   };
@@ -117,6 +121,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
       flush();
       deps.dataplane.setInSync();
     },
+    settled: () => (flushPlanned ? new Promise((resolve) => onSettled.push(resolve)) : Promise.resolve()),
     adopt(endpoints) {
       for (const endpoint of endpoints) set(endpoint);
       tellEndpoints();

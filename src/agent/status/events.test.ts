@@ -144,7 +144,7 @@ test('a node that is well has none; each thing to act on has one', () => {
     eventsOf({ podCIDRs: [] }),
     eventsOf({ addresses: { rejected: [] } }),
     eventsOf({ policy }),
-    eventsOf({ bgp: { issues: [], startFailure: 'port 179 is taken' } }),
+    eventsOf({ bgp: { issues: [], heldDown: new Map(), startFailure: 'port 179 is taken' } }),
     eventsOf({}, { repairs: 3 }),
     eventsOf({}, { cniFailures: 'several calls failed' }),
   ].map((events) => events.map(({ reason }) => reason).join());

@@ -3,8 +3,8 @@ import type { SpeakerConfig, SpeakerStatus } from '#bgp';
 import type { DatastoreStatus } from '#datastore';
 import type { PolicyDataplaneStatus } from '#felix';
 import type { Cidr, IpAddress } from '#kit';
-import type { Kind } from '#model';
 import type { HealthReport } from '#obs';
+import type { Issue } from '../bgp/issue.ts';
 import type { Revisions } from './in-force.ts';
 
 export interface NodeFacts {
@@ -20,7 +20,9 @@ export interface NodeFacts {
   readonly speaker?: SpeakerStatus;
   readonly bgp: {
     readonly config?: SpeakerConfig;
-    readonly issues: readonly NodeIssue[];
+    readonly issues: readonly Issue[];
+    /** Sessions, by name, that are configured and kept down, with the reason: a missing Secret. */
+    readonly heldDown: ReadonlyMap<string, string>;
     /** Why no speaker runs, although there is a configuration. */
     readonly startFailure?: string;
     /** Of the last configuration that was handed to the speaker, RFC 3339. */
@@ -34,22 +36,9 @@ export interface NodeFacts {
   readonly podCIDRs: readonly Cidr[];
   readonly addresses: AddressFacts;
   readonly inForce: Revisions;
+  /** Another one when changes came into force, and not only bookmarks. */
+  readonly changesInForce: string;
 }
-
-/** Something that keeps an object, or a part of it, from being used on this node. */
-export interface NodeIssue {
-  readonly object: { readonly kind: Kind; readonly name: string };
-  /** E.g. `spec.password`; empty: the object as a whole. */
-  readonly field: string;
-  /** What is wrong, what follows, and what to do; without the object's name. */
-  readonly message: string;
-  readonly effect: IssueEffect;
-}
-/**
- * `waiting`: something is not there yet, nobody need act. `unused`: the object does nothing here. `heldDown`: sessions of it are kept down.
- * `partial`: the field is not in force, the rest of the object is.
- */
-export type IssueEffect = 'waiting' | 'unused' | 'heldDown' | 'partial';
 
 export interface RouteFacts {
   readonly installed: { readonly ipv4: number; readonly ipv6: number };
@@ -59,6 +48,8 @@ export interface RouteFacts {
   readonly refused: number;
   /** Of an earlier run, not confirmed yet. */
   readonly stale: number;
+  /** Routes of ours that others removed, since the start. */
+  readonly repairs: number;
   readonly error?: string;
 }
 
@@ -73,7 +64,7 @@ export interface PodFacts {
 export interface AddressFacts {
   readonly ipv4?: IpAddress;
   readonly ipv6?: IpAddress;
-  /** Where they come from, e.g. `InternalIP`, `annotation`, `option`, `route to the API server`. */
+  /** Where they come from, e.g. `InternalIP`. */
   readonly source?: string;
   readonly rejected: readonly RejectedAddress[];
 }

@@ -73,8 +73,8 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
       peerStatus('mesh/n2', { address: '10.0.0.2' }),
       peerStatus('peer/tor', { address: '10.0.0.9' }),
     ]),
-    bgp: { issues: [] },
-    routes: { installed: { ipv4: 2, ipv6: 1 }, pending: 0, unresolved: 0, refused: 0, stale: 0 },
+    bgp: { issues: [], heldDown: new Map() },
+    routes: { installed: { ipv4: 2, ipv6: 1 }, pending: 0, unresolved: 0, refused: 0, stale: 0, repairs: 0 },
     policy: {
       backend: 'nft',
       inSync: true,
@@ -95,6 +95,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
     podCIDRs: [toCidr('10.244.1.0/24')!],
     addresses: { ipv4: toIpAddress('10.0.0.1')!, source: 'InternalIP', rejected: [] },
     inForce: { Pod: '10' },
+    changesInForce: 'noon',
     ...extra,
   };
 }

@@ -127,17 +127,16 @@ function bgpEstablished({ speaker, bgp, nodeName }: NodeFacts): ConditionNow {
     return condition(type, false, 'SpeakerNotRunning', listed(why) || 'the speaker waits for the model');
   }
   const down = speaker.peers.filter((peer) => peer.state !== 'Established');
-  const held = bgp.issues.filter(({ effect }) => effect === 'heldDown');
   const count = speaker.peers.length;
-  if (down.length === 0 && held.length === 0) {
+  if (down.length === 0) {
     if (count === 0) return condition(type, true, 'NoPeers', 'no peer is configured for this node');
     return condition(type, true, 'AllEstablished', `${count} of ${count} sessions are Established`);
   }
   // No counters and no changing states: a peer that is away goes round through them.
-  const texts = [
-    ...held.map(({ object, message }) => `${object.kind} ${object.name}: ${message}`),
-    ...down.map(({ name, address, lastError }) => `${name} (${address})${lastError ? `: ${lastError}` : ''}`),
-  ];
+  const texts = down.map(({ name, address, lastError }) => {
+    const why = bgp.heldDown.get(name) ?? lastError;
+    return `${name} (${address})${why ? `: ${why}` : ''}`;
+  });
   const none = down.length === count;
   return condition(
     type,

@@ -72,7 +72,7 @@ test('each thing that is wrong turns its condition, with a reason and the remedy
     [
       'BGPEstablished',
       'SpeakerNotRunning',
-      { bgp: { issues: [], startFailure: 'port 179 is taken' }, speaker: undefined as never },
+      { bgp: { issues: [], heldDown: new Map(), startFailure: 'port 179 is taken' }, speaker: undefined as never },
       /port 179/,
     ],
     [
@@ -85,18 +85,10 @@ test('each thing that is wrong turns its condition, with a reason and the remedy
       'BGPEstablished',
       'SomeNotEstablished',
       {
-        bgp: {
-          issues: [
-            {
-              object: { kind: 'BGPPeer', name: 'b' },
-              field: 'spec.password',
-              message: 'make Secret x',
-              effect: 'heldDown',
-            },
-          ],
-        },
+        bgp: { issues: [], heldDown: new Map([['peer/b', 'make Secret x']]) },
+        speaker: speakerStatus([peerStatus('peer/a'), peerStatus('peer/b', { state: 'Idle' })]),
       },
-      /BGPPeer b: make Secret x/,
+      /peer\/b \(10.0.0.9\): make Secret x/,
     ],
     ['AddressDetected', 'NodeMissing', { addresses: { rejected: [] }, nodeKnown: false }, /no Node n1/],
     [
@@ -159,6 +151,14 @@ test('a thousand sessions: those that are down and those named by BGPPeers are l
   assert.ok(bgp.sessions.some(({ name }) => name === 'peer/tor'));
 });
 
+test('a session that is kept down says NotConfigured and why', () => {
+  const { bgp } = contentOf({
+    bgp: { issues: [], heldDown: new Map([['peer/b', 'make Secret x']]) },
+    speaker: speakerStatus([peerStatus('peer/b', { state: 'Idle', lastError: 'old' })]),
+  });
+  assert.deepEqual([bgp.sessions[0]!.state, bgp.sessions[0]!.lastError], ['NotConfigured', 'make Secret x']);
+});
+
 test('exceptions are bounded and counted', () => {
   const faults = Array.from({ length: 200 }, (_, i) => ({
     object: `NetworkPolicy default/p${i}`,
@@ -170,7 +170,10 @@ test('exceptions are bounded and counted', () => {
   }));
   const content = contentOf({
     datastore: datastoreStatus({ faults, faultsTotal: 5000 }),
-    bgp: { issues: [{ object: { kind: 'BGPPeer', name: 'tor' }, field: '', message: 'm', effect: 'unused' }] },
+    bgp: {
+      heldDown: new Map(),
+      issues: [{ object: { kind: 'BGPPeer', name: 'tor' }, field: '', message: 'm', effect: 'unused' }],
+    },
   });
   assert.equal(content.exceptions.length, EXCEPTIONS_MAX);
   assert.equal(content.exceptionsTotal, 5001);

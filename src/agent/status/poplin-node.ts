@@ -2,8 +2,9 @@
 import type { PeerStatus } from '#bgp';
 import type { DatastoreFault, DatastoreStatus } from '#datastore';
 import type { Kind } from '#model';
+import type { IssueEffect } from '../bgp/issue.ts';
 import { bounded, type Condition, type ConditionNow } from './conditions.ts';
-import type { AddressFacts, IssueEffect, NodeFacts, PodFacts } from './facts.ts';
+import type { AddressFacts, NodeFacts, PodFacts } from './facts.ts';
 import { nodeConditions } from './node-conditions.ts';
 
 export const POPLIN_GROUP = 'poplin.dev';
@@ -162,33 +163,36 @@ function bgpContent({ speaker, bgp }: NodeFacts, sinceOf: (peer: PeerStatus) => 
   // What people look for comes first: sessions that are down, then those that somebody asked for by name.
   const rank = (peer: PeerStatus): number => (peer.state !== 'Established' ? 0 : peer.name.startsWith('mesh/') ? 2 : 1);
   const ordered = [...peers].sort((a, b) => rank(a) - rank(b) || byName(a, b));
-  const held = new Set(bgp.issues.filter(({ effect }) => effect === 'heldDown').map(({ object }) => object.name));
   return {
     ...(speaker ? { asn: speaker.asn, routerID: speaker.routerId } : {}),
     established,
-    configured: peers.length + held.size,
-    sessions: ordered.slice(0, SESSIONS_MAX).map((peer) => sessionContent(peer, sinceOf)),
+    configured: peers.length,
+    sessions: ordered.slice(0, SESSIONS_MAX).map((peer) => sessionContent(peer, bgp.heldDown.get(peer.name), sinceOf)),
   };
 }
 
-function sessionContent(peer: PeerStatus, sinceOf: (peer: PeerStatus) => string): SessionContent {
+function sessionContent(
+  peer: PeerStatus,
+  heldDown: string | undefined,
+  sinceOf: (peer: PeerStatus) => string,
+): SessionContent {
   const count = (what: 'accepted' | 'sent', family: string): number =>
     peer.families.find((each) => each.family === family)?.[what] ?? 0;
   const byFamily = (what: 'accepted' | 'sent'): ByFamily => ({
     ipv4: count(what, 'ipv4-unicast'),
     ipv6: count(what, 'ipv6-unicast'),
   });
-  const up = peer.state === 'Established';
+  const lastError = peer.state === 'Established' ? '' : (heldDown ?? peer.lastError);
   return {
     name: peer.name,
     address: peer.address,
     asn: peer.asn,
-    state: peer.state,
+    state: heldDown === undefined ? peer.state : 'NotConfigured',
     since: sinceOf(peer),
     established: peer.establishedCount,
     received: byFamily('accepted'),
     sent: byFamily('sent'),
-    ...(!up && peer.lastError ? { lastError: bounded(peer.lastError, TEXT_CHARACTERS_MAX) } : {}),
+    ...(lastError ? { lastError: bounded(lastError, TEXT_CHARACTERS_MAX) } : {}),
   };
 }
 
