@@ -25,7 +25,6 @@ export const tools = Object.freeze({
   ping: { debianPackage: 'iputils-ping', commands: ['ping'], why: 'look into the lab by hand' },
   nft: { debianPackage: 'nftables', commands: ['nft'], why: 'prove with nft monitor that a restart writes no rule' },
   conntrack: { debianPackage: 'conntrack', commands: ['conntrack'], why: 'look at tracked connections in tests' },
-  openssl: { debianPackage: 'openssl', commands: ['openssl'], why: 'make the certificates of a test cluster' },
   curl: { debianPackage: 'curl', commands: ['curl'], why: 'put it into the images of a test cluster' },
   gcc: { debianPackage: 'gcc', commands: ['gcc'], why: 'compile the CNI plugin, a small C program' },
   strip: { debianPackage: 'binutils', commands: ['strip'], why: 'make the Node of the image smaller' },

@@ -27,7 +27,7 @@ const { chooseTests } = await import('./test-files.mjs');
 const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
 const imageTools = ['gcc', 'libc', 'strip'];
 const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc', 'strip'];
-const clusterTools = [...testTools, 'openssl', 'curl'];
+const clusterTools = [...testTools, 'curl'];
 const clusterDaemons = ['bird', 'cniReference', 'runc', 'containerd16', 'busybox', 'netcat', 'dnsutils'];
 
 /** What a cluster of nodes in namespaces takes. */

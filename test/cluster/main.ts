@@ -86,7 +86,7 @@ async function run([command, ...args]: readonly string[]): Promise<void> {
       return become(line, env);
     }
     case 'exec':
-      return become(nodeCommand(node(), args.slice(1)));
+      return become(nodeCommand(node(), args.slice(args[1] === '--' ? 2 : 1)));
     case 'root':
       return say(nodePath(node(), '/'));
     case 'tor':

@@ -44,8 +44,9 @@ export function parseJunit(xml: string): readonly SpecResult[] {
 
 function reasonOf(body: string, verdict: Verdict): string {
   if (verdict === 'passed') return '';
-  const element = verdict === 'skipped' ? /<skipped\b([^>]*)/ : /<(?:failure|error)\b([^>]*)/;
-  const message = attributes(element.exec(body)?.[1] ?? '')['message'] ?? '';
+  const element = verdict === 'skipped' ? /<skipped\b([^>]*)>/ : /<(?:failure|error)\b([^>]*)>([^<]*)/;
+  const found = element.exec(body);
+  const message = attributes(found?.[1] ?? '')['message'] || decode(found?.[2] ?? '');
   if (message === 'skipped') return ''; // not selected
   return message.replaceAll(/\s+/g, ' ').trim().slice(0, reasonCharactersMax);
 }

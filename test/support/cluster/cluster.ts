@@ -90,7 +90,8 @@ async function build(options: ClusterOptions, wanted: UpOptions): Promise<Cluste
   const say = (line: string): void =>
     wanted.say?.(`${((performance.now() - started) / 1000).toFixed(1).padStart(6)} s  ${line}`);
   fs.mkdirSync(paths.home, { recursive: true });
-  await Promise.all([buildNetwork(), makePki()]);
+  makePki();
+  await buildNetwork();
   writeKubeconfigs(options.family);
   writeTorConfig({ ...defaultTor, ...wanted.tor });
   await startPart('etcd');

@@ -1,11 +1,12 @@
 /** How a network comes into the cluster: the agent under test, or a reference one that proves the cluster itself. */
 import fs from 'node:fs';
 import path from 'node:path';
+import { root } from '#setup';
 import { type Cluster, podCidrsOf } from './cluster.ts';
 import { importImage } from './containerd.ts';
 import { ClusterError } from './errors.ts';
-import { applyFile, kubectl } from './kubectl.ts';
-import { addressesOf, nodeNames } from './layout.ts';
+import { applyObjects, kubectl } from './kubectl.ts';
+import { addressesOf, apiServerUrl, nodeNames } from './layout.ts';
 import { execOnNode, nodePath } from './node.ts';
 import { setupTool } from './tools.ts';
 
@@ -17,14 +18,14 @@ export interface AgentHook {
   readonly pods?: { readonly namespace: string; readonly selector: string };
 }
 
-const checkout = path.join(import.meta.dirname, '..', '..', '..');
-
 export interface ManifestOptions {
   /** Archive of the agent's image. Default: what `npm run image` writes. */
   readonly image?: string;
   /** What a user applies. Default: deploy/manifests/poplin.yaml. */
   readonly manifest?: string;
-  /** Applied first, as a user would who has settings: objects. */
+  /** Options of the agent in the manifest's ConfigMap, as a user edits them before. Default: the API server's own address. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Applied after the manifest, e.g. BGPPeers. */
   readonly objects?: readonly object[];
 }
 
@@ -33,25 +34,36 @@ export const agentSelector = 'app.kubernetes.io/name=poplin';
 
 /** The agent as a user installs it: its image imported into each node's containerd, then `kubectl apply -f`. */
 export function manifestHook(options: ManifestOptions = {}): AgentHook {
-  const image = options.image ?? path.join(checkout, 'dist', 'image', 'poplin.tar');
-  const manifest = options.manifest ?? path.join(checkout, 'deploy', 'manifests', 'poplin.yaml');
+  const image = options.image ?? path.join(root, 'dist', 'image', 'poplin.tar');
+  const manifest = options.manifest ?? path.join(root, 'deploy', 'manifests', 'poplin.yaml');
   return {
     name: 'poplin',
     pods: { namespace: agentNamespace, selector: agentSelector },
-    install: async () => {
-      for (const [file, remedy] of [
-        [image, '`npm run image` makes it'],
-        [manifest, 'it belongs to the checkout'],
-      ] as const) {
-        if (!fs.existsSync(file))
-          throw new ClusterError(`${file} is not there: ${remedy}`, { code: 'TOOL_MISSING', tool: file });
-      }
+    install: async (cluster) => {
+      mustBeThere(image, '`npm run image` makes it');
+      mustBeThere(manifest, 'it belongs to the checkout');
       await Promise.all(nodeNames.map((node) => importImage(node, image)));
-      await applyFile(manifest);
-      for (const object of options.objects ?? [])
-        await kubectl(['apply', '-f', '-'], { stdin: JSON.stringify(object) });
+      const settings = options.settings ?? { kubeApiServer: apiServerUrl(cluster.options.family) };
+      await kubectl(['apply', '-f', '-'], { stdin: withSettings(fs.readFileSync(manifest, 'utf8'), settings) });
+      if (options.objects) await applyObjects(options.objects);
     },
   };
+}
+
+function mustBeThere(file: string, remedy: string): void {
+  if (!fs.existsSync(file))
+    throw new ClusterError(`${file} is not there: ${remedy}`, { code: 'TOOL_MISSING', tool: file });
+}
+
+/** The manifest with other values of options in its `agent.yaml`; one that does not stand there yet is added. */
+export function withSettings(manifest: string, settings: Readonly<Record<string, string>>): string {
+  let text = manifest;
+  for (const [option, value] of Object.entries(settings)) {
+    const line = `    ${option}: ${JSON.stringify(value)}`;
+    const there = new RegExp(`^ {4}${option}: .*$`, 'm');
+    text = there.test(text) ? text.replace(there, line) : text.replace(/^ {2}agent\.yaml: \|$/m, `$&\n${line}`);
+  }
+  return text;
 }
 
 const referencePlugins = ['bridge', 'host-local', 'portmap'];

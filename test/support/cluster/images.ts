@@ -9,6 +9,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { must } from '#lab';
 import { exec } from '#sys';
+import { CertificateAuthority } from '../kube/x509.ts';
 import { fileEntry, type TarEntry, tar } from './tar.ts';
 import { imageCache, kubeBinary, setupTool } from './tools.ts';
 
@@ -37,7 +38,7 @@ const folders: readonly TarEntry[] = ['bin', 'etc', 'tmp', 'proc', 'sys', 'dev',
 /** All images of a cluster as archives for `ctr images import`; those that changed are made anew. */
 export async function clusterImages(): Promise<readonly string[]> {
   fs.mkdirSync(imageCache(), { recursive: true });
-  const certificate = await agnhostCertificate();
+  const certificate = agnhostCertificate();
   const images: readonly Image[] = [
     {
       file: 'pause',
@@ -173,16 +174,12 @@ async function librariesOf(programs: readonly string[], unpackedLibraries: strin
 }
 
 /** agnhost serves TLS with these files; a long-lived pair from the cache, so that the image's hash stays. */
-async function agnhostCertificate(): Promise<TarEntry[]> {
-  const [key, certificate] = ['agnhost.key', 'agnhost.crt'].map((name) => path.join(imageCache(), name)) as [
-    string,
-    string,
-  ];
+function agnhostCertificate(): TarEntry[] {
+  const [key, certificate] = ['key', 'crt'].map((end) => path.join(imageCache(), `agnhost.${end}`)) as [string, string];
   if (!fs.existsSync(certificate)) {
-    await must('openssl', [
-      ...['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=localhost', '-days', '3650'],
-      ...['-keyout', key, '-out', `${certificate}.new`],
-    ]);
+    const pair = new CertificateAuthority('agnhost').issue({ commonName: 'localhost', names: ['localhost'] });
+    fs.writeFileSync(key, pair.key);
+    fs.writeFileSync(`${certificate}.new`, pair.certificate);
     fs.renameSync(`${certificate}.new`, certificate);
   }
   return [fileEntry('localhost.crt', certificate, 0o644), fileEntry('localhost.key', key, 0o644)];

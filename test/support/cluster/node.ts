@@ -92,7 +92,6 @@ pivot_root . .old
 cd /
 umount -l /.old
 rmdir /.old
-mount --make-rshared /
 for d in kernel vm fs; do mount --bind /proc/sys/$d /proc/sys/$d; mount -o remount,bind,ro /proc/sys/$d; done
 mkdir /run/sysctl
 ${Object.entries(masked)
@@ -101,6 +100,7 @@ ${Object.entries(masked)
     return `if [ -e /proc/sys/${key} ]; then echo ${value} > ${file}; mount --bind ${file} /proc/sys/${key}; fi`;
   })
   .join('\n')}
+mount --make-rshared /
 hostname ${node}
 ip link set lo up
 echo 0 > /proc/sys/net/ipv4/ip_forward

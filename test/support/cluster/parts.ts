@@ -184,7 +184,7 @@ function apiServer({ family }: ClusterOptions): readonly string[] {
     `--token-auth-file=${pkiFiles.tokens}`,
     '--authorization-mode=Node,RBAC',
     '--service-account-issuer=https://kubernetes.default.svc.cluster.local',
-    `--service-account-key-file=${pkiFiles.serviceAccountKey}`,
+    `--service-account-key-file=${pkiFiles.serviceAccountPublicKey}`,
     `--service-account-signing-key-file=${pkiFiles.serviceAccountKey}`,
     `--service-cluster-ip-range=${inOrder(serviceCidrs, family)}`,
     '--allow-privileged=true',

@@ -1,15 +1,15 @@
 /** Certificates, tokens and kubeconfigs of the control plane: made anew for every cluster. */
 import fs from 'node:fs';
 import path from 'node:path';
-import { must } from '#lab';
+import { CertificateAuthority, newKey, pem } from '../kube/x509.ts';
 import { addressesOf, apiServerUrl, type IpVersion, nodeNames, paths, serviceHosts } from './layout.ts';
 
 export const pkiFiles = {
   ca: path.join(paths.pki, 'ca.crt'),
-  caKey: path.join(paths.pki, 'ca.key'),
   server: path.join(paths.pki, 'server.crt'),
   serverKey: path.join(paths.pki, 'server.key'),
   serviceAccountKey: path.join(paths.pki, 'service-account.key'),
+  serviceAccountPublicKey: path.join(paths.pki, 'service-account.pub'),
   tokens: path.join(paths.pki, 'tokens.csv'),
 } as const;
 
@@ -22,38 +22,21 @@ const users: readonly { readonly name: string; readonly user: string; readonly g
   ...nodeNames.map((name) => ({ name, user: `system:node:${name}`, groups: 'system:nodes' })),
 ];
 
-export async function makePki(): Promise<void> {
+export function makePki(): void {
   fs.mkdirSync(paths.pki, { recursive: true, mode: 0o700 });
-  const key = (file: string): Promise<string> =>
-    must('openssl', ['ecparam', '-genkey', '-name', 'prime256v1', '-noout', '-out', file]);
-  await Promise.all([pkiFiles.caKey, pkiFiles.serverKey, pkiFiles.serviceAccountKey].map(key));
-  const days = ['-days', '365'];
-  await must('openssl', [
-    'req',
-    '-x509',
-    '-new',
-    '-key',
-    pkiFiles.caKey,
-    '-subj',
-    '/CN=test-ca',
-    ...days,
-    '-out',
-    pkiFiles.ca,
-  ]);
-  const service = ['', '.default', '.default.svc', '.default.svc.cluster.local'].map((end) => `DNS:kubernetes${end}`);
-  const addresses = ['127.0.0.1', ...addressesOf('wire'), ...serviceHosts].map((address) => `IP:${address}`);
-  await must('openssl', [
-    ...['req', '-x509', '-new', '-key', pkiFiles.serverKey, '-subj', '/CN=kube-apiserver', ...days],
-    ...['-CA', pkiFiles.ca, '-CAkey', pkiFiles.caKey, '-out', pkiFiles.server],
-    ...[
-      '-addext',
-      `subjectAltName=${[...addresses, ...service].join(',')}`,
-      '-addext',
-      'basicConstraints=critical,CA:FALSE',
-    ],
-  ]);
+  const write = (file: string, text: string): void => fs.writeFileSync(file, text, { mode: 0o600 });
+  const authority = new CertificateAuthority('test-ca');
+  const service = ['', '.default', '.default.svc', '.default.svc.cluster.local'].map((end) => `kubernetes${end}`);
+  const names = ['127.0.0.1', ...addressesOf('wire'), ...serviceHosts, ...service];
+  const server = authority.issue({ commonName: 'kube-apiserver', names });
+  write(pkiFiles.ca, authority.certificate);
+  write(pkiFiles.server, server.certificate);
+  write(pkiFiles.serverKey, server.key);
+  const { privateKey, publicKey } = newKey();
+  write(pkiFiles.serviceAccountKey, pem(privateKey));
+  write(pkiFiles.serviceAccountPublicKey, pem(publicKey));
   const lines = users.map(({ name, user, groups }) => `${tokenOf(name)},${user},${name},"${groups}"`);
-  fs.writeFileSync(pkiFiles.tokens, `${lines.join('\n')}\n`, { mode: 0o600 });
+  write(pkiFiles.tokens, `${lines.join('\n')}\n`);
 }
 
 /** Static: the cluster is reachable from its own namespaces only. */

@@ -1,5 +1,4 @@
 /** Programs that the cluster runs: Kubernetes' own from the assets, the rest from the set-up's cache. */
-import fs from 'node:fs';
 import path from 'node:path';
 import { cacheFolder, type KubeAsset, kubeAsset, toolPath } from '#setup';
 import { ClusterError } from './errors.ts';
@@ -20,9 +19,9 @@ export function imageCache(): string {
 }
 
 function mustExist(file: string | undefined, tool: string): string {
-  if (file && fs.existsSync(file)) return file;
+  if (file) return file;
   throw new ClusterError(
-    `${tool} is not there${file ? ` (${file})` : ''}: start this by \`npm run\`, which fetches and builds what it needs, or name a folder by $KUBE_ASSETS`,
+    `${tool} is not there: start this by \`npm run\`, which fetches and builds what it needs, or name a folder by $KUBE_ASSETS`,
     { code: 'TOOL_MISSING', tool },
   );
 }
