@@ -4,7 +4,9 @@
  *
  *   poplin.yaml                 everything
  *   poplin-existing-crds.yaml   without the projectcalico.org definitions, where a cluster has them already (`poplin preflight` tells)
- *   uninstall.yaml, ...         every part in `src/` that is a file of its own (`own-NAME.yaml`)
+ *   uninstall.yaml              a Job that lists what `poplin uninstall` would do
+ *   uninstall-confirmed.yaml    one that does it
+ *   NAME.yaml                   every other part in `src/` that is a file of its own (`own-NAME.yaml`)
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -37,10 +39,39 @@ export function renderManifests(): Map<string, string> {
       [...ours, ...installed].map(read),
     ),
     ...parts
-      .filter((file) => path.basename(file).startsWith('own-'))
+      .filter((file) => path.basename(file).startsWith('own-') && path.basename(file) !== uninstallPart)
       .map((file): [string, string] => [path.basename(file).slice('own-'.length), fill(read(file))]),
+    ...uninstalls.map((values): [string, string] => [
+      values.FILE,
+      fill(
+        read(path.join(here, 'src', uninstallPart)).replaceAll(
+          /@UNINSTALL_(\w+)@/g,
+          (_, name: string) => values[name as keyof typeof values],
+        ),
+      ),
+    ]),
   ]);
 }
+
+const uninstallPart = 'own-uninstall.yaml';
+
+/** One Job for looking and one for doing: a Job's template cannot be changed, and with kubectl alone the choice of the file is the consent. */
+const uninstalls = [
+  {
+    FILE: 'uninstall.yaml',
+    JOB: 'poplin-uninstall',
+    ARGS: '[uninstall]',
+    ABOUT: 'lists what an uninstall would take away, and which pods lose their network. Changes nothing.',
+    NOTE: 'The Job ends as failed when there is something to uninstall: `poplin uninstall` then exits with 1.',
+  },
+  {
+    FILE: 'uninstall-confirmed.yaml',
+    JOB: 'poplin-uninstall-confirmed',
+    ARGS: '[uninstall, --yes]',
+    ABOUT: 'UNINSTALLS IT: every node is put back to what it was, and pods lose their network.',
+    NOTE: 'Look first with uninstall.yaml. To go on where it ended: kubectl -n poplin-uninstall delete job poplin-uninstall-confirmed, and apply again.',
+  },
+];
 
 /**
  * `spec.template.spec` of the DaemonSet, as JSON: `poplin uninstall` makes the pods that clean nodes of it where the installation's own

@@ -7,7 +7,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
-import { NETWORK_NAME, readAttachments, removeConflist } from '#cni';
+import { NETWORK_NAME, readAttachments, removeConflist, removePlugins } from '#cni';
 import type { AgentConfig } from '#config';
 import { cleanupHostPorts, cleanupPolicyDataplane, cleanupRoutes } from '#felix';
 import { createLogger } from '#obs';
@@ -26,8 +26,13 @@ export interface CleanupSummary {
   readonly notes: readonly string[];
 }
 
-/** Refuses while an agent runs. Safe to repeat. @throws AgentError LOCKED */
-export async function runCleanup(config: AgentConfig): Promise<CleanupSummary> {
+export interface CleanupOptions {
+  /** Folder of the runtime's CNI plugins: those that Poplin installed go. Default: where the configuration has ours. */
+  readonly pluginFolder?: string;
+}
+
+/** Refuses while an agent runs. Safe to repeat. @throws AgentError LOCKED; InstallError */
+export async function runCleanup(config: AgentConfig, options: CleanupOptions = {}): Promise<CleanupSummary> {
   const release = await takeNode(config);
   const log = createLogger({ level: config.logLevel, base: { node: config.nodeName } });
   const paths = agentPaths(config);
@@ -56,6 +61,8 @@ export async function runCleanup(config: AgentConfig): Promise<CleanupSummary> {
     );
     // With them go the marks on flows that policy had cut.
     await conntrackFlusher()(attachments.flatMap(({ addresses }) => addresses));
+    // Not before the interfaces are gone: until then a runtime may still delete pods with it.
+    const plugins = removePlugins(options.pluginFolder ?? path.dirname(config.cniBinary));
     const files = removeFiles(config);
     const { chains, jumps, sets } = policy;
     const { links, nexthops, routes: routeCount } = routes;
@@ -69,6 +76,7 @@ export async function runCleanup(config: AgentConfig): Promise<CleanupSummary> {
         interfaces: links,
         routes: routeCount,
         nexthops,
+        plugins: plugins.length,
         files: files.removed,
       },
       restored: routes.sysctls,

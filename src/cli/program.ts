@@ -10,6 +10,7 @@ import type { Terminal } from './output.ts';
 import { registerPolicy } from './policy-commands.ts';
 import { registerRunCommands } from './run-commands.ts';
 import { registerStatus } from './status-command.ts';
+import { registerUninstall } from './uninstall-command.ts';
 
 export interface CliDeps {
   readonly terminal: Terminal;
@@ -46,6 +47,7 @@ ${exitCodesHelp}`,
   registerConfig(program, context);
   registerRunCommands(program, context);
   registerInstall(program, context);
+  registerUninstall(program, context);
   await registerLab(program, args);
   try {
     await program.parseAsync(args, { from: 'user' });

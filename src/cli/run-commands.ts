@@ -1,6 +1,7 @@
 /** `poplin agent`, `cleanup`, `speaker`: what runs something on this machine. Each loads its part only when it is run. */
 import fs from 'node:fs';
 import type { Command } from 'commander';
+import type { CleanupSummary } from '#agent';
 import { loadFrom, withAgentOptions } from './agent-config.ts';
 import type { CliContext } from './context.ts';
 import { exitCode } from './exit-codes.ts';
@@ -41,13 +42,25 @@ Examples:
     );
 }
 
+interface CleanupFlags {
+  readonly output: OutputFormat;
+  readonly cniBin?: string;
+  readonly summaryFile?: string;
+}
+
 function registerCleanup(program: Command, context: CliContext): void {
   withOutput(withAgentOptions(program.command('cleanup')))
     .summary('remove everything that the agent ever made on this machine')
     .description(
       'Remove everything that the agent ever made on this machine: chains and sets, routes and next hops, pod interfaces, the CNI\n' +
-        'configuration and state; and put changed kernel settings back. Stop the agent first; give the options it ran with.',
+        'configuration, plugins and state; and put changed kernel settings back. Pods that run lose their network.\n' +
+        'Stop the agent first; give the options it ran with.',
     )
+    .option(
+      '--cni-bin <folder>',
+      "the runtime's folder of CNI plugins, where it is mounted elsewhere (default: that of --cni-binary)",
+    )
+    .option('--summary-file <file>', 'write the summary there as well, as one line of JSON')
     .addHelpText(
       'after',
       `
@@ -55,11 +68,13 @@ Examples:
   poplin cleanup
   poplin cleanup --config /etc/poplin/agent.yaml -o json`,
     )
-    .action((parsed: Record<string, unknown> & { output: OutputFormat }) =>
+    .action((parsed: Record<string, unknown> & CleanupFlags) =>
       context.act(async () => {
         const { config } = loadFrom(parsed, context.env);
         const { runCleanup } = await import('#agent');
-        const summary = await runCleanup(config);
+        const { cniBin, summaryFile } = parsed;
+        const summary = await runCleanup(config, cniBin === undefined ? {} : { pluginFolder: cniBin });
+        if (summaryFile !== undefined) fs.writeFileSync(summaryFile, summaryLine(summary));
         context.terminal.out(
           await formatValue(parsed.output, summary, ({ removed, restored, left, notes }) =>
             [
@@ -76,6 +91,14 @@ Examples:
         return summary.left.length === 0 ? exitCode.ok : exitCode.negative;
       }),
     );
+}
+
+/** A termination message of a container holds 4096 bytes. */
+function summaryLine(summary: CleanupSummary): string {
+  const some = (texts: readonly string[]): string[] => texts.slice(0, 5).map((text) => text.slice(0, 250));
+  const { restored, left, notes } = summary;
+  const short = { ...summary, restored: restored.slice(0, 15), left: some(left), notes: some(notes) };
+  return `${JSON.stringify(short)}\n`;
 }
 
 function registerSpeaker(program: Command, context: CliContext): void {

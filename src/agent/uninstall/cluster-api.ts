@@ -96,9 +96,9 @@ export class ClusterApi {
     return (await this.#send({ method: 'DELETE', path, body }, [404])).status !== 404;
   }
 
-  /** Text of a log. @throws UninstallError */
-  async text(path: string, query: KubeRequest['query']): Promise<string> {
-    const { status, body } = await this.#send({ method: 'GET', path, query: query ?? {} }, [400, 404]);
+  /** Text of a log; empty where it cannot be had: the API server asks the kubelet, who may not answer. @throws UninstallError */
+  async text(path: string, query: Readonly<Record<string, string | number>>): Promise<string> {
+    const { status, body } = await this.#send({ method: 'GET', path, query }, [400, 404, 500, 502, 503, 504]);
     if (status !== 200) return '';
     return typeof body === 'string' ? body : JSON.stringify(body);
   }

@@ -95,7 +95,6 @@ function doneText(report: UninstallReport, done: UninstallDone, table: Table): s
     done.left.length > 0
       ? `\nNot everything is as it was:\n${done.left.map((what) => `  ${what}\n`).join('')}Mend it and run this again; what is done already is not done twice.\n`
       : '\nPoplin is uninstalled.\n',
-    `This report stays in the Job's log until: kubectl delete -f uninstall-confirmed.yaml\n`,
   ].join('');
 }
 
