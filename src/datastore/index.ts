@@ -8,7 +8,6 @@ export {
   type KubeResponse,
   statusMessage,
 } from './kube/client.ts';
-export type { KubeObserver } from './kube/observer.ts';
 export {
   connectKube,
   type KubeConnection,
@@ -21,6 +20,7 @@ export {
   type KubeDatastoreDeps,
   type KubeDatastoreOptions,
 } from './kube/kube-datastore.ts';
+export type { KubeObserver } from './kube/observer.ts';
 export {
   type Decoded,
   decodeObject,
