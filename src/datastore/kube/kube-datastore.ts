@@ -356,7 +356,7 @@ class ApiDatastore implements KubeDatastore {
     if (!stores.Secret.listed && stores.BGPPeer.listed && stores.BGPConfiguration.listed && this.#model.clean) {
       if (this.#secrets.settled) stores.Secret.complete();
     }
-    this.#fallback.settle();
+    this.#fallback.settle(this.#model.clean);
     if (!this.#model.clean || this.#fallback.busy) return;
     if (!this.#announced && waitingFor(this.#model, this.#health, this.#secrets).length === 0) {
       this.#announced = true;

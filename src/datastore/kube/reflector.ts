@@ -319,7 +319,7 @@ export class Reflector {
         }
       }
     } catch (error) {
-      if (reading.listing && error instanceof SilentError) return { type: 'noWatchList' };
+      if (error instanceof SilentError) return reading.listing ? { type: 'noWatchList' } : { type: 'ended' };
       return { type: 'broken', reason: `the watch broke: ${errorText(error)}`, unreachable: true };
     } finally {
       watchdog();
