@@ -151,9 +151,11 @@ test('out of a cluster, nodes are what they were and the next network works', as
       await kubectl(['delete', '-f', path.join(manifests, 'uninstall-confirmed.yaml'), '--ignore-not-found']);
       await kubectl(['delete', '-f', path.join(manifests, 'uninstall.yaml'), '--ignore-not-found']);
 
+      // Deleted without a network they end, and are gone once there is the next.
+      await kubectl(['delete', 'pod', '-n', 'web', '--all', '--wait=false']);
       await bridgeHook.install(cluster);
       await nodesReady(cluster);
-      await kubectl(['delete', 'pod', '-n', 'web', '--all', '--wait', '--timeout=60s'], { timeoutMs: 70_000 });
+      await kubectl(['wait', '--for=delete', '-n', 'web', 'pod', '--all', '--timeout=90s'], { timeoutMs: 100_000 });
       await applyObjects(podsOnBothNodes());
       await serversReachEachOther();
     },
