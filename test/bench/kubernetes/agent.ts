@@ -4,33 +4,12 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { bundle, bundleEntry, nodeFlags } from '#image';
+import { type KubeNode, kubeNode } from '../../support/kube/agent.ts';
 import type { ApiServer } from '../../support/kube/api-server.ts';
-import type { KubeObject } from '../../support/kube/objects.ts';
-import { type Relay, relayInto } from '../../support/kube/relay.ts';
-import { LoneAgent } from '../../support/lone-agent.ts';
 
 export interface Undo {
   after(fn: () => unknown): void;
 }
-
-export interface KubeAgent {
-  readonly node: LoneAgent;
-  readonly relay: Relay;
-}
-
-/** The Node n1, whose pods are the agent's. */
-export const ownNode: KubeObject = {
-  apiVersion: 'v1',
-  kind: 'Node',
-  metadata: { name: 'n1' },
-  spec: { podCIDR: '10.42.1.0/24', podCIDRs: ['10.42.1.0/24', 'fd00:42:1::/64'] },
-  status: {
-    addresses: [
-      { type: 'InternalIP', address: '192.0.2.1' },
-      { type: 'InternalIP', address: '2001:db8::1' },
-    ],
-  },
-};
 
 /** As in the image: bundled, under the image's own flags. The folder goes with the bench. */
 let program: Promise<readonly string[]> | undefined;
@@ -45,12 +24,9 @@ function bundledProgram(): Promise<readonly string[]> {
   return program;
 }
 
-/** A node without an agent yet, from which the API server is reached. `token`: as whom. */
-export async function kubeAgent(undo: Undo, server: ApiServer, token: string): Promise<KubeAgent> {
-  const kubeconfig = server.kubeconfig('agent', { token });
-  const config = { datastore: 'kube', kubeconfig };
-  const node = await LoneAgent.node(undo, { config, program: await bundledProgram() });
-  return { node, relay: relayInto(undo, node.netns, server.port) };
+/** The Node n1 without an agent yet, from which the API server is reached. */
+export async function benchNode(undo: Undo, server: ApiServer): Promise<KubeNode> {
+  return kubeNode(undo, server, { program: await bundledProgram() });
 }
 
 export interface Cost {
