@@ -124,7 +124,8 @@ function bgpEstablished({ speaker, bgp, nodeName }: NodeFacts): ConditionNow {
         .filter(({ object }) => object.kind === 'Node' && object.name === nodeName)
         .map(({ message }) => message),
     ];
-    return condition(type, false, 'SpeakerNotRunning', listed(why) || 'the speaker waits for the model');
+    if (why.length === 0) return condition(type, 'Unknown', 'SpeakerStarting', 'the speaker waits for the model');
+    return condition(type, false, 'SpeakerNotRunning', listed(why));
   }
   const down = speaker.peers.filter((peer) => peer.state !== 'Established');
   const count = speaker.peers.length;
@@ -146,14 +147,17 @@ function bgpEstablished({ speaker, bgp, nodeName }: NodeFacts): ConditionNow {
   );
 }
 
-function addressDetected({ addresses, nodeKnown, nodeName }: NodeFacts): ConditionNow {
+function addressDetected({ addresses, nodeKnown, nodeName, datastore }: NodeFacts): ConditionNow {
   const type = 'AddressDetected';
   const { ipv4, ipv6, source } = addresses;
   const chosen = [ipv4, ipv6].filter((address) => address !== undefined);
   if (chosen.length > 0) {
     return condition(type, true, 'Detected', `${chosen.join(', ')}${source === undefined ? '' : ` (${source})`}`);
   }
-  if (!nodeKnown) return condition(type, false, 'NodeMissing', `there is no Node ${nodeName}; is --node-name right?`);
+  if (!nodeKnown) {
+    const text = `there is no Node ${nodeName}; is --node-name right?`;
+    return datastore.inSync ? condition(type, false, 'NodeMissing', text) : unread(type);
+  }
   const rejected = addresses.rejected.map(
     ({ address, interface: on, reason }) => `${address}${on ? ` on ${on}` : ''}: ${reason}`,
   );
@@ -162,9 +166,14 @@ function addressDetected({ addresses, nodeKnown, nodeName }: NodeFacts): Conditi
   return condition(type, false, 'NoAddress', `${why}; ${remedy}`);
 }
 
-function podCidrAssigned({ podCIDRs, nodeName }: NodeFacts): ConditionNow {
+function podCidrAssigned({ podCIDRs, nodeName, nodeKnown }: NodeFacts): ConditionNow {
   const type = 'PodCIDRAssigned';
+  if (!nodeKnown) return unread(type);
   if (podCIDRs.length > 0) return condition(type, true, 'Assigned', podCIDRs.join(', '));
   const text = `Node ${nodeName}: spec.podCIDRs is empty: run kube-controller-manager with --allocate-node-cidrs and --cluster-cidr`;
   return condition(type, false, 'NotAssigned', text);
+}
+
+function unread(type: string): ConditionNow {
+  return condition(type, 'Unknown', 'NodeNotRead', 'the Node object has not been read yet');
 }

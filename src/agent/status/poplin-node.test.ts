@@ -110,6 +110,17 @@ test('each thing that is wrong turns its condition, with a reason and the remedy
   }
 });
 
+test('before the Node is read nothing is said of it', () => {
+  const unread = {
+    nodeKnown: false,
+    podCIDRs: [],
+    addresses: { rejected: [] },
+    datastore: datastoreStatus({ inSync: false }),
+  };
+  assert.equal(conditionOf('AddressDetected', unread).status, 'Unknown');
+  assert.equal(conditionOf('PodCIDRAssigned', unread).status, 'Unknown');
+});
+
 test('no peer is well; a change under way is no failure', () => {
   assert.equal(conditionOf('BGPEstablished', { speaker: speakerStatus([]) }).reason, 'NoPeers');
   assert.equal(conditionOf('PolicyInForce', { policy: { ...nodeFacts().policy, applied: false } }).status, 'True');

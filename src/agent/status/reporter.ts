@@ -23,6 +23,8 @@ import { type PoplinNodeContent, poplinNodeContent } from './poplin-node.ts';
 import { createPoplinNodeWriter } from './poplin-node-writer.ts';
 import { createSinceKeeper } from './since.ts';
 
+/** Before the first look, unless everything is in the kernel earlier: a start that goes well is one write, not a tale. */
+const FIRST_LOOK_MS = 3_000;
 /** Between two looks at the parts. */
 const LOOK_MS = 5_000;
 /** The same when somebody said that something has changed. */
@@ -102,11 +104,13 @@ class Reporter implements StatusReporter {
 
   start(): void {
     this.#live = true;
-    this.#arm(0);
+    this.#arm(FIRST_LOOK_MS);
   }
   complete(): void {
     this.#network.clear();
-    this.touch();
+    // The speaker has just been told to start: its sessions are worth a moment.
+    if (this.#running) this.#touched = true;
+    else this.#arm(TOUCHED_MS);
   }
   touch(): void {
     this.#touched = true;

@@ -1,0 +1,128 @@
+/** What agents write about their nodes: real agents, a real API server, the role and the admission policy that are installed. */
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import { type ApiServer, apiServerAssets } from '../support/kube/api-server.ts';
+import { needs } from '../support/needs.ts';
+import { until } from '../support/wait.ts';
+import { conditionIn, eventsOf, makeNode, poplinNode, startWorld } from './status-world.ts';
+
+const machine = needs({
+  root: true,
+  commands: ['ip', 'nsenter', 'ipset', 'xtables-nft-multi'],
+  provided: ['cniShim'],
+  kube: apiServerAssets,
+});
+
+suite('what agents write about their nodes', machine, () => {
+  let server: ApiServer;
+  before(async () => {
+    server = await startWorld();
+  });
+  after(() => server?.stop());
+
+  const nodeCondition = async (name: string, type: string) =>
+    conditionIn(await server.objects.get({ apiVersion: 'v1', kind: 'Node', metadata: { name } }), type);
+
+  test('PoplinNode tells the state of the node, belongs to the Node, and reads well', async (t) => {
+    const agent = await makeNode(t, server, 'n1');
+    agent.start();
+    await agent.untilReady();
+    const written = await until(
+      async () => {
+        const object = await poplinNode(server, 'n1');
+        return conditionIn(object, 'BGPEstablished')?.status === 'True' && object;
+      },
+      { what: 'PoplinNode n1 to be ready', deadlineMs: 20_000 },
+    );
+    const node = await server.objects.get({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'n1' } });
+    const { ownerReferences } = written.metadata as never as { ownerReferences: readonly object[] };
+    assert.deepEqual(ownerReferences, [{ apiVersion: 'v1', kind: 'Node', name: 'n1', uid: node!.metadata.uid }]);
+    const status = written['status'] as Record<string, unknown>;
+    const conditions = status['conditions'] as readonly { readonly type: string; readonly status: string }[];
+    assert.deepEqual(
+      conditions.map((each) => `${each.type}=${each.status}`),
+      [
+        'Ready=True',
+        'DatastoreInSync=True',
+        'PolicyInForce=True',
+        'RoutesInForce=True',
+        'BGPEstablished=True',
+        'AddressDetected=True',
+        'PodCIDRAssigned=True',
+      ],
+    );
+    assert.deepEqual(status['podCIDRs'], ['10.42.1.0/24', 'fd00:42:1::/64']);
+    assert.deepEqual(status['addresses'], { ipv4: '192.0.2.1', ipv6: '2001:db8::1', source: 'InternalIP' });
+    const table = await server.kubectl(['get', 'poplinnodes']);
+    assert.match(table, /^NAME +READY +SESSIONS +PODS +ROUTES +POLICIES +VERSION +AGE\nn1 +True +0\/0 +0 +0 +0 +\d/);
+  });
+
+  test('NetworkUnavailable is cleared once, beside the conditions of others', async () => {
+    const cleared = await until(
+      async () => {
+        const found = await nodeCondition('n1', 'NetworkUnavailable');
+        return found?.status === 'False' && found;
+      },
+      { what: 'NetworkUnavailable to be cleared' },
+    );
+    assert.equal(cleared.reason, 'PoplinIsUp');
+  });
+
+  test('a revision is in force soon after the object was made', async (t) => {
+    const agent = await makeNode(t, server, 'n2');
+    agent.start();
+    await agent.untilReady();
+    const policy = await server.objects.create({
+      apiVersion: 'networking.k8s.io/v1',
+      kind: 'NetworkPolicy',
+      metadata: { name: 'deny', namespace: 'default' },
+      spec: { podSelector: {} },
+    });
+    const wanted = policy.metadata.resourceVersion!;
+    await until(
+      async () => {
+        const status = (await poplinNode(server, 'n2'))?.['status'] as never as {
+          readonly kinds?: readonly { readonly kind: string; readonly resourceVersion?: string }[];
+        };
+        const { resourceVersion } = status?.kinds?.find(({ kind }) => kind === 'NetworkPolicy') ?? {};
+        return resourceVersion !== undefined && Number(resourceVersion) >= Number(wanted);
+      },
+      { what: `NetworkPolicy ${wanted} to be in force`, deadlineMs: 25_000 },
+    );
+    await agent.kill('SIGTERM');
+    const stopped = conditionIn(await poplinNode(server, 'n2'), 'Ready');
+    assert.deepEqual([stopped?.status, stopped?.reason], ['False', 'AgentStopped']);
+    assert.equal((await nodeCondition('n2', 'NetworkUnavailable'))?.status, 'False');
+  });
+
+  test('a node without pod CIDRs says so in its condition and in an Event', async (t) => {
+    const agent = await makeNode(t, server, 'n3', { podCIDRs: [] });
+    agent.start();
+    const [event] = await until(
+      async () => {
+        const found = await eventsOf(server, 'PodCIDRMissing');
+        return found.length > 0 && found;
+      },
+      { what: 'the Event', deadlineMs: 20_000 },
+    );
+    assert.deepEqual([event!.regarding.kind, event!.regarding.name], ['Node', 'n3']);
+    assert.match(event!.note, /spec\.podCIDRs is empty.*--allocate-node-cidrs/);
+    const condition = await until(async () => conditionIn(await poplinNode(server, 'n3'), 'PodCIDRAssigned'), {
+      what: 'PoplinNode n3',
+    });
+    assert.deepEqual([condition.status, condition.reason], ['False', 'NotAssigned']);
+    const described = await server.kubectl(['describe', 'node', 'n3']);
+    assert.match(described, /Warning +PodCIDRMissing/);
+    await server.kubectl([
+      'patch',
+      'node',
+      'n3',
+      '-p',
+      '{"spec":{"podCIDR":"10.42.9.0/24","podCIDRs":["10.42.9.0/24"]}}',
+    ]);
+    await until(async () => conditionIn(await poplinNode(server, 'n3'), 'Ready')?.status === 'True', {
+      what: 'the node to be ready with its pod CIDR',
+      deadlineMs: 20_000,
+    });
+  });
+});
