@@ -164,12 +164,12 @@ export async function schedulePod(
   server: ApiServer,
   node: string,
   name: string,
-  labels: Readonly<Record<string, string>> = {},
+  metadata: Pick<KubeObject['metadata'], 'labels' | 'annotations'> = {},
 ): Promise<string> {
   const pod = await server.objects.create({
     apiVersion: 'v1',
     kind: 'Pod',
-    metadata: { name, namespace: 'default', labels },
+    metadata: { name, namespace: 'default', ...metadata },
     spec: { nodeName: node, containers: [{ name: 'c', image: 'example/c' }] },
   });
   return pod.metadata.uid ?? '';
