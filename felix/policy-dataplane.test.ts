@@ -169,6 +169,22 @@ test('a policy that cannot be rendered drops, and heals when its set comes', asy
   assert.ok(lines.some((line) => /^-A poplin-pi-\S+ .*unknown cannot be rendered" -j DROP$/.test(line)));
 });
 
+test('a policy that goes while its last endpoint is going is not rewritten, and goes with that', async () => {
+  const { dataplane, settle } = await base();
+  dataplane.removeEndpoint('ns/a', 'pop1');
+  dataplane.apply([
+    { type: 'endpointRemove', id: 'ns/a' },
+    { type: 'policyRemove', id: 'P' },
+    { type: 'policyRemove', id: 'Q' },
+    { type: 'setRemove', id: 'A' },
+    { type: 'setRemove', id: 'B' },
+  ]);
+  const text = (await settle()).flatMap(({ lines }) => lines).join('\n');
+  assert.equal(dataplane.status().policies.broken, 0);
+  assert.doesNotMatch(text, /cannot be rendered/);
+  assert.match(text, /^-X poplin-pi-/m);
+});
+
 test('an interface that is not ours is refused', async () => {
   const { dataplane } = await fake();
   for (const interfaceName of ['eth0', 'pop', 'popmuchtoolongname', 'pop/..', 'pop -j ACCEPT']) {

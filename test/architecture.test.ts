@@ -25,7 +25,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/cli': ['*'],
   'src/lab': ['*'],
   'src/setup': [],
-  deploy: ['#kit', '#setup'],
+  deploy: ['#kit', '#setup', '#config'],
   test: ['*'],
 };
 

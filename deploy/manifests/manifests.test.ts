@@ -3,7 +3,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { parseAllDocuments } from 'yaml';
-import { agentPodFile, renderAgentPod, renderManifests } from './render.ts';
+import { chartFolder, renderChart } from './chart.ts';
+import { agentPodFile, packageVersion, renderAgentPod, renderManifests } from './render.ts';
 
 type Manifest = { readonly kind: string; readonly apiVersion: string; readonly metadata: { readonly name: string } };
 
@@ -14,6 +15,14 @@ test('the manifests in the repository are those that their parts make', () => {
   for (const [file, text] of renderManifests())
     assert.equal(fs.readFileSync(path.join(import.meta.dirname, file), 'utf8'), text, `${file}: npm run manifests`);
   assert.equal(fs.readFileSync(agentPodFile, 'utf8'), renderAgentPod(), `${agentPodFile}: npm run manifests`);
+});
+
+test('the chart in the repository is that which manifests, definitions and options make', () => {
+  const chart = renderChart(packageVersion());
+  for (const [file, text] of chart)
+    assert.equal(fs.readFileSync(path.join(chartFolder, file), 'utf8'), text, `${file}: npm run manifests`);
+  const made = [...chart.keys()].filter((file) => file.startsWith('crd-files/')).map((file) => path.basename(file));
+  assert.deepEqual(fs.readdirSync(path.join(chartFolder, 'crd-files')).sort(), made.sort());
 });
 
 test('the two installations differ by the definitions of projectcalico.org alone', () => {

@@ -87,8 +87,12 @@ export function renderAgentPod(): string {
 export const agentPodFile = path.join(here, '..', '..', 'src', 'agent', 'uninstall', 'daemonset-pod.json');
 
 function fill(text: string): string {
-  const { version } = JSON.parse(read(path.join(here, '..', '..', 'package.json'))) as { version: string };
+  const version = packageVersion();
   return text.replaceAll('@IMAGE@', `localhost/poplin:${version}`).replaceAll('@VERSION@', version);
+}
+
+export function packageVersion(): string {
+  return (JSON.parse(read(path.join(here, '..', '..', 'package.json'))) as { readonly version: string }).version;
 }
 
 function read(file: string): string {

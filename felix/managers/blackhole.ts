@@ -117,6 +117,8 @@ export class NodeRoutes {
       for (const [i, step] of batch.entries()) {
         const failure = failures.get(i);
         if (!failure || (failure.code === 'ESRCH' && step.write.op === 'routeDelete')) step.done();
+        // The interface went a moment ago, and its route with it: the event that says so is on its way.
+        else if (failure.code === 'ENODEV') continue;
         else {
           refused++;
           const reason = `${failure.code} ${failure.text}`.trimEnd();

@@ -1,8 +1,8 @@
 /**
  * Policies and their sets: from the engine's updates to the chains and sets that drivers keep in the kernel.
  *
- * A policy's chain of one direction exists while an endpoint's chain names it (`acquire`, `release`). What cannot be rendered, or is named and not
- * known, is a chain that drops everything. Excepts of address blocks become sets of their own, shared and counted.
+ * A policy's chain of one direction exists while an endpoint's chain names it (`acquire`, `release`). What cannot be rendered, or is named and was
+ * never known, is a chain that drops everything. Excepts of address blocks become sets of their own, shared and counted.
  */
 import { type Cidr, errorText, type IpFamily, type Logger, unreachable } from '#kit';
 import type { PolicyId, PolicyProgram, PolicyRule, PolicyUpdate, SetId } from '#model';
@@ -137,6 +137,8 @@ export class PolicyManager {
   }
 
   #program(chain: Programmed): void {
+    // Its last endpoints are on their way out (their chains go in a pause): until then they keep the rules that they have.
+    if (chain.rulesBefore && !this.#programs.has(chain.id)) return;
     this.#changed.add(chain);
     this.#broken.delete(chain);
     const excepts = new Map<SetId, readonly Cidr[]>();
@@ -154,7 +156,7 @@ export class PolicyManager {
     const { sets, log } = this.#deps;
     const rules = this.#rules(chain);
     try {
-      if (!rules) throw new Error('the policy is named but not known');
+      if (!rules) throw new Error('the policy is named and was never known');
       return renderPolicy(rules, chain.id, { names: this.#names, family, setName: (id) => sets.nameOf(id, family) });
     } catch (error) {
       this.#broken.add(chain);

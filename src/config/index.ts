@@ -8,5 +8,5 @@ export {
   type LoadedConfig,
   loadConfig,
 } from './load.ts';
-export type { Option } from './option.ts';
+export type { JsonSchema, Option } from './option.ts';
 export { type AgentConfig, agentOptions, envOf, flagOf, type OptionName, optionNames } from './options.ts';

@@ -14,6 +14,17 @@ export interface Option<T> {
   readonly allowed: string;
   /** Value from text (flag, environment) or from a YAML scalar; undefined when it is not allowed. */
   readonly parse: (value: unknown) => T | undefined;
+  /**
+   * JSON Schema of the value in a file, for those who check one without us (the Helm chart). It takes what `parse` takes, as people write it
+   * in YAML, and may take more where a pattern cannot say it.
+   */
+  readonly schema: JsonSchema;
+}
+
+export type JsonSchema = Readonly<Record<string, unknown>>;
+
+function pattern(text: string): JsonSchema {
+  return { type: 'string', pattern: text };
 }
 
 interface Text {
@@ -26,23 +37,23 @@ export function integerOption(
     readonly min: number;
     readonly max: number;
     readonly unit?: string;
-    /** Narrows the range; `allowed` then says how. */
-    readonly check?: (value: number) => boolean;
-    readonly allowed?: string;
+    /** 0 is allowed as well, though it is less than `min`. */
+    readonly orZero?: boolean;
   },
 ): Option<number> {
-  const { min, max, check } = option;
-  const range = `${min}..${max}${option.unit ? ` ${option.unit}` : ''}`;
+  const { min, max, orZero = false, unit } = option;
+  const range = { type: 'integer', minimum: min, maximum: max };
   return {
     description: option.description,
-    placeholder: `<${option.unit ?? 'number'}>`,
+    placeholder: `<${unit ?? 'number'}>`,
     default: option.default,
-    allowed: option.allowed ?? range,
+    allowed: `${orZero ? '0 or ' : ''}${min}..${max}${unit ? ` ${unit}` : ''}`,
     parse: (value) => {
       const number = typeof value === 'string' && /^(0|[1-9]\d{0,14})$/.test(value) ? Number(value) : value;
-      if (typeof number !== 'number' || !Number.isInteger(number) || number < min || number > max) return undefined;
-      return check && !check(number) ? undefined : number;
+      if (typeof number !== 'number' || !Number.isInteger(number)) return undefined;
+      return (number >= min && number <= max) || (orZero && number === 0) ? number : undefined;
     },
+    schema: orZero ? { anyOf: [{ const: 0 }, range] } : range,
   };
 }
 
@@ -54,6 +65,9 @@ export function maskOption(option: Text & { readonly default: number; readonly b
     placeholder: '<mask>',
     default: option.default,
     allowed: `a 32-bit mask with at least ${option.bitsMin} bits set, e.g. 0xf0000`,
+    schema: {
+      anyOf: [{ type: 'integer', minimum: 1, maximum: 0xffffffff }, pattern('^(0x[0-9a-fA-F]{1,8}|[1-9][0-9]{0,9})$')],
+    },
     parse: (value) => {
       const text = String(value);
       if (!/^(0x[0-9a-fA-F]{1,8}|[1-9]\d{0,9})$/.test(text)) return undefined;
@@ -68,6 +82,7 @@ export function booleanOption(option: Text & { readonly default: boolean }): Opt
     ...option,
     placeholder: '<true|false>',
     allowed: 'true or false',
+    schema: { type: 'boolean' },
     parse: (value) =>
       value === true || value === 'true' ? true : value === false || value === 'false' ? false : undefined,
   };
@@ -81,6 +96,7 @@ export function choiceOption<T extends string>(
     placeholder: `<${option.choices.join('|')}>`,
     default: option.default,
     allowed: `one of ${option.choices.join(', ')}`,
+    schema: { enum: option.choices },
     parse: (value) => option.choices.find((choice) => choice === value),
   };
 }
@@ -102,6 +118,7 @@ export function pathOption(
     ...rest,
     placeholder: '<path>',
     allowed: `an absolute path${socket ? ` of at most ${socketPathBytesMax} bytes` : ''}${optional ? ', or empty' : ''}`,
+    schema: { ...pattern(optional ? '^(/.*)?$' : '^/'), ...(socket ? { maxLength: socketPathBytesMax } : {}) },
     parse: (value) => {
       if (typeof value !== 'string' || value.includes('\0')) return undefined;
       if (value === '') return optional ? '' : undefined;
@@ -116,6 +133,12 @@ export function asnOption(option: Text & { readonly default: number }): Option<n
     ...option,
     placeholder: '<asn>',
     allowed: '1..4294967295, or high.low',
+    schema: {
+      anyOf: [
+        { type: 'integer', minimum: 1, maximum: 0xffffffff },
+        pattern('^([1-9][0-9]{0,9}|[0-9]{1,5}\\.[0-9]{1,5})$'),
+      ],
+    },
     parse: (value) => {
       const text = String(value);
       const dotted = /^(\d{1,5})\.(\d{1,5})$/.exec(text);
@@ -136,6 +159,7 @@ export function routerIdOption(option: Text & { readonly derived: string }): Opt
     placeholder: '<dotted-quad>',
     default: '',
     allowed: 'a dotted quad other than 0.0.0.0, or empty',
+    schema: pattern('^([0-9]{1,3}(\\.[0-9]{1,3}){3})?$'),
     parse: (value) => {
       if (value === '') return '';
       const bytes = typeof value === 'string' ? parseIp(value) : undefined;
@@ -146,13 +170,14 @@ export function routerIdOption(option: Text & { readonly derived: string }): Opt
 
 /** Name of a Node object: a DNS subdomain. */
 export function nodeNameOption(option: Text & { readonly derived: string }): Option<string> {
-  const pattern = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+  const text = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
   return {
     ...option,
     placeholder: '<name>',
     default: '',
     allowed: 'the name of a Node: lower-case letters, digits, "-" and "."',
-    parse: (value) => (typeof value === 'string' && value.length <= 253 && pattern.test(value) ? value : undefined),
+    schema: { ...pattern(text.source), maxLength: 253 },
+    parse: (value) => (typeof value === 'string' && value.length <= 253 && text.test(value) ? value : undefined),
   };
 }
 
@@ -163,6 +188,7 @@ export function urlOption(option: Text): Option<string> {
     placeholder: '<url>',
     default: '',
     allowed: 'https://HOST:PORT, or empty',
+    schema: pattern('^(https://[^/?#@ ]+/?)?$'),
     parse: (value) => {
       if (value === '') return '';
       if (typeof value !== 'string' || !URL.canParse(value)) return undefined;
@@ -178,6 +204,7 @@ export function namespaceOption(option: Text & { readonly default: string }): Op
     ...option,
     placeholder: '<name>',
     allowed: 'the name of a namespace: lower-case letters, digits and "-"',
+    schema: { ...pattern('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'), maxLength: 63 },
     parse: (value) =>
       typeof value === 'string' && value.length <= 63 && /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/.test(value)
         ? value
@@ -192,6 +219,7 @@ export function addressOption(option: Text & { readonly family: IpFamily }): Opt
     placeholder: '<address>',
     default: '',
     allowed: `an IPv${option.family} address, or empty`,
+    schema: pattern(option.family === 4 ? '^([0-9.]+)?$' : '^([0-9a-fA-F:.]*:[0-9a-fA-F:.]*)?$'),
     parse: (value) => {
       if (value === '') return '';
       const address = typeof value === 'string' ? toIpAddress(value) : undefined;
@@ -207,6 +235,7 @@ export function listenOption(option: Text): Option<string> {
     placeholder: '<address:port>',
     default: '',
     allowed: '192.0.2.1:9179, [2001:db8::1]:9179 or 0.0.0.0:9179, or empty',
+    schema: pattern('^((\\[[0-9a-fA-F:.]+\\]|[0-9.]+):[1-9][0-9]{0,4})?$'),
     parse: (value) => {
       if (value === '') return '';
       const match = typeof value === 'string' ? /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(value) : null;

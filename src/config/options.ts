@@ -95,11 +95,10 @@ export const agentOptions = {
   holdTimeSec: integerOption({
     description: 'BGP hold time that is proposed, where neither BGPPeer nor BGPConfiguration says one.',
     default: 90,
-    min: 0,
+    min: 3,
     max: 65535,
     unit: 'seconds',
-    check: (value) => value === 0 || value >= 3,
-    allowed: '0 or 3..65535 seconds',
+    orZero: true,
   }),
   connectRetrySec: integerOption({
     description: 'Time between two attempts to connect to a BGP peer.',
@@ -145,11 +144,10 @@ export const agentOptions = {
   interfaceMtu: integerOption({
     description: "MTU of pods' interfaces; 0 takes that of the node's uplinks.",
     default: 0,
-    min: 0,
+    min: 1280,
     max: 65535,
     unit: 'bytes',
-    check: (value) => value === 0 || value >= 1280,
-    allowed: '0 or 1280..65535 bytes',
+    orZero: true,
   }),
   cniConfDir: pathOption({
     description: 'Directory into which the CNI configuration is written once pods can be added; empty writes none.',

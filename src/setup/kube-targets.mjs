@@ -20,6 +20,8 @@ const kubernetesFlags = [
   ].join(' '),
 ];
 const plainFlags = ['-ldflags', '-s -w'];
+/** What it calls itself, and compares with a chart's wishes; a build of the module says no more than v4.3. */
+const helmFlags = ['-ldflags', '-s -w -X helm.sh/helm/v4/internal/version.version=v4.3.1'];
 const cniPlugins = 'github.com/containernetworking/plugins/plugins';
 const containerdFlags = ['-tags', 'no_btrfs,no_zfs,no_devmapper', ...plainFlags];
 
@@ -53,6 +55,7 @@ export const kubeTargets = Object.freeze({
   ptp: cniPlugin('main/ptp'),
   loopback: cniPlugin('main/loopback'),
   'host-local': cniPlugin('ipam/host-local'),
+  helm: { module: 'helm', goPackage: 'helm.sh/helm/v4/cmd/helm', flags: helmFlags },
   agnhost: {
     module: 'kubernetes',
     goPackage: 'k8s.io/kubernetes/test/images/agnhost',

@@ -23,6 +23,7 @@ export type KubeAsset =
   | 'e2e.test'
   | 'etcd'
   | 'etcdctl'
+  | 'helm'
   | 'host-local'
   | 'kube-apiserver'
   | 'kube-controller-manager'

@@ -7,15 +7,17 @@
  *   exec NODE COMMAND...     inside a node          tor|outside|wire COMMAND...   in that namespace
  *   birdc COMMAND...         the ToR router's       root NODE                     a node's root, seen from outside
  *   start|stop PART          etcd, apiserver, kcm, scheduler, bird, 'kubelet node1', 'kube-proxy node2', 'containerd node1'
+ *   latency [SAMPLES]        time from a policy at the API server to the first blocked connection, and back
  *   logs FOLDER              everything that helps to understand a failure
  */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { netnsPath } from '#lab';
-import { collectLogs, down, up } from '../support/cluster/cluster.ts';
+import { collectLogs, down, openCluster, up } from '../support/cluster/cluster.ts';
 import { ClusterError } from '../support/cluster/errors.ts';
 import { type AgentHook, bridgeHook, manifestHook } from '../support/cluster/hooks.ts';
 import { kubectlCommand } from '../support/cluster/kubectl.ts';
+import { latencyText, measurePolicyLatency } from '../support/cluster/latency.ts';
 import { type MachineName, type NodeName, netnsOf, nodeNames, paths } from '../support/cluster/layout.ts';
 import { nodeCommand, nodePath } from '../support/cluster/node.ts';
 import { allParts, isRunning, logOf, type Part, startPart, stopPart } from '../support/cluster/parts.ts';
@@ -72,6 +74,12 @@ function status(): void {
   for (const part of allParts) say(`${isRunning(part) ? 'running' : 'stopped'}  ${part.padEnd(18)} ${logOf(part)}`);
 }
 
+async function latency(samples: number): Promise<void> {
+  const cluster = openCluster();
+  say(latencyText(await measurePolicyLatency(cluster, samples)));
+  cluster.api.close();
+}
+
 async function run([command, ...args]: readonly string[]): Promise<void> {
   const node = (): NodeName => oneOf(args[0], nodeNames, 'node');
   switch (command) {
@@ -99,6 +107,8 @@ async function run([command, ...args]: readonly string[]): Promise<void> {
       return startPart(oneOf<Part>(args[0], allParts, 'part'));
     case 'stop':
       return stopPart(oneOf<Part>(args[0], allParts, 'part'));
+    case 'latency':
+      return latency(Number(args[0] ?? 10));
     case 'logs':
       return collectLogs(args[0] ?? 'dist/cluster-logs');
     default:

@@ -86,15 +86,18 @@ export class BgpLink {
   }
 }
 
+/** Where a BIRD runs: its files, and its process in a namespace. */
+export type BirdHost = Pick<BgpLink, 'folder' | 'spawn'>;
+
 export class Bird {
-  readonly #link: BgpLink;
+  readonly #link: BirdHost;
   readonly #namespace: string;
   readonly #socket: string;
   readonly #configFile: string;
   #child: ChildProcess;
   output = '';
 
-  constructor(link: BgpLink, namespace: string, config: string) {
+  constructor(link: BirdHost, namespace: string, config: string) {
     this.#link = link;
     this.#namespace = namespace;
     const name = `bird-${++counter}`;
@@ -122,6 +125,11 @@ export class Bird {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
+  }
+  /** Other contents for its configuration file, taken up as `birdc configure` does. */
+  configure(config: string): void {
+    fs.writeFileSync(this.#configFile, config);
+    this.birdc('configure');
   }
   established(protocol: string): boolean {
     return /\bEstablished\b/.test(this.birdc(`show protocols ${protocol}`));

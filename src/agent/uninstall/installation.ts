@@ -29,6 +29,9 @@ function namespaced(namespace: string, kind: string, api: string, resource: stri
 const coreApi = '/api/v1';
 const rbacApi = '/apis/rbac.authorization.k8s.io/v1';
 const definitionsApi = '/apis/apiextensions.k8s.io/v1';
+const admissionApi = '/apis/admissionregistration.k8s.io/v1';
+/** Binds the agents' writes to their own nodes. */
+const GUARD_NAME = 'poplin-node-guard';
 
 export function daemonSetPlace(namespace: string): ObjectPlace {
   return namespaced(namespace, 'DaemonSet', '/apis/apps/v1', 'daemonsets', INSTALLED_NAME);
@@ -47,6 +50,8 @@ export function smallPlaces(namespace: string): readonly ObjectPlace[] {
   return [
     namespaced(namespace, 'Lease', '/apis/coordination.k8s.io/v1', 'leases', 'poplin-status'),
     configMapPlace(namespace),
+    clusterWide('ValidatingAdmissionPolicyBinding', admissionApi, 'validatingadmissionpolicybindings', GUARD_NAME),
+    clusterWide('ValidatingAdmissionPolicy', admissionApi, 'validatingadmissionpolicies', GUARD_NAME),
     clusterWide('ClusterRoleBinding', rbacApi, 'clusterrolebindings', INSTALLED_NAME),
     clusterWide('ClusterRole', rbacApi, 'clusterroles', INSTALLED_NAME),
     namespaced(namespace, 'RoleBinding', rbacApi, 'rolebindings', INSTALLED_NAME),

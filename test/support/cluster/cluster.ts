@@ -6,6 +6,7 @@
  */
 import fs from 'node:fs';
 import path from 'node:path';
+import { endProcesses } from '#lab';
 import { acquireLock } from '#sys';
 import { until } from '../wait.ts';
 import { ApiClient, apiServerReady, type KubeList, type KubeObject } from './api.ts';
@@ -14,7 +15,7 @@ import { corednsObjects } from './coredns.ts';
 import { ClusterError } from './errors.ts';
 import type { AgentHook } from './hooks.ts';
 import { clusterImages } from './images.ts';
-import { applyObjects, kubectl, tryKubectl } from './kubectl.ts';
+import { applyObjects, tryKubectl } from './kubectl.ts';
 import {
   addressesOf,
   type ClusterOptions,
@@ -117,15 +118,24 @@ async function build(options: ClusterOptions, wanted: UpOptions): Promise<Cluste
   say('nodes have pod CIDRs');
   const cluster: Cluster = { options, api };
   if (!wanted.agent) return cluster;
-  await wanted.agent.install(cluster);
-  say(`${wanted.agent.name} is installed`);
+  await installNetwork(cluster, wanted.agent, { ...(wanted.dns === undefined ? {} : { dns: wanted.dns }), say });
+  return cluster;
+}
+
+/** Puts the agent into a cluster that has none: nodes become Ready, then CoreDNS. */
+export async function installNetwork(
+  cluster: Cluster,
+  agent: AgentHook,
+  { dns = true, say = () => undefined }: Pick<UpOptions, 'dns' | 'say'> = {},
+): Promise<void> {
+  await agent.install(cluster);
+  say(`${agent.name} is installed`);
   await nodesReady(cluster);
   say('nodes are Ready');
-  if (wanted.dns === false) return cluster;
-  await applyObjects(corednsObjects(options.family));
+  if (!dns) return;
+  await applyObjects(corednsObjects(cluster.options.family));
   await rolloutDone('kube-system', 'deployment/coredns');
   say('CoreDNS is ready');
-  return cluster;
 }
 
 /** Boots a node as far as containerd with all images. */
@@ -215,6 +225,8 @@ export async function down(): Promise<void> {
 
 async function removeAll(): Promise<void> {
   const state = readStateIfThere();
+  // What runs in none of the cluster's namespaces (the prober) is known by the state alone.
+  await endProcesses(Object.values(state?.processes ?? {}).filter(({ role }) => role === 'prober'));
   await Promise.all(nodeNames.map((node) => stopNode(node, state?.nodes[node])));
   await removeNetwork();
   fs.rmSync(clusterFolder, { recursive: true, force: true });
@@ -274,9 +286,4 @@ export async function withCluster(wanted: UpOptions, use: (cluster: Cluster) => 
     if (failed && folder && readStateIfThere()) await collectLogs(folder);
     await down();
   }
-}
-
-/** The admin's `kubectl get ... -o json`, parsed. */
-export async function getJson<T>(...args: readonly string[]): Promise<T> {
-  return JSON.parse(await kubectl(['get', ...args, '-o', 'json'])) as T;
 }

@@ -39,11 +39,6 @@ export async function kubectl(args: readonly string[], options: KubectlOptions =
   });
 }
 
-/** `kubectl apply -f FILE`. */
-export function applyFile(file: string): Promise<string> {
-  return kubectl(['apply', '-f', file]);
-}
-
 /** `kubectl apply -f -` of objects. */
 export function applyObjects(objects: readonly object[]): Promise<string> {
   return kubectl(['apply', '-f', '-'], { stdin: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }) });

@@ -144,7 +144,8 @@ export async function stopNode(node: NodeName, first: LabProcess | undefined): P
   await until(
     () => {
       for (const pid of processesInNode(node)) kill(pid);
-      return processesInNode(node).length === 0;
+      // Its first process ends last, and is out of the group before: it waits for the others.
+      return processesInNode(node).length === 0 && !(first && isAlive(first));
     },
     { what: `${node}'s processes to end`, deadlineMs: 20_000 },
   );

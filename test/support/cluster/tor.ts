@@ -30,6 +30,8 @@ export const defaultTor: TorOptions = {
   over: 4,
 };
 
+const dynamicName = 'nodes';
+
 export function writeTorConfig(options: TorOptions): void {
   fs.mkdirSync(folder, { recursive: true });
   fs.writeFileSync(torFiles.config, torConfig(options));
@@ -53,7 +55,9 @@ export function torConfig({ asn, nodeAsn, peers, holdTimeSec, password, announce
   const range = over === 4 ? `${own4.replace(/\d+$/, '0')}/24` : `${own6.replace(/::.*$/, '::')}/64`;
   const sessions =
     peers === 'dynamic'
-      ? [`protocol bgp nodes {\n  neighbor range ${range} as ${nodeAsn};\n  dynamic name "node_";\n${common}\n}`]
+      ? [
+          `protocol bgp ${dynamicName} {\n  neighbor range ${range} as ${nodeAsn};\n  dynamic name "node_";\n${common}\n}`,
+        ]
       : nodeNames.map(
           (node) =>
             `protocol bgp ${node} {\n  neighbor ${addressesOf(node)[over === 4 ? 0 : 1]} as ${nodeAsn};\n${common}\n}`,
@@ -75,9 +79,10 @@ ${sessions.join('\n\n')}
 `;
 }
 
-/** Its BGP sessions; an empty list while it does not answer. */
-export function torSessions(): Promise<BirdSession[]> {
-  return birdSessions(setupTool('birdc'), torFiles.control);
+/** Its BGP sessions; an empty list while it does not answer. The listener that dynamic ones come from is none. */
+export async function torSessions(): Promise<readonly BirdSession[]> {
+  const all = await birdSessions(setupTool('birdc'), torFiles.control);
+  return all.filter(({ name }) => name !== dynamicName);
 }
 
 /** `birdc COMMAND`, e.g. `show route`. */
