@@ -9,7 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { stringify } from 'yaml';
-import { type AgentStatus, createApiClient } from '#api';
+import { type AgentStatus, type ApiClient, createApiClient } from '#api';
 import { toolPath } from '#setup';
 import { exec } from '#sys';
 import { until } from './wait.ts';
@@ -154,8 +154,11 @@ export class LoneAgent {
     agent.kill(signal);
     await ended;
   }
+  get api(): ApiClient {
+    return createApiClient({ socketPath: this.socket });
+  }
   status(): Promise<AgentStatus> {
-    return createApiClient({ socketPath: this.socket }).status();
+    return this.api.status();
   }
   untilReady(deadlineMs = 20_000): Promise<AgentStatus> {
     return until(

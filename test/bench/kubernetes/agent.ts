@@ -3,16 +3,19 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+<<<<<<< HEAD
 import { bundle, bundleEntry, nodeEnvironment, nodeFlags } from '#image';
+=======
+import { bundle, bundleEntry, nodeFlags } from '#image';
+import { type KubeNode, kubeNode } from '../../support/kube/agent.ts';
+>>>>>>> rbac
 import type { ApiServer } from '../../support/kube/api-server.ts';
-import type { KubeObject } from '../../support/kube/objects.ts';
-import { type Relay, relayInto } from '../../support/kube/relay.ts';
-import { LoneAgent } from '../../support/lone-agent.ts';
 
 export interface Undo {
   after(fn: () => unknown): void;
 }
 
+<<<<<<< HEAD
 export interface KubeAgent {
   readonly node: LoneAgent;
   readonly relay: Relay;
@@ -33,6 +36,9 @@ export const ownNode: KubeObject = {
 };
 
 /** As in the image: bundled, under the image's own flags and environment. The folder goes with the bench. */
+=======
+/** As in the image: bundled, under the image's own flags. The folder goes with the bench. */
+>>>>>>> rbac
 let program: Promise<readonly string[]> | undefined;
 function bundledProgram(): Promise<readonly string[]> {
   program ??= (async () => {
@@ -46,12 +52,9 @@ function bundledProgram(): Promise<readonly string[]> {
   return program;
 }
 
-/** A node without an agent yet, from which the API server is reached. `token`: as whom. */
-export async function kubeAgent(undo: Undo, server: ApiServer, token: string): Promise<KubeAgent> {
-  const kubeconfig = server.kubeconfig('agent', { token });
-  const config = { datastore: 'kube', kubeconfig };
-  const node = await LoneAgent.node(undo, { config, program: await bundledProgram() });
-  return { node, relay: relayInto(undo, node.netns, server.port) };
+/** The Node n1 without an agent yet, from which the API server is reached. */
+export async function benchNode(undo: Undo, server: ApiServer): Promise<KubeNode> {
+  return kubeNode(undo, server, { program: await bundledProgram() });
 }
 
 export interface Cost {

@@ -1,9 +1,10 @@
 /** From a change at the API server to the kernel's verdict, by datagrams to a pod of this node, in a cluster of 10,000 pods. */
 import assert from 'node:assert/strict';
+import { installPoplin } from '../../support/kube/agent.ts';
 import { startApiServer } from '../../support/kube/api-server.ts';
 import type { KubeObject } from '../../support/kube/objects.ts';
 import { fillCluster } from '../../support/kube/scale.ts';
-import { kubeAgent, ownNode, percentile, type Undo } from './agent.ts';
+import { benchNode, percentile, type Undo } from './agent.ts';
 import { DatagramProbe } from './probe.ts';
 
 const PORT = 8080;
@@ -55,17 +56,16 @@ export async function measureLatency(
   say: (line: string) => void,
 ): Promise<LatencyResults> {
   const server = await startApiServer(undo);
+  await installPoplin(server);
   const { objects } = server;
   const cluster = await fillCluster(server, { pods: 10_000, policies: 1_000, nodes: 500 }, say);
-  await objects.create(ownNode);
-  await objects.patch(ownNode, { status: ownNode['status'] as object }, { subresource: 'status' });
   await objects.create({
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name: 'server', namespace: 'default', labels: { app: 'server' } },
     spec: { nodeName: 'n1', containers: [{ name: 'c', image: 'example/c' }] },
   });
-  const { node } = await kubeAgent(undo, server, server.adminToken);
+  const { agent: node } = await benchNode(undo, server);
   node.start();
   await node.untilReady(60_000);
   await node.makePodNetns('server');

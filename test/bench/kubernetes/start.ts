@@ -1,8 +1,9 @@
 /** Start: from exec to in sync and programmed, against an API server that holds a whole cluster. */
+import { installPoplin } from '../../support/kube/agent.ts';
 import { startApiServer } from '../../support/kube/api-server.ts';
 import { type ClusterSize, fillCluster } from '../../support/kube/scale.ts';
 import { until } from '../../support/wait.ts';
-import { type Cost, costOf, kubeAgent, ownNode, round, type Undo } from './agent.ts';
+import { benchNode, type Cost, costOf, round, type Undo } from './agent.ts';
 
 /** Pods of the node whose agent is measured: their chains must be in the kernel. */
 const LOCAL_PODS = 30;
@@ -16,9 +17,8 @@ export interface StartResult extends Cost {
 
 export async function measureStart(undo: Undo, size: ClusterSize, say: (line: string) => void): Promise<StartResult> {
   const server = await startApiServer(undo);
+  await installPoplin(server);
   await fillCluster(server, size, say);
-  await server.objects.create(ownNode);
-  await server.objects.patch(ownNode, { status: ownNode['status'] }, { subresource: 'status' });
   for (let i = 0; i < LOCAL_PODS; i++) {
     await server.objects.create({
       apiVersion: 'v1',
@@ -30,7 +30,7 @@ export async function measureStart(undo: Undo, size: ClusterSize, say: (line: st
       },
     });
   }
-  const { node } = await kubeAgent(undo, server, server.adminToken);
+  const { agent: node } = await benchNode(undo, server);
   const started = performance.now();
   node.start();
   const status = await until(
