@@ -3,42 +3,15 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-<<<<<<< HEAD
 import { bundle, bundleEntry, nodeEnvironment, nodeFlags } from '#image';
-=======
-import { bundle, bundleEntry, nodeFlags } from '#image';
 import { type KubeNode, kubeNode } from '../../support/kube/agent.ts';
->>>>>>> rbac
 import type { ApiServer } from '../../support/kube/api-server.ts';
 
 export interface Undo {
   after(fn: () => unknown): void;
 }
 
-<<<<<<< HEAD
-export interface KubeAgent {
-  readonly node: LoneAgent;
-  readonly relay: Relay;
-}
-
-/** The Node n1, whose pods are the agent's. */
-export const ownNode: KubeObject = {
-  apiVersion: 'v1',
-  kind: 'Node',
-  metadata: { name: 'n1' },
-  spec: { podCIDR: '10.42.1.0/24', podCIDRs: ['10.42.1.0/24', 'fd00:42:1::/64'] },
-  status: {
-    addresses: [
-      { type: 'InternalIP', address: '192.0.2.1' },
-      { type: 'InternalIP', address: '2001:db8::1' },
-    ],
-  },
-};
-
 /** As in the image: bundled, under the image's own flags and environment. The folder goes with the bench. */
-=======
-/** As in the image: bundled, under the image's own flags. The folder goes with the bench. */
->>>>>>> rbac
 let program: Promise<readonly string[]> | undefined;
 function bundledProgram(): Promise<readonly string[]> {
   program ??= (async () => {
