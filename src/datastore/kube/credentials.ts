@@ -55,18 +55,21 @@ export function createCredentials(deps: CredentialsDeps, options: KubeConfigOpti
   let credential: Credential | undefined;
   let lookedMs = Number.NEGATIVE_INFINITY;
   let distrusted = false;
+  let distrustedLookMs = Number.NEGATIVE_INFINITY;
   let seen = '';
   let looking: Promise<Credential> | undefined;
   let failure: unknown;
 
   const due = (): boolean => {
-    const ageMs = clock.nowMs() - lookedMs;
-    return ageMs >= (distrusted || !credential ? lookAgainIntervalMs : lookIntervalMs);
+    const nowMs = clock.nowMs();
+    if (distrusted && nowMs - distrustedLookMs >= lookAgainIntervalMs) return true;
+    return nowMs - lookedMs >= lookIntervalMs;
   };
 
   const look = async (): Promise<Credential> => {
     lookedMs = clock.nowMs();
     const again = distrusted;
+    if (again) distrustedLookMs = lookedMs;
     distrusted = false;
     try {
       const now = access ? await fingerprint(access.files) : '';
