@@ -364,6 +364,15 @@ printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential",
   for (let i = 0; i < 3; i++) assert.equal((await connection.request(get('/a'))).status, 200);
   wanted = 'Bearer me-2';
   assert.equal((await connection.request(get('/a'))).status, 200);
+  // A clock that is far ahead, or a plugin's that is behind: it is not run for each request.
+  fs.writeFileSync(
+    plugin,
+    fs.readFileSync(plugin, 'utf8').replace('"token"', '"expirationTimestamp":"2001-01-01T00:00:00Z","token"'),
+  );
+  wanted = 'Bearer me-3';
+  await until(async () => (await connection.request(get('/a'))).status === 200, { what: 'the third credential' });
+  for (let i = 0; i < 20; i++) assert.equal((await connection.request(get('/a'))).status, 200);
+  assert.ok(fs.readFileSync(counter, 'utf8').length <= 2 * 6, 'run when refused, and once a minute');
   fs.writeFileSync(path.join(folder, 'broken'), '');
   const fresh = open(t, { kubeconfig: file });
   await assert.rejects(fresh.request(get('/a')), failed(/plugin of user u failed: no way in/, 'CREDENTIALS'));

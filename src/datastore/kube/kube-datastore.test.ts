@@ -285,6 +285,21 @@ test('an object too large to be read is named, keeps its last version, and the r
   assert.equal(w.datastore.status().inSync, true);
 });
 
+test('an object too large to be read that does not begin with its name takes no other one away', async (t) => {
+  const w = await world(t);
+  w.cluster.put(policies, policy('a', 80));
+  await w.datastore.start();
+  await w.pass();
+  const annotations = { text: 'x'.repeat(9 * 1024 * 1024) };
+  w.cluster.put(policies, { ...policy('a', 81), metadata: { annotations, name: 'a', namespace: 'web' } });
+  w.cluster.compact();
+  w.cluster.cut(policies);
+  await w.pass(2_000);
+  assert.ok(w.requestsTo(policies).length > 2, 'listed again');
+  assert.equal(w.get('NetworkPolicy', 'web/a')?.ingress[0]?.ports[0]?.port, 80);
+  assert.match(w.datastore.status().faults[0]?.object ?? '', /NetworkPolicy \(name not read\)/);
+});
+
 test('a resourceVersion that the server does not have is not asked for again', async (t) => {
   const w = await world(t);
   w.cluster.put(pods, pod('a', 1));
@@ -377,6 +392,31 @@ test('the last good version of an object counts across restarts, of this cluster
   await other.pass();
   assert.equal(other.inSync(), 0);
   assert.match(other.datastore.status().waitingFor.join(), /NetworkPolicy web\/a: never valid/);
+});
+
+test('an API server that answers with errors only is as good as none, after half a minute; so is a clock that is wrong', async (t) => {
+  const first = await world(t);
+  first.cluster.put(policies, policy('a', 80));
+  await first.datastore.start();
+  await first.pass();
+  await first.datastore.stop();
+  t.mock.method(Date, 'now', () => 0);
+  const second = await world(t, { cluster: first.cluster, stateDir: first.stateDir });
+  second.cluster.fault = () => refusal(500);
+  await second.datastore.start();
+  await second.pass(25_000);
+  assert.equal(second.inSync(), 0);
+  await second.pass(10_000);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await second.pass();
+  assert.equal(second.inSync(), 1);
+  assert.match(second.datastore.status().stale?.reason ?? '', /model on disk of .*, 0 min old/);
+  assert.equal(second.get('NetworkPolicy', 'web/a')?.ingress[0]?.ports[0]?.port, 80);
+  second.cluster.fault = () => undefined;
+  second.cluster.remove(policies, 'web/a');
+  await second.pass(20_000);
+  assert.equal(second.get('NetworkPolicy', 'web/a'), undefined);
+  assert.equal(second.datastore.status().stale, undefined);
 });
 
 test('Secrets that peers name: missing is known, refused is said and keeps what was', async (t) => {
