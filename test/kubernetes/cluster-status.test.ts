@@ -100,11 +100,18 @@ suite('statuses of the whole cluster', machine, () => {
     assert.match(table, /^away .* False /m);
     assert.match(await server.kubectl(['describe', 'ippool', 'overlap']), /Warning +CIDROverlap/);
 
-    const repaired = { ...objects.overlap, spec: { cidr: '10.43.0.0/16' } };
-    const [applied] = await server.objects.apply(repaired);
-    const condition = await untilCondition(repaired, 'Accepted', 'Accepted');
-    assert.equal(condition.observedGeneration, applied!.metadata.generation);
-    await server.objects.delete(repaired);
+    await server.objects.delete(objects.first);
+    await untilCondition(objects.overlap, 'Accepted', 'Accepted');
+    const [changed] = await server.objects.apply({
+      ...objects.away,
+      spec: { ...(objects.away['spec'] as object), maxRestartTime: '60s' },
+    });
+    await until(
+      async () =>
+        conditionIn(await server.objects.get(objects.away), 'Accepted')?.observedGeneration ===
+        changed!.metadata.generation,
+      { what: 'the new generation to be judged', deadlineMs: 60_000, intervalMs: 200 },
+    );
   });
 
   test('another agent takes over from one that stops, and from one that was killed', async (t) => {

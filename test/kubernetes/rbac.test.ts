@@ -120,13 +120,24 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
   const server = await startApiServer(t, { args: [...log.args, '--feature-gates=WatchList=false'] });
   await installPoplin(server);
   await installDefinitions(server, legacyDefinitions());
+  const question: KubeObject = {
+    apiVersion: 'crd.projectcalico.org/v1',
+    kind: 'CalicoNodeStatus',
+    metadata: { name: 'old' },
+    spec: { node: 'n1', classes: ['Agent'], updatePeriodSeconds: 0 },
+  };
+  await server.objects.create(question);
   const { agent } = await kubeNode(t, server);
   agent.start();
   await agent.untilReady();
+  await until(async () => (await server.objects.get(question))?.['status'] !== undefined, {
+    what: 'an answer in the object itself',
+    deadlineMs: 30_000,
+  });
   return log;
 }
 
-/** Calico's kinds as its own API server stores them. */
+/** Calico's kinds as its own API server stores them; CalicoNodeStatus without a status of its own, as older versions had it. */
 function legacyDefinitions(): KubeObject[] {
   const group = 'crd.projectcalico.org';
   return definitions().flatMap((definition) => {
@@ -137,7 +148,12 @@ function legacyDefinitions(): KubeObject[] {
     };
     if (spec.group !== 'projectcalico.org') return [];
     const metadata = { name: `${names.plural}.${group}` };
-    return [{ ...definition, metadata, spec: { ...spec, group, names, versions: [{ ...versions[0], name: 'v1' }] } }];
+    const version = {
+      ...versions[0],
+      name: 'v1',
+      ...(names.plural === 'caliconodestatuses' ? { subresources: {} } : {}),
+    };
+    return [{ ...definition, metadata, spec: { ...spec, group, names, versions: [version] } }];
   });
 }
 

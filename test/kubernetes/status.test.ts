@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
 import { type ApiServer, apiServerAssets } from '../support/kube/api-server.ts';
+import type { KubeObject } from '../support/kube/objects.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { conditionIn, eventsOf, makeNode, poplinNode, startWorld } from './status-world.ts';
@@ -124,5 +125,31 @@ suite('what agents write about their nodes', machine, () => {
       what: 'the node to be ready with its pod CIDR',
       deadlineMs: 20_000,
     });
+  });
+
+  test('a CalicoNodeStatus about the node is answered as Calico would', async (t) => {
+    const agent = await makeNode(t, server, 'n4');
+    agent.start();
+    await agent.untilReady();
+    const question: KubeObject = {
+      apiVersion: 'projectcalico.org/v3',
+      kind: 'CalicoNodeStatus',
+      metadata: { name: 'n4' },
+      spec: { node: 'n4', classes: ['Agent', 'BGP', 'Routes'], updatePeriodSeconds: 0 },
+    };
+    await server.objects.create(question);
+    const { status } = (await until(
+      async () => {
+        const object = await server.objects.get(question);
+        return (object?.['status'] as { readonly lastUpdated?: string } | undefined)?.lastUpdated && object;
+      },
+      { what: 'the answer', deadlineMs: 20_000 },
+    )) as never as { readonly status: Record<string, never> };
+    assert.equal(status['agent']!['birdV4']!['state'], 'Ready');
+    // The other nodes of this suite are in the mesh.
+    assert.ok(Number(status['bgp']!['numberNotEstablishedV4']) > 0);
+    const routes = status['routes']!['routesV4'] as readonly { readonly destination: string; readonly type: string }[];
+    assert.ok(routes.some(({ destination, type }) => destination === '10.42.1.0/24' && type === 'FIB'));
+    assert.match(await server.kubectl(['get', 'caliconodestatuses']), /^n4 +n4 .*Agent.*Routes/m);
   });
 });

@@ -125,7 +125,10 @@ test('IPPool: the later of two that overlap, and one among Services, is not acce
   const of = (name: string, type: string) => conditionOf(given, 'IPPool', name, type)!;
   assert.equal(of('b', 'Accepted').status, 'True');
   assert.deepEqual([of('a', 'Accepted').reason, of('a', 'Allocatable').reason], ['CIDROverlap', 'CIDROverlap']);
-  assert.match(of('a', 'Accepted').message, /10.0.8.0\/24 overlaps 10.0.0.0\/16 of IPPool b.*change or delete one/);
+  assert.match(
+    of('a', 'Accepted').message,
+    /10.0.8.0\/24 overlaps 10.0.0.0\/16 of IPPool b.*delete one, and make it anew/,
+  );
   assert.equal(of('six', 'Accepted').reason, 'InServiceRange');
   assert.deepEqual([of('off', 'Accepted').status, of('off', 'Allocatable').reason], ['True', 'PoolDisabled']);
   const reversed = input({ objects: { IPPool: pools.toReversed() }, serviceCIDRs: given.serviceCIDRs as Cidr[] });

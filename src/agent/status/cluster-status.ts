@@ -164,7 +164,7 @@ function poolMisfit(
   if (!cidr) return undefined;
   const service = serviceCIDRs.find((range) => overlap(range, cidr));
   if (service) {
-    const message = `spec.cidr: ${cidr} overlaps ${service}, the range of Services: pods with such addresses and Services take each other's packets; give the pool another range`;
+    const message = `spec.cidr: ${cidr} overlaps ${service}, the range of Services: pods with such addresses and Services take each other's packets: delete it, and make it anew with another range`;
     return { reason: 'InServiceRange', message };
   }
   const earlier = (objects.IPPool ?? []).find((other) => {
@@ -172,7 +172,7 @@ function poolMisfit(
     return range !== undefined && isEarlier(other, object) && overlap(range, cidr);
   });
   if (!earlier) return undefined;
-  const message = `spec.cidr: ${cidr} overlaps ${cidrIn(earlier)} of IPPool ${earlier.metadata.name}, which was there first; what both say holds for the addresses that they share: change or delete one`;
+  const message = `spec.cidr: ${cidr} overlaps ${cidrIn(earlier)} of IPPool ${earlier.metadata.name}, which was there first; what both say holds for the addresses that they share: delete one, and make it anew with another range`;
   return { reason: 'CIDROverlap', message };
 }
 

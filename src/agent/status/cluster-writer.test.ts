@@ -110,7 +110,7 @@ test('definitions without a status, or that drop our fields, are left alone and 
   none.peer();
   await none.pass(120_000);
   assert.deepEqual(none.writer.unsupported(), ['BGPPeer']);
-  assert.ok(none.patches() <= 2);
+  assert.ok(none.patches() <= 3);
   const pruning = world();
   pruning.peer();
   pruning.api.intercept = ({ method }) =>

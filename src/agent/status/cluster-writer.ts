@@ -77,6 +77,8 @@ interface Paged {
 class Writer implements ClusterWriter {
   readonly #deps: ClusterWriterDeps;
   readonly #unsupported = new Map<StatusKind, number>();
+  /** Kinds of which the last object was written to no avail: there was no such object, or there is no status. */
+  readonly #missing = new Set<StatusKind>();
   /** When each PoplinNode was seen to change, by our own clock. */
   readonly #seen = new Map<string, { readonly resourceVersion: string; readonly atMs: number }>();
   #serviceCIDRs: { readonly ranges: readonly Cidr[]; readonly atMs: number } | undefined;
@@ -125,7 +127,11 @@ class Writer implements ClusterWriter {
   }
 
   async #round(): Promise<ApiFailure | undefined> {
-    if (!this.#deps.holding()) return undefined;
+    if (!this.#deps.holding()) {
+      // Whoever holds it says so.
+      this.#unsupported.clear();
+      return undefined;
+    }
     const status = this.#deps.datastore.status();
     const reports = await this.#reports();
     if (!Array.isArray(reports)) return reports as ApiFailure;
@@ -234,18 +240,17 @@ class Writer implements ClusterWriter {
       ],
     });
     const kept = done.ok && (done.body as ApiObject).status?.['observedGeneration'] !== undefined;
-    const noStatus =
-      !done.ok && (done.kind === 'notFound' || done.kind === 'kindAbsent') && (await this.#isThere(path));
+    // An object that was listed a moment ago is rarely gone, and never twice.
+    const notThere = !done.ok && (done.kind === 'notFound' || done.kind === 'kindAbsent');
+    const noStatus = notThere && this.#missing.has(kind);
+    if (notThere) this.#missing.add(kind);
+    else this.#missing.delete(kind);
     if ((done.ok && !kept) || noStatus) {
       this.#unsupported.set(kind, clock.nowMs());
       const how = noStatus ? 'has no status' : 'does not keep what Poplin writes';
       log.warn({ kind }, `the definition of the kind is not ours and ${how}; no statuses are written to it`);
     }
     return done;
-  }
-
-  async #isThere(path: string): Promise<boolean> {
-    return (await callApi(this.#deps.client, { method: 'GET', path })).ok;
   }
 }
 
