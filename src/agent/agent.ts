@@ -24,6 +24,7 @@ import { createHealthRegistry, createLogger, createMetrics } from '#obs';
 import { acquireLock, durableFile, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
 import { createBgp } from './bgp.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
+import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
 import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { createObservers, observe } from './metrics.ts';
@@ -186,6 +187,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
         { nodeName: config.nodeName, namespace: config.namespace, version: agentVersion() },
       )
     : undefined;
+  const farewell = client ? createFarewell(client, config.namespace) : undefined;
   const view = createView({
     loaded,
     datastore,
@@ -246,6 +248,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     bgp.start();
     await policyDataplane.whenApplied();
     reporter?.complete();
+    void farewell?.remember();
     ready.policy.notReadyBecause(undefined);
     log.info({ pods: policy.endpoints().length }, 'in sync: policies are in force');
     sweep();
@@ -294,9 +297,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
       reporter?.start();
       await datastore.start();
     },
-    async stop(mode = 'graceful') {
-      log.info({ mode }, 'poplin agent stops; the kernel goes on with what it has');
+    async stop(asked = 'graceful') {
       whyNoPods = STOPPING;
+      const mode = asked === 'graceful' && (await farewell?.isForGood()) ? 'drain' : asked;
+      log.info({ mode }, 'poplin agent stops; the kernel goes on with what it has');
       cancelSweep?.();
       stopHeartbeat?.();
       await reporter?.stop();
