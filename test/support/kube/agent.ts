@@ -135,7 +135,7 @@ export interface KubeNode {
   renewToken(token: string): void;
 }
 
-/** A Node, its namespace and the way to the API server; gone with the test, but for the objects. */
+/** A Node, its namespace and the way to the API server; all is gone with the test. */
 export async function kubeNode(
   t: Pick<TestContext, 'after'>,
   server: ApiServer,
@@ -143,6 +143,10 @@ export async function kubeNode(
 ): Promise<KubeNode> {
   const { name = 'n1', apiAddress = '127.0.0.1', program } = options;
   if (!options.registered) await registerNode(server, name, options);
+  t.after(async () => {
+    // Else the next node of a test on the same server meshes with it.
+    if (server.pid !== undefined) await server.objects.delete(nodeName(name));
+  });
   const tokenFile = path.join(server.directory, `token-${name}`);
   const renewToken = (token: string): void => {
     fs.writeFileSync(`${tokenFile}.new`, token, { mode: 0o600 });
