@@ -1,2 +1,3 @@
 /** What tests and benches take of the image's making. */
-export { bundle, bundleEntry, nodeFlags } from './bundle.ts';
+export { bundle, bundleEntry } from './bundle.ts';
+export { nodeEnvironment, nodeFlags } from './runtime.ts';

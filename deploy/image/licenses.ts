@@ -11,6 +11,7 @@ const ofDebian: Readonly<Record<string, string>> = {
   'GPL-1+': 'GPL-1.0-or-later',
   'GPL-2': 'GPL-2.0-only',
   'GPL-2+': 'GPL-2.0-or-later',
+  'GPL-2.0+': 'GPL-2.0-or-later',
   'GPL-3': 'GPL-3.0-only',
   'GPL-3+': 'GPL-3.0-or-later',
   'LGPL-2': 'LGPL-2.0-only',

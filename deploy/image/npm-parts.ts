@@ -21,7 +21,7 @@ export function npmParts(folders: readonly string[]): readonly Part[] {
     const { expression, comment } = npmLicence(license);
     const resolved = lock.packages[folder]?.resolved;
     parts.set(`${name}@${version}`, {
-      name: `npm:${name}@${version}`,
+      name,
       version,
       purl: `pkg:npm/${name.replace('@', '%40')}@${version}`,
       ...(expression === undefined ? {} : { license: expression }),

@@ -123,11 +123,12 @@ async function readPackage(
   const full = path.join(folder, fileName);
   const [control, tree] = await Promise.all([run('dpkg-deb', ['--field', full]), unpack(full)]);
   const field = (name: string): string => controlField(control, name) ?? '';
-  const copyright = `usr/share/doc/${wanted.name}/copyright`;
+  // Packages of one source share a copyright file: then the folder is a link to that of another package.
+  const always = [`usr/share/doc/${wanted.name}`, `usr/share/doc/${wanted.name}/copyright`];
   const used = new Set<string>();
   const entries = tree.flatMap((entry): readonly Entry[] => {
     const place = inUsr(entry.path);
-    const pattern = place === copyright ? copyright : wanted.take.find((one) => matches(one, place));
+    const pattern = [...always, ...wanted.take].find((one) => matches(one, place));
     if (pattern === undefined || entry.type === 'folder') return [];
     used.add(pattern);
     if (entry.type === 'link') return [link(place, entry.target, wanted.name)];

@@ -2,7 +2,7 @@
 import { sha256 } from './archive.ts';
 
 export interface Part {
-  /** Unique; files of the image name it as their origin. */
+  /** Files of the image name it as their origin, where they do not come from a package in the bundle. */
   readonly name: string;
   readonly version: string;
   /** Package URL (purl) by which scanners know it. */
@@ -30,7 +30,7 @@ export interface SbomOptions {
 const rootId = 'SPDXRef-image';
 
 export function sbom(options: SbomOptions): object {
-  const parts = [...options.parts].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const parts = options.parts.toSorted((a, b) => (idOf(a) < idOf(b) ? -1 : 1));
   // A document's name space must be its own: it follows from what the document says.
   const identity = sha256(Buffer.from(JSON.stringify({ ...options, parts })));
   return {
@@ -66,7 +66,7 @@ function describe(part: Part): object {
     SPDXID: idOf(part),
     name: part.name,
     versionInfo: part.version,
-    ...(part.supplier === undefined ? {} : { supplier: `Organization: ${part.supplier}` }),
+    ...(part.supplier === undefined ? {} : { supplier: `Organization: ${part.supplier.replace(/<(.*)>$/, '($1)')}` }),
     downloadLocation: part.downloadLocation ?? 'NOASSERTION',
     filesAnalyzed: false,
     ...(part.sha256 === undefined ? {} : { checksums: [{ algorithm: 'SHA256', checksumValue: part.sha256 }] }),

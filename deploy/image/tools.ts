@@ -17,6 +17,13 @@ export interface Portmap {
   /** Package URL (purl). */
   readonly purl: string;
   readonly from: string;
+  /** Go modules that are linked into it. */
+  readonly modules: readonly GoModule[];
+}
+
+export interface GoModule {
+  readonly name: string;
+  readonly version: string;
 }
 
 /** The pinned Node without its symbol tables (18 MB of 127); what addons link to is in another table, which stays. */
@@ -43,9 +50,8 @@ export function cniShim(): Uint8Array {
 /** Built from its pinned Go module where there is a Go toolchain; otherwise Debian's, which is older. */
 export async function portmap(log: (line: string) => void): Promise<Portmap> {
   const source = path.join(import.meta.dirname, 'portmap');
-  const version = new RegExp(`${portmapModule} v(\\S+)`).exec(
-    fs.readFileSync(path.join(source, 'go.mod'), 'utf8'),
-  )![1]!;
+  const required = goModules(fs.readFileSync(path.join(source, 'go.mod'), 'utf8'));
+  const { version } = required.find(({ name }) => name === portmapModule)!;
   const go = await run('go', ['version']).catch(() => undefined);
   if (go === undefined) {
     log('no Go toolchain here: portmap comes from Debian, an older version');
@@ -74,7 +80,8 @@ export async function portmap(log: (line: string) => void): Promise<Portmap> {
       },
     );
   });
-  return { version, content, purl, from: `built with ${toolchain}` };
+  const modules = required.filter(({ name }) => name !== portmapModule);
+  return { version, content, purl, modules, from: `built with ${toolchain}` };
 }
 
 async function debianPortmap(log: (line: string) => void): Promise<Portmap> {
@@ -87,7 +94,21 @@ async function debianPortmap(log: (line: string) => void): Promise<Portmap> {
     });
   }
   const purl = `pkg:deb/debian/${fetched.name}@${encodeURIComponent(fetched.version)}?distro=bookworm`;
-  return { version: fetched.version, content: entry.content, purl, from: `Debian package ${fetched.name}` };
+  return {
+    version: fetched.version,
+    content: entry.content,
+    purl,
+    modules: [],
+    from: `Debian package ${fetched.name}`,
+  };
+}
+
+/** What a go.mod requires, without the leading v of versions. */
+export function goModules(text: string): readonly GoModule[] {
+  return [...text.matchAll(/^(?:require )?\t?(\S+\.\S+\/\S+) v(\S+)/gm)].map(([, name, version]) => ({
+    name: name!,
+    version: version!,
+  }));
 }
 
 /** `make` writes the file that it is given; only a finished one appears in the cache. */

@@ -183,7 +183,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
           log: part('status'),
           limits: observers.limits,
         },
-        { nodeName: config.nodeName, version: agentVersion() },
+        { nodeName: config.nodeName, namespace: config.namespace, version: agentVersion() },
       )
     : undefined;
   const view = createView({

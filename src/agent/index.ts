@@ -4,6 +4,7 @@ export { cniSystem } from './cni-wiring.ts';
 export { openMachineAddresses } from './machine-addresses.ts';
 export { nodeAddresses } from './node-address.ts';
 export { createPolicyPipeline, type PolicyPipeline } from './policy-pipeline.ts';
+export { decidePreflight, type PreflightReport, preflightFacts } from './preflight/index.ts';
 export { runAgent } from './run.ts';
 export { isEmpty } from './uninstall/plan.ts';
 export { uninstallText } from './uninstall/report.ts';

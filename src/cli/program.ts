@@ -8,6 +8,7 @@ import { exitCode, exitCodesHelp } from './exit-codes.ts';
 import { registerInstall } from './install-commands.ts';
 import type { Terminal } from './output.ts';
 import { registerPolicy } from './policy-commands.ts';
+import { registerPreflight } from './preflight-command.ts';
 import { registerRunCommands } from './run-commands.ts';
 import { registerStatus } from './status-command.ts';
 import { registerUninstall } from './uninstall-command.ts';
@@ -45,6 +46,7 @@ ${exitCodesHelp}`,
   registerBgp(program, context);
   registerPolicy(program, context);
   registerConfig(program, context);
+  registerPreflight(program, context);
   registerRunCommands(program, context);
   registerInstall(program, context);
   registerUninstall(program, context);

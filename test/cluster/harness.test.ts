@@ -10,14 +10,14 @@ import { after, before, suite, test } from 'node:test';
 import { isAlive, type LabProcess, namespacesWith } from '#lab';
 import { apiServerReady } from '../support/cluster/api.ts';
 import { nodeCgroups } from '../support/cluster/cgroup.ts';
-import { type Cluster, down, installNetwork, nodeReadiness, up } from '../support/cluster/cluster.ts';
+import { type Cluster, down, installNetwork, nodeReadiness, rebootNode, up } from '../support/cluster/cluster.ts';
 import { bridgeHook } from '../support/cluster/hooks.ts';
 import { execInPod, kubectl } from '../support/cluster/kubectl.ts';
 import { clusterFolder, type NodeName, netnsPrefix, nodeNames } from '../support/cluster/layout.ts';
 import { clusterNeeds } from '../support/cluster/needs.ts';
 import { execOnNode, nodePath } from '../support/cluster/node.ts';
 import { isRunning, logOf, startPart, stopPart } from '../support/cluster/parts.ts';
-import { addressOf, createNamespace, type Pod, podNetnsPath, runPods } from '../support/cluster/pods.ts';
+import { addressOf, createNamespace, type Pod, podNetnsPath, podReady, runPods } from '../support/cluster/pods.ts';
 import { readStateIfThere } from '../support/cluster/state.ts';
 import { birdc, torSessions } from '../support/cluster/tor.ts';
 import { machineTarget, podTarget, startTraffic, streamPort } from '../support/cluster/traffic.ts';
@@ -172,6 +172,34 @@ suite('a cluster in namespaces', clusterNeeds(), () => {
       deadlineMs: 60_000,
       intervalMs: 500,
     });
+  });
+
+  test('a node whose power was cut has its disk and nothing else of before; its pods run again', async () => {
+    fs.writeFileSync(nodePath('node1', '/var/lib/poplin-test'), 'here');
+    await execOnNode('node1', ['iptables', '-t', 'mangle', '-N', 'POPLIN-TEST']);
+    await rebootNode('node1');
+    assert.equal(fs.readFileSync(nodePath('node1', '/var/lib/poplin-test'), 'utf8'), 'here');
+    assert.deepEqual(fs.readdirSync(nodePath('node1', '/etc/cni/net.d')), ['10-bridge.conflist']);
+    assert.doesNotMatch((await execOnNode('node1', ['iptables-save'])).stdout, /POPLIN-TEST|KUBE-/);
+    const { stdout } = await execOnNode('node1', ['ip', '-br', 'link']);
+    assert.deepEqual(stdout.match(/^[^@\s]+/gm), ['lo', 'eth0']);
+    for (const part of ['kubelet node1', 'kube-proxy node1', 'containerd node1'] as const) {
+      assert.equal(isRunning(part), false, `${part} waits to be started`);
+      await startPart(part);
+    }
+    await bridgeHook.install(cluster);
+    const restarted = async (): Promise<boolean> => {
+      const [{ restartCount = 0, ready = false } = {}] =
+        (await podReady(cluster, { namespace, name: 'client' })).status.containerStatuses ?? [];
+      return ready && restartCount > 0;
+    };
+    await until(restarted, {
+      what: 'the pod on node1 to have been started again',
+      deadlineMs: 120_000,
+      intervalMs: 500,
+    });
+    const url = `http://[${addressOf(server, 6)}]/hostname`;
+    assert.equal((await execInPod({ namespace, name: 'client' }, ['curl', '-sS', '-m', '5', url])).stdout, 'server');
   });
 
   test('the ToR router runs, ready for sessions', async () => {

@@ -7,13 +7,14 @@
  *   exec NODE COMMAND...     inside a node          tor|outside|wire COMMAND...   in that namespace
  *   birdc COMMAND...         the ToR router's       root NODE                     a node's root, seen from outside
  *   start|stop PART          etcd, apiserver, kcm, scheduler, bird, 'kubelet node1', 'kube-proxy node2', 'containerd node1'
+ *   reboot NODE              power cut; its parts are started again one by one with `start`
  *   latency [SAMPLES]        time from a policy at the API server to the first blocked connection, and back
  *   logs FOLDER              everything that helps to understand a failure
  */
 import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { netnsPath } from '#lab';
-import { collectLogs, down, openCluster, up } from '../support/cluster/cluster.ts';
+import { collectLogs, down, openCluster, rebootNode, up } from '../support/cluster/cluster.ts';
 import { ClusterError } from '../support/cluster/errors.ts';
 import { type AgentHook, bridgeHook, manifestHook } from '../support/cluster/hooks.ts';
 import { kubectlCommand } from '../support/cluster/kubectl.ts';
@@ -107,6 +108,8 @@ async function run([command, ...args]: readonly string[]): Promise<void> {
       return startPart(oneOf<Part>(args[0], allParts, 'part'));
     case 'stop':
       return stopPart(oneOf<Part>(args[0], allParts, 'part'));
+    case 'reboot':
+      return rebootNode(node());
     case 'latency':
       return latency(Number(args[0] ?? 10));
     case 'logs':

@@ -65,7 +65,8 @@ export function fakeApi(
       if (sent !== undefined && sent !== now) return failure(409, 'Conflict', name);
       return { status: 200, body: store(path, request.body as Json) };
     }
-    return { status: 200, body: store(path, patched(found, request)) };
+    const changed = patched(found, request);
+    return changed ? { status: 200, body: store(path, changed) } : failure(422, 'Invalid', name);
   };
   const api: FakeApi = {
     server: 'https://fake:6443',
@@ -92,12 +93,19 @@ export function unreachable(): never {
   throw new KubeError('https://fake:6443: connection refused', { code: 'UNREACHABLE', server: 'https://fake:6443' });
 }
 
-function patched(object: Json, { contentType, body }: KubeRequest): Json {
+/** Undefined: a test of a JSON patch failed. */
+function patched(object: Json, { contentType, body }: KubeRequest): Json | undefined {
   switch (contentType) {
     case 'application/json-patch+json': {
-      const [operation] = body as readonly { readonly op: string; readonly path: string; readonly value: unknown }[];
-      if (operation?.op !== 'add' || operation.path !== '/status') throw new Error(`fake: ${JSON.stringify(body)}`);
-      return { ...object, status: operation.value };
+      const operations = body as readonly { readonly op: string; readonly path: string; readonly value: unknown }[];
+      let out = object;
+      for (const { op, path, value } of operations) {
+        if (op === 'test' && path === '/metadata/resourceVersion') {
+          if ((object['metadata'] as Json)['resourceVersion'] !== value) return undefined;
+        } else if (op === 'add' && path === '/status') out = { ...out, status: value };
+        else throw new Error(`fake: ${op} ${path}`);
+      }
+      return out;
     }
     case 'application/merge-patch+json':
       return merged(object, body as Json);

@@ -73,7 +73,7 @@ function world() {
       wallMs: () => 1_800_000_000_000 + clock.nowMs(),
       random: () => 0.5,
     },
-    { nodeName: 'n1', version: '0.1.0' },
+    { nodeName: 'n1', namespace: 'poplin-system', version: '0.1.0' },
   );
   const pass = async (ms: number): Promise<void> => {
     for (let left = ms; left > 0; left -= 250) {

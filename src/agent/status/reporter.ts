@@ -1,9 +1,10 @@
 /**
- * Everything that the agent writes into the cluster about its node, under one roof:
+ * Everything that the agent writes into the cluster, under one roof:
  *
  *   parts --> collect (facts of one moment) --> PoplinNode          poplin-node.ts, poplin-node-writer.ts
  *                       |                   \-> Events of the Node  node-events.ts, event-book.ts, event-writer.ts
  *   first complete apply --> Node: NetworkUnavailable=False         network-unavailable.ts
+ *   Lease poplin-status held --> all PoplinNodes --> statuses and Events of BGPPeers, IPPools ...   lease.ts, cluster-*.ts
  *
  * Nothing here decides anything for the node, and nothing waits for it: with an API server that refuses all of it, pods are wired, routed and policed
  * as ever.
@@ -12,11 +13,13 @@ import type { CallReport } from '#cni';
 import type { KubeClient } from '#datastore';
 import { type Clock, errorText, type Logger } from '#kit';
 import type { Limits } from '#obs';
+import { createClusterWriter } from './cluster-writer.ts';
 import { createCniFailures } from './cni-failures.ts';
 import { createCollector, type StatusParts } from './collect.ts';
-import { condition, timestamp } from './conditions.ts';
+import { type ConditionNow, condition, listed, timestamp } from './conditions.ts';
 import { createEventWriter } from './event-writer.ts';
 import type { NodeFacts } from './facts.ts';
+import { createLeaseElection } from './lease.ts';
 import { createNetworkUnavailableWriter } from './network-unavailable.ts';
 import { nodeEvents } from './node-events.ts';
 import { type PoplinNodeContent, poplinNodeContent } from './poplin-node.ts';
@@ -31,6 +34,7 @@ const LOOK_MS = 5_000;
 const TOUCHED_MS = 1_000;
 /** Changes by others are counted over this time. */
 const REPAIRS_WINDOW_MS = 600_000;
+const LEASE_NAME = 'poplin-status';
 /** The last word of an agent that stops. */
 const LAST_WRITE_MS = 1_000;
 
@@ -48,6 +52,8 @@ export interface StatusReporterDeps {
 
 export interface StatusReporterOptions {
   readonly nodeName: string;
+  /** The agent's own: the Lease is there. */
+  readonly namespace: string;
   readonly version: string;
 }
 
@@ -73,6 +79,8 @@ class Reporter implements StatusReporter {
   readonly #node: ReturnType<typeof createPoplinNodeWriter>;
   readonly #network: ReturnType<typeof createNetworkUnavailableWriter>;
   readonly #events: ReturnType<typeof createEventWriter>;
+  readonly #lease: ReturnType<typeof createLeaseElection>;
+  readonly #cluster: ReturnType<typeof createClusterWriter>;
   readonly #cniFailures = createCniFailures();
   #repairs: { readonly atMs: number; readonly total: number }[] = [];
   #content: PoplinNodeContent | undefined;
@@ -88,12 +96,25 @@ class Reporter implements StatusReporter {
     const { client, clock, log, limits } = deps;
     const wallMs = deps.wallMs ?? Date.now;
     const random = deps.random ?? Math.random;
-    const { nodeName, version } = options;
+    const { nodeName, namespace, version } = options;
     const common = { client, clock, wallMs, random, log };
     this.#since = createSinceKeeper(wallMs);
     this.#node = createPoplinNodeWriter(common, { nodeName });
     this.#network = createNetworkUnavailableWriter(common, { nodeName });
     this.#events = createEventWriter({ ...common, limits }, { instance: nodeName });
+    // A restarted agent is another one: it did not renew what the one before held.
+    const identity = `${nodeName}_${Math.floor(random() * 0xffffffff).toString(36)}`;
+    const { datastore, model } = deps.parts;
+    this.#lease = createLeaseElection(
+      { ...common, nodes: () => model.count('Node') },
+      { namespace, name: LEASE_NAME, identity },
+    );
+    this.#cluster = createClusterWriter({
+      ...common,
+      datastore,
+      holding: () => this.#lease.holding,
+      events: this.#events,
+    });
     this.#collector = createCollector(deps.parts, {
       nodeName,
       version,
@@ -104,6 +125,8 @@ class Reporter implements StatusReporter {
 
   start(): void {
     this.#live = true;
+    this.#lease.start();
+    this.#cluster.start();
     this.#arm(FIRST_LOOK_MS);
   }
   complete(): void {
@@ -126,9 +149,10 @@ class Reporter implements StatusReporter {
   async stop(): Promise<void> {
     this.#live = false;
     this.#cancel?.();
-    await this.#running;
+    // First: the next holder is to read what this node says last.
+    await Promise.all([this.#running, this.#cluster.stop()]);
     if (this.#content) this.#offer(stopped(this.#content));
-    await Promise.all([this.#node.stop(LAST_WRITE_MS), this.#network.stop()]);
+    await Promise.all([this.#node.stop(LAST_WRITE_MS), this.#network.stop(), this.#lease.stop()]);
   }
 
   #arm(delayMs: number): void {
@@ -152,9 +176,18 @@ class Reporter implements StatusReporter {
     const facts = await this.#collector.collect();
     if (!this.#live) return;
     this.#since.keep((facts.speaker?.peers ?? []).map(({ name }) => name));
-    this.#content = poplinNodeContent(facts, (peer) => this.#since.of(peer));
+    const content = poplinNodeContent(facts, (peer) => this.#since.of(peer));
+    this.#content = { ...content, conditions: [...content.conditions, ...this.#ownConditions()] };
     this.#offer(this.#content, facts.changesInForce);
     this.#tell(facts, this.#content);
+  }
+
+  /** Of what this agent does for the cluster; there only while something is wrong with it. */
+  #ownConditions(): readonly ConditionNow[] {
+    const kinds = this.#cluster.unsupported();
+    if (kinds.length === 0) return [];
+    const text = `${listed(kinds)}: the installed definitions are not Poplin's and keep no status of it, nor its optional fields: apply poplin.yaml where no Calico runs, or go on without`;
+    return [condition('ClusterStatusWritten', false, 'ForeignDefinitions', text)];
   }
 
   #offer(content: PoplinNodeContent, changesSeen = ''): void {

@@ -98,10 +98,24 @@ function doneText(report: UninstallReport, done: UninstallDone, table: Table): s
   ].join('');
 }
 
+/** What `poplin cleanup` counts, in the singular. */
+const wordFor: Readonly<Record<string, string>> = {
+  configurations: 'CNI configuration',
+  chains: 'chain',
+  jumps: 'jump',
+  sets: 'set',
+  hostPorts: 'host port rule',
+  interfaces: 'interface',
+  routes: 'route',
+  nexthops: 'next hop',
+  plugins: 'CNI plugin',
+  files: 'state file',
+};
+
 function removedText({ outcome, reason, removed, restored }: NodeResult): string {
   if (outcome === 'not reached') return reason ?? '';
   const words = [
-    ...Object.entries(removed).map(([what, n]) => `${n} ${what}`),
+    ...Object.entries(removed).map(([what, n]) => count(n, wordFor[what] ?? what)),
     ...(restored.length > 0 ? [`${count(restored.length, 'setting')} put back`] : []),
   ];
   return words.length === 0 ? 'nothing was there' : words.join(', ');

@@ -33,19 +33,17 @@ export class ApiGroups {
   async untilServed(resource: Resource, signal: AbortSignal): Promise<void> {
     if (signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    let group = this.#groups.get(resource.apiVersion);
-    if (!group) {
-      group = { waiting: new Map(), look: new AbortController() };
+    const known = this.#groups.get(resource.apiVersion);
+    const group = known ?? { waiting: new Map(), look: new AbortController() };
+    group.waiting.set(resource.name, resolve);
+    if (!known) {
       this.#groups.set(resource.apiVersion, group);
       void this.#poll(resource.apiVersion, group);
     }
-    const { waiting } = group;
-    const polled = group;
-    waiting.set(resource.name, resolve);
     const stop = (): void => {
-      waiting.delete(resource.name);
+      group.waiting.delete(resource.name);
       // The poll ends when nobody waits any more.
-      if (waiting.size === 0) polled.look.abort();
+      if (group.waiting.size === 0) group.look.abort();
       resolve();
     };
     signal.addEventListener('abort', stop);

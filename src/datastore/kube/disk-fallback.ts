@@ -46,7 +46,8 @@ export class DiskFallback {
     if (this.#state === 'done') return;
     this.#goodWanted = true;
     await this.#read();
-    this.settle();
+    this.settle(false);
+    this.#parts.changed();
   }
 
   /** Nothing answers, for `reason`: what is on disk counts until something does. */
@@ -66,8 +67,8 @@ export class DiskFallback {
     this.#parts.changed();
   }
 
-  /** Called whenever a kind was listed. */
-  settle(): void {
+  /** Called whenever a kind was listed. `clean`: everything known was handed on. */
+  settle(clean: boolean): void {
     const { model, log, identity } = this.#parts;
     if (this.#objects && model.stores.Namespace.listed) {
       if (!isSameCluster(this.#objects.cluster, identity())) {
@@ -82,7 +83,7 @@ export class DiskFallback {
       this.#goodWanted = false;
       this.#parts.changed();
     }
-    if (this.#stale && kinds.every((kind) => !model.stores[kind].stale)) {
+    if (clean && this.#stale && kinds.every((kind) => !model.stores[kind].stale)) {
       log.info(
         { since: this.#stale.since },
         'the API server has told everything: the model on disk is not needed any more',

@@ -293,9 +293,13 @@ class ApiDatastore implements KubeDatastore {
       ('reason' in before ? before.reason : '') === ('reason' in state ? state.reason : '');
     if (same) return;
     const { path, apiVersion, optional } = health.resource;
-    const level = state.state === 'synced' || state.state === 'absent' ? 'debug' : 'warn';
+    // Of a server that does not answer the connection speaks, once for all.
+    const worth = state.state === 'forbidden' || (state.state === 'failing' && !state.unreachable);
+    const level = worth ? 'warn' : 'debug';
     this.#log[level]({ resource: path, ...state }, 'a resource of the API server changed its state');
     if (optional && state.state === 'synced' && before?.state === 'absent') this.#groups.hint(apiVersion);
+    // A role that was given back is one for all kinds.
+    if (state.state === 'synced' && before?.state === 'forbidden') for (const one of this.#reflectors) one.hint();
     if (this.#connection.failedAttempts >= refusalsMax) this.#lookForAnswers();
     this.#settle();
   }
@@ -356,7 +360,7 @@ class ApiDatastore implements KubeDatastore {
     if (!stores.Secret.listed && stores.BGPPeer.listed && stores.BGPConfiguration.listed && this.#model.clean) {
       if (this.#secrets.settled) stores.Secret.complete();
     }
-    this.#fallback.settle();
+    this.#fallback.settle(this.#model.clean);
     if (!this.#model.clean || this.#fallback.busy) return;
     if (!this.#announced && waitingFor(this.#model, this.#health, this.#secrets).length === 0) {
       this.#announced = true;

@@ -86,7 +86,7 @@ export class KubeModel {
   read(kind: Kind, raw: RawObject): { object?: AnyObject } & Partial<Pick<Decoded, 'faults' | 'notes'>> {
     const object = this.#project(kind, raw);
     if (object) return { object };
-    const { typed, faults, notes } = decodeObject(kind, raw);
+    const { typed, faults, notes } = decodeObject(kind, raw, 'api');
     return { ...(typed ? { object: typed.object } : {}), faults, notes };
   }
 

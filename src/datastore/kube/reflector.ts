@@ -21,10 +21,11 @@ import type { Readable } from 'node:stream';
 import { type Clock, errorText, type Logger } from '#kit';
 import { pauseIfDue } from '../time-slice.ts';
 import { Backoff, sleep } from './backoff.ts';
-import { KubeError, type KubeResponse, statusMessage } from './client.ts';
+import { KubeError, type KubeResponse } from './client.ts';
 import type { KubeConnection, KubeStream } from './connection.ts';
 import { JsonLines } from './json-lines.ts';
 import { ListItems } from './list-items.ts';
+import { type Outcome, outcomeOfErrorEvent, outcomeOfRefusal, parseEvent } from './outcome.ts';
 import type { Resource } from './resources.ts';
 
 const watchSecMin = 300;
@@ -36,7 +37,6 @@ const listSilenceMaxMs = 15_000;
 const pageItems = 500;
 const answerTimeoutMs = 60_000;
 const absentPauseMs = 30_000;
-const throttlePauseMaxMs = 60_000;
 /** Lists after an outage longer than this are spread over `relistSpreadMs`. */
 const outageMs = 30_000;
 const relistSpreadMs = 1_000;
@@ -99,18 +99,6 @@ export interface ReflectorOptions {
   readonly untilWorthALook?: (signal: AbortSignal) => Promise<void>;
 }
 
-type Outcome =
-  /** As it should: the server ended the watch, or the list is complete. */
-  | { readonly type: 'ended' }
-  | { readonly type: 'expired' }
-  /** The list asked for a resourceVersion that the server does not have. */
-  | { readonly type: 'ahead' }
-  | { readonly type: 'noWatchList' }
-  | { readonly type: 'absent' }
-  | { readonly type: 'forbidden'; readonly reason: string }
-  | { readonly type: 'throttled'; readonly waitMs: number; readonly reason: string }
-  | { readonly type: 'broken'; readonly reason: string; readonly unreachable: boolean };
-
 export class Reflector {
   readonly #deps: ReflectorDeps;
   readonly #options: ReflectorOptions;
@@ -156,6 +144,7 @@ export class Reflector {
 
   async #act(outcome: Outcome): Promise<void> {
     const { sink } = this.#options;
+    const connecting = this.#deps.connection.failedAttempts > 0;
     switch (outcome.type) {
       case 'ended':
         this.#brokenSinceMs = undefined;
@@ -178,15 +167,15 @@ export class Reflector {
         return this.#untilWorthALook();
       case 'forbidden':
         sink.report({ state: 'forbidden', reason: outcome.reason });
-        return this.#pause(1_000 + this.#pace.next());
+        return sleep(this.#deps.clock, 1_000 + this.#pace.next(), this.#untilHint());
       case 'throttled':
         sink.report({ state: 'failing', reason: outcome.reason, unreachable: false });
         return this.#pause(outcome.waitMs * (1 + this.#deps.random() / 4));
       case 'broken':
         this.#brokenSinceMs ??= this.#deps.clock.nowMs();
         sink.report({ state: 'failing', reason: outcome.reason, unreachable: outcome.unreachable });
-        // While nothing answers, the connection sets the pace for everybody.
-        return this.#pause(outcome.unreachable ? 50 + 100 * this.#deps.random() : this.#pace.next());
+        // While nothing can be connected to, the connection sets the pace for everybody.
+        return this.#pause(connecting ? 50 + 100 * this.#deps.random() : this.#pace.next());
     }
   }
 
@@ -202,18 +191,21 @@ export class Reflector {
     } else if (outage) await this.#pause(random() * relistSpreadMs);
   }
 
-  /** Ends early on a hint. */
   #pause(delayMs: number): Promise<void> {
+    return sleep(this.#deps.clock, delayMs, this.#stop.signal);
+  }
+
+  /** Ends early on a hint. */
+  #untilHint(): AbortSignal {
     if (this.#look.signal.aborted) this.#look = new AbortController();
-    return sleep(this.#deps.clock, delayMs, AbortSignal.any([this.#stop.signal, this.#look.signal]));
+    return AbortSignal.any([this.#stop.signal, this.#look.signal]);
   }
 
   async #untilWorthALook(): Promise<void> {
-    const pause = absentPauseMs * (0.75 + this.#deps.random() / 2);
+    const { clock, random } = this.#deps;
     const { untilWorthALook } = this.#options;
-    if (!untilWorthALook) return this.#pause(pause);
-    if (this.#look.signal.aborted) this.#look = new AbortController();
-    await untilWorthALook(AbortSignal.any([this.#stop.signal, this.#look.signal]));
+    if (untilWorthALook) await untilWorthALook(this.#untilHint());
+    else await sleep(clock, absentPauseMs * (0.75 + random() / 2), this.#untilHint());
   }
 
   #list(): Promise<Outcome> {
@@ -277,23 +269,7 @@ export class Reflector {
     } catch (error) {
       return { type: 'broken', reason: errorText(error), unreachable: true };
     }
-    const { resource } = this.#options;
-    const { status, retryAfterSec } = response;
-    const reason = statusMessage(response);
-    if (isTooLarge(response.body)) return { type: 'ahead' };
-    if (status === 404) return { type: 'absent' };
-    if (status === 403) {
-      const group = resource.apiVersion.includes('/') ? resource.apiVersion.split('/')[0] : '""';
-      const remedy = `grant the verbs list and watch on ${resource.name} (API group ${group}) to the agent's role`;
-      return { type: 'forbidden', reason: `${reason}; ${remedy}` };
-    }
-    if (status === 410) return { type: 'expired' };
-    // 400 and 422 are how servers say that they do not know, or have switched off, the parameters of WatchList.
-    if (watchList && (status === 400 || status === 422)) return { type: 'noWatchList' };
-    if ((status === 429 || status === 503) && retryAfterSec !== undefined) {
-      return { type: 'throttled', waitMs: Math.min(throttlePauseMaxMs, Math.max(100, retryAfterSec * 1000)), reason };
-    }
-    return { type: 'broken', reason: `${verb} ${resource.path}: ${reason}`, unreachable: false };
+    return outcomeOfRefusal(response, this.#options.resource, { verb, watchList });
   }
 
   /** Reads events to the end of the stream. `initial`: it begins with what is there. */
@@ -319,7 +295,7 @@ export class Reflector {
         }
       }
     } catch (error) {
-      if (reading.listing && error instanceof SilentError) return { type: 'noWatchList' };
+      if (error instanceof SilentError) return reading.listing ? { type: 'noWatchList' } : { type: 'ended' };
       return { type: 'broken', reason: `the watch broke: ${errorText(error)}`, unreachable: true };
     } finally {
       watchdog();
@@ -349,7 +325,7 @@ export class Reflector {
     if (!event) return this.#unreadable(text);
     const { sink, resource } = this.#options;
     const { type, object } = event;
-    if (type === 'ERROR') return this.#errorEvent(object);
+    if (type === 'ERROR') return outcomeOfErrorEvent(object);
     const resourceVersion = object.metadata?.resourceVersion;
     if (!resourceVersion) return this.#unreadable(text);
     if (type === 'BOOKMARK') {
@@ -392,14 +368,6 @@ export class Reflector {
       if (this.#position !== undefined) return { type: 'expired' };
     }
     return { type: 'broken', reason: 'the API server sent an event that cannot be read', unreachable: false };
-  }
-
-  #errorEvent(status: unknown): Outcome {
-    const { code, reason } = status as { code?: number; reason?: string };
-    if (isTooLarge(status)) return { type: 'ahead' };
-    if (code === 410 || reason === 'Expired' || reason === 'Gone') return { type: 'expired' };
-    const text = statusMessage({ status: code ?? 500, body: status });
-    return { type: 'broken', reason: `the watch ended with an error: ${text}`, unreachable: false };
   }
 
   /**
@@ -460,27 +428,7 @@ export class Reflector {
 
 class SilentError extends Error {}
 
-interface RawEvent {
-  readonly type: string;
-  readonly object: Partial<RawObject>;
-}
-
-function parseEvent(text: string): RawEvent | undefined {
-  try {
-    const event = JSON.parse(text) as Partial<RawEvent> | null;
-    return event?.type && event.object ? (event as RawEvent) : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
-}
-
 /** Items of a list do not say what they are. */
 function complete(object: RawObject, { kind, apiVersion }: Resource): RawObject {
   return object.apiVersion && object.kind ? object : { ...object, apiVersion, kind };
-}
-
-function isTooLarge(body: unknown): boolean {
-  const { details } = (body ?? {}) as { details?: { causes?: readonly { reason?: string }[] } };
-  return details?.causes?.some(({ reason }) => reason === 'ResourceVersionTooLarge') ?? false;
 }

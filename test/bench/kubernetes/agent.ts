@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { bundle, bundleEntry, nodeFlags } from '#image';
+import { bundle, bundleEntry, nodeEnvironment, nodeFlags } from '#image';
 import { type KubeNode, kubeNode } from '../../support/kube/agent.ts';
 import type { ApiServer } from '../../support/kube/api-server.ts';
 
@@ -11,7 +11,7 @@ export interface Undo {
   after(fn: () => unknown): void;
 }
 
-/** As in the image: bundled, under the image's own flags. The folder goes with the bench. */
+/** As in the image: bundled, under the image's own flags and environment. The folder goes with the bench. */
 let program: Promise<readonly string[]> | undefined;
 function bundledProgram(): Promise<readonly string[]> {
   program ??= (async () => {
@@ -19,7 +19,8 @@ function bundledProgram(): Promise<readonly string[]> {
     process.once('exit', () => fs.rmSync(folder, { recursive: true }));
     const { files } = await bundle({ version: 'bench', commit: 'none', date: '2026-01-01T00:00:00Z' });
     for (const { name, content } of files) fs.writeFileSync(path.join(folder, name), content);
-    return [process.execPath, ...nodeFlags, path.join(folder, bundleEntry)];
+    const environment = Object.entries(nodeEnvironment).map(([name, value]) => `${name}=${value}`);
+    return ['env', ...environment, process.execPath, ...nodeFlags, path.join(folder, bundleEntry)];
   })();
   return program;
 }

@@ -35,7 +35,7 @@ suite('definitions under kubectl', needs({ commands: ['setpriv'], kube: apiServe
           const found = await conditionsOf(server, definition);
           return found.some(({ type, status }) => type === 'Established' && status === 'True') && found;
         },
-        { what: `${name} to be established` },
+        { what: `${name} to be established`, deadlineMs: 60_000 },
       );
       const bad = conditions.filter(
         ({ type, status }) => (type === 'NamesAccepted') !== (status === 'True') && type !== 'Established',

@@ -19,6 +19,9 @@ export async function installDefinitions(server: ApiServer): Promise<void> {
   for (const definition of definitions) {
     const { group, names, versions } = definition.spec;
     const path = `/apis/${group}/${versions[0].name}/${names.plural}`;
-    await until(async () => (await server.request({ path })).status === 200, { what: `${path} to be served` });
+    await until(async () => (await server.request({ path })).status === 200, {
+      what: `${path} to be served`,
+      deadlineMs: 60_000,
+    });
   }
 }

@@ -25,8 +25,8 @@ import {
   nodeNames,
   paths,
 } from './layout.ts';
-import { buildNetwork, removeNetwork, routeToPods } from './network.ts';
-import { execOnNode, startNode, stopNode } from './node.ts';
+import { buildNetwork, removeNetwork, replaceNodeNetwork, routeToPods } from './network.ts';
+import { execOnNode, powerOff, removeNode, startNode } from './node.ts';
 import { startPart } from './parts.ts';
 import { makePki, writeKubeconfigs } from './pki.ts';
 import { newState, ownProcess, readState, readStateIfThere, refuseIfInUse } from './state.ts';
@@ -146,6 +146,16 @@ export async function bootNode(node: NodeName, images: readonly string[]): Promi
   for (const image of images) await importImage(node, image);
 }
 
+/**
+ * Cuts a node's power and turns it on again: its disk is as it was, its kernel knows no rule, route or interface of before, and none of
+ * its parts runs until the caller starts them, in whatever order (`containerd NODE`, `kubelet NODE`, `kube-proxy NODE`).
+ */
+export async function rebootNode(node: NodeName): Promise<void> {
+  await powerOff(node);
+  await replaceNodeNetwork(node);
+  await startNode(node);
+}
+
 /** A handle on the cluster that is up. @throws ClusterError NOT_UP */
 export function openCluster(): Cluster {
   return { options: readState().options, api: new ApiClient() };
@@ -227,7 +237,7 @@ async function removeAll(): Promise<void> {
   const state = readStateIfThere();
   // What runs in none of the cluster's namespaces (the prober) is known by the state alone.
   await endProcesses(Object.values(state?.processes ?? {}).filter(({ role }) => role === 'prober'));
-  await Promise.all(nodeNames.map((node) => stopNode(node, state?.nodes[node])));
+  await Promise.all(nodeNames.map((node) => removeNode(node, state?.nodes[node])));
   await removeNetwork();
   fs.rmSync(clusterFolder, { recursive: true, force: true });
 }

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { root } from '#setup';
+import { agentImage } from './agent-image.ts';
 import { type Cluster, podCidrsOf } from './cluster.ts';
 import { importImage } from './containerd.ts';
 import { ClusterError } from './errors.ts';
@@ -19,7 +20,7 @@ export interface AgentHook {
 }
 
 export interface ManifestOptions {
-  /** Archive of the agent's image. Default: what `npm run image` writes. */
+  /** Archive of the agent's image. Default: this checkout's, built where it is older than its sources. */
   readonly image?: string;
   /** What a user applies. Default: deploy/manifests/poplin.yaml. */
   readonly manifest?: string;
@@ -34,25 +35,18 @@ export const agentSelector = 'app.kubernetes.io/name=poplin';
 
 /** The agent as a user installs it: its image imported into each node's containerd, then `kubectl apply -f`. */
 export function manifestHook(options: ManifestOptions = {}): AgentHook {
-  const image = options.image ?? path.join(root, 'dist', 'image', 'poplin.tar');
   const manifest = options.manifest ?? path.join(root, 'deploy', 'manifests', 'poplin.yaml');
   return {
     name: 'poplin',
     pods: { namespace: agentNamespace, selector: agentSelector },
     install: async (cluster) => {
-      mustBeThere(image, '`npm run image` makes it');
-      mustBeThere(manifest, 'it belongs to the checkout');
+      const image = options.image ?? (await agentImage());
       await Promise.all(nodeNames.map((node) => importImage(node, image)));
       const settings = options.settings ?? { kubeApiServer: apiServerUrl(cluster.options.family) };
       await kubectl(['apply', '-f', '-'], { stdin: withSettings(fs.readFileSync(manifest, 'utf8'), settings) });
       if (options.objects) await applyObjects(options.objects);
     },
   };
-}
-
-function mustBeThere(file: string, remedy: string): void {
-  if (!fs.existsSync(file))
-    throw new ClusterError(`${file} is not there: ${remedy}`, { code: 'TOOL_MISSING', tool: file });
 }
 
 /** The manifest with other values of options in its `agent.yaml`; one that does not stand there yet is added. */

@@ -1,10 +1,10 @@
 /** The namespaces and links of the cluster, as drawn in layout.ts. */
-import { addNamespaces, deleteNamespaces, ipBatch, namespacesWith, processesIn, writeSysctls } from '#lab';
+import { addNamespaces, deleteNamespaces, ipBatch, must, namespacesWith, processesIn, writeSysctls } from '#lab';
 import { until } from '../wait.ts';
 import {
   addressesOf,
   type MachineName,
-  machineNames,
+  type NodeName,
   netnsOf,
   netnsPrefix,
   nodeNames,
@@ -32,34 +32,56 @@ const addressLines = ([ipv4, ipv6]: Pair, device: string): string[] => [
 ];
 const defaultLines = ([ipv4, ipv6]: Pair): string[] => [`route add default via ${ipv4}`, `route add ::/0 via ${ipv6}`];
 
+const onSegment: readonly MachineName[] = [...nodeNames, 'tor'];
+
 export async function buildNetwork(): Promise<void> {
-  await addNamespaces(machineNames.map(netnsOf));
-  for (const machine of machineNames)
-    writeSysctls(netnsOf(machine), { ...everywhere, ...(machine === 'tor' ? router : noRouter) });
-  const onSegment: readonly MachineName[] = [...nodeNames, 'tor'];
-  const wire = netnsOf('wire');
+  await addNamespaces([netnsOf('wire'), netnsOf('outside')]);
+  for (const machine of ['wire', 'outside'] as const) writeSysctls(netnsOf(machine), { ...everywhere, ...noRouter });
+  await ipBatch(
+    ['link add br0 type bridge', ...addressLines(addressesOf('wire'), 'br0'), 'link set lo up'],
+    netnsOf('wire'),
+  );
+  for (const machine of onSegment) await attachMachine(machine);
   await ipBatch([
-    ...onSegment.map(
-      (machine, i) =>
-        `link add to-${machine} index ${firstIndex + 10 + i} netns ${wire} type veth peer name eth0 index ${firstIndex + i} netns ${netnsOf(machine)}`,
-    ),
     `link add eth1 index ${firstIndex + 20} netns ${netnsOf('tor')} type veth peer name eth0 index ${firstIndex} netns ${netnsOf('outside')}`,
   ]);
-  const lines: Readonly<Record<MachineName, readonly string[]>> = {
-    wire: [
-      'link add br0 type bridge',
-      ...addressLines(addressesOf('wire'), 'br0'),
-      ...onSegment.flatMap((machine) => [`link set to-${machine} master br0`, `link set to-${machine} up`]),
-      // Only for what is behind the ToR router: pods are reached by the routes of `routeToPods`.
+  await ipBatch(addressLines(torOutsideAddresses, 'eth1'), netnsOf('tor'));
+  await ipBatch(
+    ['link set lo up', ...addressLines(addressesOf('outside'), 'eth0'), ...defaultLines(torOutsideAddresses)],
+    netnsOf('outside'),
+  );
+  // Only for what is behind the ToR router: pods are reached by the routes of `routeToPods`.
+  await ipBatch(
+    [
       `route add ${torOutsideAddresses[0].replace(/\.\d+$/, '.0')}/24 via ${addressesOf('tor')[0]}`,
       `route add ${torOutsideAddresses[1].replace(/::.*$/, '::')}/64 via ${addressesOf('tor')[1]}`,
     ],
-    node1: [...addressLines(addressesOf('node1'), 'eth0'), ...defaultLines(addressesOf('tor'))],
-    node2: [...addressLines(addressesOf('node2'), 'eth0'), ...defaultLines(addressesOf('tor'))],
-    tor: [...addressLines(addressesOf('tor'), 'eth0'), ...addressLines(torOutsideAddresses, 'eth1')],
-    outside: [...addressLines(addressesOf('outside'), 'eth0'), ...defaultLines(torOutsideAddresses)],
-  };
-  await Promise.all(machineNames.map((machine) => ipBatch(['link set lo up', ...lines[machine]], netnsOf(machine))));
+    netnsOf('wire'),
+  );
+}
+
+/** Makes the namespace of a node (as its kernel has it right after it booted) or of the router, with its link to the segment. */
+async function attachMachine(machine: MachineName): Promise<void> {
+  const [own, wire] = [netnsOf(machine), netnsOf('wire')];
+  const i = onSegment.indexOf(machine);
+  await addNamespaces([own]);
+  writeSysctls(own, { ...everywhere, ...(machine === 'tor' ? router : noRouter) });
+  await ipBatch([
+    `link add to-${machine} index ${firstIndex + 10 + i} netns ${wire} type veth peer name eth0 index ${firstIndex + i} netns ${own}`,
+  ]);
+  await ipBatch([`link set to-${machine} master br0`, `link set to-${machine} up`], wire);
+  const routes = machine === 'tor' ? [] : defaultLines(addressesOf('tor'));
+  await ipBatch(['link set lo up', ...addressLines(addressesOf(machine), 'eth0'), ...routes], own);
+}
+
+/** A node's network anew: no rule, route or setting of before is left. Nothing may run in the node. */
+export async function replaceNodeNetwork(node: NodeName): Promise<void> {
+  await deleteNamespaces([netnsOf(node)]);
+  // The kernel takes a namespace, and with it the other end of the link, apart some time later.
+  await until(async () => (await must('ip', ['-n', netnsOf('wire'), '-br', 'link'])).includes(`to-${node}`) === false, {
+    what: `the old link of ${node} to be gone`,
+  });
+  await attachMachine(node);
 }
 
 /** The API server proxies to pods: its namespace gets routes to the nodes' pod CIDRs, which nodes do not get from us. */

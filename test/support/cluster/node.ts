@@ -1,8 +1,8 @@
 /**
  * A node: mount, network, UTS, IPC, PID and cgroup namespaces of its own.
  *
- * Its root is a fresh tmpfs, so that nothing that it writes is the machine's and all of it is gone with its last process: the
- * machine's /usr is there read-only, /etc through an overlay, and nothing else. /opt/cni/bin and /etc/cni/net.d are empty; a hostPath
+ * Its disk is a tmpfs in the mount namespace of a process that does nothing else, so that nothing that it writes is the machine's, a
+ * reboot keeps it, and all of it is gone with that process: the machine's /usr is there read-only, /etc through an overlay, and nothing else. /opt/cni/bin and /etc/cni/net.d are empty; a hostPath
  * volume finds only what somebody put there. Of /proc/sys only `net` (the network namespace's own) can be written, and sysfs not
  * at all; three settings that a kubelet insists on show the values that it wants.
  */
@@ -26,7 +26,7 @@ import { pauseBinary } from './images.ts';
 import { type NodeName, netnsOf, nodeMountPoint, paths, systemPath } from './layout.ts';
 import { readState, updateState } from './state.ts';
 
-const rootSize = '8g';
+const diskSize = '8g';
 /** What a kubelet would write for the whole machine, at the values that it wants to read back. */
 const masked: Readonly<Record<string, string>> = {
   'vm/overcommit_memory': '1',
@@ -52,24 +52,24 @@ function readOnlyFolders(): readonly string[] {
   return all.filter((folder) => !all.some((other) => other !== folder && folder.startsWith(`${other}/`)));
 }
 
-/** The shell script that builds the root and becomes pid 1. */
+/** The shell script that builds the root on the disk and becomes pid 1. */
 function initScript(node: NodeName, pause: string): string {
-  const root = nodeMountPoint(node);
   const cgroupMounts = hierarchies().map((hierarchy) => mountLine(hierarchy));
   return `
-mount -t tmpfs -o mode=755,size=${rootSize} poplin-node ${root}
-cd ${root}
+cd ${nodeMountPoint(node)}
 mkdir -p etc usr proc sys dev run tmp root home mnt srv opt/cni/bin var/lib var/log var/cache var/tmp .etc/upper .etc/work .old
-chmod 1777 tmp var/tmp
-ln -s /run var/run
+mount -t tmpfs -o mode=755 run run
+mount -t tmpfs -o mode=1777 tmp tmp
+chmod 1777 var/tmp
+ln -sfn /run var/run
 mount --bind /usr usr
 mount -o remount,bind,ro usr
 for d in bin sbin lib lib32 lib64 libx32; do
-  if [ -L /$d ]; then ln -s "$(readlink /$d)" $d
-  elif [ -d /$d ]; then mkdir $d; mount --bind /$d $d; mount -o remount,bind,ro $d; fi
+  if [ -L /$d ]; then ln -sfn "$(readlink /$d)" $d
+  elif [ -d /$d ]; then mkdir -p $d; mount --bind /$d $d; mount -o remount,bind,ro $d; fi
 done
 mount -t overlay -o lowerdir=/etc,upperdir=$PWD/.etc/upper,workdir=$PWD/.etc/work overlay etc
-rm -rf etc/cni etc/containerd etc/kubernetes
+if [ ! -e .installed ]; then rm -rf etc/cni etc/containerd etc/kubernetes; : > .installed; fi
 mkdir -p etc/cni/net.d etc/containerd etc/kubernetes
 echo ${node} > etc/hostname
 printf '127.0.0.1 localhost ${node}\\n::1 localhost\\n' > etc/hosts
@@ -113,43 +113,80 @@ function mountLine({ mountPoint, type, options }: Hierarchy): string {
   return `mkdir -p .${mountPoint}; mount -t ${type} ${option} ${type} .${mountPoint}`;
 }
 
-/** Boots a node into its network namespace, which must exist. */
-export async function startNode(node: NodeName): Promise<void> {
+const diskRole = (node: NodeName): string => `disk ${node}`;
+
+/** Starts the process whose mount namespace holds the node's disk. */
+async function startDisk(node: NodeName): Promise<LabProcess> {
+  const mountPoint = nodeMountPoint(node);
+  fs.mkdirSync(mountPoint, { recursive: true });
+  const script = `mount -t tmpfs -o mode=755,size=${diskSize} poplin-node ${mountPoint}; exec ${await pauseBinary()}`;
+  const unshare = ['unshare', '-m', '--propagation', 'private', 'sh', '-euc', script];
+  const pid = await spawnLogged(inGroups(makeNodeCgroups(node), unshare), logOf(node));
+  const disk: LabProcess = { role: diskRole(node), pid, startTime: startTimeOf(pid) ?? 'gone' };
+  updateState((state) => ({ ...state, processes: { ...state.processes, [disk.role]: disk } }));
+  await booted(node, disk, 'disk');
+  return disk;
+}
+
+const logOf = (node: NodeName): string => path.join(paths.logs, `${node}.log`);
+
+/** Waits until the scripts have become the pause program. */
+async function booted(node: NodeName, process_: LabProcess, what: string): Promise<void> {
   const pause = await pauseBinary();
-  const log = path.join(paths.logs, `${node}.log`);
-  fs.mkdirSync(nodeMountPoint(node), { recursive: true });
-  const groups = makeNodeCgroups(node);
-  const unshare = ['unshare', '-C', '-m', '-u', '-i', '-p', '--fork', '--kill-child', '--propagation', 'private'];
-  const init = ['sh', '-euc', initScript(node, pause)];
-  const outer = await spawnLogged(
-    inGroups(groups, ['nsenter', `--net=${netnsPath(netnsOf(node))}`, ...unshare, ...init]),
-    log,
-  );
-  const pid = await childOf(outer, log, `node ${node}`);
-  const started: LabProcess = { role: node, pid, startTime: startTimeOf(pid) ?? 'gone' };
-  updateState((state) => ({ ...state, nodes: { ...state.nodes, [node]: started } }));
   await until(
     () => {
-      if (!isAlive(started))
-        throw new ClusterError(`${node} did not boot: ${tail(log)}`, { code: 'PART_DIED', part: node, log });
-      return fs.readlinkSync(`/proc/${pid}/exe`) === pause;
+      if (!isAlive(process_))
+        throw new ClusterError(`${what} of ${node} ended: ${tail(logOf(node))}`, {
+          code: 'PART_DIED',
+          part: node,
+          log: logOf(node),
+        });
+      return fs.readlinkSync(`/proc/${process_.pid}/exe`) === pause;
     },
-    { what: `${node} to boot`, deadlineMs: 15_000 },
+    { what: `${what} of ${node}`, deadlineMs: 15_000 },
   );
 }
 
-/** Ends a node with everything in it, and removes its control groups. */
-export async function stopNode(node: NodeName, first: LabProcess | undefined): Promise<void> {
-  if (first && isAlive(first)) process.kill(first.pid, 'SIGKILL');
+/** Boots a node into its network namespace, which must exist, with the disk that it had, or an empty one. */
+export async function startNode(node: NodeName): Promise<void> {
+  const known = readState().processes[diskRole(node)];
+  const disk = known && isAlive(known) ? known : await startDisk(node);
+  const namespaces = [`--net=${netnsPath(netnsOf(node))}`, `--mount=/proc/${disk.pid}/ns/mnt`];
+  const unshare = ['unshare', '-C', '-m', '-u', '-i', '-p', '--fork', '--kill-child', '--propagation', 'private'];
+  const init = ['sh', '-euc', initScript(node, await pauseBinary())];
+  const outer = await spawnLogged(
+    inGroups(makeNodeCgroups(node), ['nsenter', ...namespaces, ...unshare, ...init]),
+    logOf(node),
+  );
+  const pid = await childOf(outer, logOf(node), `node ${node}`);
+  const started: LabProcess = { role: node, pid, startTime: startTimeOf(pid) ?? 'gone' };
+  updateState((state) => ({ ...state, nodes: { ...state.nodes, [node]: started } }));
+  await booted(node, started, 'boot');
+}
+
+/** Ends everything in a node at once, as a power cut does; its disk stays. */
+export async function powerOff(node: NodeName): Promise<void> {
+  const { nodes, processes } = readState();
+  await endNode(node, nodes[node], processes[diskRole(node)]?.pid);
+}
+
+/** Ends a node with its disk, and removes its control groups. */
+export async function removeNode(node: NodeName, first: LabProcess | undefined): Promise<void> {
+  await endNode(node, first);
+  await removeNodeCgroups(node);
+}
+
+async function endNode(node: NodeName, first: LabProcess | undefined, keepPid?: number): Promise<void> {
+  if (first && isAlive(first)) kill(first.pid);
   await until(
     () => {
-      for (const pid of processesInNode(node)) kill(pid);
+      const left = processesInNode(node).filter((pid) => pid !== keepPid);
+      for (const pid of left) kill(pid);
       // Its first process ends last, and is out of the group before: it waits for the others.
-      return processesInNode(node).length === 0 && !(first && isAlive(first));
+      return left.length === 0 && !(first && isAlive(first));
     },
     { what: `${node}'s processes to end`, deadlineMs: 20_000 },
   );
-  await removeNodeCgroups(node);
 }
 
 function kill(pid: number): void {

@@ -1,0 +1,2 @@
+export { decidePreflight, type PreflightReport } from './decide.ts';
+export { preflightFacts } from './facts.ts';

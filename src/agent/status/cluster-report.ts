@@ -1,0 +1,65 @@
+/** What the PoplinNode objects of all nodes say about the objects that are for many of them. Pure. */
+import type { IssueEffect } from '../bgp/issue.ts';
+import { effectTexts } from './poplin-node.ts';
+
+/** One node's word, as far as it is about objects. */
+export interface NodeReport {
+  readonly node: string;
+  readonly sessions: readonly SessionReport[];
+  readonly issues: readonly IssueReport[];
+}
+export interface SessionReport {
+  readonly name: string;
+  readonly address: string;
+  readonly state: string;
+  readonly lastError: string;
+}
+export interface IssueReport {
+  /** E.g. `BGPPeer tor-1`. */
+  readonly object: string;
+  readonly field: string;
+  readonly message: string;
+  readonly effect: IssueEffect;
+}
+
+const effectOf = new Map(Object.entries(effectTexts).map(([effect, text]) => [text, effect as IssueEffect]));
+
+/** Undefined for a node whose agent has said that it stopped: what it wrote before holds no more. */
+export function nodeReport(object: unknown): NodeReport | undefined {
+  const { metadata, status } = object as { readonly metadata?: { readonly name?: unknown }; readonly status?: unknown };
+  if (typeof metadata?.name !== 'string' || typeof status !== 'object' || status === null) return undefined;
+  const { conditions, bgp, exceptions } = status as Readonly<Record<string, unknown>>;
+  if (list(conditions).some((each) => each['type'] === 'Ready' && each['reason'] === 'AgentStopped')) return undefined;
+  const sessions = list((bgp as { readonly sessions?: unknown } | undefined)?.sessions).map((each) => ({
+    name: text(each['name']),
+    address: text(each['address']),
+    state: text(each['state']),
+    lastError: text(each['lastError']),
+  }));
+  const issues = list(exceptions).flatMap((each): IssueReport[] => {
+    const effect = effectOf.get(text(each['effect']));
+    if (!effect) return [];
+    return [{ object: text(each['object']), field: text(each['field']), message: text(each['message']), effect }];
+  });
+  return { node: metadata.name, sessions, issues };
+}
+
+function list(value: unknown): readonly Readonly<Record<string, unknown>>[] {
+  return Array.isArray(value) ? value.filter((each) => typeof each === 'object' && each !== null) : [];
+}
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
+/** `a (on n1, n2); b`: each text once, with the nodes that say it, unless all do. */
+export function byNodes(said: readonly (readonly [node: string, text: string])[], nodes: number, max = 4): string {
+  const grouped = Map.groupBy(said, ([, what]) => what);
+  const parts = [...grouped].map(([what, by]) => {
+    const names = [...new Set(by.map(([node]) => node))].sort();
+    if (names.length === nodes && nodes > 1) return what;
+    const shown = names.slice(0, 5).join(', ');
+    return `${what} (on ${names.length > 5 ? `${shown} and ${names.length - 5} more` : shown})`;
+  });
+  const left = parts.length - max;
+  return [...parts.slice(0, max), ...(left > 0 ? [`and ${left} more`] : [])].join('; ');
+}

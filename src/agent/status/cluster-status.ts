@@ -1,0 +1,198 @@
+/**
+ * Statuses of the objects that are for the whole cluster, from the objects and from what all nodes report. Pure: the same input gives the same
+ * statuses, whoever computes them.
+ *
+ * Accepted: understood and in force. BGPPeer has Established, BGPFilter has Applied, IPPool has Allocatable as Calico's. FieldsNotUsed is there only
+ * where there are any.
+ */
+import type { DatastoreFault, DatastoreNote } from '#datastore';
+import { type Cidr, cidrContains, toCidr } from '#kit';
+import type { IssueEffect } from '../bgp/issue.ts';
+import { byNodes, type IssueReport, type NodeReport } from './cluster-report.ts';
+import { type ConditionNow, condition, listed } from './conditions.ts';
+
+export const statusKinds = ['BGPPeer', 'BGPFilter', 'BGPConfiguration', 'IPPool', 'FelixConfiguration'] as const;
+export type StatusKind = (typeof statusKinds)[number];
+
+/** An object as the API has it. */
+export interface ApiObject {
+  readonly metadata: {
+    readonly name: string;
+    readonly uid?: string;
+    readonly resourceVersion?: string;
+    readonly generation?: number;
+    readonly creationTimestamp?: string;
+  };
+  readonly spec?: Readonly<Record<string, unknown>>;
+  readonly status?: Readonly<Record<string, unknown>>;
+}
+
+export interface ClusterInput {
+  readonly objects: Readonly<Partial<Record<StatusKind, readonly ApiObject[]>>>;
+  readonly reports: readonly NodeReport[];
+  readonly faults: readonly DatastoreFault[];
+  readonly notUsed: readonly DatastoreNote[];
+  /** Ranges of Services. */
+  readonly serviceCIDRs: readonly Cidr[];
+}
+
+export interface DesiredStatus {
+  readonly kind: StatusKind;
+  readonly object: ApiObject;
+  readonly conditions: readonly ConditionNow[];
+}
+
+export function clusterStatuses(input: ClusterInput): readonly DesiredStatus[] {
+  return statusKinds.flatMap((kind) =>
+    (input.objects[kind] ?? []).map((object) => {
+      const about = aboutObject(input, kind, object);
+      const conditions = [accepted(input, kind, object, about), ...specific(input, kind, object, about)];
+      const unused = fieldsNotUsed(input, about);
+      return { kind, object, conditions: unused ? [...conditions, unused] : conditions };
+    }),
+  );
+}
+
+/** What was said about one object. */
+interface About {
+  readonly ref: string;
+  readonly fault: DatastoreFault | undefined;
+  readonly issues: readonly (IssueReport & { readonly node: string })[];
+}
+
+function aboutObject({ faults, reports }: ClusterInput, kind: StatusKind, { metadata }: ApiObject): About {
+  const ref = `${kind} ${metadata.name}`;
+  return {
+    ref,
+    fault: faults.find((fault) => fault.object === ref),
+    issues: reports.flatMap(({ node, issues }) =>
+      issues.filter(({ object }) => object === ref).map((issue) => ({ ...issue, node })),
+    ),
+  };
+}
+
+function accepted(input: ClusterInput, kind: StatusKind, object: ApiObject, about: About): ConditionNow {
+  const type = 'Accepted';
+  if (about.fault) {
+    const { field, message, effect } = about.fault;
+    return condition(type, false, 'Invalid', `${field ? `${field}: ` : ''}${message} (${effect})`);
+  }
+  const misfit = kind === 'IPPool' ? poolMisfit(input, object) : undefined;
+  if (misfit) return condition(type, false, misfit.reason, misfit.message);
+  const unused = said(input, about, 'unused');
+  if (unused) return condition(type, false, 'NotUsed', unused);
+  const partial = kind === 'BGPFilter' ? undefined : said(input, about, 'partial');
+  if (partial) return condition(type, true, 'InForceInPart', partial);
+  return condition(type, true, 'Accepted', 'understood and in force');
+}
+
+function said({ reports }: ClusterInput, { issues }: About, effect: IssueEffect): string | undefined {
+  const texts = issues
+    .filter((issue) => issue.effect === effect)
+    .map(({ node, field, message }) => [node, field ? `${field}: ${message}` : message] as const);
+  return texts.length === 0 ? undefined : byNodes(texts, reports.length);
+}
+
+function specific(input: ClusterInput, kind: StatusKind, object: ApiObject, about: About): readonly ConditionNow[] {
+  switch (kind) {
+    case 'BGPPeer':
+      return [established(input, object)];
+    case 'BGPFilter':
+      return [applied(input, object, about)];
+    case 'IPPool':
+      return [allocatable(input, object)];
+    default:
+      return [];
+  }
+}
+
+function established({ reports }: ClusterInput, { metadata }: ApiObject): ConditionNow {
+  const type = 'Established';
+  const [own, prefix] = [`peer/${metadata.name}`, `peer/${metadata.name}/`];
+  const sessions = reports.flatMap(({ node, sessions }) =>
+    sessions.filter(({ name }) => name === own || name.startsWith(prefix)).map((session) => ({ ...session, node })),
+  );
+  const nodes = new Set(sessions.map(({ node }) => node));
+  if (nodes.size === 0) {
+    return condition(type, 'Unknown', 'NoSession', 'no node has a session because of this object');
+  }
+  const down = sessions.filter(({ state }) => state !== 'Established');
+  const count = `${sessions.length - down.length} of ${sessions.length} sessions on ${nodes.size} nodes are Established`;
+  if (down.length === 0) return condition(type, true, 'AllEstablished', count);
+  const held = down.filter(({ state }) => state === 'NotConfigured');
+  const why = [...held, ...down.filter((session) => !held.includes(session))].map(
+    ({ node, address, state, lastError }) => [node, `${address} ${state}${lastError ? `: ${lastError}` : ''}`] as const,
+  );
+  const none = down.length === sessions.length;
+  const reason = held.length > 0 ? 'PasswordMissing' : none ? 'NoneEstablished' : 'SomeNotEstablished';
+  return condition(type, false, reason, `${count}; ${byNodes(why, nodes.size)}`);
+}
+
+function applied(input: ClusterInput, { metadata }: ApiObject, about: About): ConditionNow {
+  const type = 'Applied';
+  const partial = said(input, about, 'partial');
+  if (partial) return condition(type, false, 'FieldsNotApplied', partial);
+  const users = (input.objects.BGPPeer ?? []).filter(({ spec }) => {
+    const filters = spec?.['filters'];
+    return Array.isArray(filters) && filters.includes(metadata.name);
+  });
+  if (users.length === 0) return condition(type, true, 'NotReferenced', 'no BGPPeer names this filter');
+  return condition(type, true, 'AppliedInFull', `applied to ${listed(users.map((peer) => peer.metadata.name))}`);
+}
+
+function allocatable(input: ClusterInput, object: ApiObject): ConditionNow {
+  const type = 'Allocatable';
+  if (object.spec?.['disabled'] === true) {
+    return condition(type, false, 'PoolDisabled', 'spec.disabled is set: no new address comes from this pool');
+  }
+  const misfit = poolMisfit(input, object);
+  if (misfit) return condition(type, false, misfit.reason, misfit.message);
+  return condition(
+    type,
+    true,
+    'OK',
+    'pods get addresses from the podCIDRs of their nodes; this pool says how they are treated',
+  );
+}
+
+/** Of two pools that overlap, the one that came later does not fit. */
+function poolMisfit(
+  { objects, serviceCIDRs }: ClusterInput,
+  object: ApiObject,
+): { readonly reason: string; readonly message: string } | undefined {
+  const cidr = cidrIn(object);
+  if (!cidr) return undefined;
+  const service = serviceCIDRs.find((range) => overlap(range, cidr));
+  if (service) {
+    const message = `spec.cidr: ${cidr} overlaps ${service}, the range of Services: pods with such addresses and Services take each other's packets; give the pool another range`;
+    return { reason: 'InServiceRange', message };
+  }
+  const earlier = (objects.IPPool ?? []).find((other) => {
+    const range = cidrIn(other);
+    return range !== undefined && isEarlier(other, object) && overlap(range, cidr);
+  });
+  if (!earlier) return undefined;
+  const message = `spec.cidr: ${cidr} overlaps ${cidrIn(earlier)} of IPPool ${earlier.metadata.name}, which was there first; what both say holds for the addresses that they share: change or delete one`;
+  return { reason: 'CIDROverlap', message };
+}
+
+function isEarlier(one: ApiObject, other: ApiObject): boolean {
+  const key = ({ metadata }: ApiObject): string => `${metadata.creationTimestamp ?? ''} ${metadata.name}`;
+  return key(one) < key(other);
+}
+
+function cidrIn({ spec }: ApiObject): Cidr | undefined {
+  const text = spec?.['cidr'];
+  return typeof text === 'string' ? toCidr(text) : undefined;
+}
+
+/** Prefixes overlap when one holds the other. */
+function overlap(a: Cidr, b: Cidr): boolean {
+  return cidrContains(a, b) || cidrContains(b, a);
+}
+
+function fieldsNotUsed({ notUsed }: ClusterInput, { ref }: About): ConditionNow | undefined {
+  const fields = notUsed.filter(({ object }) => object === ref).map(({ field }) => field);
+  if (fields.length === 0) return undefined;
+  return condition('FieldsNotUsed', true, 'FieldsWithoutEffect', listed([...new Set(fields)].sort(), 40));
+}

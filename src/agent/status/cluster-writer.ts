@@ -1,0 +1,295 @@
+/**
+ * The holder of the Lease reads what all nodes report and writes the statuses of the cluster's objects.
+ *
+ *   Lease held --> PoplinNodes, objects with their statuses --> clusterStatuses --> what differs is written, --> Events
+ *
+ * Every ten seconds, and more rarely the more nodes there are, so that one agent's work for the cluster stays a small part of a core. An object is
+ * written at most once a round. Conditions of others stay. Where a kind's definition is not ours (no status, or one that does not keep our fields),
+ * nothing more is written to it, and `unsupported` says so; it is looked at again every ten minutes.
+ */
+import type { Datastore, DatastoreStatus, KubeClient } from '#datastore';
+import { type Cidr, type Clock, errorText, type Logger, toCidr } from '#kit';
+import { type ApiFailure, type ApiOutcome, apiPath, callApi } from './api-call.ts';
+import { clusterEvents } from './cluster-events.ts';
+import { type NodeReport, nodeReport } from './cluster-report.ts';
+import {
+  type ApiObject,
+  type ClusterInput,
+  clusterStatuses,
+  type DesiredStatus,
+  type StatusKind,
+  statusKinds,
+} from './cluster-status.ts';
+import { type Condition, type ConditionNow, timestamp, withTransitionTimes } from './conditions.ts';
+import type { EventNote } from './event-book.ts';
+import { POPLIN_NODES_PATH } from './poplin-node.ts';
+
+const ROUND_MS = 10_000;
+/** Nodes for which a round is made every `ROUND_MS`. */
+const NODES_AT_FULL_PACE = 100;
+const PAGE_ITEMS = 100;
+const PAGES_MAX = 200;
+const WRITES_PER_ROUND_MAX = 50;
+const UNSUPPORTED_LOOK_MS = 600_000;
+const SERVICE_RANGES_LOOK_MS = 300_000;
+/** A node whose PoplinNode has not changed for so long does not report: twice the longest time between two of its writes. */
+const SILENT_MS = 720_000;
+const GROUP_VERSION = 'projectcalico.org/v3';
+
+const plurals: Readonly<Record<StatusKind, string>> = {
+  BGPPeer: 'bgppeers',
+  BGPFilter: 'bgpfilters',
+  BGPConfiguration: 'bgpconfigurations',
+  IPPool: 'ippools',
+  FelixConfiguration: 'felixconfigurations',
+};
+/** Conditions of these types are ours; the others stay. */
+const ourTypes = new Set(['Accepted', 'Established', 'Applied', 'Allocatable', 'FieldsNotUsed']);
+
+export interface ClusterWriterDeps {
+  readonly client: KubeClient;
+  readonly clock: Clock;
+  readonly wallMs: () => number;
+  readonly random: () => number;
+  readonly log: Logger;
+  /** This agent holds the Lease. */
+  readonly holding: () => boolean;
+  readonly datastore: Pick<Datastore, 'status'>;
+  readonly events: { tell(notes: readonly EventNote[]): void };
+}
+
+export interface ClusterWriter {
+  start(): void;
+  stop(): Promise<void>;
+  /** Kinds whose definitions do not keep our statuses, as far as this agent has tried. */
+  unsupported(): readonly StatusKind[];
+}
+
+export function createClusterWriter(deps: ClusterWriterDeps): ClusterWriter {
+  return new Writer(deps);
+}
+
+interface Paged {
+  readonly items?: readonly unknown[];
+  readonly metadata?: { readonly continue?: string };
+}
+
+class Writer implements ClusterWriter {
+  readonly #deps: ClusterWriterDeps;
+  readonly #unsupported = new Map<StatusKind, number>();
+  /** When each PoplinNode was seen to change, by our own clock. */
+  readonly #seen = new Map<string, { readonly resourceVersion: string; readonly atMs: number }>();
+  #serviceCIDRs: { readonly ranges: readonly Cidr[]; readonly atMs: number } | undefined;
+  #nodes = 0;
+  #lastFailure: string | undefined;
+  #cancel: (() => void) | undefined;
+  #running: Promise<void> | undefined;
+  #stopped = false;
+
+  constructor(deps: ClusterWriterDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.#arm();
+  }
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#cancel?.();
+    await this.#running;
+  }
+  unsupported(): readonly StatusKind[] {
+    return [...this.#unsupported.keys()].sort();
+  }
+
+  #arm(waitMs = 0): void {
+    if (this.#stopped) return;
+    const fullMs = ROUND_MS * Math.max(1, this.#nodes / NODES_AT_FULL_PACE);
+    const delayMs = Math.max(waitMs, fullMs * (1 + 0.1 * this.#deps.random()));
+    this.#cancel = this.#deps.clock.schedule(delayMs, () => {
+      this.#running = this.#round()
+        .catch((error: unknown): ApiFailure => ({ ok: false, kind: 'failed', message: errorText(error) }))
+        .then((failure) => {
+          this.#running = undefined;
+          this.#tell(failure);
+          this.#arm(failure?.waitMs);
+        });
+    });
+  }
+
+  #tell(failure: ApiFailure | undefined): void {
+    if (failure && failure.message !== this.#lastFailure) {
+      this.#deps.log.warn({ reason: failure.message }, 'statuses of the cluster cannot be written; it is tried again');
+    }
+    this.#lastFailure = failure?.message;
+  }
+
+  async #round(): Promise<ApiFailure | undefined> {
+    if (!this.#deps.holding()) return undefined;
+    const status = this.#deps.datastore.status();
+    const reports = await this.#reports();
+    if (!Array.isArray(reports)) return reports as ApiFailure;
+    const objects = await this.#objects(status);
+    const input: ClusterInput = {
+      objects,
+      reports: reports as readonly NodeReport[],
+      faults: status.faults,
+      notUsed: status.notUsed,
+      serviceCIDRs: await this.#ranges(),
+    };
+    // The reading may have taken long.
+    if (!this.#deps.holding() || this.#stopped) return undefined;
+    const desired = clusterStatuses(input);
+    this.#deps.events.tell(clusterEvents(desired, status.faults));
+    return this.#writeAll(desired);
+  }
+
+  async #reports(): Promise<readonly NodeReport[] | ApiFailure> {
+    const items = await this.#list(POPLIN_NODES_PATH);
+    if ('ok' in items) return items.kind === 'kindAbsent' ? [] : items;
+    this.#nodes = items.length;
+    const nowMs = this.#deps.clock.nowMs();
+    const names = new Set<string>();
+    const reports = (items as readonly ApiObject[]).flatMap((item) => {
+      const { name, resourceVersion = '' } = item.metadata;
+      names.add(name);
+      const before = this.#seen.get(name);
+      if (before?.resourceVersion !== resourceVersion) this.#seen.set(name, { resourceVersion, atMs: nowMs });
+      else if (nowMs - before.atMs > SILENT_MS) return [];
+      return nodeReport(item) ?? [];
+    });
+    for (const name of this.#seen.keys()) if (!names.has(name)) this.#seen.delete(name);
+    return reports;
+  }
+
+  /** In pages, so that no answer takes long to read. */
+  async #list(path: string): Promise<readonly unknown[] | ApiFailure> {
+    const items: unknown[] = [];
+    let token = '';
+    for (let page = 0; page < PAGES_MAX; page++) {
+      const query = { limit: PAGE_ITEMS, ...(token ? { continue: token } : {}) };
+      const answer = await callApi(this.#deps.client, { method: 'GET', path, query });
+      if (!answer.ok) return answer;
+      const { items: found = [], metadata } = answer.body as Paged;
+      items.push(...found);
+      token = metadata?.continue ?? '';
+      if (token === '') break;
+    }
+    return items;
+  }
+
+  async #objects({ kinds = {} }: DatastoreStatus): Promise<ClusterInput['objects']> {
+    const out: Partial<Record<StatusKind, readonly ApiObject[]>> = {};
+    for (const kind of statusKinds) {
+      const served = kinds[kind]?.apiVersions.includes(GROUP_VERSION);
+      const triedMs = this.#unsupported.get(kind);
+      if (triedMs !== undefined && this.#deps.clock.nowMs() - triedMs > UNSUPPORTED_LOOK_MS)
+        this.#unsupported.delete(kind);
+      if (!served) continue;
+      const items = await this.#list(collectionOf(kind));
+      if (!('ok' in items)) out[kind] = items as readonly ApiObject[];
+    }
+    return out;
+  }
+
+  /** ServiceCIDR is there from Kubernetes 1.33 on; without it nothing is known of the ranges. */
+  async #ranges(): Promise<readonly Cidr[]> {
+    const nowMs = this.#deps.clock.nowMs();
+    if (this.#serviceCIDRs && nowMs - this.#serviceCIDRs.atMs < SERVICE_RANGES_LOOK_MS)
+      return this.#serviceCIDRs.ranges;
+    const items = await this.#list('/apis/networking.k8s.io/v1/servicecidrs');
+    if ('ok' in items && items.kind === 'forbidden') {
+      this.#deps.log.warn({ reason: items.message }, 'pools cannot be held against the ranges of Services');
+    }
+    const ranges = 'ok' in items ? [] : (items as readonly ApiObject[]).flatMap(({ spec }) => cidrsIn(spec?.['cidrs']));
+    this.#serviceCIDRs = { ranges, atMs: nowMs };
+    return ranges;
+  }
+
+  async #writeAll(desired: readonly DesiredStatus[]): Promise<ApiFailure | undefined> {
+    let writes = 0;
+    for (const each of desired) {
+      if (this.#unsupported.has(each.kind)) continue;
+      const status = nextStatus(each, timestamp(this.#deps.wallMs()));
+      if (!status) continue;
+      if (writes++ >= WRITES_PER_ROUND_MAX || !this.#deps.holding()) return undefined;
+      const done = await this.#write(each, status);
+      // Changed, or gone, meanwhile: the next round sees it as it is. Anything else is met by all.
+      if (!done.ok && (done.kind === 'failed' || done.kind === 'forbidden')) return done;
+    }
+    return undefined;
+  }
+
+  async #write({ kind, object }: DesiredStatus, status: Status): Promise<ApiOutcome> {
+    const { client, log, clock } = this.#deps;
+    const { name, resourceVersion } = object.metadata;
+    const path = apiPath(collectionOf(kind), name);
+    const done = await callApi(client, {
+      method: 'PATCH',
+      path: `${path}/status`,
+      contentType: 'application/json-patch+json',
+      body: [
+        { op: 'test', path: '/metadata/resourceVersion', value: resourceVersion },
+        { op: 'add', path: '/status', value: status },
+      ],
+    });
+    const kept = done.ok && (done.body as ApiObject).status?.['observedGeneration'] !== undefined;
+    const noStatus =
+      !done.ok && (done.kind === 'notFound' || done.kind === 'kindAbsent') && (await this.#isThere(path));
+    if ((done.ok && !kept) || noStatus) {
+      this.#unsupported.set(kind, clock.nowMs());
+      const how = noStatus ? 'has no status' : 'does not keep what Poplin writes';
+      log.warn({ kind }, `the definition of the kind is not ours and ${how}; no statuses are written to it`);
+    }
+    return done;
+  }
+
+  async #isThere(path: string): Promise<boolean> {
+    return (await callApi(this.#deps.client, { method: 'GET', path })).ok;
+  }
+}
+
+interface Status {
+  readonly observedGeneration: number;
+  readonly conditions: readonly Condition[];
+}
+
+/** Undefined: what stands there says it already. */
+export function nextStatus({ object, conditions }: DesiredStatus, at: string): Status | undefined {
+  const observedGeneration = object.metadata.generation ?? 0;
+  const before = conditionsIn(object.status);
+  const ours = before.filter(({ type }) => ourTypes.has(type));
+  const wanted: readonly ConditionNow[] = conditions.map((each) => ({ ...each, observedGeneration }));
+  if (object.status?.['observedGeneration'] === observedGeneration && essence(ours) === essence(wanted))
+    return undefined;
+  const others = before.filter(({ type }) => !ourTypes.has(type));
+  return { observedGeneration, conditions: [...others, ...withTransitionTimes(wanted, before, at)] };
+}
+
+function essence(conditions: readonly ConditionNow[]): string {
+  return JSON.stringify(
+    conditions
+      .map(({ type, status, reason, message, observedGeneration }) => [
+        type,
+        status,
+        reason,
+        message,
+        observedGeneration,
+      ])
+      .sort(([a], [b]) => (a! < b! ? -1 : 1)),
+  );
+}
+
+function conditionsIn(status: ApiObject['status']): readonly Condition[] {
+  const found = status?.['conditions'];
+  return Array.isArray(found) ? found.filter((each): each is Condition => typeof each?.type === 'string') : [];
+}
+
+function collectionOf(kind: StatusKind): string {
+  return `/apis/${GROUP_VERSION}/${plurals[kind]}`;
+}
+
+function cidrsIn(value: unknown): readonly Cidr[] {
+  if (!Array.isArray(value)) return [];
+  return value.flatMap((each) => (typeof each === 'string' ? (toCidr(each) ?? []) : []));
+}

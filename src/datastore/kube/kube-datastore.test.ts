@@ -1,0 +1,494 @@
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { PassThrough } from 'node:stream';
+import { type TestContext, test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
+import { FakeClock, silentLogger } from '#kit';
+import type { Kind, ModelObjects, ModelUpdate } from '#model';
+import { KubeError } from './client.ts';
+import { event, FakeCluster, type FakeObject, refusal, tooLarge } from './fake-cluster.ts';
+import { createKubeDatastore, type KubeDatastore } from './kube-datastore.ts';
+import { compareResourceVersions } from './resource-version.ts';
+
+const pods = '/api/v1/pods';
+const namespaces = '/api/v1/namespaces';
+const policies = '/apis/networking.k8s.io/v1/networkpolicies';
+const nodes = '/api/v1/nodes';
+const peers = '/apis/projectcalico.org/v3/bgppeers';
+const oldPeers = '/apis/crd.projectcalico.org/v1/bgppeers';
+
+function pod(name: string, version: string | number): FakeObject {
+  return { metadata: { name, namespace: 'web', labels: { version: `${version}` } }, spec: {}, status: {} };
+}
+function policy(name: string, port: number): FakeObject {
+  const spec = { podSelector: {}, ingress: [{ ports: [{ port }] }] };
+  return { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', metadata: { name, namespace: 'web' }, spec };
+}
+function peer(apiVersion: string, name: string, more: object = {}): FakeObject {
+  return { apiVersion, kind: 'BGPPeer', metadata: { name }, spec: { peerIP: '192.0.2.1', asNumber: 65001, ...more } };
+}
+
+interface World {
+  readonly cluster: FakeCluster;
+  readonly clock: FakeClock;
+  readonly stateDir: string;
+  readonly batches: (readonly ModelUpdate[])[];
+  readonly datastore: KubeDatastore;
+  inSync(): number;
+  get<K extends Kind>(kind: K, key: string): ModelObjects[K] | undefined;
+  /** Version labels of the pods that were told. */
+  pods(): Record<string, string | undefined>;
+  /** Lets everything that is due happen, and `ms` go by in steps. */
+  pass(ms?: number): Promise<void>;
+  requestsTo(path: string): readonly Record<string, unknown>[];
+}
+
+/** A datastore over a cluster in memory, in time that moves when told to. */
+async function world(t: Pick<TestContext, 'after'>, before: Partial<World> = {}): Promise<World> {
+  const cluster = before.cluster ?? new FakeCluster();
+  cluster.serve(pods, namespaces, policies, nodes);
+  if (cluster.objects(namespaces).length === 0) {
+    cluster.put(namespaces, { metadata: { name: 'kube-system', uid: 'cluster-1' } });
+  }
+  const clock = new FakeClock();
+  const stateDir = before.stateDir ?? fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-kube-state-'));
+  t.after(() => fs.rmSync(stateDir, { recursive: true, force: true }));
+  const datastore = createKubeDatastore(
+    { log: silentLogger, clock, random: () => 0.5, connection: cluster },
+    { namespace: 'poplin-system', stateDir },
+  );
+  const model = new Map<string, unknown>();
+  const batches: (readonly ModelUpdate[])[] = [];
+  let inSync = 0;
+  datastore.onUpdates((batch) => {
+    assert.ok(batch.length > 0);
+    batches.push(batch);
+    for (const update of batch) {
+      if (update.type === 'upsert') model.set(`${update.kind} ${update.key}`, update.object);
+      else assert.ok(model.delete(`${update.kind} ${update.key}`), `${update.key} is there to be deleted`);
+    }
+  });
+  datastore.onInSync(() => {
+    inSync++;
+  });
+  t.after(() => datastore.stop());
+  const self: World = {
+    cluster,
+    clock,
+    stateDir,
+    batches,
+    datastore,
+    inSync: () => inSync,
+    get: (kind, key) => model.get(`${kind} ${key}`) as never,
+    pods: () => {
+      const found = [...model].filter(([ref]) => ref.startsWith('Pod ')).sort(([a], [b]) => (a < b ? -1 : 1));
+      return Object.fromEntries(
+        found.map(([ref, object]) => [ref.slice(8), (object as ModelObjects['Pod']).metadata.labels['version']]),
+      );
+    },
+    pass: async (ms = 100) => {
+      for (let passed = 0; passed <= ms; passed += 50) {
+        for (let i = 0; i < 12; i++) await turn();
+        clock.advance(50);
+      }
+      for (let i = 0; i < 12; i++) await turn();
+    },
+    requestsTo: (path) => cluster.requests.filter((request) => request.path === path).map(({ query }) => query),
+  };
+  return self;
+}
+
+test('lists stream, watches go on from there, and the mark comes once', async (t) => {
+  const w = await world(t);
+  w.cluster.put(pods, pod('a', 1));
+  await w.datastore.start();
+  await w.pass();
+  assert.equal(w.inSync(), 1);
+  assert.deepEqual(w.pods(), { a: '1' });
+  w.cluster.put(pods, pod('a', 2));
+  w.cluster.put(pods, pod('b', 1));
+  w.cluster.remove(pods, 'web/b');
+  await w.pass();
+  assert.deepEqual(w.pods(), { a: '2' });
+  assert.equal(w.requestsTo(pods).length, 1);
+  assert.deepEqual(
+    w.batches.at(-1)?.map(({ type, key }) => `${type} ${key}`),
+    ['upsert web/a'],
+  );
+});
+
+test('a server without WatchList is listed by pages; a page that expired begins all over, whole', async (t) => {
+  const w = await world(t);
+  w.cluster.watchList = false;
+  for (let i = 0; i < 1_200; i++) w.cluster.put(pods, pod(`p${i}`, 1));
+  let compacted = false;
+  w.cluster.fault = ({ path, query }) => {
+    if (path === pods && query?.['continue'] && !compacted) {
+      compacted = true;
+      w.cluster.remove(pods, 'web/p0');
+      w.cluster.compact();
+    }
+    return undefined;
+  };
+  await w.datastore.start();
+  await w.pass(1_000);
+  assert.equal(w.inSync(), 1);
+  assert.equal(w.datastore.status().objects.Pod, 1_199);
+  const queries = w.requestsTo(pods);
+  assert.deepEqual(
+    queries.map(({ limit, resourceVersion, watch }) => [watch, limit, resourceVersion === undefined]),
+    [
+      [true, undefined, true],
+      [undefined, 500, false],
+      [undefined, 500, true],
+      [undefined, undefined, true],
+      [true, undefined, false],
+    ],
+  );
+});
+
+for (const expiredAs of ['status', 'event'] as const) {
+  test(`410 as ${expiredAs}: listed again not older than known, and only the difference is told`, async (t) => {
+    const w = await world(t);
+    w.cluster.expiredAs = expiredAs;
+    for (const name of ['a', 'b', 'c']) w.cluster.put(pods, pod(name, 1));
+    await w.datastore.start();
+    await w.pass();
+    const told = w.batches.length;
+    w.cluster.fault = ({ path }) =>
+      path === pods ? new KubeError('away', { code: 'UNREACHABLE', server: 'x' }) : undefined;
+    w.cluster.cut(pods);
+    await w.pass();
+    assert.equal(w.datastore.status().kinds?.Pod?.state, 'failing');
+    assert.equal(w.datastore.status().inSync, true);
+    w.cluster.remove(pods, 'web/a');
+    w.cluster.put(pods, pod('b', 2));
+    w.cluster.compact();
+    w.cluster.fault = () => undefined;
+    await w.pass(2_000);
+    assert.deepEqual(w.pods(), { b: '2', c: '1' });
+    assert.deepEqual(
+      w.batches
+        .slice(told)
+        .flat()
+        .map(({ type, key }) => `${type} ${key}`),
+      ['upsert web/b', 'delete web/a'],
+    );
+    assert.match(String(w.requestsTo(pods).at(-1)?.['resourceVersion']), /^\d+$/);
+    assert.equal(w.datastore.status().kinds?.Pod?.state, 'synced');
+  });
+}
+
+test('429 and 503 with Retry-After are waited for as long as they say', async (t) => {
+  const w = await world(t);
+  w.cluster.fault = ({ path }) => (path === pods ? refusal(429, {}, 7) : undefined);
+  await w.datastore.start();
+  await w.pass(6_500);
+  assert.equal(w.requestsTo(pods).length, 1);
+  assert.match(w.datastore.status().waitingFor.join(), /429/);
+  w.cluster.fault = () => undefined;
+  await w.pass(3_000);
+  assert.equal(w.requestsTo(pods).length, 2);
+  assert.equal(w.inSync(), 1);
+});
+
+test('an answer cut in an object is thrown away to its last newline, and the watch goes on before it', async (t) => {
+  const w = await world(t);
+  w.cluster.put(pods, pod('a', 1));
+  await w.datastore.start();
+  await w.pass();
+  const { resourceVersion } = w.datastore.status().kinds!.Pod!;
+  w.cluster.cut(pods, event('MODIFIED', pod('a', 2)).slice(0, 60));
+  await w.pass(1_000);
+  assert.equal(w.requestsTo(pods).at(-1)?.['resourceVersion'], resourceVersion);
+  assert.deepEqual(w.pods(), { a: '1' });
+  w.cluster.put(pods, pod('a', 3));
+  await w.pass();
+  assert.deepEqual(w.pods(), { a: '3' });
+});
+
+test('what is no JSON is never taken for an object; where it stays, a list reads past it', async (t) => {
+  const w = await world(t);
+  w.cluster.put(pods, pod('a', 1));
+  await w.datastore.start();
+  await w.pass();
+  let garbage = 0;
+  w.cluster.fault = ({ path, query }) => {
+    if (path !== pods || query?.['sendInitialEvents']) return undefined;
+    garbage++;
+    setImmediate(() => w.cluster.send(pods, '{"type":"ADDED","object":\n'));
+    return undefined;
+  };
+  w.cluster.send(pods, 'no json\n');
+  await w.pass(5_000);
+  assert.equal(garbage, 2);
+  assert.deepEqual(w.pods(), { a: '1' });
+  assert.equal(w.requestsTo(pods).at(-1)?.['sendInitialEvents'], true);
+  for (const line of [
+    'null\n',
+    '[]\n',
+    '{"type":"ADDED","object":{}}\n',
+    '{"type":"NEW","object":{"metadata":{"name":"x"}}}\n',
+  ]) {
+    w.cluster.send(pods, line);
+    await w.pass(1_000);
+  }
+  assert.deepEqual(w.pods(), { a: '1' });
+});
+
+test('a watch that is silent is replaced; bookmarks keep it, and it resumes from the last one', async (t) => {
+  const w = await world(t);
+  await w.datastore.start();
+  await w.pass();
+  for (let i = 0; i < 4; i++) {
+    await w.pass(60_000);
+    w.cluster.bookmark(pods);
+  }
+  assert.equal(w.requestsTo(pods).length, 1);
+  await w.pass();
+  const { resourceVersion } = w.datastore.status().kinds!.Pod!;
+  await w.pass(170_000);
+  assert.equal(w.requestsTo(pods).length, 2);
+  assert.equal(w.requestsTo(pods)[1]?.['resourceVersion'], resourceVersion);
+  assert.equal(w.datastore.status().kinds?.Pod?.state, 'synced');
+});
+
+test('a list by WatchList that never ends is given up for pages', async (t) => {
+  const w = await world(t);
+  w.cluster.put(pods, pod('a', 1));
+  w.cluster.fault = ({ path, query }) => {
+    if (path !== pods || !query?.['sendInitialEvents']) return undefined;
+    return { status: 200, body: new PassThrough() };
+  };
+  await w.datastore.start();
+  await w.pass(20_000);
+  assert.equal(w.inSync(), 1);
+  assert.deepEqual(w.pods(), { a: '1' });
+});
+
+test('an object too large to be read is named, keeps its last version, and the rest goes on', async (t) => {
+  const w = await world(t);
+  w.cluster.put(policies, policy('a', 80));
+  await w.datastore.start();
+  await w.pass();
+  w.cluster.put(policies, { ...policy('a', 81), status: 'x'.repeat(9 * 1024 * 1024) });
+  w.cluster.put(policies, policy('b', 82));
+  await w.pass();
+  const [fault] = w.datastore.status().faults;
+  assert.equal(fault?.object, 'NetworkPolicy web/a');
+  assert.match(fault?.message ?? '', /bytes as JSON.*make it smaller/);
+  assert.equal(w.get('NetworkPolicy', 'web/a')?.ingress[0]?.ports[0]?.port, 80);
+  assert.equal(w.get('NetworkPolicy', 'web/b')?.ingress[0]?.ports[0]?.port, 82);
+  assert.equal(w.datastore.status().inSync, true);
+});
+
+test('a resourceVersion that the server does not have is not asked for again', async (t) => {
+  const w = await world(t);
+  w.cluster.put(pods, pod('a', 1));
+  await w.datastore.start();
+  await w.pass();
+  let asked = 0;
+  w.cluster.fault = ({ path, query }) => {
+    if (path !== pods || query?.['resourceVersion'] === undefined) return undefined;
+    asked++;
+    return refusal(504, tooLarge);
+  };
+  w.cluster.cut(pods);
+  await w.pass(2_000);
+  assert.equal(asked, 1);
+  assert.equal(w.datastore.status().kinds?.Pod?.state, 'synced');
+});
+
+test('kinds of both groups are one, by name, and the newer group wins', async (t) => {
+  const w = await world(t);
+  w.cluster.serve(peers, oldPeers);
+  w.cluster.put(oldPeers, peer('crd.projectcalico.org/v1', 'both', { asNumber: 1 }));
+  w.cluster.put(oldPeers, peer('crd.projectcalico.org/v1', 'old', { asNumber: 2 }));
+  w.cluster.put(peers, peer('projectcalico.org/v3', 'both', { asNumber: 3 }));
+  await w.datastore.start();
+  await w.pass();
+  assert.equal(w.get('BGPPeer', 'both')?.asNumber, 3);
+  assert.equal(w.get('BGPPeer', 'old')?.asNumber, 2);
+  assert.equal(w.datastore.status().objects.BGPPeer, 2);
+  w.cluster.remove(peers, 'both');
+  await w.pass();
+  assert.equal(w.get('BGPPeer', 'both')?.asNumber, 1);
+  w.cluster.put(peers, peer('projectcalico.org/v3', 'both', { asNumber: 0.5 }));
+  await w.pass();
+  assert.equal(w.get('BGPPeer', 'both'), undefined, 'the name is taken by one that cannot be read');
+  assert.equal(w.datastore.status().faults[0]?.object, 'BGPPeer both');
+  assert.equal(w.datastore.status().inSync, true, 'only a policy blocks');
+  w.cluster.unserve(peers);
+  await w.pass(40_000);
+  assert.equal(w.get('BGPPeer', 'both')?.asNumber, 1);
+  assert.deepEqual(w.datastore.status().kinds?.BGPPeer?.apiVersions, ['crd.projectcalico.org/v1']);
+});
+
+test('kinds that are absent cost one look at their group in half a minute, and are found by it', async (t) => {
+  const w = await world(t);
+  await w.datastore.start();
+  await w.pass(200_000);
+  assert.equal(w.requestsTo(peers).length, 1);
+  w.cluster.serve(peers);
+  w.cluster.put(peers, peer('projectcalico.org/v3', 'tor'));
+  await w.pass(40_000);
+  assert.equal(w.get('BGPPeer', 'tor')?.asNumber, 65001);
+  assert.equal(w.datastore.status().kinds?.BGPPeer?.state, 'synced');
+});
+
+test('403 is not in sync, and names verb and resource; it counts again when it is granted', async (t) => {
+  const w = await world(t);
+  w.cluster.fault = ({ path }) => (path === nodes || path === pods ? refusal(403) : undefined);
+  await w.datastore.start();
+  await w.pass(60_000);
+  assert.equal(w.inSync(), 0);
+  assert.equal(w.datastore.status().kinds?.Node?.state, 'forbidden');
+  assert.match(w.datastore.status().waitingFor.join('\n'), /Node.*list and watch on nodes \(API group ""\)/);
+  w.cluster.fault = () => undefined;
+  await w.pass(15_000);
+  assert.equal(w.inSync(), 1);
+});
+
+test('the last good version of an object counts across restarts, of this cluster only', async (t) => {
+  const first = await world(t);
+  first.cluster.put(policies, policy('a', 80));
+  await first.datastore.start();
+  await first.pass();
+  first.cluster.put(policies, policy('a', 70_000));
+  await first.pass();
+  assert.equal(first.datastore.status().faults[0]?.effect, 'the last good version stays in force');
+  await first.datastore.stop();
+  const second = await world(t, { cluster: first.cluster, stateDir: first.stateDir });
+  await second.datastore.start();
+  await second.pass();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await second.pass();
+  assert.equal(second.inSync(), 1);
+  assert.equal(second.get('NetworkPolicy', 'web/a')?.ingress[0]?.ports[0]?.port, 80);
+  await second.datastore.stop();
+  first.cluster.put(namespaces, { metadata: { name: 'kube-system', uid: 'cluster-2' } });
+  const other = await world(t, { cluster: first.cluster, stateDir: first.stateDir });
+  await other.datastore.start();
+  await other.pass();
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  await other.pass();
+  assert.equal(other.inSync(), 0);
+  assert.match(other.datastore.status().waitingFor.join(), /NetworkPolicy web\/a: never valid/);
+});
+
+test('Secrets that peers name: missing is known, refused is said and keeps what was', async (t) => {
+  const w = await world(t);
+  w.cluster.serve(peers, '/api/v1/secrets');
+  const secret = {
+    metadata: { name: 'bgp', namespace: 'poplin-system' },
+    apiVersion: 'v1',
+    kind: 'Secret',
+    data: { k: 'cHc=' },
+  };
+  const password = { secretKeyRef: { name: 'bgp', key: 'k' } };
+  w.cluster.put(peers, peer('projectcalico.org/v3', 'tor', { password }));
+  await w.datastore.start();
+  await w.pass(1_000);
+  assert.equal(w.inSync(), 1, 'a missing Secret is an answer');
+  w.cluster.put('/api/v1/secrets', secret);
+  await w.pass(40_000);
+  assert.equal(w.get('Secret', 'poplin-system/bgp')?.data['k']?.reveal(), 'pw');
+  w.cluster.fault = ({ path }) => (path.includes('/secrets/') ? refusal(403) : undefined);
+  await w.pass(40_000);
+  assert.equal(w.get('Secret', 'poplin-system/bgp')?.data['k']?.reveal(), 'pw');
+  assert.equal(w.datastore.status().kinds?.Secret?.state, 'forbidden');
+  w.cluster.fault = () => undefined;
+  w.cluster.remove('/api/v1/secrets', 'poplin-system/bgp');
+  await w.pass(60_000);
+  assert.equal(w.get('Secret', 'poplin-system/bgp'), undefined);
+});
+
+test('a Pod asked for by name goes ahead of the watch, and older events do not undo it', async (t) => {
+  const w = await world(t);
+  w.cluster.put(pods, pod('a', 1));
+  await w.datastore.start();
+  await w.pass();
+  w.cluster.fault = ({ path }) =>
+    path === pods ? new KubeError('away', { code: 'UNREACHABLE', server: 'x' }) : undefined;
+  w.cluster.cut(pods);
+  for (const version of [2, 3, 4]) w.cluster.put(pods, pod('a', version));
+  w.cluster.put(pods, pod('b', 1));
+  assert.equal((await w.datastore.fetchPod('web/a'))?.metadata.labels['version'], '4');
+  await w.datastore.fetchPod('web/b');
+  await w.pass();
+  assert.deepEqual(w.pods(), { a: '4', b: '1' });
+  const told = w.batches.length;
+  w.cluster.remove(pods, 'web/b');
+  w.cluster.fault = () => undefined;
+  await w.pass(1_000);
+  assert.deepEqual(w.pods(), { a: '4' });
+  assert.deepEqual(
+    w.batches
+      .slice(told)
+      .flat()
+      .map(({ type, key }) => `${type} ${key}`),
+    ['delete web/b'],
+  );
+});
+
+test('order of resourceVersions', () => {
+  assert.ok(compareResourceVersions('9', '10') < 0);
+  assert.ok(compareResourceVersions('11', '10') > 0);
+  assert.equal(compareResourceVersions('10', '10'), 0);
+});
+
+test('whatever happens on the way, the model ends as the cluster is, and the mark is given once', async (t) => {
+  const name = fc.constantFrom('a', 'b', 'c', 'd');
+  const step = fc.oneof(
+    { weight: 6, arbitrary: fc.record({ do: fc.constant('put' as const), name, version: fc.nat(9) }) },
+    { weight: 3, arbitrary: fc.record({ do: fc.constant('remove' as const), name }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('cut', 'end', 'compact', 'bookmark', 'fetch'), name }) },
+    { weight: 1, arbitrary: fc.record({ do: fc.constantFrom('away', 'back', 'refuse', 'pages', 'garbage'), name }) },
+    { weight: 2, arbitrary: fc.record({ do: fc.constant('pass' as const), ms: fc.constantFrom(0, 50, 400, 3_000) }) },
+  );
+  const away = new KubeError('away', { code: 'UNREACHABLE', server: 'x' });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(step, { maxLength: 40 }),
+      fc.integer({ min: 3, max: 4_000 }),
+      async (steps, chunkBytes) => {
+        const undo: (() => unknown)[] = [];
+        const w = await world({ after: (fn) => void undo.push(fn as () => unknown) });
+        try {
+          w.cluster.chunkBytes = () => chunkBytes;
+          await w.datastore.start();
+          for (const one of steps) {
+            if (one.do === 'put') w.cluster.put(pods, pod(one.name, one.version));
+            else if (one.do === 'remove') w.cluster.remove(pods, `web/${one.name}`);
+            else if (one.do === 'cut') w.cluster.cut(pods, event('ADDED', pod('a', 99)).slice(0, 30));
+            else if (one.do === 'end') w.cluster.end(pods);
+            else if (one.do === 'compact') w.cluster.compact();
+            else if (one.do === 'bookmark') w.cluster.bookmark(pods);
+            else if (one.do === 'fetch') await w.datastore.fetchPod(`web/${one.name}`).catch(() => undefined);
+            else if (one.do === 'away') w.cluster.fault = () => away;
+            else if (one.do === 'back') w.cluster.fault = () => undefined;
+            else if (one.do === 'refuse') w.cluster.fault = ({ path }) => (path === pods ? refusal(500) : undefined);
+            else if (one.do === 'pages') w.cluster.watchList = false;
+            else if (one.do === 'garbage') w.cluster.send(pods, '{"type":"ADD\n');
+            else await w.pass('ms' in one ? one.ms : 0);
+          }
+          w.cluster.fault = () => undefined;
+          await w.pass(20_000);
+          const expected = w.cluster
+            .objects(pods)
+            .map(({ metadata }) => [metadata.name, (metadata['labels'] as Record<string, string>)['version']]);
+          assert.deepEqual(w.pods(), Object.fromEntries(expected.sort()));
+          assert.equal(w.inSync(), 1);
+          assert.equal(w.datastore.status().inSync, true);
+        } finally {
+          for (const fn of undo.reverse()) await fn();
+        }
+      },
+    ),
+    { numRuns: 60 },
+  );
+  t.diagnostic('60 histories');
+});
