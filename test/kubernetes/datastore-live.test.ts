@@ -17,9 +17,18 @@ import {
   kubeNode,
   schedulePod,
 } from '../support/kube/agent.ts';
+import {
+  addPod,
+  patience,
+  startReady,
+  untilInSync,
+  untilIsolated,
+  untilKnown,
+  untilProblem,
+  untilSessions,
+} from '../support/kube/agent-state.ts';
 import { type ApiServer, startApiServer } from '../support/kube/api-server.ts';
 import type { KubeObject } from '../support/kube/objects.ts';
-import type { LoneAgent } from '../support/lone-agent.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
@@ -29,50 +38,6 @@ const deny: KubeObject = {
   metadata: { name: 'deny', namespace: 'default' },
   spec: { podSelector: {} },
 };
-
-/** Under load on few cores everything takes its time. */
-const patience = { deadlineMs: 60_000, intervalMs: 50 };
-
-async function started(agent: LoneAgent): Promise<void> {
-  agent.start();
-  await agent.untilReady(60_000);
-}
-async function knows(agent: LoneAgent, kind: string, count: number): Promise<void> {
-  await until(async () => (await agent.status()).datastore.objects[kind] === count, {
-    what: `the agent to know ${count} ${kind}; its log ends: ${agent.log.slice(-600)}`,
-    ...patience,
-  });
-}
-async function inSync(agent: LoneAgent): Promise<void> {
-  await until(
-    async () => {
-      const { datastore, problems } = await agent.status();
-      return datastore.inSync && !problems.some((text) => text.startsWith('datastore:'));
-    },
-    { what: `the agent to be in sync; its log ends: ${agent.log.slice(-600)}`, ...patience },
-  );
-}
-async function problem(agent: LoneAgent, pattern: RegExp): Promise<string> {
-  return until(async () => (await agent.status()).problems.find((text) => pattern.test(text)), {
-    what: `a problem like ${pattern}; the log ends: ${agent.log.slice(-600)}`,
-    ...patience,
-  });
-}
-/** Wires a pod, as a runtime would. */
-async function add(agent: LoneAgent, pod: string, uid: string): Promise<void> {
-  await agent.makePodNetns(pod);
-  const { exitCode, message } = await agent.cni('ADD', pod, {}, uid);
-  assert.equal(exitCode, 0, message);
-}
-async function isolated(agent: LoneAgent, pod: string): Promise<void> {
-  await until(
-    async () => {
-      const { applied, ingress } = await agent.api.policyEndpoint({ namespace: 'default', name: pod });
-      return applied && ingress.isolated;
-    },
-    { what: `${pod} to be isolated`, ...patience },
-  );
-}
 
 suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () => {
   let server: ApiServer;
@@ -84,37 +49,30 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
 
   test('definitions are absent at the start, installed, taken away and installed again', async (t) => {
     const { agent } = await kubeNode(t, server);
-    const peers = async (...wanted: readonly string[]): Promise<void> => {
-      const names = async () => (await agent.api.bgpPeers()).map(({ name }) => name);
-      await until(async () => (await names()).join() === wanted.join(), {
-        what: `the sessions ${wanted.join() || 'to be none'}; the log ends: ${agent.log.slice(-600)}`,
-        ...patience,
-      });
-    };
-    await started(agent);
-    await inSync(agent);
+    await startReady(agent);
+    await untilInSync(agent);
     await installDefinitions(server, definitions());
     const tor = calico('BGPPeer', 'tor', { peerIP: '192.0.2.2', asNumber: 64513 });
     await server.objects.create(tor);
-    await peers('peer/tor');
+    await untilSessions(agent, 'peer/tor');
     const [definition] = definitions().filter(({ metadata }) => metadata.name === 'bgppeers.projectcalico.org');
     await server.objects.delete(definition!);
-    await peers();
+    await untilSessions(agent);
     await until(async () => !(await server.objects.get(definition!)), { what: 'the definition to be gone' });
-    await inSync(agent);
+    await untilInSync(agent);
     await installDefinitions(server, [definition!]);
     await server.objects.create(tor);
-    await peers('peer/tor');
+    await untilSessions(agent, 'peer/tor');
     await server.objects.delete(tor);
-    await peers();
+    await untilSessions(agent);
   });
 
   test('a role is taken away and given back', async (t) => {
     const { agent, relay } = await kubeNode(t, server);
     t.after(() => server.objects.delete(deny));
-    await started(agent);
+    await startReady(agent);
     const first = await schedulePod(server, 'n1', 'first');
-    await add(agent, 'first', first);
+    await addPod(agent, 'first', first);
     const token = await agentToken(server, 'n1');
     const status = async () => (await server.request({ path: '/api/v1/pods?limit=1', token })).status;
     const [binding] = installedObjects().filter(({ kind }) => kind === 'ClusterRoleBinding');
@@ -122,16 +80,16 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
     await until(async () => (await status()) === 403, { what: 'the role to count no more' });
     // What is watched goes on until it is asked for again.
     relay.cut();
-    await problem(agent, /Pod.*pods is forbidden.*grant the verbs list and watch on pods \(API group ""\)/);
+    await untilProblem(agent, /Pod.*pods is forbidden.*grant the verbs list and watch on pods \(API group ""\)/);
     assert.equal((await agent.status()).datastore.inSync, false);
     const { exitCode, message } = await agent.cni('DEL', 'first', {}, first);
     assert.equal(exitCode, 0, message);
     await server.objects.create(deny);
     await server.objects.apply(binding!);
-    await inSync(agent);
-    await knows(agent, 'NetworkPolicy', 1);
-    await add(agent, 'second', await schedulePod(server, 'n1', 'second'));
-    await isolated(agent, 'second');
+    await untilInSync(agent);
+    await untilKnown(agent, 'NetworkPolicy', 1);
+    await addPod(agent, 'second', await schedulePod(server, 'n1', 'second'));
+    await untilIsolated(agent, 'second');
   });
 
   test('a token ends while the agent runs, and the kubelet renews it', async (t) => {
@@ -151,11 +109,11 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
       ...patience,
     });
     relay.cut();
-    await problem(agent, /^datastore: .*401/);
-    await add(agent, 'before-the-end', uid);
+    await untilProblem(agent, /^datastore: .*401/);
+    await addPod(agent, 'before-the-end', uid);
     await schedulePod(server, 'n1', 'meanwhile');
     node.renewToken(await agentToken(server, 'n1'));
-    await inSync(agent);
+    await untilInSync(agent);
     await until(async () => agent.log.includes('changed its state') && (await agent.status()).ready.ok, {
       what: 'the agent to be ready',
     });
@@ -164,15 +122,15 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
   test('the API server is restarted', async (t) => {
     const { agent } = await kubeNode(t, server);
     t.after(() => server.objects.delete(deny));
-    await started(agent);
-    await add(agent, 'over-a-restart', await schedulePod(server, 'n1', 'over-a-restart'));
+    await startReady(agent);
+    await addPod(agent, 'over-a-restart', await schedulePod(server, 'n1', 'over-a-restart'));
     await server.restart('SIGTERM');
     await server.objects.create(deny);
-    await isolated(agent, 'over-a-restart');
+    await untilIsolated(agent, 'over-a-restart');
     await server.restart();
     await server.objects.delete(deny);
-    await knows(agent, 'NetworkPolicy', 0);
-    await inSync(agent);
+    await untilKnown(agent, 'NetworkPolicy', 0);
+    await untilInSync(agent);
   });
 
   test('the API server is away: known pods are wired, others are asked to wait, and an agent that restarts goes on from disk', async (t) => {
@@ -181,7 +139,7 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
     await server.objects.create(deny);
     const uids = new Map<string, string>();
     for (const name of ['away-1', 'away-2']) uids.set(name, await schedulePod(server, 'n1', name));
-    await started(agent);
+    await startReady(agent);
     const disk = path.join(agent.directory, 'state', 'datastore', 'last-good-kube.jsonl');
     await until(() => fs.existsSync(disk) && fs.readFileSync(disk, 'utf8').includes('away-2'), {
       what: 'the model to be on disk',
@@ -189,27 +147,27 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
     });
     await server.down();
     t.after(() => (server.pid === undefined ? server.up() : undefined));
-    await problem(agent, /^datastore: changes of .*Pod.* are not seen: .*(ECONNREFUSED|ECONNRESET|closed)/);
-    await add(agent, 'away-1', uids.get('away-1')!);
-    await isolated(agent, 'away-1');
+    await untilProblem(agent, /^datastore: changes of .*Pod.* are not seen: .*(ECONNREFUSED|ECONNRESET|closed)/);
+    await addPod(agent, 'away-1', uids.get('away-1')!);
+    await untilIsolated(agent, 'away-1');
     await agent.makePodNetns('unknown');
     const unknown = await agent.cni('ADD', 'unknown', {}, 'a-uid');
     assert.equal(unknown.code, 11, unknown.message);
     assert.match(unknown.message, /Pod default\/unknown with UID a-uid .* try again/);
 
     await agent.kill();
-    await started(agent);
-    await problem(agent, /^datastore: what was known last is in force, from disk/);
-    await add(agent, 'away-2', uids.get('away-2')!);
-    await isolated(agent, 'away-2');
-    await isolated(agent, 'away-1');
+    await startReady(agent);
+    await untilProblem(agent, /^datastore: what was known last is in force, from disk/);
+    await addPod(agent, 'away-2', uids.get('away-2')!);
+    await untilIsolated(agent, 'away-2');
+    await untilIsolated(agent, 'away-1');
     const gone = await agent.cni('DEL', 'away-1', {}, uids.get('away-1')!);
     assert.equal(gone.exitCode, 0, gone.message);
 
     await server.up();
-    await inSync(agent);
+    await untilInSync(agent);
     await server.objects.delete(deny);
-    await knows(agent, 'NetworkPolicy', 0);
-    await add(agent, 'back', await schedulePod(server, 'n1', 'back'));
+    await untilKnown(agent, 'NetworkPolicy', 0);
+    await addPod(agent, 'back', await schedulePod(server, 'n1', 'back'));
   });
 });

@@ -6,13 +6,13 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import {
   calico,
-  definitions,
   installDefinitions,
   installedObjects,
   installPoplin,
   type KubeNode,
   kubeAgentNeeds,
   kubeNode,
+  legacyDefinitions,
   nodeName,
   schedulePod,
   setNodeStatus,
@@ -67,13 +67,13 @@ async function withoutPodCidrs(server: ApiServer, { agent }: KubeNode): Promise<
     });
   };
   agent.start();
-  await until(said(1), { what: 'an Event', deadlineMs: 30_000 });
+  await until(said(1), { what: 'an Event', deadlineMs: 60_000 });
   await agent.kill('SIGTERM');
   agent.start();
-  await until(said(2), { what: 'the Event to be counted', deadlineMs: 30_000 });
+  await until(said(2), { what: 'the Event to be counted', deadlineMs: 60_000 });
   const spec = { podCIDR: '10.42.1.0/24', podCIDRs: ['10.42.1.0/24'] };
   await server.objects.patch(nodeName('n1'), { spec });
-  await agent.untilReady();
+  await agent.untilReady(60_000);
 }
 
 /** The runtime is quicker than the API server: the agent asks for the Pod. (A static pod's UID can be known before.) */
@@ -100,7 +100,7 @@ async function everythingReported(server: ApiServer): Promise<void> {
   for (const [object, isReported] of wanted) {
     await until(async () => isReported(await server.objects.get(object)), {
       what: `a status of ${object.kind} ${object.metadata.name}`,
-      deadlineMs: 30_000,
+      deadlineMs: 60_000,
       intervalMs: 100,
     });
   }
@@ -122,23 +122,8 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
   await installDefinitions(server, legacyDefinitions());
   const { agent } = await kubeNode(t, server);
   agent.start();
-  await agent.untilReady();
+  await agent.untilReady(60_000);
   return log;
-}
-
-/** Calico's kinds as its own API server stores them. */
-function legacyDefinitions(): KubeObject[] {
-  const group = 'crd.projectcalico.org';
-  return definitions().flatMap((definition) => {
-    const { names, versions, ...spec } = definition['spec'] as {
-      readonly group: string;
-      readonly names: { readonly plural: string };
-      readonly versions: readonly object[];
-    };
-    if (spec.group !== 'projectcalico.org') return [];
-    const metadata = { name: `${names.plural}.${group}` };
-    return [{ ...definition, metadata, spec: { ...spec, group, names, versions: [{ ...versions[0], name: 'v1' }] } }];
-  });
 }
 
 suite('the roles of the agent', needs(kubeAgentNeeds), () => {
