@@ -2,7 +2,7 @@
 import type { AgentStatus, AgentView, BgpPathView, BgpPeerView, BgpRouteView, PolicyEndpointView } from '#api';
 import type { RoutePath, SpeakerStatus } from '#bgp';
 import type { LoadedConfig } from '#config';
-import { type Datastore, formatFault } from '#datastore';
+import { type Datastore, type DatastoreStatus, formatFault } from '#datastore';
 import type { PolicyDataplane, RouteDataplane, RouteDataplaneStatus, RouteStatus } from '#felix';
 import type { Ipam } from '#ipam';
 import type { HealthRegistry, Metrics } from '#obs';
@@ -121,6 +121,7 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
       addresses: deps.ipam.usage().map(({ cidr, used, size }) => ({ cidr, used, size })),
     },
     problems: [
+      ...datastoreProblems(datastore),
       ...datastore.faults.map(formatFault),
       ...deps.bgp.problems(),
       ...(routes.error ? [`routes: ${routes.error}`] : []),
@@ -133,6 +134,20 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
         .map((p) => `BGP ${p.name} (${p.address}): ${p.state}${p.lastError && `, ${p.lastError}`}`),
     ],
   };
+}
+
+/** What keeps changes from coming in. An API server that is away is one problem, not one for each kind. */
+function datastoreProblems({ kinds = {}, stale }: DatastoreStatus): string[] {
+  const byReason = new Map<string, string[]>();
+  for (const [kind, { state, reason }] of Object.entries(kinds)) {
+    if (state !== 'failing' && state !== 'forbidden') continue;
+    const text = reason ?? state;
+    byReason.set(text, [...(byReason.get(text) ?? []), kind]);
+  }
+  return [
+    ...(stale ? [`datastore: what was known last is in force, from disk, since ${stale.since}: ${stale.reason}`] : []),
+    ...[...byReason].map(([reason, names]) => `datastore: changes of ${names.join(', ')} are not seen: ${reason}`),
+  ];
 }
 
 function routeCounts(status: RouteDataplaneStatus): AgentStatus['routes'] {

@@ -6,13 +6,13 @@ import assert from 'node:assert/strict';
 import { suite, type TestContext, test } from 'node:test';
 import {
   calico,
-  definitions,
   installDefinitions,
   installedObjects,
   installPoplin,
   type KubeNode,
   kubeAgentNeeds,
   kubeNode,
+  legacyDefinitions,
   nodeName,
   schedulePod,
   setNodeStatus,
@@ -67,13 +67,13 @@ async function withoutPodCidrs(server: ApiServer, { agent }: KubeNode): Promise<
     });
   };
   agent.start();
-  await until(said(1), { what: 'an Event', deadlineMs: 30_000 });
+  await until(said(1), { what: 'an Event', deadlineMs: 60_000 });
   await agent.kill('SIGTERM');
   agent.start();
-  await until(said(2), { what: 'the Event to be counted', deadlineMs: 30_000 });
+  await until(said(2), { what: 'the Event to be counted', deadlineMs: 60_000 });
   const spec = { podCIDR: '10.42.1.0/24', podCIDRs: ['10.42.1.0/24'] };
   await server.objects.patch(nodeName('n1'), { spec });
-  await agent.untilReady();
+  await agent.untilReady(60_000);
 }
 
 /** The runtime is quicker than the API server: the agent asks for the Pod. (A static pod's UID can be known before.) */
@@ -100,7 +100,7 @@ async function everythingReported(server: ApiServer): Promise<void> {
   for (const [object, isReported] of wanted) {
     await until(async () => isReported(await server.objects.get(object)), {
       what: `a status of ${object.kind} ${object.metadata.name}`,
-      deadlineMs: 30_000,
+      deadlineMs: 60_000,
       intervalMs: 100,
     });
   }
@@ -129,6 +129,7 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
   await server.objects.create(question);
   const { agent } = await kubeNode(t, server);
   agent.start();
+<<<<<<< HEAD
   await agent.untilReady();
   await until(async () => (await server.objects.get(question))?.['status'] !== undefined, {
     what: 'an answer in the object itself',
@@ -157,6 +158,12 @@ function legacyDefinitions(): KubeObject[] {
   });
 }
 
+=======
+  await agent.untilReady(60_000);
+  return log;
+}
+
+>>>>>>> rbac
 suite('the roles of the agent', needs(kubeAgentNeeds), () => {
   test('allow exactly the verbs that it uses', async (t) => {
     const log = auditLog(t, user);

@@ -43,6 +43,21 @@ export function definitions(): KubeObject[] {
   return installedObjects().filter(isDefinition);
 }
 
+/** Calico's kinds as its own API server stores them, of any content. */
+export function legacyDefinitions(): KubeObject[] {
+  const group = 'crd.projectcalico.org';
+  const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } };
+  const versions = [{ name: 'v1', served: true, storage: true, schema }];
+  return definitions().flatMap((definition) => {
+    const spec = definition['spec'] as { readonly group: string; readonly names: { readonly plural: string } };
+    if (spec.group !== 'projectcalico.org') return [];
+    const { kind, plural, singular, listKind } = spec.names as Record<string, string>;
+    const metadata = { name: `${plural}.${group}` };
+    const names = { kind, plural, singular, listKind };
+    return [{ ...definition, metadata, spec: { group, names, scope: 'Cluster', versions } }];
+  });
+}
+
 export interface InstallOptions {
   /** Default true. */
   readonly definitions?: boolean;
@@ -98,8 +113,16 @@ export async function setNodeStatus(server: ApiServer, name: string, status: obj
   await server.objects.patch(nodeName(name), { status }, { subresource: 'status' });
 }
 
-/** A token as the kubelet of `node` makes it for the agent's Pod there. The server takes it some 10 s longer than `seconds`. */
-export async function agentToken(server: ApiServer, node: string, seconds = 3600): Promise<string> {
+/**
+ * A token as the kubelet of `node` makes it for the agent's Pod there. The server takes it some 10 s longer than `seconds`; with
+ * `validInSec` not before.
+ */
+export async function agentToken(
+  server: ApiServer,
+  node: string,
+  seconds = 3600,
+  options: { readonly validInSec?: number } = {},
+): Promise<string> {
   const pod = `${serviceAccount}-${node}`;
   const name = { apiVersion: 'v1', kind: 'Pod', metadata: { name: pod, namespace: systemNamespace } };
   if (!(await server.objects.get(name))) {
@@ -107,7 +130,7 @@ export async function agentToken(server: ApiServer, node: string, seconds = 3600
     const spec = { nodeName: node, hostNetwork: true, serviceAccountName: serviceAccount, containers };
     await server.objects.create({ ...name, spec });
   }
-  return server.tokenFor(serviceAccount, systemNamespace, seconds, { pod });
+  return server.tokenFor(serviceAccount, systemNamespace, seconds, { pod, ...options });
 }
 
 export interface KubeNodeOptions extends NodeAddresses {
@@ -135,7 +158,7 @@ export interface KubeNode {
   renewToken(token: string): void;
 }
 
-/** A Node, its namespace and the way to the API server; gone with the test, but for the objects. */
+/** A Node, its namespace and the way to the API server; all is gone with the test. */
 export async function kubeNode(
   t: Pick<TestContext, 'after'>,
   server: ApiServer,
@@ -143,6 +166,10 @@ export async function kubeNode(
 ): Promise<KubeNode> {
   const { name = 'n1', apiAddress = '127.0.0.1', program } = options;
   if (!options.registered) await registerNode(server, name, options);
+  t.after(async () => {
+    // Else the next node of a test on the same server meshes with it.
+    if (server.pid !== undefined) await server.objects.delete(nodeName(name));
+  });
   const tokenFile = path.join(server.directory, `token-${name}`);
   const renewToken = (token: string): void => {
     fs.writeFileSync(`${tokenFile}.new`, token, { mode: 0o600 });

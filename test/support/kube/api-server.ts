@@ -279,13 +279,14 @@ export class ApiServer {
 
   /**
    * A token for a service account, which is made where it is missing. The server refuses it `seconds` after now, and takes it up to 10 s
-   * longer from who used it before (its cache of tokens). Bound to a Pod it carries that Pod's node, as a DaemonSet's do.
+   * longer from who used it before (its cache of tokens). Bound to a Pod it carries that Pod's node, as a DaemonSet's do. With
+   * `validInSec` it refuses it before, too: a signer whose clock is ahead.
    */
   async tokenFor(
     serviceAccount: string,
     namespace: string,
     seconds = 3600,
-    bound: { readonly pod?: string } = {},
+    bound: { readonly pod?: string; readonly validInSec?: number } = {},
   ): Promise<string> {
     const name = { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: serviceAccount, namespace } };
     const account = (await this.objects.get(name)) ?? (await this.objects.create(name));
@@ -305,6 +306,7 @@ export class ApiServer {
         ...(pod && { pod: reference(pod) }),
         ...(node && { node: reference(node) }),
         expiresInSec: seconds - clockLeewaySec,
+        ...(bound.validInSec === undefined ? {} : { validInSec: bound.validInSec + clockLeewaySec }),
       },
       this.#serviceAccountKey.privateKey,
     );

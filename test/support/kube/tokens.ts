@@ -16,6 +16,8 @@ export interface TokenClaims {
   readonly node?: ObjectReference;
   /** Claim `exp`, in seconds from now; may be negative. */
   readonly expiresInSec: number;
+  /** Claim `nbf`, in seconds from now; default: good already. */
+  readonly validInSec?: number;
 }
 
 /** kube-apiserver grants every time claim so much tolerance (go-jose's DefaultLeeway). */
@@ -28,7 +30,7 @@ export function signToken(claims: TokenClaims, key: crypto.KeyObject): string {
     aud: [claims.issuer],
     iss: claims.issuer,
     iat: now,
-    nbf: now - clockLeewaySec,
+    nbf: now + (claims.validInSec ?? -clockLeewaySec),
     exp: now + claims.expiresInSec,
     jti: crypto.randomUUID(),
     sub: `system:serviceaccount:${namespace}:${serviceAccount.name}`,

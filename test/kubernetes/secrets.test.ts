@@ -1,0 +1,101 @@
+/**
+ * Passwords of BGP sessions come from Secrets that are read by name, now and then: what becomes of sessions as their Secrets come, change and
+ * go, and when they may not be read any more. BIRD plays a router for each.
+ */
+import assert from 'node:assert/strict';
+import { after, before, suite, test } from 'node:test';
+import {
+  calico,
+  installedObjects,
+  installPoplin,
+  kubeAgentNeeds,
+  kubeNode,
+  systemNamespace,
+} from '../support/kube/agent.ts';
+import { startReady, untilNoProblem, untilProblem, untilSession } from '../support/kube/agent-state.ts';
+import { type ApiServer, startApiServer } from '../support/kube/api-server.ts';
+import type { KubeObject } from '../support/kube/objects.ts';
+import { outsideBird } from '../support/kube/outside-bird.ts';
+import { needs } from '../support/needs.ts';
+
+const secret = (name: string, password: string): KubeObject => ({
+  apiVersion: 'v1',
+  kind: 'Secret',
+  metadata: { name, namespace: systemNamespace },
+  stringData: { password },
+});
+const peer = (name: string, peerIP: string): KubeObject =>
+  calico('BGPPeer', name, {
+    peerIP,
+    asNumber: 64513,
+    holdTime: '9s',
+    password: { secretKeyRef: { name, key: 'password' } },
+  });
+
+/** Routers at 192.0.2.3, 192.0.2.4 and so on. `undefined`: a session without a password. */
+function routers(passwords: readonly (string | undefined)[]): string {
+  const protocols = passwords.map((password, index) => {
+    const address = `192.0.2.${3 + index}`;
+    // Each listens by itself: the kernel keeps keys by the address of the peer, which is the same for all.
+    return `protocol bgp r${index} { local ${address} as 64513; neighbor 192.0.2.1 as 64512; strict bind yes;
+  hold time 9; error wait time 1, 2; connect delay time 1; connect retry time 1; ${password ? `password "${password}";` : ''}
+  ipv4 { import all; export none; }; }`;
+  });
+  return `router id 192.0.2.2;\nlog stderr all;\nprotocol device { scan time 1; }\n${protocols.join('\n')}\n`;
+}
+
+suite('passwords from Secrets', needs({ ...kubeAgentNeeds, provided: ['cniShim', 'bird', 'birdc'] }), () => {
+  let server: ApiServer;
+  before(async () => {
+    server = await startApiServer();
+    await installPoplin(server);
+  });
+  after(() => server?.stop());
+
+  test('a Secret that comes, one that changes, one that goes; then none may be read', async (t) => {
+    const { agent } = await kubeNode(t, server, { config: { connectRetrySec: 1 } });
+    for (const host of [3, 4, 5])
+      await agent.must('ip', '-netns', agent.outside, 'addr', 'add', `192.0.2.${host}/24`, 'dev', 'up0');
+    await server.objects.apply([secret('changes', 'old'), secret('goes', 'same')]);
+    await server.objects.apply([
+      peer('comes', '192.0.2.3'),
+      peer('changes', '192.0.2.4'),
+      peer('goes', '192.0.2.5'),
+      calico('BGPConfiguration', 'default', { nodeToNodeMeshEnabled: false }),
+    ]);
+    // The router of the one that is missing would take a session without a password.
+    const bird = await outsideBird(t, agent, routers([undefined, 'old', 'same']));
+    await startReady(agent);
+    await untilSession(agent, 'peer/changes', true);
+    await untilSession(agent, 'peer/goes', true);
+    const missing = (name: string) =>
+      new RegExp(`BGPPeer ${name}: spec\\.password: Secret poplin-system/${name} is not there .*create it.*kept down`);
+    await untilProblem(agent, missing('comes'));
+    const [waiting] = (await agent.api.bgpPeers()).filter(({ name }) => name === 'peer/comes');
+    assert.deepEqual([waiting?.state, waiting?.timesEstablished], ['Idle', 0]);
+    assert.ok(!bird.output.includes('r0: Connected'), bird.output);
+
+    bird.configure(routers(['new', 'changed', 'same']));
+    await server.objects.create(secret('comes', 'new'));
+    await server.objects.apply(secret('changes', 'changed'));
+    await server.objects.delete(secret('goes', ''));
+    await untilSession(agent, 'peer/comes', true);
+    await untilNoProblem(agent, missing('comes'));
+    await untilProblem(agent, missing('goes'));
+    await untilSession(agent, 'peer/goes', false);
+    // BIRD has the new key alone: the session it has now is of that.
+    await untilSession(agent, 'peer/changes', true);
+    assert.ok(bird.established('r1') && !bird.established('r2'));
+
+    // What was read last stays in use while nothing may be read.
+    const [binding] = installedObjects().filter(({ kind }) => kind === 'RoleBinding');
+    await server.objects.delete(binding!);
+    await untilProblem(agent, /changes of Secret are not seen: .*Secret poplin-system\/\w+ cannot be read: 403/);
+    await untilSession(agent, 'peer/comes', true);
+    await server.objects.create(binding!);
+    await untilNoProblem(agent, /changes of Secret/);
+    assert.equal((await agent.api.bgpPeers()).find(({ name }) => name === 'peer/comes')?.timesEstablished, 1);
+    for (const password of ['old', 'new', 'changed', 'same'])
+      assert.ok(!agent.log.includes(`"${password}"`), 'no password in the log');
+  });
+});
