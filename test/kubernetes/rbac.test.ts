@@ -129,8 +129,7 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
   await server.objects.create(question);
   const { agent } = await kubeNode(t, server);
   agent.start();
-<<<<<<< HEAD
-  await agent.untilReady();
+  await agent.untilReady(60_000);
   await until(async () => (await server.objects.get(question))?.['status'] !== undefined, {
     what: 'an answer in the object itself',
     deadlineMs: 30_000,
@@ -158,12 +157,6 @@ function legacyDefinitions(): KubeObject[] {
   });
 }
 
-=======
-  await agent.untilReady(60_000);
-  return log;
-}
-
->>>>>>> rbac
 suite('the roles of the agent', needs(kubeAgentNeeds), () => {
   test('allow exactly the verbs that it uses', async (t) => {
     const log = auditLog(t, user);
