@@ -137,26 +137,6 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
   return log;
 }
 
-/** Calico's kinds as its own API server stores them; CalicoNodeStatus without a status of its own, as older versions had it. */
-function legacyDefinitions(): KubeObject[] {
-  const group = 'crd.projectcalico.org';
-  return definitions().flatMap((definition) => {
-    const { names, versions, ...spec } = definition['spec'] as {
-      readonly group: string;
-      readonly names: { readonly plural: string };
-      readonly versions: readonly object[];
-    };
-    if (spec.group !== 'projectcalico.org') return [];
-    const metadata = { name: `${names.plural}.${group}` };
-    const version = {
-      ...versions[0],
-      name: 'v1',
-      ...(names.plural === 'caliconodestatuses' ? { subresources: {} } : {}),
-    };
-    return [{ ...definition, metadata, spec: { ...spec, group, names, versions: [version] } }];
-  });
-}
-
 suite('the roles of the agent', needs(kubeAgentNeeds), () => {
   test('allow exactly the verbs that it uses', async (t) => {
     const log = auditLog(t, user);
