@@ -281,3 +281,19 @@ export async function collectLogs(folder: string): Promise<void> {
     }
   }
 }
+
+/** Brings a cluster up, runs `use`, and takes it down whatever happens; logs of a failed run go into `$POPLINTEST_LOGS`. */
+export async function withCluster(wanted: UpOptions, use: (cluster: Cluster) => Promise<void>): Promise<void> {
+  let failed = true;
+  let cluster: Cluster | undefined;
+  try {
+    cluster = await up(wanted);
+    await use(cluster);
+    failed = false;
+  } finally {
+    cluster?.api.close();
+    const folder = process.env['POPLINTEST_LOGS'];
+    if (failed && folder && readStateIfThere()) await collectLogs(folder);
+    await down();
+  }
+}
