@@ -111,6 +111,19 @@ export async function listPods({ api }: Cluster, namespace: string, selector = '
   return (await api.get<KubeList<Pod>>(`/api/v1/namespaces/${namespace}/pods${query}`)).items;
 }
 
+/** Deletes a pod and waits until it is gone. */
+export async function deletePod(
+  { api }: Cluster,
+  pod: { readonly namespace: string; readonly name: string },
+): Promise<void> {
+  await api.delete(podPath(pod));
+  await until(async () => (await api.find(podPath(pod))) === undefined, {
+    what: `pod ${pod.namespace}/${pod.name} to be gone`,
+    deadlineMs: 60_000,
+    intervalMs: 100,
+  });
+}
+
 /** Its address of a family. @throws Error when it has none. */
 export function addressOf(pod: Pod, family: 4 | 6): string {
   const found = pod.status.podIPs?.find(({ ip }) => ip.includes(':') === (family === 6));
