@@ -10,7 +10,7 @@ import { apiServerReady, type KubeObject } from '../support/cluster/api.ts';
 import { type Cluster, down, nodeReadiness, nodesReady, rebootNode, up } from '../support/cluster/cluster.ts';
 import { containerdReady } from '../support/cluster/containerd.ts';
 import { corednsObjects } from '../support/cluster/coredns.ts';
-import { manifestHook } from '../support/cluster/hooks.ts';
+import { manifestHook, setAgentOptions } from '../support/cluster/hooks.ts';
 import { applyObjects, execInPod, kubectl } from '../support/cluster/kubectl.ts';
 import { dnsAddress, type NodeName, nodeNames } from '../support/cluster/layout.ts';
 import { clusterNeeds } from '../support/cluster/needs.ts';
@@ -159,10 +159,7 @@ suite('boot', clusterNeeds(), () => {
   });
 
   test('an agent that is given no address of the API server waits for kube-proxy, which waits for nobody', async () => {
-    const config = '/api/v1/namespaces/poplin-system/configmaps/poplin';
-    const { data } = await cluster.api.get<{ data: { 'agent.yaml': string } }>(config);
-    const edited = data['agent.yaml'].replace(/kubeApiServer: .*/, 'kubeApiServer: ""');
-    await cluster.api.patch(config, { data: { 'agent.yaml': edited } });
+    await setAgentOptions(cluster, { kubeApiServer: '' });
     await rebootBoth();
     await startOnBoth('kubelet');
     for (const node of nodeNames)

@@ -1,4 +1,5 @@
 /** The agents' pods on the nodes of a cluster: their processes, what they say of themselves, and what they have left on a node. */
+import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { type AgentStatus, createApiClient } from '#api';
 import { readFileIfThere } from '#sys';
@@ -13,7 +14,7 @@ const readyDeadlineMs = 120_000;
 export const daemonSetPath = `/apis/apps/v1/namespaces/${agentNamespace}/daemonsets/poplin`;
 /** Where the manifest has them. */
 const conflistFile = '/etc/cni/net.d/10-poplin.conflist';
-const attachmentsFolder = '/var/lib/poplin/attachments';
+export const attachmentsFolder = '/var/lib/poplin/attachments';
 const queueFolder = '/var/lib/poplin/cni-queue';
 const podInterface = /^pop[0-9a-f]{11}$/;
 
@@ -90,4 +91,29 @@ export async function leftOnNode(node: NodeName): Promise<LeftOnNode> {
 
 function list(folder: string): readonly string[] {
   return fs.existsSync(folder) ? fs.readdirSync(folder) : [];
+}
+
+/** Waits until what nodes have, by the kernel, the agent's files and the agent's word, is what `pods` have, and nothing else. */
+export async function allocationsAreThoseOf(pods: () => Promise<readonly Pod[]>, deadlineMs: number): Promise<void> {
+  for (const node of nodeNames)
+    await until(
+      async () => {
+        const here = (await pods()).filter(({ spec }) => spec.nodeName === node);
+        const addresses = here.flatMap(({ status }) => (status.podIPs ?? []).map(({ ip }) => ip)).sort();
+        const left = await leftOnNode(node);
+        assert.deepEqual(
+          { ...left, addresses: [...left.addresses].sort(), interfaces: left.interfaces.length },
+          {
+            interfaces: here.length,
+            addresses,
+            unfinished: [],
+            queuedDels: [],
+          },
+        );
+        const { cni } = await agentStatus(node);
+        assert.deepEqual([cni.pods, ...cni.addresses.map(({ used }) => used)], [here.length, here.length, here.length]);
+        return true;
+      },
+      { what: `${node} to have what its pods have, and nothing else`, deadlineMs, intervalMs: 300 },
+    );
 }
