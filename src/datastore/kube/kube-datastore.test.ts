@@ -394,6 +394,7 @@ test('the last good version of an object counts across restarts, of this cluster
   assert.match(other.datastore.status().waitingFor.join(), /NetworkPolicy web\/a: never valid/);
 });
 
+<<<<<<< HEAD
 test('an API server that answers with errors only is as good as none, after half a minute; so is a clock that is wrong', async (t) => {
   const first = await world(t);
   first.cluster.put(policies, policy('a', 80));
@@ -417,6 +418,26 @@ test('an API server that answers with errors only is as good as none, after half
   await second.pass(20_000);
   assert.equal(second.get('NetworkPolicy', 'web/a'), undefined);
   assert.equal(second.datastore.status().stale, undefined);
+=======
+test('a change is on disk soon, where an agent finds it that is killed and starts while the API server is away', async (t) => {
+  const w = await world(t);
+  await w.datastore.start();
+  // The whole model, first.
+  await w.pass(6_000);
+  const file = path.join(w.stateDir, 'datastore', 'last-good-kube.jsonl');
+  const holds = async (text: string): Promise<boolean> => {
+    // The file is written in real time.
+    for (let i = 0; i < 2_000; i++) {
+      await turn();
+      if (fs.existsSync(file) && fs.readFileSync(file, 'utf8').includes(text)) return true;
+    }
+    return false;
+  };
+  assert.ok(await holds('kube-system'));
+  w.cluster.put(pods, pod('a', 1));
+  await w.pass(500);
+  assert.ok(await holds('web/a'));
+>>>>>>> life
 });
 
 test('Secrets that peers name: missing is known, refused is said and keeps what was', async (t) => {

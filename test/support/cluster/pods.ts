@@ -1,4 +1,5 @@
 /** Pods for tests: made through the API, waited for, and entered by their network namespace. */
+import { readFileIfThere } from '#sys';
 import { until } from '../wait.ts';
 import type { KubeList, KubeObject } from './api.ts';
 import type { Cluster } from './cluster.ts';
@@ -136,4 +137,11 @@ export function podNetnsPath(pod: Pod): string {
   const [pid] = podProcesses(pod.spec.nodeName as NodeName, pod.metadata.uid!);
   if (pid === undefined) throw new Error(`pod ${pod.metadata.namespace}/${pod.metadata.name} has no process`);
   return `/proc/${pid}/ns/net`;
+}
+
+/** A process of a running pod with `word` among its arguments, as seen from outside. */
+export function podProcess(pod: Pod, word: string): number | undefined {
+  return podProcesses(pod.spec.nodeName as NodeName, pod.metadata.uid!).find((pid) =>
+    (readFileIfThere(`/proc/${pid}/cmdline`) ?? '').split('\0').includes(word),
+  );
 }
