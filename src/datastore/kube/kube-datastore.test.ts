@@ -394,7 +394,6 @@ test('the last good version of an object counts across restarts, of this cluster
   assert.match(other.datastore.status().waitingFor.join(), /NetworkPolicy web\/a: never valid/);
 });
 
-<<<<<<< HEAD
 test('an API server that answers with errors only is as good as none, after half a minute; so is a clock that is wrong', async (t) => {
   const first = await world(t);
   first.cluster.put(policies, policy('a', 80));
@@ -418,7 +417,8 @@ test('an API server that answers with errors only is as good as none, after half
   await second.pass(20_000);
   assert.equal(second.get('NetworkPolicy', 'web/a'), undefined);
   assert.equal(second.datastore.status().stale, undefined);
-=======
+});
+
 test('a change is on disk soon, where an agent finds it that is killed and starts while the API server is away', async (t) => {
   const w = await world(t);
   await w.datastore.start();
@@ -437,7 +437,6 @@ test('a change is on disk soon, where an agent finds it that is killed and start
   w.cluster.put(pods, pod('a', 1));
   await w.pass(500);
   assert.ok(await holds('web/a'));
->>>>>>> life
 });
 
 test('Secrets that peers name: missing is known, refused is said and keeps what was', async (t) => {
