@@ -18,6 +18,7 @@ export const netnsPrefix = `${clusterName}.`;
 export const nodeNames = ['node1', 'node2'] as const;
 export type NodeName = (typeof nodeNames)[number];
 export type MachineName = NodeName | 'wire' | 'tor' | 'outside';
+export const machineNames: readonly MachineName[] = ['wire', ...nodeNames, 'tor', 'outside'];
 
 export type IpVersion = 4 | 6;
 
