@@ -38,7 +38,7 @@ export interface BuildOptions {
   readonly stamp?: BuildStamp;
 }
 
-const config = (stamp: BuildStamp): ImageConfig => ({
+export const imageConfig = (stamp: BuildStamp): ImageConfig => ({
   Entrypoint: ['/usr/bin/node', ...nodeFlags, `/${appFolder}/${bundleEntry}`],
   Cmd: ['agent'],
   Env: [`PATH=${searchPath}`, ...Object.entries(nodeEnvironment).map(([name, value]) => `${name}=${value}`)],
@@ -68,15 +68,15 @@ export async function buildImage({ log, stamp: given }: BuildOptions): Promise<B
   const app = appLayer({ bundled, shim: cniShim(), portmap: portmapPart.content, sbomText }, base);
   const entries = complete([...base, ...app]);
   checkLibraries(entries);
-  const imageConfig = config(stamp);
+  const config = imageConfig(stamp);
   const archive = writeArchive({
     reference,
     created: stamp.date,
-    config: imageConfig,
+    config,
     layers: [
       { createdBy: 'npm run image: Debian packages and Node', entries: base },
       { createdBy: 'npm run image: Poplin', entries: app },
     ],
   });
-  return { ...archive, reference, config: imageConfig, layersByName: { base, app }, entries, sbomText };
+  return { ...archive, reference, config, layersByName: { base, app }, entries, sbomText };
 }

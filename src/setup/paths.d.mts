@@ -1,4 +1,5 @@
 /** Types of paths.mjs, for the lab and the tests. */
+export declare function distribution(file?: string): { id: string; version: string; name: string };
 export declare const root: string;
 export declare const nodeBinary: string;
 export declare function cacheFolder(env?: NodeJS.ProcessEnv): string;

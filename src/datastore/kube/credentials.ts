@@ -203,9 +203,9 @@ async function execAuth({ cluster, user, server }: KubeAccess): Promise<ExecAuth
   return auth;
 }
 
-/** Azure, Google Cloud and OpenID Connect as `auth-provider`: the whole of client-node is loaded for them. */
+/** Azure, Google Cloud and OpenID Connect as `auth-provider`: much of client-node is loaded for them. */
 async function applyAuthProvider(access: KubeAccess, given: { headers: Record<string, string> }): Promise<void> {
-  const { KubeConfig } = await import('@kubernetes/client-node');
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
   const config = new KubeConfig();
   config.loadFromClusterAndUser(access.cluster, access.user);
   const options: { headers?: Record<string, string> } = { headers: given.headers };
