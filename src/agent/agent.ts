@@ -115,7 +115,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
   speakerHealth.notReadyBecause(undefined);
 
   const model = createModelStore();
-  const { datastore, client, askForPod } = createSource({ log: part('datastore'), clock }, config);
+  const { datastore, client, askForPod } = createSource(
+    { log: part('datastore'), clock, observer: observers.kube },
+    config,
+  );
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),
