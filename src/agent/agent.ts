@@ -115,7 +115,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
   speakerHealth.notReadyBecause(undefined);
 
   const model = createModelStore();
-  const { datastore, client, askForPod } = createSource({ log: part('datastore'), clock }, config);
+  const { datastore, client, askForPod } = createSource(
+    { log: part('datastore'), clock, observer: observers.kube },
+    config,
+  );
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),
@@ -203,7 +206,11 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const api = createApiServer({ view, log: part('api') }, { socketPath: paths.apiSocket });
   const probes = config.httpListen
     ? createProbeServer(
-        { view: { components: health.components, metrics: metrics.scrape }, log: part('probes') },
+        {
+          view: { components: health.components, metrics: metrics.scrape },
+          log: part('probes'),
+          onDropped: () => observers.limits.hit('probe_connections'),
+        },
         { listen: config.httpListen },
       )
     : undefined;

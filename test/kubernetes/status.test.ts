@@ -1,31 +1,26 @@
 /** What agents write about their nodes: real agents, a real API server, the role and the admission policy that are installed. */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { type ApiServer, apiServerAssets } from '../support/kube/api-server.ts';
+import { installPoplin, kubeAgentNeeds, kubeNode, nodeName } from '../support/kube/agent.ts';
+import { type ApiServer, startApiServer } from '../support/kube/api-server.ts';
 import type { KubeObject } from '../support/kube/objects.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { conditionIn, eventsOf, makeNode, poplinNode, startWorld } from './status-world.ts';
+import { conditionIn, eventsOf, poplinNode } from './status-views.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['ip', 'nsenter', 'ipset', 'xtables-nft-multi'],
-  provided: ['cniShim'],
-  kube: apiServerAssets,
-});
-
-suite('what agents write about their nodes', machine, () => {
+suite('what agents write about their nodes', needs(kubeAgentNeeds), () => {
   let server: ApiServer;
   before(async () => {
-    server = await startWorld();
+    server = await startApiServer();
+    await installPoplin(server);
   });
   after(() => server?.stop());
 
   const nodeCondition = async (name: string, type: string) =>
-    conditionIn(await server.objects.get({ apiVersion: 'v1', kind: 'Node', metadata: { name } }), type);
+    conditionIn(await server.objects.get(nodeName(name)), type);
 
   test('PoplinNode tells the state of the node, belongs to the Node, and reads well', async (t) => {
-    const agent = await makeNode(t, server, 'n1');
+    const { agent } = await kubeNode(t, server, { name: 'n1' });
     agent.start();
     await agent.untilReady();
     const written = await until(
@@ -35,7 +30,7 @@ suite('what agents write about their nodes', machine, () => {
       },
       { what: 'PoplinNode n1 to be ready', deadlineMs: 20_000 },
     );
-    const node = await server.objects.get({ apiVersion: 'v1', kind: 'Node', metadata: { name: 'n1' } });
+    const node = await server.objects.get(nodeName('n1'));
     const { ownerReferences } = written.metadata as never as { ownerReferences: readonly object[] };
     assert.deepEqual(ownerReferences, [{ apiVersion: 'v1', kind: 'Node', name: 'n1', uid: node!.metadata.uid }]);
     const status = written['status'] as Record<string, unknown>;
@@ -70,7 +65,7 @@ suite('what agents write about their nodes', machine, () => {
   });
 
   test('a revision is in force soon after the object was made', async (t) => {
-    const agent = await makeNode(t, server, 'n2');
+    const { agent } = await kubeNode(t, server, { name: 'n2' });
     agent.start();
     await agent.untilReady();
     const policy = await server.objects.create({
@@ -97,7 +92,7 @@ suite('what agents write about their nodes', machine, () => {
   });
 
   test('a node without pod CIDRs says so in its condition and in an Event', async (t) => {
-    const agent = await makeNode(t, server, 'n3', { podCIDRs: [] });
+    const { agent } = await kubeNode(t, server, { name: 'n3', podCIDRs: [] });
     agent.start();
     const [event] = await until(
       async () => {
@@ -128,7 +123,7 @@ suite('what agents write about their nodes', machine, () => {
   });
 
   test('a CalicoNodeStatus about the node is answered as Calico would', async (t) => {
-    const agent = await makeNode(t, server, 'n4');
+    const { agent } = await kubeNode(t, server, { name: 'n4' });
     agent.start();
     await agent.untilReady();
     const question: KubeObject = {
@@ -151,5 +146,36 @@ suite('what agents write about their nodes', machine, () => {
     const routes = status['routes']!['routesV4'] as readonly { readonly destination: string; readonly type: string }[];
     assert.ok(routes.some(({ destination, type }) => destination === '10.42.1.0/24' && type === 'FIB'));
     assert.match(await server.kubectl(['get', 'caliconodestatuses']), /^n4 +n4 .*Agent.*Routes/m);
+  });
+
+  test('a kind that may not be read is named, and read once it may be', async (t) => {
+    const role: KubeObject = {
+      apiVersion: 'rbac.authorization.k8s.io/v1',
+      kind: 'ClusterRole',
+      metadata: { name: 'poplin' },
+    };
+    const whole = (await server.objects.get(role))!;
+    const rules = whole['rules'] as readonly { readonly resources: readonly string[] }[];
+    const lesser = rules.filter(({ resources }) => !resources.includes('networkpolicies'));
+    await server.objects.patch(role, { rules: lesser });
+    const { agent } = await kubeNode(t, server, { name: 'n5' });
+    agent.start();
+    const [event] = await until(
+      async () => {
+        const found = await eventsOf(server, 'KindForbidden');
+        return found.some(({ regarding }) => regarding.name === 'n5') && found;
+      },
+      { what: 'the Event', deadlineMs: 30_000 },
+    );
+    assert.match(event!.note, /NetworkPolicy may not be read: give the agent's ServiceAccount get, list and watch/);
+    const told = await until(async () => conditionIn(await poplinNode(server, 'n5'), 'DatastoreInSync'), {
+      what: 'PoplinNode n5',
+    });
+    assert.deepEqual([told.status, told.reason], ['False', 'Forbidden']);
+    await server.objects.patch(role, { rules });
+    await until(async () => conditionIn(await poplinNode(server, 'n5'), 'Ready')?.status === 'True', {
+      what: 'the node to be ready',
+      deadlineMs: 30_000,
+    });
   });
 });

@@ -25,6 +25,7 @@ import type { EventNote } from './event-book.ts';
 import { POPLIN_NODES_PATH } from './poplin-node.ts';
 
 const ROUND_MS = 10_000;
+const GLANCE_MS = 1_000;
 /** Nodes for which a round is made every `ROUND_MS`. */
 const NODES_AT_FULL_PACE = 100;
 const PAGE_ITEMS = 100;
@@ -83,6 +84,7 @@ class Writer implements ClusterWriter {
   readonly #seen = new Map<string, { readonly resourceVersion: string; readonly atMs: number }>();
   #serviceCIDRs: { readonly ranges: readonly Cidr[]; readonly atMs: number } | undefined;
   #nodes = 0;
+  #held = false;
   #lastFailure: string | undefined;
   #cancel: (() => void) | undefined;
   #running: Promise<void> | undefined;
@@ -106,8 +108,9 @@ class Writer implements ClusterWriter {
 
   #arm(waitMs = 0): void {
     if (this.#stopped) return;
-    const fullMs = ROUND_MS * Math.max(1, this.#nodes / NODES_AT_FULL_PACE);
-    const delayMs = Math.max(waitMs, fullMs * (1 + 0.1 * this.#deps.random()));
+    const roundMs = ROUND_MS * Math.max(1, this.#nodes / NODES_AT_FULL_PACE) * (1 + 0.1 * this.#deps.random());
+    // Without the Lease a round is a glance at whether it has come.
+    const delayMs = Math.max(waitMs, this.#held ? roundMs : GLANCE_MS);
     this.#cancel = this.#deps.clock.schedule(delayMs, () => {
       this.#running = this.#round()
         .catch((error: unknown): ApiFailure => ({ ok: false, kind: 'failed', message: errorText(error) }))
@@ -127,7 +130,8 @@ class Writer implements ClusterWriter {
   }
 
   async #round(): Promise<ApiFailure | undefined> {
-    if (!this.#deps.holding()) {
+    this.#held = this.#deps.holding();
+    if (!this.#held) {
       // Whoever holds it says so.
       this.#unsupported.clear();
       return undefined;

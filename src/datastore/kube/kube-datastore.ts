@@ -260,6 +260,7 @@ class ApiDatastore implements KubeDatastore {
       },
       remove: (object) => this.#model.remove(kind, index, object),
       oversized: (head, bytes) => {
+        this.#observer?.oversized(kind);
         const key = keyInHead(head);
         unnamed ||= key === undefined;
         const message = `has ${bytes} bytes as JSON, which is too much to be read; make it smaller`;
