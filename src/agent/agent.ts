@@ -21,7 +21,7 @@ import { createIpam } from '#ipam';
 import { type Cidr, errorText, PoplinError, type Startable, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
-import { acquireLock, durableFile, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
+import { acquireLock, durableFile, openNftTables, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
 import { createBgp } from './bgp.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
 import { createFarewell } from './farewell.ts';
@@ -131,7 +131,14 @@ export function createAgent(loaded: LoadedConfig): Agent {
     { interfacePrefix: INTERFACE_PREFIX, forwardingLater: true },
   );
   const policyDataplane = createPolicyDataplane(
-    { run: runCommand, members: openSetMembers(), log: part('policy'), clock, onApply: observers.onPolicyApply },
+    {
+      run: runCommand,
+      tables: openNftTables(),
+      members: openSetMembers(),
+      log: part('policy'),
+      clock,
+      onApply: observers.onPolicyApply,
+    },
     { backend: config.iptablesBackend, markMask: config.markMask, lockFile: config.xtablesLockFile },
   );
   const policy = createPolicyPipeline({
