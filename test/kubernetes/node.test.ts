@@ -18,7 +18,7 @@ suite("the agent's own Node", needs({ ...kubeAgentNeeds, provided: ['cniShim', '
   });
   after(() => server?.stop());
 
-  test('registered late and without pod CIDRs: pods wait, the runtime is told nothing, until they are assigned', async (t) => {
+  test('without pod CIDRs: pods wait, the runtime is told nothing, until they are assigned', async (t) => {
     const { agent } = await kubeNode(t, server, { podCIDRs: [] });
     const conflists = (): readonly string[] => {
       const folder = path.join(agent.directory, 'net.d');
@@ -34,7 +34,7 @@ suite("the agent's own Node", needs({ ...kubeAgentNeeds, provided: ['cniShim', '
       { what: 'pods to wait for pod CIDRs', ...patience },
     );
     assert.equal(ready.ok, false);
-    assert.match(cni.notServing!, /--allocate-node-cidrs, or set them by hand/);
+    assert.match(cni.notServing!, /\(--allocate-node-cidrs\), or set them by hand/);
     assert.deepEqual(conflists(), []);
     const uid = await schedulePod(server, 'n1', 'early');
     await agent.makePodNetns('early');
@@ -78,7 +78,7 @@ protocol bgp tor {
     await untilSession(agent, 'peer/tor', true);
     await until(() => bird.birdc('show route').includes('fd00:42:1::/64'), { what: 'the pod CIDR at the router' });
     await until(
-      async () => (await agent.inside('ip', '-6', 'route', 'show', 'fd60:1::/64')).stdout.includes('2001:db8::2'),
+      async () => (await agent.inside('ip', '-6', 'route', 'get', 'fd60:1::5')).stdout.includes('via 2001:db8::2'),
       { what: "the router's prefix in the kernel", ...patience },
     );
     const addresses = await addPod(agent, 'six', await schedulePod(server, 'n1', 'six'));
