@@ -9,7 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import { stringify } from 'yaml';
-import { type AgentStatus, createApiClient, type DatastoreView } from '#api';
+import { type AgentStatus, type ApiClient, createApiClient } from '#api';
 import { toolPath } from '#setup';
 import { exec } from '#sys';
 import { until } from './wait.ts';
@@ -159,9 +159,6 @@ export class LoneAgent {
   }
   status(): Promise<AgentStatus> {
     return this.api.status();
-  }
-  datastore(): Promise<DatastoreView> {
-    return createApiClient({ socketPath: this.socket }).datastore();
   }
   untilReady(deadlineMs = 20_000): Promise<AgentStatus> {
     return until(

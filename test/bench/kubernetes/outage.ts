@@ -44,7 +44,7 @@ export async function measureOutage(undo: Undo, awaySec: number, say: (line: str
   const back = performance.now();
   const counts: Promise<Counted> = count(server);
   const following = async (): Promise<boolean> => {
-    const states = await Promise.all(agents.map((agent) => agent.datastore()));
+    const states = await Promise.all(agents.map((agent) => agent.api.datastore()));
     return states.every(({ kinds = {} }) => Object.values(kinds).every((kind) => kind.state === 'synced'));
   };
   await until(following, { what: 'every agent to follow every kind', deadlineMs: 120_000, intervalMs: 100 });
