@@ -95,6 +95,7 @@ suite('image', imageNeeds(), () => {
       'app/poplin.mjs',
       'app/cni/poplin',
       'app/cni/portmap',
+      'app/cni/loopback',
     ]) {
       const entry = at.get(name);
       assert.ok(entry?.type === 'file' && entry.mode === 0o755, name);
@@ -207,6 +208,7 @@ suite('image', imageNeeds(), () => {
       /^ipset v/m,
       /--dports 1,2/,
       /installed \/run\/cni\/portmap/,
+      /installed \/run\/cni\/loopback/,
       /"supportedVersions"/,
     ]) {
       assert.match(stdout, wanted);

@@ -71,7 +71,7 @@ export async function setAgentOptions({ api }: Cluster, settings: Readonly<Recor
   await api.patch(file, { data: { 'agent.yaml': text } });
 }
 
-const referencePlugins = ['bridge', 'host-local', 'portmap'];
+const referencePlugins = ['bridge', 'host-local', 'loopback', 'portmap'];
 
 /** The reference plugins bridge, host-local and portmap with routes by hand, and no policy: what a cluster can do at all. */
 export const bridgeHook: AgentHook = {
