@@ -6,6 +6,9 @@ export declare function cacheFolder(env?: NodeJS.ProcessEnv): string;
 type ToolName =
   | 'bird'
   | 'birdc'
+  | 'zebra'
+  | 'bgpd'
+  | 'vtysh'
   | 'cniShim'
   | 'cniReference'
   | 'runc'
