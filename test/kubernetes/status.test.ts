@@ -1,7 +1,7 @@
 /** What agents write about their nodes: real agents, a real API server, the role and the admission policy that are installed. */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { installPoplin, kubeAgentNeeds, kubeNode, nodeName } from '../support/kube/agent.ts';
+import { calico, installPoplin, kubeAgentNeeds, kubeNode, nodeName } from '../support/kube/agent.ts';
 import { type ApiServer, startApiServer } from '../support/kube/api-server.ts';
 import type { KubeObject } from '../support/kube/objects.ts';
 import { needs } from '../support/needs.ts';
@@ -19,7 +19,7 @@ suite('what agents write about their nodes', needs(kubeAgentNeeds), () => {
   const nodeCondition = async (name: string, type: string) =>
     conditionIn(await server.objects.get(nodeName(name)), type);
 
-  test('PoplinNode tells the state of the node, belongs to the Node, and reads well', async (t) => {
+  test('PoplinNode tells the state of the node and belongs to the Node, whose NetworkUnavailable is cleared', async (t) => {
     const { agent } = await kubeNode(t, server, { name: 'n1' });
     agent.start();
     await agent.untilReady();
@@ -49,19 +49,16 @@ suite('what agents write about their nodes', needs(kubeAgentNeeds), () => {
     );
     assert.deepEqual(status['podCIDRs'], ['10.42.1.0/24', 'fd00:42:1::/64']);
     assert.deepEqual(status['addresses'], { ipv4: '192.0.2.1', ipv6: '2001:db8::1', source: 'InternalIP' });
-    const table = await server.kubectl(['get', 'poplinnodes']);
-    assert.match(table, /^NAME +READY +SESSIONS +PODS +ROUTES +POLICIES +VERSION +AGE\nn1 +True +0\/0 +0 +0 +0 +\d/);
-  });
-
-  test('NetworkUnavailable is cleared once, beside the conditions of others', async () => {
     const cleared = await until(
       async () => {
         const found = await nodeCondition('n1', 'NetworkUnavailable');
         return found?.status === 'False' && found;
       },
-      { what: 'NetworkUnavailable to be cleared' },
+      { what: `NetworkUnavailable to be cleared: ${agent.log.slice(-500)}` },
     );
     assert.equal(cleared.reason, 'PoplinIsUp');
+    const table = await server.kubectl(['get', 'poplinnodes']);
+    assert.match(table, /^NAME +READY +SESSIONS +PODS +ROUTES +POLICIES +VERSION +AGE\nn1 +True +0\/0 +0 +0 +0 +\d/);
   });
 
   test('a revision is in force soon after the object was made', async (t) => {
@@ -123,9 +120,11 @@ suite('what agents write about their nodes', needs(kubeAgentNeeds), () => {
   });
 
   test('a CalicoNodeStatus about the node is answered as Calico would', async (t) => {
+    await server.objects.create(calico('BGPPeer', 'away', { peerIP: '192.0.2.77', asNumber: 64999 }));
     const { agent } = await kubeNode(t, server, { name: 'n4' });
     agent.start();
     await agent.untilReady();
+    await until(async () => (await agent.status()).bgp.peersConfigured > 0, { what: 'the peer to be configured' });
     const question: KubeObject = {
       apiVersion: 'projectcalico.org/v3',
       kind: 'CalicoNodeStatus',
@@ -141,8 +140,11 @@ suite('what agents write about their nodes', needs(kubeAgentNeeds), () => {
       { what: 'the answer', deadlineMs: 20_000 },
     )) as never as { readonly status: Record<string, never> };
     assert.equal(status['agent']!['birdV4']!['state'], 'Ready');
-    // The other nodes of this suite are in the mesh.
-    assert.ok(Number(status['bgp']!['numberNotEstablishedV4']) > 0);
+    const { peersV4 } = status['bgp'] as never as {
+      readonly peersV4: readonly { readonly peerIP: string; readonly type: string }[];
+    };
+    const away = peersV4.find(({ peerIP }) => peerIP === '192.0.2.77');
+    assert.equal(away?.type, 'GlobalPeer');
     const routes = status['routes']!['routesV4'] as readonly { readonly destination: string; readonly type: string }[];
     assert.ok(routes.some(({ destination, type }) => destination === '10.42.1.0/24' && type === 'FIB'));
     assert.match(await server.kubectl(['get', 'caliconodestatuses']), /^n4 +n4 .*Agent.*Routes/m);
@@ -177,5 +179,39 @@ suite('what agents write about their nodes', needs(kubeAgentNeeds), () => {
       what: 'the node to be ready',
       deadlineMs: 30_000,
     });
+  });
+
+  test('probes and metrics over TCP', async (t) => {
+    const config = { httpListen: '127.0.0.1:9179' };
+    const { agent } = await kubeNode(t, server, { name: 'n6', config });
+    agent.start();
+    await agent.untilReady();
+    const get = async (path: string): Promise<string> => {
+      const program = `fetch('http://127.0.0.1:9179${path}').then((answer) => answer.text()).then((text) => process.stdout.write(text))`;
+      const { code, stdout, stderr } = await agent.inside(process.execPath, '-e', program);
+      assert.equal(code, 0, stderr);
+      return stdout;
+    };
+    assert.equal(await get('/livez'), 'ok');
+    assert.match(await get('/readyz?verbose'), /^\[\+\]cni ok\n\[\+\]datastore ok\n.*readyz check passed\n$/s);
+    const metrics = await until(
+      async () => {
+        const text = await get('/metrics');
+        return /^poplin_api_requests_total\{verb="patch",code="200"\}/m.test(text) && text;
+      },
+      { what: 'a status to be written and counted', deadlineMs: 20_000, intervalMs: 500 },
+    );
+    for (const series of [
+      /^poplin_build_info\{version="\d/m,
+      /^poplin_datastore_kind_state\{kind="Pod",state="synced"\} 1$/m,
+      /^poplin_datastore_watch_silence_seconds\{kind="Node"\} \d/m,
+      /^poplin_datastore_lists_total\{kind="Pod",reason="first"\} 1$/m,
+      /^poplin_datastore_hand_on_seconds_count\{kind="Node"\} [1-9]/m,
+      /^poplin_policy_apply_seconds_count\{outcome="ok"\} [1-9]/m,
+      /^poplin_routes_change_seconds_count [1-9]/m,
+      /^nodejs_eventloop_lag_seconds \d/m,
+    ]) {
+      assert.match(metrics, series);
+    }
   });
 });
