@@ -51,13 +51,11 @@ const tasks = {
   test: testTask,
   'test:cluster': (args) => testTask(['--group=cluster', ...args]),
   'test:conformance': (args) => ({ ...wholeCluster, run: ['test/cluster/conformance/main.ts', ...args] }),
-  bench: (args) => ({
-    tools: testTools,
-    daemons: ['bird', 'cniReference'],
-    shim: true,
-    assets: args[0] === undefined || args[0] === 'kubernetes' ? allAssets : [],
-    run: ['src/setup/bench.mjs', ...args],
-  }),
+  bench: (args) => {
+    const run = ['src/setup/bench.mjs', ...args];
+    if (args[0] === undefined || args[0] === 'kubernetes') return { ...wholeCluster, run };
+    return { tools: testTools, daemons: ['bird', 'cniReference'], shim: true, run };
+  },
   /** A test cluster by hand: `npm run cluster -- up`. */
   cluster: (args) => ({ ...wholeCluster, run: ['test/cluster/main.ts', ...args] }),
   poplin: (args) => {

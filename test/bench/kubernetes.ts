@@ -2,10 +2,11 @@
  * What the agent costs behind a real API server with etcd, beside the bounds that it has to keep. Objects are made by a script and pods have
  * no kubelets. All share the machine, so CPU seconds and memory of the agent count, not wall time. Prints one JSON object; needs root.
  *
- *   kubernetes.ts [PART...]    start-10k start-50k latency idle outage; all without a name
+ *   kubernetes.ts [PART...]    start-10k start-50k latency idle outage kubelet; all without a name
  */
 import type { Undo } from './kubernetes/agent.ts';
 import { measureIdle } from './kubernetes/idle.ts';
+import { measureKubelet } from './kubernetes/kubelet.ts';
 import { measureLatency } from './kubernetes/latency.ts';
 import { measureOutage } from './kubernetes/outage.ts';
 import { measureStart } from './kubernetes/start.ts';
@@ -45,6 +46,10 @@ const parts: Readonly<Record<string, (undo: Undo) => Promise<object>>> = {
   outage: async (undo) => {
     const result = await measureOutage(undo, OUTAGE_SEC, say);
     return { ...result, atMost: { inSyncSec: 5 }, met: result.inSyncSec <= 5 };
+  },
+  kubelet: async () => {
+    const result = await measureKubelet(20, say);
+    return { ...result, atMost: { ratio: 1 }, met: result.ratio <= 1 };
   },
 };
 
