@@ -154,8 +154,14 @@ suite('pods come and go', clusterNeeds(), () => {
       deadlineMs,
       intervalMs: 200,
     });
-    const left = await leftOnNode('node1');
-    assert.equal(left.queuedDels.length, names.length);
+    const left = await until(
+      async () => {
+        const now = await leftOnNode('node1');
+        const isQueued = (id: string): boolean => now.queuedDels.includes(`${id}@eth0`);
+        return now.containers.length === names.length && now.containers.every(isQueued) && now;
+      },
+      { what: 'the DELs of the pods to be queued', deadlineMs, intervalMs: 200 },
+    );
     assert.deepEqual(
       [...left.addresses].sort(),
       going.flatMap(({ status }) => status.podIPs!.map(({ ip }) => ip)).sort(),

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { type AgentStatus, createApiClient } from '#api';
+import { readAttachments } from '#cni';
 import { readFileIfThere } from '#sys';
 import { until } from '../wait.ts';
 import type { Cluster } from './cluster.ts';
@@ -69,6 +70,8 @@ export interface LeftOnNode {
   /** Addresses of pods that are attached, or are being attached, by what is on disk. */
   readonly addresses: readonly string[];
   readonly unfinished: readonly string[];
+  /** Containers that are attached. */
+  readonly containers: readonly string[];
   readonly queuedDels: readonly string[];
 }
 
@@ -84,6 +87,7 @@ export async function leftOnNode(node: NodeName): Promise<LeftOnNode> {
         .split('@')
         .slice(2),
     ),
+    containers: readAttachments(nodePath(node, attachmentsFolder)).flatMap(({ containerId }) => containerId ?? []),
     unfinished: files.filter((name) => !name.endsWith('.json')),
     queuedDels: list(nodePath(node, queueFolder)).filter((name) => !name.startsWith('.')),
   };
@@ -102,10 +106,16 @@ export async function allocationsAreThoseOf(pods: () => Promise<readonly Pod[]>,
         const addresses = here.flatMap(({ status }) => (status.podIPs ?? []).map(({ ip }) => ip)).sort();
         const left = await leftOnNode(node);
         assert.deepEqual(
-          { ...left, addresses: [...left.addresses].sort(), interfaces: left.interfaces.length },
+          {
+            ...left,
+            addresses: [...left.addresses].sort(),
+            interfaces: left.interfaces.length,
+            containers: left.containers.length,
+          },
           {
             interfaces: here.length,
             addresses,
+            containers: here.length,
             unfinished: [],
             queuedDels: [],
           },
