@@ -160,6 +160,12 @@ function projectAddresses(status: Fields): readonly IpAddress[] | undefined {
   const single = status['podIP'];
   if (!list || !isTextOrAbsent(single)) return undefined;
   if (list.length === 0 && !single) return noAddresses;
+  if (list.length === 1) {
+    // Most pods; an array that grows by push keeps room for 17.
+    const text = isFields(list[0]) ? list[0]['ip'] : undefined;
+    const address = typeof text === 'string' ? toIpAddress(text) : undefined;
+    return address && (!single || text === single || toIpAddress(single) === address) ? [address] : undefined;
+  }
   const out: IpAddress[] = [];
   for (const entry of list) {
     const text = isFields(entry) ? entry['ip'] : undefined;
