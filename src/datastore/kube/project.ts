@@ -1,7 +1,7 @@
 /**
  * Pod, Namespace and Node straight from what the API server sends, many a second: like the decoders in `../manifest`, but
  * trusting that the API server has checked syntax. Whatever has another type than it should gives undefined: the decoder
- * then says what is wrong. 50,000 pods cost a fifth of a second.
+ * then says what is wrong. Some 2 µs a pod.
  */
 import { type Cidr, type IpAddress, toCidr, toIpAddress } from '#kit';
 import type { ContainerPort, Labels, NamespaceObject, NodeObject, ObjectMeta, PodObject, Protocol } from '#model';
