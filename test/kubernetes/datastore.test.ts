@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, suite, type TestContext } from 'node:test';
-import { createKubeDatastore } from '#datastore';
+import { createKubeDatastore, type KubeDatastore } from '#datastore';
 import { silentLogger } from '#kit';
 import { type DatastoreHarness, datastoreCompliance, type SourceObject } from '../support/datastore-compliance.ts';
 import { type ApiServer, apiServerAssets, startApiServer } from '../support/kube/api-server.ts';
@@ -23,7 +23,9 @@ suite('kube datastore on a real API server', needs({ kube: apiServerAssets }), (
 function harness(t: TestContext, server: ApiServer): DatastoreHarness {
   const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-kube-state-'));
   const made = new Map<string, SourceObject>();
+  const created: KubeDatastore[] = [];
   t.after(async () => {
+    for (const datastore of created) await datastore.stop();
     fs.rmSync(stateDir, { recursive: true, force: true });
     await inParallel([...made.values()], (object) => server.etcd.delete(`/registry/${etcdKey(object)}`));
   });
@@ -45,7 +47,9 @@ function harness(t: TestContext, server: ApiServer): DatastoreHarness {
   return {
     create: () => {
       const options = { kubeconfig: server.adminKubeconfig, namespace: 'poplin-system', stateDir };
-      return createKubeDatastore({ log: silentLogger }, options);
+      const datastore = createKubeDatastore({ log: silentLogger }, options);
+      created.push(datastore);
+      return datastore;
     },
     put: async (object) => {
       const known = made.get(etcdKey(object));

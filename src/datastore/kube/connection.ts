@@ -21,9 +21,15 @@ const connectPauseMaxMs = 3_000;
 
 export interface KubeStream {
   readonly status: number;
+  readonly contentType?: string | undefined;
   readonly retryAfterSec?: number;
   /** Fails when the answer is cut off. Destroy it to cancel. */
   readonly body: WireResponse['body'];
+}
+
+export interface KubeStreamRequest extends Omit<KubeRequest, 'method' | 'body' | 'contentType'> {
+  /** Default application/json. */
+  readonly accept?: string;
 }
 
 export interface KubeConnection extends KubeClient {
@@ -33,7 +39,7 @@ export interface KubeConnection extends KubeClient {
    *
    * @throws KubeError
    */
-  open(request: Omit<KubeRequest, 'method' | 'body' | 'contentType'>): Promise<KubeStream>;
+  open(request: KubeStreamRequest): Promise<KubeStream>;
   /** Whole text of a stream's answer as `request` would give it. */
   collect(stream: KubeStream): Promise<KubeResponse>;
   /** How many attempts to connect failed since the last that did not. */
@@ -117,14 +123,15 @@ class Connection implements KubeConnection {
     }
   }
 
-  async open(request: Omit<KubeRequest, 'method' | 'body' | 'contentType'>): Promise<KubeStream> {
+  async open(request: KubeStreamRequest): Promise<KubeStream> {
     const limit = this.#deadline(request.timeoutMs ?? requestTimeoutMs, undefined);
     const abort = (): void => limit.abort(request.signal?.reason);
     request.signal?.addEventListener('abort', abort, { once: true });
     try {
       const response = await this.#send({ ...request, method: 'GET' }, limit.signal, true);
       response.body.once('close', () => request.signal?.removeEventListener('abort', abort));
-      return { status: response.status, ...retryAfter(response), body: response.body };
+      const { status, headers, body } = response;
+      return { status, contentType: headers['content-type'], ...retryAfter(response), body };
     } catch (error) {
       request.signal?.removeEventListener('abort', abort);
       throw this.#kubeError(error, limit.signal);
@@ -185,7 +192,11 @@ class Connection implements KubeConnection {
   }
 
   /** Sends, again where that is safe: on a connection that turned out to be dead, and once with credentials read anew. */
-  async #send(request: KubeRequest, signal: AbortSignal, patient: boolean): Promise<WireResponse> {
+  async #send(
+    request: KubeRequest & { readonly accept?: string },
+    signal: AbortSignal,
+    patient: boolean,
+  ): Promise<WireResponse> {
     let refused = false;
     for (let attempt = 1; ; attempt++) {
       signal.throwIfAborted();
@@ -210,14 +221,14 @@ class Connection implements KubeConnection {
     }
   }
 
-  #wire(request: KubeRequest, credential: Credential): WireRequest {
+  #wire(request: KubeRequest & { readonly accept?: string }, credential: Credential): WireRequest {
     const query = Object.entries(request.query ?? {}).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
     const prefix = new URL(credential.server).pathname.replace(/\/$/, '');
     return {
       method: request.method,
       path: `${prefix}${request.path}${query.length > 0 ? `?${query.join('&')}` : ''}`,
       headers: {
-        accept: 'application/json',
+        accept: request.accept ?? 'application/json',
         'user-agent': this.#userAgent,
         ...credential.headers,
         ...(request.body === undefined ? {} : { 'content-type': request.contentType ?? 'application/json' }),

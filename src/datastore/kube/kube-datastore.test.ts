@@ -55,7 +55,6 @@ async function world(t: Pick<TestContext, 'after'>, before: Partial<World> = {})
   }
   const clock = new FakeClock();
   const stateDir = before.stateDir ?? fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-kube-state-'));
-  t.after(() => fs.rmSync(stateDir, { recursive: true, force: true }));
   const datastore = createKubeDatastore(
     { log: silentLogger, clock, random: () => 0.5, connection: cluster },
     { namespace: 'poplin-system', stateDir },
@@ -74,7 +73,10 @@ async function world(t: Pick<TestContext, 'after'>, before: Partial<World> = {})
   datastore.onInSync(() => {
     inSync++;
   });
-  t.after(() => datastore.stop());
+  t.after(async () => {
+    await datastore.stop();
+    fs.rmSync(stateDir, { recursive: true, force: true });
+  });
   const self: World = {
     cluster,
     clock,

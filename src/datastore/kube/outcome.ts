@@ -1,6 +1,5 @@
 /** What an answer of the API server, or an event of a watch, means for who lists and watches. Pure. */
 import { type KubeResponse, statusMessage } from './client.ts';
-import type { RawObject } from './reflector.ts';
 import type { Resource } from './resources.ts';
 
 const throttlePauseMinMs = 100;
@@ -50,22 +49,6 @@ export function outcomeOfErrorEvent(status: unknown): Outcome {
   if (code === 410 || reason === 'Expired' || reason === 'Gone') return { type: 'expired' };
   const text = statusMessage({ status: code ?? 500, body: status });
   return { type: 'broken', reason: `the watch ended with an error: ${text}`, unreachable: false };
-}
-
-export interface RawEvent {
-  readonly type: string;
-  readonly object: Partial<RawObject>;
-}
-
-/** Undefined when it is none. */
-export function parseEvent(text: string): RawEvent | undefined {
-  try {
-    const event = JSON.parse(text) as Partial<RawEvent> | null;
-    return event?.type && event.object ? (event as RawEvent) : undefined;
-  } catch (error) {
-    if (error instanceof SyntaxError) return undefined;
-    throw error;
-  }
 }
 
 function isTooLarge(body: unknown): boolean {

@@ -1,7 +1,7 @@
 /**
  * Pod, Namespace and Node straight from what the API server sends, many a second: like the decoders in `../manifest`, but
  * trusting that the API server has checked syntax. Whatever has another type than it should gives undefined: the decoder
- * then says what is wrong. 50,000 pods cost a fifth of a second.
+ * then says what is wrong. Some 2 µs a pod.
  */
 import { type Cidr, type IpAddress, toCidr, toIpAddress } from '#kit';
 import type { ContainerPort, Labels, NamespaceObject, NodeObject, ObjectMeta, PodObject, Protocol } from '#model';
@@ -160,6 +160,12 @@ function projectAddresses(status: Fields): readonly IpAddress[] | undefined {
   const single = status['podIP'];
   if (!list || !isTextOrAbsent(single)) return undefined;
   if (list.length === 0 && !single) return noAddresses;
+  if (list.length === 1) {
+    // Most pods; an array that grows by push keeps room for 17.
+    const text = isFields(list[0]) ? list[0]['ip'] : undefined;
+    const address = typeof text === 'string' ? toIpAddress(text) : undefined;
+    return address && (!single || text === single || toIpAddress(single) === address) ? [address] : undefined;
+  }
   const out: IpAddress[] = [];
   for (const entry of list) {
     const text = isFields(entry) ? entry['ip'] : undefined;

@@ -23,9 +23,10 @@ import { pauseIfDue } from '../time-slice.ts';
 import { Backoff, sleep } from './backoff.ts';
 import { KubeError, type KubeResponse } from './client.ts';
 import { type KubeConnection, type KubeStream, mustBeWhole } from './connection.ts';
-import { JsonLines } from './json-lines.ts';
+import { eventReader, type RawEvent } from './event-reader.ts';
 import { ListItems } from './list-items.ts';
-import { type Outcome, outcomeOfErrorEvent, outcomeOfRefusal, parseEvent } from './outcome.ts';
+import { type Outcome, outcomeOfErrorEvent, outcomeOfRefusal } from './outcome.ts';
+import { protobufKinds, protobufWatchTypes } from './protobuf.ts';
 import type { Resource } from './resources.ts';
 
 const watchSecMin = 300;
@@ -254,7 +255,9 @@ export class Reflector {
     const { connection } = this.#deps;
     try {
       const { path } = this.#options.resource;
-      return await connection.open({ path, query, timeoutMs: answerTimeoutMs, signal: this.#stop.signal });
+      const accept = query['watch'] && protobufKinds.has(this.#options.resource.kind) ? protobufWatchTypes : undefined;
+      const request = { path, query, timeoutMs: answerTimeoutMs, signal: this.#stop.signal };
+      return await connection.open(accept ? { ...request, accept } : request);
     } catch (error) {
       if (!(error instanceof KubeError)) throw error;
       return { type: 'broken', reason: error.message, unreachable: true };
@@ -275,7 +278,7 @@ export class Reflector {
   /** Reads events to the end of the stream. `initial`: it begins with what is there. */
   async #follow(stream: KubeStream, initial: boolean): Promise<Outcome> {
     const { clock } = this.#deps;
-    const lines = new JsonLines();
+    const events = eventReader(stream.contentType);
     const reading = { listing: initial, lastMs: clock.nowMs() };
     const watchdog = this.#watchdog(stream.body, reading);
     const abort = (): void => void stream.body.destroy();
@@ -283,11 +286,11 @@ export class Reflector {
     try {
       for await (const chunk of stream.body) {
         reading.lastMs = clock.nowMs();
-        lines.push(chunk as Buffer);
-        for (let line = lines.next(); line; line = lines.next()) {
-          if (line.type === 'oversized') this.#options.sink.oversized(line.head, line.bytes);
+        events.push(chunk as Buffer);
+        for (let next = events.next(); next; next = events.next()) {
+          if (next.type === 'oversized') this.#options.sink.oversized(next.head, next.bytes);
           else {
-            const outcome = this.#event(line.text, reading);
+            const outcome = next.event ? this.#event(next.event, reading) : this.#unreadable();
             if (outcome) return outcome;
           }
           const pause = pauseIfDue();
@@ -302,7 +305,7 @@ export class Reflector {
       watchdog();
       this.#stop.signal.removeEventListener('abort', abort);
     }
-    if (lines.pendingBytes > 0) return { type: 'broken', reason: 'the watch was cut in an object', unreachable: true };
+    if (events.pendingBytes > 0) return { type: 'broken', reason: 'the watch was cut in an object', unreachable: true };
     if (reading.listing) return { type: 'broken', reason: 'the list was cut', unreachable: false };
     return { type: 'ended' };
   }
@@ -321,14 +324,11 @@ export class Reflector {
     return () => cancel();
   }
 
-  #event(text: string, reading: { listing: boolean }): Outcome | undefined {
-    const event = parseEvent(text);
-    if (!event) return this.#unreadable(text);
+  #event({ type, object }: RawEvent, reading: { listing: boolean }): Outcome | undefined {
     const { sink, resource } = this.#options;
-    const { type, object } = event;
     if (type === 'ERROR') return outcomeOfErrorEvent(object);
     const resourceVersion = object.metadata?.resourceVersion;
-    if (!resourceVersion) return this.#unreadable(text);
+    if (!resourceVersion) return this.#unreadable();
     if (type === 'BOOKMARK') {
       if (reading.listing) {
         if (object.metadata?.annotations?.['k8s.io/initial-events-end'] !== 'true') return undefined;
@@ -336,10 +336,10 @@ export class Reflector {
         this.#listed(resourceVersion);
         return undefined;
       }
-    } else if (!object.metadata?.name) return this.#unreadable(text);
+    } else if (!object.metadata?.name) return this.#unreadable();
     else if (type === 'DELETED') sink.remove(object as RawObject);
     else if (type === 'ADDED' || type === 'MODIFIED') sink.put(complete(object as RawObject, resource));
-    else return this.#unreadable(text);
+    else return this.#unreadable();
     if (!reading.listing) this.#moveTo(resourceVersion);
     return undefined;
   }
@@ -360,10 +360,9 @@ export class Reflector {
     sink.report({ state: 'synced' });
   }
 
-  #unreadable(text: string): Outcome {
+  #unreadable(): Outcome {
     this.#garbage++;
-    const { resource } = this.#options;
-    this.#deps.log.warn({ resource: resource.path, begins: text.slice(0, 80) }, 'a watch event cannot be read');
+    this.#deps.log.warn({ resource: this.#options.resource.path }, 'a watch event cannot be read');
     if (this.#garbage >= garbageMax) {
       this.#garbage = 0;
       if (this.#position !== undefined) return { type: 'expired' };

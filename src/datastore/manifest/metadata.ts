@@ -80,10 +80,14 @@ const keptAnnotationPattern =
 
 const noAnnotations: Labels = Object.freeze({});
 
+export function isKeptAnnotation(key: string): boolean {
+  return keptAnnotationPattern.test(key);
+}
+
 export function keptAnnotations(all: Labels): Labels {
   let kept: Record<string, string> | undefined;
   for (const key in all) {
-    if (!keptAnnotationPattern.test(key)) continue;
+    if (!isKeptAnnotation(key)) continue;
     kept ??= {};
     kept[key] = all[key]!;
   }

@@ -54,7 +54,12 @@ const rules = [
 export async function datastoreWorld(t: TestContext, server: ApiServer, namespace: string): Promise<DatastoreWorld> {
   const relay = await relayBeside(t, server.port);
   const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-kube-state-'));
-  t.after(() => fs.rmSync(stateDir, { recursive: true, force: true }));
+  const made: KubeDatastore[] = [];
+  t.after(async () => {
+    // What it has not written yet it writes when it stops.
+    for (const datastore of made) await datastore.stop();
+    fs.rmSync(stateDir, { recursive: true, force: true });
+  });
   const account = 'agent';
   const tokenFile = path.join(stateDir, 'token');
   const kubeconfig = server.kubeconfig(namespace, { tokenFile }, `https://127.0.0.1:${relay.port}`);
@@ -83,8 +88,11 @@ export async function datastoreWorld(t: TestContext, server: ApiServer, namespac
     stateDir,
     account,
     tokenFile,
-    create: ({ clock = hurriedClock(10) } = {}) =>
-      createKubeDatastore({ log: silentLogger, clock }, { kubeconfig, namespace, stateDir }),
+    create: ({ clock = hurriedClock(10) } = {}) => {
+      const datastore = createKubeDatastore({ log: silentLogger, clock }, { kubeconfig, namespace, stateDir });
+      made.push(datastore);
+      return datastore;
+    },
     follow: async (options) => {
       const datastore = world.create(options);
       return { ...(await follow(t, datastore)), datastore };
