@@ -3,6 +3,7 @@ import type { IpFamily, Logger } from '#kit';
 import type { CommandRunner } from './drivers/command.ts';
 import { IpsetError } from './drivers/ipset/ipset.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
+import type { NftTables } from './drivers/nft-tables.ts';
 import { defaultNames, type Names } from './render/names.ts';
 
 export interface CleanupOptions extends Partial<Names> {
@@ -23,7 +24,7 @@ const commandTimeoutMs = 120_000;
 
 /** Safe to repeat. @throws IptablesError, IpsetError when something of ours is there and cannot be removed. */
 export async function cleanupPolicyDataplane(
-  deps: { readonly run: CommandRunner['run']; readonly log: Logger },
+  deps: { readonly run: CommandRunner['run']; readonly tables: NftTables; readonly log: Logger },
   options: CleanupOptions = {},
 ): Promise<CleanupReport> {
   const { chainPrefix, setPrefix } = { ...defaultNames, ...options };

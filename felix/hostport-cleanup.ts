@@ -10,6 +10,7 @@ import type { CommandRunner } from './drivers/command.ts';
 import { type Backend, saveArgv } from './drivers/iptables/backend.ts';
 import { chainsEmptiedBy, removeEmptyBaseChains, removeEmptyTable, restore } from './drivers/iptables/cleanup.ts';
 import { parseSave, type SavedChain, targetOfLine } from './drivers/iptables/parse.ts';
+import type { NftTables } from './drivers/nft-tables.ts';
 
 export interface HostPortCleanupOptions {
   /** Name of the network in the CNI configuration. */
@@ -27,7 +28,7 @@ export interface HostPortCleanupReport {
   readonly left: readonly string[];
 }
 
-type Deps = { readonly run: CommandRunner['run']; readonly log: Logger };
+type Deps = { readonly run: CommandRunner['run']; readonly tables: NftTables; readonly log: Logger };
 
 const commandTimeoutMs = 60_000;
 const dnatChain = 'CNI-HOSTPORT-DNAT';
@@ -45,13 +46,13 @@ export async function cleanupHostPorts(deps: Deps, options: HostPortCleanupOptio
       removed += done.removed;
       if (done.isEmpty) left.push(`the nft table nat (IPv${family}), without any rule`);
     }
-    removed += await cleanNftables(deps, options, family);
+    removed += cleanNftables(deps, options, family);
   }
   return { removed, left };
 }
 
 async function cleanIptables(
-  { run, log }: Deps,
+  { run, tables, log }: Deps,
   { network, env, ...options }: HostPortCleanupOptions,
   backend: Backend,
   family: IpFamily,
@@ -82,7 +83,7 @@ async function cleanIptables(
   const removed = ours.length + shared.length;
   if (!isLast) return { removed, isEmpty: false };
   await removeEmptyBaseChains(run, place, 'nat', chainsEmptiedBy(nat, jumps));
-  return { removed, isEmpty: backend === 'nft' && !(await removeEmptyTable(run, place, 'nat')) };
+  return { removed, isEmpty: backend === 'nft' && !(await removeEmptyTable({ run, tables }, place, 'nat')) };
 }
 
 /** Rules that jump to `targets`, but for those in chains that are emptied anyhow. */
@@ -96,41 +97,18 @@ function jumpsTo(
     .flatMap(([, chain]) => chain.lines.filter((line) => targets.includes(targetOfLine(line) ?? '')));
 }
 
-async function cleanNftables(
-  { run, log }: Deps,
-  { containerIds, sharedChains: always, env }: HostPortCleanupOptions,
+function cleanNftables(
+  { tables }: Deps,
+  { containerIds, sharedChains: always }: HostPortCleanupOptions,
   family: IpFamily,
-): Promise<number> {
-  const table = [family === 4 ? 'ip' : 'ip6', nftTable];
-  const listed = await run(['nft', '-a', 'list', 'table', ...table], { env, timeoutMs: commandTimeoutMs });
-  if (listed.code !== 0) return 0;
-  const rules = nftRules(listed.stdout);
+): number {
+  if (tables.use(family, nftTable) === undefined) return 0;
+  const rules = tables.rules(family, nftTable).filter(({ chain }) => nftRuleChains.includes(chain));
   const ours = rules.filter(({ comment }) => containerIds.has(comment));
-  const isLast = ours.length === rules.length && (ours.length > 0 || always);
-  if (ours.length === 0 && !isLast) return 0;
-  const script = isLast
-    ? `delete table ${table.join(' ')}\n`
-    : ours.map(({ chain, handle }) => `delete rule ${table.join(' ')} ${chain} handle ${handle}\n`).join('');
-  const result = await run(['nft', '-f', '-'], { stdin: script, env, timeoutMs: commandTimeoutMs });
-  if (result.code !== 0) log.warn({ family, stderr: result.stderr }, 'host ports in nftables cannot be removed');
-  return result.code === 0 ? ours.length + (isLast ? 1 : 0) : 0;
-}
-
-interface NftRule {
-  readonly chain: string;
-  readonly comment: string;
-  readonly handle: string;
-}
-
-function nftRules(listing: string): NftRule[] {
-  const out: NftRule[] = [];
-  let chain = '';
-  for (const line of listing.split('\n')) {
-    chain = /^\s*chain (\S+) \{/.exec(line)?.[1] ?? chain;
-    const match = /(?: comment "([^"]*)")? # handle (\d+)$/.exec(line);
-    if (match && nftRuleChains.includes(chain) && !line.includes('{')) {
-      out.push({ chain, comment: match[1] ?? '', handle: match[2]! });
-    }
+  if (ours.length === rules.length && (ours.length > 0 || always)) {
+    tables.deleteTable(family, nftTable);
+    return ours.length + 1;
   }
-  return out;
+  if (ours.length > 0) tables.deleteRules(family, nftTable, ours);
+  return ours.length;
 }

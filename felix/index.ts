@@ -12,6 +12,7 @@ export type {
 export { IpsetError, type IpsetFailure, Ipsets } from './drivers/ipset/ipset.ts';
 export type { Backend } from './drivers/iptables/backend.ts';
 export { IptablesError, type IptablesFailure } from './drivers/iptables/iptables.ts';
+export type { NftRule, NftTables } from './drivers/nft-tables.ts';
 export type {
   KernelAddress,
   KernelLink,

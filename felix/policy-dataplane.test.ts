@@ -19,7 +19,13 @@ async function fake() {
       });
     return { code: 0, stdout: '', stderr: '' };
   };
-  const dataplane = createPolicyDataplane({ run, log: silentLogger, clock }, { backend: 'nft', families: [4] });
+  const tables = {
+    use: () => undefined,
+    rules: () => [],
+    deleteRules: () => undefined,
+    deleteTable: () => undefined,
+  };
+  const dataplane = createPolicyDataplane({ run, tables, log: silentLogger, clock }, { backend: 'nft', families: [4] });
   await dataplane.start();
   const settle = async (): Promise<typeof writes> => {
     writes.length = 0;

@@ -25,6 +25,7 @@ import { Ipsets } from './drivers/ipset/ipset.ts';
 import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
+import type { NftTables } from './drivers/nft-tables.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
 import { type Guard, GuardManager } from './managers/guard.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
@@ -46,6 +47,7 @@ export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOpt
 
 export interface PolicyDataplaneDeps {
   readonly run: CommandRunner['run'];
+  readonly tables: NftTables;
   /** Absent: every change of a set goes through the `ipset` program. */
   readonly members?: SetMemberWriter;
   readonly log: Logger;

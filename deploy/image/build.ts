@@ -5,7 +5,7 @@
  *   node-linux-ARCH --strip--> node ----------------------------------+--> layer `base`: changes when Debian or Node does
  *
  *   src, bgp, policy, felix --esbuild--> bundle ----------------------+
- *   src/cni/shim --gcc--> poplin; Go module or Debian --> portmap ----+--> layer `app`: changes with every commit
+ *   src/cni/shim --gcc--> poplin; Go module or Debian --> portmap, loopback --+--> layer `app`: changes with every commit
  *   all of them --> SBOM ---------------------------------------------+
  *
  * Nothing in it depends on the machine, the time or the order of anything: equal parts give equal bytes.
@@ -21,7 +21,7 @@ import { allParts } from './parts.ts';
 import { nodeEnvironment, nodeFlags, searchPath } from './runtime.ts';
 import { sbom } from './sbom.ts';
 import { checkoutStamp } from './stamp.ts';
-import { cniShim, portmap, strippedNode } from './tools.ts';
+import { cniShim, referencePlugins, strippedNode } from './tools.ts';
 
 export interface BuiltImage extends Archive {
   readonly reference: string;
@@ -38,7 +38,7 @@ export interface BuildOptions {
   readonly stamp?: BuildStamp;
 }
 
-const config = (stamp: BuildStamp): ImageConfig => ({
+export const imageConfig = (stamp: BuildStamp): ImageConfig => ({
   Entrypoint: ['/usr/bin/node', ...nodeFlags, `/${appFolder}/${bundleEntry}`],
   Cmd: ['agent'],
   Env: [`PATH=${searchPath}`, ...Object.entries(nodeEnvironment).map(([name, value]) => `${name}=${value}`)],
@@ -59,24 +59,24 @@ export async function buildImage({ log, stamp: given }: BuildOptions): Promise<B
   checkDependencies(packages);
   const node = await strippedNode();
   const reference = imageReference(stamp.version);
-  const [bundled, portmapPart] = [await bundle(stamp), await portmap(log)];
-  const parts = allParts(stamp, packages, portmapPart, bundled.packageFolders);
+  const [bundled, plugins] = [await bundle(stamp), await referencePlugins(log)];
+  const parts = allParts(stamp, packages, plugins, bundled.packageFolders);
   const document = sbom({ image: reference, version: stamp.version, created: stamp.date, parts });
   const sbomText = `${JSON.stringify(document, null, 1)}\n`;
 
   const base = baseLayer({ packages, node });
-  const app = appLayer({ bundled, shim: cniShim(), portmap: portmapPart.content, sbomText }, base);
+  const app = appLayer({ bundled, shim: cniShim(), plugins: plugins.contents, sbomText }, base);
   const entries = complete([...base, ...app]);
   checkLibraries(entries);
-  const imageConfig = config(stamp);
+  const config = imageConfig(stamp);
   const archive = writeArchive({
     reference,
     created: stamp.date,
-    config: imageConfig,
+    config,
     layers: [
       { createdBy: 'npm run image: Debian packages and Node', entries: base },
       { createdBy: 'npm run image: Poplin', entries: app },
     ],
   });
-  return { ...archive, reference, config: imageConfig, layersByName: { base, app }, entries, sbomText };
+  return { ...archive, reference, config, layersByName: { base, app }, entries, sbomText };
 }

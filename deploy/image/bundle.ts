@@ -60,10 +60,11 @@ export async function bundle(stamp: BuildStamp): Promise<Bundle> {
     minifyWhitespace: true,
     minifySyntax: true,
     legalComments: 'none',
-    define: { POPLIN_BUILD: JSON.stringify(stamp) },
+    // As a string: an object would become a module that every other one has to wait for.
+    define: { POPLIN_BUILD: JSON.stringify(JSON.stringify(stamp)) },
     // CommonJS packages in the bundle ask for Node's own modules by require.
     banner: { js: "import{createRequire as nodeRequire}from'node:module';const require=nodeRequire(import.meta.url);" },
-    plugins: [workerUrls(workers), builtinModules, nativeKoffi, withoutLab],
+    plugins: [workerUrls(workers), builtinModules, commonJsByName, clientNodeByPart, nativeKoffi, withoutLab],
     metafile: true,
     write: false,
     logLevel: 'silent',
@@ -141,6 +142,38 @@ const builtinModules: esbuild.Plugin = {
       contents: `module.exports = process.getBuiltinModule(${JSON.stringify(name)});`,
       loader: 'js',
     }));
+  },
+};
+
+/**
+ * `const { stringify } = await import('yaml')`: Node finds the names of a CommonJS package by reading it, esbuild gives its chunk a default
+ * export only. So the names are taken from Node, while the bundle is made.
+ */
+const commonJsByName: esbuild.Plugin = {
+  name: 'commonjs-by-name',
+  setup(build) {
+    build.onResolve({ filter: /^[a-z@]/ }, async ({ path: name, kind }) => {
+      if (kind !== 'dynamic-import' || name === 'koffi' || module.isBuiltin(name)) return undefined;
+      const names = Object.keys(await import(name));
+      return names.includes('module.exports') ? { path: name, namespace: 'commonjs', pluginData: names } : undefined;
+    });
+    build.onLoad({ filter: /.*/, namespace: 'commonjs' }, ({ path: name, pluginData }) => {
+      const names = (pluginData as readonly string[]).filter((one) => /^\w+$/.test(one) && one !== 'default');
+      const contents = `import * as all from ${JSON.stringify(name)}; export const { ${names.join(', ')} } = all; export default all.default;`;
+      return { contents, resolveDir: root };
+    });
+  },
+};
+
+/** client-node has 6 MB of generated API types, of which its credentials use nothing; it does not say that they may be left out. */
+const clientNodeByPart: esbuild.Plugin = {
+  name: 'client-node-by-part',
+  setup(build) {
+    build.onResolve({ filter: /^\./ }, async ({ path: name, kind, importer, resolveDir, pluginData }) => {
+      if (pluginData === 'resolved' || !importer.includes('/node_modules/@kubernetes/client-node/')) return undefined;
+      const found = await build.resolve(name, { kind, importer, resolveDir, pluginData: 'resolved' });
+      return { ...found, sideEffects: false };
+    });
   },
 };
 

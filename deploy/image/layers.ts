@@ -35,12 +35,13 @@ export function baseLayer({ packages, node }: BaseParts): readonly Entry[] {
 export interface AppParts {
   readonly bundled: Bundle;
   readonly shim: Uint8Array;
-  readonly portmap: Uint8Array;
+  /** Reference plugins by name. */
+  readonly plugins: Readonly<Record<string, Uint8Array>>;
   readonly sbomText: string;
 }
 
 /** Poplin itself. @param base whose folders are there already. */
-export function appLayer({ bundled, shim, portmap, sbomText }: AppParts, base: readonly Entry[]): readonly Entry[] {
+export function appLayer({ bundled, shim, plugins, sbomText }: AppParts, base: readonly Entry[]): readonly Entry[] {
   return complete(
     [
       ...bundled.files.map(({ name, content }) =>
@@ -48,7 +49,9 @@ export function appLayer({ bundled, shim, portmap, sbomText }: AppParts, base: r
       ),
       link('usr/bin/poplin', `/${appFolder}/${bundleEntry}`),
       file(`${pluginFolder}/poplin`, shim, { mode: 0o755 }),
-      file(`${pluginFolder}/portmap`, portmap, { origin: 'portmap', mode: 0o755 }),
+      ...Object.entries(plugins).map(([name, content]) =>
+        file(`${pluginFolder}/${name}`, content, { origin: name, mode: 0o755 }),
+      ),
       file('usr/share/doc/poplin/LICENSE', fs.readFileSync(path.join(root, 'LICENSE'))),
       file('usr/share/doc/poplin/third-party-licences', npmLicenceTexts(bundled.packageFolders)),
       file(sbomPath, sbomText),

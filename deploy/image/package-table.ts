@@ -61,11 +61,11 @@ export const leftOut: Readonly<Record<string, string>> = {
   awk: 'used by the installation scripts of base-files only',
 };
 
-/** The reference CNI plugins, where no Go toolchain is there to build a newer portmap. */
+/** The reference CNI plugins, where no Go toolchain is there to build newer ones. */
 export const cniPluginsPackage: DebianPackage = {
   name: 'containernetworking-plugins',
-  why: 'portmap, for hostPort',
-  take: ['usr/lib/cni/portmap'],
+  why: 'portmap, for hostPort, and loopback',
+  take: ['usr/lib/cni/portmap', 'usr/lib/cni/loopback'],
 };
 
 /** @param pattern `*` is any run of characters but a slash. */

@@ -19,6 +19,8 @@ export interface FetchedPackage {
   /** The source package, with its version where that differs. */
   readonly source: string;
   readonly maintainer: string;
+  /** The .deb in the cache. */
+  readonly archive: string;
   /** Of the .deb. */
   readonly sha256: string;
   /** Control fields, as dpkg writes them. */
@@ -149,6 +151,7 @@ async function readPackage(
     version,
     source,
     maintainer: field('Maintainer'),
+    archive: full,
     sha256: hash,
     control: control.trim(),
     entries,

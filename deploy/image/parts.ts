@@ -6,13 +6,13 @@ import { debianLicence } from './licenses.ts';
 import { npmParts } from './npm-parts.ts';
 import type { FetchedPackage } from './packages.ts';
 import type { Part } from './sbom.ts';
-import type { Portmap } from './tools.ts';
+import type { ReferencePlugins } from './tools.ts';
 
 /** Everything that any file of the image comes from. */
 export function allParts(
   stamp: BuildStamp,
   packages: readonly FetchedPackage[],
-  portmapPart: Portmap,
+  plugins: ReferencePlugins,
   npmFolders: readonly string[],
 ): readonly Part[] {
   return [
@@ -33,19 +33,19 @@ export function allParts(
       downloadLocation: `https://registry.npmjs.org/node-linux-${process.arch}/-/node-linux-${process.arch}-${process.versions.node}.tgz`,
       comment: 'without its symbol tables',
     },
-    {
-      name: 'portmap',
-      version: portmapPart.version,
+    ...Object.entries(plugins.contents).map(([name, content]) => ({
+      name,
+      version: plugins.version,
       license: 'Apache-2.0',
-      purl: portmapPart.purl,
-      sha256: sha256(portmapPart.content),
-      comment: portmapPart.from,
-    },
-    ...portmapPart.modules.map(({ name, version }) => ({
+      purl: plugins.purl,
+      sha256: sha256(content),
+      comment: plugins.from,
+    })),
+    ...plugins.modules.map(({ name, version }) => ({
       name,
       version,
       purl: `pkg:golang/${name}@v${version}`,
-      comment: 'in portmap',
+      comment: `in ${Object.keys(plugins.contents).join(', ')}`,
     })),
   ];
 }

@@ -1,4 +1,4 @@
-/** The programs of the image that are neither Debian's nor JavaScript: Node, the CNI plugin, portmap. */
+/** The programs of the image that are neither Debian's nor JavaScript: Node, the CNI plugin, and two of the reference plugins. */
 import fs from 'node:fs';
 import path from 'node:path';
 import { cacheFolder, root, toolPath } from '#setup';
@@ -8,12 +8,15 @@ import { ImageError } from './errors.ts';
 import { cniPluginsPackage } from './package-table.ts';
 import { fetchPackages } from './packages.ts';
 
-/** Version of github.com/containernetworking/plugins in portmap/go.mod. */
-const portmapModule = 'github.com/containernetworking/plugins';
+/** Its version stands in plugins/go.mod. */
+const pluginsModule = 'github.com/containernetworking/plugins';
+/** portmap for hostPort; loopback because containerd runs it for every pod, and not every node has it. Name to folder of the module. */
+const pluginSources = { portmap: 'plugins/meta/portmap', loopback: 'plugins/main/loopback' } as const;
 
-export interface Portmap {
+export interface ReferencePlugins {
   readonly version: string;
-  readonly content: Uint8Array;
+  /** By name. */
+  readonly contents: Readonly<Record<string, Uint8Array>>;
   /** Package URL (purl). */
   readonly purl: string;
   readonly from: string;
@@ -47,60 +50,48 @@ export function cniShim(): Uint8Array {
   });
 }
 
-/** Built from its pinned Go module where there is a Go toolchain; otherwise Debian's, which is older. */
-export async function portmap(log: (line: string) => void): Promise<Portmap> {
-  const source = path.join(import.meta.dirname, 'portmap');
+/** Built from their pinned Go module where there is a Go toolchain; otherwise Debian's, which are older. */
+export async function referencePlugins(log: (line: string) => void): Promise<ReferencePlugins> {
+  const source = path.join(import.meta.dirname, 'plugins');
   const required = goModules(fs.readFileSync(path.join(source, 'go.mod'), 'utf8'));
-  const { version } = required.find(({ name }) => name === portmapModule)!;
+  const { version } = required.find(({ name }) => name === pluginsModule)!;
   const go = await run('go', ['version']).catch(() => undefined);
   if (go === undefined) {
-    log('no Go toolchain here: portmap comes from Debian, an older version');
-    return debianPortmap(log);
+    log('no Go toolchain here: the reference plugins come from Debian, in an older version');
+    return debianPlugins(log);
   }
-  const purl = `pkg:golang/${portmapModule}@v${version}`;
+  const purl = `pkg:golang/${pluginsModule}@v${version}`;
   const lock = sha256(fs.readFileSync(path.join(source, 'go.sum'))).slice(0, 12);
   const toolchain = go.split(' ')[2] ?? 'go';
-  const content = await cached(`portmap-${version}-${toolchain}-${lock}`, async (target) => {
-    log(`building portmap ${version} with ${toolchain}`);
-    const env = { CGO_ENABLED: '0', GOFLAGS: '-mod=readonly', GOTOOLCHAIN: 'local', GOWORK: 'off' };
-    await run(
-      'go',
-      [
-        'build',
-        '-trimpath',
-        '-buildvcs=false',
-        '-ldflags=-s -w',
-        '-o',
-        target,
-        `${portmapModule}/plugins/meta/portmap`,
-      ],
-      {
-        cwd: source,
-        env,
-      },
-    );
-  });
-  const modules = required.filter(({ name }) => name !== portmapModule);
-  return { version, content, purl, modules, from: `built with ${toolchain}` };
-}
-
-async function debianPortmap(log: (line: string) => void): Promise<Portmap> {
-  const [fetched] = await fetchPackages([cniPluginsPackage], log);
-  const entry = fetched?.entries.find(({ path: name }) => name === 'usr/lib/cni/portmap');
-  if (fetched === undefined || entry?.type !== 'file') {
-    throw new ImageError(`${cniPluginsPackage.name} has no portmap`, {
-      code: 'PACKAGE',
-      debianPackage: cniPluginsPackage.name,
+  const contents: Record<string, Uint8Array> = {};
+  for (const [name, folder] of Object.entries(pluginSources)) {
+    contents[name] = await cached(`${name}-${version}-${toolchain}-${lock}`, async (target) => {
+      log(`building ${name} ${version} with ${toolchain}`);
+      const env = { CGO_ENABLED: '0', GOFLAGS: '-mod=readonly', GOTOOLCHAIN: 'local', GOWORK: 'off' };
+      const flags = ['-trimpath', '-buildvcs=false', '-ldflags=-s -w', '-o', target];
+      await run('go', ['build', ...flags, `${pluginsModule}/${folder}`], { cwd: source, env });
     });
   }
-  const purl = `pkg:deb/debian/${fetched.name}@${encodeURIComponent(fetched.version)}?distro=bookworm`;
-  return {
-    version: fetched.version,
-    content: entry.content,
-    purl,
-    modules: [],
-    from: `Debian package ${fetched.name}`,
-  };
+  const modules = required.filter(({ name }) => name !== pluginsModule);
+  return { version, contents, purl, modules, from: `built with ${toolchain}` };
+}
+
+async function debianPlugins(log: (line: string) => void): Promise<ReferencePlugins> {
+  const [fetched] = await fetchPackages([cniPluginsPackage], log);
+  const contents: Record<string, Uint8Array> = {};
+  for (const name of Object.keys(pluginSources)) {
+    const entry = fetched?.entries.find((one) => one.path === `usr/lib/cni/${name}`);
+    if (entry?.type !== 'file') {
+      throw new ImageError(`${cniPluginsPackage.name} has no ${name}`, {
+        code: 'PACKAGE',
+        debianPackage: cniPluginsPackage.name,
+      });
+    }
+    contents[name] = entry.content;
+  }
+  const { name, version } = fetched!;
+  const purl = `pkg:deb/debian/${name}@${encodeURIComponent(version)}?distro=bookworm`;
+  return { version, contents, purl, modules: [], from: `Debian package ${name}` };
 }
 
 /** What a go.mod requires, without the leading v of versions. */

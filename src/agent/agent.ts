@@ -21,9 +21,10 @@ import { createIpam } from '#ipam';
 import { type Cidr, errorText, PoplinError, type Startable, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
-import { acquireLock, durableFile, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
+import { acquireLock, durableFile, openNftTables, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
 import { createBgp } from './bgp.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
+import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
 import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { createObservers, observe } from './metrics.ts';
@@ -114,7 +115,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
   speakerHealth.notReadyBecause(undefined);
 
   const model = createModelStore();
-  const { datastore, client, askForPod } = createSource({ log: part('datastore'), clock }, config);
+  const { datastore, client, askForPod } = createSource(
+    { log: part('datastore'), clock, observer: observers.kube },
+    config,
+  );
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),
@@ -127,7 +131,14 @@ export function createAgent(loaded: LoadedConfig): Agent {
     { interfacePrefix: INTERFACE_PREFIX, forwardingLater: true },
   );
   const policyDataplane = createPolicyDataplane(
-    { run: runCommand, members: openSetMembers(), log: part('policy'), clock, onApply: observers.onPolicyApply },
+    {
+      run: runCommand,
+      tables: openNftTables(),
+      members: openSetMembers(),
+      log: part('policy'),
+      clock,
+      onApply: observers.onPolicyApply,
+    },
     { backend: config.iptablesBackend, markMask: config.markMask, lockFile: config.xtablesLockFile },
   );
   const policy = createPolicyPipeline({
@@ -186,6 +197,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
         { nodeName: config.nodeName, namespace: config.namespace, version: agentVersion() },
       )
     : undefined;
+  const farewell = client ? createFarewell(client, config.namespace) : undefined;
   const view = createView({
     loaded,
     datastore,
@@ -201,7 +213,11 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const api = createApiServer({ view, log: part('api') }, { socketPath: paths.apiSocket });
   const probes = config.httpListen
     ? createProbeServer(
-        { view: { components: health.components, metrics: metrics.scrape }, log: part('probes') },
+        {
+          view: { components: health.components, metrics: metrics.scrape },
+          log: part('probes'),
+          onDropped: () => observers.limits.hit('probe_connections'),
+        },
         { listen: config.httpListen },
       )
     : undefined;
@@ -246,6 +262,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     bgp.start();
     await policyDataplane.whenApplied();
     reporter?.complete();
+    void farewell?.remember();
     ready.policy.notReadyBecause(undefined);
     log.info({ pods: policy.endpoints().length }, 'in sync: policies are in force');
     sweep();
@@ -294,9 +311,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
       reporter?.start();
       await datastore.start();
     },
-    async stop(mode = 'graceful') {
-      log.info({ mode }, 'poplin agent stops; the kernel goes on with what it has');
+    async stop(asked = 'graceful') {
       whyNoPods = STOPPING;
+      const mode = asked === 'graceful' && (await farewell?.isForGood()) ? 'drain' : asked;
+      log.info({ mode }, 'poplin agent stops; the kernel goes on with what it has');
       cancelSweep?.();
       stopHeartbeat?.();
       await reporter?.stop();

@@ -11,7 +11,7 @@ import { NETWORK_NAME, readAttachments, removeConflist, removePlugins } from '#c
 import type { AgentConfig } from '#config';
 import { cleanupHostPorts, cleanupPolicyDataplane, cleanupRoutes } from '#felix';
 import { createLogger } from '#obs';
-import { durableFile, openRouteKernel, sysctlFiles } from '#sys';
+import { durableFile, openNftTables, openRouteKernel, sysctlFiles } from '#sys';
 import { takeNode } from './agent.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand } from './system.ts';
 
@@ -36,12 +36,13 @@ export async function runCleanup(config: AgentConfig, options: CleanupOptions = 
   const release = await takeNode(config);
   const log = createLogger({ level: config.logLevel, base: { node: config.nodeName } });
   const paths = agentPaths(config);
+  const tables = openNftTables();
   const env = { XTABLES_LOCKFILE: config.xtablesLockFile };
   try {
     const configurations = config.cniConfDir && removeConflist(config.cniConfDir) ? 1 : 0;
     const attachments = readAttachments(paths.attachments);
     const hostPorts = await cleanupHostPorts(
-      { run: runCommand, log },
+      { run: runCommand, tables, log },
       {
         network: NETWORK_NAME,
         containerIds: new Set(attachments.flatMap(({ containerId }) => containerId ?? [])),
@@ -49,7 +50,7 @@ export async function runCleanup(config: AgentConfig, options: CleanupOptions = 
         env,
       },
     );
-    const policy = await cleanupPolicyDataplane({ run: runCommand, log }, { env });
+    const policy = await cleanupPolicyDataplane({ run: runCommand, tables, log }, { env });
     const routes = await cleanupRoutes(
       {
         kernel: openRouteKernel(),
@@ -84,6 +85,7 @@ export async function runCleanup(config: AgentConfig, options: CleanupOptions = 
       notes: [...hostPorts.left, ...policy.left, ...files.notes],
     };
   } finally {
+    tables.close();
     release();
   }
 }

@@ -48,6 +48,7 @@ async function scraped(): Promise<{ readonly body: string; readonly asked: numbe
   observers.kube.answered('patch', 429);
   observers.kube.listing('Pod', true);
   observers.kube.heard('Pod');
+  observers.kube.oversized('Pod');
   observers.kube.handedOn('Pod', 7);
   clock.advance(42_000);
   return { body: (await metrics.scrape()).body, asked };
@@ -71,6 +72,7 @@ test('what an operator watches is there, with the labels of the manual', async (
     /^poplin_routes_apply_seconds_count\{outcome="failed"\} 1$/m,
     /^poplin_cni_call_seconds_bucket\{le="20",command="ADD",outcome="try_again"\} 1$/m,
     /^poplin_limit_hits_total\{limit="cni_callers"\} 1$/m,
+    /^poplin_limit_hits_total\{limit="object_bytes"\} 1$/m,
     /^poplin_api_requests_total\{verb="patch",code="429"\} 1$/m,
     /^poplin_datastore_lists_total\{kind="Pod",reason="again"\} 1$/m,
     /^poplin_datastore_watch_silence_seconds\{kind="Pod"\} 42$/m,

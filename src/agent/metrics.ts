@@ -29,6 +29,7 @@ const CNI_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.
 const HAND_ON_BUCKETS = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30];
 
 export function createObservers(metrics: Metrics, clock: Clock): Observers {
+  const limits = createLimits(metrics);
   const cni = metrics.histogram({
     name: 'cni_call_seconds',
     help: 'Time from a CNI call to its answer, by command and outcome.',
@@ -39,8 +40,8 @@ export function createObservers(metrics: Metrics, clock: Clock): Observers {
     onPolicyApply: applyObserver(metrics, 'policy'),
     onRouteApply: applyObserver(metrics, 'routes'),
     onCniCall: ({ command, outcome, tookMs }) => cni.observe({ command, outcome }, tookMs / 1000),
-    kube: kubeObserver(metrics, clock),
-    limits: createLimits(metrics),
+    kube: kubeObserver(metrics, clock, limits),
+    limits,
   };
 }
 
@@ -62,7 +63,7 @@ function applyObserver(metrics: Metrics, part: 'policy' | 'routes'): (timing: Ap
   };
 }
 
-function kubeObserver(metrics: Metrics, clock: Clock): KubeObserver {
+function kubeObserver(metrics: Metrics, clock: Clock, limits: Limits): KubeObserver {
   const heardMs = new Map<Kind, number>();
   const requests = metrics.counter({
     name: 'api_requests_total',
@@ -93,6 +94,7 @@ function kubeObserver(metrics: Metrics, clock: Clock): KubeObserver {
     answered: (verb, status) => requests.inc({ verb, code: status }),
     heard: (kind) => void heardMs.set(kind, clock.nowMs()),
     listing: (kind, again) => lists.inc({ kind, reason: again ? 'again' : 'first' }),
+    oversized: () => limits.hit('object_bytes'),
     handedOn: (kind, afterMs) => handedOn.observe({ kind }, afterMs / 1000),
   };
 }

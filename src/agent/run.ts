@@ -4,6 +4,7 @@ import { createAgent, takeNode } from './agent.ts';
 
 /** A stop that hangs must not keep the supervisor from starting the next run. */
 const STOP_WAIT_MS = 10_000;
+const FAILED_START_MS = 100;
 
 /**
  * Runs until SIGTERM or SIGINT (peers keep our routes: a restart) or SIGQUIT (drain: peers drop them). Any error that
@@ -26,7 +27,13 @@ export async function runAgent(loaded: LoadedConfig): Promise<void> {
     process.on('SIGINT', () => stop('graceful'));
     process.on('SIGQUIT', () => stop('drain'));
   });
-  await agent.start();
+  try {
+    await agent.start();
+  } catch (error) {
+    // What did start would keep the process alive for ever, half an agent: the supervisor must see it end, once the failure is told.
+    setTimeout(() => process.exit(), FAILED_START_MS).unref();
+    throw error;
+  }
   await stopped;
   release();
 }

@@ -1,6 +1,12 @@
 /** Where the agent's objects come from, as the configuration says. */
 import type { AgentConfig } from '#config';
-import { createFileDatastore, createKubeDatastore, type Datastore, type KubeClient } from '#datastore';
+import {
+  createFileDatastore,
+  createKubeDatastore,
+  type Datastore,
+  type KubeClient,
+  type KubeObserver,
+} from '#datastore';
 import { type Clock, type IpAddress, type Logger, toIpAddress } from '#kit';
 import type { ObjectKey } from '#model';
 import { agentVersion } from './version.ts';
@@ -13,7 +19,10 @@ export interface Source {
   readonly askForPod?: (key: ObjectKey) => Promise<unknown>;
 }
 
-export function createSource(deps: { readonly log: Logger; readonly clock: Clock }, config: AgentConfig): Source {
+export function createSource(
+  deps: { readonly log: Logger; readonly clock: Clock; readonly observer: KubeObserver },
+  config: AgentConfig,
+): Source {
   const { stateDir, namespace } = config;
   if (config.datastore === 'file') {
     return { datastore: createFileDatastore(deps, { directory: config.datastoreDir, stateDir }) };

@@ -83,3 +83,20 @@ test('an address that is taken, or is not ours, is named with the option to chan
 test('stop without a start is safe', async () => {
   await createProbeServer({ view: view(), log: silentLogger }, { listen: '127.0.0.1:1' }).stop();
 });
+
+test('so many connections at once and no more; the rest is dropped and told', async (t) => {
+  const port = await freePort('127.0.0.1');
+  const all = Promise.withResolvers<void>();
+  let dropped = 0;
+  const onDropped = (): void => {
+    if (++dropped === 8) all.resolve();
+  };
+  const server = createProbeServer({ view: view(), log: silentLogger, onDropped }, { listen: `127.0.0.1:${port}` });
+  t.after(() => server.stop());
+  await server.start();
+  const sockets = Array.from({ length: 40 }, () => net.connect(port, '127.0.0.1').on('error', () => undefined));
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  await all.promise;
+});

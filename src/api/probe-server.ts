@@ -20,15 +20,19 @@ export type ProbeServerFailure =
 
 export class ProbeServerError extends PoplinError<ProbeServerFailure> {}
 
+export interface ProbeServerDeps {
+  readonly view: ProbeView;
+  readonly log: Logger;
+  /** A connection was dropped because there are so many already. */
+  readonly onDropped?: () => void;
+}
+
 /** Connections at once: probes and a scraper or two. */
 const CONNECTIONS_MAX = 32;
 const REQUEST_TIMEOUT_MS = 5_000;
 
 /** @param options.listen `ADDRESS:PORT`, IPv6 in brackets; `[::]:PORT` listens on IPv4 as well. */
-export function createProbeServer(
-  deps: { readonly view: ProbeView; readonly log: Logger },
-  options: { readonly listen: string },
-): Startable {
+export function createProbeServer(deps: ProbeServerDeps, options: { readonly listen: string }): Startable {
   const { listen } = options;
   let app: FastifyInstance | undefined;
   return {
@@ -66,16 +70,11 @@ function listenError(listen: string, error: unknown): ProbeServerError {
 }
 
 /** The routes without a socket, for tests. */
-export async function createProbeApp({
-  view,
-  log,
-}: {
-  readonly view: ProbeView;
-  readonly log: Logger;
-}): Promise<FastifyInstance> {
+export async function createProbeApp({ view, log, onDropped }: ProbeServerDeps): Promise<FastifyInstance> {
   const { default: fastify } = await import('fastify');
   const app = fastify({ bodyLimit: 1024, requestTimeout: REQUEST_TIMEOUT_MS, forceCloseConnections: true });
   app.server.maxConnections = CONNECTIONS_MAX;
+  if (onDropped) app.server.on('drop', onDropped);
   app.setNotFoundHandler((_request, reply) => reply.status(404).type('text/plain').send('404 page not found\n'));
   app.setErrorHandler((error, request, reply) => {
     log.error({ error, url: request.url }, 'a probe failed');

@@ -215,6 +215,18 @@ export interface DatastoreView {
   readonly notUsedTotal: number;
   readonly ignored: readonly { readonly apiVersion: string; readonly kind: string; readonly count: number }[];
   readonly lastUpdate?: Timestamp;
+  readonly kinds?: Readonly<
+    Record<
+      string,
+      {
+        readonly state: string;
+        readonly apiVersions: readonly string[];
+        readonly resourceVersion?: string;
+        readonly reason?: string;
+      }
+    >
+  >;
+  readonly stale?: { readonly reason: string; readonly since: Timestamp };
 }
 
 export interface ConfigValueView {

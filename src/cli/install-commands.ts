@@ -14,8 +14,8 @@ export function registerInstall(program: Command, context: CliContext): void {
     .command('install-cni')
     .summary('put the CNI plugins where the container runtime finds them')
     .description(
-      'Copy the CNI plugins (poplin, and portmap for hostPort) into the folder where the container runtime looks for them. Safe to\n' +
-        'repeat, also while the runtime runs them. A portmap that is there already and not of ours is kept.',
+      'Copy the CNI plugins (poplin, and the reference portmap and loopback) into the folder where the container runtime looks for them. Safe to\n' +
+        'repeat, also while the runtime runs them. A reference plugin that is there already and not of ours is kept.',
     )
     .requiredOption('--dest <folder>', "the runtime's folder of CNI plugins, e.g. /opt/cni/bin")
     .option('--source <folder>', 'folder with the plugins', '/app/cni')

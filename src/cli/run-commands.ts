@@ -147,12 +147,14 @@ async function runSpeaker(configFile: string, logLevel: string): Promise<number>
     throw new ConfigError(problem, { code: 'CONFIG_INVALID', problems: [problem] });
   }
   readable(configFile, (file) => fs.readFileSync(file, 'utf8')); // says what is wrong with an unreadable one
-  const speaker = await runStandaloneSpeaker({ configFile, log: createLogger({ level }) });
-  const mode = await new Promise<'graceful' | 'drain'>((resolve) => {
+  // Before it starts: a signal in between would end it without a word to its peers.
+  const stopping = new Promise<'graceful' | 'drain'>((resolve) => {
     process.once('SIGTERM', () => resolve('graceful'));
     process.once('SIGINT', () => resolve('graceful'));
     process.once('SIGQUIT', () => resolve('drain'));
   });
+  const speaker = await runStandaloneSpeaker({ configFile, log: createLogger({ level }) });
+  const mode = await stopping;
   await speaker.stop(mode);
   return exitCode.ok;
 }

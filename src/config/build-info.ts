@@ -10,11 +10,11 @@ export interface BuildInfo {
   readonly date?: string;
 }
 
-/** Replaced by the bundler (deploy/image/bundle.ts); in a checkout there is no such name. */
-declare const POPLIN_BUILD: BuildInfo | undefined;
+/** Replaced by the bundler (deploy/image/bundle.ts) with the values as JSON; in a checkout there is no such name. */
+declare const POPLIN_BUILD: string | undefined;
 
 export function buildInfo(): BuildInfo {
-  if (typeof POPLIN_BUILD !== 'undefined') return POPLIN_BUILD;
+  if (typeof POPLIN_BUILD !== 'undefined') return JSON.parse(POPLIN_BUILD) as BuildInfo;
   const file = path.join(import.meta.dirname, '..', '..', 'package.json');
   const { version } = JSON.parse(fs.readFileSync(file, 'utf8')) as { readonly version: string };
   return { version };

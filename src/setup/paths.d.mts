@@ -1,10 +1,14 @@
 /** Types of paths.mjs, for the lab and the tests. */
+export declare function distribution(file?: string): { id: string; version: string; name: string };
 export declare const root: string;
 export declare const nodeBinary: string;
 export declare function cacheFolder(env?: NodeJS.ProcessEnv): string;
 type ToolName =
   | 'bird'
   | 'birdc'
+  | 'zebra'
+  | 'bgpd'
+  | 'vtysh'
   | 'cniShim'
   | 'cniReference'
   | 'runc'

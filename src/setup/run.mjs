@@ -28,7 +28,7 @@ const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
 const imageTools = ['gcc', 'libc', 'strip'];
 const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc', 'strip'];
 const clusterTools = [...testTools, 'curl'];
-const clusterDaemons = ['bird', 'cniReference', 'runc', 'containerd16', 'busybox', 'netcat', 'dnsutils'];
+const clusterDaemons = ['bird', 'frr', 'cniReference', 'runc', 'containerd16', 'busybox', 'netcat', 'dnsutils'];
 
 /** What a cluster of nodes in namespaces takes. */
 const wholeCluster = { tools: clusterTools, daemons: clusterDaemons, shim: true, assets: allAssets };

@@ -45,6 +45,7 @@ export const ENODEV = 19;
 export const EINVAL = 22;
 export const ENFILE = 23;
 export const EMFILE = 24;
+export const EOPNOTSUPP = 95;
 export const EADDRNOTAVAIL = 99;
 export const ECONNABORTED = 103;
 export const ENOBUFS = 105;

@@ -5,8 +5,13 @@
  *   kubernetes.ts [PART...]    start-10k start-50k latency idle outage; all without a name
  */
 import type { Undo } from './kubernetes/agent.ts';
+import { measureIdle } from './kubernetes/idle.ts';
 import { measureLatency } from './kubernetes/latency.ts';
+import { measureOutage } from './kubernetes/outage.ts';
 import { measureStart } from './kubernetes/start.ts';
+
+/** Ten minutes, or what $POPLINBENCH_OUTAGE_SEC says. */
+const OUTAGE_SEC = Number(process.env['POPLINBENCH_OUTAGE_SEC'] ?? 600);
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
@@ -28,6 +33,18 @@ const parts: Readonly<Record<string, (undo: Undo) => Promise<object>>> = {
       atMost: { label: { p50Ms: 50, p99Ms: 150 }, deny: { p50Ms: 30, maxMs: 100 } },
       met: labels.every((l) => l.p50Ms <= 50 && l.p99Ms <= 150) && denies.every((l) => l.p50Ms <= 30 && l.maxMs <= 100),
     };
+  },
+  idle: async (undo) => {
+    const result = await measureIdle(undo, say);
+    return {
+      ...result,
+      atMost: { percentOfCore: 1, rssMb: 120 },
+      met: result.percentOfCore <= 1 && result.rssMb <= 120,
+    };
+  },
+  outage: async (undo) => {
+    const result = await measureOutage(undo, OUTAGE_SEC, say);
+    return { ...result, atMost: { inSyncSec: 5 }, met: result.inSyncSec <= 5 };
   },
 };
 

@@ -6,11 +6,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { after, before, suite, test } from 'node:test';
+import { before, suite, test } from 'node:test';
 import { isAlive, type LabProcess, namespacesWith } from '#lab';
 import { apiServerReady } from '../support/cluster/api.ts';
 import { nodeCgroups } from '../support/cluster/cgroup.ts';
-import { type Cluster, down, installNetwork, nodeReadiness, rebootNode, up } from '../support/cluster/cluster.ts';
+import { type Cluster, down, installNetwork, nodeReadiness, rebootNode } from '../support/cluster/cluster.ts';
 import { bridgeHook } from '../support/cluster/hooks.ts';
 import { execInPod, kubectl } from '../support/cluster/kubectl.ts';
 import { clusterFolder, type NodeName, netnsPrefix, nodeNames } from '../support/cluster/layout.ts';
@@ -19,6 +19,7 @@ import { execOnNode, nodePath } from '../support/cluster/node.ts';
 import { isRunning, logOf, startPart, stopPart } from '../support/cluster/parts.ts';
 import { addressOf, createNamespace, type Pod, podNetnsPath, podReady, runPods } from '../support/cluster/pods.ts';
 import { readStateIfThere } from '../support/cluster/state.ts';
+import { suiteCluster } from '../support/cluster/suite.ts';
 import { birdc, torSessions } from '../support/cluster/tor.ts';
 import { machineTarget, podTarget, startTraffic, streamPort } from '../support/cluster/traffic.ts';
 import { podCgroup } from '../support/cluster/usage.ts';
@@ -47,21 +48,20 @@ async function crashedRun(): Promise<readonly LabProcess[]> {
 }
 
 suite('a cluster in namespaces', clusterNeeds(), () => {
-  let cluster: Cluster;
   let server: Pod;
   let client: Pod;
-  let crashed: readonly LabProcess[];
-
-  before(async () => {
+  let crashed: readonly LabProcess[] = [];
+  const theCluster = suiteCluster('harness', async () => {
     crashed = await crashedRun();
-    cluster = await up();
+    return {};
   });
-  after(async () => {
-    cluster?.api.close();
-    await down();
+  let cluster: Cluster;
+  before(() => {
+    cluster = theCluster();
   });
 
   test('what a crashed run left is gone before the next begins', () => {
+    assert.equal(crashed.length, nodeNames.length);
     assert.deepEqual(crashed.filter(isAlive), []);
   });
 

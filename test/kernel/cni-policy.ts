@@ -4,7 +4,7 @@ import type { EndpointDataplane } from '#cni';
 import { createPolicyDataplane } from '#felix';
 import { type IpFamily, silentLogger, systemClock } from '#kit';
 import type { LabelSelector, Labels, ModelUpdate, NetworkPolicyObject, NetworkPolicyRule, ObjectMeta } from '#model';
-import { exec, forgetAddress, NETLINK_NETFILTER, Netlink, openSetMembers } from '#sys';
+import { exec, forgetAddress, NETLINK_NETFILTER, Netlink, openNftTables, openSetMembers } from '#sys';
 
 const NODE = 'node';
 const all: LabelSelector = { matchLabels: {}, matchExpressions: [] };
@@ -56,6 +56,7 @@ export async function startRealPolicy(
     {
       run: ([command = '', ...args], options = {}) =>
         exec(command, args, { ...options, env: { ...(process.env as Record<string, string>), ...options.env } }),
+      tables: openNftTables(),
       members: openSetMembers(),
       log: silentLogger,
       clock: systemClock(),

@@ -308,7 +308,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       const report = await dataplane.cleanup();
       assert.ok(report.chains > 10 && report.jumps >= 6 && report.sets >= 8, JSON.stringify(report));
       assert.equal(await dump(world), before);
-      const second = await cleanupPolicyDataplane({ run: world.run, log: silentLogger });
+      const second = await cleanupPolicyDataplane({ run: world.run, tables: world.nftTables, log: silentLogger });
       assert.deepEqual({ ...second, left: [] }, { chains: 0, jumps: 0, sets: 0, left: [] });
     });
 

@@ -22,6 +22,7 @@ import {
   dumpNeighbours,
   dumpNexthops,
   dumpRoutes,
+  dumpRoutesSliced,
   exec,
   type Fd,
   IPV4_DEVCONF_RP_FILTER,
@@ -35,6 +36,7 @@ import {
   NETLINK_NETFILTER,
   Netlink,
   netnsId,
+  newNetns,
   newSocket,
   openConntrack,
   openNetns,
@@ -92,6 +94,19 @@ describe('netlink', needs({ root: true, commands: ['nft'] }), () => {
     assert.throws(() => netlink.request('route', 24, 0, (w) => void w.raw(2)), SysError);
     assert.deepEqual(dumpRoutes(netlink, 4, { protocol: 200 }), []);
     closeAll(space);
+  });
+
+  test('a table that was never made is empty, in a namespace where not even loopback is up', async (t) => {
+    const netns = newNetns();
+    const netlink = inNetns(netns, () => new Netlink());
+    t.after(() => {
+      netlink.close();
+      netns.close();
+    });
+    for (const family of [4, 6] as const) {
+      assert.deepEqual(dumpRoutes(netlink, family, { table: 254 }), []);
+      assert.deepEqual(await dumpRoutesSliced(netlink, family, { table: 254 }), []);
+    }
   });
 
   test('a long batch from the thread pool, with the socket refusing other work meanwhile', async () => {

@@ -17,8 +17,10 @@ import {
   type Fd,
   inNetns,
   libc,
+  type NftTables,
   newNetns,
   newSocket,
+  openNftTables,
   parseSockaddrIn,
   SOCK_DGRAM,
   SOCK_RAW,
@@ -61,6 +63,7 @@ export class PacketWorld {
   /** XTABLES_LOCKFILE of this world. */
   readonly lockFile = `/tmp/poplin-test-${process.pid}-${Math.random().toString(36).slice(2)}.lock`;
   readonly #dataplanes: PolicyDataplane[] = [];
+  #nftTables: NftTables | undefined;
 
   constructor() {
     this.node = { name: 'node', netns: newNetns(), addresses: pair('192.0.2.1', '2001:db8:ff::1') };
@@ -153,9 +156,15 @@ export class PacketWorld {
     return { id: `ns/${name}`, interfaceName, addresses: Object.values(addresses) };
   }
 
+  /** Of the node. */
+  get nftTables(): NftTables {
+    this.#nftTables ??= inNetns(this.node.netns, openNftTables);
+    return this.#nftTables;
+  }
+
   dataplane(options: PolicyDataplaneOptions, log: Logger = silentLogger): PolicyDataplane {
     const dataplane = createPolicyDataplane(
-      { run: this.run, log, clock: systemClock() },
+      { run: this.run, tables: this.nftTables, log, clock: systemClock() },
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
@@ -323,6 +332,7 @@ export class PacketWorld {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const dataplane of this.#dataplanes) await dataplane.stop();
+    this.#nftTables?.close();
     for (const stop of this.#stops) stop();
     for (const socket of this.#sockets) socket.close();
     for (const { netns } of [this.node, this.outside, ...this.pods.values()]) netns.close();

@@ -1,31 +1,28 @@
 /** Statuses that one agent writes for the whole cluster, from what all agents report. */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
-import { type ApiServer, apiServerAssets } from '../support/kube/api-server.ts';
+import {
+  calico,
+  definitions,
+  installDefinitions,
+  installPoplin,
+  kubeAgentNeeds,
+  kubeNode,
+  systemNamespace,
+} from '../support/kube/agent.ts';
+import { type ApiServer, startApiServer } from '../support/kube/api-server.ts';
 import type { KubeObject } from '../support/kube/objects.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { type ConditionView, conditionIn, eventsOf, makeNode, NAMESPACE, startWorld } from './status-world.ts';
+import { type ConditionView, conditionIn, eventsOf, poplinNode } from './status-views.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['ip', 'nsenter', 'ipset', 'xtables-nft-multi'],
-  provided: ['cniShim'],
-  kube: apiServerAssets,
-});
-
-const calico = (kind: string, name: string, spec: object): KubeObject => ({
-  apiVersion: 'projectcalico.org/v3',
-  kind,
-  metadata: { name },
-  spec,
-});
 const peer = (name: string, spec: object): KubeObject => calico('BGPPeer', name, { asNumber: 64999, ...spec });
 
-suite('statuses of the whole cluster', machine, () => {
+suite('statuses of the whole cluster', needs(kubeAgentNeeds), () => {
   let server: ApiServer;
   before(async () => {
-    server = await startWorld();
+    server = await startApiServer();
+    await installPoplin(server);
   });
   after(() => server?.stop());
 
@@ -41,13 +38,13 @@ suite('statuses of the whole cluster', machine, () => {
     const lease = await server.objects.get({
       apiVersion: 'coordination.k8s.io/v1',
       kind: 'Lease',
-      metadata: { name: 'poplin-status', namespace: NAMESPACE },
+      metadata: { name: 'poplin-status', namespace: systemNamespace },
     });
     return (lease?.['spec'] as { readonly holderIdentity?: string } | undefined)?.holderIdentity;
   };
 
   test('what is wrong with an object stands in its status, and in an Event where somebody must act', async (t) => {
-    const one = await makeNode(t, server, 'n1');
+    const { agent: one } = await kubeNode(t, server, { name: 'n1' });
     one.start();
     await one.untilReady();
     const objects = {
@@ -100,15 +97,24 @@ suite('statuses of the whole cluster', machine, () => {
     assert.match(table, /^away .* False /m);
     assert.match(await server.kubectl(['describe', 'ippool', 'overlap']), /Warning +CIDROverlap/);
 
-    const repaired = { ...objects.overlap, spec: { cidr: '10.43.0.0/16' } };
-    const [applied] = await server.objects.apply(repaired);
-    const condition = await untilCondition(repaired, 'Accepted', 'Accepted');
-    assert.equal(condition.observedGeneration, applied!.metadata.generation);
-    await server.objects.delete(repaired);
+    await server.objects.delete(objects.first);
+    await untilCondition(objects.overlap, 'Accepted', 'Accepted');
+    const [changed] = await server.objects.apply({
+      ...objects.away,
+      spec: { ...(objects.away['spec'] as object), maxRestartTime: '60s' },
+    });
+    await until(
+      async () =>
+        conditionIn(await server.objects.get(objects.away), 'Accepted')?.observedGeneration ===
+        changed!.metadata.generation,
+      { what: 'the new generation to be judged', deadlineMs: 60_000, intervalMs: 200 },
+    );
+    await one.kill('SIGTERM');
   });
 
   test('another agent takes over from one that stops, and from one that was killed', async (t) => {
-    const [two, three] = [await makeNode(t, server, 'n2'), await makeNode(t, server, 'n3')];
+    const { agent: two } = await kubeNode(t, server, { name: 'n2' });
+    const { agent: three } = await kubeNode(t, server, { name: 'n3' });
     two.start();
     await two.untilReady();
     await until(async () => (await holder())?.startsWith('n2_'), { what: 'n2 to hold the Lease', deadlineMs: 60_000 });
@@ -125,3 +131,42 @@ suite('statuses of the whole cluster', machine, () => {
     await until(async () => (await holder())?.startsWith('n2_'), { what: 'n2 to take over', deadlineMs: 90_000 });
   });
 });
+
+test("definitions that are Calico's get no statuses, and the node says so", needs(kubeAgentNeeds), async (t) => {
+  const server = await startApiServer(t);
+  await installPoplin(server, { definitions: false });
+  await installDefinitions(server, definitions().map(asCalicos));
+  await server.objects.apply([
+    peer('tor', { peerIP: '192.0.2.77' }),
+    calico('IPPool', 'pods', { cidr: '10.42.0.0/16' }),
+  ]);
+  const { agent } = await kubeNode(t, server);
+  agent.start();
+  await agent.untilReady();
+  const condition = await until(
+    async () => {
+      const found = conditionIn(await poplinNode(server, 'n1'), 'ClusterStatusWritten');
+      return found?.message.startsWith('BGPPeer, IPPool: ') && found;
+    },
+    { what: 'the condition', deadlineMs: 90_000, intervalMs: 200 },
+  );
+  assert.deepEqual([condition.status, condition.reason], ['False', 'ForeignDefinitions']);
+});
+
+/** BGPPeer without a status, IPPool with conditions alone, as Calico has them; PoplinNode is ours. */
+function asCalicos(definition: KubeObject): KubeObject {
+  const spec = definition['spec'] as {
+    readonly names: { readonly kind: string };
+    readonly versions: readonly object[];
+  };
+  const [version] = structuredClone(spec.versions) as {
+    subresources?: object;
+    schema: { openAPIV3Schema: { properties: { status?: { properties: Record<string, object> } } } };
+  }[];
+  const { properties } = version!.schema.openAPIV3Schema;
+  if (spec.names.kind === 'BGPPeer') {
+    version!.subresources = {};
+    delete properties.status;
+  } else if (spec.names.kind === 'IPPool') delete properties.status!.properties['observedGeneration'];
+  return { ...definition, spec: { ...spec, versions: [version] } };
+}

@@ -1,21 +1,13 @@
 /** The admission policy that binds each agent to its own node, with the tokens that kubelets give their pods. */
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import path from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { parseAllDocuments } from 'yaml';
+import { installPoplin, nodeName } from '../support/kube/agent.ts';
 import { type ApiServer, apiServerAssets, startApiServer } from '../support/kube/api-server.ts';
 import { HttpsError } from '../support/kube/https.ts';
 import type { JsonObject, KubeObject } from '../support/kube/objects.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
-const manifests = path.join(import.meta.dirname, '..', '..', 'deploy', 'manifests', 'src');
-const crd = path.join(import.meta.dirname, '..', '..', 'deploy', 'crds', 'poplinnodes.poplin.dev.yaml');
-
-const documents = (file: string): KubeObject[] =>
-  parseAllDocuments(fs.readFileSync(file, 'utf8')).map((document) => document.toJS() as KubeObject);
-const nodeOf = (name: string): KubeObject => ({ apiVersion: 'v1', kind: 'Node', metadata: { name } });
 const poplinNode = (name: string): KubeObject => ({
   apiVersion: 'poplin.dev/v1alpha1',
   kind: 'PoplinNode',
@@ -59,13 +51,9 @@ suite('node guard', needs({ kube: apiServerAssets }), () => {
   before(async () => {
     server = await startApiServer();
     const { objects } = server;
-    await objects.apply([
-      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'poplin-system' } },
-      ...documents(crd),
-      ...['20-rbac.yaml', '30-node-guard.yaml'].flatMap((file) => documents(path.join(manifests, file))),
-    ]);
+    await installPoplin(server);
     for (const name of ['n1', 'n2']) {
-      await objects.create(nodeOf(name));
+      await objects.create(nodeName(name));
       const pod = `poplin-${name}`;
       await objects.create({
         apiVersion: 'v1',
@@ -88,7 +76,6 @@ suite('node guard', needs({ kube: apiServerAssets }), () => {
       assert.equal(status, 201);
       tokens[name] = (body as unknown as { status: { token: string } }).status.token;
     }
-    await until(async () => server.objects.path(poplinNode('n1')), { what: 'PoplinNode to be served' });
     // A policy is in force a moment after it was made.
     await until(async () => (await patchNode('n2', networkUnavailable('False'), tokens['n1']!)).status === 403, {
       what: 'the policy to be in force',
@@ -120,7 +107,7 @@ suite('node guard', needs({ kube: apiServerAssets }), () => {
   test('of its Node it may set NetworkUnavailable to False', async () => {
     const { status } = await patchNode('n1', networkUnavailable('False'), tokens['n1']!);
     assert.equal(status, 200);
-    const node = (await server.objects.get(nodeOf('n1')))!;
+    const node = (await server.objects.get(nodeName('n1')))!;
     const { conditions } = node['status'] as { readonly conditions: readonly { readonly status: string }[] };
     assert.deepEqual(
       conditions.map(({ status: now }) => now),

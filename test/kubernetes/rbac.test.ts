@@ -120,9 +120,20 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
   const server = await startApiServer(t, { args: [...log.args, '--feature-gates=WatchList=false'] });
   await installPoplin(server);
   await installDefinitions(server, legacyDefinitions());
+  const question: KubeObject = {
+    apiVersion: 'crd.projectcalico.org/v1',
+    kind: 'CalicoNodeStatus',
+    metadata: { name: 'old' },
+    spec: { node: 'n1', classes: ['Agent'], updatePeriodSeconds: 0 },
+  };
+  await server.objects.create(question);
   const { agent } = await kubeNode(t, server);
   agent.start();
   await agent.untilReady(60_000);
+  await until(async () => (await server.objects.get(question))?.['status'] !== undefined, {
+    what: 'an answer in the object itself',
+    deadlineMs: 30_000,
+  });
   return log;
 }
 

@@ -1,6 +1,7 @@
 /** Removes every chain and jump with our prefix from one back end and family, whoever made them and whenever. */
 import type { IpFamily, Logger } from '#kit';
 import type { CommandRunner } from '../command.ts';
+import type { NftTables } from '../nft-tables.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
 import { IptablesError } from './iptables.ts';
 import { parseSave, type SavedChain, targetOfLine } from './parse.ts';
@@ -23,7 +24,7 @@ const commandTimeoutMs = 60_000;
 
 /** A back end that is not on this machine or has no tables is clean. @throws IptablesError when ours are there and cannot be removed. */
 export async function cleanupIptables(
-  deps: { readonly run: CommandRunner['run']; readonly log: Logger },
+  deps: { readonly run: CommandRunner['run']; readonly tables: NftTables; readonly log: Logger },
   options: IptablesCleanupOptions,
 ): Promise<IptablesCleanupResult> {
   const { backend, family, chainPrefix, env } = options;
@@ -58,7 +59,7 @@ export async function cleanupIptables(
   await restore(deps.run, options, remove);
   const left: string[] = [];
   for (const table of made)
-    if (!(await removeEmptyTable(deps.run, options, table))) left.push(`the empty nft table ${table} (IPv${family})`);
+    if (!(await removeEmptyTable(deps, options, table))) left.push(`the empty nft table ${table} (IPv${family})`);
   for (const [table, names] of emptied) await removeEmptyBaseChains(deps.run, options, table, names);
   if (backend === 'legacy' && chains > 0)
     left.push(
@@ -129,7 +130,7 @@ export async function removeEmptyBaseChains(
 
 /** A table that we made appear goes again when nothing of anyone is in it. False when it stays though it is empty. */
 export async function removeEmptyTable(
-  run: CommandRunner['run'],
+  { run, tables }: { readonly run: CommandRunner['run']; readonly tables: NftTables },
   options: Omit<IptablesCleanupOptions, 'chainPrefix'>,
   table: string,
 ): Promise<boolean> {
@@ -139,8 +140,8 @@ export async function removeEmptyTable(
   if (!content) return true;
   if ([...content.values()].some((chain) => chain.policy !== 'ACCEPT' || chain.lines.length > 0)) return true;
   await removeEmptyBaseChains(run, options, table, [...content.keys()]);
-  const path = ['table', family === 4 ? 'ip' : 'ip6', table];
-  const listed = await run(['nft', 'list', ...path], { env, timeoutMs: commandTimeoutMs });
-  if (listed.code !== 0 || listed.stdout.replace(/\s/g, '') !== `${path.join('')}{}`) return false;
-  return (await run(['nft', 'delete', ...path], { env, timeoutMs: commandTimeoutMs })).code === 0;
+  // Besides what iptables shows there may be sets and chains of somebody who writes into it by other means.
+  const use = tables.use(family, table);
+  if (use === 0) tables.deleteTable(family, table);
+  return use === 0 || use === undefined;
 }

@@ -9,7 +9,8 @@ export interface NodeReport {
   readonly issues: readonly IssueReport[];
 }
 export interface SessionReport {
-  readonly name: string;
+  /** Name of the BGPPeer. */
+  readonly peer: string;
   readonly address: string;
   readonly state: string;
   readonly lastError: string;
@@ -30,18 +31,23 @@ export function nodeReport(object: unknown): NodeReport | undefined {
   if (typeof metadata?.name !== 'string' || typeof status !== 'object' || status === null) return undefined;
   const { conditions, bgp, exceptions } = status as Readonly<Record<string, unknown>>;
   if (list(conditions).some((each) => each['type'] === 'Ready' && each['reason'] === 'AgentStopped')) return undefined;
-  const sessions = list((bgp as { readonly sessions?: unknown } | undefined)?.sessions).map((each) => ({
-    name: text(each['name']),
-    address: text(each['address']),
-    state: text(each['state']),
-    lastError: text(each['lastError']),
-  }));
+  // Sessions of the mesh are no object's, and most of what a large cluster has.
+  const sessions = list((bgp as { readonly sessions?: unknown } | undefined)?.sessions).flatMap((each) => {
+    const peer = peerOf(text(each['name']));
+    if (peer === undefined) return [];
+    return [{ peer, address: text(each['address']), state: text(each['state']), lastError: text(each['lastError']) }];
+  });
   const issues = list(exceptions).flatMap((each): IssueReport[] => {
     const effect = effectOf.get(text(each['effect']));
     if (!effect) return [];
     return [{ object: text(each['object']), field: text(each['field']), message: text(each['message']), effect }];
   });
   return { node: metadata.name, sessions, issues };
+}
+
+/** Of `peer/BGPPEER` and `peer/BGPPEER/NODE`. */
+function peerOf(session: string): string | undefined {
+  return /^peer\/([^/]+)/.exec(session)?.[1];
 }
 
 function list(value: unknown): readonly Readonly<Record<string, unknown>>[] {

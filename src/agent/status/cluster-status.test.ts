@@ -24,7 +24,7 @@ const report = (node: string, extra: Partial<NodeReport> = {}): NodeReport => ({
   issues: [],
   ...extra,
 });
-const session = (name: string, state: string, lastError = '') => ({ name, address: '10.0.0.9', state, lastError });
+const session = (peer: string, state: string, lastError = '') => ({ peer, address: '10.0.0.9', state, lastError });
 const input = (extra: Partial<ClusterInput>): ClusterInput => ({
   objects: {},
   reports: [],
@@ -49,25 +49,25 @@ const fault = (ref: string): DatastoreFault => ({
 test('BGPPeer: established on how many nodes, and why not on the others', () => {
   const objects = { BGPPeer: [object('tor')] };
   const of = (...reports: NodeReport[]) => conditionOf(input({ objects, reports }), 'BGPPeer', 'tor', 'Established')!;
-  const up = (node: string) => report(node, { sessions: [session('peer/tor', 'Established')] });
+  const up = (node: string) => report(node, { sessions: [session('tor', 'Established')] });
   assert.deepEqual([of().status, of().reason], ['Unknown', 'NoSession']);
   assert.deepEqual([of(up('n1'), up('n2')).status, of(up('n1'), up('n2')).reason], ['True', 'AllEstablished']);
-  const refused = of(up('n1'), report('n2', { sessions: [session('peer/tor', 'Active', 'ECONNREFUSED')] }));
+  const refused = of(up('n1'), report('n2', { sessions: [session('tor', 'Active', 'ECONNREFUSED')] }));
   assert.equal(refused.reason, 'SomeNotEstablished');
   assert.match(
     refused.message,
     /^1 of 2 sessions on 2 nodes are Established; 10.0.0.9 Active: ECONNREFUSED \(on n2\)$/,
   );
   const held = of(
-    report('n1', { sessions: [session('peer/tor', 'NotConfigured', 'Secret x is missing')] }),
-    report('n2', { sessions: [session('peer/tor/n1', 'Idle')] }),
+    report('n1', { sessions: [session('tor', 'NotConfigured', 'Secret x is missing')] }),
+    report('n2', { sessions: [session('tor', 'Idle')] }),
   );
   assert.deepEqual([held.status, held.reason], ['False', 'PasswordMissing']);
   assert.match(held.message, /NotConfigured: Secret x is missing \(on n1\); 10.0.0.9 Idle \(on n2\)/);
 });
 
 test('sessions of another object whose name begins alike do not count', () => {
-  const reports = [report('n1', { sessions: [session('peer/tor-2', 'Established')] })];
+  const reports = [report('n1', { sessions: [session('tor-2', 'Established')] })];
   const found = conditionOf(
     input({ objects: { BGPPeer: [object('tor')] }, reports }),
     'BGPPeer',
@@ -125,7 +125,10 @@ test('IPPool: the later of two that overlap, and one among Services, is not acce
   const of = (name: string, type: string) => conditionOf(given, 'IPPool', name, type)!;
   assert.equal(of('b', 'Accepted').status, 'True');
   assert.deepEqual([of('a', 'Accepted').reason, of('a', 'Allocatable').reason], ['CIDROverlap', 'CIDROverlap']);
-  assert.match(of('a', 'Accepted').message, /10.0.8.0\/24 overlaps 10.0.0.0\/16 of IPPool b.*change or delete one/);
+  assert.match(
+    of('a', 'Accepted').message,
+    /10.0.8.0\/24 overlaps 10.0.0.0\/16 of IPPool b.*delete one, and make it anew/,
+  );
   assert.equal(of('six', 'Accepted').reason, 'InServiceRange');
   assert.deepEqual([of('off', 'Accepted').status, of('off', 'Allocatable').reason], ['True', 'PoolDisabled']);
   const reversed = input({ objects: { IPPool: pools.toReversed() }, serviceCIDRs: given.serviceCIDRs as Cidr[] });
@@ -148,7 +151,11 @@ test('fields without effect are named, and the condition is there only then', ()
 
 test('what nodes write is what the summing-up agent reads', () => {
   const facts = nodeFacts({
-    speaker: speakerStatus([peerStatus('peer/tor', { state: 'Idle' })]),
+    speaker: speakerStatus([
+      peerStatus('mesh/n2'),
+      peerStatus('peer/tor', { state: 'Idle' }),
+      peerStatus('peer/rack/n3', { address: '10.0.0.3' }),
+    ]),
     bgp: {
       issues: [
         { object: { kind: 'BGPPeer', name: 'tor' }, field: 'spec.password', message: 'Secret x', effect: 'heldDown' },
@@ -160,7 +167,10 @@ test('what nodes write is what the summing-up agent reads', () => {
   const read = nodeReport(JSON.parse(JSON.stringify({ metadata: { name: 'n1' }, status })));
   assert.deepEqual(read, {
     node: 'n1',
-    sessions: [{ name: 'peer/tor', address: '10.0.0.9', state: 'NotConfigured', lastError: 'Secret x' }],
+    sessions: [
+      { peer: 'tor', address: '10.0.0.9', state: 'NotConfigured', lastError: 'Secret x' },
+      { peer: 'rack', address: '10.0.0.3', state: 'Established', lastError: '' },
+    ],
     issues: [{ object: 'BGPPeer tor', field: 'spec.password', message: 'Secret x', effect: 'heldDown' }],
   });
 });

@@ -8,7 +8,7 @@
 import type { DatastoreFault, DatastoreNote } from '#datastore';
 import { type Cidr, cidrContains, toCidr } from '#kit';
 import type { IssueEffect } from '../bgp/issue.ts';
-import { byNodes, type IssueReport, type NodeReport } from './cluster-report.ts';
+import { byNodes, type IssueReport, type NodeReport, type SessionReport } from './cluster-report.ts';
 import { type ConditionNow, condition, listed } from './conditions.ts';
 
 export const statusKinds = ['BGPPeer', 'BGPFilter', 'BGPConfiguration', 'IPPool', 'FelixConfiguration'] as const;
@@ -43,9 +43,10 @@ export interface DesiredStatus {
 }
 
 export function clusterStatuses(input: ClusterInput): readonly DesiredStatus[] {
+  const index = indexOf(input);
   return statusKinds.flatMap((kind) =>
     (input.objects[kind] ?? []).map((object) => {
-      const about = aboutObject(input, kind, object);
+      const about = aboutObject(index, kind, object);
       const conditions = [accepted(input, kind, object, about), ...specific(input, kind, object, about)];
       const unused = fieldsNotUsed(input, about);
       return { kind, object, conditions: unused ? [...conditions, unused] : conditions };
@@ -53,21 +54,41 @@ export function clusterStatuses(input: ClusterInput): readonly DesiredStatus[] {
   );
 }
 
+type FromNode<T> = T & { readonly node: string };
+
+/** What all nodes say, by what it is about: a thousand nodes are gone through once. */
+interface ReportIndex {
+  readonly issues: ReadonlyMap<string, readonly FromNode<IssueReport>[]>;
+  /** By name of the BGPPeer. */
+  readonly sessions: ReadonlyMap<string, readonly FromNode<SessionReport>[]>;
+  readonly faults: ReadonlyMap<string, DatastoreFault>;
+}
+
+function indexOf({ reports, faults }: ClusterInput): ReportIndex {
+  const issues = reports.flatMap(({ node, issues: list }) => list.map((issue) => ({ ...issue, node })));
+  const sessions = reports.flatMap(({ node, sessions: list }) => list.map((session) => ({ ...session, node })));
+  return {
+    issues: Map.groupBy(issues, ({ object }) => object),
+    sessions: Map.groupBy(sessions, ({ peer }) => peer),
+    faults: new Map(faults.toReversed().map((fault) => [fault.object ?? '', fault])),
+  };
+}
+
 /** What was said about one object. */
 interface About {
   readonly ref: string;
   readonly fault: DatastoreFault | undefined;
-  readonly issues: readonly (IssueReport & { readonly node: string })[];
+  readonly issues: readonly FromNode<IssueReport>[];
+  readonly sessions: readonly FromNode<SessionReport>[];
 }
 
-function aboutObject({ faults, reports }: ClusterInput, kind: StatusKind, { metadata }: ApiObject): About {
+function aboutObject({ issues, sessions, faults }: ReportIndex, kind: StatusKind, { metadata }: ApiObject): About {
   const ref = `${kind} ${metadata.name}`;
   return {
     ref,
-    fault: faults.find((fault) => fault.object === ref),
-    issues: reports.flatMap(({ node, issues }) =>
-      issues.filter(({ object }) => object === ref).map((issue) => ({ ...issue, node })),
-    ),
+    fault: faults.get(ref),
+    issues: issues.get(ref) ?? [],
+    sessions: kind === 'BGPPeer' ? (sessions.get(metadata.name) ?? []) : [],
   };
 }
 
@@ -96,7 +117,7 @@ function said({ reports }: ClusterInput, { issues }: About, effect: IssueEffect)
 function specific(input: ClusterInput, kind: StatusKind, object: ApiObject, about: About): readonly ConditionNow[] {
   switch (kind) {
     case 'BGPPeer':
-      return [established(input, object)];
+      return [established(about)];
     case 'BGPFilter':
       return [applied(input, object, about)];
     case 'IPPool':
@@ -106,12 +127,8 @@ function specific(input: ClusterInput, kind: StatusKind, object: ApiObject, abou
   }
 }
 
-function established({ reports }: ClusterInput, { metadata }: ApiObject): ConditionNow {
+function established({ sessions }: About): ConditionNow {
   const type = 'Established';
-  const [own, prefix] = [`peer/${metadata.name}`, `peer/${metadata.name}/`];
-  const sessions = reports.flatMap(({ node, sessions }) =>
-    sessions.filter(({ name }) => name === own || name.startsWith(prefix)).map((session) => ({ ...session, node })),
-  );
   const nodes = new Set(sessions.map(({ node }) => node));
   if (nodes.size === 0) {
     return condition(type, 'Unknown', 'NoSession', 'no node has a session because of this object');
@@ -164,7 +181,7 @@ function poolMisfit(
   if (!cidr) return undefined;
   const service = serviceCIDRs.find((range) => overlap(range, cidr));
   if (service) {
-    const message = `spec.cidr: ${cidr} overlaps ${service}, the range of Services: pods with such addresses and Services take each other's packets; give the pool another range`;
+    const message = `spec.cidr: ${cidr} overlaps ${service}, the range of Services: pods with such addresses and Services take each other's packets: delete it, and make it anew with another range`;
     return { reason: 'InServiceRange', message };
   }
   const earlier = (objects.IPPool ?? []).find((other) => {
@@ -172,7 +189,7 @@ function poolMisfit(
     return range !== undefined && isEarlier(other, object) && overlap(range, cidr);
   });
   if (!earlier) return undefined;
-  const message = `spec.cidr: ${cidr} overlaps ${cidrIn(earlier)} of IPPool ${earlier.metadata.name}, which was there first; what both say holds for the addresses that they share: change or delete one`;
+  const message = `spec.cidr: ${cidr} overlaps ${cidrIn(earlier)} of IPPool ${earlier.metadata.name}, which was there first; what both say holds for the addresses that they share: delete one, and make it anew with another range`;
   return { reason: 'CIDROverlap', message };
 }
 

@@ -25,6 +25,7 @@ import type { EventNote } from './event-book.ts';
 import { POPLIN_NODES_PATH } from './poplin-node.ts';
 
 const ROUND_MS = 10_000;
+const GLANCE_MS = 1_000;
 /** Nodes for which a round is made every `ROUND_MS`. */
 const NODES_AT_FULL_PACE = 100;
 const PAGE_ITEMS = 100;
@@ -77,10 +78,13 @@ interface Paged {
 class Writer implements ClusterWriter {
   readonly #deps: ClusterWriterDeps;
   readonly #unsupported = new Map<StatusKind, number>();
+  /** Kinds of which the last object was written to no avail: there was no such object, or there is no status. */
+  readonly #missing = new Set<StatusKind>();
   /** When each PoplinNode was seen to change, by our own clock. */
   readonly #seen = new Map<string, { readonly resourceVersion: string; readonly atMs: number }>();
   #serviceCIDRs: { readonly ranges: readonly Cidr[]; readonly atMs: number } | undefined;
   #nodes = 0;
+  #held = false;
   #lastFailure: string | undefined;
   #cancel: (() => void) | undefined;
   #running: Promise<void> | undefined;
@@ -104,8 +108,9 @@ class Writer implements ClusterWriter {
 
   #arm(waitMs = 0): void {
     if (this.#stopped) return;
-    const fullMs = ROUND_MS * Math.max(1, this.#nodes / NODES_AT_FULL_PACE);
-    const delayMs = Math.max(waitMs, fullMs * (1 + 0.1 * this.#deps.random()));
+    const roundMs = ROUND_MS * Math.max(1, this.#nodes / NODES_AT_FULL_PACE) * (1 + 0.1 * this.#deps.random());
+    // Without the Lease a round is a glance at whether it has come.
+    const delayMs = Math.max(waitMs, this.#held ? roundMs : GLANCE_MS);
     this.#cancel = this.#deps.clock.schedule(delayMs, () => {
       this.#running = this.#round()
         .catch((error: unknown): ApiFailure => ({ ok: false, kind: 'failed', message: errorText(error) }))
@@ -125,7 +130,12 @@ class Writer implements ClusterWriter {
   }
 
   async #round(): Promise<ApiFailure | undefined> {
-    if (!this.#deps.holding()) return undefined;
+    this.#held = this.#deps.holding();
+    if (!this.#held) {
+      // Whoever holds it says so.
+      this.#unsupported.clear();
+      return undefined;
+    }
     const status = this.#deps.datastore.status();
     const reports = await this.#reports();
     if (!Array.isArray(reports)) return reports as ApiFailure;
@@ -234,18 +244,17 @@ class Writer implements ClusterWriter {
       ],
     });
     const kept = done.ok && (done.body as ApiObject).status?.['observedGeneration'] !== undefined;
-    const noStatus =
-      !done.ok && (done.kind === 'notFound' || done.kind === 'kindAbsent') && (await this.#isThere(path));
+    // An object that was listed a moment ago is rarely gone, and never twice.
+    const notThere = !done.ok && (done.kind === 'notFound' || done.kind === 'kindAbsent');
+    const noStatus = notThere && this.#missing.has(kind);
+    if (notThere) this.#missing.add(kind);
+    else this.#missing.delete(kind);
     if ((done.ok && !kept) || noStatus) {
       this.#unsupported.set(kind, clock.nowMs());
       const how = noStatus ? 'has no status' : 'does not keep what Poplin writes';
       log.warn({ kind }, `the definition of the kind is not ours and ${how}; no statuses are written to it`);
     }
     return done;
-  }
-
-  async #isThere(path: string): Promise<boolean> {
-    return (await callApi(this.#deps.client, { method: 'GET', path })).ok;
   }
 }
 

@@ -8,6 +8,7 @@ import type { HealthRegistry } from '#obs';
 import type { Bgp } from '../bgp.ts';
 import type { ModelStore } from '../model-store.ts';
 import type { NodeAddressResult } from '../node-address.ts';
+import type { PolicyPipeline } from '../policy-pipeline.ts';
 import type { AddressFacts, NodeFacts, RouteFacts } from './facts.ts';
 import { type Barrier, createInForceTracker, type Revisions } from './in-force.ts';
 
@@ -15,13 +16,10 @@ import { type Barrier, createInForceTracker, type Revisions } from './in-force.t
 export interface StatusParts {
   readonly datastore: Pick<Datastore, 'status'>;
   readonly model: ModelStore;
-  readonly routes: Pick<RouteDataplane, 'counts' | 'whenApplied'>;
+  readonly routes: Pick<RouteDataplane, 'counts' | 'whenApplied' | 'status' | 'localAddresses'>;
   readonly policyDataplane: Pick<PolicyDataplane, 'status' | 'whenApplied'>;
-  readonly policy: {
-    /** Resolves when all that the model said by now has been handed to the policy dataplane. */
-    settled(): Promise<void>;
-  };
-  readonly bgp: Pick<Bgp, 'status' | 'config' | 'issues' | 'startFailure' | 'nodeAddress'>;
+  readonly policy: Pick<PolicyPipeline, 'settled' | 'endpoints'>;
+  readonly bgp: Pick<Bgp, 'status' | 'config' | 'issues' | 'startFailure' | 'nodeAddress' | 'routes'>;
   readonly ipam: Pick<Ipam, 'usage'>;
   readonly cni: {
     /** Why no pod can be added now. */
@@ -36,7 +34,8 @@ export interface CollectOptions {
   readonly nodeName: string;
   readonly version: string;
   readonly nodeVersion: string;
-  readonly startedAt: string;
+  /** Milliseconds since 1970. */
+  readonly wallMs: () => number;
 }
 
 export interface Collector {
@@ -72,12 +71,12 @@ export function createCollector(parts: StatusParts, options: CollectOptions): Co
     );
   };
   let configText = '';
-  let configuredAt: string | undefined;
-  const configured = (config: SpeakerConfig | undefined): string | undefined => {
+  let configuredAtMs: number | undefined;
+  const configured = (config: SpeakerConfig | undefined): number | undefined => {
     const text = config ? JSON.stringify(config) : '';
-    if (text !== configText && text !== '') configuredAt = new Date().toISOString();
+    if (text !== configText && text !== '') configuredAtMs = options.wallMs();
     configText = text;
-    return configuredAt;
+    return configuredAtMs;
   };
 
   return {
@@ -91,7 +90,9 @@ export function createCollector(parts: StatusParts, options: CollectOptions): Co
       const [at, startFailure, notServing] = [configured(config), bgp.startFailure(), cni.notServing()];
       const node = model.get('Node', options.nodeName);
       return {
-        ...options,
+        nodeName: options.nodeName,
+        version: options.version,
+        nodeVersion: options.nodeVersion,
         ready: parts.health.ready(),
         datastore: status,
         ...(speaker ? { speaker } : {}),
@@ -100,7 +101,7 @@ export function createCollector(parts: StatusParts, options: CollectOptions): Co
           issues: bgp.issues(),
           heldDown: heldDown(config),
           ...(startFailure === undefined ? {} : { startFailure }),
-          ...(at === undefined ? {} : { configuredAt: at }),
+          ...(at === undefined ? {} : { configuredAtMs: at }),
         },
         routes: routeFacts(routes.counts()),
         policy: policyDataplane.status(),

@@ -12,8 +12,6 @@ export interface NodeFacts {
   readonly version: string;
   /** Version of Node.js. */
   readonly nodeVersion: string;
-  /** When the agent began, RFC 3339. */
-  readonly startedAt: string;
   readonly ready: HealthReport;
   readonly datastore: DatastoreStatus;
   /** Absent while no speaker runs. */
@@ -25,8 +23,8 @@ export interface NodeFacts {
     readonly heldDown: ReadonlyMap<string, string>;
     /** Why no speaker runs, although there is a configuration. */
     readonly startFailure?: string;
-    /** Of the last configuration that was handed to the speaker, RFC 3339. */
-    readonly configuredAt?: string;
+    /** When the speaker was last given another configuration, milliseconds since 1970. */
+    readonly configuredAtMs?: number;
   };
   readonly routes: RouteFacts;
   readonly policy: PolicyDataplaneStatus;

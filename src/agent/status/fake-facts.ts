@@ -66,7 +66,6 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
     nodeName: 'n1',
     version: '0.1.0',
     nodeVersion: 'v24.0.0',
-    startedAt: '2026-01-01T00:00:00Z',
     ready: { ok: true, reasons: [] },
     datastore: datastoreStatus(),
     speaker: speakerStatus([

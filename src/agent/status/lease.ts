@@ -15,6 +15,7 @@ export const LEASE_SEC = 30;
 const RENEW_MS = 10_000;
 /** Less than the duration: the holder is the first to know that it is none any more. */
 const RENEW_DEADLINE_MS = 20_000;
+const START_SPREAD_MS = 2_000;
 const LOOK_MAX_MS = 60_000;
 const FORBIDDEN_RETRY_MS = 60_000;
 /** Nodes for which each agent looks every `RENEW_MS`. */
@@ -106,7 +107,7 @@ class Election implements LeaseElection {
 
   start(): void {
     // Agents of a cluster that starts do not all look at once.
-    this.#arm(this.#deps.random() * RENEW_MS);
+    this.#arm(this.#deps.random() * START_SPREAD_MS);
   }
 
   async stop(): Promise<void> {

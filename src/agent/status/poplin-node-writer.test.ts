@@ -5,7 +5,7 @@ import type { NodeFacts } from './facts.ts';
 import { failure, fakeApi, unreachable } from './fake-api.ts';
 import { datastoreStatus, nodeFacts } from './fake-facts.ts';
 import { POPLIN_NODES_PATH, type PoplinNodeStatus, poplinNodeContent } from './poplin-node.ts';
-import { createPoplinNodeWriter, deletePoplinNode } from './poplin-node-writer.ts';
+import { createPoplinNodeWriter } from './poplin-node-writer.ts';
 
 const path = `${POPLIN_NODES_PATH}/n1`;
 const contentOf = (extra: Partial<NodeFacts> = {}) => poplinNodeContent(nodeFacts(extra), () => '2026-01-01T00:00:00Z');
@@ -162,16 +162,4 @@ test('what was offered last is written at the end, if it differs', async () => {
   offer();
   await pass(400_000);
   assert.equal(api.requests.length, count);
-});
-
-test('uninstall deletes it; absent already is fine', async () => {
-  const { api, offer, pass } = world();
-  offer();
-  await pass(100);
-  assert.equal(await deletePoplinNode(api, 'n1'), undefined);
-  assert.equal(api.objects.size, 0);
-  assert.equal(await deletePoplinNode(api, 'n1'), undefined);
-  assert.equal(await deletePoplinNode(fakeApi([]), 'n1'), undefined);
-  api.intercept = () => failure(403, 'Forbidden', 'n1');
-  assert.match((await deletePoplinNode(api, 'n1'))!, /403/);
 });

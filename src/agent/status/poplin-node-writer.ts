@@ -218,9 +218,3 @@ function conditionsOf(body: unknown): readonly Condition[] {
     (each): each is Condition => typeof each?.type === 'string' && typeof each?.lastTransitionTime === 'string',
   );
 }
-
-/** For `poplin uninstall`. Resolves to why it could not, if so; absent already is fine. */
-export async function deletePoplinNode(client: KubeClient, name: string): Promise<string | undefined> {
-  const gone = await callApi(client, { method: 'DELETE', path: apiPath(POPLIN_NODES_PATH, name) });
-  return gone.ok || gone.kind === 'notFound' || gone.kind === 'kindAbsent' ? undefined : gone.message;
-}

@@ -45,14 +45,17 @@ function world() {
         repairs: say.repairs,
       }),
       whenApplied: async () => undefined,
+      status: () => ({ routes: [], blackholes: [], missingEndpoints: [], held: { 4: false, 6: false }, inSync: true }),
+      localAddresses: () => [],
     },
     policyDataplane: { status: () => say.policy, whenApplied: () => say.applied },
-    policy: { settled: async () => undefined },
+    policy: { settled: async () => undefined, endpoints: () => [] },
     bgp: {
       status: async () => say.speaker,
       config: () => undefined,
       issues: () => [],
       startFailure: () => undefined,
+      routes: async () => ({ routes: [] }),
       nodeAddress: () => ({
         ipv4: { address: '10.0.0.1' as IpAddress, source: 'InternalIP', interfaceName: 'eth0' },
         rejected: [{ address: '172.17.0.1' as IpAddress, interfaceName: 'docker0', reason: 'a bridge of containers' }],

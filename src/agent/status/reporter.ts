@@ -4,6 +4,7 @@
  *   parts --> collect (facts of one moment) --> PoplinNode          poplin-node.ts, poplin-node-writer.ts
  *                       |                   \-> Events of the Node  node-events.ts, event-book.ts, event-writer.ts
  *   first complete apply --> Node: NetworkUnavailable=False         network-unavailable.ts
+ *   CalicoNodeStatus objects about the node --> their answers       calico-node-status*.ts
  *   Lease poplin-status held --> all PoplinNodes --> statuses and Events of BGPPeers, IPPools ...   lease.ts, cluster-*.ts
  *
  * Nothing here decides anything for the node, and nothing waits for it: with an API server that refuses all of it, pods are wired, routed and policed
@@ -13,10 +14,12 @@ import type { CallReport } from '#cni';
 import type { KubeClient } from '#datastore';
 import { type Clock, errorText, type Logger } from '#kit';
 import type { Limits } from '#obs';
+import { type CalicoReportInput, ROUTES_MAX } from './calico-node-status.ts';
+import { createCalicoNodeStatusWriter } from './calico-node-status-writer.ts';
 import { createClusterWriter } from './cluster-writer.ts';
 import { createCniFailures } from './cni-failures.ts';
 import { createCollector, type StatusParts } from './collect.ts';
-import { type ConditionNow, condition, listed, timestamp } from './conditions.ts';
+import { type ConditionNow, condition, listed } from './conditions.ts';
 import { createEventWriter } from './event-writer.ts';
 import type { NodeFacts } from './facts.ts';
 import { createLeaseElection } from './lease.ts';
@@ -80,9 +83,12 @@ class Reporter implements StatusReporter {
   readonly #network: ReturnType<typeof createNetworkUnavailableWriter>;
   readonly #events: ReturnType<typeof createEventWriter>;
   readonly #lease: ReturnType<typeof createLeaseElection>;
+  readonly #calico: ReturnType<typeof createCalicoNodeStatusWriter>;
   readonly #cluster: ReturnType<typeof createClusterWriter>;
   readonly #cniFailures = createCniFailures();
   #repairs: { readonly atMs: number; readonly total: number }[] = [];
+  readonly #startedAtMs: number;
+  #configuredAtMs: number | undefined;
   #content: PoplinNodeContent | undefined;
   #lookedMs = Number.NEGATIVE_INFINITY;
   #cancel: (() => void) | undefined;
@@ -109,6 +115,11 @@ class Reporter implements StatusReporter {
       { ...common, nodes: () => model.count('Node') },
       { namespace, name: LEASE_NAME, identity },
     );
+    this.#startedAtMs = wallMs();
+    this.#calico = createCalicoNodeStatusWriter(
+      { ...common, model, datastore, report: (wantsRoutes) => this.#calicoReport(wantsRoutes) },
+      { nodeName },
+    );
     this.#cluster = createClusterWriter({
       ...common,
       datastore,
@@ -119,7 +130,7 @@ class Reporter implements StatusReporter {
       nodeName,
       version,
       nodeVersion: process.version,
-      startedAt: timestamp(wallMs()),
+      wallMs,
     });
   }
 
@@ -150,7 +161,7 @@ class Reporter implements StatusReporter {
     this.#live = false;
     this.#cancel?.();
     // First: the next holder is to read what this node says last.
-    await Promise.all([this.#running, this.#cluster.stop()]);
+    await Promise.all([this.#running, this.#cluster.stop(), this.#calico.stop()]);
     if (this.#content) this.#offer(stopped(this.#content));
     await Promise.all([this.#node.stop(LAST_WRITE_MS), this.#network.stop(), this.#lease.stop()]);
   }
@@ -175,11 +186,29 @@ class Reporter implements StatusReporter {
     this.#lookedMs = this.#deps.clock.nowMs();
     const facts = await this.#collector.collect();
     if (!this.#live) return;
+    this.#configuredAtMs = facts.bgp.configuredAtMs;
+    this.#calico.look();
     this.#since.keep((facts.speaker?.peers ?? []).map(({ name }) => name));
     const content = poplinNodeContent(facts, (peer) => this.#since.of(peer));
     this.#content = { ...content, conditions: [...content.conditions, ...this.#ownConditions()] };
     this.#offer(this.#content, facts.changesInForce);
     this.#tell(facts, this.#content);
+  }
+
+  async #calicoReport(wantsRoutes: boolean): Promise<CalicoReportInput> {
+    const { bgp, model, routes, policy } = this.#deps.parts;
+    return {
+      version: this.#options.version,
+      startedAtMs: this.#startedAtMs,
+      configuredAtMs: this.#configuredAtMs,
+      speaker: await bgp.status(),
+      sinceMs: (peer) => this.#since.ms(peer),
+      peers: model.list('BGPPeer'),
+      rib: wantsRoutes ? await ribOf(bgp) : [],
+      programmed: new Map(wantsRoutes ? routes.status().routes.map((route) => [route.prefix, route]) : []),
+      localAddresses: routes.localAddresses(),
+      endpoints: policy.endpoints(),
+    };
   }
 
   /** Of what this agent does for the cluster; there only while something is wrong with it. */
@@ -220,6 +249,22 @@ class Reporter implements StatusReporter {
     while (this.#repairs.length > 1 && nowMs - this.#repairs[1]!.atMs >= REPAIRS_WINDOW_MS) this.#repairs.shift();
     return total - this.#repairs[0]!.total;
   }
+}
+
+/** As much as a report holds, of each family. */
+async function ribOf(bgp: StatusParts['bgp']): Promise<CalicoReportInput['rib']> {
+  const out: CalicoReportInput['rib'][number][] = [];
+  for (const family of [4, 6] as const) {
+    let cursor: string | undefined;
+    let left = ROUTES_MAX;
+    do {
+      const answer = await bgp.routes({ family, limit: Math.min(left, 1_000), ...(cursor ? { cursor } : {}) });
+      out.push(...answer.routes);
+      left -= answer.routes.length;
+      cursor = answer.next;
+    } while (cursor !== undefined && left > 0);
+  }
+  return out;
 }
 
 function stopped(content: PoplinNodeContent): PoplinNodeContent {

@@ -55,6 +55,15 @@ export interface KubeConnectionOptions extends KubeConfigOptions {
   readonly userAgent?: string;
 }
 
+/**
+ * For after the last chunk: node:http2 ends a stream without an error when the connection goes in the middle of it.
+ *
+ * @throws Error when the answer was cut off.
+ */
+export function mustBeWhole({ body }: KubeStream): void {
+  if (!body.readableEnded) throw new Error('the answer was cut off');
+}
+
 /** Nothing is read or sent until the first request. */
 export function connectKube(deps: KubeConnectionDeps, options: KubeConnectionOptions = {}): KubeConnection {
   return new Connection(deps, options);
@@ -133,6 +142,7 @@ class Connection implements KubeConnection {
         bytes += (chunk as Buffer).length;
         if (bytes > answerBytesMax) throw new Error(`the answer has more than ${answerBytesMax} bytes`);
       }
+      mustBeWhole(stream);
     } catch (error) {
       throw this.#kubeError(error, undefined);
     }

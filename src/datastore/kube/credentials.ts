@@ -55,18 +55,21 @@ export function createCredentials(deps: CredentialsDeps, options: KubeConfigOpti
   let credential: Credential | undefined;
   let lookedMs = Number.NEGATIVE_INFINITY;
   let distrusted = false;
+  let distrustedLookMs = Number.NEGATIVE_INFINITY;
   let seen = '';
   let looking: Promise<Credential> | undefined;
   let failure: unknown;
 
   const due = (): boolean => {
-    const ageMs = clock.nowMs() - lookedMs;
-    return ageMs >= (distrusted || !credential ? lookAgainIntervalMs : lookIntervalMs);
+    const nowMs = clock.nowMs();
+    if (distrusted && nowMs - distrustedLookMs >= lookAgainIntervalMs) return true;
+    return nowMs - lookedMs >= lookIntervalMs;
   };
 
   const look = async (): Promise<Credential> => {
     lookedMs = clock.nowMs();
     const again = distrusted;
+    if (again) distrustedLookMs = lookedMs;
     distrusted = false;
     try {
       const now = access ? await fingerprint(access.files) : '';
@@ -200,9 +203,9 @@ async function execAuth({ cluster, user, server }: KubeAccess): Promise<ExecAuth
   return auth;
 }
 
-/** Azure, Google Cloud and OpenID Connect as `auth-provider`: the whole of client-node is loaded for them. */
+/** Azure, Google Cloud and OpenID Connect as `auth-provider`: much of client-node is loaded for them. */
 async function applyAuthProvider(access: KubeAccess, given: { headers: Record<string, string> }): Promise<void> {
-  const { KubeConfig } = await import('@kubernetes/client-node');
+  const { KubeConfig } = await import('@kubernetes/client-node/dist/config.js');
   const config = new KubeConfig();
   config.loadFromClusterAndUser(access.cluster, access.user);
   const options: { headers?: Record<string, string> } = { headers: given.headers };

@@ -1,7 +1,7 @@
 /**
  * The last good model on disk: what an agent has in force when it starts while the API server is away, and the last good
- * version of an object whose present one cannot be read. Written a few seconds behind, once the model is whole; read only when
- * needed. One file for one cluster: told apart by the UID of Namespace kube-system, and while that is not known by the server's URL.
+ * version of an object whose present one cannot be read. Changes are appended a moment behind; the whole is written, once the model is
+ * whole, a few seconds after that. Read only when needed. One file for one cluster: told apart by the UID of Namespace kube-system, and while that is not known by the server's URL.
  */
 import path from 'node:path';
 import { type Clock, type Logger, Secret } from '#kit';
@@ -12,7 +12,10 @@ import type { KubeModel } from './kube-model.ts';
 
 /** Raised whenever model objects change their shape: they are stored as they are. */
 const formatVersion = 1;
-const writeDelayMs = 5_000;
+/** A pod whose Pod is not on disk has no traffic when the agent is killed and starts again while the API server is away. */
+const appendDelayMs = 250;
+/** A start has better things to do, and there is what the last run left. */
+const rewriteDelayMs = 5_000;
 
 export interface ClusterIdentity {
   readonly server: string;
@@ -54,7 +57,7 @@ export class DiskModel {
     this.#journal = new Journal(
       log,
       clock,
-      { path: file, what: 'the last good model', delayMs: writeDelayMs },
+      { path: file, what: 'the last good model', delayMs: appendDelayMs, rewriteDelayMs },
       {
         header: () => this.#about(),
         changes: () => this.#changes(),

@@ -246,8 +246,11 @@ class ApiDatastore implements KubeDatastore {
     const { kind } = resource;
     const index = indexInKind(resource);
     const store = this.#model.stores[kind];
+    /** The list holds an object that it cannot be told of which one it is: it may be any. */
+    let unnamed = false;
     return {
       listing: () => {
+        unnamed = false;
         this.#observer?.listing(kind, store.listed);
         store.listing(index);
       },
@@ -256,9 +259,15 @@ class ApiDatastore implements KubeDatastore {
         this.#model.put(kind, index, object);
       },
       remove: (object) => this.#model.remove(kind, index, object),
-      oversized: (head, bytes) => this.#oversized(kind, index, head, bytes),
+      oversized: (head, bytes) => {
+        this.#observer?.oversized(kind);
+        const key = keyInHead(head);
+        unnamed ||= key === undefined;
+        const message = `has ${bytes} bytes as JSON, which is too much to be read; make it smaller`;
+        this.#model.putFaulty(kind, index, key ?? unnamedKey, [{ path: [], message }]);
+      },
       listed: (resourceVersion) => {
-        store.seenAll(index, resourceVersion);
+        store.seenAll(index, resourceVersion, { keepUnseen: unnamed });
         this.#settle();
       },
       position: (resourceVersion) => {
@@ -275,14 +284,6 @@ class ApiDatastore implements KubeDatastore {
       },
       report: (state) => this.#report(health, state),
     };
-  }
-
-  #oversized(kind: Kind, index: number, head: string, bytes: number): void {
-    const metadata = head.slice(head.indexOf('"metadata":'));
-    const name = /"name":"([^"]*)"/.exec(metadata)?.[1] ?? '';
-    const namespace = /"namespace":"([^"]*)"/.exec(metadata)?.[1] ?? '';
-    const message = `has ${bytes} bytes as JSON, which is too much to be read; make it smaller`;
-    this.#model.putFaulty(kind, index, keyOf({ metadata: { name, namespace } }), [{ path: [], message }]);
   }
 
   #report(health: ResourceHealth, state: ReflectorState): void {
@@ -373,6 +374,16 @@ class ApiDatastore implements KubeDatastore {
       this.#disk.retry();
     }
   }
+}
+
+const unnamedKey = '(name not read)';
+
+/** The key of an object of which only the beginning is known; undefined where its name stands further on. */
+function keyInHead(head: string): ObjectKey | undefined {
+  const metadata = head.slice(head.indexOf('"metadata":'));
+  const name = /"name":"([^"]+)"/.exec(metadata)?.[1];
+  const namespace = /"namespace":"([^"]*)"/.exec(metadata)?.[1] ?? '';
+  return name === undefined ? undefined : keyOf({ metadata: { name, namespace } });
 }
 
 function indexInKind(resource: Resource): number {

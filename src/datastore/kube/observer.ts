@@ -8,6 +8,8 @@ export interface KubeObserver {
   heard(kind: Kind): void;
   /** A list of the kind was begun; `again` when the watch had to be given up for it. */
   listing(kind: Kind, again: boolean): void;
+  /** An object was too large to be read. */
+  oversized(kind: Kind): void;
   /** Milliseconds from the arrival of an event to the handler having it. */
   handedOn(kind: Kind, afterMs: number): void;
 }

@@ -22,7 +22,7 @@ import { type Clock, errorText, type Logger } from '#kit';
 import { pauseIfDue } from '../time-slice.ts';
 import { Backoff, sleep } from './backoff.ts';
 import { KubeError, type KubeResponse } from './client.ts';
-import type { KubeConnection, KubeStream } from './connection.ts';
+import { type KubeConnection, type KubeStream, mustBeWhole } from './connection.ts';
 import { JsonLines } from './json-lines.ts';
 import { ListItems } from './list-items.ts';
 import { type Outcome, outcomeOfErrorEvent, outcomeOfRefusal, parseEvent } from './outcome.ts';
@@ -294,6 +294,7 @@ export class Reflector {
           if (pause) await pause;
         }
       }
+      mustBeWhole(stream);
     } catch (error) {
       if (error instanceof SilentError) return reading.listing ? { type: 'noWatchList' } : { type: 'ended' };
       return { type: 'broken', reason: `the watch broke: ${errorText(error)}`, unreachable: true };
@@ -417,6 +418,7 @@ export class Reflector {
         const pause = pauseIfDue();
         if (pause) await pause;
       }
+      mustBeWhole(stream);
       const { metadata } = JSON.parse(items.envelope()) as { metadata: { resourceVersion: string; continue?: string } };
       return metadata;
     } catch (error) {

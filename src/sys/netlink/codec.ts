@@ -55,6 +55,16 @@ export class MessageWriter {
     this.bytes.writeUInt16LE(this.bytes.readUInt16LE(this.#start + 6) | NLM_F_ACK, this.#start + 6);
     return this;
   }
+  /** Asks for one of every message. */
+  acknowledgeAll(): this {
+    for (let at = 0; at < this.offset; at += (this.bytes.readUInt32LE(at) + 3) & ~3)
+      this.bytes.writeUInt16LE(this.bytes.readUInt16LE(at + 6) | NLM_F_ACK, at + 6);
+    return this;
+  }
+  /** What was written: a view, valid until the next change. */
+  written(): Buffer {
+    return this.bytes.subarray(0, this.offset);
+  }
   raw(...values: readonly number[]): this {
     this.#room(values.length);
     for (const value of values) this.bytes[this.offset++] = value;

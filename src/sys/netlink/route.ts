@@ -1,5 +1,6 @@
 import { type Cidr, formatIp, type IpAddress, type IpFamily, parseCidr, parseIp } from '#kit';
 import { AF_INET, AF_INET6 } from '../constants.ts';
+import { SysError } from '../sys-error.ts';
 import { addressFamily } from './address.ts';
 import {
   attributeU32,
@@ -183,14 +184,24 @@ function dumpRequest(family: IpFamily, filter: RouteFilter) {
   return [`dump of IPv${family} routes`, RTM_GETROUTE, fill, decode] as const;
 }
 
+/** The kernel makes a table with its first route and answers ENOENT until then: IPv4's main one too, where no address ever was. */
+function noSuchTable(error: unknown): KernelRoute[] {
+  if (error instanceof SysError && error.code === 'ENOENT') return [];
+  throw error;
+}
+
 /** Filtered by the kernel where it can; entries of other tables or protocols never come back. */
 export function dumpRoutes(netlink: Netlink, family: IpFamily, filter: RouteFilter = {}): KernelRoute[] {
-  return netlink.dump(...dumpRequest(family, filter));
+  try {
+    return netlink.dump(...dumpRequest(family, filter));
+  } catch (error) {
+    return noSuchTable(error);
+  }
 }
 
 /** The same without holding up the event loop; the table may change meanwhile. */
 export function dumpRoutesSliced(netlink: Netlink, family: IpFamily, filter: RouteFilter = {}): Promise<KernelRoute[]> {
-  return netlink.dumpSliced(...dumpRequest(family, filter));
+  return netlink.dumpSliced(...dumpRequest(family, filter)).catch(noSuchTable);
 }
 
 export interface RouteSpec {

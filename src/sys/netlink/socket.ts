@@ -25,6 +25,8 @@ export const NETLINK_ROUTE = 0;
 export const NETLINK_NETFILTER = 12;
 
 const RECEIVE_BUFFER_BYTES_DEFAULT = 4 << 20;
+const NFNL_MSG_BATCH_BEGIN = 0x10;
+const NFNL_MSG_BATCH_END = 0x11;
 /** At least 32 KB: the kernel fills parts of a dump up to what recv offers. */
 const DATAGRAM_BYTES = 1 << 16;
 /** Below the default send buffer (net.core.wmem_default, 208 KB), which a datagram must fit. Some 3000 routes. */
@@ -125,7 +127,44 @@ export class Netlink {
     return this.#acknowledgements(first, last);
   }
 
-  /** The same from libuv's pool, for what blocks for tens of ms (link deletes, mass deletes). The socket can do nothing else meanwhile. */
+  /**
+   * Sends the batch as one transaction of an nfnetlink subsystem, all or nothing. The frame around it is acknowledged by new kernels only, so
+   * every message of ours is.
+   */
+  flushTransaction(subsystem: number): BatchFailure[] {
+    this.#idle();
+    if (this.#writer.count === 0) return [];
+    const count = this.#writer.count;
+    const first = (this.#sequence - count) >>> 0;
+    const frame = (type: number): Buffer =>
+      new MessageWriter(64)
+        .begin(type, 0, type === NFNL_MSG_BATCH_BEGIN ? first : this.#sequence)
+        .raw(0, 0, subsystem >> 8, subsystem & 0xff)
+        .end()
+        .written();
+    const bytes = Buffer.concat([
+      frame(NFNL_MSG_BATCH_BEGIN),
+      this.#writer.acknowledgeAll().written(),
+      frame(NFNL_MSG_BATCH_END),
+    ]);
+    try {
+      check('send(netlink)', libc.send(this.fd, bytes, bytes.length, 0));
+    } finally {
+      this.#writer.reset();
+    }
+    const failures: BatchFailure[] = [];
+    for (let answered = 0; answered < count; ) {
+      for (const message of this.#receive('netlink transaction')) {
+        if (message.type !== NLMSG_ERROR) continue;
+        const answer = parseAcknowledgement(message);
+        answered++;
+        if (answer.errno) failures.push({ ...answer, index: (answer.sequence - first) >>> 0 });
+      }
+    }
+    return failures;
+  }
+
+  /** `flush` from libuv's pool, for what blocks for tens of ms (link deletes, mass deletes). The socket can do nothing else meanwhile. */
   async flushAsync(): Promise<BatchFailure[]> {
     this.#idle();
     if (this.#writer.count === 0) return [];

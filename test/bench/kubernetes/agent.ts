@@ -13,7 +13,7 @@ export interface Undo {
 
 /** As in the image: bundled, under the image's own flags and environment. The folder goes with the bench. */
 let program: Promise<readonly string[]> | undefined;
-function bundledProgram(): Promise<readonly string[]> {
+export function bundledProgram(): Promise<readonly string[]> {
   program ??= (async () => {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-bundle-'));
     process.once('exit', () => fs.rmSync(folder, { recursive: true }));

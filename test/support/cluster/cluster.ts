@@ -282,7 +282,7 @@ export async function collectLogs(folder: string): Promise<void> {
   }
 }
 
-/** Brings a cluster up, runs `use`, and takes it down whatever happens; logs of a failed run go into `$POPLIN_TEST_LOGS`. */
+/** Brings a cluster up, runs `use`, and takes it down whatever happens; logs of a failed run go into `$POPLINTEST_LOGS`. */
 export async function withCluster(wanted: UpOptions, use: (cluster: Cluster) => Promise<void>): Promise<void> {
   let failed = true;
   let cluster: Cluster | undefined;
@@ -292,7 +292,7 @@ export async function withCluster(wanted: UpOptions, use: (cluster: Cluster) => 
     failed = false;
   } finally {
     cluster?.api.close();
-    const folder = process.env['POPLIN_TEST_LOGS'];
+    const folder = process.env['POPLINTEST_LOGS'];
     if (failed && folder && readStateIfThere()) await collectLogs(folder);
     await down();
   }

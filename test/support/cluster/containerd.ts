@@ -27,8 +27,6 @@ function configuration(options: ClusterOptions): string {
 [plugins.'io.containerd.cri.v1.runtime']
   restrict_oom_score_adj = true
   disable_apparmor = true
-[plugins.'io.containerd.cri.v1.runtime'.cni]
-  use_internal_loopback = true
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc]
   runtime_type = 'io.containerd.runc.v2'
 [plugins.'io.containerd.cri.v1.runtime'.containerd.runtimes.runc.options]
@@ -54,18 +52,10 @@ export function containerdCommand(
   options: ClusterOptions,
 ): { command: readonly string[]; env: Readonly<Record<string, string>> } {
   fs.writeFileSync(nodePath(node, '/etc/containerd/config.toml'), configuration(options));
-  if (options.containerd === '1.6') copyLoopback(node);
   return {
     command: [path.join(binaries(options), 'containerd')],
     env: { PATH: [binaries(options), path.dirname(setupTool('runc')), systemPath].join(':') },
   };
-}
-
-/** containerd 1.6 brings `lo` up by the reference plugin, which its package on a node would bring; 2.x can do it by itself. */
-function copyLoopback(node: NodeName): void {
-  const target = nodePath(node, '/opt/cni/bin/loopback');
-  fs.copyFileSync(path.join(setupTool('cniReference'), 'loopback'), target);
-  fs.chmodSync(target, 0o755);
 }
 
 export function ctr(node: NodeName, args: readonly string[], stdin?: string): ReturnType<typeof execOnNode> {

@@ -60,7 +60,18 @@ export function withSettings(manifest: string, settings: Readonly<Record<string,
   return text;
 }
 
-const referencePlugins = ['bridge', 'host-local', 'portmap'];
+/** Other values of options in the ConfigMap that is installed; agents have them once they start again. */
+export async function setAgentOptions({ api }: Cluster, settings: Readonly<Record<string, string>>): Promise<void> {
+  const file = `/api/v1/namespaces/${agentNamespace}/configmaps/poplin`;
+  const { data } = await api.get<{ readonly data: { readonly 'agent.yaml': string } }>(file);
+  const text = Object.entries(settings).reduce(
+    (yaml, [option, value]) => yaml.replace(new RegExp(`^(${option}: ).*$`, 'm'), `$1${JSON.stringify(value)}`),
+    data['agent.yaml'],
+  );
+  await api.patch(file, { data: { 'agent.yaml': text } });
+}
+
+const referencePlugins = ['bridge', 'host-local', 'loopback', 'portmap'];
 
 /** The reference plugins bridge, host-local and portmap with routes by hand, and no policy: what a cluster can do at all. */
 export const bridgeHook: AgentHook = {

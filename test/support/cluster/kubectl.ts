@@ -54,7 +54,3 @@ export function execInPod(
   const stdin = options.stdin === undefined ? [] : ['-i'];
   return tryKubectl(['exec', '-n', pod.namespace, ...stdin, pod.name, ...container, '--', ...command], options);
 }
-
-export function podLogs(namespace: string, selector: string, lines = 200): Promise<string> {
-  return kubectl(['logs', '-n', namespace, '-l', selector, '--all-containers', '--prefix', `--tail=${lines}`]);
-}

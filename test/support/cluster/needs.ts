@@ -5,7 +5,7 @@ export const clusterNeeds = (): ReturnType<typeof needs> =>
   needs({
     root: true,
     commands: ['ip', 'nsenter', 'unshare', 'iptables', 'conntrack', 'gcc', 'curl'],
-    provided: ['bird', 'birdc', 'cniReference', 'runc', 'busybox', 'netcat', 'dnsutils'],
+    provided: ['bird', 'birdc', 'zebra', 'bgpd', 'vtysh', 'cniReference', 'runc', 'busybox', 'netcat', 'dnsutils'],
     kube: [
       'etcd',
       'kube-apiserver',

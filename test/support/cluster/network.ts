@@ -71,7 +71,9 @@ async function attachMachine(machine: MachineName): Promise<void> {
   ]);
   await ipBatch([`link set to-${machine} master br0`, `link set to-${machine} up`], wire);
   const routes = machine === 'tor' ? [] : defaultLines(addressesOf('tor'));
-  await ipBatch(['link set lo up', ...addressLines(addressesOf(machine), 'eth0'), ...routes], own);
+  // Its own for ever, as a network card's: the others know their neighbour again after it was rebooted.
+  const mac = `link set eth0 address 02:00:00:00:ff:0${i + 1}`;
+  await ipBatch(['link set lo up', mac, ...addressLines(addressesOf(machine), 'eth0'), ...routes], own);
 }
 
 /** A node's network anew: no rule, route or setting of before is left. Nothing may run in the node. */

@@ -245,6 +245,8 @@ function kubelet(node: NodeName, { family }: ClusterOptions): readonly string[] 
     staticPodPath: '/etc/kubernetes/manifests',
     // A quarter of the default: pods come and go by the hundred in a run.
     syncFrequency: '15s',
+    // What a test kills again and again comes back in seconds, not in minutes.
+    crashLoopBackOff: { maxContainerRestartPeriod: '2s' },
   };
   fs.mkdirSync(nodePath(node, '/etc/kubernetes/manifests'), { recursive: true });
   return [

@@ -1,4 +1,5 @@
 /** Pods for tests: made through the API, waited for, and entered by their network namespace. */
+import { readFileIfThere } from '#sys';
 import { until } from '../wait.ts';
 import type { KubeList, KubeObject } from './api.ts';
 import type { Cluster } from './cluster.ts';
@@ -111,6 +112,19 @@ export async function listPods({ api }: Cluster, namespace: string, selector = '
   return (await api.get<KubeList<Pod>>(`/api/v1/namespaces/${namespace}/pods${query}`)).items;
 }
 
+/** Deletes a pod and waits until it is gone. */
+export async function deletePod(
+  { api }: Cluster,
+  pod: { readonly namespace: string; readonly name: string },
+): Promise<void> {
+  await api.delete(podPath(pod));
+  await until(async () => (await api.find(podPath(pod))) === undefined, {
+    what: `pod ${pod.namespace}/${pod.name} to be gone`,
+    deadlineMs: 60_000,
+    intervalMs: 100,
+  });
+}
+
 /** Its address of a family. @throws Error when it has none. */
 export function addressOf(pod: Pod, family: 4 | 6): string {
   const found = pod.status.podIPs?.find(({ ip }) => ip.includes(':') === (family === 6));
@@ -123,4 +137,11 @@ export function podNetnsPath(pod: Pod): string {
   const [pid] = podProcesses(pod.spec.nodeName as NodeName, pod.metadata.uid!);
   if (pid === undefined) throw new Error(`pod ${pod.metadata.namespace}/${pod.metadata.name} has no process`);
   return `/proc/${pid}/ns/net`;
+}
+
+/** A process of a running pod with `word` among its arguments, as seen from outside. */
+export function podProcess(pod: Pod, word: string): number | undefined {
+  return podProcesses(pod.spec.nodeName as NodeName, pod.metadata.uid!).find((pid) =>
+    (readFileIfThere(`/proc/${pid}/cmdline`) ?? '').split('\0').includes(word),
+  );
 }
