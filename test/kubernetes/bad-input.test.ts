@@ -218,7 +218,7 @@ suite('bad input', needs(kubeAgentNeeds), () => {
     for (const block of ['172.16.0.0/29', '172.19.169.120/29']) assert.ok(stdout.includes(` -s ${block} `), block);
   });
 
-  test('two thousand changes a second for ten seconds', async (t) => {
+  test('more than two thousand changes a second for ten seconds', async (t) => {
     const node = await kubeNode(t, server);
     await storm(t, server, node);
   });
@@ -315,7 +315,7 @@ function keepsAnswering(t: TestContext, agent: LoneAgent): () => void {
 }
 
 const PODS = 1_000;
-const EVENTS_PER_SEC = 2_000;
+const EVENTS_PER_SEC = 2_500;
 const STORM_SEC = 10;
 const BATCH = 100;
 /** What a model of a thousand pods and queues without a bound would not keep to. */
