@@ -68,7 +68,10 @@ export function createView(deps: ViewDeps): AgentView {
         pod: endpoint.id,
         interfaceName: endpoint.interfaceName,
         addresses: endpoint.addresses,
-        applied: deps.policyDataplane.endpointInForce(endpoint.id, endpoint.interfaceName),
+        // What the pod has may be an older program while changes are on their way.
+        applied:
+          deps.policyDataplane.endpointInForce(endpoint.id, endpoint.interfaceName) &&
+          deps.policyDataplane.status().applied,
         ingress: directionView(show.ingress),
         egress: directionView(show.egress),
       };

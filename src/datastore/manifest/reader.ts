@@ -48,6 +48,12 @@ interface Findings {
   readonly notes: FieldFault[];
 }
 
+/**
+ * More than an object can have that an API server takes (3 MB of JSON): whoever may create a NetworkPolicy could else make one that all agents
+ * refuse, and wait for.
+ */
+const listEntriesMax = 1_000_000;
+
 export class Reader {
   readonly value: unknown;
   readonly path: FieldPath;
@@ -176,7 +182,7 @@ export class Reader {
     return this.value;
   }
   /** The entries of a list, each present: a null entry would read as an empty one, which in a policy means "all". */
-  list(entriesMax = 10_000): Reader[] {
+  list(entriesMax = listEntriesMax): Reader[] {
     if (!this.present) return [];
     if (!Array.isArray(this.value)) {
       this.fault(`${this.shown()} is not a list; begin each entry with "- "`);
