@@ -26,7 +26,7 @@ const parts: Readonly<Record<string, (undo: Undo) => Promise<object>>> = {
     return { ...result, atMost: { cpuSec: 8, peakRssMb: 250 }, met: result.cpuSec <= 8 && result.peakRssMb <= 250 };
   },
   latency: async (undo) => {
-    const result = await measureLatency(undo, 100, say);
+    const result = await measureLatency(undo, 60, say);
     const labels = [result.labelSet, result.labelRemoved];
     const denies = [result.denyCreated, result.denyDeleted];
     return {

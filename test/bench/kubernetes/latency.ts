@@ -1,5 +1,6 @@
 /** From a change at the API server to the kernel's verdict, by datagrams to a pod of this node, in a cluster of 10,000 pods. */
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { installPoplin } from '../../support/kube/agent.ts';
 import { startApiServer } from '../../support/kube/api-server.ts';
 import type { KubeObject } from '../../support/kube/objects.ts';
@@ -101,14 +102,18 @@ export async function measureLatency(
       { apiVersion: 'v1', kind: 'Pod', metadata: { name: remote.name, namespace: remote.namespace } },
       { metadata: { labels: { gate: value } } },
     );
+  /** `pause`: between two changes, as people make them; without, the next follows as soon as the last one is seen. */
   const series = async (
     on: () => Promise<unknown>,
     off: () => Promise<unknown>,
     opens: boolean,
+    pause: () => Promise<unknown> = async () => undefined,
   ): Promise<[Latency, Latency]> => {
     const [first, second]: [number[], number[]] = [[], []];
     for (let i = 0; i < samples; i++) {
+      await pause();
       first.push(await after(on, opens));
+      await pause();
       second.push(await after(off, !opens));
     }
     return [latency(first), latency(second)];
@@ -124,6 +129,7 @@ export async function measureLatency(
     () => objects.create(deny),
     () => objects.delete(deny),
     false,
+    () => sleep(500 + Math.random() * 500),
   );
   return { labelSet, labelRemoved, denyCreated, denyDeleted };
 }
