@@ -180,7 +180,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       socketPath: paths.cniSocket,
       queueDirectory: paths.cniQueue,
       stateDirectory: paths.attachments,
-      mtu: () => settings().mtu || mtu.get(),
+      mtu: () => config.interfaceMtu || mtu.get(),
     },
   );
   observe(metrics, { version: agentVersion(), model, datastore, routes, policyDataplane, bgp, ipam });
@@ -248,13 +248,14 @@ export function createAgent(loaded: LoadedConfig): Agent {
       policyDataplane.setPools(model.list('IPPool').map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
     if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
+    if (changed.has('FelixConfiguration')) log.setLevel(settings().logLevel);
     if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
   };
   const goLive = async (): Promise<void> => {
     inSync = true;
     routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
-    applyObjects(new Set(['Node', 'IPPool', 'BGPConfiguration']));
+    applyObjects(new Set(['Node', 'IPPool', 'BGPConfiguration', 'FelixConfiguration']));
     const { backend, markMask } = settings();
     await policyDataplane.start({ backend, markMask });
     await policy.inSync();

@@ -8,8 +8,7 @@ import type { FelixConfigurationObject } from '#model';
 export interface FelixSettings {
   readonly backend: 'auto' | 'nft' | 'legacy';
   readonly markMask: number;
-  /** Bytes; 0: that of the uplinks. */
-  readonly mtu: number;
+  readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
 }
 
 export function felixSettings(
@@ -27,6 +26,8 @@ export function felixSettings(
     markMask: given('markMask')
       ? config.markMask
       : (here?.iptablesMarkMask ?? everywhere?.iptablesMarkMask ?? config.markMask),
-    mtu: given('interfaceMtu') ? config.interfaceMtu : (here?.mtu ?? everywhere?.mtu ?? config.interfaceMtu),
+    logLevel: given('logLevel')
+      ? config.logLevel
+      : (here?.logSeverityScreen ?? everywhere?.logSeverityScreen ?? config.logLevel),
   };
 }

@@ -219,8 +219,6 @@ export interface FelixConfigurationObject {
   /** Bits of the packet mark that are ours alone. */
   readonly iptablesMarkMask?: number;
   readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
-  /** Bytes, of pods' interfaces; 0: found. */
-  readonly mtu?: number;
   readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';
   readonly notUsed: readonly string[];
 }

@@ -16,8 +16,15 @@ export interface LoggerOptions {
 const secretFields = ['password', 'authPassword', 'token', 'secret'];
 const secretPaths = secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]);
 
+export interface RootLogger extends Logger {
+  /** From now on, for all children as well. */
+  setLevel(level: LogLevel): void;
+}
+
 /** The root logger. Components take `logger.child({ component: 'datastore' })`. */
-export function createLogger(options: LoggerOptions): Logger {
+export function createLogger(options: LoggerOptions): RootLogger {
+  // Made once for each component: few, and as long-lived as this.
+  const family: { level: string }[] = [];
   const logger = pino(
     {
       level: options.level,
@@ -25,10 +32,15 @@ export function createLogger(options: LoggerOptions): Logger {
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (level) => ({ level }), log: plainFields },
       redact: { paths: secretPaths, censor: '[redacted]' },
+      onChild: (child) => void family.push(child),
     },
     options.destination ?? pino.destination({ fd: 2, sync: true }),
   );
-  return logger as unknown as Logger;
+  family.push(logger);
+  const setLevel = (level: LogLevel): void => {
+    for (const member of family) member.level = level;
+  };
+  return Object.assign(logger as unknown as Logger, { setLevel });
 }
 
 /** Errors as `{type, message, code, stack}` under whatever name they stand; Secrets print themselves redacted. */

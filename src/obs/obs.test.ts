@@ -34,6 +34,21 @@ test('the level holds', () => {
   assert.equal(lines.length, 1);
 });
 
+test('the level changes for children that are there and for those to come', () => {
+  const { log, lines } = capture('warn');
+  const child = log.child({ component: 'bgp' });
+  child.info({}, 'no');
+  log.setLevel('info');
+  child.info({}, 'yes');
+  log.child({ component: 'cni' }).child({ call: 1 }).info({}, 'yes');
+  log.setLevel('error');
+  child.warn({}, 'no');
+  assert.deepEqual(
+    lines.map((line) => (JSON.parse(line) as { msg: string }).msg),
+    ['yes', 'yes'],
+  );
+});
+
 test('no secret reaches a line: by type at any depth, by field name where it is plain text', () => {
   const { log, lines } = capture();
   log.info({ key: new Secret('hunter2') }, 'm');
