@@ -18,6 +18,7 @@ const [user, vtyGroup] = ['61900', '61901'];
 
 /** Becomes a shell that ends with the first of the daemons. */
 const script = (): string => `
+trap 'kill $(jobs -p)' EXIT
 mkdir -p ${folder}
 mount -t tmpfs -o mode=755 poplin-frr ${folder}
 cd ${folder}
@@ -25,13 +26,14 @@ mkdir upper work run
 mount -t overlay -o lowerdir=/etc,upperdir=$PWD/upper,workdir=$PWD/work overlay /etc
 echo 'frr:x:${user}:${user}::/nonexistent:/usr/sbin/nologin' >> /etc/passwd
 printf 'frr:x:${user}:\\nfrrvty:x:${vtyGroup}:frr\\n' >> /etc/group
-mkdir -p /etc/frr
+mkdir -p /etc/frr /etc/pam.d
+printf 'auth sufficient pam_rootok.so\\naccount sufficient pam_rootok.so\\n' > /etc/pam.d/frr
 printf '%s' "$1" > /etc/frr/frr.conf
 : > /etc/frr/vtysh.conf
 chown -R frr:frr /etc/frr
 chown frr:frrvty run
 for daemon in ${setupTool('zebra')} ${setupTool('bgpd')}; do
-  $daemon --vty_socket $PWD/run -z $PWD/run/zserv.api -i $PWD/run/\${daemon##*/}.pid --log stdout &
+  $daemon --vty_socket $PWD/run -z $PWD/run/zserv.api -i $PWD/run/\${daemon##*/}.pid -P 0 --log stdout &
 done
 until ${setupTool('vtysh')} --vty_socket $PWD/run -d zebra -c 'show version' > run/ready 2>&1 &&
       ${setupTool('vtysh')} --vty_socket $PWD/run -d bgpd -c 'show version' >> run/ready 2>&1; do sleep 0.2; done
