@@ -150,7 +150,15 @@ export function createAgent(loaded: LoadedConfig): Agent {
   });
   const apiServer = () => (client ? apiServerAddress(client.server) : undefined);
   const bgp = createBgp(
-    { model, routes, clock, log: part('bgp'), apiServer, onSessionChange: () => reporter?.touch() },
+    {
+      model,
+      routes,
+      clock,
+      log: part('bgp'),
+      apiServer,
+      onSessionChange: () => reporter?.touch(),
+      onStart: (failure) => speakerHealth.notReadyBecause(failure && `it cannot start, and is tried again: ${failure}`),
+    },
     config,
   );
   const pods = createPodSource({ model, clock, log: part('cni'), ...(askForPod ? { ask: askForPod } : {}) });

@@ -54,6 +54,8 @@ export interface BgpDeps {
   readonly apiServer?: () => IpAddress | undefined;
   /** A session came up or went down. */
   readonly onSessionChange?: () => void;
+  /** Why the speaker could not start; undefined when it has. */
+  readonly onStart?: (failure: string | undefined) => void;
 }
 
 /** A session as the object that asks for it sees it. */
@@ -198,6 +200,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       if (reason !== startFailure) log.error({ reason }, 'the BGP speaker cannot start; it is tried again');
       startFailure = reason;
     } finally {
+      deps.onStart?.(startFailure);
       starting = undefined;
     }
     // Changes that came meanwhile.

@@ -1,6 +1,7 @@
 /** `poplin agent`: one agent as a process, from signals to exit code. */
 import type { LoadedConfig } from '#config';
 import { createAgent, takeNode } from './agent.ts';
+import { checkFolders } from './folders.ts';
 
 /** A stop that hangs must not keep the supervisor from starting the next run. */
 const STOP_WAIT_MS = 10_000;
@@ -10,9 +11,10 @@ const FAILED_START_MS = 100;
  * Runs until SIGTERM or SIGINT (peers keep our routes: a restart) or SIGQUIT (drain: peers drop them). Any error that
  * nobody expected ends the process: the kernel goes on forwarding, and the supervisor starts it again.
  *
- * @throws AgentError LOCKED when another agent runs here.
+ * @throws AgentError LOCKED when another agent runs here, DIRECTORY when a folder is of no use.
  */
 export async function runAgent(loaded: LoadedConfig): Promise<void> {
+  checkFolders(loaded.config);
   const release = await takeNode(loaded.config);
   const agent = createAgent(loaded);
   const stopped = new Promise<void>((resolve, reject) => {

@@ -6,15 +6,15 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { after, before, suite, test } from 'node:test';
 import {
-  agentPods,
   agentStatus,
   agentsReady,
   allocationsAreThoseOf,
   attachmentsFolder,
   conflistOf,
-  daemonSetPath,
+  keepAgentOff,
   killAgent,
   leftOnNode,
+  letAgentBack,
 } from '../support/cluster/agents.ts';
 import type { KubeObject } from '../support/cluster/api.ts';
 import { type Cluster, down, nodeReadiness, nodesReady, rolloutDone, up } from '../support/cluster/cluster.ts';
@@ -115,30 +115,6 @@ suite('pods come and go', clusterNeeds(), () => {
     await allocationsAreThoseOf(async () => [], deadlineMs);
   });
 
-  /** Keeps the agent off node1, or lets it come back. */
-  async function agentOnNode1(wanted: boolean): Promise<void> {
-    const nodeSelector = { 'kubernetes.io/hostname': wanted ? null : 'node2' };
-    await cluster.api.patch(daemonSetPath, { spec: { template: { spec: { nodeSelector } } } });
-    await until(async () => (await agentPods(cluster, 'node1')).length === (wanted ? 1 : 0), {
-      what: `the agent's pod on node1 to be ${wanted ? 'there' : 'gone'}`,
-      deadlineMs,
-      intervalMs: 200,
-    });
-    await rolloutDone(agentNamespace, 'daemonset/poplin', deadlineMs);
-    if (wanted) return agentsReady(nodeNames, deadlineMs);
-    await until(
-      () =>
-        agentStatus('node1').then(
-          () => false,
-          () => true,
-        ),
-      {
-        what: 'the agent of node1 to have ended',
-        deadlineMs,
-      },
-    );
-  }
-
   const names = ['one', 'two', 'three'];
 
   test('with the agent away pods are deleted, and what is theirs is freed when it is back; a new pod waits for it', async () => {
@@ -147,7 +123,7 @@ suite('pods come and go', clusterNeeds(), () => {
       names.map((name) => serverPod({ namespace, name, node: 'node1' })),
     );
     const conflist = conflistOf('node1');
-    await agentOnNode1(false);
+    await keepAgentOff(cluster, 'node1', deadlineMs);
     for (const name of names) await cluster.api.delete(`/api/v1/namespaces/${namespace}/pods/${name}`);
     await until(async () => (await pods()).length === 0, {
       what: 'the kubelet to have ended the pods without an agent',
@@ -177,7 +153,7 @@ suite('pods come and go', clusterNeeds(), () => {
         intervalMs: 500,
       },
     );
-    await agentOnNode1(true);
+    await letAgentBack(cluster, deadlineMs);
     await podReady(cluster, { namespace, name: 'waits' }, deadlineMs);
     await allocationsAreThoseOf(pods, deadlineMs);
   });
@@ -189,7 +165,7 @@ suite('pods come and go', clusterNeeds(), () => {
     await agentsReady(nodeNames, deadlineMs);
     for (const node of nodeNames) assert.match(conflistOf(node)!.text, /"cniVersion": "1\.1\.0"/);
     await nodesReady(cluster, deadlineMs);
-    await agentOnNode1(false);
+    await keepAgentOff(cluster, 'node1', deadlineMs);
     await until(async () => (await nodeReadiness(cluster)).get('node1') === false, {
       what: 'node1 to be NotReady',
       deadlineMs,
@@ -198,7 +174,7 @@ suite('pods come and go', clusterNeeds(), () => {
     assert.match(await kubectl(['describe', 'node', 'node1']), /poplin agent is not reachable/);
     await cluster.api.delete(`/api/v1/namespaces/${namespace}/pods/waits`);
     await until(async () => (await pods()).length === 0, { what: 'the pod to be gone', deadlineMs, intervalMs: 200 });
-    await agentOnNode1(true);
+    await letAgentBack(cluster, deadlineMs);
     await nodesReady(cluster, deadlineMs);
     await runPods(
       cluster,

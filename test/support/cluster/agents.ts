@@ -5,7 +5,7 @@ import { type AgentStatus, createApiClient } from '#api';
 import { readAttachments } from '#cni';
 import { readFileIfThere } from '#sys';
 import { until } from '../wait.ts';
-import type { Cluster } from './cluster.ts';
+import { type Cluster, rolloutDone } from './cluster.ts';
 import { agentNamespace, agentSelector } from './hooks.ts';
 import { type NodeName, nodeNames } from './layout.ts';
 import { execOnNode, nodePath } from './node.ts';
@@ -56,6 +56,40 @@ export async function killAgent(cluster: Cluster, node: NodeName): Promise<numbe
   );
   process.kill(pid, 'SIGKILL');
   return pid;
+}
+
+/** Ends the agent of a node, by a node selector: no other comes until `letAgentBack`. */
+export async function keepAgentOff(cluster: Cluster, node: NodeName, deadlineMs = readyDeadlineMs): Promise<void> {
+  const other = nodeNames.find((name) => name !== node)!;
+  await selectNodes(cluster, other);
+  await until(async () => (await agentPods(cluster, node)).length === 0, {
+    what: `the agent's pod on ${node} to be gone`,
+    deadlineMs,
+    intervalMs: 200,
+  });
+  const gone = (): Promise<boolean> =>
+    agentStatus(node).then(
+      () => false,
+      () => true,
+    );
+  await until(gone, { what: `the agent of ${node} to have ended`, deadlineMs, intervalMs: 200 });
+  await agentsReady([other], deadlineMs);
+}
+
+export async function letAgentBack(cluster: Cluster, deadlineMs = readyDeadlineMs): Promise<void> {
+  await selectNodes(cluster, null);
+  await until(async () => (await agentPods(cluster)).length === nodeNames.length, {
+    what: "every agent's pod to be there",
+    deadlineMs,
+    intervalMs: 200,
+  });
+  await rolloutDone(agentNamespace, 'daemonset/poplin', deadlineMs);
+  await agentsReady(nodeNames, deadlineMs);
+}
+
+async function selectNodes({ api }: Cluster, name: NodeName | null): Promise<void> {
+  const nodeSelector = { 'kubernetes.io/hostname': name };
+  await api.patch(daemonSetPath, { spec: { template: { spec: { nodeSelector } } } });
 }
 
 export function conflistOf(node: NodeName): { readonly text: string; readonly inode: number } | undefined {
