@@ -1,8 +1,8 @@
 /**
- * Equal values of many objects, kept once: names of namespaces and nodes, the labels and ports of one workload's pods. The
- * table is a cache: when it is full it begins anew, and only sharing is lost.
+ * Equal values of many objects, kept once: names of namespaces and nodes, the labels and ports of one workload's pods, the
+ * rules that every namespace's policies repeat. The table is a cache: when it is full it begins anew, and only sharing is lost.
  */
-import type { ContainerPort, Labels } from '#model';
+import type { ContainerPort, Labels, NetworkPolicyObject } from '#model';
 
 const entriesMax = 20_000;
 
@@ -10,6 +10,7 @@ export class Interner {
   readonly #texts = new Map<string, string>();
   readonly #labels = new Map<string, Labels>();
   readonly #ports = new Map<string, readonly ContainerPort[]>();
+  readonly #values = new Map<string, unknown>();
 
   text(value: string): string {
     return shared(this.#texts, value, value);
@@ -23,6 +24,20 @@ export class Interner {
     let id = '';
     for (const { name, containerPort, protocol } of value) id += `${name ?? ''}:${containerPort}/${protocol} `;
     return shared(this.#ports, id, value);
+  }
+  /** Selectors and rules, of which a policy is mostly made. */
+  policy(policy: NetworkPolicyObject): NetworkPolicyObject {
+    return {
+      metadata: { ...policy.metadata, namespace: this.text(policy.metadata.namespace) },
+      podSelector: this.#value(policy.podSelector),
+      policyTypes: this.#value(policy.policyTypes),
+      ingress: policy.ingress.map((rule) => this.#value(rule)),
+      egress: policy.egress.map((rule) => this.#value(rule)),
+    };
+  }
+
+  #value<V>(value: V): V {
+    return shared(this.#values, JSON.stringify(value), value) as V;
   }
 }
 
