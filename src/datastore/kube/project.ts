@@ -88,13 +88,10 @@ export function projectNode(raw: RawObject, intern: Interner): NodeObject | unde
   return { metadata, podCIDRs, internalIPs, ...(networkUnavailable ? { networkUnavailable } : {}) };
 }
 
-const phases: ReadonlySet<unknown> = new Set<PodObject['phase']>([
-  'Pending',
-  'Running',
-  'Succeeded',
-  'Failed',
-  'Unknown',
-]);
+/** Each name once, whichever text it came as. */
+const phases: ReadonlyMap<unknown, PodObject['phase']> = new Map(
+  (['Pending', 'Running', 'Succeeded', 'Failed', 'Unknown'] as const).map((phase) => [phase, phase]),
+);
 const noPorts: readonly ContainerPort[] = Object.freeze([]);
 const noAddresses: readonly IpAddress[] = Object.freeze([]);
 
@@ -106,20 +103,20 @@ export function projectPod(raw: RawObject, intern: Interner): PodObject | undefi
   const nodeName = spec['nodeName'] ?? '';
   const hostNetwork = spec['hostNetwork'] ?? false;
   const serviceAccountName = spec['serviceAccountName'] ?? '';
-  const phase = status['phase'] ?? 'Pending';
+  const phase = phases.get(status['phase'] ?? 'Pending');
   const ports = projectPorts(spec, intern);
   const podIPs = projectAddresses(status);
   if (typeof nodeName !== 'string' || typeof hostNetwork !== 'boolean' || typeof serviceAccountName !== 'string') {
     return undefined;
   }
-  if (!phases.has(phase) || !ports || !podIPs) return undefined;
+  if (!phase || !ports || !podIPs) return undefined;
   return {
     metadata,
     nodeName: intern.text(nodeName),
     hostNetwork,
     serviceAccountName: intern.text(serviceAccountName || 'default'),
     ports,
-    phase: phase as PodObject['phase'],
+    phase,
     terminating: (raw.metadata as Fields)['deletionTimestamp'] !== undefined,
     podIPs,
   };
