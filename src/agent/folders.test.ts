@@ -44,6 +44,6 @@ test('a place for settings that holds none is refused: each of them would count 
   const { root, config } = folders(t);
   assert.throws(
     () => checkFolders({ ...config, procSys: path.join(root, 'empty') }),
-    /empty\/net does not hold the kernel's settings: mount \/proc\/sys\/net of the node there; .*--proc-sys/,
+    /empty\/net does not hold the kernel's settings; in a container mount that of the node there, .*--proc-sys/,
   );
 });

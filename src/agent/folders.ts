@@ -12,8 +12,7 @@ export function checkFolders(config: Pick<AgentConfig, 'runDir' | 'stateDir' | '
   // Not to be made: without the kernel's files every setting would count as absent, and nothing be forwarded.
   const { procSys } = config;
   if (procSys && !fs.existsSync(path.join(procSys, 'net', 'ipv4', 'conf'))) {
-    const folder = path.join(procSys, 'net');
-    throw unusable(folder, "does not hold the kernel's settings: mount /proc/sys/net of the node there", 'procSys');
+    throw unusable(path.join(procSys, 'net'), "does not hold the kernel's settings", 'procSys');
   }
 }
 
@@ -31,6 +30,6 @@ function mustTakeFiles(folder: string, option: OptionName): void {
 }
 
 function unusable(folder: string, why: string, option: OptionName, cause?: unknown): AgentError {
-  const text = `${folder} ${why}; in a container mount a folder of the node there, or give another with ${flagOf(option)}`;
+  const text = `${folder} ${why}; in a container mount that of the node there, or give another with ${flagOf(option)}`;
   return new AgentError(text, { code: 'DIRECTORY', path: folder }, { cause });
 }

@@ -171,7 +171,7 @@ suite('pods come and go', clusterNeeds(), () => {
       deadlineMs,
       intervalMs: 300,
     });
-    assert.match(await kubectl(['describe', 'node', 'node1']), /poplin agent is not reachable/);
+    assert.match(await kubectl(['describe', 'node', 'node1']), /poplin agent is not running: no pod can be added/);
     await cluster.api.delete(`/api/v1/namespaces/${namespace}/pods/waits`);
     await until(async () => (await pods()).length === 0, { what: 'the pod to be gone', deadlineMs, intervalMs: 200 });
     await letAgentBack(cluster, deadlineMs);

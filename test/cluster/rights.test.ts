@@ -10,6 +10,7 @@ import { type Cluster, down, up } from '../support/cluster/cluster.ts';
 import { agentNamespace, manifestHook } from '../support/cluster/hooks.ts';
 import { tryKubectl } from '../support/cluster/kubectl.ts';
 import { clusterNeeds } from '../support/cluster/needs.ts';
+import { execOnNode } from '../support/cluster/node.ts';
 import { createNamespace, type Pod, podPath, podProcess, podReady, runPods } from '../support/cluster/pods.ts';
 import { allReach, serverPod } from '../support/cluster/reach.ts';
 import { until } from '../support/wait.ts';
@@ -25,7 +26,7 @@ interface Mount {
 }
 interface Container {
   readonly name: string;
-  readonly env?: readonly object[];
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly securityContext: {
     readonly capabilities: { readonly add?: readonly string[]; readonly drop: readonly string[] };
   };
@@ -69,6 +70,15 @@ function withEnvironment(spec: PodSpec, name: string, value: string): PodSpec {
 /** On a machine whose firewall is in the old tables: their only lock is a file. */
 const legacyTables = (spec: PodSpec): PodSpec => withEnvironment(spec, 'POPLIN_IPTABLES_BACKEND', 'legacy');
 
+/** Settings in their usual place, which a container may only read. */
+function usualSettings(spec: PodSpec): PodSpec {
+  const [agent] = spec.containers;
+  return {
+    ...spec,
+    containers: [{ ...agent, env: agent.env?.filter(({ name }) => name !== 'POPLIN_PROC_SYS') ?? [] }],
+  };
+}
+
 /** Capability -> what its log says that fails without it. */
 const capabilities: Readonly<Record<string, RegExp>> = {
   NET_ADMIN: /Could not fetch rule set generation id: Permission denied/,
@@ -83,7 +93,7 @@ const mounts: Readonly<Record<string, { readonly breaks: RegExp; readonly also?:
   'cni-conf': { breaks: /\/host\/etc\/cni\/net\.d cannot be (made|written)/ },
   'cni-bin': { breaks: /\/host\/opt\/cni\/bin/ },
   'xtables-lock': { breaks: /can't open lock file \/run\/xtables\.lock/, also: legacyTables },
-  sysctls: { breaks: /\/host\/proc\/sys\/net does not hold the kernel's settings/ },
+  sysctls: { breaks: /'sysctl net\/ipv4\/ip_forward'/, also: usualSettings },
 };
 
 suite("the agent's rights", clusterNeeds(), () => {
@@ -125,6 +135,8 @@ suite("the agent's rights", clusterNeeds(), () => {
   }
 
   async function mustBreak(changed: PodSpec, breaks: RegExp): Promise<void> {
+    // As on a node that has just booted.
+    await execOnNode(node, ['sh', '-c', 'echo 0 > /proc/sys/net/ipv4/ip_forward']);
     await run(changed);
     try {
       const said = async (): Promise<true> => {
