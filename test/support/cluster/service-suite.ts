@@ -3,22 +3,26 @@
  * what policy makes of both.
  */
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
+import { before, suite, test } from 'node:test';
 import { until } from '../wait.ts';
+import { agentPods, agentsReady } from './agents.ts';
 import type { KubeObject } from './api.ts';
-import { type Cluster, rolloutDone } from './cluster.ts';
-import { agentNamespace, agentSelector } from './hooks.ts';
+import type { Cluster } from './cluster.ts';
+import { agentNamespace, manifestHook } from './hooks.ts';
 import { imageNames } from './images.ts';
 import { applyObjects, execInPod } from './kubectl.ts';
+import { probesPass } from './kubelet-probes.ts';
 import { addressesOf, type ClusterOptions, dnsAddress, type NodeName, nodeNames } from './layout.ts';
 import { clusterNeeds } from './needs.ts';
 import { execOnNode } from './node.ts';
+import { defaultDeny, networkPolicy, torPeer, withObjects } from './objects.ts';
 import { startPart, stopPart } from './parts.ts';
-import { addressOf, createNamespace, deletePod, listPods, type Pod, podReady, runPods } from './pods.ts';
+import { addressOf, createNamespace, deleteNamespace, deletePod, type Pod, podReady, runPods } from './pods.ts';
 import { allBlocked, answers, blocked, url } from './requests.ts';
-import { defaultDeny, networkPolicy, type SharedCluster, sharedCluster, withObjects } from './shared.ts';
+import { suiteCluster } from './suite.ts';
 
 const namespace = 'services';
+const probeNamespace = 'probes';
 const families = [4, 6] as const;
 type Family = (typeof families)[number];
 
@@ -97,15 +101,19 @@ async function replaceKubeProxy(node: NodeName): Promise<void> {
 }
 
 async function restartAgent(cluster: Cluster, node: NodeName): Promise<void> {
-  const [old] = (await listPods(cluster, agentNamespace, agentSelector)).filter(({ spec }) => spec.nodeName === node);
+  const [old] = await agentPods(cluster, node);
   await deletePod(cluster, { namespace: agentNamespace, name: old!.metadata.name });
-  await rolloutDone(agentNamespace, 'daemonset/poplin');
+  await agentsReady([node]);
 }
 
 export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode'>): void {
   const { proxyMode, family: firstFamily } = options;
   suite(`Services by kube-proxy in ${proxyMode} mode, IPv${firstFamily} first`, clusterNeeds(), () => {
-    let shared: SharedCluster | undefined;
+    const theCluster = suiteCluster(`services-${proxyMode}`, {
+      ...options,
+      dns: false,
+      agent: manifestHook({ objects: [torPeer] }),
+    });
     let cluster: Cluster;
     let server1: Pod;
     let server2: Pod;
@@ -116,8 +124,7 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
       clusterIps.get(name)!.find((address) => address.includes(':') === (family === 6))!;
 
     before(async () => {
-      shared = await sharedCluster({ ...options, namespaces: [namespace] });
-      cluster = shared.cluster;
+      cluster = theCluster();
       await createNamespace(cluster, namespace);
       await applyObjects(services);
       [server1, server2, hostPortPod, client] = (await runPods(cluster, [
@@ -131,7 +138,6 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
         clusterIps.set(name, spec.clusterIPs);
       }
     });
-    after(() => shared?.close());
 
     test('ClusterIPs across nodes and on one, from pods, whose address the server sees, and from nodes', async () => {
       for (const family of families) {
@@ -261,6 +267,13 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
         await allBlocked('outside', targets);
       });
       for (const target of targets) await answers('outside', target, /./);
+    });
+
+    test('probes of the kubelet pass under default-deny', async () => {
+      await createNamespace(cluster, probeNamespace);
+      await applyObjects([defaultDeny(probeNamespace)]);
+      await probesPass(cluster, probeNamespace);
+      await deleteNamespace(cluster, probeNamespace);
     });
 
     test("an agent's restart leaves kube-proxy's rules as they are", async () => {
