@@ -280,11 +280,9 @@ suite('docs/kubernetes.md', clusterNeeds(), () => {
     const [pod] = (await runPods(theCluster(), [
       { namespace: 'shop', name: 'cart', node: 'node1', args: ['netexec', `--http-port=${httpPort}`] },
     ])) as [Pod];
-    for (const family of families) {
+    const checks = families.map(async (family) => {
       const own = url(addressOf(pod, family), httpPort, 'hostname');
       const [dns, other] = outsidePorts.map((port) => url(ofMachine('outside', family), port));
-      await answers('node1', own, 'cart');
-      await answers(pod, dns!, /./);
       await Promise.all([
         blocked('outside', own),
         blocked('node2', own),
@@ -292,7 +290,10 @@ suite('docs/kubernetes.md', clusterNeeds(), () => {
         blocked(pod, other!),
         blocked(pod, url(addressOf(servers[1]!, family), httpPort)),
       ]);
-    }
+      await answers('node1', own, 'cart');
+      await answers(pod, dns!, /./);
+    });
+    await Promise.all(checks);
     const shown = await poplinOn('node1', 'policy', 'show', 'shop/cart');
     assert.match(shown, /default-deny/);
     assert.match(shown, /allow-dns/);

@@ -96,16 +96,14 @@ suite('policy on a cluster with a ToR router', clusterNeeds(), () => {
 
   test('another node is policed like anybody, the own one passes', async () => {
     const targets = families.map((family) => url(addressOf(denied, family), httpPort, 'hostname'));
-    for (const target of targets) {
-      await answers('node1', target, 'denied');
-      await Promise.all([blocked('node2', target), blocked('outside', target), blocked(open[0], target)]);
-    }
+    for (const target of targets) await answers('node1', target, 'denied');
+    await Promise.all(
+      targets.flatMap((target) => (['node2', 'outside', open[0]] as const).map((place) => blocked(place, target))),
+    );
     const allow = networkPolicy(namespaces.denied, 'node2', { ingress: [{ from: cidrsOf('node2') }] });
     await withObjects([allow], async () => {
-      for (const target of targets) {
-        await answers('node2', target, 'denied');
-        await blocked('outside', target);
-      }
+      for (const target of targets) await answers('node2', target, 'denied');
+      await Promise.all(targets.map((target) => blocked('outside', target)));
     });
   });
 
@@ -174,10 +172,8 @@ suite('policy on a cluster with a ToR router', clusterNeeds(), () => {
         deadlineMs: 30_000,
       });
       await reachBgp('outside');
-      for (const pod of open) {
-        assert.equal(await verdicts(podTarget(pod).id), 'timeout');
-        await Promise.all(bgpTargets.map((target) => blocked(pod, target)));
-      }
+      for (const pod of open) assert.equal(await verdicts(podTarget(pod).id), 'timeout');
+      await Promise.all(open.flatMap((pod) => bgpTargets.map((target) => blocked(pod, target))));
 
       await setAgentOption('podsMayReachBgp', 'true');
       for (const pod of open) {
