@@ -34,3 +34,13 @@ to_node3   BGP        ---        down   2026-11-24 15:10:51.660
     { name: 'to_node3', state: 'down', since: '2026-11-24 15:10:51.660' },
   ]);
 });
+
+test('the sessions of a BIRD with the time format that it has by itself', () => {
+  const text = `node_1     BGP        ---        up     20:35:14.224  Established
+node_2     BGP        ---        start  2026-11-24    Idle          BGP Error: Bad peer AS
+`;
+  assert.deepEqual(parseBirdProtocols(text), [
+    { name: 'node_1', state: 'Established', since: '20:35:14.224' },
+    { name: 'node_2', state: 'Idle', since: '2026-11-24' },
+  ]);
+});

@@ -95,10 +95,10 @@ export async function birdSessions(birdc: string, controlSocket: string): Promis
   return code === 0 ? parseBirdProtocols(stdout) : [];
 }
 
-/** Reads `show protocols`: name, type, table, state, since (two words), info. */
+/** Reads `show protocols`: name, type, table, state, since (a time, before it a date where `timeformat` asks for one), info. */
 export function parseBirdProtocols(text: string): BirdSession[] {
   return text.split('\n').flatMap((line) => {
-    const match = /^(\S+)\s+BGP\s+\S+\s+\S+\s+(\S+ \S+)\s*(\S*)/.exec(line);
+    const match = /^(\S+)\s+BGP\s+\S+\s+\S+\s+((?:\S+-\S+ )?\S+)\s*(\S*)/.exec(line);
     return match ? [{ name: match[1]!, since: match[2]!, state: match[3] || 'down' }] : [];
   });
 }

@@ -5,12 +5,12 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { after, before, suite, test } from 'node:test';
+import { before, suite, test } from 'node:test';
 import { netnsPath, startProcess } from '#lab';
 import { kubeFolder, nodeBinary, root } from '#setup';
 import { exec } from '#sys';
 import { agentImage } from '../support/cluster/agent-image.ts';
-import { type Cluster, collectLogs, down, nodesReady, podCidrsOf, up } from '../support/cluster/cluster.ts';
+import { nodesReady, podCidrsOf } from '../support/cluster/cluster.ts';
 import { type Frr, startFrr } from '../support/cluster/frr.ts';
 import { agentNamespace, agentSelector } from '../support/cluster/hooks.ts';
 import { kubectl, tryKubectl } from '../support/cluster/kubectl.ts';
@@ -28,6 +28,7 @@ import { execOnNode, nodePath } from '../support/cluster/node.ts';
 import { startPart, stopPart } from '../support/cluster/parts.ts';
 import { addressOf, createNamespace, listPods, type Pod, runPods } from '../support/cluster/pods.ts';
 import { answers, blocked, request, url } from '../support/cluster/requests.ts';
+import { suiteCluster } from '../support/cluster/suite.ts';
 import { kubeBinary } from '../support/cluster/tools.ts';
 import { birdc, inNamespace, torFiles, torSessions } from '../support/cluster/tor.ts';
 import { type FencedBlock, fencedBlocks } from '../support/markdown.ts';
@@ -122,26 +123,18 @@ const withPort = (address: string): RegExp => new RegExp(`^\\[?${address.replace
 const ofMachine = (machine: NodeName | 'outside', family: 4 | 6): string => addressesOf(machine)[family === 4 ? 0 : 1];
 
 suite('docs/kubernetes.md', clusterNeeds(), () => {
-  let cluster: Cluster | undefined;
+  const theCluster = suiteCluster('documentation');
   let servers: readonly Pod[] = [];
   let frr: Frr | undefined;
 
   before(async () => {
-    cluster = await up();
     writePrograms();
     // The document has no router yet.
     await stopPart('bird');
     await startOutsideServers();
   });
-  after(async () => {
-    const folder = process.env['POPLIN_TEST_LOGS'];
-    if (folder) await collectLogs(folder);
-    cluster?.api.close();
-    await down();
-  });
-
   const agentOn = async (node: NodeName): Promise<string> => {
-    const pods = await listPods(cluster!, agentNamespace, agentSelector);
+    const pods = await listPods(theCluster(), agentNamespace, agentSelector);
     return pods.find(({ spec }) => spec.nodeName === node)!.metadata.name;
   };
   const poplinOn = async (node: NodeName, ...args: readonly string[]): Promise<string> =>
@@ -160,7 +153,7 @@ suite('docs/kubernetes.md', clusterNeeds(), () => {
   };
   const routerKnowsPods = async (by: 'bird' | 'bgp'): Promise<void> => {
     for (const node of nodeNames) {
-      for (const [i, cidr] of (await podCidrsOf(cluster!, node)).entries()) {
+      for (const [i, cidr] of (await podCidrsOf(theCluster(), node)).entries()) {
         const show = ['ip', ...(i === 0 ? [] : ['-6']), 'route', 'show', cidr];
         const wanted = new RegExp(`via ${addressesOf(node)[i]} .*proto ${by} `);
         await until(async () => wanted.test(await inNamespace('tor', show)), {
@@ -207,16 +200,16 @@ suite('docs/kubernetes.md', clusterNeeds(), () => {
   test('install: nodes become Ready', async () => {
     await followOnNodes('import');
     await follow('install');
-    await nodesReady(cluster!, 1_000);
-    assert.equal((await listPods(cluster!, agentNamespace, agentSelector)).length, nodeNames.length);
+    await nodesReady(theCluster(), 1_000);
+    assert.equal((await listPods(theCluster(), agentNamespace, agentSelector)).length, nodeNames.length);
   });
 
   test('first look: both nodes report, are meshed, and have a route to the pods of the other', async () => {
     const look = await follow('first-look');
     for (const node of nodeNames) assert.match(look, new RegExp(`^${node}\\s`, 'm'));
-    await createNamespace(cluster!, namespace);
+    await createNamespace(theCluster(), namespace);
     servers = await runPods(
-      cluster!,
+      theCluster(),
       nodeNames.map((node) => ({ namespace, name: node, node, args: ['netexec', `--http-port=${httpPort}`] })),
     );
     for (const family of families)
@@ -284,14 +277,12 @@ suite('docs/kubernetes.md', clusterNeeds(), () => {
 
   test('policy: nobody gets in, and out goes DNS alone', async () => {
     await follow('policy');
-    const [pod] = (await runPods(cluster!, [
+    const [pod] = (await runPods(theCluster(), [
       { namespace: 'shop', name: 'cart', node: 'node1', args: ['netexec', `--http-port=${httpPort}`] },
     ])) as [Pod];
-    for (const family of families) {
+    const checks = families.map(async (family) => {
       const own = url(addressOf(pod, family), httpPort, 'hostname');
       const [dns, other] = outsidePorts.map((port) => url(ofMachine('outside', family), port));
-      await answers('node1', own, 'cart');
-      await answers(pod, dns!, /./);
       await Promise.all([
         blocked('outside', own),
         blocked('node2', own),
@@ -299,7 +290,10 @@ suite('docs/kubernetes.md', clusterNeeds(), () => {
         blocked(pod, other!),
         blocked(pod, url(addressOf(servers[1]!, family), httpPort)),
       ]);
-    }
+      await answers('node1', own, 'cart');
+      await answers(pod, dns!, /./);
+    });
+    await Promise.all(checks);
     const shown = await poplinOn('node1', 'policy', 'show', 'shop/cart');
     assert.match(shown, /default-deny/);
     assert.match(shown, /allow-dns/);

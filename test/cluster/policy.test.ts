@@ -1,23 +1,18 @@
 /** What policy means for kubelets, nodes, pods of the nodes' network, and routers; with the ToR router's routes to pods. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
-import { after, before, suite, test } from 'node:test';
+import { before, suite, test } from 'node:test';
 import { startProcess } from '#lab';
 import { type Cluster, podCidrsOf, rolloutDone } from '../support/cluster/cluster.ts';
-import { agentNamespace, withSettings } from '../support/cluster/hooks.ts';
+import { agentNamespace, manifestHook, withSettings } from '../support/cluster/hooks.ts';
 import { applyObjects, kubectl } from '../support/cluster/kubectl.ts';
 import { probesPass } from '../support/cluster/kubelet-probes.ts';
 import { addressesOf, type NodeName, netnsOf, nodeNames, paths, systemPath } from '../support/cluster/layout.ts';
 import { clusterNeeds } from '../support/cluster/needs.ts';
+import { defaultDeny, networkPolicy, torPeer, withObjects } from '../support/cluster/objects.ts';
 import { addressOf, createNamespace, type Pod, runPods } from '../support/cluster/pods.ts';
 import { answers, blocked, request, url } from '../support/cluster/requests.ts';
-import {
-  defaultDeny,
-  networkPolicy,
-  type SharedCluster,
-  sharedCluster,
-  withObjects,
-} from '../support/cluster/shared.ts';
+import { suiteCluster } from '../support/cluster/suite.ts';
 import { kubeBinary } from '../support/cluster/tools.ts';
 import { birdc, torSessions } from '../support/cluster/tor.ts';
 import { machineTarget, podTarget, startTraffic } from '../support/cluster/traffic.ts';
@@ -38,7 +33,7 @@ const cidrsOf = (node: NodeName): readonly object[] =>
   addressesOf(node).map((address) => ({ ipBlock: { cidr: `${address}/${address.includes(':') ? 128 : 32}` } }));
 
 suite('policy on a cluster with a ToR router', clusterNeeds(), () => {
-  let shared: SharedCluster | undefined;
+  const theCluster = suiteCluster('policy', { dns: false, agent: manifestHook({ objects: [torPeer] }) });
   let cluster: Cluster;
   /** In a namespace without policies, a pod on each node. */
   let open: readonly [Pod, Pod];
@@ -47,8 +42,7 @@ suite('policy on a cluster with a ToR router', clusterNeeds(), () => {
   let hostNetwork: Pod;
 
   before(async () => {
-    shared = await sharedCluster({ namespaces: Object.values(namespaces) });
-    cluster = shared.cluster;
+    cluster = theCluster();
     for (const name of Object.values(namespaces)) await createNamespace(cluster, name, { name });
     await applyObjects([defaultDeny(namespaces.denied)]);
     const [first, second, ...rest] = await runPods(cluster, [
@@ -67,7 +61,6 @@ suite('policy on a cluster with a ToR router', clusterNeeds(), () => {
     open = [first!, second!];
     [denied, hostNetwork] = rest as [Pod, Pod];
   });
-  after(() => shared?.close());
 
   test('the ToR router learns the pod CIDRs of both nodes; outside and pods reach each other by their own addresses', async () => {
     await until(
@@ -103,16 +96,14 @@ suite('policy on a cluster with a ToR router', clusterNeeds(), () => {
 
   test('another node is policed like anybody, the own one passes', async () => {
     const targets = families.map((family) => url(addressOf(denied, family), httpPort, 'hostname'));
-    for (const target of targets) {
-      await answers('node1', target, 'denied');
-      await Promise.all([blocked('node2', target), blocked('outside', target), blocked(open[0], target)]);
-    }
+    for (const target of targets) await answers('node1', target, 'denied');
+    await Promise.all(
+      targets.flatMap((target) => (['node2', 'outside', open[0]] as const).map((place) => blocked(place, target))),
+    );
     const allow = networkPolicy(namespaces.denied, 'node2', { ingress: [{ from: cidrsOf('node2') }] });
     await withObjects([allow], async () => {
-      for (const target of targets) {
-        await answers('node2', target, 'denied');
-        await blocked('outside', target);
-      }
+      for (const target of targets) await answers('node2', target, 'denied');
+      await Promise.all(targets.map((target) => blocked('outside', target)));
     });
   });
 
@@ -181,10 +172,8 @@ suite('policy on a cluster with a ToR router', clusterNeeds(), () => {
         deadlineMs: 30_000,
       });
       await reachBgp('outside');
-      for (const pod of open) {
-        assert.equal(await verdicts(podTarget(pod).id), 'timeout');
-        await Promise.all(bgpTargets.map((target) => blocked(pod, target)));
-      }
+      for (const pod of open) assert.equal(await verdicts(podTarget(pod).id), 'timeout');
+      await Promise.all(open.flatMap((pod) => bgpTargets.map((target) => blocked(pod, target))));
 
       await setAgentOption('podsMayReachBgp', 'true');
       for (const pod of open) {

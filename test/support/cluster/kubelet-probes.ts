@@ -67,23 +67,27 @@ export async function probesPass(cluster: Cluster, namespace: string): Promise<v
   ];
   await Promise.all(others.map((one) => createPod(cluster, one)));
   const all = [...pods, ...(await Promise.all(others.map((one) => podReady(cluster, one, 120_000))))];
-  for (const pod of all) {
-    await until(async () => (await livenessOf(cluster, pod)).successful >= successesMin, {
-      what: `${successesMin} successful probes of ${pod.metadata.name}`,
-      deadlineMs: 60_000,
-      intervalMs: 300,
-    });
-    const { status } = await cluster.api.get<Pod>(podPath({ namespace, name: pod.metadata.name }));
-    assert.deepEqual(
-      status.containerStatuses?.map(({ ready, restartCount }) => ({ ready, restartCount })),
-      [{ ready: true, restartCount: 0 }],
-      pod.metadata.name,
-    );
-  }
+  await Promise.all(
+    all.map(async (pod) => {
+      await until(async () => (await livenessOf(cluster, pod)).successful >= successesMin, {
+        what: `${successesMin} successful probes of ${pod.metadata.name}`,
+        deadlineMs: 60_000,
+        intervalMs: 300,
+      });
+      const { status } = await cluster.api.get<Pod>(podPath({ namespace, name: pod.metadata.name }));
+      assert.deepEqual(
+        status.containerStatuses?.map(({ ready, restartCount }) => ({ ready, restartCount })),
+        [{ ready: true, restartCount: 0 }],
+        pod.metadata.name,
+      );
+    }),
+  );
   // That is not because the policy were without effect.
-  for (const family of [4, 6] as const) {
-    const address = url(addressOf(target, family), httpPort);
-    await answers('node1', address, /./);
-    await blocked('node2', address);
-  }
+  await Promise.all(
+    ([4, 6] as const).map(async (family) => {
+      const address = url(addressOf(target, family), httpPort);
+      await answers('node1', address, /./);
+      await blocked('node2', address);
+    }),
+  );
 }

@@ -3,29 +3,32 @@
  * what policy makes of both.
  */
 import assert from 'node:assert/strict';
-import { after, before, suite, test } from 'node:test';
+import { before, suite, test } from 'node:test';
 import { until } from '../wait.ts';
+import { agentPods, agentsReady } from './agents.ts';
 import type { KubeObject } from './api.ts';
-import { type Cluster, rolloutDone } from './cluster.ts';
-import { agentNamespace, agentSelector } from './hooks.ts';
-import { imageNames } from './images.ts';
+import type { Cluster } from './cluster.ts';
+import { agentNamespace, manifestHook } from './hooks.ts';
 import { applyObjects, execInPod } from './kubectl.ts';
+import { probesPass } from './kubelet-probes.ts';
 import { addressesOf, type ClusterOptions, dnsAddress, type NodeName, nodeNames } from './layout.ts';
 import { clusterNeeds } from './needs.ts';
 import { execOnNode } from './node.ts';
+import { nodeLocalAddresses, runNodeLocalDns, servedRecord } from './node-local-dns.ts';
+import { defaultDeny, networkPolicy, torPeer, withObjects } from './objects.ts';
 import { startPart, stopPart } from './parts.ts';
-import { addressOf, createNamespace, deletePod, listPods, type Pod, podReady, runPods } from './pods.ts';
+import { addressOf, createNamespace, deleteNamespace, deletePod, type Pod, runPods } from './pods.ts';
 import { allBlocked, answers, blocked, url } from './requests.ts';
-import { defaultDeny, networkPolicy, type SharedCluster, sharedCluster, withObjects } from './shared.ts';
+import { suiteCluster } from './suite.ts';
 
 const namespace = 'services';
+const probeNamespace = 'probes';
 const families = [4, 6] as const;
 type Family = (typeof families)[number];
 
 const httpPort = 8080;
 const nodePorts = { cluster: 30_080, local: 30_081 } as const;
 const hostPort = 18_080;
-const nodeLocal: Readonly<Record<Family, string>> = { 4: '169.254.20.10', 6: 'fd00:169:254:20::10' };
 
 interface Service extends KubeObject {
   readonly spec: { readonly clusterIPs: readonly string[] };
@@ -97,15 +100,24 @@ async function replaceKubeProxy(node: NodeName): Promise<void> {
 }
 
 async function restartAgent(cluster: Cluster, node: NodeName): Promise<void> {
-  const [old] = (await listPods(cluster, agentNamespace, agentSelector)).filter(({ spec }) => spec.nodeName === node);
+  const [old] = await agentPods(cluster, node);
   await deletePod(cluster, { namespace: agentNamespace, name: old!.metadata.name });
-  await rolloutDone(agentNamespace, 'daemonset/poplin');
+  await agentsReady([node]);
+}
+
+/** Both families side by side: half the time of waiting for what is not answered. */
+async function overBoth(use: (family: Family) => Promise<void>): Promise<void> {
+  await Promise.all(families.map(use));
 }
 
 export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode'>): void {
   const { proxyMode, family: firstFamily } = options;
   suite(`Services by kube-proxy in ${proxyMode} mode, IPv${firstFamily} first`, clusterNeeds(), () => {
-    let shared: SharedCluster | undefined;
+    const theCluster = suiteCluster(`services-${proxyMode}`, {
+      ...options,
+      dns: false,
+      agent: manifestHook({ objects: [torPeer] }),
+    });
     let cluster: Cluster;
     let server1: Pod;
     let server2: Pod;
@@ -116,8 +128,7 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
       clusterIps.get(name)!.find((address) => address.includes(':') === (family === 6))!;
 
     before(async () => {
-      shared = await sharedCluster({ ...options, namespaces: [namespace] });
-      cluster = shared.cluster;
+      cluster = theCluster();
       await createNamespace(cluster, namespace);
       await applyObjects(services);
       [server1, server2, hostPortPod, client] = (await runPods(cluster, [
@@ -131,10 +142,9 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
         clusterIps.set(name, spec.clusterIPs);
       }
     });
-    after(() => shared?.close());
 
     test('ClusterIPs across nodes and on one, from pods, whose address the server sees, and from nodes', async () => {
-      for (const family of families) {
+      await overBoth(async (family) => {
         await answers(client, url(clusterIp('across', family), 80, 'hostname'), 'server2');
         await answers(client, url(clusterIp('near', family), 80, 'hostname'), 'server1');
         for (const name of ['across', 'near'])
@@ -145,7 +155,7 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
           for (const pod of [server1, server2])
             await answers(node, url(addressOf(pod, family), httpPort, 'hostname'), pod.metadata.name);
         }
-      }
+      });
     });
 
     test('a pod reaches itself through its Service, where policy lets it as any other', async () => {
@@ -171,7 +181,7 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
     });
 
     test("NodePorts from outside: of every node, and with traffic policy Local of the pod's own with the real client", async () => {
-      for (const family of families) {
+      await overBoth(async (family) => {
         const outside = addressOfMachine('outside', family);
         for (const node of nodeNames) {
           const address = addressOfMachine(node, family);
@@ -180,17 +190,17 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
         }
         await answers('outside', url(addressOfMachine('node1', family), nodePorts.local, 'clientip'), from(outside));
         await blocked('outside', url(addressOfMachine('node2', family), nodePorts.local));
-      }
+      });
     });
 
     test('a hostPort from outside, from the other node, from pods and from its own node', async () => {
-      for (const family of families) {
+      await overBoth(async (family) => {
         const target = url(addressOfMachine('node1', family), hostPort, 'hostname');
         for (const place of ['outside', 'node2', 'node1', client, server2, hostPortPod] as const)
           await answers(place, target, 'hostport');
         const clientIp = url(addressOfMachine('node1', family), hostPort, 'clientip');
         await answers('outside', clientIp, from(addressOfMachine('outside', family)));
-      }
+      });
       // The reference plugin does not do the same for ::1.
       await answers('node1', url('127.0.0.1', hostPort, 'hostname'), 'hostport');
     });
@@ -203,17 +213,17 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
         url(addressOfMachine('node1', family), hostPort, 'hostname'),
       ];
       await withObjects([only(['192.0.2.10/32', '2001:db8:2::10/128'])], async () => {
-        for (const family of families) {
-          await Promise.all(targets(family).map((target) => answers('outside', target, /^(server1|hostport)$/)));
+        await overBoth(async (family) => {
           await allBlocked(client, [
             ...targets(family),
             url(clusterIp('near', family), 80),
             url(addressOf(server1, family), httpPort),
           ]);
-        }
+          await Promise.all(targets(family).map((target) => answers('outside', target, /^(server1|hostport)$/)));
+        });
       });
       await withObjects([only(['192.0.2.11/32', '2001:db8:2::11/128'])], async () => {
-        for (const family of families) await allBlocked('outside', targets(family));
+        await overBoth((family) => allBlocked('outside', targets(family)));
       });
     });
 
@@ -229,8 +239,7 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
         ingress: [{ from: [peer('client')] }],
       });
       await withObjects([egress, ingress], async () => {
-        for (const family of families) {
-          await answers(client, url(clusterIp('across', family), 80, 'hostname'), 'server2');
+        await overBoth(async (family) => {
           await Promise.all([
             blocked(client, url(clusterIp('near', family), 80)),
             blocked(server1, url(clusterIp('across', family), 80)),
@@ -238,8 +247,9 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
             blocked('node1', url(clusterIp('across', family), 80)),
             blocked('outside', url(addressOfMachine('node1', family), nodePorts.cluster)),
           ]);
-          await answers('node2', url(clusterIp('across', family), 80, 'hostname'), 'server2');
-        }
+          for (const place of [client, 'node2'] as const)
+            await answers(place, url(clusterIp('across', family), 80, 'hostname'), 'server2');
+        });
       });
     });
 
@@ -254,13 +264,20 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
         await allBlocked('outside', targets);
         for (const node of nodeNames) await replaceKubeProxy(node);
         // That it is back is seen from where policy lets everything through: a node to a pod of its own.
-        for (const family of families) {
+        await overBoth(async (family) => {
           await answers('node1', url(clusterIp('near', family), 80, 'hostname'), 'server1');
           await answers('node2', url(clusterIp('across', family), 80, 'hostname'), 'server2');
-        }
+        });
         await allBlocked('outside', targets);
       });
       for (const target of targets) await answers('outside', target, /./);
+    });
+
+    test('probes of the kubelet pass under default-deny', async () => {
+      await createNamespace(cluster, probeNamespace);
+      await applyObjects([defaultDeny(probeNamespace)]);
+      await probesPass(cluster, probeNamespace);
+      await deleteNamespace(cluster, probeNamespace);
     });
 
     test("an agent's restart leaves kube-proxy's rules as they are", async () => {
@@ -274,88 +291,37 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
       );
       await restartAgent(cluster, 'node1');
       assert.equal(await proxyRules('node1', proxyMode), rules);
-      for (const family of families) await answers(client, url(clusterIp('across', family), 80, 'hostname'), 'server2');
+      await overBoth(async (family) => {
+        await answers(client, url(clusterIp('across', family), 80, 'hostname'), 'server2');
+      });
     });
 
     test('NodeLocal DNSCache answers under an egress policy that allows DNS, and not without', async () => {
-      await nodeLocalDns(cluster);
-      const served = [nodeLocal[4], nodeLocal[6], dnsAddress(firstFamily)];
+      const served = [...nodeLocalAddresses, dnsAddress(firstFamily)];
+      await runNodeLocalDns(cluster, { namespace, node: 'node1', addresses: served });
       const ask = async (address: string): Promise<boolean> => {
-        const dig = ['dig', '+short', '+time=2', '+tries=1', `@${address}`, 'name.test', 'A'];
-        return (await execInPod({ namespace, name: 'client' }, dig)).stdout.trim() === '192.0.2.77';
+        const dig = ['dig', '+short', '+time=2', '+tries=1', `@${address}`, servedRecord.name, 'A'];
+        return (await execInPod({ namespace, name: 'client' }, dig)).stdout.trim() === servedRecord.address;
       };
       const answered = async (): Promise<void> => {
         for (const address of served)
           await until(() => ask(address), { what: `an answer from ${address}`, deadlineMs: 60_000, intervalMs: 200 });
       };
+      const unanswered = (address: string): Promise<boolean> =>
+        until(async () => !(await ask(address)) && !(await ask(address)), {
+          what: `no answer from ${address}`,
+          deadlineMs: 60_000,
+        });
       await answered();
       await withObjects([defaultDeny(namespace)], async () => {
-        for (const address of served)
-          await until(async () => !(await ask(address)) && !(await ask(address)), {
-            what: `no answer from ${address}`,
-            deadlineMs: 60_000,
-          });
+        await Promise.all(served.map(unanswered));
         const dns = [{ ports: ['UDP', 'TCP'].map((protocol) => ({ protocol, port: 53 })) }];
         await withObjects([networkPolicy(namespace, 'dns', { policyTypes: ['Egress'], egress: dns })], answered);
-        const cidrs = [
-          `${nodeLocal[4]}/32`,
-          `${nodeLocal[6]}/128`,
-          `${dnsAddress(firstFamily)}/${firstFamily === 4 ? 32 : 128}`,
-        ];
+        await unanswered(served[0]!);
+        const cidrs = served.map((address) => `${address}/${address.includes(':') ? 128 : 32}`);
         const blocks = [{ to: cidrs.map((cidr) => ({ ipBlock: { cidr } })) }];
         await withObjects([networkPolicy(namespace, 'dns', { policyTypes: ['Egress'], egress: blocks })], answered);
       });
     });
-
-    /** As its manifest does it: a pod of the node's network that listens on addresses of its own and the DNS Service's, past connection tracking. */
-    async function nodeLocalDns(cluster: Cluster): Promise<void> {
-      const addresses = [nodeLocal[4], nodeLocal[6], dnsAddress(firstFamily)];
-      for (const address of addresses) {
-        const [tool, length] = address.includes(':') ? (['ip6tables', 128] as const) : (['iptables', 32] as const);
-        const rule = (chain: string, match: string): string =>
-          ['udp', 'tcp']
-            .map((protocol) => `${tool} -w -t raw -A ${chain} -p ${protocol} ${match} 53 -j CT --notrack`)
-            .join('; ');
-        const script = [
-          // A dummy link would be better; not every kernel has them.
-          `ip address replace ${address}/${length} dev lo`,
-          rule('PREROUTING', `-d ${address} --dport`),
-          rule('OUTPUT', `-s ${address} --sport`),
-        ];
-        const { code, stderr } = await execOnNode('node1', ['sh', '-ec', script.join('\n')]);
-        assert.equal(code, 0, stderr);
-      }
-      const corefile = `.:53 {\n  bind ${addresses.join(' ')}\n  errors\n  hosts {\n    192.0.2.77 name.test\n  }\n}\n`;
-      await applyObjects([
-        {
-          apiVersion: 'v1',
-          kind: 'ConfigMap',
-          metadata: { namespace, name: 'node-local-dns' },
-          data: { Corefile: corefile },
-        },
-        {
-          apiVersion: 'v1',
-          kind: 'Pod',
-          metadata: { namespace, name: 'node-local-dns', labels: { app: 'node-local-dns' } },
-          spec: {
-            nodeName: 'node1',
-            hostNetwork: true,
-            dnsPolicy: 'Default',
-            terminationGracePeriodSeconds: 0,
-            containers: [
-              {
-                name: 'c',
-                image: imageNames.coredns,
-                imagePullPolicy: 'Never',
-                args: ['-conf', '/etc/coredns/Corefile'],
-                volumeMounts: [{ name: 'config', mountPath: '/etc/coredns' }],
-              },
-            ],
-            volumes: [{ name: 'config', configMap: { name: 'node-local-dns' } }],
-          },
-        },
-      ]);
-      await podReady(cluster, { namespace, name: 'node-local-dns' });
-    }
   });
 }
