@@ -11,6 +11,7 @@ import { type KubeClient, KubeError, type KubeRequest, type KubeResponse } from 
 import { type Credential, type Credentials, createCredentials } from './credentials.ts';
 import type { KubeConfigOptions } from './kubeconfig.ts';
 import type { KubeObserver } from './observer.ts';
+import { isProtobuf, parseProtobufObject } from './protobuf.ts';
 import { connect, type Transport, TransportError, type WireRequest, type WireResponse } from './transport.ts';
 
 const requestTimeoutMs = 30_000;
@@ -110,7 +111,12 @@ class Connection implements KubeConnection {
       for (let attempt = 1; ; attempt++) {
         const response = await this.#send(request, limit.signal, false);
         try {
-          return await this.collect({ status: response.status, ...retryAfter(response), body: response.body });
+          return await this.collect({
+            status: response.status,
+            contentType: response.headers['content-type'],
+            ...retryAfter(response),
+            body: response.body,
+          });
         } catch (error) {
           // Cut off in the middle.
           if (request.method !== 'GET' || attempt >= 2 || limit.signal.aborted) throw error;
@@ -153,9 +159,10 @@ class Connection implements KubeConnection {
     } catch (error) {
       throw this.#kubeError(error, undefined);
     }
-    const text = Buffer.concat(parts).toString('utf8');
-    const { status, retryAfterSec } = stream;
-    return { status, body: parseJson(text), ...(retryAfterSec === undefined ? {} : { retryAfterSec }) };
+    const whole = Buffer.concat(parts);
+    const { status, retryAfterSec, contentType } = stream;
+    const body = isProtobuf(contentType) ? (parseProtobufObject(whole) ?? '') : parseJson(whole.toString('utf8'));
+    return { status, body, ...(retryAfterSec === undefined ? {} : { retryAfterSec }) };
   }
 
   async close(): Promise<void> {

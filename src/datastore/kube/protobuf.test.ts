@@ -8,7 +8,7 @@ import { eventReader, type RawEvent } from './event-reader.ts';
 import { Interner } from './intern.ts';
 import { outcomeOfErrorEvent } from './outcome.ts';
 import { projectNamespace, projectNode, projectPod } from './project.ts';
-import { parseProtobufEvent } from './protobuf.ts';
+import { parseProtobufEvent, parseProtobufObject } from './protobuf.ts';
 import type { RawObject } from './reflector.ts';
 
 const projections = { pods: projectPod, nodes: projectNode, namespaces: projectNamespace };
@@ -85,6 +85,30 @@ test('the recorded pods hold every field that counts', () => {
   );
   assert.equal(host!.hostNetwork, true);
   assert.equal(host!.terminating, false);
+});
+
+test('a refused watch says why: its Status, as the API server sent it', () => {
+  const text = (field: number, value: string): Buffer => {
+    const bytes = Buffer.from(value);
+    return Buffer.concat([Buffer.from([(field << 3) | 2, bytes.length]), bytes]);
+  };
+  const status = Buffer.concat([
+    text(1, ''),
+    text(2, 'Failure'),
+    text(3, 'pods is forbidden: User "u" cannot watch resource "pods"'),
+    text(4, 'Forbidden'),
+    // code = 6: 403
+    Buffer.from([0x30, 0x93, 0x03]),
+  ]);
+  const raw = Buffer.concat([Buffer.from([0x12, status.length]), status]);
+  const meta = text(1, `${text(1, 'v1')}${text(2, 'Status')}`);
+  const bytes = Buffer.concat([Buffer.from('k8s\0'), meta, raw]);
+  assert.deepEqual(parseProtobufObject(bytes), {
+    message: 'pods is forbidden: User "u" cannot watch resource "pods"',
+    reason: 'Forbidden',
+    code: 403,
+  });
+  assert.equal(parseProtobufObject(bytes.subarray(0, -20)), undefined);
 });
 
 test('an error event says that the watch expired', () => {

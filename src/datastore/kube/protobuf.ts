@@ -33,6 +33,16 @@ export function parseProtobufEvent(bytes: Buffer): RawEvent | undefined {
   }
 }
 
+/** The object of an answer that is no stream: a Status, for a refusal. Undefined as above. */
+export function parseProtobufObject(bytes: Buffer): object | undefined {
+  try {
+    return readUnknown(new Cursor(bytes), bytes.length);
+  } catch (error) {
+    if (error instanceof WireError) return undefined;
+    throw error;
+  }
+}
+
 class WireError extends Error {}
 
 /** A cursor over the fields of one message; nested ones move the same cursor. */
