@@ -147,7 +147,10 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
     });
     await server.down();
     t.after(() => (server.pid === undefined ? server.up() : undefined));
-    await untilProblem(agent, /^datastore: changes of .*Pod.* are not seen: .*(ECONNREFUSED|ECONNRESET|closed|disconnected)/);
+    await untilProblem(
+      agent,
+      /^datastore: changes of .*Pod.* are not seen: .*(ECONNREFUSED|ECONNRESET|closed|disconnected)/,
+    );
     await addPod(agent, 'away-1', uids.get('away-1')!);
     await untilIsolated(agent, 'away-1');
     await agent.makePodNetns('unknown');
