@@ -5,9 +5,11 @@
  * The first line names what the rest is about. A line torn by a crash is left out when reading, and the next write then rewrites
  * the file. What a crash loses is at most what was not written yet and the append under way.
  */
+import { createReadStream } from 'node:fs';
 import fs from 'node:fs/promises';
 import path from 'node:path';
 import { type Clock, errorText, type Logger } from '#kit';
+import { JsonLines } from './json-lines.ts';
 import { breathe } from './time-slice.ts';
 
 /** Lines beyond twice the state's before the journal is rewritten. */
@@ -67,28 +69,40 @@ export class Journal {
 
   /**
    * Gives each line after the first to `visit`, which says whether it could read it, if `accept` takes the first. A file that is
-   * not taken is as good as none.
+   * not taken is as good as none. In slices, and never the whole in memory.
    */
   async read(accept: (header: unknown) => boolean, visit: (line: unknown) => boolean): Promise<void> {
-    const text = await fs.readFile(this.path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ENOENT') {
+    const lines = new JsonLines();
+    const found = { accepted: undefined as boolean | undefined, lines: 0, bad: 0 };
+    const take = (text: string): void => {
+      const value = parseLine(text);
+      found.lines++;
+      if (found.accepted === undefined) found.accepted = accept(value);
+      else if (value === undefined || !visit(value)) found.bad++;
+    };
+    try {
+      for await (const chunk of createReadStream(this.path)) {
+        lines.push(chunk as Buffer);
+        for (let line = lines.next(); line; line = lines.next()) {
+          if (line.type === 'line') take(line.text);
+          else found.bad++;
+          if (found.accepted === false) return;
+          await breathe();
+        }
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === undefined) throw error;
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') {
         this.#log.error({ path: this.path, error: errorText(error) }, `cannot read ${this.#what}`);
       }
-      return '';
-    });
-    const lines = text.split('\n');
-    // Everything written ends with a newline: what stands after the last one was torn.
-    const torn = lines.pop() !== '';
-    if (!accept(parseLine(lines[0] ?? ''))) return;
-    let bad = 0;
-    for (const line of lines.slice(1)) {
-      const value = parseLine(line);
-      if (value === undefined || !visit(value)) bad++;
-      await breathe();
+      return;
     }
-    if (bad > 0) this.#log.warn({ path: this.path, lines: bad }, `left out unreadable lines of ${this.#what}`);
-    this.#linesOnDisk = lines.length;
-    this.#mustRewrite = torn || bad > 0;
+    if (!found.accepted) return;
+    if (found.bad > 0)
+      this.#log.warn({ path: this.path, lines: found.bad }, `left out unreadable lines of ${this.#what}`);
+    this.#linesOnDisk = found.lines;
+    // Everything written ends with a newline: what stands after the last one was torn.
+    this.#mustRewrite = lines.pendingBytes > 0 || found.bad > 0;
   }
 
   /** The state changed; the write happens behind. */

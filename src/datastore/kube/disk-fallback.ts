@@ -6,6 +6,7 @@
 import type { Logger } from '#kit';
 import { kinds } from '#model';
 import type { DatastoreStatus } from '../datastore.ts';
+import { pauseIfDue } from '../time-slice.ts';
 import type { ClusterIdentity, DiskModel, DiskObjects } from './disk-model.ts';
 import type { KubeModel } from './kube-model.ts';
 
@@ -26,6 +27,7 @@ export class DiskFallback {
   #state: 'unread' | 'read' | 'done' = 'unread';
   #reading: Promise<DiskObjects | undefined> | undefined;
   #goodWanted = false;
+  #takingOver = false;
   #stale: DatastoreStatus['stale'];
 
   constructor(parts: DiskFallbackParts) {
@@ -36,9 +38,9 @@ export class DiskFallback {
   get stale(): DatastoreStatus['stale'] {
     return this.#stale;
   }
-  /** It is not known yet whether an object that cannot be read has a good version. */
+  /** It is not known yet what disk holds of what the API server does not tell. */
   get busy(): boolean {
-    return this.#goodWanted && this.#state !== 'done';
+    return this.#state !== 'done' && (this.#goodWanted || this.#takingOver);
   }
 
   /** An object that cannot be read came, and no good version is known. */
@@ -52,19 +54,32 @@ export class DiskFallback {
 
   /** Nothing answers, for `reason`: what is on disk counts until something does. */
   async takeOver(reason: string): Promise<void> {
-    if (this.#stale || this.#state === 'done') return;
+    if (this.#stale || this.#takingOver || this.#state === 'done') return;
+    this.#takingOver = true;
     const objects = await this.#read();
-    const { log, model, identity, today } = this.#parts;
-    if (!objects || !isSameCluster(objects.cluster, identity())) return;
-    if (model.stores.Namespace.listed && kinds.every((kind) => model.stores[kind].listed)) return;
-    for (const kind of kinds) model.stores[kind].useDisk(objects.objects[kind], true);
-    const age = ageText(today() - Date.parse(objects.savedAt));
-    this.#stale = {
-      reason: `${reason}; in force is the model on disk of ${objects.savedAt}, ${age} old`,
-      since: new Date(today()).toISOString(),
-    };
-    log.warn({ ...this.#stale }, 'the API server does not answer: the last good model on disk is in force');
-    this.#parts.changed();
+    const { log, identity, today, changed } = this.#parts;
+    if (objects && isSameCluster(objects.cluster, identity())) {
+      const age = ageText(today() - Date.parse(objects.savedAt));
+      this.#stale = {
+        reason: `${reason}; in force is the model on disk of ${objects.savedAt}, ${age} old`,
+        since: new Date(today()).toISOString(),
+      };
+      await this.#putInForce(objects);
+      log.warn({ ...this.#stale }, 'the API server does not answer: the last good model on disk is in force');
+    }
+    this.#takingOver = false;
+    changed();
+  }
+
+  async #putInForce({ objects }: DiskObjects): Promise<void> {
+    const { stores } = this.#parts.model;
+    for (const kind of kinds) stores[kind].beginDisk();
+    for (const kind of kinds) {
+      for (const [key, object] of objects[kind]) {
+        stores[kind].addFromDisk(key, object);
+        await pauseIfDue();
+      }
+    }
   }
 
   /** Called whenever a kind was listed. `clean`: everything known was handed on. */
@@ -75,7 +90,7 @@ export class DiskFallback {
         log.warn({ ...this.#objects.cluster }, 'the model on disk is of another cluster and not used');
         this.#finish();
       } else if (this.#goodWanted && this.#state === 'read') {
-        for (const kind of kinds) model.stores[kind].useDisk(this.#objects.objects[kind], false);
+        for (const kind of kinds) model.stores[kind].useGoodVersions(this.#objects.objects[kind]);
         this.#goodWanted = false;
         this.#parts.changed();
       }
@@ -83,7 +98,7 @@ export class DiskFallback {
       this.#goodWanted = false;
       this.#parts.changed();
     }
-    if (clean && this.#stale && kinds.every((kind) => !model.stores[kind].stale)) {
+    if (clean && !this.#takingOver && this.#stale && kinds.every((kind) => !model.stores[kind].stale)) {
       log.info(
         { since: this.#stale.since },
         'the API server has told everything: the model on disk is not needed any more',
@@ -102,7 +117,7 @@ export class DiskFallback {
     this.#state = 'done';
     this.#objects = undefined;
     this.#stale = undefined;
-    for (const kind of kinds) this.#parts.model.stores[kind].dropDisk();
+    for (const kind of kinds) this.#parts.model.stores[kind].leaveDisk();
   }
 
   /** Once; undefined when there is nothing, or nothing is needed any more. */

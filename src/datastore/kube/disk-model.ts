@@ -107,7 +107,7 @@ export class DiskModel {
         return about !== undefined;
       },
       (line) => {
-        if (Array.isArray(line)) return applyLine(objects, line);
+        if (Array.isArray(line)) return applyLine(this.#options.model, objects, line);
         about = readAbout(line) ?? about;
         return true;
       },
@@ -152,13 +152,18 @@ function objectLine(kind: Kind, key: ObjectKey, object: AnyObject | undefined): 
   });
 }
 
-function applyLine(objects: Record<Kind, Map<ObjectKey, AnyObject>>, line: readonly unknown[]): boolean {
+function applyLine(
+  model: KubeModel,
+  objects: Record<Kind, Map<ObjectKey, AnyObject>>,
+  line: readonly unknown[],
+): boolean {
   const [kind, key, value] = line;
   const known = kinds.find((one) => one === kind);
   if (!known || typeof key !== 'string') return false;
   if (value === undefined) return objects[known].delete(key) || true;
   if (typeof value !== 'object' || value === null) return false;
-  objects[known].set(key, (withSecrets.has(known) ? reviveSecrets(value) : value) as AnyObject);
+  const object = (withSecrets.has(known) ? reviveSecrets(value) : value) as AnyObject;
+  objects[known].set(key, model.shared(known, object));
   return true;
 }
 

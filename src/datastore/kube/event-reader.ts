@@ -1,6 +1,7 @@
 /** The events of a watch as they come off its stream, in whichever form the server sends them. */
+
+import { JsonLines } from '../json-lines.ts';
 import { Frames } from './frames.ts';
-import { JsonLines } from './json-lines.ts';
 import { isProtobuf, parseProtobufEvent } from './protobuf.ts';
 import type { RawObject } from './reflector.ts';
 

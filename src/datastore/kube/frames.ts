@@ -4,7 +4,7 @@
  */
 
 const prefixBytes = 4;
-/** See json-lines.ts. */
+/** See ../json-lines.ts. */
 const frameBytesMax = 8 * 1024 * 1024;
 
 export type Frame =

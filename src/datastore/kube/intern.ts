@@ -2,7 +2,7 @@
  * Equal values of many objects, kept once: names of namespaces and nodes, the labels and ports of one workload's pods, the
  * rules that every namespace's policies repeat. The table is a cache: when it is full it begins anew, and only sharing is lost.
  */
-import type { ContainerPort, Labels, NetworkPolicyObject } from '#model';
+import type { ContainerPort, Labels, NetworkPolicyObject, PodObject } from '#model';
 
 const entriesMax = 20_000;
 
@@ -24,6 +24,16 @@ export class Interner {
     let id = '';
     for (const { name, containerPort, protocol } of value) id += `${name ?? ''}:${containerPort}/${protocol} `;
     return shared(this.#ports, id, value);
+  }
+  pod(pod: PodObject): PodObject {
+    const { metadata } = pod;
+    return {
+      ...pod,
+      metadata: { ...metadata, namespace: this.text(metadata.namespace), labels: this.labels(metadata.labels) },
+      nodeName: this.text(pod.nodeName),
+      serviceAccountName: this.text(pod.serviceAccountName),
+      ports: this.ports(pod.ports),
+    };
   }
   /** Selectors and rules, of which a policy is mostly made. */
   policy(policy: NetworkPolicyObject): NetworkPolicyObject {

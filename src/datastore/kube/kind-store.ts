@@ -40,9 +40,8 @@ export interface KindStoreEvents {
 export class KindStore {
   readonly #events: KindStoreEvents;
   readonly #resources: readonly ResourceStore[];
-  #disk: ReadonlyMap<ObjectKey, AnyObject> | undefined;
-  /** Whether `#disk` is in force, or only for objects that cannot be read. */
-  #diskInForce = false;
+  /** In force where no resource names the key, while the API server has not told everything. */
+  #disk: Map<ObjectKey, AnyObject> | undefined;
   /** Objects that were asked for by name, ahead of the watch: events before this are older. */
   readonly #ahead = new Map<ObjectKey, string>();
   #count = 0;
@@ -67,7 +66,7 @@ export class KindStore {
   }
   /** Some of what is in force is from disk only. */
   get stale(): boolean {
-    return this.#diskInForce;
+    return this.#disk !== undefined;
   }
 
   get(key: ObjectKey): AnyObject | undefined {
@@ -76,14 +75,14 @@ export class KindStore {
       if (object) return object;
       if (faulty.has(key)) return undefined;
     }
-    return this.#diskInForce ? this.#disk?.get(key) : undefined;
+    return this.#disk?.get(key);
   }
 
   /** In force, in no order. */
   *entries(): Generator<readonly [ObjectKey, AnyObject]> {
     const [first, ...others] = this.#resources;
     if (first) yield* first.objects;
-    for (const source of [...others.map(({ objects }) => objects), this.#diskInForce ? this.#disk : undefined]) {
+    for (const source of [...others.map(({ objects }) => objects), this.#disk]) {
       for (const [key, object] of source ?? []) if (this.get(key) === object) yield [key, object];
     }
   }
@@ -132,6 +131,11 @@ export class KindStore {
   remove(index: number, key: ObjectKey, resourceVersion: string): void {
     if (this.#isOlder(key, resourceVersion)) return;
     this.#remove(this.#resources[index]!, key);
+    const onDisk = this.#disk?.get(key);
+    if (!onDisk) return;
+    const before = this.get(key);
+    this.#disk?.delete(key);
+    this.#note(key, before);
   }
 
   /** The list is complete: what it did not name is gone. */
@@ -144,7 +148,7 @@ export class KindStore {
     resource.unseen = undefined;
     resource.listed = true;
     this.moved(resourceVersion);
-    if (this.listed) this.#leaveDisk();
+    if (this.listed) this.leaveDisk();
   }
 
   /** The watch is at `resourceVersion`: what was asked for by name before is no longer ahead of it. */
@@ -158,7 +162,7 @@ export class KindStore {
   /** Everything that is known by other means than a list is there. */
   complete(): void {
     for (const resource of this.#resources) resource.listed = true;
-    this.#leaveDisk();
+    this.leaveDisk();
   }
 
   absent(index: number): void {
@@ -172,9 +176,8 @@ export class KindStore {
     this.#ahead.set(key, resourceVersion);
   }
 
-  /** `inForce`: the API server cannot be asked; else only for objects that cannot be read. */
-  useDisk(objects: ReadonlyMap<ObjectKey, AnyObject>, inForce: boolean): void {
-    this.#disk = objects;
+  /** For objects that cannot be read. */
+  useGoodVersions(objects: ReadonlyMap<ObjectKey, AnyObject>): void {
     for (const { objects: known, faulty } of this.#resources) {
       for (const key of faulty.keys()) {
         const good = objects.get(key);
@@ -184,23 +187,28 @@ export class KindStore {
         this.#note(key, before);
       }
     }
-    if (!inForce || this.listed) return;
-    this.#diskInForce = true;
-    for (const key of objects.keys()) {
-      if (this.get(key) === objects.get(key)) this.#note(key, undefined);
+  }
+
+  /** From here on `addFromDisk` counts, until the API server has told everything. */
+  beginDisk(): void {
+    if (!this.listed) this.#disk = new Map();
+  }
+
+  addFromDisk(key: ObjectKey, object: AnyObject): void {
+    if (!this.#disk) return;
+    const before = this.get(key);
+    this.#disk.set(key, object);
+    for (const { objects, faulty } of this.#resources) {
+      if (faulty.has(key) && !objects.has(key)) objects.set(key, object);
     }
+    this.#note(key, before);
   }
 
-  /** No version from disk is needed any more. */
-  dropDisk(): void {
-    this.#leaveDisk();
+  /** What came from disk goes, unless the API server named it. */
+  leaveDisk(): void {
+    const disk = this.#disk;
     this.#disk = undefined;
-  }
-
-  #leaveDisk(): void {
-    if (!this.#diskInForce) return;
-    this.#diskInForce = false;
-    for (const [key, object] of this.#disk ?? []) {
+    for (const [key, object] of disk ?? []) {
       const named = this.#resources.some(({ objects, faulty }) => objects.has(key) || faulty.has(key));
       if (!named) this.#note(key, object);
     }

@@ -5,7 +5,15 @@
  *
  * A change and its undoing before a batch is made tell nothing; of several changes of one object the last is told.
  */
-import { type Kind, kinds, type ModelObjects, type ModelUpdate, type ObjectKey } from '#model';
+import {
+  type Kind,
+  kinds,
+  type ModelObjects,
+  type ModelUpdate,
+  type NetworkPolicyObject,
+  type ObjectKey,
+  type PodObject,
+} from '#model';
 import { type Decoded, decodeObject, type ObjectRef, objectRef } from '../manifest/decode.ts';
 import type { FieldFault } from '../manifest/reader.ts';
 import { sameObject } from '../same-object.ts';
@@ -80,6 +88,12 @@ export class KubeModel {
     const key = keyOf(raw);
     this.stores[kind].remove(index, key, raw.metadata.resourceVersion ?? '');
     this.#notes.delete(objectRef(kind, key));
+  }
+
+  /** An object from elsewhere, sharing what it has in common with others. */
+  shared(kind: Kind, object: AnyObject): AnyObject {
+    if (kind === 'Pod') return this.#intern.pod(object as PodObject);
+    return kind === 'NetworkPolicy' ? this.#intern.policy(object as NetworkPolicyObject) : object;
   }
 
   /** Fast where there are many; the decoder says what is wrong. */

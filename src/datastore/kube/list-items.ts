@@ -2,7 +2,7 @@
  * The answer to a list as it comes off a stream -> one text an item, and what stands around the items at the end: a list
  * of any length is never in memory as a whole. One pass over the bytes.
  */
-import type { JsonLine } from './json-lines.ts';
+import type { JsonLine } from '../json-lines.ts';
 
 const itemBytesMax = 8 * 1024 * 1024;
 const headBytesMax = 16 * 1024;
