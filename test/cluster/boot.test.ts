@@ -12,7 +12,7 @@ import { containerdReady } from '../support/cluster/containerd.ts';
 import { corednsObjects } from '../support/cluster/coredns.ts';
 import { manifestHook, setAgentOptions } from '../support/cluster/hooks.ts';
 import { applyObjects, execInPod, kubectl } from '../support/cluster/kubectl.ts';
-import { dnsAddress, type NodeName, nodeNames } from '../support/cluster/layout.ts';
+import { dnsAddress, type NodeName, nodeNames, serviceHosts } from '../support/cluster/layout.ts';
 import { clusterNeeds } from '../support/cluster/needs.ts';
 import { execOnNode, nodePath } from '../support/cluster/node.ts';
 import { type NodePartName, startPart, stopPart } from '../support/cluster/parts.ts';
@@ -49,6 +49,13 @@ async function kubeletRuns(node: NodeName): Promise<void> {
   );
 }
 
+/** The API server's own. */
+async function servicesAnswer(pod: { readonly namespace: string; readonly name: string }): Promise<boolean> {
+  const { code, stderr } = await execInPod(pod, ['curl', '-ksS', '-m', '3', `https://${serviceHosts[0]}/version`]);
+  if (code !== 0) throw new Error(stderr);
+  return true;
+}
+
 suite('boot', clusterNeeds(), () => {
   let cluster: Cluster;
   const servers = (): Promise<readonly Pod[]> => listPods(cluster, namespace);
@@ -75,6 +82,15 @@ suite('boot', clusterNeeds(), () => {
       return status.numberReady === nodeNames.length;
     };
     await until(daemonSet, { what: 'every pod of the DaemonSet to be ready', deadlineMs, intervalMs: 200 });
+    for (const node of nodeNames)
+      await until(() => servicesAnswer({ namespace, name: `server-${node}` }), {
+        what: `services to answer a pod on ${node}`,
+        deadlineMs,
+        intervalMs: 300,
+      });
+  }
+
+  async function clusterDnsAnswers(): Promise<void> {
     for (const node of nodeNames) {
       const question = [
         'dig',
@@ -85,7 +101,8 @@ suite('boot', clusterNeeds(), () => {
         'kubernetes.default.svc.cluster.local',
       ];
       await until(
-        async () => (await execInPod({ namespace, name: `server-${node}` }, question)).stdout.trim() === '10.96.0.1',
+        async () =>
+          (await execInPod({ namespace, name: `server-${node}` }, question)).stdout.trim() === serviceHosts[0],
         { what: `cluster DNS to answer a pod on ${node}`, deadlineMs, intervalMs: 300 },
       );
     }
@@ -129,6 +146,7 @@ suite('boot', clusterNeeds(), () => {
   test('kube-proxy after the agent: services work, cluster DNS among them', async () => {
     await startOnBoth('kube-proxy');
     await everythingWorks();
+    await clusterDnsAnswers();
   });
 
   test('nodes reboot, the agent starts before kube-proxy', async () => {
@@ -136,6 +154,7 @@ suite('boot', clusterNeeds(), () => {
     await startOnBoth('kubelet');
     await podsReachEachOther();
     await startOnBoth('kube-proxy');
+    // Not cluster DNS, which dials the API server for half a minute before it tries again: with the next boot.
     await everythingWorks();
   });
 
@@ -145,6 +164,7 @@ suite('boot', clusterNeeds(), () => {
     await Promise.all(nodeNames.map(servicesWork));
     await startOnBoth('kubelet');
     await everythingWorks();
+    await clusterDnsAnswers();
   });
 
   test('nodes reboot while the API server is away, which comes last', async () => {
@@ -156,6 +176,7 @@ suite('boot', clusterNeeds(), () => {
     await startPart('apiserver');
     await apiServerReady(cluster.api);
     await everythingWorks();
+    await clusterDnsAnswers();
   });
 
   test('an agent that is given no address of the API server waits for kube-proxy, which waits for nobody', async () => {
@@ -172,6 +193,7 @@ suite('boot', clusterNeeds(), () => {
       );
     await startOnBoth('kube-proxy');
     await everythingWorks();
+    await clusterDnsAnswers();
     assert.equal((await agentPods(cluster)).length, nodeNames.length);
   });
 });

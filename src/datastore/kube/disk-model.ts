@@ -1,7 +1,7 @@
 /**
  * The last good model on disk: what an agent has in force when it starts while the API server is away, and the last good
  * version of an object whose present one cannot be read. Changes are appended a moment behind; the whole is written, once the model is
- * whole, a few seconds after that. Read only when needed. One file for one cluster: told apart by the UID of Namespace kube-system, and while that is not known by the server's URL.
+ * whole, a second after that. Read only when needed. One file for one cluster: told apart by the UID of Namespace kube-system, and while that is not known by the server's URL.
  */
 import path from 'node:path';
 import { type Clock, type Logger, Secret } from '#kit';
@@ -14,8 +14,8 @@ import type { KubeModel } from './kube-model.ts';
 const formatVersion = 1;
 /** A pod whose Pod is not on disk has no traffic when the agent is killed and starts again while the API server is away. */
 const appendDelayMs = 250;
-/** A start has better things to do, and there is what the last run left. */
-const rewriteDelayMs = 5_000;
+/** A start has better things to do first; until then there is what the last run left. */
+const rewriteDelayMs = 1_000;
 
 export interface ClusterIdentity {
   readonly server: string;

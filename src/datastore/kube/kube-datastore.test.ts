@@ -425,7 +425,7 @@ test('a change is on disk soon, where an agent finds it that is killed and start
   const w = await world(t);
   await w.datastore.start();
   // The whole model, first.
-  await w.pass(6_000);
+  await w.pass(1_500);
   const file = path.join(w.stateDir, 'datastore', 'last-good-kube.jsonl');
   const holds = async (text: string): Promise<boolean> => {
     // The file is written in real time.

@@ -74,6 +74,16 @@ export function processesInNode(node: NodeName): readonly number[] {
   return [...found];
 }
 
+/**
+ * Removes the groups below a node's own, whose processes are gone: a kernel that boots has none of before. A kubelet that finds
+ * some asks containerd for each for three seconds before it starts any pod.
+ */
+export async function emptyNodeCgroups(node: NodeName): Promise<void> {
+  const folders = nodeCgroups(node);
+  if (folders.length > 0)
+    await must('find', [...folders, '-mindepth', '1', '-depth', '-type', 'd', '-exec', 'rmdir', '{}', '+']);
+}
+
 /** Removes the groups of a node whose processes are gone. */
 export async function removeNodeCgroups(node: NodeName): Promise<void> {
   const folders = nodeCgroups(node);

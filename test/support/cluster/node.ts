@@ -14,6 +14,7 @@ import { cacheFolder, kubeFolder, toolPath } from '#setup';
 import { type ExecResult, exec } from '#sys';
 import { until } from '../wait.ts';
 import {
+  emptyNodeCgroups,
   type Hierarchy,
   hierarchies,
   makeNodeCgroups,
@@ -168,6 +169,7 @@ export async function startNode(node: NodeName): Promise<void> {
 export async function powerOff(node: NodeName): Promise<void> {
   const { nodes, processes } = readState();
   await endNode(node, nodes[node], processes[diskRole(node)]?.pid);
+  await emptyNodeCgroups(node);
 }
 
 /** Ends a node with its disk, and removes its control groups. */
