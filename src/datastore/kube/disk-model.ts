@@ -1,7 +1,8 @@
 /**
  * The last good model on disk: what an agent has in force when it starts while the API server is away, and the last good
- * version of an object whose present one cannot be read. Changes are appended a moment behind; the whole is written, once the model is
- * whole, a second after that. Read only when needed. One file for one cluster: told apart by the UID of Namespace kube-system, and while that is not known by the server's URL.
+ * version of an object whose present one cannot be read. Changes are appended a moment behind; the whole is written a second after
+ * the model is whole. Read only when needed. One file for one cluster: told apart by the UID of Namespace kube-system, and while
+ * that is not known by the server's URL.
  */
 import path from 'node:path';
 import { type Clock, type Logger, Secret } from '#kit';
