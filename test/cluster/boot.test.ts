@@ -126,7 +126,13 @@ suite('boot', clusterNeeds(), () => {
     });
     for (const { status } of await listPods(cluster, namespace)) assert.equal(status.phase, 'Pending');
     assert.deepEqual([...(await nodeReadiness(cluster)).values()], [false, false]);
-    const dns = await listPods(cluster, 'kube-system');
+    const dns = await until(
+      async () => {
+        const pods = await listPods(cluster, 'kube-system');
+        return pods.length > 0 && pods;
+      },
+      { what: 'the pod of CoreDNS to be made', deadlineMs },
+    );
     assert.deepEqual(
       dns.map(({ status }) => status.phase),
       ['Pending'],
