@@ -81,7 +81,9 @@ function usualSettings(spec: PodSpec): PodSpec {
 
 /** Capability -> what its log says that fails without it. */
 const capabilities: Readonly<Record<string, RegExp>> = {
-  NET_ADMIN: /Could not fetch rule set generation id: Permission denied/,
+  // Forwarding, where nobody has switched it on; else rules, the next that it writes.
+  NET_ADMIN:
+    /Could not fetch rule set generation id: Permission denied|code: 'EPERM', call: 'sysctl net\/ipv4\/ip_forward'/,
   NET_BIND_SERVICE: /bind: EACCES \(0\.0\.0\.0 port 179\)/,
   NET_RAW: /Can't open socket to ipset/,
 };
