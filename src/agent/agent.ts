@@ -23,6 +23,7 @@ import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
 import { acquireLock, durableFile, openNftTables, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
 import { createBgp } from './bgp.ts';
+import { ownLackingCapabilities } from './capabilities.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
 import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
@@ -297,6 +298,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
   return {
     async start() {
       log.info({ pid: process.pid, datastore: datastore.status().location }, 'poplin agent starts');
+      const lacking = ownLackingCapabilities(config.bgpPort);
+      if (lacking) log.error({}, lacking);
       await probes?.start();
       await routes.start();
       await cni.recover();

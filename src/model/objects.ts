@@ -93,6 +93,8 @@ export interface NetworkPolicyObject {
   readonly policyTypes: readonly ('Ingress' | 'Egress')[];
   readonly ingress: readonly NetworkPolicyRule[];
   readonly egress: readonly NetworkPolicyRule[];
+  /** The object could never be read: until it can, what it selects is denied. */
+  readonly standIn?: true;
 }
 
 /** Where the text of a TCP-MD5 password stands. `value` is ours, for directories of manifests. */

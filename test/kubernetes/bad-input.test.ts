@@ -163,9 +163,15 @@ suite('bad input', needs(kubeAgentNeeds), () => {
       agent,
       /^NetworkPolicy default\/kept: spec\.ingress\[0\].*10\.0\.0\.0\/99.*last good version stays/,
     );
-    await untilProblem(agent, /^NetworkPolicy default\/never: spec\.ingress\[0\].*never valid/);
+    await untilProblem(
+      agent,
+      /^NetworkPolicy default\/never: spec\.ingress\[0\].*never valid: what it selects is denied/,
+    );
     await untilIsolated(agent, 'guarded');
-    await remove(kept, never);
+    await remove(kept);
+    await untilNoProblem(agent, /NetworkPolicy default\/kept/);
+    await untilIsolated(agent, 'guarded');
+    await remove(never);
     await untilNoProblem(agent, /NetworkPolicy/);
     await untilIsolated(agent, 'guarded', false);
   });

@@ -91,12 +91,10 @@ export class DiskFallback {
         this.#finish();
       } else if (this.#goodWanted && this.#state === 'read') {
         for (const kind of kinds) model.stores[kind].useGoodVersions(this.#objects.objects[kind]);
-        this.#goodWanted = false;
-        this.#parts.changed();
+        this.#goodSettled();
       }
     } else if (this.#state === 'read' && !this.#objects && this.#goodWanted) {
-      this.#goodWanted = false;
-      this.#parts.changed();
+      this.#goodSettled();
     }
     if (clean && !this.#takingOver && this.#stale && kinds.every((kind) => !model.stores[kind].stale)) {
       log.info(
@@ -108,6 +106,13 @@ export class DiskFallback {
     }
   }
 
+  /** What disk had of objects that cannot be read is in force. */
+  #goodSettled(): void {
+    this.#goodWanted = false;
+    for (const kind of kinds) this.#parts.model.stores[kind].useStandIns();
+    this.#parts.changed();
+  }
+
   /** The model is whole: nothing is taken from disk any more. */
   finish(): void {
     if (this.#state !== 'done') this.#finish();
@@ -117,7 +122,10 @@ export class DiskFallback {
     this.#state = 'done';
     this.#objects = undefined;
     this.#stale = undefined;
-    for (const kind of kinds) this.#parts.model.stores[kind].leaveDisk();
+    for (const kind of kinds) {
+      this.#parts.model.stores[kind].leaveDisk();
+      this.#parts.model.stores[kind].useStandIns();
+    }
   }
 
   /** Once; undefined when there is nothing, or nothing is needed any more. */

@@ -38,6 +38,7 @@ export class Interner {
   /** Selectors and rules, of which a policy is mostly made. */
   policy(policy: NetworkPolicyObject): NetworkPolicyObject {
     return {
+      ...policy,
       metadata: { ...policy.metadata, namespace: this.text(policy.metadata.namespace) },
       podSelector: this.#value(policy.podSelector),
       policyTypes: this.#value(policy.policyTypes),

@@ -3,7 +3,8 @@
  * it all. Pure. The rules:
  *
  * - Of resources that name the same object the first counts, valid or not.
- * - An object that cannot be read keeps its last good version, from memory or from disk. Without one it is not in force.
+ * - An object that cannot be read keeps its last good version, from memory or from disk. Without one its stand-in is in
+ *   force, if it has one, but not before disk was asked.
  * - What came from disk is in force until every resource is listed (or absent), and goes then if nobody named it.
  *
  * Every change of what is in force is told with what it was before.
@@ -19,7 +20,12 @@ export interface ObjectFault {
   readonly faults: readonly FieldFault[];
   /** ISO 8601. */
   readonly since: string;
+  /** What counts while no good version is known. */
+  readonly standIn?: AnyObject;
 }
+
+const isStandIn = (object: AnyObject | undefined): boolean => object !== undefined && 'standIn' in object;
+const good = (object: AnyObject | undefined): AnyObject | undefined => (isStandIn(object) ? undefined : object);
 
 interface ResourceStore {
   readonly objects: Map<ObjectKey, AnyObject>;
@@ -45,6 +51,7 @@ export class KindStore {
   /** Objects that were asked for by name, ahead of the watch: events before this are older. */
   readonly #ahead = new Map<ObjectKey, string>();
   #count = 0;
+  #standIns = false;
 
   constructor(resourceCount: number, events: KindStoreEvents) {
     this.#events = events;
@@ -73,7 +80,8 @@ export class KindStore {
     for (const { objects, faulty } of this.#resources) {
       const object = objects.get(key);
       if (object) return object;
-      if (faulty.has(key)) return undefined;
+      const fault = faulty.get(key);
+      if (fault) return this.#standIns ? fault.standIn : undefined;
     }
     return this.#disk?.get(key);
   }
@@ -82,6 +90,12 @@ export class KindStore {
   *entries(): Generator<readonly [ObjectKey, AnyObject]> {
     const [first, ...others] = this.#resources;
     if (first) yield* first.objects;
+    for (const { faulty } of this.#resources) {
+      for (const key of faulty.keys()) {
+        const object = this.get(key);
+        if (isStandIn(object)) yield [key, object!];
+      }
+    }
     for (const source of [...others.map(({ objects }) => objects), this.#disk]) {
       for (const [key, object] of source ?? []) if (this.get(key) === object) yield [key, object];
     }
@@ -90,9 +104,13 @@ export class KindStore {
   *faults(): Generator<readonly [ObjectKey, ObjectFault]> {
     for (const { faulty } of this.#resources) yield* faulty;
   }
-  /** Whether a version of it that cannot be read is the present one, and none that can be is in force. */
+  /** Whether the present version cannot be read, and nothing is in force for it. */
   lacks(key: ObjectKey): boolean {
     return this.#resources.some(({ faulty }) => faulty.has(key)) && this.get(key) === undefined;
+  }
+  /** Whether what is in force is no version of the object, for want of one that can be read. */
+  standsIn(key: ObjectKey): boolean {
+    return isStandIn(this.get(key));
   }
 
   listing(index: number): void {
@@ -122,8 +140,8 @@ export class KindStore {
     const known = resource.faulty.get(key);
     if (known && sameObject(known.faults, fault.faults)) return false;
     resource.faulty.set(key, fault);
-    const good = resource.objects.get(key) ?? this.#disk?.get(key);
-    if (good) resource.objects.set(key, good);
+    const kept = resource.objects.get(key) ?? good(this.#disk?.get(key));
+    if (kept) resource.objects.set(key, kept);
     this.#note(key, before);
     return true;
   }
@@ -180,13 +198,22 @@ export class KindStore {
   useGoodVersions(objects: ReadonlyMap<ObjectKey, AnyObject>): void {
     for (const { objects: known, faulty } of this.#resources) {
       for (const key of faulty.keys()) {
-        const good = objects.get(key);
-        if (known.has(key) || !good) continue;
+        const kept = good(objects.get(key));
+        if (known.has(key) || !kept) continue;
         const before = this.get(key);
-        known.set(key, good);
+        known.set(key, kept);
         this.#note(key, before);
       }
     }
+  }
+
+  /** There is no good version to be had from anywhere but the API server, now and later. */
+  useStandIns(): void {
+    if (this.#standIns) return;
+    const keys = this.#resources.flatMap(({ faulty }) => [...faulty.keys()]);
+    const before = keys.map((key) => this.get(key));
+    this.#standIns = true;
+    for (const [index, key] of keys.entries()) this.#note(key, before[index]);
   }
 
   /** From here on `addFromDisk` counts, until the API server has told everything. */
@@ -199,7 +226,7 @@ export class KindStore {
     const before = this.get(key);
     this.#disk.set(key, object);
     for (const { objects, faulty } of this.#resources) {
-      if (faulty.has(key) && !objects.has(key)) objects.set(key, object);
+      if (faulty.has(key) && !objects.has(key) && good(object)) objects.set(key, object);
     }
     this.#note(key, before);
   }

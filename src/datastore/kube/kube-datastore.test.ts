@@ -393,12 +393,49 @@ test('the last good version of an object counts across restarts, of this cluster
   first.cluster.put(namespaces, { metadata: { name: 'kube-system', uid: 'cluster-2' } });
   const other = await world(t, { cluster: first.cluster, stateDir: first.stateDir });
   await other.datastore.start();
-  await other.pass();
-  // Nothing must come of what is read, so there is no effect to wait for: the file is small, and this is time enough to read it.
-  await new Promise((resolve) => setTimeout(resolve, 50));
-  await other.pass();
-  assert.equal(other.inSync(), 0);
-  assert.match(other.datastore.status().waitingFor.join(), /NetworkPolicy web\/a: never valid/);
+  await onceRead(other, () => other.inSync() > 0);
+  const standIn = other.get('NetworkPolicy', 'web/a');
+  assert.deepEqual([standIn?.standIn, standIn?.ingress, standIn?.egress], [true, [], []]);
+});
+
+test('a policy that nobody can read denies what it names: at once, across restarts, with the API server away', async (t) => {
+  const first = await world(t);
+  const broken = (spec: object) => ({ metadata: { name: 'a', namespace: 'web' }, spec });
+  const ingress = { policyTypes: ['Ingress'], ingress: [{ because: 'of a later API' }] };
+  await first.datastore.start();
+  await first.pass();
+  first.cluster.put(policies, broken({ podSelector: { matchLabels: { app: 'db' } }, ...ingress }));
+  await first.pass();
+  const expected = { policyTypes: ['Ingress'], ingress: [], egress: [], standIn: true };
+  const { podSelector, metadata, ...rest } = first.get('NetworkPolicy', 'web/a')!;
+  assert.deepEqual(rest, expected);
+  assert.deepEqual(podSelector.matchLabels, { app: 'db' });
+  assert.equal(first.datastore.status().inSync, true);
+  await first.datastore.stop();
+  const away = await world(t, { cluster: first.cluster, stateDir: first.stateDir });
+  away.cluster.fault = () => refusal(500);
+  await away.datastore.start();
+  await away.pass(35_000);
+  await onceRead(away, () => away.inSync() > 0);
+  assert.equal(away.get('NetworkPolicy', 'web/a')?.standIn, true);
+  away.cluster.fault = () => undefined;
+  await away.pass(60_000);
+  assert.match(away.datastore.status().faults[0]?.effect ?? '', /never valid: what it selects is denied/);
+  away.cluster.put(
+    policies,
+    broken({ podSelector: { matchLabel: { app: 'db' } }, policyTypes: ['Egress', 'Sideways'] }),
+  );
+  await away.pass();
+  const wider = away.get('NetworkPolicy', 'web/a');
+  assert.deepEqual(wider?.podSelector, { matchLabels: {}, matchExpressions: [] }, 'whom it selects is not known');
+  assert.deepEqual(wider?.policyTypes, ['Ingress', 'Egress']);
+  away.cluster.put(policies, policy('a', 80));
+  await away.pass();
+  assert.equal(away.get('NetworkPolicy', 'web/a')?.ingress[0]?.ports[0]?.port, 80);
+  assert.equal(away.get('NetworkPolicy', 'web/a')?.standIn, undefined);
+  away.cluster.put(policies, broken({ podSelector: {}, ...ingress }));
+  await away.pass();
+  assert.equal(away.get('NetworkPolicy', 'web/a')?.ingress[0]?.ports[0]?.port, 80, 'the last good version');
 });
 
 test('an API server that answers with errors only is as good as none, after half a minute; so is a clock that is wrong', async (t) => {

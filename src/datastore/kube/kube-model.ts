@@ -15,6 +15,7 @@ import {
   type PodObject,
 } from '#model';
 import { type Decoded, decodeObject, type ObjectRef, objectRef } from '../manifest/decode.ts';
+import { standInFor } from '../manifest/network-policy.ts';
 import type { FieldFault } from '../manifest/reader.ts';
 import { sameObject } from '../same-object.ts';
 import { inOrder } from '../updates.ts';
@@ -29,7 +30,7 @@ export interface ModelEvents {
   pending(kind: Kind): void;
   /** ISO 8601. */
   now(): string;
-  /** A version that cannot be read came; `lacking`: no good version is in force. */
+  /** A version that cannot be read came; `lacking`: no good version is known. */
   faulty(kind: Kind, key: ObjectKey, faults: readonly FieldFault[], lacking: boolean): void;
   /** It can be read again, or is gone. */
   mended(kind: Kind, key: ObjectKey): void;
@@ -75,13 +76,15 @@ export class KubeModel {
     if (notes && notes.length > 0) this.#notes.set(ref, notes);
     else if (this.#notes.size > 0) this.#notes.delete(ref);
     if (object) this.stores[kind].put(index, key, object, raw.metadata.resourceVersion ?? '');
-    else this.putFaulty(kind, index, key, faults ?? []);
+    else this.putFaulty(kind, index, key, faults ?? [], raw);
   }
 
-  putFaulty(kind: Kind, index: number, key: ObjectKey, faults: readonly FieldFault[]): void {
+  /** @param raw what of it could be read */
+  putFaulty(kind: Kind, index: number, key: ObjectKey, faults: readonly FieldFault[], raw?: RawObject): void {
     const store = this.stores[kind];
-    const news = store.putFaulty(index, key, { faults, since: this.#events.now() });
-    if (news) this.#events.faulty(kind, key, faults, store.lacks(key));
+    const standIn = kind === 'NetworkPolicy' && namespaceOf(key) ? { standIn: denyInstead(key, raw) } : {};
+    const news = store.putFaulty(index, key, { faults, since: this.#events.now(), ...standIn });
+    if (news) this.#events.faulty(kind, key, faults, store.lacks(key) || store.standsIn(key));
   }
 
   remove(kind: Kind, index: number, raw: RawObject): void {
@@ -139,6 +142,14 @@ export class KubeModel {
     this.#pending.clear();
     return inOrder(updates);
   }
+}
+
+const namespaceOf = (key: ObjectKey): string => (key.includes('/') ? key.slice(0, key.indexOf('/')) : '');
+
+function denyInstead(key: ObjectKey, raw: RawObject | undefined): NetworkPolicyObject {
+  const namespace = namespaceOf(key);
+  const name = key.slice(namespace.length + 1);
+  return standInFor(raw, { name, namespace, uid: raw?.metadata.uid ?? '', labels: {}, annotations: {} });
 }
 
 /** As `objectKey`; joined, since V8 would keep both parts of a concatenation beside the whole, for each of many pods. */

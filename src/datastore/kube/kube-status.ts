@@ -70,9 +70,11 @@ function faultsOf(model: KubeModel): DatastoreFault[] {
     const store = model.stores[kind];
     for (const [key, { faults, since }] of store.faults()) {
       const blocking = kind === 'NetworkPolicy' && store.lacks(key);
-      const effect = store.get(key)
-        ? 'the last good version stays in force'
-        : `it was never valid: ${blocking ? 'nothing is put in force' : 'not in force'}`;
+      const effect = store.standsIn(key)
+        ? 'it was never valid: what it selects is denied until it can be read'
+        : store.get(key)
+          ? 'the last good version stays in force'
+          : `it was never valid: ${blocking ? 'nothing is put in force' : 'not in force'}`;
       for (const { path, message } of faults) {
         const field = formatPath(path);
         out.push({ object: objectRef(kind, key), ...(field ? { field } : {}), message, effect, blocking, since });

@@ -14,9 +14,10 @@ import type {
 } from '#model';
 import { readCidr, readLabelSelector } from './metadata.ts';
 import { portNameFault } from './names.ts';
-import { type Reader, show } from './reader.ts';
+import { Reader, show } from './reader.ts';
 
 export const protocols: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
+const bothDirections = ['Ingress', 'Egress'] as const;
 
 export function readNetworkPolicy(document: Reader, metadata: ObjectMeta): NetworkPolicyObject {
   const spec = document.field('spec');
@@ -38,13 +39,37 @@ export function readNetworkPolicy(document: Reader, metadata: ObjectMeta): Netwo
   };
 }
 
+/**
+ * What counts for a NetworkPolicy that could never be read: no rule, for the pods and directions that it names, or for all
+ * of its namespace where that cannot be read either. `value` has a valid name.
+ */
+export function standInFor(value: unknown, metadata: ObjectMeta): NetworkPolicyObject {
+  const spec = new Reader(value).field('spec');
+  const hasEgress = spec.field('egress').present;
+  return {
+    metadata,
+    podSelector: readable(spec.field('podSelector'), readLabelSelector) ?? { matchLabels: {}, matchExpressions: [] },
+    policyTypes: readable(spec.field('policyTypes'), (reader) => readPolicyTypes(reader, hasEgress)) ?? bothDirections,
+    ingress: [],
+    egress: [],
+    standIn: true,
+  };
+}
+
+/** Read apart from the rest of its document; undefined when it has a fault. An absent field stands for all. */
+function readable<V>({ value }: Reader, read: (reader: Reader) => V): V | undefined {
+  const alone = new Reader(value);
+  const found = read(alone);
+  return alone.present && alone.faults.length === 0 ? found : undefined;
+}
+
 /** Empty means Ingress, and Egress too when there are egress rules; `egress: []` is not a rule. */
 function readPolicyTypes(reader: Reader, hasEgress: boolean): NetworkPolicyObject['policyTypes'] {
   const entries = reader.list();
-  if (entries.length === 0) return hasEgress ? ['Ingress', 'Egress'] : ['Ingress'];
+  if (entries.length === 0) return hasEgress ? bothDirections : ['Ingress'];
   if (entries.length > 2) reader.fault('has more than two entries; write Ingress, Egress or both');
-  const found = entries.map((entry) => entry.oneOf(['Ingress', 'Egress'] as const));
-  return (['Ingress', 'Egress'] as const).filter((type) => found.includes(type));
+  const found = entries.map((entry) => entry.oneOf(bothDirections));
+  return bothDirections.filter((type) => found.includes(type));
 }
 
 function readRule(reader: Reader, peersField: 'from' | 'to'): NetworkPolicyRule {
