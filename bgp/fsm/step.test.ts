@@ -116,6 +116,12 @@ test('the way up: RFC 4271 8.2.2', () => {
     routeRefresh: true,
     holdTimeSec: 30,
     keepaliveSec: 10,
+    longLived: [],
+    addPath: [],
+    enhancedRouteRefresh: false,
+    extendedMessages: false,
+    extendedNextHop: false,
+    linkLocalNextHop: false,
   });
 });
 

@@ -2,7 +2,14 @@
 import { type CapabilitySet, emptyCapabilitySet, encodeCapabilities, readCapabilities } from './capabilities.ts';
 import { errorCode, openSubcode, protocolError } from './errors.ts';
 import { encodeMessage } from './message.ts';
-import { type Decoded, headerBytes, messageType, type Negotiated, type OpenMessage } from './types.ts';
+import {
+  type AddPathCapability,
+  type Decoded,
+  headerBytes,
+  messageType,
+  type Negotiated,
+  type OpenMessage,
+} from './types.ts';
 
 /** Stands in 2-octet fields for an AS that needs four (RFC 6793 9). */
 export const asTrans = 23456;
@@ -52,8 +59,18 @@ export function decodeOpen(bytes: Uint8Array, start: number, end: number): Decod
     families: set.multiprotocolSeen ? [...set.families] : ['ipv4-unicast'],
     asn4: set.asn !== undefined,
     routeRefresh: set.routeRefresh,
+    ...(set.gracefulRestart ? { gracefulRestart: set.gracefulRestart } : {}),
+    ...(set.enhancedRouteRefresh ? { enhancedRouteRefresh: true } : {}),
+    ...(set.extendedMessages ? { extendedMessages: true } : {}),
+    ...(set.extendedNextHop ? { extendedNextHop: true } : {}),
+    ...(set.linkLocalNextHop ? { linkLocalNextHop: true } : {}),
+    ...(set.longLived.length > 0 ? { longLived: set.longLived } : {}),
+    ...(set.addPath.length > 0 ? { addPath: set.addPath } : {}),
+    ...(set.roles.size > 0 ? { roles: [...set.roles] } : {}),
+    ...(set.hostName ? { hostName: set.hostName } : {}),
+    ...(set.softwareVersion === undefined ? {} : { softwareVersion: set.softwareVersion }),
   };
-  return { ok: true, value: set.gracefulRestart ? { ...open, gracefulRestart: set.gracefulRestart } : open };
+  return { ok: true, value: open };
 }
 
 /** Reads optional parameters, whose length field is at `at`, in either form (RFC 9072 2). */
@@ -138,5 +155,30 @@ export function negotiate(local: OpenMessage, remote: OpenMessage): Negotiated {
     holdTimeSec,
     keepaliveSec: Math.floor(holdTimeSec / 3),
     ...(restart ? { gracefulRestart: restart } : {}),
+    longLived: restart && local.longLived ? (remote.longLived ?? []) : [],
+    enhancedRouteRefresh: both(local.enhancedRouteRefresh, remote.enhancedRouteRefresh),
+    extendedMessages: both(local.extendedMessages, remote.extendedMessages),
+    extendedNextHop: both(local.extendedNextHop, remote.extendedNextHop),
+    linkLocalNextHop: both(local.linkLocalNextHop, remote.linkLocalNextHop),
+    addPath: agreedAddPath(local.addPath ?? [], remote.addPath ?? []),
+    ...(remote.roles?.length === 1 ? { peerRole: remote.roles[0]! } : {}),
+    ...(remote.hostName
+      ? { peerHostName: [remote.hostName.host, remote.hostName.domain].filter(Boolean).join('.') }
+      : {}),
+    ...(remote.softwareVersion ? { peerSoftwareVersion: remote.softwareVersion } : {}),
   };
+}
+
+const both = (local: boolean | undefined, remote: boolean | undefined): boolean => local === true && remote === true;
+
+/** RFC 7911 4: one side says that it sends, the other that it receives. */
+function agreedAddPath(
+  local: readonly AddPathCapability[],
+  remote: readonly AddPathCapability[],
+): readonly AddPathCapability[] {
+  return local.flatMap(({ family, receive, send }) => {
+    const other = remote.find((entry) => entry.family === family);
+    const agreed = { family, receive: receive && other?.send === true, send: send && other?.receive === true };
+    return agreed.receive || agreed.send ? [agreed] : [];
+  });
 }

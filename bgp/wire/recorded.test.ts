@@ -258,6 +258,7 @@ test('an OPEN of another implementation', () => {
       families: ['ipv4-unicast'],
       asn4: true,
       routeRefresh: false,
+      softwareVersion: 'ExaBGP/main-c2a2ea8ebd-20240715',
     },
   });
 });

@@ -64,7 +64,38 @@ export interface GracefulRestartCapability {
   readonly families: readonly { readonly family: Family; readonly forwarding: boolean }[];
 }
 
-export interface OpenMessage {
+/** RFC 9494 3: how long routes of a family may be kept once the restart time is over. */
+export interface LongLivedCapability {
+  readonly family: Family;
+  /** F: forwarding state was kept. */
+  readonly forwarding: boolean;
+  /** 0..16777215 seconds. */
+  readonly staleTimeSec: number;
+}
+
+/** RFC 7911 4: what the sender of the capability can do with several paths of a prefix. */
+export interface AddPathCapability {
+  readonly family: Family;
+  readonly receive: boolean;
+  readonly send: boolean;
+}
+
+/** RFC 9234 4.1: what the sender of the capability is to its peer. */
+export const bgpRole = { provider: 0, routeServer: 1, routeServerClient: 2, customer: 3, peer: 4 } as const;
+
+/** Capabilities that are either there or not; every one is absent by default. */
+export interface CapabilityFlags {
+  /** RFC 7313: BoRR and EoRR. */
+  readonly enhancedRouteRefresh?: boolean;
+  /** RFC 8654: messages up to 65,535 octets. */
+  readonly extendedMessages?: boolean;
+  /** RFC 8950: IPv4 unicast with IPv6 next hops. */
+  readonly extendedNextHop?: boolean;
+  /** draft-ietf-idr-linklocal-capability: an IPv6 next hop may be a link-local address alone. */
+  readonly linkLocalNextHop?: boolean;
+}
+
+export interface OpenMessage extends CapabilityFlags {
   /** 4-octet AS where the capability was there, otherwise the 2-octet field. */
   readonly asn: number;
   readonly holdTimeSec: number;
@@ -76,6 +107,14 @@ export interface OpenMessage {
   readonly asn4: boolean;
   readonly routeRefresh: boolean;
   readonly gracefulRestart?: GracefulRestartCapability;
+  readonly longLived?: readonly LongLivedCapability[];
+  readonly addPath?: readonly AddPathCapability[];
+  /** Values of {@link bgpRole}, or unassigned ones; distinct. More than one is a mismatch (RFC 9234 4.2). */
+  readonly roles?: readonly number[];
+  /** For people only (draft-walton-bgp-hostname-capability); the domain may be empty. */
+  readonly hostName?: { readonly host: string; readonly domain: string };
+  /** For people only (draft-ietf-idr-software-version). */
+  readonly softwareVersion?: string;
 }
 
 /** Result of decoders of rare messages. */
@@ -101,6 +140,18 @@ export interface Negotiated {
   readonly keepaliveSec: number;
   /** Present when both sides sent the capability: what the peer said. */
   readonly gracefulRestart?: GracefulRestartCapability;
+  /** What the peer said; empty unless both sides sent it and graceful restart is negotiated (RFC 9494 4.1). */
+  readonly longLived: readonly LongLivedCapability[];
+  readonly enhancedRouteRefresh: boolean;
+  readonly extendedMessages: boolean;
+  readonly extendedNextHop: boolean;
+  readonly linkLocalNextHop: boolean;
+  /** By what we may do: families with neither are left out. */
+  readonly addPath: readonly AddPathCapability[];
+  /** What the peer says it is, when it says one thing. */
+  readonly peerRole?: number;
+  readonly peerHostName?: string;
+  readonly peerSoftwareVersion?: string;
 }
 
 // -------------------------------------------------------------------------------------------------------- ROUTE-REFRESH
