@@ -157,7 +157,7 @@ export function datastoreCompliance(
       await until(() => watched.inSyncCalls() > 0, { what: 'in sync' });
       const { metadata, ...denies } = watched.get('NetworkPolicy', 'web/worse')!;
       assert.equal(metadata.name, 'worse');
-      const policyTypes = ['Ingress', 'Egress'];
+      const policyTypes = ['Ingress'];
       const podSelector = { matchLabels: {}, matchExpressions: [] };
       assert.deepEqual(denies, { podSelector, policyTypes, ingress: [], egress: [], standIn: true });
       const effects = watched.datastore.status().faults.map(({ effect, blocking }) => [effect, blocking]);
