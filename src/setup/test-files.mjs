@@ -16,7 +16,7 @@ import { root } from './paths.mjs';
 const groups = [
   {
     name: 'unit',
-    folders: ['src', 'bgp', 'policy', 'felix', 'deploy', 'test/architecture.test.ts', 'test/policy'],
+    folders: ['src', 'bgp', 'policy', 'felix', 'deploy', 'test/architecture.test.ts', 'test/policy', 'test/bgp'],
     isolated: false,
     concurrency: 1,
   },
