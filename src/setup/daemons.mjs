@@ -34,7 +34,11 @@ export const daemons = Object.freeze({
     files: { openbgpd: 'usr/sbin/bgpd', openbgpctl: 'usr/sbin/bgpctl' },
   },
   // Folders: Python's modules are found by PYTHONPATH; tshark's plugins and dissectors by its own.
-  exabgp: { debianPackage: 'exabgp', why: 'test our BGP against it', files: { exabgp: 'usr/lib/python3/dist-packages' } },
+  exabgp: {
+    debianPackage: 'exabgp',
+    why: 'test our BGP against it',
+    files: { exabgp: 'usr/lib/python3/dist-packages' },
+  },
   tshark: {
     debianPackage: 'tshark',
     why: 'read with an independent decoder what our BGP writes',
