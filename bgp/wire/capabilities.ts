@@ -148,7 +148,7 @@ const readers: Readonly<Record<number, Reader>> = {
     if (host !== undefined && domain !== undefined) set.hostName = { host, domain };
   },
   [capabilityCode.softwareVersion](set, value) {
-    set.softwareVersion = text(value, 0);
+    set.softwareVersion = text(value, 0) || undefined;
   },
 };
 

@@ -173,6 +173,13 @@ const rows: readonly [clause: string, what: string, Uint8Array, Expected, Update
     '3/6',
   ],
   ['RFC 7606 5.2', 'overrun hides what there was', update({ attributes: [[0xc0, 8, 200, 1]] }), '3/5'],
+  [
+    'RFC 7606 5.2',
+    'AS_SET in AS4_PATH, nothing reachable',
+    update({ attributes: [attribute(0x40, 2, [2, 1, 252, 1]), attribute(0xc0, 17, [1, 1, ...u32(5)])] }),
+    '3/11',
+    oldPeer,
+  ],
   ['RFC 7606 5.2', 'left-over octets only', update({ attributes: [[0xc0]] }), '3/1'],
   ['RFC 7606 5.3', 'NLRI of 33 bits', update({ attributes: good, nlri: [33, 1, 2, 3, 4, 5] }), '3/10'],
   ['RFC 7606 5.3', 'NLRI cut short', update({ attributes: good, nlri: [24, 1, 2] }), '3/10'],

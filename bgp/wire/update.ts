@@ -247,6 +247,8 @@ function checkWhole(view: UpdateView, context: UpdateContext, bytes: Uint8Array,
     const isHost = view.mpReachFamily === 4 ? isHost4 : isHost6;
     if (!isHost(bytes, view.mpNextHopStart)) fail(view, badNextHop6);
   }
+  const { asPath } = attributeType;
+  if (view.disposition === 'accept' && !context.asn4 && slots[asPath]! > 0) widen(view, context, bytes);
   // RFC 7606 5.2: with no reachable prefix there is nothing to treat as withdrawn; what was hidden cannot be known.
   // An MP_REACH of a family that is not ours (slot -1 and no fault of its own) counts as reachable, and is ignored.
   if (view.disposition === 'withdraw' && !multiprotocol && view.attributesEnd === end) {
@@ -256,7 +258,6 @@ function checkWhole(view: UpdateView, context: UpdateContext, bytes: Uint8Array,
     }
   }
   if (view.disposition !== 'accept') return;
-  if (!context.asn4 && slots[attributeType.asPath]! > 0) widen(view, context, bytes);
   if (view.mpUnreachFamily !== 0 && view.mpUnreachStart === view.mpUnreachEnd && view.slotCount === 1) {
     // RFC 4724 2: MP_UNREACH_NLRI without routes as the only content.
     if (view.withdrawnStart === view.withdrawnEnd && view.attributesEnd === end) view.endOfRib = view.mpUnreachFamily;

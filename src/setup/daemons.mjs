@@ -28,6 +28,22 @@ export const daemons = Object.freeze({
     why: 'play the router of the documentation that runs FRR',
     files: { zebra: 'usr/lib/frr/zebra', bgpd: 'usr/lib/frr/bgpd', vtysh: 'usr/bin/vtysh' },
   },
+  openbgpd: {
+    debianPackage: 'openbgpd',
+    why: 'test our BGP against it',
+    files: { openbgpd: 'usr/sbin/bgpd', openbgpctl: 'usr/sbin/bgpctl' },
+  },
+  // Folders: Python's modules are found by PYTHONPATH; tshark's plugins and dissectors by its own.
+  exabgp: {
+    debianPackage: 'exabgp',
+    why: 'test our BGP against it',
+    files: { exabgp: 'usr/lib/python3/dist-packages' },
+  },
+  tshark: {
+    debianPackage: 'tshark',
+    why: 'read with an independent decoder what our BGP writes',
+    files: { tshark: 'usr/bin/tshark' },
+  },
   cniReference: {
     debianPackage: 'containernetworking-plugins',
     why: 'measure our CNI plugin against the reference ones',

@@ -56,6 +56,7 @@ const tasks = {
     if (args[0] === undefined || args[0] === 'kubernetes') return { ...wholeCluster, run };
     return { tools: testTools, daemons: ['bird', 'cniReference'], shim: true, run };
   },
+  fuzz: (args) => ({ tools: [], daemons: [], shim: false, run: ['test/fuzz/main.ts', ...args] }),
   /** A test cluster by hand: `npm run cluster -- up`. */
   cluster: (args) => ({ ...wholeCluster, run: ['test/cluster/main.ts', ...args] }),
   poplin: (args) => {

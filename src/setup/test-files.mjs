@@ -16,7 +16,17 @@ import { root } from './paths.mjs';
 const groups = [
   {
     name: 'unit',
-    folders: ['src', 'bgp', 'policy', 'felix', 'deploy', 'test/architecture.test.ts', 'test/policy'],
+    folders: [
+      'src',
+      'bgp',
+      'policy',
+      'felix',
+      'deploy',
+      'test/architecture.test.ts',
+      'test/policy',
+      'test/bgp',
+      'test/fuzz',
+    ],
     isolated: false,
     concurrency: 1,
   },

@@ -1,0 +1,312 @@
+/** The codec under fuzz: each target makes one input and holds what comes of it against what must be true of any. */
+import assert from 'node:assert/strict';
+import { wire } from '#bgp';
+import type { Corpus } from './corpus.ts';
+import { generateNotification, generateOpen, generateRefresh, generateUpdate, mutate } from './generate.ts';
+import type { Random } from './random.ts';
+import { referenceVerdict } from './reference.ts';
+
+export interface Target {
+  readonly name: string;
+  /** Of 100 cases how many are this target's. */
+  readonly share: number;
+  /** One case, or several in a row; throws when something is wrong. @returns how many. */
+  run(random: Random): number;
+}
+
+const ebgp: wire.UpdateContext = {
+  asn4: true,
+  ipv4: true,
+  ipv6: true,
+  ebgp: true,
+  localAsn: 64512,
+  peerAsn: 64513,
+  localRouterId: 0x0a0a0a0a,
+};
+const contexts: readonly wire.UpdateContext[] = [
+  ebgp,
+  { ...ebgp, ebgp: false, peerAsn: 64512 },
+  { ...ebgp, asn4: false },
+  { ...ebgp, asn4: false, acceptAsSet: true },
+  { ...ebgp, ebgp: false, peerAsn: 64512, acceptAsSet: true },
+  { ...ebgp, ipv4: false },
+  { ...ebgp, ipv6: false },
+];
+/** Of what we encoded ourselves: an internal peer that may say all that we do. */
+const own: wire.UpdateContext = { ...ebgp, ebgp: false, peerAsn: 64512, acceptAsSet: true };
+
+const view = wire.createUpdateView();
+const again = wire.createUpdateView();
+const cursor = wire.createPrefixCursor();
+const first = new Uint8Array(wire.canonicalAttributesBytesMax);
+const second = new Uint8Array(wire.canonicalAttributesBytesMax);
+const exported = wire.createExportedAttributes();
+
+function prefixesOf(of: wire.UpdateView, family: 4 | 6 | 0, start: number, end: number): string[] {
+  const out: string[] = [];
+  if (family === 0) return out;
+  cursor.reset(family, of.bytes, start, end);
+  while (cursor.next()) {
+    const { words, bits } = cursor;
+    let digits = '';
+    for (let i = 0; i < (family === 4 ? 1 : 4); i++) digits += (words[i]! >>> 0).toString(2).padStart(32, '0');
+    assert.ok(!digits.slice(bits).includes('1'), 'host bits are clear');
+    out.push(`${bits}/${digits.slice(0, bits)}`);
+  }
+  return out;
+}
+const announced = (of: wire.UpdateView): string[] => [
+  ...prefixesOf(of, 4, of.nlriStart, of.nlriEnd),
+  ...prefixesOf(of, of.mpReachFamily, of.mpReachNlriStart, of.mpReachNlriEnd),
+];
+const withdrawn = (of: wire.UpdateView): string[] => [
+  ...prefixesOf(of, 4, of.withdrawnStart, of.withdrawnEnd),
+  ...prefixesOf(of, of.mpUnreachFamily, of.mpUnreachStart, of.mpUnreachEnd),
+];
+
+/** What is true of every UPDATE in every context. */
+function checkUpdate(bytes: Uint8Array, context: wire.UpdateContext): void {
+  if (bytes.length < 23) return; // never leaves the framer
+  const disposition = wire.decodeUpdate(view, context, bytes, 0, bytes.length);
+  assert.equal(view.error === undefined, disposition === 'accept');
+  const wanted = referenceVerdict(context, bytes);
+  assert.equal(disposition, wanted.disposition, view.error?.reason);
+  if (disposition === 'reset') return;
+  assert.deepEqual(announced(view), wanted.announced);
+  assert.deepEqual(withdrawn(view), wanted.withdrawn);
+  assert.equal(view.discardedCount, wanted.discarded, 'attributes discarded');
+  if (disposition === 'accept' && view.attributesEnd > view.attributesStart) checkRoundTrip();
+}
+
+/** Canonical form, what a peer inside is told of it, and that read back, say the same. */
+function checkRoundTrip(): void {
+  const length = wire.canonicalAttributes(view, first, 0);
+  assert.ok(length <= wire.canonicalAttributesBytesMax);
+  wire.describeAttributes(first, 0, length);
+  const multiprotocol = view.mpReachFamily !== 0 && view.mpReachNlriEnd > view.mpReachNlriStart;
+  if (!multiprotocol && view.nlriEnd === view.nlriStart) return;
+  const family = multiprotocol ? view.mpReachFamily : 4;
+  const next = multiprotocol
+    ? view.bytes.slice(view.mpNextHopStart, view.mpNextHopStart + view.mpNextHopLength)
+    : view.bytes.slice(view.nextHopStart, view.nextHopStart + 4);
+  const sent = pack(first, length, family as 4 | 6, next, view);
+  if (!sent) return;
+  for (const chunk of sent) {
+    assert.equal(wire.decodeUpdate(again, own, chunk, 0, chunk.length), 'accept', again.error?.reason);
+    assert.equal(again.discardedCount, 0);
+    const back = wire.canonicalAttributes(again, second, 0);
+    const once = pack(second, back, family as 4 | 6, next, again);
+    assert.ok(once && once.length === 1);
+    assert.ok(Buffer.from(once[0]!).equals(chunk), 'encode(decode(x)) is x');
+  }
+}
+
+/** Messages for an internal peer; undefined when no message holds these attributes. */
+function pack(
+  attributes: Uint8Array,
+  length: number,
+  family: 4 | 6,
+  next: Uint8Array,
+  of: wire.UpdateView,
+): Uint8Array[] | undefined {
+  const context = { ebgp: false, asn4: true, localAsn: 64512, keepMed: true };
+  if (!wire.exportAttributes(attributes, 0, length, context, exported)) return undefined;
+  const chunks: Uint8Array[] = [];
+  const packer = wire.createUpdatePacker((chunk) => void chunks.push(chunk.slice()));
+  if (!packer.startAnnounce(family, exported, next)) return undefined;
+  const classic = family === 4 && of.nlriEnd > of.nlriStart;
+  if (classic) cursor.reset(4, of.bytes, of.nlriStart, of.nlriEnd);
+  else cursor.reset(family, of.bytes, of.mpReachNlriStart, of.mpReachNlriEnd);
+  while (cursor.next()) {
+    const { words, bits } = cursor;
+    if (family === 4) packer.add4(words[0]!, bits);
+    else packer.add6(words[0]!, words[1]!, words[2]!, words[3]!, bits);
+  }
+  packer.flush();
+  return chunks.flatMap(split);
+}
+
+function split(chunk: Uint8Array): Uint8Array[] {
+  const out: Uint8Array[] = [];
+  for (let at = 0; at < chunk.length; ) {
+    const end = at + ((chunk[at + 16]! << 8) | chunk[at + 17]!);
+    assert.ok(end > at + 18 && end <= chunk.length, 'whole messages');
+    out.push(chunk.slice(at, end));
+    at = end;
+  }
+  return out;
+}
+
+function checkOpen(bytes: Uint8Array): void {
+  if (bytes.length < 29) return;
+  const decoded = wire.decodeOpen(bytes, 0, bytes.length);
+  if (!decoded.ok) {
+    assert.equal(decoded.error.code, 2);
+    return;
+  }
+  const open = decoded.value;
+  assert.ok(open.asn > 0 && open.routerId > 0 && open.holdTimeSec !== 1 && open.holdTimeSec !== 2);
+  const encoded = wire.encodeOpen(open);
+  assert.ok(encoded.length <= 4096, 'no OPEN is longer (RFC 8654 4)');
+  const back = wire.decodeOpen(encoded, 0, encoded.length);
+  assert.ok(back.ok, 'what we encode we decode');
+  // One that offers families of others alone is no OPEN of ours.
+  if (open.families.length > 0 && textsAreShort(open)) assert.deepEqual(back.value, open);
+  const negotiated = wire.negotiate(open, open);
+  assert.equal(negotiated.asn4, open.asn4);
+}
+
+/** Longer ones than the drafts allow are cut when they are sent, and what is no UTF-8 is replaced. */
+function textsAreShort(open: wire.OpenMessage): boolean {
+  const texts = [open.hostName?.host, open.hostName?.domain, open.softwareVersion];
+  return texts.every((text) => text === undefined || Buffer.byteLength(text) <= 64);
+}
+
+const shownMax = 4096;
+
+function checkNotification(bytes: Uint8Array): void {
+  if (bytes.length < 21) return;
+  const decoded = wire.decodeNotification(bytes, 0, bytes.length);
+  const text = wire.describeNotification(decoded);
+  assert.ok(text.length <= shownMax, 'bounded');
+  assert.doesNotMatch(text, /\p{Cc}/u, 'no control characters reach a terminal');
+  assert.ok(Buffer.from(wire.encodeNotification(decoded)).equals(bytes), 'encode(decode(x)) is x');
+}
+
+function checkRefresh(bytes: Uint8Array): void {
+  if (bytes.length < 19) return;
+  const decoded = wire.decodeRouteRefresh(bytes, 0, bytes.length);
+  if (!decoded.ok) {
+    assert.deepEqual([decoded.error.code, decoded.error.subcode], [7, 1]);
+    assert.notEqual(bytes.length, 23);
+  } else if (decoded.value.family && decoded.value.subtype === 0 && bytes.length === 23) {
+    assert.ok(Buffer.from(wire.encodeRouteRefresh(decoded.value.family)).equals(bytes), 'encode(decode(x)) is x');
+  }
+}
+
+/** Messages of a stream, as text, then the error that ended it. */
+function read(chunks: readonly Uint8Array[]): string[] {
+  const framer = wire.createFramer();
+  const out: string[] = [];
+  for (const chunk of chunks) {
+    const error = framer.push(chunk, (type, bytes, start, end) => {
+      assert.equal(end - start, (bytes[start + 16]! << 8) | bytes[start + 17]!);
+      out.push(`${type}:${end - start}:${bytes[end - 1]}`);
+      return true;
+    });
+    if (error) return [...out, `${error.code}/${error.subcode}`];
+    assert.ok(framer.pendingBytes < 4096, 'less than a message is held');
+  }
+  return out;
+}
+
+/** A stream in one piece and the same in pieces give the same messages and the same error. */
+function framerTarget(corpus: Corpus): Target {
+  return {
+    name: 'framer',
+    share: 3,
+    run(random) {
+      const parts = Array.from({ length: 1 + random.below(5) }, () => {
+        const bytes = anything(random, corpus);
+        if (random.oneIn(8) && bytes.length > 19) bytes[random.below(19)] = random.below(256);
+        return bytes;
+      });
+      const stream = Uint8Array.from(Buffer.concat(parts));
+      const chunks: Uint8Array[] = [];
+      const single = random.oneIn(50);
+      for (let at = 0; at < stream.length; ) {
+        const size = single ? 1 : 1 + random.below(random.oneIn(3) ? 30 : 2000);
+        chunks.push(stream.slice(at, at + size));
+        at += size;
+      }
+      try {
+        assert.deepEqual(read(chunks), read([stream]));
+      } catch (error) {
+        throw new CaseError(stream, error);
+      }
+      return 1;
+    },
+  };
+}
+
+/** A message of any type, made, recorded or mutated. */
+export function anything(random: Random, corpus: Corpus): Uint8Array {
+  const wide = !random.oneIn(3);
+  switch (random.below(8)) {
+    case 0:
+      return generateOpen(random);
+    case 1:
+      return generateNotification(random);
+    case 2:
+      return generateRefresh(random);
+    case 3:
+      return mutate(random, random.pick(corpus.all));
+    case 4: {
+      const bytes = generateUpdate(random, wide);
+      return mutate(random, bytes);
+    }
+    default:
+      return generateUpdate(random, wide);
+  }
+}
+
+export function codecTargets(corpus: Corpus): Target[] {
+  const target = (
+    name: string,
+    share: number,
+    make: (random: Random) => Uint8Array,
+    check: (bytes: Uint8Array) => void,
+  ): Target => ({
+    name,
+    share,
+    run(random) {
+      const bytes = make(random);
+      try {
+        check(bytes);
+      } catch (error) {
+        throw new CaseError(bytes, error);
+      }
+      return 1;
+    },
+  });
+  const updates = (name: string, share: number, make: (random: Random, wide: boolean) => Uint8Array): Target => {
+    let context = ebgp;
+    const makeFor = (random: Random): Uint8Array => {
+      context = random.pick(contexts);
+      return make(random, context.asn4);
+    };
+    return target(name, share, makeFor, (bytes) => checkUpdate(bytes, context));
+  };
+  return [
+    updates('update', 45, generateUpdate),
+    updates('update-mutated', 15, (random, wide) => mutate(random, generateUpdate(random, wide))),
+    updates('update-recorded', 10, (random) => mutate(random, random.pick(corpus.updates))),
+    updates('update-octets', 5, (random) => octets(random, 2)),
+    target('open', 6, generateOpen, checkOpen),
+    target('open-mutated', 2, (random) => mutate(random, generateOpen(random)), checkOpen),
+    target('open-octets', 2, (random) => octets(random, 1), checkOpen),
+    target('notification', 2, generateNotification, checkNotification),
+    target('notification-octets', 1, (random) => octets(random, 3), checkNotification),
+    target('route-refresh', 2, generateRefresh, checkRefresh),
+    framerTarget(corpus),
+  ];
+}
+
+/** A header and anything behind it. */
+function octets(random: Random, type: number): Uint8Array {
+  const length = 19 + random.below(random.oneIn(10) ? 400 : 60);
+  const bytes = new Uint8Array(length).fill(0xff, 0, 16);
+  bytes[16] = length >> 8;
+  bytes[17] = length;
+  bytes[18] = type;
+  for (let at = 19; at < length; at++) bytes[at] = random.oneIn(3) ? random.below(8) : random.below(256);
+  return bytes;
+}
+
+/** What went wrong, with the octets that did it. */
+export class CaseError extends Error {
+  constructor(bytes: Uint8Array, cause: unknown) {
+    const why = cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+    super(`${Buffer.from(bytes).toString('hex')}\n${why}`, { cause });
+  }
+}
