@@ -61,6 +61,7 @@ export function localOpen(config: SessionConfig): OpenMessage {
     families: config.families,
     asn4: true,
     routeRefresh: true,
+    enhancedRouteRefresh: true,
     ...(restart ? { gracefulRestart: { ...restart, notification: false } } : {}),
   };
 }

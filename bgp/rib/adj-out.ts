@@ -34,6 +34,8 @@ export interface MemberSink {
   write(chunk: Uint8Array): void;
   /** False: the member falls behind and is pumped later. */
   readonly writable: boolean;
+  /** The backlog was written in full, with End-of-RIB after it where `endOfRib`. */
+  caughtUp?(endOfRib: boolean): void;
 }
 
 export interface Member {
@@ -182,7 +184,8 @@ export class UpdateGroup {
     member.cursor = cursor;
     for (const source of this.#announceBy.keys()) this.#announceChain(source);
     this.#announceBy.clear();
-    if (member.backlog.count === 0 && member.endOfRibDue) {
+    const endOfRib = member.backlog.count === 0 && member.endOfRibDue;
+    if (endOfRib) {
       member.endOfRibDue = false;
       this.#packer.endOfRib(this.#rib.family);
     }
@@ -191,6 +194,7 @@ export class UpdateGroup {
       this.#rib.unpin(done.items[i]!);
       this.#rib.settle(done.items[i]!);
     }
+    if (member.backlog.count === 0) member.sink.caughtUp?.(endOfRib);
     return member.backlog.count > 0;
   }
 

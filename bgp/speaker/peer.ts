@@ -18,6 +18,9 @@ import {
 import type { Family, PeerConfig } from './config.ts';
 import type { Groups, Membership } from './groups.ts';
 import { peerQueueBytesMax, staleRoutesSecMax } from './limits.ts';
+import { negotiatedStatus } from './negotiated-status.ts';
+import { RefreshAnswer } from './refresh-answer.ts';
+import { RefreshIntake } from './refresh-intake.ts';
 import { Session, type SessionDeps } from './session.ts';
 import type { ByteConnection, PeerFamilyStatus, PeerStatus } from './types.ts';
 import type { UpdateReader, UpdateSource } from './update-reader.ts';
@@ -43,6 +46,8 @@ export interface PeerHost {
 interface FamilyState {
   endOfRib: boolean;
   membership?: Membership;
+  readonly answer: RefreshAnswer;
+  readonly intake: RefreshIntake;
 }
 
 export class Peer {
@@ -222,11 +227,27 @@ export class Peer {
     this.#adoptStaleRoutes(negotiated);
     this.#families.clear();
     for (const family of negotiated.families) {
-      this.#families.set(family, { endOfRib: false });
+      this.#families.set(family, this.#familyState(family, negotiated.enhancedRouteRefresh));
       this.#join(family, negotiated);
     }
     this.#host.established(this);
     this.#host.schedule();
+  }
+
+  #familyState(family: Family, enhanced: boolean): FamilyState {
+    const { clock } = this.#host;
+    const rib = this.#host.rib(family);
+    const state: FamilyState = {
+      endOfRib: false,
+      answer: new RefreshAnswer({
+        family,
+        enhanced,
+        send: (message) => this.session.writeMessage(message),
+        membership: () => state.membership,
+      }),
+      intake: new RefreshIntake({ clock, log: this.#log, rib, row: this.row, changed: () => this.#host.schedule() }),
+    };
+    return state;
   }
 
   #makeSource(context: UpdateContext): UpdateSource {
@@ -269,6 +290,7 @@ export class Peer {
     if (!options) {
       this.#log.warn({ family }, 'no own address of this family to announce as next hop: announcing nothing');
       this.session.writeMessage(encodeEndOfRib(ipFamilyOf(family)));
+      state.answer.caughtUp(true);
       return;
     }
     const session = this.session;
@@ -277,6 +299,7 @@ export class Peer {
       get writable() {
         return session.queuedBytes < peerQueueBytesMax;
       },
+      caughtUp: (endOfRib) => state.answer.caughtUp(endOfRib),
     };
     // What depends on selection is complete only after it; what we originate is complete now.
     const endOfRib = this.#host.selecting || this.config.export !== 'accept';
@@ -302,7 +325,10 @@ export class Peer {
   #down(negotiated: Negotiated, preserve: boolean, _reason: SessionDownReason): void {
     this.#negotiated = undefined;
     this.#source = undefined;
-    for (const { membership } of this.#families.values()) if (membership) this.#host.groups.leave(membership);
+    for (const { membership, intake } of this.#families.values()) {
+      intake.cancel();
+      if (membership) this.#host.groups.leave(membership);
+    }
     this.#families.clear();
     this.#cancelStale();
     const restart = negotiated.gracefulRestart;
@@ -342,10 +368,17 @@ export class Peer {
     this.#host.progress();
   }
 
-  #routeRefresh(refresh: RouteRefresh): void {
-    const state = refresh.family && this.#families.get(refresh.family);
-    if (refresh.subtype !== 0 || !state?.membership) return;
-    state.membership.group.refresh(state.membership.member);
+  #routeRefresh({ family, subtype }: RouteRefresh): void {
+    const state = family && this.#families.get(family);
+    if (!state) return;
+    if (subtype === 0) state.answer.ask();
+    else if (!this.#negotiated?.enhancedRouteRefresh) return;
+    else if (subtype === 2) state.intake.end();
+    else if (subtype === 1) {
+      // RFC 7313 4.2: what graceful restart still waits for, End-of-RIB sweeps.
+      if (state.endOfRib || !this.#negotiated.gracefulRestart) state.intake.begin();
+      else this.#log.warn({ family }, 'BoRR before End-of-RIB is ignored (RFC 7313 4.2)');
+    }
     this.#host.schedule();
   }
 
@@ -374,24 +407,4 @@ export class Peer {
 /** Equal for settings that take in the same routes. */
 function importKey({ import: policy, importFilter, allowOwnAsn }: PeerConfig): string {
   return JSON.stringify([policy, importFilter, allowOwnAsn ?? 0]);
-}
-
-function negotiatedStatus(negotiated: Negotiated): NonNullable<PeerStatus['negotiated']> {
-  const { families, asn4, routeRefresh, holdTimeSec, keepaliveSec, gracefulRestart } = negotiated;
-  return {
-    families: [...families],
-    asn4,
-    routeRefresh,
-    holdTimeSec,
-    keepaliveSec,
-    ...(gracefulRestart
-      ? {
-          gracefulRestart: {
-            restartTimeSec: gracefulRestart.restartTimeSec,
-            restarting: gracefulRestart.restarting,
-            families: gracefulRestart.families.map((entry) => ({ ...entry })),
-          },
-        }
-      : {}),
-  };
 }

@@ -70,6 +70,8 @@ export interface NegotiatedStatus {
   readonly families: readonly Family[];
   readonly asn4: boolean;
   readonly routeRefresh: boolean;
+  /** RFC 7313. */
+  readonly enhancedRouteRefresh: boolean;
   readonly holdTimeSec: number;
   readonly keepaliveSec: number;
   readonly gracefulRestart?: {
