@@ -62,6 +62,7 @@ export function localOpen(config: SessionConfig): OpenMessage {
     asn4: true,
     routeRefresh: true,
     enhancedRouteRefresh: true,
+    ...(config.extendedMessages ? { extendedMessages: true } : {}),
     ...(restart ? { gracefulRestart: { ...restart, notification: false } } : {}),
   };
 }

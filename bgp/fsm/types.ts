@@ -29,6 +29,8 @@ export interface SessionConfig {
   readonly connectRetrySec: number;
   /** Never dials. */
   readonly passive: boolean;
+  /** RFC 8654 is offered. */
+  readonly extendedMessages?: boolean;
   /** Capability of our OPEN; absent: not offered. Replaced on the fly with `setGracefulRestart` (R only until End-of-RIB went out). */
   readonly gracefulRestart?: {
     readonly restarting: boolean;

@@ -56,6 +56,8 @@ export interface PeerConfig {
   readonly ttlSecurityHops?: number;
   /** How often our AS may stand in the AS_PATH of a route that is used. Default 0. */
   readonly allowOwnAsn?: number;
+  /** Messages up to 65,535 octets are offered (RFC 8654). Default true. */
+  readonly extendedMessages?: boolean;
   /** Never dials. */
   readonly passive: boolean;
   readonly connectRetrySec: number;

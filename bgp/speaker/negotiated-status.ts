@@ -9,6 +9,7 @@ export function negotiatedStatus(negotiated: Negotiated): NegotiatedStatus {
     asn4,
     routeRefresh,
     enhancedRouteRefresh: negotiated.enhancedRouteRefresh,
+    extendedMessages: negotiated.extendedMessages,
     holdTimeSec,
     keepaliveSec,
     ...(gracefulRestart

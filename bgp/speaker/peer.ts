@@ -317,6 +317,7 @@ export class Peer {
       ebgp: negotiated.ebgp,
       export: this.config.export,
       asn4: negotiated.asn4,
+      extendedMessages: negotiated.extendedMessages,
       localAsn: this.#localAsn,
       nextHopSelf: local,
     };

@@ -45,6 +45,7 @@ export function sessionConfig(
     ...(peer.keepaliveSec === undefined ? {} : { keepaliveSec: peer.keepaliveSec }),
     connectRetrySec: peer.connectRetrySec,
     passive: peer.passive,
+    extendedMessages: peer.extendedMessages ?? true,
     gracefulRestart,
   };
 }
@@ -75,6 +76,7 @@ function sessionKey(speaker: SpeakerConfig, peer: PeerConfig): string {
     peer.heldDown !== undefined,
     peer.ttlSecurityHops,
     peer.passive,
+    peer.extendedMessages ?? true,
     peer.connectRetrySec,
   ]);
 }

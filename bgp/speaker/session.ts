@@ -239,6 +239,7 @@ export class Session {
     const live = this.#live.get(id);
     if (!live) return;
     this.#established = live;
+    if (negotiated.extendedMessages) live.framer.allowExtended();
     this.establishedCount++;
     this.lastError = '';
     this.#deps.log.info({ families: negotiated.families, holdTimeSec: negotiated.holdTimeSec }, 'session established');

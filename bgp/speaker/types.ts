@@ -72,6 +72,8 @@ export interface NegotiatedStatus {
   readonly routeRefresh: boolean;
   /** RFC 7313. */
   readonly enhancedRouteRefresh: boolean;
+  /** RFC 8654. */
+  readonly extendedMessages: boolean;
   readonly holdTimeSec: number;
   readonly keepaliveSec: number;
   readonly gracefulRestart?: {

@@ -20,8 +20,8 @@ import {
 import { valueEnd, valueStart } from './update.ts';
 
 const localPrefDefault = 100;
-/** No prefix fits beside more: header, two length fields, NEXT_HOP, and a default route. */
-const exportedBytesMax = messageBytesMax - headerBytes - 4 - 7 - 1;
+/** What stands beside the attributes at least: header, two length fields, NEXT_HOP, and a default route. */
+const besideBytes = headerBytes + 4 + 7 + 1;
 /** Room for the longest input and its AS4_PATH. */
 const exportBufferBytes = 3 * canonicalAttributesBytesMax;
 
@@ -98,7 +98,7 @@ export function exportAttributes(
     to = copy(bytes, aggregator, aggregator + 8, target, to);
   }
   out.length = to;
-  return to <= exportedBytesMax;
+  return to <= (context.messageBytesMax ?? messageBytesMax) - besideBytes;
 }
 
 /** Writes AS_PATH with 2-octet AS numbers from `pathScratch`. */

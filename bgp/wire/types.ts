@@ -15,10 +15,12 @@ export type { Family };
 export const messageType = { open: 1, update: 2, notification: 3, keepalive: 4, routeRefresh: 5 } as const;
 
 export const headerBytes = 19;
-/** Longest message without RFC 8654 (which is not offered yet), header included. */
+/** Longest message without RFC 8654, header included. */
 export const messageBytesMax = 4096;
+/** Longest one with it; OPEN and KEEPALIVE never are. */
+export const extendedMessageBytesMax = 65535;
 /** Longest result of `canonicalAttributes`: a 2-octet AS_PATH doubles when widened. */
-export const canonicalAttributesBytesMax = 2 * messageBytesMax;
+export const canonicalAttributesBytesMax = 2 * extendedMessageBytesMax;
 
 /** What a NOTIFICATION carries: RFC 4271 4.5. Also the form in which every decoder reports a fatal error. */
 export interface Notification {
@@ -48,6 +50,8 @@ export interface Framer {
   push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined;
   /** Bytes of an unfinished message held. */
   readonly pendingBytes: number;
+  /** RFC 8654 is negotiated: longer messages from the next one on, OPEN and KEEPALIVE excepted. */
+  allowExtended(): void;
 }
 
 // ---------------------------------------------------------------------------------------------------------------- OPEN
@@ -292,6 +296,8 @@ export interface ExportContext {
   readonly ebgp: boolean;
   readonly asn4: boolean;
   readonly localAsn: number;
+  /** Of the peer's messages; default {@link messageBytesMax}. */
+  readonly messageBytesMax?: number;
   /** eBGP only: keep MULTI_EXIT_DISC (it is ours); false: drop it (it was learned; RFC 4271 5.1.4). */
   readonly keepMed: boolean;
 }
@@ -307,7 +313,7 @@ export interface ExportedAttributes {
 }
 
 /**
- * Packs prefixes into as few UPDATEs as fit 4096 bytes each, and messages into large chunks for the socket.
+ * Packs prefixes into as few UPDATEs as the peers' longest message allows, and messages into large chunks for the socket.
  *
  * Call `startAnnounce` or `startWithdraw` per attribute set, `add4` / `add6` per prefix, `endOfRib` where due, `flush` at
  * the end. A chunk handed to `take` is whole messages and belongs to the receiver.
