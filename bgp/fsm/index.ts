@@ -1,3 +1,4 @@
+export { roleText } from './role.ts';
 export {
   establishedConnection,
   idleHoldMaxMs,

@@ -1,5 +1,6 @@
 /** Making and reading of session states. */
 import type { OpenMessage } from '../wire/types.ts';
+import { rolesOffered } from './role.ts';
 import type { Connection, SessionConfig, SessionState, SessionStateName } from './types.ts';
 
 /** First wait after an error, and the longest; it doubles in between. RFC 4271 8.1.1 (DampPeerOscillations). */
@@ -53,6 +54,7 @@ export function stateName(state: SessionState): SessionStateName {
 
 /** Our OPEN of the moment. */
 export function localOpen(config: SessionConfig): OpenMessage {
+  const roles = rolesOffered(config);
   const restart = config.gracefulRestart;
   return {
     asn: config.localAsn,
@@ -63,6 +65,7 @@ export function localOpen(config: SessionConfig): OpenMessage {
     routeRefresh: true,
     enhancedRouteRefresh: true,
     ...(config.extendedMessages ? { extendedMessages: true } : {}),
+    ...(roles.length > 0 ? { roles } : {}),
     ...(restart ? { gracefulRestart: { ...restart, notification: false } } : {}),
   };
 }

@@ -29,6 +29,10 @@ export interface SessionConfig {
   readonly connectRetrySec: number;
   /** Never dials. */
   readonly passive: boolean;
+  /** What we are to the peer: a value of `bgpRole` (RFC 9234 4); external peers only. */
+  readonly role?: number;
+  /** A peer that says no role is refused. */
+  readonly strictRole?: boolean;
   /** RFC 8654 is offered. */
   readonly extendedMessages?: boolean;
   /** Capability of our OPEN; absent: not offered. Replaced on the fly with `setGracefulRestart` (R only until End-of-RIB went out). */

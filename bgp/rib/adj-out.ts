@@ -33,6 +33,8 @@ export interface UpdateGroupOptions extends ExportPolicy {
   /** Messages up to 65,535 octets (RFC 8654). */
   readonly extendedMessages?: boolean;
   readonly localAsn: number;
+  /** Where a route has none, ONLY_TO_CUSTOMER of `localAsn` is added (RFC 9234 5). */
+  readonly addOnlyToCustomer?: boolean;
   /** Our address, announced as next hop: 4 bytes (IPv4) or 16 (IPv6). */
   readonly nextHopSelf: Uint8Array;
 }
@@ -89,11 +91,11 @@ export class UpdateGroup {
   constructor(rib: Rib, options: UpdateGroupOptions) {
     this.#rib = rib;
     this.options = options;
-    const { ebgp, asn4, localAsn } = options;
+    const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
     const filter = compileFilter(options.filter);
     this.#filtered = filter && new FilteredSets(filter, rib.tables.attributes);
     const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
-    this.#ownContext = { ebgp, asn4, localAsn, keepMed: true, messageBytesMax: bytesMax };
+    this.#ownContext = { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed: true, messageBytesMax: bytesMax };
     this.#learnedContext = { ...this.#ownContext, keepMed: false };
     this.#packer = createUpdatePacker((chunk) => {
       for (const member of this.#recipients) member.sink.write(chunk);

@@ -8,6 +8,9 @@ import type { RouteFilter } from '../filter/types.ts';
 
 export type Family = 'ipv4-unicast' | 'ipv6-unicast';
 
+/** Names of RFC 9234 4.1. */
+export type BgpRole = 'provider' | 'customer' | 'routeServer' | 'routeServerClient' | 'peer';
+
 export interface SpeakerConfig {
   /** 1..4294967295. */
   readonly asn: number;
@@ -56,6 +59,10 @@ export interface PeerConfig {
   readonly ttlSecurityHops?: number;
   /** How often our AS may stand in the AS_PATH of a route that is used. Default 0. */
   readonly allowOwnAsn?: number;
+  /** What we are to this external peer (RFC 9234): told in OPEN, and in force on its routes as `leak-prevention.ts` says. */
+  readonly role?: BgpRole;
+  /** With `role`: a peer that says none is refused. Default false. */
+  readonly strictRole?: boolean;
   /** Messages up to 65,535 octets are offered (RFC 8654). Default true. */
   readonly extendedMessages?: boolean;
   /** Never dials. */

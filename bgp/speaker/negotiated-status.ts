@@ -1,4 +1,5 @@
 /** What both OPENs agreed on, as status shows it. */
+import { roleText } from '../fsm/index.ts';
 import type { Negotiated } from '../wire/index.ts';
 import type { NegotiatedStatus } from './types.ts';
 
@@ -10,6 +11,7 @@ export function negotiatedStatus(negotiated: Negotiated): NegotiatedStatus {
     routeRefresh,
     enhancedRouteRefresh: negotiated.enhancedRouteRefresh,
     extendedMessages: negotiated.extendedMessages,
+    ...(negotiated.peerRole === undefined ? {} : { peerRole: roleText(negotiated.peerRole) }),
     holdTimeSec,
     keepaliveSec,
     ...(gracefulRestart

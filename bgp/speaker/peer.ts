@@ -17,6 +17,7 @@ import {
 } from '../wire/index.ts';
 import type { Family, PeerConfig } from './config.ts';
 import type { Groups, Membership } from './groups.ts';
+import { leakRules } from './leak-prevention.ts';
 import { peerQueueBytesMax, staleRoutesSecMax } from './limits.ts';
 import { negotiatedStatus } from './negotiated-status.ts';
 import { RefreshAnswer } from './refresh-answer.ts';
@@ -252,13 +253,14 @@ export class Peer {
 
   #makeSource(context: UpdateContext): UpdateSource {
     const peer = this;
-    const { importFilter, allowOwnAsn } = this.config;
+    const { importFilter, allowOwnAsn, role } = this.config;
     return {
       row: this.row,
       context,
       filter4: compileFilter(importFilter?.ipv4),
       filter6: compileFilter(importFilter?.ipv6),
       allowedOwnAsns: allowOwnAsn ?? 0,
+      leakRule: role && context.ebgp ? leakRules[role] : undefined,
       get accept() {
         return peer.config.import === 'accept';
       },
@@ -312,6 +314,7 @@ export class Peer {
     const local = parseIp(configured ?? this.session.localAddress ?? '');
     if (!local || local.length !== (ipFamily === 4 ? 4 : 16)) return undefined;
     const filter = ipFamily === 4 ? this.config.exportFilter?.ipv4 : this.config.exportFilter?.ipv6;
+    const rule = negotiated.ebgp && this.config.role ? leakRules[this.config.role] : undefined;
     return {
       ...(filter && filter.length > 0 ? { filter } : {}),
       ebgp: negotiated.ebgp,
@@ -319,6 +322,8 @@ export class Peer {
       asn4: negotiated.asn4,
       extendedMessages: negotiated.extendedMessages,
       localAsn: this.#localAsn,
+      addOnlyToCustomer: rule?.addOut ?? false,
+      withholdOnlyToCustomer: rule?.withhold ?? false,
       nextHopSelf: local,
     };
   }

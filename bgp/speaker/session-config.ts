@@ -1,6 +1,7 @@
 /** From the configuration to sessions: what each session is told, and which sessions a change must restart. Pure. */
 import { parseIp } from '#kit';
 import type { SessionConfig } from '../fsm/index.ts';
+import { bgpRole } from '../wire/index.ts';
 import type { Family, GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
 
 export function routerIdNumber(text: string): number {
@@ -45,6 +46,7 @@ export function sessionConfig(
     ...(peer.keepaliveSec === undefined ? {} : { keepaliveSec: peer.keepaliveSec }),
     connectRetrySec: peer.connectRetrySec,
     passive: peer.passive,
+    ...(peer.role === undefined ? {} : { role: bgpRole[peer.role], strictRole: peer.strictRole ?? false }),
     extendedMessages: peer.extendedMessages ?? true,
     gracefulRestart,
   };
@@ -77,6 +79,8 @@ function sessionKey(speaker: SpeakerConfig, peer: PeerConfig): string {
     peer.ttlSecurityHops,
     peer.passive,
     peer.extendedMessages ?? true,
+    peer.role,
+    peer.role !== undefined && (peer.strictRole ?? false),
     peer.connectRetrySec,
   ]);
 }

@@ -72,6 +72,8 @@ export interface NegotiatedStatus {
   readonly routeRefresh: boolean;
   /** RFC 7313. */
   readonly enhancedRouteRefresh: boolean;
+  /** What the peer says it is (RFC 9234), by its name there. */
+  readonly peerRole?: string;
   /** RFC 8654. */
   readonly extendedMessages: boolean;
   readonly holdTimeSec: number;

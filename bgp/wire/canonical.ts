@@ -11,7 +11,7 @@ import { attributeTable } from './attribute-table.ts';
 import { attributeFlag, attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
 import { copy, read16, read32, write32 } from './bytes.ts';
 import { asTrans } from './open.ts';
-import type { AttributeValues, OriginatedRoute, UpdateView } from './types.ts';
+import { type AttributeValues, communityFlag, type OriginatedRoute, type UpdateView } from './types.ts';
 import { valueEnd, valueStart } from './update.ts';
 import { clearAttributeValues, readClusterList, readCommunities, readOriginatorId } from './values.ts';
 
@@ -205,6 +205,9 @@ export function readCanonical(
         break;
       case attributeType.clusterList:
         readClusterList(values, bytes, value, next, localRouterId);
+        break;
+      case attributeType.onlyToCustomer:
+        values.communityFlags |= communityFlag.onlyToCustomer;
         break;
       default:
         break;

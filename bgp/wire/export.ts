@@ -9,6 +9,7 @@ import { narrowAsPath, prependAsn } from './as-path.ts';
 import { attributeFlag, attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
 import { copy, read32 } from './bytes.ts';
 import { writeAttributeHead, writeNumber } from './canonical.ts';
+import { writeOnlyToCustomer } from './only-to-customer.ts';
 import { asTrans } from './open.ts';
 import {
   canonicalAttributesBytesMax,
@@ -47,6 +48,7 @@ export function exportAttributes(
   const target = out.bytes;
   let to = 0;
   let localPrefDue = !context.ebgp;
+  let onlyToCustomerDue = context.addOnlyToCustomer === true;
   let as4PathLength = -1;
   let aggregator = -1;
   out.split = 0;
@@ -60,6 +62,10 @@ export function exportAttributes(
         to = writeNumber(target, to, attributeType.localPref, wellKnown, localPrefDefault);
       }
       localPrefDue = false;
+    }
+    if (onlyToCustomerDue && type >= attributeType.onlyToCustomer) {
+      if (type > attributeType.onlyToCustomer) to = writeOnlyToCustomer(target, to, context.localAsn);
+      onlyToCustomerDue = false;
     }
     if (type === attributeType.asPath) {
       const pathEnd = context.ebgp
@@ -89,6 +95,7 @@ export function exportAttributes(
     at = next;
   }
   if (localPrefDue) to = writeNumber(target, to, attributeType.localPref, wellKnown, localPrefDefault);
+  if (onlyToCustomerDue) to = writeOnlyToCustomer(target, to, context.localAsn);
   if (as4PathLength >= 0) {
     to = writeAttributeHead(target, to, optionalTransitive, attributeType.as4Path, as4PathLength);
     to = copy(pathScratch, 0, as4PathLength, target, to);

@@ -6,6 +6,7 @@ export { createExportedAttributes, exportAttributes } from './export.ts';
 export { checkHeader, createFramer } from './framer.ts';
 export { encodeEndOfRib, encodeKeepalive } from './message.ts';
 export { decodeNotification, describeNotification, encodeNotification, shutdownData } from './notification.ts';
+export { addOnlyToCustomer, onlyToCustomerBytes, onlyToCustomerOf } from './only-to-customer.ts';
 export { decodeOpen, encodeOpen, negotiate } from './open.ts';
 export { createUpdatePacker } from './packer.ts';
 export { createPrefixCursor } from './prefix.ts';

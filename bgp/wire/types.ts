@@ -192,6 +192,8 @@ export const communityFlag = {
   blackhole: 16,
   llgrStale: 32,
   noLlgr: 64,
+  /** No community: the route carries ONLY_TO_CUSTOMER (RFC 9234), which is asked for at the same places. */
+  onlyToCustomer: 128,
 } as const;
 
 /** Numbers of an attribute set that the decision process compares. */
@@ -298,6 +300,8 @@ export interface ExportContext {
   readonly localAsn: number;
   /** Of the peer's messages; default {@link messageBytesMax}. */
   readonly messageBytesMax?: number;
+  /** ONLY_TO_CUSTOMER of `localAsn` is added where there is none (RFC 9234 5). */
+  readonly addOnlyToCustomer?: boolean;
   /** eBGP only: keep MULTI_EXIT_DISC (it is ours); false: drop it (it was learned; RFC 4271 5.1.4). */
   readonly keepMed: boolean;
 }
@@ -364,6 +368,8 @@ export interface AttributeText {
   readonly extendedCommunities?: readonly string[];
   readonly originatorId?: string;
   readonly clusterList?: readonly string[];
+  /** AS number (RFC 9234). */
+  readonly onlyToCustomer?: number;
   /** Attributes passed on without being understood. */
   readonly others?: readonly { readonly type: number; readonly flags: number; readonly hex: string }[];
 }
