@@ -4,6 +4,7 @@ export {
   idleHoldMaxMs,
   initialState,
   setGracefulRestart,
+  setTexts,
   stateName,
 } from './state.ts';
 export { step } from './step.ts';

@@ -1,7 +1,7 @@
 /** Making and reading of session states. */
 import type { OpenMessage } from '../wire/types.ts';
 import { rolesOffered } from './role.ts';
-import type { Connection, SessionConfig, SessionState, SessionStateName } from './types.ts';
+import type { Connection, OpenTexts, SessionConfig, SessionState, SessionStateName } from './types.ts';
 
 /** First wait after an error, and the longest; it doubles in between. RFC 4271 8.1.1 (DampPeerOscillations). */
 export const idleHoldMinMs = 1_000;
@@ -30,6 +30,11 @@ export function setGracefulRestart(
 ): SessionState {
   const { gracefulRestart: _, ...config } = state.config;
   return { ...state, config: gracefulRestart ? { ...config, gracefulRestart } : config };
+}
+
+/** What OPENs tell people from now on. */
+export function setTexts(state: SessionState, texts: OpenTexts): SessionState {
+  return { ...state, config: { ...state.config, texts } };
 }
 
 export function establishedConnection(state: SessionState): Connection | undefined {
@@ -66,6 +71,7 @@ export function localOpen(config: SessionConfig): OpenMessage {
     enhancedRouteRefresh: true,
     ...(config.extendedMessages ? { extendedMessages: true } : {}),
     ...(roles.length > 0 ? { roles } : {}),
+    ...config.texts,
     ...(restart ? { gracefulRestart: { ...restart, notification: false } } : {}),
   };
 }

@@ -14,6 +14,12 @@ export type SessionStateName = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'Ope
 
 export type Direction = 'outgoing' | 'incoming';
 
+/** What OPEN tells people: draft-walton-bgp-hostname-capability, draft-ietf-idr-software-version. */
+export interface OpenTexts {
+  readonly hostName?: { readonly host: string; readonly domain: string };
+  readonly softwareVersion?: string;
+}
+
 /** Settings of a peer; changing them means `manualStop`, a new state by `initialState`, `manualStart`. */
 export interface SessionConfig {
   readonly localAsn: number;
@@ -33,6 +39,8 @@ export interface SessionConfig {
   readonly role?: number;
   /** A peer that says no role is refused. */
   readonly strictRole?: boolean;
+  /** For the peer's operator, in OPEN; replaced on the fly with `setTexts`. */
+  readonly texts?: OpenTexts;
   /** RFC 8654 is offered. */
   readonly extendedMessages?: boolean;
   /** Capability of our OPEN; absent: not offered. Replaced on the fly with `setGracefulRestart` (R only until End-of-RIB went out). */

@@ -17,6 +17,10 @@ export interface SpeakerConfig {
   /** Dotted quad, not 0.0.0.0. */
   readonly routerId: string;
   readonly listen: readonly { readonly address: string; readonly port: number }[];
+  /** Told to peers in OPEN, for their operators: `node1` or `node1.example.org`, at most 64 octets on either side of the first dot. */
+  readonly hostName?: string;
+  /** Likewise, at most 64 octets. */
+  readonly softwareVersion?: string;
   /** Prefixes announced as our own, origin IGP. */
   readonly originate: readonly string[];
   readonly peers: readonly PeerConfig[];

@@ -1,6 +1,6 @@
 /** What both OPENs agreed on, as status shows it. */
 import { roleText } from '../fsm/index.ts';
-import type { Negotiated } from '../wire/index.ts';
+import { escapeText, type Negotiated } from '../wire/index.ts';
 import type { NegotiatedStatus } from './types.ts';
 
 export function negotiatedStatus(negotiated: Negotiated): NegotiatedStatus {
@@ -11,6 +11,8 @@ export function negotiatedStatus(negotiated: Negotiated): NegotiatedStatus {
     routeRefresh,
     enhancedRouteRefresh: negotiated.enhancedRouteRefresh,
     extendedMessages: negotiated.extendedMessages,
+    ...(negotiated.peerHostName ? { peerHostName: escapeText(negotiated.peerHostName) } : {}),
+    ...(negotiated.peerSoftwareVersion ? { peerSoftwareVersion: escapeText(negotiated.peerSoftwareVersion) } : {}),
     ...(negotiated.peerRole === undefined ? {} : { peerRole: roleText(negotiated.peerRole) }),
     holdTimeSec,
     keepaliveSec,

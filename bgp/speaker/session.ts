@@ -12,6 +12,7 @@ import type { Clock, Logger } from '#kit';
 import {
   establishedConnection,
   initialState,
+  type OpenTexts,
   type SessionConfig,
   type SessionDownReason,
   type SessionInput,
@@ -19,6 +20,7 @@ import {
   type SessionState,
   type SessionStateName,
   setGracefulRestart,
+  setTexts,
   stateName,
   step,
 } from '../fsm/index.ts';
@@ -128,6 +130,9 @@ export class Session {
   }
   setGracefulRestart(gracefulRestart: NonNullable<SessionConfig['gracefulRestart']>): void {
     this.#state = setGracefulRestart(this.#state, gracefulRestart);
+  }
+  setTexts(texts: OpenTexts): void {
+    this.#state = setTexts(this.#state, texts);
   }
   /**
    * Another TCP-MD5 password from now on: for connections that are there, which then wait for the peer to change its own, and

@@ -29,7 +29,7 @@ import { Groups } from './groups.ts';
 import { deferralGraceSec, nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { queryRoutes } from './looking-glass.ts';
 import { Peer, type PeerHost } from './peer.ts';
-import { addressOrder, gracefulRestartOffer, needsNewSession, sessionConfig } from './session-config.ts';
+import { addressOrder, gracefulRestartOffer, needsNewSession, openTexts, sessionConfig } from './session-config.ts';
 import type { ByteConnection, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
@@ -147,7 +147,7 @@ export class Speaker {
       else this.#addPeer(peer);
     }
     this.#rankPeers();
-    this.#offerGracefulRestart();
+    this.#renewOffers();
     this.#checkDeferral();
     this.#schedule();
   }
@@ -321,9 +321,10 @@ export class Speaker {
   #offer(peer: PeerConfig, everEstablished: boolean): ReturnType<typeof gracefulRestartOffer> {
     return gracefulRestartOffer(this.#config.gracefulRestart, peer, this.#deferring, everEstablished);
   }
-  #offerGracefulRestart(): void {
+  #renewOffers(): void {
     for (const { session, config } of this.#peers.values()) {
       session.setGracefulRestart(this.#offer(config, session.establishedCount > 0));
+      session.setTexts(openTexts(this.#config));
     }
   }
 
@@ -348,7 +349,7 @@ export class Speaker {
       'route selection begins',
     );
     for (const rib of [this.#rib4, this.#rib6]) rib.markAllDirty();
-    this.#offerGracefulRestart();
+    this.#renewOffers();
     // End-of-RIB and the marker go out once all of it is decided: see #flush.
     this.#selectionPending = true;
     this.#schedule();

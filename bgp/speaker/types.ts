@@ -74,6 +74,9 @@ export interface NegotiatedStatus {
   readonly enhancedRouteRefresh: boolean;
   /** What the peer says it is (RFC 9234), by its name there. */
   readonly peerRole?: string;
+  /** What the peer calls itself, escaped. */
+  readonly peerHostName?: string;
+  readonly peerSoftwareVersion?: string;
   /** RFC 8654. */
   readonly extendedMessages: boolean;
   readonly holdTimeSec: number;

@@ -9,6 +9,7 @@ export { decodeNotification, describeNotification, encodeNotification, shutdownD
 export { addOnlyToCustomer, onlyToCustomerBytes, onlyToCustomerOf } from './only-to-customer.ts';
 export { decodeOpen, encodeOpen, negotiate } from './open.ts';
 export { createUpdatePacker } from './packer.ts';
+export { escapeText } from './people-text.ts';
 export { createPrefixCursor } from './prefix.ts';
 export { decodeRouteRefresh, encodeRouteRefresh } from './refresh.ts';
 export { describeAttributes, dottedQuad } from './text.ts';
