@@ -89,8 +89,14 @@ export type SessionTimer = 'connectRetry' | 'idleHold' | 'stable' | 'hold' | 'ke
 
 export type SessionInput =
   | { readonly type: 'manualStart' }
-  /** Sends Cease with `subcode` (RFC 4486) and `text` (RFC 9003), or nothing when `silent` (graceful restart). */
-  | { readonly type: 'manualStop'; readonly subcode: number; readonly text?: string; readonly silent?: boolean }
+  /** Sends Cease with `subcode` (RFC 4486) and `text` (RFC 9003) or `data`, or nothing when `silent` (graceful restart). */
+  | {
+      readonly type: 'manualStop';
+      readonly subcode: number;
+      readonly text?: string;
+      readonly data?: Uint8Array;
+      readonly silent?: boolean;
+    }
   | { readonly type: 'timer'; readonly timer: 'connectRetry' | 'idleHold' | 'stable' }
   | { readonly type: 'timer'; readonly timer: 'hold' | 'keepalive' | 'sendHold'; readonly connection: number }
   | { readonly type: 'tcpConnected'; readonly connection: number; readonly direction: Direction }

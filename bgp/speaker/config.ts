@@ -39,6 +39,18 @@ export interface GracefulRestartConfig {
   readonly deferralTimeSec: number;
 }
 
+/** What is too many: paths held of the peer, that is what its import policy takes in. */
+export interface MaxPrefixes {
+  /** 1..4294967295. One more ends the session. */
+  readonly limit: number;
+  /** A warning is logged above so much of the limit, 1..100. Default 75. */
+  readonly warnPercent?: number;
+  /** Seconds until the peer may come back; absent: not before the limit is changed or the peer reset. */
+  readonly restartSec?: number;
+  /** The warning is all. */
+  readonly warnOnly?: boolean;
+}
+
 export interface PeerConfig {
   /** Unique and stable; what status and logs call the peer. */
   readonly name: string;
@@ -67,6 +79,8 @@ export interface PeerConfig {
   readonly role?: BgpRole;
   /** With `role`: a peer that says none is refused. Default false. */
   readonly strictRole?: boolean;
+  /** By family; without an entry there is no limit. */
+  readonly maxPrefixes?: { readonly [F in Family]?: MaxPrefixes };
   /** Messages up to 65,535 octets are offered (RFC 8654). Default true. */
   readonly extendedMessages?: boolean;
   /** Never dials. */

@@ -5,6 +5,7 @@ import { compileFilter } from '../filter/index.ts';
 import type { SessionConfig, SessionDownReason } from '../fsm/index.ts';
 import type { MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import {
+  ceaseSubcode,
   dottedQuad,
   encodeEndOfRib,
   encodeRouteRefresh,
@@ -20,6 +21,7 @@ import type { Groups, Membership } from './groups.ts';
 import { leakRules } from './leak-prevention.ts';
 import { peerQueueBytesMax, staleRoutesSecMax } from './limits.ts';
 import { negotiatedStatus } from './negotiated-status.ts';
+import { PrefixLimits } from './prefix-limit.ts';
 import { RefreshAnswer } from './refresh-answer.ts';
 import { RefreshIntake } from './refresh-intake.ts';
 import { Session, type SessionDeps } from './session.ts';
@@ -62,6 +64,7 @@ export class Peer {
   #negotiated: Negotiated | undefined;
   #source: UpdateSource | undefined;
   readonly #counters = { prefixesReceived: 0, updateErrors: 0 };
+  readonly #limits: PrefixLimits;
   #keepaliveSeen = false;
   #cancelStaleTimer: (() => void) | undefined;
   /** The path to the peer is gone: its routes are not kept over the end of this session. */
@@ -74,6 +77,7 @@ export class Peer {
     this.row = row;
     this.#localAsn = session.localAsn;
     this.#log = deps.log.child({ peer: config.name });
+    this.#limits = this.#makeLimits();
     const dial = {
       peer: config.name,
       address: config.address,
@@ -96,6 +100,22 @@ export class Peer {
     });
   }
 
+  #makeLimits(): PrefixLimits {
+    return new PrefixLimits(
+      {
+        clock: this.#host.clock,
+        log: this.#log,
+        held: (family) => this.#host.rib(family).pathCount[this.row] ?? 0,
+        end: (data) => {
+          this.session.stop({ subcode: ceaseSubcode.maximumNumberOfPrefixesReached, data });
+          this.dropRoutes();
+        },
+        start: () => this.session.start(),
+      },
+      this.config.maxPrefixes,
+    );
+  }
+
   get established(): boolean {
     return this.#negotiated !== undefined;
   }
@@ -112,6 +132,19 @@ export class Peer {
     return negotiated.families.every((family) => this.#families.get(family)?.endOfRib);
   }
 
+  /** Ends the session and whatever would begin another. */
+  stop(options: Parameters<Session['stop']>[0]): void {
+    this.#limits.cancel();
+    this.session.stop(options);
+  }
+
+  /** Ends the session with Administrative Reset (RFC 4486) and begins another. */
+  reset(text: string): void {
+    this.stop({ subcode: ceaseSubcode.administrativeReset, text });
+    this.dropRoutes();
+    if (this.config.heldDown === undefined) this.session.start();
+  }
+
   /** The link to the peer is gone: the session ends at once and its routes go, graceful restart or not. */
   pathLost(reason: string): void {
     this.#pathLost = true;
@@ -119,7 +152,7 @@ export class Peer {
     this.session.stop({ subcode: 0, text: reason, silent: true });
     this.#pathLost = false;
     this.dropRoutes();
-    this.session.start();
+    if (!this.#limits.holding) this.session.start();
   }
 
   /** Drops all paths of the peer, stale ones included. */
@@ -144,6 +177,8 @@ export class Peer {
   reconfigure(config: PeerConfig): void {
     const old = this.config;
     this.config = config;
+    if (JSON.stringify(old.maxPrefixes) !== JSON.stringify(config.maxPrefixes))
+      this.#limits.reconfigure(config.maxPrefixes);
     const negotiated = this.#negotiated;
     if (!negotiated) return;
     if (importKey(old) !== importKey(config)) this.#importAgain(negotiated);
@@ -191,6 +226,7 @@ export class Peer {
       stateForMs: Math.round(this.#host.clock.nowMs() - session.stateSinceMs),
       lastError: config.heldDown ?? session.lastError,
       ...(session.localAddress ? { localAddress: session.localAddress } : {}),
+      ...(this.#limits.restartInSec === undefined ? {} : { restartInSec: this.#limits.restartInSec }),
       ...(negotiated ? { peerRouterId: dottedQuad(negotiated.peerRouterId) } : {}),
       establishedCount: session.establishedCount,
       messagesIn: session.messagesIn,
@@ -353,6 +389,7 @@ export class Peer {
   #update(bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
     if (!this.#source) return undefined;
     const error = this.#host.reader.apply(this.#source, bytes, start, end);
+    if (this.config.maxPrefixes) this.#limits.check();
     this.#host.schedule();
     return error;
   }

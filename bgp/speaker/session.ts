@@ -125,7 +125,7 @@ export class Session {
     this.#input({ type: 'manualStart' });
   }
   /** Cease with `subcode`, or silence for graceful restart. */
-  stop(options: { readonly subcode: number; readonly text?: string; readonly silent?: boolean }): void {
+  stop(options: Omit<Extract<SessionInput, { type: 'manualStop' }>, 'type'>): void {
     this.#input({ type: 'manualStop', ...options });
   }
   setGracefulRestart(gracefulRestart: NonNullable<SessionConfig['gracefulRestart']>): void {

@@ -159,9 +159,22 @@ export class Speaker {
     for (const peer of this.#peers.values()) {
       const silent = mode === 'graceful' && peer.gracefulRestart;
       const text = mode === 'drain' ? 'drained' : 'stopped';
-      peer.session.stop(silent ? { subcode: 0, silent } : { subcode: ceaseSubcode.administrativeShutdown, text });
+      peer.stop(silent ? { subcode: 0, silent } : { subcode: ceaseSubcode.administrativeShutdown, text });
       peer.dropRoutes();
     }
+  }
+
+  /**
+   * Ends the session of a peer, which begins anew at once.
+   *
+   * @param text for its operator (RFC 9003).
+   * @throws RangeError when no peer is called so.
+   */
+  resetPeer(name: string, text = ''): void {
+    const peer = this.#peers.get(name);
+    if (!peer) throw new RangeError(`no peer is called ${name}`);
+    peer.reset(text);
+    this.#schedule();
   }
 
   /**
@@ -270,7 +283,7 @@ export class Speaker {
   }
 
   #removePeer(peer: Peer, subcode: number): void {
-    peer.session.stop({ subcode });
+    peer.stop({ subcode });
     peer.dropRoutes();
     this.#peers.delete(peer.config.name);
     this.#rowsToFree.push(peer.row);

@@ -110,6 +110,8 @@ export interface PeerStatus {
   readonly lastError: string;
   readonly localAddress?: string;
   readonly peerRouterId?: string;
+  /** Seconds until a peer with too many prefixes may come back. */
+  readonly restartInSec?: number;
   /** Sessions that reached Established since the peer was configured. */
   readonly establishedCount: number;
   readonly messagesIn: number;

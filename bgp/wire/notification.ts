@@ -1,4 +1,5 @@
 /** NOTIFICATION: RFC 4271 4.5 and 6, RFC 4486, 6608, 7313, 8538, 9003, 9384, 9687. */
+import { familyOfAfiSafi } from './capabilities.ts';
 import { ceaseSubcode, errorCode } from './errors.ts';
 import { encodeMessage } from './message.ts';
 import { escapeText, utf8AtMost } from './people-text.ts';
@@ -97,6 +98,11 @@ export function describeNotification(notification: Notification): string {
     if (subcode === ceaseSubcode.administrativeShutdown || subcode === ceaseSubcode.administrativeReset) {
       const text = shutdownText(data);
       return text === '' ? head : `${head}: ${text}`;
+    }
+    if (subcode === ceaseSubcode.maximumNumberOfPrefixesReached && data.length === 7) {
+      const family = familyOfAfiSafi((data[0]! << 8) | data[1]!, data[2]!) ?? 'another family';
+      const limit = new DataView(data.buffer, data.byteOffset).getUint32(3);
+      return `${head}: ${family}, limit ${limit}`;
     }
     // RFC 8538 3: the NOTIFICATION that would have been sent is inside. One level only, whatever the peer nests.
     if (subcode === ceaseSubcode.hardReset && data.length >= 2 && data[0] !== errorCode.cease) {
