@@ -24,6 +24,7 @@ import {
 } from '../wire/index.ts';
 import type { OpenMessage, ProtocolError } from '../wire/types.ts';
 import { ceaseNotification, type Draft, type InputOf, sentReason } from './draft.ts';
+import { roleError } from './role.ts';
 import { establishedConnection, localOpen, openHoldMs, stableMs } from './state.ts';
 import type { Connection, SessionConfig } from './types.ts';
 
@@ -75,7 +76,7 @@ export function openError(config: SessionConfig, open: OpenMessage): ProtocolErr
     const reason = `peer offers none of our families (${config.families.join(', ')})`;
     return protocolError(errorCode.openMessage, openSubcode.unsupportedCapability, reason, data);
   }
-  return undefined;
+  return roleError(config, open);
 }
 
 /** Whether connections that we made win collisions. */

@@ -1,6 +1,7 @@
 /** Making and reading of session states. */
 import type { OpenMessage } from '../wire/types.ts';
-import type { Connection, SessionConfig, SessionState, SessionStateName } from './types.ts';
+import { rolesOffered } from './role.ts';
+import type { Connection, OpenTexts, SessionConfig, SessionState, SessionStateName } from './types.ts';
 
 /** First wait after an error, and the longest; it doubles in between. RFC 4271 8.1.1 (DampPeerOscillations). */
 export const idleHoldMinMs = 1_000;
@@ -31,6 +32,11 @@ export function setGracefulRestart(
   return { ...state, config: gracefulRestart ? { ...config, gracefulRestart } : config };
 }
 
+/** What OPENs tell people from now on. */
+export function setTexts(state: SessionState, texts: OpenTexts): SessionState {
+  return { ...state, config: { ...state.config, texts } };
+}
+
 export function establishedConnection(state: SessionState): Connection | undefined {
   return state.connections.find((c) => c.state === 'Established');
 }
@@ -53,6 +59,7 @@ export function stateName(state: SessionState): SessionStateName {
 
 /** Our OPEN of the moment. */
 export function localOpen(config: SessionConfig): OpenMessage {
+  const roles = rolesOffered(config);
   const restart = config.gracefulRestart;
   return {
     asn: config.localAsn,
@@ -61,6 +68,10 @@ export function localOpen(config: SessionConfig): OpenMessage {
     families: config.families,
     asn4: true,
     routeRefresh: true,
+    enhancedRouteRefresh: true,
+    ...(config.extendedMessages ? { extendedMessages: true } : {}),
+    ...(roles.length > 0 ? { roles } : {}),
+    ...config.texts,
     ...(restart ? { gracefulRestart: { ...restart, notification: false } } : {}),
   };
 }

@@ -94,6 +94,7 @@ test('the way up: RFC 4271 8.2.2', () => {
     families: ['ipv4-unicast', 'ipv6-unicast'],
     asn4: true,
     routeRefresh: true,
+    enhancedRouteRefresh: true,
   });
   assert.equal(timer(openSent.outputs, 'hold'), 240_000);
   const confirm = run(toOpenConfirm);

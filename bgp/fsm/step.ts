@@ -63,7 +63,7 @@ function manualStop(draft: Draft, input: InputOf<'manualStop'>): void {
   draft.stopDialler('stopped');
   const carriesText =
     input.subcode === ceaseSubcode.administrativeShutdown || input.subcode === ceaseSubcode.administrativeReset;
-  const data = input.text && carriesText ? shutdownData(input.text) : undefined;
+  const data = input.text && carriesText ? shutdownData(input.text) : input.data;
   const cease = ceaseNotification(input.subcode, data);
   const text = input.silent ? 'stopped without a NOTIFICATION' : `stopped: sent ${describeNotification(cease)}`;
   for (const connection of draft.state.connections) {

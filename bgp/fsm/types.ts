@@ -14,6 +14,12 @@ export type SessionStateName = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'Ope
 
 export type Direction = 'outgoing' | 'incoming';
 
+/** What OPEN tells people: draft-walton-bgp-hostname-capability, draft-ietf-idr-software-version. */
+export interface OpenTexts {
+  readonly hostName?: { readonly host: string; readonly domain: string };
+  readonly softwareVersion?: string;
+}
+
 /** Settings of a peer; changing them means `manualStop`, a new state by `initialState`, `manualStart`. */
 export interface SessionConfig {
   readonly localAsn: number;
@@ -29,6 +35,14 @@ export interface SessionConfig {
   readonly connectRetrySec: number;
   /** Never dials. */
   readonly passive: boolean;
+  /** What we are to the peer: a value of `bgpRole` (RFC 9234 4); external peers only. */
+  readonly role?: number;
+  /** A peer that says no role is refused. */
+  readonly strictRole?: boolean;
+  /** For the peer's operator, in OPEN; replaced on the fly with `setTexts`. */
+  readonly texts?: OpenTexts;
+  /** RFC 8654 is offered. */
+  readonly extendedMessages?: boolean;
   /** Capability of our OPEN; absent: not offered. Replaced on the fly with `setGracefulRestart` (R only until End-of-RIB went out). */
   readonly gracefulRestart?: {
     readonly restarting: boolean;
@@ -75,8 +89,14 @@ export type SessionTimer = 'connectRetry' | 'idleHold' | 'stable' | 'hold' | 'ke
 
 export type SessionInput =
   | { readonly type: 'manualStart' }
-  /** Sends Cease with `subcode` (RFC 4486) and `text` (RFC 9003), or nothing when `silent` (graceful restart). */
-  | { readonly type: 'manualStop'; readonly subcode: number; readonly text?: string; readonly silent?: boolean }
+  /** Sends Cease with `subcode` (RFC 4486) and `text` (RFC 9003) or `data`, or nothing when `silent` (graceful restart). */
+  | {
+      readonly type: 'manualStop';
+      readonly subcode: number;
+      readonly text?: string;
+      readonly data?: Uint8Array;
+      readonly silent?: boolean;
+    }
   | { readonly type: 'timer'; readonly timer: 'connectRetry' | 'idleHold' | 'stable' }
   | { readonly type: 'timer'; readonly timer: 'hold' | 'keepalive' | 'sendHold'; readonly connection: number }
   | { readonly type: 'tcpConnected'; readonly connection: number; readonly direction: Direction }

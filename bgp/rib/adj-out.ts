@@ -10,7 +10,14 @@
  * Within one `apply` changes are chained by source peer, then by attribute set, in columns: nothing is allocated per prefix.
  */
 import { compileFilter, type FilterTerm } from '../filter/index.ts';
-import { createExportedAttributes, createUpdatePacker, exportAttributes } from '../wire/index.ts';
+import {
+  canonicalAttributesBytesMax,
+  createExportedAttributes,
+  createUpdatePacker,
+  exportAttributes,
+  extendedMessageBytesMax,
+  messageBytesMax,
+} from '../wire/index.ts';
 import type { ExportContext, UpdatePacker } from '../wire/types.ts';
 import { BitSet, grow, IntStack } from './arrays.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
@@ -23,7 +30,11 @@ export interface UpdateGroupOptions extends ExportPolicy {
   /** Of what the policy lets out, for the group's family. */
   readonly filter?: readonly FilterTerm[];
   readonly asn4: boolean;
+  /** Messages up to 65,535 octets (RFC 8654). */
+  readonly extendedMessages?: boolean;
   readonly localAsn: number;
+  /** Where a route has none, ONLY_TO_CUSTOMER of `localAsn` is added (RFC 9234 5). */
+  readonly addOnlyToCustomer?: boolean;
   /** Our address, announced as next hop: 4 bytes (IPv4) or 16 (IPv6). */
   readonly nextHopSelf: Uint8Array;
 }
@@ -34,6 +45,8 @@ export interface MemberSink {
   write(chunk: Uint8Array): void;
   /** False: the member falls behind and is pumped later. */
   readonly writable: boolean;
+  /** The backlog was written in full, with End-of-RIB after it where `endOfRib`. */
+  caughtUp?(endOfRib: boolean): void;
 }
 
 export interface Member {
@@ -46,8 +59,9 @@ export interface Member {
   endOfRibDue: boolean;
 }
 
-/** Attributes on the wire are at most this long (canonical form is wider than what fits one message). */
-const scratchBytes = 8192;
+/** Canonical and exported attributes while a set is announced: within one call, so that all groups share them. */
+const scratch = Buffer.alloc(canonicalAttributesBytesMax);
+const exported = createExportedAttributes();
 
 export class UpdateGroup {
   readonly options: UpdateGroupOptions;
@@ -68,8 +82,6 @@ export class UpdateGroup {
   #takeBackLink = new Int32Array(256);
   readonly #sets = new ChainSet();
   #setLink = new Int32Array(256);
-  readonly #exported = createExportedAttributes();
-  readonly #scratch = Buffer.alloc(scratchBytes);
   readonly #packer: UpdatePacker;
   #recipients: readonly Member[] = [];
   readonly #filtered: FilteredSets | undefined;
@@ -79,14 +91,15 @@ export class UpdateGroup {
   constructor(rib: Rib, options: UpdateGroupOptions) {
     this.#rib = rib;
     this.options = options;
-    const { ebgp, asn4, localAsn } = options;
+    const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
     const filter = compileFilter(options.filter);
     this.#filtered = filter && new FilteredSets(filter, rib.tables.attributes);
-    this.#ownContext = { ebgp, asn4, localAsn, keepMed: true };
-    this.#learnedContext = { ebgp, asn4, localAsn, keepMed: false };
+    const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
+    this.#ownContext = { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed: true, messageBytesMax: bytesMax };
+    this.#learnedContext = { ...this.#ownContext, keepMed: false };
     this.#packer = createUpdatePacker((chunk) => {
       for (const member of this.#recipients) member.sink.write(chunk);
-    });
+    }, bytesMax);
     const all = new IntStack();
     for (let prefix = 0; prefix < rib.prefixes.limit; prefix++) if (rib.locPeer[prefix] !== 0) all.push(prefix);
     this.apply(all, 0, all.length);
@@ -182,7 +195,8 @@ export class UpdateGroup {
     member.cursor = cursor;
     for (const source of this.#announceBy.keys()) this.#announceChain(source);
     this.#announceBy.clear();
-    if (member.backlog.count === 0 && member.endOfRibDue) {
+    const endOfRib = member.backlog.count === 0 && member.endOfRibDue;
+    if (endOfRib) {
       member.endOfRibDue = false;
       this.#packer.endOfRib(this.#rib.family);
     }
@@ -191,6 +205,7 @@ export class UpdateGroup {
       this.#rib.unpin(done.items[i]!);
       this.#rib.settle(done.items[i]!);
     }
+    if (member.backlog.count === 0) member.sink.caughtUp?.(endOfRib);
     return member.backlog.count > 0;
   }
 
@@ -300,9 +315,9 @@ export class UpdateGroup {
   }
 
   #announceSet(set: number, source: number): void {
-    const length = this.#scratch.write(this.#rib.tables.attributes.key(set), 0, 'latin1');
+    const length = scratch.write(this.#rib.tables.attributes.key(set), 0, 'latin1');
     const context = source === localPeer ? this.#ownContext : this.#learnedContext;
-    const fits = exportAttributes(this.#scratch, 0, length, context, this.#exported);
+    const fits = exportAttributes(scratch, 0, length, context, exported);
     const nextHops = this.#rib.tables.nextHops.bytes;
     const link = this.#setLink;
     let current = -1;
@@ -313,7 +328,7 @@ export class UpdateGroup {
       if (nextHop !== current) {
         current = nextHop;
         const bytes = nextHop === noNextHop ? this.options.nextHopSelf : nextHops[nextHop]!;
-        announced = fits && this.#packer.startAnnounce(this.#rib.family, this.#exported, bytes);
+        announced = fits && this.#packer.startAnnounce(this.#rib.family, exported, bytes);
         // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
         if (!announced) this.#packer.startWithdraw(this.#rib.family);
       }

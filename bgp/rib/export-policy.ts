@@ -6,6 +6,8 @@ export interface ExportPolicy {
   readonly ebgp: boolean;
   /** `originated`: only what this speaker originates. `reject`: nothing, not even that. */
   readonly export: 'accept' | 'reject' | 'originated';
+  /** Not what carries ONLY_TO_CUSTOMER (RFC 9234 5). */
+  readonly withholdOnlyToCustomer?: boolean;
 }
 
 /**
@@ -15,6 +17,7 @@ export interface ExportPolicy {
  */
 export function isExported(policy: ExportPolicy, source: number, sourceEbgp: boolean, communityFlags: number): boolean {
   if (policy.export === 'reject') return false;
+  if (policy.withholdOnlyToCustomer && (communityFlags & communityFlag.onlyToCustomer) !== 0) return false;
   if (source === localPeer) return true;
   if (policy.export === 'originated') return false;
   // RFC 4271 9.2: what an internal peer said is not passed to internal peers (no route reflection).

@@ -10,6 +10,8 @@ export const localPeer = 0;
 export const pathFlag = {
   /** Kept over a restart of the peer, not confirmed yet (RFC 4724 4.2). */
   stale: 1,
+  /** Not announced again since the peer's BoRR (RFC 7313 4.2). */
+  unconfirmed: 2,
 } as const;
 
 export class PathTable {

@@ -69,7 +69,7 @@ export class Rib {
     for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
       const path = link - 1;
       if (paths.peer[path] !== peer) continue;
-      this.#clearStale(path);
+      this.#confirm(path);
       if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return;
       pool.retain(attributes);
       pool.release(paths.attributes[path]!);
@@ -119,6 +119,27 @@ export class Rib {
         this.staleCount[peer]!++;
       }
     }
+  }
+
+  /** BoRR: all paths of a peer have to be announced again. A pass over all paths. */
+  beginRefresh(peer: number): void {
+    if ((this.pathCount[peer] ?? 0) === 0) return;
+    const paths = this.paths;
+    for (let path = 0; path < paths.limit; path++) {
+      if (paths.peer[path] === peer && paths.prefix[path]! >= 0) paths.flags[path]! |= pathFlag.unconfirmed;
+    }
+  }
+
+  /** EoRR: drops the paths of a peer that were not announced since `beginRefresh`; how many. */
+  endRefresh(peer: number): number {
+    const before = this.pathCount[peer] ?? 0;
+    if (before === 0) return 0;
+    const paths = this.paths;
+    for (let path = 0; path < paths.limit; path++) {
+      if (paths.peer[path] !== peer || paths.prefix[path]! < 0) continue;
+      if ((paths.flags[path]! & pathFlag.unconfirmed) !== 0) this.withdrawId(peer, paths.prefix[path]!);
+    }
+    return before - this.pathCount[peer]!;
   }
 
   /** Drops all paths of a peer, or only the stale ones. Costs a pass over all paths unless there is nothing to do. */
@@ -268,15 +289,17 @@ export class Rib {
     this.#dirty.push(prefix);
   }
 
-  #clearStale(path: number): void {
-    if ((this.paths.flags[path]! & pathFlag.stale) === 0) return;
-    this.paths.flags[path]! &= ~pathFlag.stale;
-    this.staleCount[this.paths.peer[path]!]!--;
+  /** The path was announced again, or goes: neither restart nor refresh waits for it. */
+  #confirm(path: number): void {
+    const flags = this.paths.flags[path]!;
+    if (flags === 0) return;
+    this.paths.flags[path] = flags & ~(pathFlag.stale | pathFlag.unconfirmed);
+    if ((flags & pathFlag.stale) !== 0) this.staleCount[this.paths.peer[path]!]!--;
   }
 
   #unlink(prefix: number, path: number, previous: number): void {
     const paths = this.paths;
-    this.#clearStale(path);
+    this.#confirm(path);
     if (previous < 0) this.#first[prefix] = paths.next[path]!;
     else paths.next[previous] = paths.next[path]!;
     this.pathCount[paths.peer[path]!]!--;

@@ -8,12 +8,19 @@ import type { RouteFilter } from '../filter/types.ts';
 
 export type Family = 'ipv4-unicast' | 'ipv6-unicast';
 
+/** Names of RFC 9234 4.1. */
+export type BgpRole = 'provider' | 'customer' | 'routeServer' | 'routeServerClient' | 'peer';
+
 export interface SpeakerConfig {
   /** 1..4294967295. */
   readonly asn: number;
   /** Dotted quad, not 0.0.0.0. */
   readonly routerId: string;
   readonly listen: readonly { readonly address: string; readonly port: number }[];
+  /** Told to peers in OPEN, for their operators: `node1` or `node1.example.org`, at most 64 octets on either side of the first dot. */
+  readonly hostName?: string;
+  /** Likewise, at most 64 octets. */
+  readonly softwareVersion?: string;
   /** Prefixes announced as our own, origin IGP. */
   readonly originate: readonly string[];
   readonly peers: readonly PeerConfig[];
@@ -30,6 +37,18 @@ export interface GracefulRestartConfig {
   readonly restartTimeSec: number;
   /** Selection deferral: routes are held back until each live peer sent End-of-RIB, at most this long. */
   readonly deferralTimeSec: number;
+}
+
+/** What is too many: paths held of the peer, that is what its import policy takes in. */
+export interface MaxPrefixes {
+  /** 1..4294967295. One more ends the session. */
+  readonly limit: number;
+  /** A warning is logged above so much of the limit, 1..100. Default 75. */
+  readonly warnPercent?: number;
+  /** Seconds until the peer may come back; absent: not before the limit is changed or the peer reset. */
+  readonly restartSec?: number;
+  /** The warning is all. */
+  readonly warnOnly?: boolean;
 }
 
 export interface PeerConfig {
@@ -56,6 +75,14 @@ export interface PeerConfig {
   readonly ttlSecurityHops?: number;
   /** How often our AS may stand in the AS_PATH of a route that is used. Default 0. */
   readonly allowOwnAsn?: number;
+  /** What we are to this external peer (RFC 9234): told in OPEN, and in force on its routes as `leak-prevention.ts` says. */
+  readonly role?: BgpRole;
+  /** With `role`: a peer that says none is refused. Default false. */
+  readonly strictRole?: boolean;
+  /** By family; without an entry there is no limit. */
+  readonly maxPrefixes?: { readonly [F in Family]?: MaxPrefixes };
+  /** Messages up to 65,535 octets are offered (RFC 8654). Default true. */
+  readonly extendedMessages?: boolean;
   /** Never dials. */
   readonly passive: boolean;
   readonly connectRetrySec: number;

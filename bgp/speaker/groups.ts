@@ -57,9 +57,7 @@ export class Groups {
   }
 
   #group(rib: Rib, options: UpdateGroupOptions): UpdateGroup {
-    const { export: policy, ebgp, asn4, localAsn, nextHopSelf } = options;
-    const filter = options.filter ? JSON.stringify(options.filter) : '';
-    const key = [rib.family, policy, ebgp, asn4, localAsn, nextHopSelf, filter].join('|');
+    const key = `${rib.family} ${optionsKey(options)}`;
     const known = this.#groups.get(key);
     if (known) return known.group;
     const group = new UpdateGroup(rib, options);
@@ -72,4 +70,11 @@ export class Groups {
     for (const [key, entry] of this.#groups) if (entry.group === group) this.#groups.delete(key);
     group.dispose();
   }
+}
+
+/** Equal for options that tell peers the same. */
+function optionsKey({ nextHopSelf, ...options }: UpdateGroupOptions): string {
+  const entries = Object.entries(options).filter(([, value]) => value !== undefined && value !== false);
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  return JSON.stringify([entries, [...nextHopSelf]]);
 }

@@ -8,6 +8,10 @@ export const prefixesPerSlice = 10_000;
 export const nextHopsSweepMin = 4096;
 /** How long stale routes of a peer that is back may wait for its End-of-RIB. */
 export const staleRoutesSecMax = 360;
+/** RFC 7313 4.2: how long routes that a refresh has not confirmed may wait for its EoRR. */
+export const refreshSecMax = 360;
+/** BoRRs of one family that follow sooner than this are one: each costs a pass over the table. */
+export const refreshSpacingMs = 100;
 /** Route selection deferral lasts at least this long unless every configured peer is done: peers need time to connect. */
 export const deferralGraceSec = 5;
 /** RFC 9687 5: the send hold time is the greater of this and twice the hold time. */

@@ -5,6 +5,7 @@ import { compileFilter } from '../filter/index.ts';
 import type { SessionConfig, SessionDownReason } from '../fsm/index.ts';
 import type { MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import {
+  ceaseSubcode,
   dottedQuad,
   encodeEndOfRib,
   encodeRouteRefresh,
@@ -17,7 +18,12 @@ import {
 } from '../wire/index.ts';
 import type { Family, PeerConfig } from './config.ts';
 import type { Groups, Membership } from './groups.ts';
+import { leakRules } from './leak-prevention.ts';
 import { peerQueueBytesMax, staleRoutesSecMax } from './limits.ts';
+import { negotiatedStatus } from './negotiated-status.ts';
+import { PrefixLimits } from './prefix-limit.ts';
+import { RefreshAnswer } from './refresh-answer.ts';
+import { RefreshIntake } from './refresh-intake.ts';
 import { Session, type SessionDeps } from './session.ts';
 import type { ByteConnection, PeerFamilyStatus, PeerStatus } from './types.ts';
 import type { UpdateReader, UpdateSource } from './update-reader.ts';
@@ -43,6 +49,8 @@ export interface PeerHost {
 interface FamilyState {
   endOfRib: boolean;
   membership?: Membership;
+  readonly answer: RefreshAnswer;
+  readonly intake: RefreshIntake;
 }
 
 export class Peer {
@@ -56,6 +64,7 @@ export class Peer {
   #negotiated: Negotiated | undefined;
   #source: UpdateSource | undefined;
   readonly #counters = { prefixesReceived: 0, updateErrors: 0 };
+  readonly #limits: PrefixLimits;
   #keepaliveSeen = false;
   #cancelStaleTimer: (() => void) | undefined;
   /** The path to the peer is gone: its routes are not kept over the end of this session. */
@@ -68,6 +77,7 @@ export class Peer {
     this.row = row;
     this.#localAsn = session.localAsn;
     this.#log = deps.log.child({ peer: config.name });
+    this.#limits = this.#makeLimits();
     const dial = {
       peer: config.name,
       address: config.address,
@@ -90,6 +100,22 @@ export class Peer {
     });
   }
 
+  #makeLimits(): PrefixLimits {
+    return new PrefixLimits(
+      {
+        clock: this.#host.clock,
+        log: this.#log,
+        held: (family) => this.#host.rib(family).pathCount[this.row] ?? 0,
+        end: (data) => {
+          this.session.stop({ subcode: ceaseSubcode.maximumNumberOfPrefixesReached, data });
+          this.dropRoutes();
+        },
+        start: () => this.session.start(),
+      },
+      this.config.maxPrefixes,
+    );
+  }
+
   get established(): boolean {
     return this.#negotiated !== undefined;
   }
@@ -106,6 +132,19 @@ export class Peer {
     return negotiated.families.every((family) => this.#families.get(family)?.endOfRib);
   }
 
+  /** Ends the session and whatever would begin another. */
+  stop(options: Parameters<Session['stop']>[0]): void {
+    this.#limits.cancel();
+    this.session.stop(options);
+  }
+
+  /** Ends the session with Administrative Reset (RFC 4486) and begins another. */
+  reset(text: string): void {
+    this.stop({ subcode: ceaseSubcode.administrativeReset, text });
+    this.dropRoutes();
+    if (this.config.heldDown === undefined) this.session.start();
+  }
+
   /** The link to the peer is gone: the session ends at once and its routes go, graceful restart or not. */
   pathLost(reason: string): void {
     this.#pathLost = true;
@@ -113,7 +152,7 @@ export class Peer {
     this.session.stop({ subcode: 0, text: reason, silent: true });
     this.#pathLost = false;
     this.dropRoutes();
-    this.session.start();
+    if (!this.#limits.holding) this.session.start();
   }
 
   /** Drops all paths of the peer, stale ones included. */
@@ -138,6 +177,8 @@ export class Peer {
   reconfigure(config: PeerConfig): void {
     const old = this.config;
     this.config = config;
+    if (JSON.stringify(old.maxPrefixes) !== JSON.stringify(config.maxPrefixes))
+      this.#limits.reconfigure(config.maxPrefixes);
     const negotiated = this.#negotiated;
     if (!negotiated) return;
     if (importKey(old) !== importKey(config)) this.#importAgain(negotiated);
@@ -185,6 +226,7 @@ export class Peer {
       stateForMs: Math.round(this.#host.clock.nowMs() - session.stateSinceMs),
       lastError: config.heldDown ?? session.lastError,
       ...(session.localAddress ? { localAddress: session.localAddress } : {}),
+      ...(this.#limits.restartInSec === undefined ? {} : { restartInSec: this.#limits.restartInSec }),
       ...(negotiated ? { peerRouterId: dottedQuad(negotiated.peerRouterId) } : {}),
       establishedCount: session.establishedCount,
       messagesIn: session.messagesIn,
@@ -222,22 +264,39 @@ export class Peer {
     this.#adoptStaleRoutes(negotiated);
     this.#families.clear();
     for (const family of negotiated.families) {
-      this.#families.set(family, { endOfRib: false });
+      this.#families.set(family, this.#familyState(family, negotiated.enhancedRouteRefresh));
       this.#join(family, negotiated);
     }
     this.#host.established(this);
     this.#host.schedule();
   }
 
+  #familyState(family: Family, enhanced: boolean): FamilyState {
+    const { clock } = this.#host;
+    const rib = this.#host.rib(family);
+    const state: FamilyState = {
+      endOfRib: false,
+      answer: new RefreshAnswer({
+        family,
+        enhanced,
+        send: (message) => this.session.writeMessage(message),
+        membership: () => state.membership,
+      }),
+      intake: new RefreshIntake({ clock, log: this.#log, rib, row: this.row, changed: () => this.#host.schedule() }),
+    };
+    return state;
+  }
+
   #makeSource(context: UpdateContext): UpdateSource {
     const peer = this;
-    const { importFilter, allowOwnAsn } = this.config;
+    const { importFilter, allowOwnAsn, role } = this.config;
     return {
       row: this.row,
       context,
       filter4: compileFilter(importFilter?.ipv4),
       filter6: compileFilter(importFilter?.ipv6),
       allowedOwnAsns: allowOwnAsn ?? 0,
+      leakRule: role && context.ebgp ? leakRules[role] : undefined,
       get accept() {
         return peer.config.import === 'accept';
       },
@@ -269,6 +328,7 @@ export class Peer {
     if (!options) {
       this.#log.warn({ family }, 'no own address of this family to announce as next hop: announcing nothing');
       this.session.writeMessage(encodeEndOfRib(ipFamilyOf(family)));
+      state.answer.caughtUp(true);
       return;
     }
     const session = this.session;
@@ -277,6 +337,7 @@ export class Peer {
       get writable() {
         return session.queuedBytes < peerQueueBytesMax;
       },
+      caughtUp: (endOfRib) => state.answer.caughtUp(endOfRib),
     };
     // What depends on selection is complete only after it; what we originate is complete now.
     const endOfRib = this.#host.selecting || this.config.export !== 'accept';
@@ -289,12 +350,16 @@ export class Peer {
     const local = parseIp(configured ?? this.session.localAddress ?? '');
     if (!local || local.length !== (ipFamily === 4 ? 4 : 16)) return undefined;
     const filter = ipFamily === 4 ? this.config.exportFilter?.ipv4 : this.config.exportFilter?.ipv6;
+    const rule = negotiated.ebgp && this.config.role ? leakRules[this.config.role] : undefined;
     return {
       ...(filter && filter.length > 0 ? { filter } : {}),
       ebgp: negotiated.ebgp,
       export: this.config.export,
       asn4: negotiated.asn4,
+      extendedMessages: negotiated.extendedMessages,
       localAsn: this.#localAsn,
+      addOnlyToCustomer: rule?.addOut ?? false,
+      withholdOnlyToCustomer: rule?.withhold ?? false,
       nextHopSelf: local,
     };
   }
@@ -302,7 +367,10 @@ export class Peer {
   #down(negotiated: Negotiated, preserve: boolean, _reason: SessionDownReason): void {
     this.#negotiated = undefined;
     this.#source = undefined;
-    for (const { membership } of this.#families.values()) if (membership) this.#host.groups.leave(membership);
+    for (const { membership, intake } of this.#families.values()) {
+      intake.cancel();
+      if (membership) this.#host.groups.leave(membership);
+    }
     this.#families.clear();
     this.#cancelStale();
     const restart = negotiated.gracefulRestart;
@@ -321,6 +389,7 @@ export class Peer {
   #update(bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
     if (!this.#source) return undefined;
     const error = this.#host.reader.apply(this.#source, bytes, start, end);
+    if (this.config.maxPrefixes) this.#limits.check();
     this.#host.schedule();
     return error;
   }
@@ -342,10 +411,17 @@ export class Peer {
     this.#host.progress();
   }
 
-  #routeRefresh(refresh: RouteRefresh): void {
-    const state = refresh.family && this.#families.get(refresh.family);
-    if (refresh.subtype !== 0 || !state?.membership) return;
-    state.membership.group.refresh(state.membership.member);
+  #routeRefresh({ family, subtype }: RouteRefresh): void {
+    const state = family && this.#families.get(family);
+    if (!state) return;
+    if (subtype === 0) state.answer.ask();
+    else if (!this.#negotiated?.enhancedRouteRefresh) return;
+    else if (subtype === 2) state.intake.end();
+    else if (subtype === 1) {
+      // RFC 7313 4.2: what graceful restart still waits for, End-of-RIB sweeps.
+      if (state.endOfRib || !this.#negotiated.gracefulRestart) state.intake.begin();
+      else this.#log.warn({ family }, 'BoRR before End-of-RIB is ignored (RFC 7313 4.2)');
+    }
     this.#host.schedule();
   }
 
@@ -374,24 +450,4 @@ export class Peer {
 /** Equal for settings that take in the same routes. */
 function importKey({ import: policy, importFilter, allowOwnAsn }: PeerConfig): string {
   return JSON.stringify([policy, importFilter, allowOwnAsn ?? 0]);
-}
-
-function negotiatedStatus(negotiated: Negotiated): NonNullable<PeerStatus['negotiated']> {
-  const { families, asn4, routeRefresh, holdTimeSec, keepaliveSec, gracefulRestart } = negotiated;
-  return {
-    families: [...families],
-    asn4,
-    routeRefresh,
-    holdTimeSec,
-    keepaliveSec,
-    ...(gracefulRestart
-      ? {
-          gracefulRestart: {
-            restartTimeSec: gracefulRestart.restartTimeSec,
-            restarting: gracefulRestart.restarting,
-            families: gracefulRestart.families.map((entry) => ({ ...entry })),
-          },
-        }
-      : {}),
-  };
 }

@@ -1,6 +1,7 @@
 /** From the configuration to sessions: what each session is told, and which sessions a change must restart. Pure. */
 import { parseIp } from '#kit';
-import type { SessionConfig } from '../fsm/index.ts';
+import type { OpenTexts, SessionConfig } from '../fsm/index.ts';
+import { bgpRole } from '../wire/index.ts';
 import type { Family, GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
 
 export function routerIdNumber(text: string): number {
@@ -31,6 +32,15 @@ export function gracefulRestartOffer(
   };
 }
 
+/** What OPENs say of us to people. */
+export function openTexts({ hostName, softwareVersion }: SpeakerConfig): OpenTexts {
+  const [host = '', ...domain] = hostName?.split('.') ?? [];
+  return {
+    ...(host === '' ? {} : { hostName: { host, domain: domain.join('.') } }),
+    ...(softwareVersion ? { softwareVersion } : {}),
+  };
+}
+
 export function sessionConfig(
   speaker: SpeakerConfig,
   peer: PeerConfig,
@@ -45,12 +55,15 @@ export function sessionConfig(
     ...(peer.keepaliveSec === undefined ? {} : { keepaliveSec: peer.keepaliveSec }),
     connectRetrySec: peer.connectRetrySec,
     passive: peer.passive,
+    texts: openTexts(speaker),
+    ...(peer.role === undefined ? {} : { role: bgpRole[peer.role], strictRole: peer.strictRole ?? false }),
+    extendedMessages: peer.extendedMessages ?? true,
     gracefulRestart,
   };
 }
 
 /**
- * Whether a change needs a new session. Import and export, filters, next hops and the restart time (next OPEN) do not; nor does a
+ * Whether a change needs a new session. Import and export, filters, next hops, the restart time and what OPEN tells people (next OPEN) do not; nor does a
  * password that takes the place of another, which the connection can change.
  */
 export function needsNewSession(
@@ -75,6 +88,9 @@ function sessionKey(speaker: SpeakerConfig, peer: PeerConfig): string {
     peer.heldDown !== undefined,
     peer.ttlSecurityHops,
     peer.passive,
+    peer.extendedMessages ?? true,
+    peer.role,
+    peer.role !== undefined && (peer.strictRole ?? false),
     peer.connectRetrySec,
   ]);
 }

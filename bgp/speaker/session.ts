@@ -12,6 +12,7 @@ import type { Clock, Logger } from '#kit';
 import {
   establishedConnection,
   initialState,
+  type OpenTexts,
   type SessionConfig,
   type SessionDownReason,
   type SessionInput,
@@ -19,6 +20,7 @@ import {
   type SessionState,
   type SessionStateName,
   setGracefulRestart,
+  setTexts,
   stateName,
   step,
 } from '../fsm/index.ts';
@@ -123,11 +125,14 @@ export class Session {
     this.#input({ type: 'manualStart' });
   }
   /** Cease with `subcode`, or silence for graceful restart. */
-  stop(options: { readonly subcode: number; readonly text?: string; readonly silent?: boolean }): void {
+  stop(options: Omit<Extract<SessionInput, { type: 'manualStop' }>, 'type'>): void {
     this.#input({ type: 'manualStop', ...options });
   }
   setGracefulRestart(gracefulRestart: NonNullable<SessionConfig['gracefulRestart']>): void {
     this.#state = setGracefulRestart(this.#state, gracefulRestart);
+  }
+  setTexts(texts: OpenTexts): void {
+    this.#state = setTexts(this.#state, texts);
   }
   /**
    * Another TCP-MD5 password from now on: for connections that are there, which then wait for the peer to change its own, and
@@ -239,6 +244,7 @@ export class Session {
     const live = this.#live.get(id);
     if (!live) return;
     this.#established = live;
+    if (negotiated.extendedMessages) live.framer.allowExtended();
     this.establishedCount++;
     this.lastError = '';
     this.#deps.log.info({ families: negotiated.families, holdTimeSec: negotiated.holdTimeSec }, 'session established');

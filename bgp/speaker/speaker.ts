@@ -29,7 +29,7 @@ import { Groups } from './groups.ts';
 import { deferralGraceSec, nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { queryRoutes } from './looking-glass.ts';
 import { Peer, type PeerHost } from './peer.ts';
-import { addressOrder, gracefulRestartOffer, needsNewSession, sessionConfig } from './session-config.ts';
+import { addressOrder, gracefulRestartOffer, needsNewSession, openTexts, sessionConfig } from './session-config.ts';
 import type { ByteConnection, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
@@ -147,7 +147,7 @@ export class Speaker {
       else this.#addPeer(peer);
     }
     this.#rankPeers();
-    this.#offerGracefulRestart();
+    this.#renewOffers();
     this.#checkDeferral();
     this.#schedule();
   }
@@ -159,9 +159,22 @@ export class Speaker {
     for (const peer of this.#peers.values()) {
       const silent = mode === 'graceful' && peer.gracefulRestart;
       const text = mode === 'drain' ? 'drained' : 'stopped';
-      peer.session.stop(silent ? { subcode: 0, silent } : { subcode: ceaseSubcode.administrativeShutdown, text });
+      peer.stop(silent ? { subcode: 0, silent } : { subcode: ceaseSubcode.administrativeShutdown, text });
       peer.dropRoutes();
     }
+  }
+
+  /**
+   * Ends the session of a peer, which begins anew at once.
+   *
+   * @param text for its operator (RFC 9003).
+   * @throws RangeError when no peer is called so.
+   */
+  resetPeer(name: string, text = ''): void {
+    const peer = this.#peers.get(name);
+    if (!peer) throw new RangeError(`no peer is called ${name}`);
+    peer.reset(text);
+    this.#schedule();
   }
 
   /**
@@ -270,7 +283,7 @@ export class Speaker {
   }
 
   #removePeer(peer: Peer, subcode: number): void {
-    peer.session.stop({ subcode });
+    peer.stop({ subcode });
     peer.dropRoutes();
     this.#peers.delete(peer.config.name);
     this.#rowsToFree.push(peer.row);
@@ -321,9 +334,10 @@ export class Speaker {
   #offer(peer: PeerConfig, everEstablished: boolean): ReturnType<typeof gracefulRestartOffer> {
     return gracefulRestartOffer(this.#config.gracefulRestart, peer, this.#deferring, everEstablished);
   }
-  #offerGracefulRestart(): void {
+  #renewOffers(): void {
     for (const { session, config } of this.#peers.values()) {
       session.setGracefulRestart(this.#offer(config, session.establishedCount > 0));
+      session.setTexts(openTexts(this.#config));
     }
   }
 
@@ -348,7 +362,7 @@ export class Speaker {
       'route selection begins',
     );
     for (const rib of [this.#rib4, this.#rib6]) rib.markAllDirty();
-    this.#offerGracefulRestart();
+    this.#renewOffers();
     // End-of-RIB and the marker go out once all of it is decided: see #flush.
     this.#selectionPending = true;
     this.#schedule();

@@ -89,13 +89,7 @@ export class Network {
                 onFailed('refused');
                 return;
               }
-              const [here, there] = [
-                new Pipe(address, request.address, later),
-                new Pipe(request.address, address, later),
-              ];
-              here.other = there;
-              there.other = here;
-              this.pipes.push(here, there);
+              const [here, there] = this.#pipe(address, request.address);
               onConnected(here);
               target.accept(there);
             });
@@ -110,6 +104,20 @@ export class Network {
     this.speakers.set(address, speaker);
     speaker.start();
     return speaker;
+  }
+  /** A connection to the speaker at `to` that no speaker makes: its end at `from`. */
+  connect(from: string, to: string): Pipe {
+    const [here, there] = this.#pipe(from, to);
+    this.speakers.get(to)!.accept(there);
+    return here;
+  }
+  #pipe(from: string, to: string): [Pipe, Pipe] {
+    const later = (fn: () => void): void => void this.#queue.push(fn);
+    const [here, there] = [new Pipe(from, to, later), new Pipe(to, from, later)];
+    here.other = there;
+    there.other = here;
+    this.pipes.push(here, there);
+    return [here, there];
   }
   /** The process dies: its connections end without a word. */
   kill(address: string): void {

@@ -70,6 +70,15 @@ export interface NegotiatedStatus {
   readonly families: readonly Family[];
   readonly asn4: boolean;
   readonly routeRefresh: boolean;
+  /** RFC 7313. */
+  readonly enhancedRouteRefresh: boolean;
+  /** What the peer says it is (RFC 9234), by its name there. */
+  readonly peerRole?: string;
+  /** What the peer calls itself, escaped. */
+  readonly peerHostName?: string;
+  readonly peerSoftwareVersion?: string;
+  /** RFC 8654. */
+  readonly extendedMessages: boolean;
   readonly holdTimeSec: number;
   readonly keepaliveSec: number;
   readonly gracefulRestart?: {
@@ -101,6 +110,8 @@ export interface PeerStatus {
   readonly lastError: string;
   readonly localAddress?: string;
   readonly peerRouterId?: string;
+  /** Seconds until a peer with too many prefixes may come back. */
+  readonly restartInSec?: number;
   /** Sessions that reached Established since the peer was configured. */
   readonly establishedCount: number;
   readonly messagesIn: number;

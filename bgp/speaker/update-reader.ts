@@ -3,14 +3,19 @@ import type { IpFamily } from '#kit';
 import type { CompiledFilter } from '../filter/index.ts';
 import { FilteredSets, type NextHopPool, type Rib, type RibTables } from '../rib/index.ts';
 import {
+  addOnlyToCustomer,
   canonicalAttributes,
   canonicalAttributesBytesMax,
+  communityFlag,
   createPrefixCursor,
   createUpdateView,
   decodeUpdate,
+  onlyToCustomerBytes,
+  onlyToCustomerOf,
   type ProtocolError,
   type UpdateContext,
 } from '../wire/index.ts';
+import { isLeak, type LeakRule } from './leak-prevention.ts';
 
 export interface UpdateSource {
   readonly row: number;
@@ -21,6 +26,8 @@ export interface UpdateSource {
   readonly filter6: CompiledFilter | undefined;
   /** How often our AS may stand in AS_PATH. */
   readonly allowedOwnAsns: number;
+  /** RFC 9234, where we have a role. */
+  readonly leakRule: LeakRule | undefined;
   /** Counters of the session, written here. */
   readonly counters: { prefixesReceived: number; updateErrors: number };
   onEndOfRib(family: IpFamily): void;
@@ -35,7 +42,7 @@ export class UpdateReader {
   readonly #isOwnAddress: (address: string) => boolean;
   readonly #view = createUpdateView();
   readonly #cursor = createPrefixCursor();
-  readonly #scratch = Buffer.alloc(canonicalAttributesBytesMax);
+  readonly #scratch = Buffer.alloc(canonicalAttributesBytesMax + onlyToCustomerBytes);
   /** Four-byte next hops are looked up as a number first: most peers have one. */
   #lastWord = 0;
   #lastWordId = -1;
@@ -73,8 +80,15 @@ export class UpdateReader {
     let attributes = -1;
     // RFC 4271 9.1.2, RFC 4456 8: what comes back to us is not used.
     const loop = view.ownAsnCount > source.allowedOwnAsns || view.reflectionLoop;
-    if (disposition === 'accept' && source.accept && !loop) {
-      const length = canonicalAttributes(view, this.#scratch, 0);
+    const rule = source.leakRule;
+    const onlyToCustomer = rule === undefined ? -1 : onlyToCustomerOf(view);
+    const leak = rule !== undefined && isLeak(rule, onlyToCustomer, source.context.peerAsn);
+    if (disposition === 'accept' && source.accept && !loop && !leak) {
+      let length = canonicalAttributes(view, this.#scratch, 0);
+      if (rule?.addIn && onlyToCustomer < 0) {
+        length = addOnlyToCustomer(this.#scratch, length, source.context.peerAsn);
+        view.communityFlags |= communityFlag.onlyToCustomer;
+      }
       const key = this.#scratch.toString('latin1', 0, length);
       const pool = this.#tables.attributes;
       attributes = pool.find(key);

@@ -9,7 +9,7 @@ import { read16, read32 } from './bytes.ts';
 import { updateSubcode } from './errors.ts';
 import { discard, type Fault, unwelcome, withdraw } from './fault.ts';
 import { checkMpReach, checkMpUnreach } from './multiprotocol.ts';
-import type { UpdateContext, UpdateView } from './types.ts';
+import { communityFlag, type UpdateContext, type UpdateView } from './types.ts';
 import { readClusterList, readCommunities, readOriginatorId } from './values.ts';
 
 /** Judges the value at `bytes[start..end)`; undefined keeps it. */
@@ -211,7 +211,11 @@ const rows: readonly (readonly [type: number, name: string, flags: number, check
     attributeType.onlyToCustomer,
     'ONLY_TO_CUSTOMER',
     optionalTransitive,
-    (_view, _context, _bytes, start, end) => (end - start === 4 ? undefined : onlyToCustomerLength),
+    (view, _context, _bytes, start, end) => {
+      if (end - start !== 4) return onlyToCustomerLength;
+      view.communityFlags |= communityFlag.onlyToCustomer;
+      return undefined;
+    },
   ],
 ];
 

@@ -11,7 +11,7 @@ import { attributeTable } from './attribute-table.ts';
 import { attributeFlag, attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
 import { copy, read16, read32, write32 } from './bytes.ts';
 import { asTrans } from './open.ts';
-import type { AttributeValues, OriginatedRoute, UpdateView } from './types.ts';
+import { type AttributeValues, communityFlag, type OriginatedRoute, type UpdateView } from './types.ts';
 import { valueEnd, valueStart } from './update.ts';
 import { clearAttributeValues, readClusterList, readCommunities, readOriginatorId } from './values.ts';
 
@@ -102,7 +102,10 @@ function writeWideAggregator(view: UpdateView, start: number, out: Uint8Array, t
   return copy(bytes, start + 2, start + 6, out, to + 4);
 }
 
-/** RFC 8092 5: duplicates are removed. At most 341 communities fit a message. */
+/** Above this, duplicates are looked for by a set: comparing all with all would stall on an extended message of 5,461. */
+const largeCompareMax = 341;
+
+/** RFC 8092 5: duplicates are removed. */
 function writeLargeCommunities(
   bytes: Uint8Array,
   start: number,
@@ -114,14 +117,22 @@ function writeLargeCommunities(
   // The head is written again when the length is known; its size only depends on the length being over 255.
   const first = writeAttributeHead(out, to, flags, attributeType.largeCommunities, end - start);
   let next = first;
+  const seen = end - start > 12 * largeCompareMax ? new Set<string>() : undefined;
   for (let at = start; at < end; at += 12) {
-    if (!containsLarge(out, first, next, bytes, at)) next = copy(bytes, at, at + 12, out, next);
+    if (seen ? !addLarge(seen, bytes, at) : containsLarge(out, first, next, bytes, at)) continue;
+    next = copy(bytes, at, at + 12, out, next);
   }
   const length = next - first;
   if (length === end - start) return next;
   const value = writeAttributeHead(out, to, flags, attributeType.largeCommunities, length);
   out.copyWithin(value, first, next);
   return value + length;
+}
+
+/** Whether the community was not in the set. */
+function addLarge(seen: Set<string>, bytes: Uint8Array, at: number): boolean {
+  const before = seen.size;
+  return seen.add(`${read32(bytes, at)}:${read32(bytes, at + 4)}:${read32(bytes, at + 8)}`).size > before;
 }
 
 function containsLarge(out: Uint8Array, start: number, end: number, bytes: Uint8Array, at: number): boolean {
@@ -194,6 +205,9 @@ export function readCanonical(
         break;
       case attributeType.clusterList:
         readClusterList(values, bytes, value, next, localRouterId);
+        break;
+      case attributeType.onlyToCustomer:
+        values.communityFlags |= communityFlag.onlyToCustomer;
         break;
       default:
         break;

@@ -3,6 +3,7 @@
  * a known one of odd length is as if it were not there: neither may keep a session down.
  */
 import type { IpFamily } from '#kit';
+import { utf8AtMost } from './people-text.ts';
 import type {
   AddPathCapability,
   Family,
@@ -247,6 +248,6 @@ const textBytesMax = 64;
 
 /** A length octet and UTF-8, cut. */
 function octets(value: string): number[] {
-  const encoded = new TextEncoder().encode(value).subarray(0, textBytesMax);
+  const encoded = utf8AtMost(value, textBytesMax);
   return [encoded.length, ...encoded];
 }

@@ -30,6 +30,7 @@ export function addCommunity(attributes: Uint8Array, community: Uint8Array): Uin
 export function prependAsns(attributes: Uint8Array, asns: readonly number[]): Uint8Array | undefined {
   const old = attributeValue(attributes, 0, attributes.length, attributeType.asPath);
   let path = old ? attributes.slice(old.start, old.end) : new Uint8Array(0);
+  if (path.length + 4 * asns.length > 0xffff) return undefined;
   for (const asn of asns.toReversed()) {
     const longer = new Uint8Array(path.length + 6);
     path = longer.subarray(0, prependAsn(path, 0, path.length, asn, longer, 0));
@@ -39,6 +40,7 @@ export function prependAsns(attributes: Uint8Array, asns: readonly number[]): Ui
 
 /** Puts an attribute in its place by type, instead of the one of that type where there is one. */
 function withAttribute(attributes: Uint8Array, type: number, flags: number, value: Uint8Array): Uint8Array | undefined {
+  if (value.length > 0xffff) return undefined;
   const head = new Uint8Array(4);
   const headBytes = writeAttributeHead(head, 0, flags, type, value.length);
   let from = 0;

@@ -22,6 +22,7 @@ export const openSubcode = {
   unsupportedOptionalParameter: 4,
   unacceptableHoldTime: 6,
   unsupportedCapability: 7,
+  roleMismatch: 11,
 } as const;
 
 export const updateSubcode = {

@@ -9,6 +9,7 @@ import { narrowAsPath, prependAsn } from './as-path.ts';
 import { attributeFlag, attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
 import { copy, read32 } from './bytes.ts';
 import { writeAttributeHead, writeNumber } from './canonical.ts';
+import { writeOnlyToCustomer } from './only-to-customer.ts';
 import { asTrans } from './open.ts';
 import {
   canonicalAttributesBytesMax,
@@ -20,8 +21,8 @@ import {
 import { valueEnd, valueStart } from './update.ts';
 
 const localPrefDefault = 100;
-/** No prefix fits beside more: header, two length fields, NEXT_HOP, and a default route. */
-const exportedBytesMax = messageBytesMax - headerBytes - 4 - 7 - 1;
+/** What stands beside the attributes at least: header, two length fields, NEXT_HOP, and a default route. */
+const besideBytes = headerBytes + 4 + 7 + 1;
 /** Room for the longest input and its AS4_PATH. */
 const exportBufferBytes = 3 * canonicalAttributesBytesMax;
 
@@ -47,6 +48,7 @@ export function exportAttributes(
   const target = out.bytes;
   let to = 0;
   let localPrefDue = !context.ebgp;
+  let onlyToCustomerDue = context.addOnlyToCustomer === true;
   let as4PathLength = -1;
   let aggregator = -1;
   out.split = 0;
@@ -60,6 +62,10 @@ export function exportAttributes(
         to = writeNumber(target, to, attributeType.localPref, wellKnown, localPrefDefault);
       }
       localPrefDue = false;
+    }
+    if (onlyToCustomerDue && type >= attributeType.onlyToCustomer) {
+      if (type > attributeType.onlyToCustomer) to = writeOnlyToCustomer(target, to, context.localAsn);
+      onlyToCustomerDue = false;
     }
     if (type === attributeType.asPath) {
       const pathEnd = context.ebgp
@@ -89,6 +95,7 @@ export function exportAttributes(
     at = next;
   }
   if (localPrefDue) to = writeNumber(target, to, attributeType.localPref, wellKnown, localPrefDefault);
+  if (onlyToCustomerDue) to = writeOnlyToCustomer(target, to, context.localAsn);
   if (as4PathLength >= 0) {
     to = writeAttributeHead(target, to, optionalTransitive, attributeType.as4Path, as4PathLength);
     to = copy(pathScratch, 0, as4PathLength, target, to);
@@ -98,7 +105,7 @@ export function exportAttributes(
     to = copy(bytes, aggregator, aggregator + 8, target, to);
   }
   out.length = to;
-  return to <= exportedBytesMax;
+  return to <= (context.messageBytesMax ?? messageBytesMax) - besideBytes;
 }
 
 /** Writes AS_PATH with 2-octet AS numbers from `pathScratch`. */

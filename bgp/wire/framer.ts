@@ -7,6 +7,7 @@
  */
 import { errorCode, headerSubcode, protocolError } from './errors.ts';
 import {
+  extendedMessageBytesMax,
   type FrameHandler,
   type Framer,
   headerBytes,
@@ -29,11 +30,13 @@ function badMarker(): ProtocolError {
 }
 
 /** Refuses a header; `bytes[start..start+19)` must be there. */
-export function checkHeader(bytes: Uint8Array, start: number): ProtocolError | undefined {
+export function checkHeader(bytes: Uint8Array, start: number, extended = false): ProtocolError | undefined {
   for (let i = start; i < start + markerBytes; i++) if (bytes[i] !== 0xff) return badMarker();
   const length = (bytes[start + 16]! << 8) | bytes[start + 17]!;
   const type = bytes[start + 18]!;
-  if (length >= headerBytes && length <= messageBytesMax) {
+  // RFC 8654 4: OPEN and KEEPALIVE stay as they are.
+  const longer = extended && type !== messageType.open && type !== messageType.keepalive;
+  if (length >= headerBytes && length <= (longer ? extendedMessageBytesMax : messageBytesMax)) {
     if (type < messageType.open || type > messageType.routeRefresh) {
       return protocolError(
         errorCode.messageHeader,
@@ -54,11 +57,19 @@ export function checkHeader(bytes: Uint8Array, start: number): ProtocolError | u
 }
 
 export function createFramer(): Framer {
-  const held = new Uint8Array(messageBytesMax);
+  const usual = new Uint8Array(messageBytesMax);
+  /** `usual`, or one for the extended message under way: sessions are many and those are rare. */
+  let held = usual;
   let heldBytes = 0;
+  let extended = false;
 
   /** Moves bytes of `chunk` from `at` into the held message until it has `wanted`; returns how many were taken. */
   const hold = (chunk: Uint8Array, at: number, wanted: number): number => {
+    if (wanted > held.length) {
+      const longer = new Uint8Array(wanted);
+      longer.set(held.subarray(0, heldBytes));
+      held = longer;
+    }
     const count = Math.min(wanted - heldBytes, chunk.length - at);
     held.set(chunk.subarray(at, at + count), heldBytes);
     heldBytes += count;
@@ -73,26 +84,34 @@ export function createFramer(): Framer {
     get pendingBytes() {
       return heldBytes;
     },
+    allowExtended() {
+      extended = true;
+    },
     push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined {
       let at = 0;
       if (heldBytes > 0) {
         if (heldBytes < headerBytes) {
           at += hold(chunk, at, headerBytes);
           if (heldBytes < headerBytes) return heldMarkerBroken() ? badMarker() : undefined;
-          const error = checkHeader(held, 0);
+          const error = checkHeader(held, 0, extended);
           if (error) return error;
         }
         const length = (held[16]! << 8) | held[17]!;
         at += hold(chunk, at, length);
         if (heldBytes < length) return undefined;
+        const message = held;
         heldBytes = 0;
-        if (!onFrame(held[18]!, held, 0, length)) return undefined;
+        held = usual;
+        if (!onFrame(message[18]!, message, 0, length)) return undefined;
       }
       while (chunk.length - at >= headerBytes) {
-        const error = checkHeader(chunk, at);
+        const error = checkHeader(chunk, at, extended);
         if (error) return error;
         const end = at + ((chunk[at + 16]! << 8) | chunk[at + 17]!);
-        if (end > chunk.length) break;
+        if (end > chunk.length) {
+          hold(chunk, at, end - at);
+          return undefined;
+        }
         if (!onFrame(chunk[at + 18]!, chunk, at, end)) return undefined;
         at = end;
       }

@@ -1,6 +1,8 @@
 /** NOTIFICATION: RFC 4271 4.5 and 6, RFC 4486, 6608, 7313, 8538, 9003, 9384, 9687. */
+import { familyOfAfiSafi } from './capabilities.ts';
 import { ceaseSubcode, errorCode } from './errors.ts';
 import { encodeMessage } from './message.ts';
+import { escapeText, utf8AtMost } from './people-text.ts';
 import { headerBytes, messageBytesMax, messageType, type Notification } from './types.ts';
 
 /** Longest shutdown communication in octets, RFC 9003 2. */
@@ -81,11 +83,8 @@ export function decodeNotification(bytes: Uint8Array, start: number, end: number
  * Data of Cease/Administrative Shutdown and Reset: a length octet and UTF-8 text, cut at a character's border to 255 octets.
  */
 export function shutdownData(text: string): Uint8Array {
-  const encoded = new TextEncoder().encode(text);
-  let length = Math.min(encoded.length, shutdownTextBytesMax);
-  // Octets 10xxxxxx continue a character.
-  while (length < encoded.length && length > 0 && (encoded[length]! & 0xc0) === 0x80) length--;
-  return Uint8Array.of(length, ...encoded.subarray(0, length));
+  const bytes = utf8AtMost(text, shutdownTextBytesMax);
+  return Uint8Array.of(bytes.length, ...bytes);
 }
 
 /** Text for people, e.g. `Cease/Administrative Shutdown: "maintenance"`. What the peer sent is quoted and escaped. */
@@ -100,6 +99,11 @@ export function describeNotification(notification: Notification): string {
       const text = shutdownText(data);
       return text === '' ? head : `${head}: ${text}`;
     }
+    if (subcode === ceaseSubcode.maximumNumberOfPrefixesReached && data.length === 7) {
+      const family = familyOfAfiSafi((data[0]! << 8) | data[1]!, data[2]!) ?? 'another family';
+      const limit = new DataView(data.buffer, data.byteOffset).getUint32(3);
+      return `${head}: ${family}, limit ${limit}`;
+    }
     // RFC 8538 3: the NOTIFICATION that would have been sent is inside. One level only, whatever the peer nests.
     if (subcode === ceaseSubcode.hardReset && data.length >= 2 && data[0] !== errorCode.cease) {
       return `${head} (${describeNotification({ code: data[0]!, subcode: data[1]!, data: data.subarray(2) })})`;
@@ -113,18 +117,10 @@ function shutdownText(data: Uint8Array): string {
   if (length === 0) return '';
   if (length + 1 > data.length) return hex(data);
   try {
-    return quote(new TextDecoder('utf-8', { fatal: true }).decode(data.subarray(1, 1 + length)));
+    return `"${escapeText(new TextDecoder('utf-8', { fatal: true }).decode(data.subarray(1, 1 + length)))}"`;
   } catch {
     return hex(data); // not UTF-8: shown as octets (RFC 9003 3)
   }
-}
-
-/** Quotes text of the peer's so that it cannot move the cursor or reorder what stands around it. */
-function quote(text: string): string {
-  const escaped = text.replace(/[\\"]|\p{C}|\p{Zl}|\p{Zp}/gu, (c) =>
-    c === '"' || c === '\\' ? `\\${c}` : `\\u{${c.codePointAt(0)!.toString(16)}}`,
-  );
-  return `"${escaped}"`;
 }
 
 /** At most this many octets of unknown data are printed. */

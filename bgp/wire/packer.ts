@@ -34,20 +34,24 @@ class Packer implements UpdatePacker {
   #open = false;
   #kind: Kind = 'none';
   /** Attributes of the announcement under way, and the next hop: kept here, since the caller's buffers are reused. */
-  readonly #attributes = new Uint8Array(messageBytesMax);
+  readonly #attributes: Uint8Array;
   #attributesLength = 0;
   #split = 0;
   readonly #nextHop = new Uint8Array(32);
   #nextHopLength = 0;
 
-  constructor(take: (chunk: Uint8Array) => void) {
+  readonly #messageBytesMax: number;
+
+  constructor(take: (chunk: Uint8Array) => void, messageBytesMax: number) {
     this.#take = take;
+    this.#messageBytesMax = messageBytesMax;
+    this.#attributes = new Uint8Array(messageBytesMax);
   }
 
   startAnnounce(family: 4 | 6, attributes: { bytes: Uint8Array; split: number; length: number }, nextHop: Uint8Array) {
     this.#close();
     this.#kind = 'none';
-    const bytesMax = messageBytesMax - headerBytes - 4 - (family === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17);
+    const bytesMax = this.#messageBytesMax - headerBytes - 4 - (family === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17);
     if (attributes.length > bytesMax) return false;
     copy(attributes.bytes, 0, attributes.length, this.#attributes, 0);
     this.#attributesLength = attributes.length;
@@ -120,7 +124,7 @@ class Packer implements UpdatePacker {
   }
 
   #ensureMessage(): void {
-    if (this.#start + messageBytesMax > this.#out.length) this.#handOver();
+    if (this.#start + this.#messageBytesMax > this.#out.length) this.#handOver();
   }
 
   #begin(): void {
@@ -129,7 +133,7 @@ class Packer implements UpdatePacker {
     this.messageCount++;
     const out = this.#out;
     let at = this.#start + headerBytes;
-    this.#limit = this.#start + messageBytesMax;
+    this.#limit = this.#start + this.#messageBytesMax;
     switch (this.#kind) {
       case 'announce4': {
         const length = this.#attributesLength + 7;
@@ -206,7 +210,11 @@ function write16(out: Uint8Array, at: number, value: number): void {
   out[at + 1] = value;
 }
 
-/** Makes a packer that hands chunks of whole messages to `take`, at most {@link chunkBytesMax} each. */
-export function createUpdatePacker(take: (chunk: Uint8Array) => void): UpdatePacker {
-  return new Packer(take);
+/**
+ * Makes a packer that hands chunks of whole messages to `take`, at most {@link chunkBytesMax} each.
+ *
+ * @param bytesMax of one message: `messageBytesMax`, or `extendedMessageBytesMax` for peers that negotiated it.
+ */
+export function createUpdatePacker(take: (chunk: Uint8Array) => void, bytesMax = messageBytesMax): UpdatePacker {
+  return new Packer(take, bytesMax);
 }

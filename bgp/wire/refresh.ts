@@ -4,9 +4,9 @@ import { errorCode, protocolError, routeRefreshSubcode } from './errors.ts';
 import { encodeMessage } from './message.ts';
 import { type Decoded, type Family, headerBytes, messageType, type RouteRefresh } from './types.ts';
 
-/** A whole ROUTE-REFRESH (subtype 0, request). */
-export function encodeRouteRefresh(family: Family): Uint8Array {
-  return encodeMessage(messageType.routeRefresh, Uint8Array.of(0, afiOf(family), 0, 1));
+/** A whole ROUTE-REFRESH: a request, or RFC 7313's BoRR (1) and EoRR (2). */
+export function encodeRouteRefresh(family: Family, subtype: 0 | 1 | 2 = 0): Uint8Array {
+  return encodeMessage(messageType.routeRefresh, Uint8Array.of(0, afiOf(family), subtype, 1));
 }
 
 /**

@@ -90,6 +90,9 @@ const readers: Readonly<Record<number, Reader>> = {
       [read32(bytes, at), read32(bytes, at + 4), read32(bytes, at + 8)].join(':'),
     );
   },
+  [attributeType.onlyToCustomer](text, bytes, start) {
+    text.onlyToCustomer = read32(bytes, start);
+  },
 };
 
 /** Readable form of the canonical attributes at `bytes[start..end)`. */

@@ -15,10 +15,12 @@ export type { Family };
 export const messageType = { open: 1, update: 2, notification: 3, keepalive: 4, routeRefresh: 5 } as const;
 
 export const headerBytes = 19;
-/** Longest message without RFC 8654 (which is not offered yet), header included. */
+/** Longest message without RFC 8654, header included. */
 export const messageBytesMax = 4096;
+/** Longest one with it; OPEN and KEEPALIVE never are. */
+export const extendedMessageBytesMax = 65535;
 /** Longest result of `canonicalAttributes`: a 2-octet AS_PATH doubles when widened. */
-export const canonicalAttributesBytesMax = 2 * messageBytesMax;
+export const canonicalAttributesBytesMax = 2 * extendedMessageBytesMax;
 
 /** What a NOTIFICATION carries: RFC 4271 4.5. Also the form in which every decoder reports a fatal error. */
 export interface Notification {
@@ -48,6 +50,8 @@ export interface Framer {
   push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined;
   /** Bytes of an unfinished message held. */
   readonly pendingBytes: number;
+  /** RFC 8654 is negotiated: longer messages from the next one on, OPEN and KEEPALIVE excepted. */
+  allowExtended(): void;
 }
 
 // ---------------------------------------------------------------------------------------------------------------- OPEN
@@ -188,6 +192,8 @@ export const communityFlag = {
   blackhole: 16,
   llgrStale: 32,
   noLlgr: 64,
+  /** No community: the route carries ONLY_TO_CUSTOMER (RFC 9234), which is asked for at the same places. */
+  onlyToCustomer: 128,
 } as const;
 
 /** Numbers of an attribute set that the decision process compares. */
@@ -292,6 +298,10 @@ export interface ExportContext {
   readonly ebgp: boolean;
   readonly asn4: boolean;
   readonly localAsn: number;
+  /** Of the peer's messages; default {@link messageBytesMax}. */
+  readonly messageBytesMax?: number;
+  /** ONLY_TO_CUSTOMER of `localAsn` is added where there is none (RFC 9234 5). */
+  readonly addOnlyToCustomer?: boolean;
   /** eBGP only: keep MULTI_EXIT_DISC (it is ours); false: drop it (it was learned; RFC 4271 5.1.4). */
   readonly keepMed: boolean;
 }
@@ -307,7 +317,7 @@ export interface ExportedAttributes {
 }
 
 /**
- * Packs prefixes into as few UPDATEs as fit 4096 bytes each, and messages into large chunks for the socket.
+ * Packs prefixes into as few UPDATEs as the peers' longest message allows, and messages into large chunks for the socket.
  *
  * Call `startAnnounce` or `startWithdraw` per attribute set, `add4` / `add6` per prefix, `endOfRib` where due, `flush` at
  * the end. A chunk handed to `take` is whole messages and belongs to the receiver.
@@ -358,6 +368,8 @@ export interface AttributeText {
   readonly extendedCommunities?: readonly string[];
   readonly originatorId?: string;
   readonly clusterList?: readonly string[];
+  /** AS number (RFC 9234). */
+  readonly onlyToCustomer?: number;
   /** Attributes passed on without being understood. */
   readonly others?: readonly { readonly type: number; readonly flags: number; readonly hex: string }[];
 }

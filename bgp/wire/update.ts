@@ -16,9 +16,9 @@ import { badNextHop4, badNextHop6, isHost4, isHost6 } from './multiprotocol.ts';
 import { asTrans } from './open.ts';
 import { prefixesWellFormed } from './prefix.ts';
 import {
+  canonicalAttributesBytesMax,
   type Disposition,
   headerBytes,
-  messageBytesMax,
   type Negotiated,
   type UpdateContext,
   type UpdateView,
@@ -40,6 +40,10 @@ const faults = {
   unknownWellKnown: reset(
     updateSubcode.unrecognizedWellKnownAttribute,
     'well-known attribute of unknown type (RFC 4271 6.3)',
+  ),
+  widePath: withdraw(
+    updateSubcode.malformedAsPath,
+    'AS_PATH is longer than any attribute when widened (RFC 6793 4.2.3)',
   ),
   noOrigin: withdraw(updateSubcode.missingWellKnownAttribute, 'ORIGIN is missing (RFC 7606 3d)'),
   noAsPath: withdraw(updateSubcode.missingWellKnownAttribute, 'AS_PATH is missing (RFC 7606 3d)'),
@@ -92,7 +96,7 @@ export function createUpdateView(): UpdateView {
     slots: new Int32Array(256),
     slotTypes: new Uint8Array(256),
     slotCount: 0,
-    widePath: new Uint8Array(2 * messageBytesMax),
+    widePath: new Uint8Array(canonicalAttributesBytesMax),
     widePathLength: -1,
   };
 }
@@ -276,6 +280,10 @@ function widen(view: UpdateView, context: UpdateContext, bytes: Uint8Array): voi
   const as4Start = as4 > 0 ? valueStart(bytes, as4) : 0;
   const as4End = as4 > 0 ? valueEnd(bytes, as4) : 0;
   view.widePathLength = widenAsPath(bytes, view.asPathStart, view.asPathEnd, as4Start, as4End, view.widePath);
+  if (view.widePathLength > 0xffff) {
+    fail(view, faults.widePath);
+    return;
+  }
   const fault = scanAsPath(
     view.widePath,
     0,

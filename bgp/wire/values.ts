@@ -57,7 +57,7 @@ export function readCommunities(values: AttributeValues, bytes: Uint8Array, star
   for (let at = start; at < end; at += 4) {
     if (bytes[at] === 0xff && bytes[at + 1] === 0xff) flags |= flagOf((bytes[at + 2]! << 8) | bytes[at + 3]!);
   }
-  values.communityFlags = flags;
+  values.communityFlags |= flags;
 }
 
 export function readOriginatorId(values: AttributeValues, bytes: Uint8Array, start: number, localId: number): void {

@@ -1,0 +1,29 @@
+/** What both OPENs agreed on, as status shows it. */
+import { roleText } from '../fsm/index.ts';
+import { escapeText, type Negotiated } from '../wire/index.ts';
+import type { NegotiatedStatus } from './types.ts';
+
+export function negotiatedStatus(negotiated: Negotiated): NegotiatedStatus {
+  const { families, asn4, routeRefresh, holdTimeSec, keepaliveSec, gracefulRestart } = negotiated;
+  return {
+    families: [...families],
+    asn4,
+    routeRefresh,
+    enhancedRouteRefresh: negotiated.enhancedRouteRefresh,
+    extendedMessages: negotiated.extendedMessages,
+    ...(negotiated.peerHostName ? { peerHostName: escapeText(negotiated.peerHostName) } : {}),
+    ...(negotiated.peerSoftwareVersion ? { peerSoftwareVersion: escapeText(negotiated.peerSoftwareVersion) } : {}),
+    ...(negotiated.peerRole === undefined ? {} : { peerRole: roleText(negotiated.peerRole) }),
+    holdTimeSec,
+    keepaliveSec,
+    ...(gracefulRestart
+      ? {
+          gracefulRestart: {
+            restartTimeSec: gracefulRestart.restartTimeSec,
+            restarting: gracefulRestart.restarting,
+            families: gracefulRestart.families.map((entry) => ({ ...entry })),
+          },
+        }
+      : {}),
+  };
+}
