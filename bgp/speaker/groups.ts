@@ -59,7 +59,8 @@ export class Groups {
   #group(rib: Rib, options: UpdateGroupOptions): UpdateGroup {
     const { export: policy, ebgp, asn4, localAsn, nextHopSelf } = options;
     const filter = options.filter ? JSON.stringify(options.filter) : '';
-    const key = [rib.family, policy, ebgp, asn4, localAsn, nextHopSelf, filter].join('|');
+    const { gracefulShutdown, longLived } = options;
+    const key = [rib.family, policy, ebgp, asn4, localAsn, nextHopSelf, gracefulShutdown, longLived, filter].join('|');
     const known = this.#groups.get(key);
     if (known) return known.group;
     const group = new UpdateGroup(rib, options);
