@@ -2,8 +2,8 @@
  * The next state while a step is worked out, and what it puts out. Lives for one call of `step` only, so that the
  * function stays pure although its parts write.
  */
-import { ceaseSubcode, describeNotification, errorCode } from '../wire/index.ts';
-import type { Notification } from '../wire/types.ts';
+import { ceaseSubcode, describeNotification, errorCode, hardReset, isHardReset } from '../wire/index.ts';
+import type { Negotiated, Notification } from '../wire/types.ts';
 import { idleHoldMaxMs, idleHoldMinMs } from './state.ts';
 import type {
   Connection,
@@ -86,10 +86,7 @@ export class Draft {
     if (!isCollision(reason)) this.set({ lastDown: reason });
     const { negotiated } = connection;
     if (connection.state !== 'Established' || !negotiated) return;
-    // A NOTIFICATION in either direction ends the peer's routes (RFC 4724 4; RFC 8538 is not offered), a lost TCP
-    // connection does not.
-    const lost = reason.type === 'tcpClosed' || reason.type === 'peerRestarted';
-    const gracefulRestartPreserve = lost && (negotiated.gracefulRestart?.families.length ?? 0) > 0;
+    const gracefulRestartPreserve = preserves(negotiated, reason);
     if (!this.state.stable) this.stopTimer('stable');
     this.set({ stable: false });
     this.out({ type: 'sessionDown', connection: connection.id, negotiated, reason, gracefulRestartPreserve });
@@ -107,6 +104,31 @@ export class Draft {
   countError(): void {
     this.set({ connectRetryCounter: this.state.connectRetryCounter + 1 });
   }
+}
+
+/**
+ * Whether the end of a session leaves the peer's routes in place: a lost TCP connection does (RFC 4724 4.2), a NOTIFICATION
+ * in either direction only where both sides set N, and Hard Reset never (RFC 8538 4). One that was malformed may have been
+ * a Hard Reset, and an end without a word was our own decision.
+ */
+function preserves({ gracefulRestart, longLived }: Negotiated, reason: SessionDownReason): boolean {
+  if (!gracefulRestart || gracefulRestart.families.length + longLived.length === 0) return false;
+  switch (reason.type) {
+    case 'tcpClosed':
+    case 'peerRestarted':
+      return true;
+    case 'stopped':
+    case 'notificationSent':
+    case 'notificationReceived':
+      return gracefulRestart.notification && reason.notification !== undefined && !isHardReset(reason.notification);
+    default:
+      return false;
+  }
+}
+
+/** What `notification` is sent as when the routes must go: Hard Reset around it, to a peer that knows it (RFC 8538 4). */
+export function flushing(connection: Connection, notification: Notification): Notification {
+  return connection.negotiated?.gracefulRestart?.notification ? hardReset(notification) : notification;
 }
 
 export type InputOf<T extends SessionInput['type']> = Extract<SessionInput, { readonly type: T }>;

@@ -72,6 +72,16 @@ export function localOpen(config: SessionConfig): OpenMessage {
     ...(config.extendedMessages ? { extendedMessages: true } : {}),
     ...(roles.length > 0 ? { roles } : {}),
     ...config.texts,
-    ...(restart ? { gracefulRestart: { ...restart, notification: false } } : {}),
+    ...(restart ? restartCapabilities(restart) : {}),
   };
+}
+
+/** RFC 9494 3.1: the F bit of a family is the same in both capabilities, since it says the same. */
+function restartCapabilities(
+  restart: NonNullable<SessionConfig['gracefulRestart']>,
+): Pick<OpenMessage, 'gracefulRestart' | 'longLived'> {
+  const { longLivedStaleTimeSec: staleTimeSec = 0, notification = false, ...rest } = restart;
+  const gracefulRestart = { ...rest, notification };
+  if (staleTimeSec === 0) return { gracefulRestart };
+  return { gracefulRestart, longLived: restart.families.map((entry) => ({ ...entry, staleTimeSec })) };
 }

@@ -118,6 +118,7 @@ test('the way up: RFC 4271 8.2.2', () => {
     holdTimeSec: 30,
     keepaliveSec: 10,
     longLived: [],
+    longLivedAware: false,
     addPath: [],
     enhancedRouteRefresh: false,
     extendedMessages: false,

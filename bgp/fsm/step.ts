@@ -16,7 +16,7 @@ import {
   shutdownData,
 } from '../wire/index.ts';
 import type { Notification, ProtocolError } from '../wire/types.ts';
-import { ceaseNotification, Draft, type InputOf, sentReason } from './draft.ts';
+import { ceaseNotification, Draft, flushing, type InputOf, sentReason } from './draft.ts';
 import { acceptOpen, becomeEstablished, openError, tcpConnected } from './opening.ts';
 import { idleHoldMinMs } from './state.ts';
 import type { Connection, SessionInput, SessionState, StepResult } from './types.ts';
@@ -65,9 +65,15 @@ function manualStop(draft: Draft, input: InputOf<'manualStop'>): void {
     input.subcode === ceaseSubcode.administrativeShutdown || input.subcode === ceaseSubcode.administrativeReset;
   const data = input.text && carriesText ? shutdownData(input.text) : input.data;
   const cease = ceaseNotification(input.subcode, data);
-  const text = input.silent ? 'stopped without a NOTIFICATION' : `stopped: sent ${describeNotification(cease)}`;
+  let text = input.silent ? 'stopped without a NOTIFICATION' : `stopped: sent ${describeNotification(cease)}`;
   for (const connection of draft.state.connections) {
-    draft.drop(connection, { type: 'stopped', text }, input.silent ? undefined : cease);
+    if (input.silent) {
+      draft.drop(connection, { type: 'stopped', text });
+      continue;
+    }
+    const notification = input.hard ? flushing(connection, cease) : cease;
+    if (connection.state === 'Established') text = `stopped: sent ${describeNotification(notification)}`;
+    draft.drop(connection, { type: 'stopped', notification, text }, notification);
   }
   draft.set({ connectRetryCounter: 0, lastDown: { type: 'stopped', text } });
 }
@@ -109,7 +115,8 @@ function connectionTimer(draft: Draft, timer: 'hold' | 'keepalive' | 'sendHold',
 /** Ends a connection for an error of its own; waits before the next attempt. */
 function fail(draft: Draft, connection: Connection, error: ProtocolError): void {
   const { code, subcode, data, reason } = error;
-  const notification: Notification = { code, subcode, data };
+  const plain: Notification = { code, subcode, data };
+  const notification = error.hard ? flushing(connection, plain) : plain;
   if (error.silent) draft.drop(connection, { type: 'malformedNotification', text: reason });
   else draft.drop(connection, sentReason(notification, reason), notification);
   draft.countError();

@@ -46,8 +46,12 @@ export interface SessionConfig {
   /** Capability of our OPEN; absent: not offered. Replaced on the fly with `setGracefulRestart` (R only until End-of-RIB went out). */
   readonly gracefulRestart?: {
     readonly restarting: boolean;
+    /** N: NOTIFICATIONs other than Hard Reset keep routes (RFC 8538). */
+    readonly notification?: boolean;
     readonly restartTimeSec: number;
     readonly families: readonly { readonly family: Family; readonly forwarding: boolean }[];
+    /** RFC 9494, for all of `families`; absent: not offered. */
+    readonly longLivedStaleTimeSec?: number;
   };
 }
 
@@ -89,13 +93,17 @@ export type SessionTimer = 'connectRetry' | 'idleHold' | 'stable' | 'hold' | 'ke
 
 export type SessionInput =
   | { readonly type: 'manualStart' }
-  /** Sends Cease with `subcode` (RFC 4486) and `text` (RFC 9003) or `data`, or nothing when `silent` (graceful restart). */
+  /**
+   * Sends Cease with `subcode` (RFC 4486) and `text` (RFC 9003) or `data`, or nothing when `silent` (graceful restart). `hard`: the
+   * routes of both sides go, where otherwise they would stay (RFC 8538).
+   */
   | {
       readonly type: 'manualStop';
       readonly subcode: number;
       readonly text?: string;
       readonly data?: Uint8Array;
       readonly silent?: boolean;
+      readonly hard?: boolean;
     }
   | { readonly type: 'timer'; readonly timer: 'connectRetry' | 'idleHold' | 'stable' }
   | { readonly type: 'timer'; readonly timer: 'hold' | 'keepalive' | 'sendHold'; readonly connection: number }
@@ -110,7 +118,8 @@ export type SessionInput =
   | { readonly type: 'messageError'; readonly connection: number; readonly error: ProtocolError };
 
 export type SessionDownReason =
-  | { readonly type: 'stopped'; readonly text: string }
+  /** `notification`: what was sent, unless that was nothing. */
+  | { readonly type: 'stopped'; readonly notification?: Notification; readonly text: string }
   | { readonly type: 'notificationSent'; readonly notification: Notification; readonly text: string }
   | { readonly type: 'notificationReceived'; readonly notification: Notification; readonly text: string }
   /** Closed without an answer (RFC 4271 6.4). */
@@ -141,7 +150,8 @@ export type SessionOutput =
   | { readonly type: 'sessionUp'; readonly connection: number; readonly negotiated: Negotiated }
   /**
    * `gracefulRestartPreserve`: keep the peer's routes of the families in `negotiated.gracefulRestart` as stale for its
-   * restart time (RFC 4724 4.2); otherwise, and for other families, drop them.
+   * restart time (RFC 4724 4.2, RFC 8538 4), then those of `negotiated.longLived` for their times (RFC 9494 4.2);
+   * otherwise, and for other families, drop them.
    */
   | {
       readonly type: 'sessionDown';

@@ -20,13 +20,14 @@ import {
 } from '../wire/index.ts';
 import type { ExportContext, UpdatePacker } from '../wire/types.ts';
 import { BitSet, grow, IntStack } from './arrays.ts';
+import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
 import { FilteredSets } from './filtered-sets.ts';
 import { type HopMarks, noNextHop } from './next-hop-pool.ts';
 import { localPeer } from './path-table.ts';
 import type { Rib } from './rib.ts';
 
-export interface UpdateGroupOptions extends ExportPolicy {
+export interface UpdateGroupOptions extends ExportPolicy, ExportMarks {
   /** Of what the policy lets out, for the group's family. */
   readonly filter?: readonly FilterTerm[];
   readonly asn4: boolean;
@@ -315,9 +316,16 @@ export class UpdateGroup {
   }
 
   #announceSet(set: number, source: number): void {
-    const length = scratch.write(this.#rib.tables.attributes.key(set), 0, 'latin1');
+    const pool = this.#rib.tables.attributes;
+    let length = scratch.write(pool.key(set), 0, 'latin1');
+    let bytes: Uint8Array | undefined = scratch;
+    const flags = pool.communityFlags[set]!;
+    if (isMarked(flags, this.options)) {
+      bytes = markExported(bytes.subarray(0, length), flags, this.options);
+      length = bytes?.length ?? 0;
+    }
     const context = source === localPeer ? this.#ownContext : this.#learnedContext;
-    const fits = exportAttributes(scratch, 0, length, context, exported);
+    const fits = bytes !== undefined && exportAttributes(bytes, 0, length, context, exported);
     const nextHops = this.#rib.tables.nextHops.bytes;
     const link = this.#setLink;
     let current = -1;
@@ -327,8 +335,8 @@ export class UpdateGroup {
       const nextHop = this.#nextHop[prefix]!;
       if (nextHop !== current) {
         current = nextHop;
-        const bytes = nextHop === noNextHop ? this.options.nextHopSelf : nextHops[nextHop]!;
-        announced = fits && this.#packer.startAnnounce(this.#rib.family, exported, bytes);
+        const hop = nextHop === noNextHop ? this.options.nextHopSelf : nextHops[nextHop]!;
+        announced = fits && this.#packer.startAnnounce(this.#rib.family, exported, hop);
         // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
         if (!announced) this.#packer.startWithdraw(this.#rib.family);
       }

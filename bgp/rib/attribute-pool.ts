@@ -10,9 +10,6 @@ import { grow, IntStack } from './arrays.ts';
 
 /** RFC 4271 5.1.5 knows no default; 100 is everybody's. */
 export const defaultLocalPref = 100;
-/** RFC 8326: the preference of a route with GRACEFUL_SHUTDOWN. */
-const gracefulShutdownLocalPref = 0;
-const gracefulShutdownFlag = 8;
 
 export class AttributePool {
   localPref = new Uint32Array(64);
@@ -46,12 +43,7 @@ export class AttributePool {
     this.#keys[id] = key;
     this.#ids.set(key, id);
     this.#references[id] = 0;
-    const shutdown = (values.communityFlags & gracefulShutdownFlag) !== 0;
-    this.localPref[id] = shutdown
-      ? gracefulShutdownLocalPref
-      : values.localPref < 0
-        ? defaultLocalPref
-        : values.localPref;
+    this.localPref[id] = values.localPref < 0 ? defaultLocalPref : values.localPref;
     this.asPathLength[id] = values.asPathLength;
     this.origin[id] = values.origin;
     this.med[id] = Math.max(values.med, 0);

@@ -2,12 +2,13 @@
  * The decision process, RFC 4271 9.1.2.2, as elimination: each step keeps the best of what the step before left, so
  * that the outcome does not depend on the order of arrival (a pairwise comparison with MED would).
  *
- *   ours | LOCAL_PREF | AS_PATH length | ORIGIN | MED within a neighbouring AS | eBGP over iBGP | IGP metric
+ *   ours | not LLGR_STALE (RFC 9494 4.4) | LOCAL_PREF | AS_PATH length | ORIGIN | MED within a neighbouring AS | eBGP over iBGP | IGP metric
  *     -> what is left is the multipath set (AS_PATHs of equal length may differ: "as-path multipath relax")
  *   router id (or ORIGINATOR_ID) | CLUSTER_LIST length (RFC 4456 9) | peer address
  *
  * "Older wins" is left out: it makes the outcome depend on history.
  */
+import { communityFlag } from '../wire/types.ts';
 import type { AttributePool } from './attribute-pool.ts';
 import { type NextHopPool, unreachable } from './next-hop-pool.ts';
 import { localPeer, type PathTable, type PeerTable } from './path-table.ts';
@@ -62,7 +63,8 @@ export class Decision {
   #equalCost(initial: number): number {
     const { attributes: pool, peers, nextHops } = this.#tables;
     const { attributes, peer, nextHop } = this.#paths;
-    let count = this.#keepLowest(initial, (path) => -pool.localPref[attributes[path]!]!);
+    let count = this.#keepLowest(initial, (path) => pool.communityFlags[attributes[path]!]! & communityFlag.llgrStale);
+    count = this.#keepLowest(count, (path) => -pool.localPref[attributes[path]!]!);
     count = this.#keepLowest(count, (path) => pool.asPathLength[attributes[path]!]!);
     count = this.#keepLowest(count, (path) => pool.origin[attributes[path]!]!);
     if (count > 1) count = this.#med(count);

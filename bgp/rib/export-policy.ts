@@ -8,6 +8,11 @@ export interface ExportPolicy {
   readonly export: 'accept' | 'reject' | 'originated';
   /** Not what carries ONLY_TO_CUSTOMER (RFC 9234 5). */
   readonly withholdOnlyToCustomer?: boolean;
+  /**
+   * Whether the peer is told of routes with LLGR_STALE (RFC 9494 4.3): it knows them; it does not but is internal and is told of
+   * them marked (RFC 9494 4.6, see export-marks.ts); absent: no.
+   */
+  readonly longLived?: 'aware' | 'internal';
 }
 
 /**
@@ -23,6 +28,7 @@ export function isExported(policy: ExportPolicy, source: number, sourceEbgp: boo
   // RFC 4271 9.2: what an internal peer said is not passed to internal peers (no route reflection).
   if (!policy.ebgp && !sourceEbgp) return false;
   if ((communityFlags & communityFlag.noAdvertise) !== 0) return false;
+  if ((communityFlags & communityFlag.llgrStale) !== 0 && !policy.longLived) return false;
   const stopsAtBorder = communityFlag.noExport | communityFlag.noExportSubconfed;
   return !(policy.ebgp && (communityFlags & stopsAtBorder) !== 0);
 }

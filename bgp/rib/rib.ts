@@ -109,15 +109,37 @@ export class Rib {
     }
   }
 
-  /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts). */
-  markStale(peer: number): void {
-    this.removePeer(peer, true);
+  /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts) unless told to keep them. */
+  markStale(peer: number, keepOlder = false): void {
+    if (!keepOlder) this.removePeer(peer, true);
+    if ((this.pathCount[peer] ?? 0) === 0) return;
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) {
-      if (paths.prefix[path]! >= 0 && paths.peer[path] === peer) {
-        paths.flags[path]! |= pathFlag.stale;
-        this.staleCount[peer]!++;
+      if (paths.prefix[path]! < 0 || paths.peer[path] !== peer || (paths.flags[path]! & pathFlag.stale) !== 0) continue;
+      paths.flags[path]! |= pathFlag.stale;
+      this.staleCount[peer]!++;
+    }
+  }
+
+  /** Gives the stale paths of a peer the attribute set that `change` makes of theirs; -1: withdraws them. They stay stale. */
+  changeStale(peer: number, change: (set: number) => number): void {
+    if ((this.staleCount[peer] ?? 0) === 0) return;
+    const paths = this.paths;
+    const pool = this.tables.attributes;
+    for (let path = 0; path < paths.limit; path++) {
+      const prefix = paths.prefix[path]!;
+      if (prefix < 0 || paths.peer[path] !== peer || (paths.flags[path]! & pathFlag.stale) === 0) continue;
+      const old = paths.attributes[path]!;
+      const set = change(old);
+      if (set === old) continue;
+      if (set < 0) {
+        this.withdrawId(peer, prefix);
+        continue;
       }
+      pool.retain(set);
+      pool.release(old);
+      paths.attributes[path] = set;
+      this.#markDirty(prefix);
     }
   }
 

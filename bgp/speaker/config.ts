@@ -25,6 +25,8 @@ export interface SpeakerConfig {
   readonly originate: readonly string[];
   readonly peers: readonly PeerConfig[];
   readonly gracefulRestart: GracefulRestartConfig;
+  /** As `PeerConfig.gracefulShutdown`, for all peers. */
+  readonly gracefulShutdown?: boolean;
 }
 
 /** RFC 4724. `restarting` and `forwardingPreserved` hold for the life of the process and are ignored when changed. */
@@ -88,6 +90,26 @@ export interface PeerConfig {
   readonly connectRetrySec: number;
   /** Restart time told to this peer instead of the speaker's, seconds, 0..4095. */
   readonly restartTimeSec?: number;
+  /**
+   * RFC 8538, N bit: a NOTIFICATION keeps routes as a lost connection does, unless it is a Hard Reset; so does an expired hold
+   * timer, which is why BFD should be there to notice a peer that is gone for good. Default true; from the next OPEN on.
+   */
+  readonly notificationKeepsRoutes?: boolean;
+  /**
+   * RFC 9494: how long the peer may keep our routes beyond the restart time, as those of last resort, seconds, 1..16777215. 0
+   * or absent: not offered, and its own are not kept so long either. From the next OPEN on.
+   */
+  readonly longLivedStaleTimeSec?: number;
+  /**
+   * RFC 9494 4.6: a peer of our own AS that does not know LLGR is told of such routes all the same, with NO_EXPORT and
+   * LOCAL_PREF 0. Default false: it is told of none.
+   */
+  readonly longLivedToAllInternal?: boolean;
+  /**
+   * RFC 8326: the session is about to end. What we announce gets GRACEFUL_SHUTDOWN, and LOCAL_PREF 0 towards our own AS; what
+   * comes in from another AS is taken in with both. Default false; live.
+   */
+  readonly gracefulShutdown?: boolean;
   readonly import: 'accept' | 'reject';
   /** `originated`: only what this speaker originates (agents are never transit); `accept`: everything best. */
   readonly export: 'accept' | 'reject' | 'originated';

@@ -12,8 +12,13 @@ export const staleRoutesSecMax = 360;
 export const refreshSecMax = 360;
 /** BoRRs of one family that follow sooner than this are one: each costs a pass over the table. */
 export const refreshSpacingMs = 100;
-/** Route selection deferral lasts at least this long unless every configured peer is done: peers need time to connect. */
+/** Route selection deferral lasts at least this long while no peer is done: peers need time to connect. */
 export const deferralGraceSec = 5;
+/** How long after a peer was done those without a connection hold up route selection. */
+export const deferralSettleMs = 600;
+/** How long a drain waits for peers to take what they are told, and after that for them to act on it. */
+export const drainTellMsMax = 2000;
+export const drainSettleMs = 1000;
 /** RFC 9687 5: the send hold time is the greater of this and twice the hold time. */
 export const sendHoldSecMin = 480;
 export const routesPerAnswerMax = 1000;

@@ -1,4 +1,4 @@
-/** One configured peer: its session, its rows in the RIBs, its update groups, and graceful restart as helper (RFC 4724 4.2). */
+/** One configured peer: its session, its rows in the RIBs, its update groups. */
 import type { Clock, Logger } from '#kit';
 import { parseIp } from '#kit';
 import { compileFilter } from '../filter/index.ts';
@@ -19,12 +19,13 @@ import {
 import type { Family, PeerConfig } from './config.ts';
 import type { Groups, Membership } from './groups.ts';
 import { leakRules } from './leak-prevention.ts';
-import { peerQueueBytesMax, staleRoutesSecMax } from './limits.ts';
+import { deferralSettleMs, peerQueueBytesMax } from './limits.ts';
 import { negotiatedStatus } from './negotiated-status.ts';
 import { PrefixLimits } from './prefix-limit.ts';
 import { RefreshAnswer } from './refresh-answer.ts';
 import { RefreshIntake } from './refresh-intake.ts';
 import { Session, type SessionDeps } from './session.ts';
+import { StaleRoutes } from './stale-routes.ts';
 import type { ByteConnection, PeerFamilyStatus, PeerStatus } from './types.ts';
 import type { UpdateReader, UpdateSource } from './update-reader.ts';
 
@@ -37,6 +38,8 @@ export interface PeerHost {
   readonly peerTable: { readonly ebgp: Uint8Array; readonly routerId: Uint32Array };
   /** Routes are selected already; until then only what we originate goes out. */
   readonly selecting: boolean;
+  /** All sessions are about to end (RFC 8326). */
+  readonly gracefulShutdown: boolean;
   /** Paths or backlogs changed: a flush is due. */
   schedule(): void;
   /** Something that route selection deferral looks at changed. */
@@ -53,6 +56,12 @@ interface FamilyState {
   readonly intake: RefreshIntake;
 }
 
+/** What a new session of a peer takes over from the one that a change of settings ended: its routes, which the peer keeps as well. */
+export interface Inheritance {
+  readonly row: number;
+  readonly stale: StaleRoutes;
+}
+
 export class Peer {
   config: PeerConfig;
   readonly row: number;
@@ -63,21 +72,40 @@ export class Peer {
   readonly #families = new Map<Family, FamilyState>();
   #negotiated: Negotiated | undefined;
   #source: UpdateSource | undefined;
+  readonly #stale: StaleRoutes;
   readonly #counters = { prefixesReceived: 0, updateErrors: 0 };
   readonly #limits: PrefixLimits;
   #keepaliveSeen = false;
-  #cancelStaleTimer: (() => void) | undefined;
+  /** An earlier session of this process told the peer routes, which have been forwarded ever since. */
+  readonly #inherited: boolean;
   /** The path to the peer is gone: its routes are not kept over the end of this session. */
   #pathLost = false;
   #lastToleratedLogMs = Number.NEGATIVE_INFINITY;
 
-  constructor(host: PeerHost, deps: SessionDeps, config: PeerConfig, session: SessionConfig, row: number) {
+  /** @param from its row in the RIBs, or what an earlier session leaves to it. */
+  constructor(
+    host: PeerHost,
+    deps: SessionDeps,
+    config: PeerConfig,
+    session: SessionConfig,
+    from: number | Inheritance,
+  ) {
     this.#host = host;
     this.config = config;
-    this.row = row;
+    this.#inherited = typeof from !== 'number';
+    this.row = typeof from === 'number' ? from : from.row;
     this.#localAsn = session.localAsn;
     this.#log = deps.log.child({ peer: config.name });
     this.#limits = this.#makeLimits();
+    const stale = {
+      clock: host.clock,
+      log: this.#log,
+      rib: (family: Family) => host.rib(family),
+      schedule: () => host.schedule(),
+    };
+    this.#stale = typeof from === 'number' ? new StaleRoutes(stale, from) : from.stale;
+    // Families that are not wanted any more have nobody to wait for.
+    this.#stale.drop(config.families);
     const dial = {
       peer: config.name,
       address: config.address,
@@ -123,12 +151,27 @@ export class Peer {
   get gracefulRestart(): boolean {
     return this.#negotiated?.gracefulRestart !== undefined;
   }
+  /** What we told the peer in this process it may still know, and we have gone on forwarding it. */
+  get everEstablished(): boolean {
+    return this.#inherited || this.session.establishedCount > 0;
+  }
+  /** Everything that is to be announced has been, and TCP has taken it. */
+  get told(): boolean {
+    if (this.session.queuedBytes > 0) return false;
+    return [...this.#families.values()].every(({ membership }) => (membership?.member.backlog.count ?? 0) === 0);
+  }
+  get announcedCount(): number {
+    let count = 0;
+    for (const { membership } of this.#families.values()) count += membership?.group.announcedTo(this.row) ?? 0;
+    return count;
+  }
   /** The peer has told all it had to tell, as far as deferral is concerned. */
   get done(): boolean {
     const negotiated = this.#negotiated;
     if (!negotiated) return false;
     if (negotiated.gracefulRestart?.restarting) return true;
-    if (!negotiated.gracefulRestart && this.#keepaliveSeen) return true;
+    // RFC 4724 4.1 does not wait for it at all; so what it has is mostly there when routes are selected.
+    if (!negotiated.gracefulRestart && (this.#keepaliveSeen || this.stateForMs >= deferralSettleMs)) return true;
     return negotiated.families.every((family) => this.#families.get(family)?.endOfRib);
   }
 
@@ -145,6 +188,10 @@ export class Peer {
     if (this.config.heldDown === undefined) this.session.start();
   }
 
+  get stateForMs(): number {
+    return Math.round(this.#host.clock.nowMs() - this.session.stateSinceMs);
+  }
+
   /** The link to the peer is gone: the session ends at once and its routes go, graceful restart or not. */
   pathLost(reason: string): void {
     this.#pathLost = true;
@@ -157,9 +204,13 @@ export class Peer {
 
   /** Drops all paths of the peer, stale ones included. */
   dropRoutes(): void {
-    this.#cancelStale();
-    for (const family of ['ipv4-unicast', 'ipv6-unicast'] as const) this.#host.rib(family).removePeer(this.row, false);
-    this.#host.schedule();
+    this.#stale.drop();
+  }
+
+  /** After its session was stopped for another one with such settings; undefined when its routes are not to be kept. */
+  bequeath(next: PeerConfig): Inheritance | undefined {
+    if (importKey(this.config) !== importKey(next)) return undefined;
+    return { row: this.row, stale: this.#stale };
   }
 
   /** Routes that were rejected may be wanted now, and the peer knows no ROUTE-REFRESH: only a new session brings them. */
@@ -181,7 +232,9 @@ export class Peer {
       this.#limits.reconfigure(config.maxPrefixes);
     const negotiated = this.#negotiated;
     if (!negotiated) return;
-    if (importKey(old) !== importKey(config)) this.#importAgain(negotiated);
+    const leavingChanged = (old.gracefulShutdown ?? false) !== (config.gracefulShutdown ?? false);
+    // Without ROUTE-REFRESH those that are here already stay as they came: ending the session is what is to be avoided.
+    if (importKey(old) !== importKey(config) || leavingChanged) this.#importAgain(negotiated);
     for (const [family, state] of this.#families) {
       const options = this.#groupOptions(family, negotiated);
       if (state.membership && options) state.membership = this.#host.groups.move(state.membership, options);
@@ -223,7 +276,7 @@ export class Peer {
       address: config.address,
       asn: config.asn,
       state: session.stateName,
-      stateForMs: Math.round(this.#host.clock.nowMs() - session.stateSinceMs),
+      stateForMs: this.stateForMs,
       lastError: config.heldDown ?? session.lastError,
       ...(session.localAddress ? { localAddress: session.localAddress } : {}),
       ...(this.#limits.restartInSec === undefined ? {} : { restartInSec: this.#limits.restartInSec }),
@@ -236,18 +289,25 @@ export class Peer {
       prefixesReceived: this.#counters.prefixesReceived,
       updateErrors: this.#counters.updateErrors,
       queuedBytes: session.queuedBytes,
+      ...(this.#leaving ? { gracefulShutdown: true } : {}),
       families: config.families.map((family) => this.#familyStatus(family)),
       ...(negotiated ? { negotiated: negotiatedStatus(negotiated) } : {}),
     };
   }
 
+  get #leaving(): boolean {
+    return this.config.gracefulShutdown === true || this.#host.gracefulShutdown;
+  }
+
   #familyStatus(family: Family): PeerFamilyStatus {
     const rib = this.#host.rib(family);
     const state = this.#families.get(family);
+    const stalePhase = this.#stale.phase(family);
     return {
       family,
       accepted: rib.pathCount[this.row] ?? 0,
       stale: rib.staleCount[this.row] ?? 0,
+      ...(stalePhase ? { stalePhase } : {}),
       sent: state?.membership ? state.membership.group.announcedTo(this.row) : 0,
       endOfRibReceived: state?.endOfRib ?? false,
     };
@@ -261,7 +321,7 @@ export class Peer {
     this.#host.peerTable.ebgp[this.row] = negotiated.ebgp ? 1 : 0;
     this.#host.peerTable.routerId[this.row] = negotiated.peerRouterId;
     this.#source = this.#makeSource(updateContext(negotiated));
-    this.#adoptStaleRoutes(negotiated);
+    this.#stale.sessionUp(negotiated);
     this.#families.clear();
     for (const family of negotiated.families) {
       this.#families.set(family, this.#familyState(family, negotiated.enhancedRouteRefresh));
@@ -297,6 +357,7 @@ export class Peer {
       filter6: compileFilter(importFilter?.ipv6),
       allowedOwnAsns: allowOwnAsn ?? 0,
       leakRule: role && context.ebgp ? leakRules[role] : undefined,
+      gracefulShutdown: this.config.gracefulShutdown ?? false,
       get accept() {
         return peer.config.import === 'accept';
       },
@@ -304,22 +365,6 @@ export class Peer {
       onEndOfRib: (family) => this.#endOfRib(family === 4 ? 'ipv4-unicast' : 'ipv6-unicast'),
       onTolerated: (error, discardedCount) => this.#tolerated(error, discardedCount),
     };
-  }
-
-  /** A peer that says nothing of forwarding state for a family has lost it: what we kept goes at once (RFC 4724 4.2). */
-  #adoptStaleRoutes(negotiated: Negotiated): void {
-    this.#cancelStale();
-    let kept = false;
-    for (const family of ['ipv4-unicast', 'ipv6-unicast'] as const) {
-      const rib = this.#host.rib(family);
-      if ((rib.staleCount[this.row] ?? 0) === 0) continue;
-      const preserved =
-        negotiated.families.includes(family) &&
-        negotiated.gracefulRestart?.families.some((entry) => entry.family === family && entry.forwarding);
-      if (preserved) kept = true;
-      else rib.removePeer(this.row, true);
-    }
-    if (kept) this.#startStaleTimer(staleRoutesSecMax, 'no End-of-RIB after the restart');
   }
 
   #join(family: Family, negotiated: Negotiated): void {
@@ -361,6 +406,8 @@ export class Peer {
       addOnlyToCustomer: rule?.addOut ?? false,
       withholdOnlyToCustomer: rule?.withhold ?? false,
       nextHopSelf: local,
+      ...(this.#leaving ? { gracefulShutdown: true } : {}),
+      ...longLivedExport(negotiated, this.config),
     };
   }
 
@@ -372,17 +419,7 @@ export class Peer {
       if (membership) this.#host.groups.leave(membership);
     }
     this.#families.clear();
-    this.#cancelStale();
-    const restart = negotiated.gracefulRestart;
-    let kept = false;
-    for (const family of ['ipv4-unicast', 'ipv6-unicast'] as const) {
-      const rib = this.#host.rib(family);
-      const survives = preserve && !this.#pathLost && restart?.families.some((entry) => entry.family === family);
-      if (survives) rib.markStale(this.row);
-      else rib.removePeer(this.row, false);
-      if ((rib.staleCount[this.row] ?? 0) > 0) kept = true;
-    }
-    if (kept && restart) this.#startStaleTimer(restart.restartTimeSec, 'restart time is over');
+    this.#stale.sessionLost(negotiated, preserve && !this.#pathLost);
     this.#host.schedule();
   }
 
@@ -398,10 +435,8 @@ export class Peer {
     const state = this.#families.get(family);
     if (!state) return;
     state.endOfRib = true;
-    this.#host.rib(family).removePeer(this.row, true);
     this.#log.debug({ family }, 'End-of-RIB');
-    if ([...this.#families.values()].every((s) => s.endOfRib)) this.#cancelStale();
-    this.#host.schedule();
+    this.#stale.endOfRib(family);
     this.#host.progress();
   }
 
@@ -432,19 +467,12 @@ export class Peer {
     const reason = error?.reason ?? 'attributes discarded';
     this.#log.warn({ reason, discardedCount, updateErrors: this.#counters.updateErrors }, 'malformed UPDATE tolerated');
   }
+}
 
-  #startStaleTimer(delaySec: number, why: string): void {
-    this.#cancelStaleTimer = this.#host.clock.schedule(delaySec * 1000, () => {
-      this.#cancelStaleTimer = undefined;
-      this.#log.warn({ why }, 'stale routes dropped');
-      for (const family of ['ipv4-unicast', 'ipv6-unicast'] as const) this.#host.rib(family).removePeer(this.row, true);
-      this.#host.schedule();
-    });
-  }
-  #cancelStale(): void {
-    this.#cancelStaleTimer?.();
-    this.#cancelStaleTimer = undefined;
-  }
+/** RFC 9494 4.3, 4.6. */
+function longLivedExport(negotiated: Negotiated, config: PeerConfig): Pick<UpdateGroupOptions, 'longLived'> {
+  if (negotiated.longLivedAware) return { longLived: 'aware' };
+  return config.longLivedToAllInternal && !negotiated.ebgp ? { longLived: 'internal' } : {};
 }
 
 /** Equal for settings that take in the same routes. */

@@ -14,19 +14,20 @@ export function routerIdNumber(text: string): number {
 
 /**
  * The graceful restart capability of our OPENs. While routes of an earlier run are not swept (`deferring`) R is set and F is
- * what the caller knows of the kernel's table. Later on R is off, and F is on for a peer that had a session with this process:
- * what it knew then was forwarded all the time.
+ * what the caller knows of the kernel's table. Later on R is off. F is on in any case for a peer that had a session with this
+ * process: what it knew then was forwarded all the time (RFC 8538 4).
  */
 export function gracefulRestartOffer(
   config: GracefulRestartConfig,
-  peer: Pick<PeerConfig, 'families' | 'restartTimeSec'>,
+  peer: Pick<PeerConfig, 'families' | 'restartTimeSec' | 'notificationKeepsRoutes' | 'longLivedStaleTimeSec'>,
   deferring: boolean,
   everEstablished: boolean,
 ): NonNullable<SessionConfig['gracefulRestart']> {
-  const forwarding = (family: Family): boolean =>
-    config.forwardingPreserved.includes(family) || (!deferring && everEstablished);
+  const forwarding = (family: Family): boolean => config.forwardingPreserved.includes(family) || everEstablished;
   return {
     restarting: deferring,
+    notification: peer.notificationKeepsRoutes ?? true,
+    ...(peer.longLivedStaleTimeSec ? { longLivedStaleTimeSec: peer.longLivedStaleTimeSec } : {}),
     restartTimeSec: peer.restartTimeSec ?? config.restartTimeSec,
     families: peer.families.map((family) => ({ family, forwarding: forwarding(family) })),
   };
@@ -71,6 +72,29 @@ export function needsNewSession(
   after: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
 ): boolean {
   return sessionKey(before.speaker, before.peer) !== sessionKey(after.speaker, after.peer);
+}
+
+/**
+ * Whether the peer, or we to it, are somebody else after a change, or must not speak at all: then nothing said before counts, and
+ * the session ends with a Hard Reset (RFC 8538 5) where it otherwise may keep its routes.
+ */
+export function isAnotherPeer(
+  before: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
+  after: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
+): boolean {
+  return identityKey(before.speaker, before.peer) !== identityKey(after.speaker, after.peer);
+}
+
+function identityKey(speaker: SpeakerConfig, peer: PeerConfig): string {
+  return JSON.stringify([
+    speaker.routerId,
+    peer.localAsn ?? speaker.asn,
+    peer.asn,
+    peer.address,
+    peer.localAddress,
+    peer.password !== undefined,
+    peer.heldDown !== undefined,
+  ]);
 }
 
 function sessionKey(speaker: SpeakerConfig, peer: PeerConfig): string {

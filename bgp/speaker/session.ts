@@ -124,8 +124,8 @@ export class Session {
   start(): void {
     this.#input({ type: 'manualStart' });
   }
-  /** Cease with `subcode`, or silence for graceful restart. */
-  stop(options: Omit<Extract<SessionInput, { type: 'manualStop' }>, 'type'>): void {
+  /** Cease with `subcode`, or silence for graceful restart. `hard`: routes must go on both sides (RFC 8538). */
+  stop(options: Omit<Extract<SessionInput, { readonly type: 'manualStop' }>, 'type'>): void {
     this.#input({ type: 'manualStop', ...options });
   }
   setGracefulRestart(gracefulRestart: NonNullable<SessionConfig['gracefulRestart']>): void {

@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { GracefulRestartConfig, SpeakerConfig } from './config.ts';
-import { deferralState } from './deferral.ts';
 import { nextHopsSweepMin } from './limits.ts';
 import type { Speaker } from './speaker.ts';
 import { config, fresh, Network, peer } from './test-network.ts';
@@ -142,8 +141,8 @@ test('helper: a peer that dies a second time before its End-of-RIB loses what it
   const network = new Network();
   network.add('10.0.0.1', config('10.0.0.1', 65001, [peer('10.0.0.2', 65002)]));
   const gracefulRestart = { ...fresh, restarting: true, forwardingPreserved: ['ipv4-unicast' as const] };
-  // A second peer that is configured there and never comes: selection, and with it End-of-RIB to a relay's peers, waits.
-  const peers = [peer('10.0.0.1', 65001), peer('10.0.0.8', 65008)];
+  // A second peer that should connect there and never comes: selection, and with it End-of-RIB to a relay's peers, waits.
+  const peers = [peer('10.0.0.1', 65001), peer('10.0.0.8', 65008, { passive: true })];
   network.add('10.0.0.2', config('10.0.0.2', 65002, peers, ['10.2.0.0/16', '10.3.0.0/16']));
   network.advance(3000);
   network.kill('10.0.0.2');
@@ -235,36 +234,4 @@ test('a peer changed, removed, or added touches its own session only', () => {
   assert.deepEqual(sessions(), { '10.0.0.3': 1, '10.0.0.4': 1 });
   assert.ok(!withdrawn().includes('10.3.0.0/16'));
   assert.deepEqual([...network.routesOf(me).keys()].sort(), ['10.3.0.0/16', '10.4.0.0/16']);
-});
-
-test('restarting: nothing is told before the live peers sent End-of-RIB, then all of it, then the mark', () => {
-  const network = new Network();
-  network.add('10.0.0.2', config('10.0.0.2', 65002, [peer('10.0.0.1', 65001, { passive: true })], ['10.2.0.0/16']));
-  const gracefulRestart = { ...fresh, restarting: true, forwardingPreserved: ['ipv4-unicast' as const] };
-  // 10.0.0.3 is down: it holds the end up for the grace only.
-  const peers = [peer('10.0.0.2', 65002), peer('10.0.0.3', 65003)];
-  const speaker = network.add('10.0.0.1', config('10.0.0.1', 65001, peers, ['10.1.0.0/16'], { gracefulRestart }));
-  network.advance(4_000);
-  assert.deepEqual(network.changes.get('10.0.0.1'), []);
-  assert.deepEqual(speaker.status().waitingFor, ['10.0.0.3']);
-  assert.deepEqual([...network.routesOf('10.0.0.2').keys()], ['10.1.0.0/16'], 'what we originate goes out at once');
-  network.advance(2_000);
-  const types = network.changes.get('10.0.0.1')!.map((change) => change.type);
-  assert.deepEqual(types, ['upsert', 'deferralEnded']);
-  assert.equal(speaker.status().deferring, false);
-});
-
-test('deferral: who is waited for', () => {
-  const times = { graceMs: 5000, maxMs: 20_000 };
-  const down = { name: 'down', opening: false, established: false, done: false };
-  const busy = { name: 'busy', opening: false, established: true, done: false };
-  const done = { name: 'done', opening: false, established: true, done: true };
-  const opening = { name: 'opening', opening: true, established: false, done: false };
-  assert.deepEqual(deferralState([done, done], 100, times), { over: true, waitingFor: [] });
-  assert.equal(deferralState([], 100, times).over, false);
-  assert.equal(deferralState([], 5000, times).over, true);
-  assert.deepEqual(deferralState([done, down], 4999, times), { over: false, waitingFor: ['down'] });
-  assert.equal(deferralState([done, down], 5000, times).over, true);
-  assert.deepEqual(deferralState([done, busy, opening], 19_999, times).waitingFor, ['busy', 'opening']);
-  assert.equal(deferralState([busy], 20_000, times).over, true);
 });

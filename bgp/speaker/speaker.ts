@@ -9,7 +9,7 @@
  * Nothing is decided or sent from within an event: events mark, and `#flush` runs once they are all in (deps.defer), so that
  * a burst is one decision a prefix and full messages.
  *
- * Graceful restart: see deferral.ts for the restarting side and peer.ts for the helper.
+ * Graceful restart: see deferral.ts for the restarting side and stale-routes.ts for the helper.
  */
 import {
   AttributePool,
@@ -24,12 +24,20 @@ import {
 } from '../rib/index.ts';
 import { ceaseSubcode, emptyAttributeValues, originatedAttributes, readCanonical } from '../wire/index.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
-import { deferralState } from './deferral.ts';
+import { Deferral, type DeferralPeer } from './deferral.ts';
+import { awaitDrained } from './drain.ts';
 import { Groups } from './groups.ts';
-import { deferralGraceSec, nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
+import { nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { queryRoutes } from './looking-glass.ts';
-import { Peer, type PeerHost } from './peer.ts';
-import { addressOrder, gracefulRestartOffer, needsNewSession, openTexts, sessionConfig } from './session-config.ts';
+import { type Inheritance, Peer, type PeerHost } from './peer.ts';
+import {
+  addressOrder,
+  gracefulRestartOffer,
+  isAnotherPeer,
+  needsNewSession,
+  openTexts,
+  sessionConfig,
+} from './session-config.ts';
 import type { ByteConnection, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
@@ -68,18 +76,19 @@ export class Speaker {
   readonly #rowsToFree: number[] = [];
   readonly #ownAddresses = new Set<string>();
   readonly #changed = new IntStack();
-  readonly #startedMs: number;
+  readonly #deferral: Deferral;
   #originatedSet = -1;
-  #deferring: boolean;
+  /** Deferral is over, and what it held back is not all decided: see #flush. */
+  #selectionPending = false;
+  #draining = false;
   #flushScheduled = false;
   #feedAnnounced = false;
   #stopped = false;
-  readonly #cancelTimers: (() => void)[] = [];
+  #cancelDrain: (() => void) | undefined;
 
   constructor(deps: SpeakerDeps, config: SpeakerConfig, options: SpeakerOptions) {
     this.#deps = deps;
     this.#config = config;
-    this.#startedMs = deps.clock.nowMs();
     const tables = {
       attributes: this.#attributes,
       nextHops: this.#nextHops,
@@ -90,26 +99,27 @@ export class Speaker {
     this.#rib6 = new Rib(6, tables);
     this.#feed = options.withoutFeed ? undefined : new RouteFeed([this.#rib4, this.#rib6]);
     this.#reader = new UpdateReader(this.#rib4, this.#rib6, tables, (address) => this.#ownAddresses.has(address));
-    this.#deferring = config.gracefulRestart.restarting;
+    this.#deferral = new Deferral(
+      {
+        clock: deps.clock,
+        peers: () => this.#deferralPeers(),
+        maxSec: () => this.#config.gracefulRestart.deferralTimeSec,
+        onOver: (elapsedMs) => this.#startSelection(elapsedMs),
+      },
+      config.gracefulRestart.restarting,
+    );
     this.#host = this.#makeHost();
   }
 
   /** Listens, originates, dials. */
   start(): void {
-    const { clock, transport } = this.#deps;
-    const { deferralTimeSec } = this.#config.gracefulRestart;
     this.#noteOwnAddresses();
-    transport.configure(this.#config);
+    this.#deps.transport.configure(this.#config);
     this.#originate([], this.#config.originate);
     for (const peer of this.#config.peers) this.#addPeer(peer);
     this.#rankPeers();
-    if (this.#deferring) {
-      for (const sec of [Math.min(deferralGraceSec, deferralTimeSec), deferralTimeSec]) {
-        this.#cancelTimers.push(clock.schedule(sec * 1000 + 1, () => this.#checkDeferral()));
-      }
-    } else {
-      this.#feed?.markDeferralEnded();
-    }
+    if (this.#deferral.active) this.#deferral.start();
+    else this.#feed?.markDeferralEnded();
     this.#schedule();
   }
 
@@ -132,11 +142,15 @@ export class Speaker {
     this.#deps.transport.configure(this.#config);
     const wanted = new Map(config.peers.map((peer) => [peer.name, peer]));
     const { peerDeconfigured, otherConfigurationChange, administrativeShutdown } = ceaseSubcode;
+    const inherit = new Map<string, Inheritance>();
     for (const [name, peer] of this.#peers) {
       const next = wanted.get(name);
       if (!next) this.#removePeer(peer, peerDeconfigured);
       else if (this.#mustRestart(peer, next, old, config)) {
-        this.#removePeer(peer, next.heldDown === undefined ? otherConfigurationChange : administrativeShutdown);
+        const another = isAnotherPeer({ speaker: old, peer: peer.config }, { speaker: config, peer: next });
+        const heir = another ? undefined : this.#succeed(peer, next);
+        if (heir) inherit.set(name, heir);
+        else this.#removePeer(peer, next.heldDown === undefined ? otherConfigurationChange : administrativeShutdown);
       }
     }
     this.#noteOwnAddresses();
@@ -144,22 +158,34 @@ export class Speaker {
     for (const peer of config.peers) {
       const known = this.#peers.get(peer.name);
       if (known) known.reconfigure(peer);
-      else this.#addPeer(peer);
+      else this.#addPeer(peer, inherit.get(peer.name));
     }
     this.#rankPeers();
     this.#renewOffers();
-    this.#checkDeferral();
+    this.#deferral.check();
     this.#schedule();
+  }
+
+  /**
+   * The first half of a drain (RFC 8326): peers are told that our routes are about to go. `done` is called, later, when they
+   * had time to act on it, and `stop('drain')` should follow.
+   */
+  announceShutdown(done: () => void): void {
+    this.#draining = true;
+    for (const peer of this.#peers.values()) peer.reconfigure(peer.config);
+    this.#cancelDrain = awaitDrained(this.#deps.clock, () => [...this.#peers.values()], done);
   }
 
   /** Ends all sessions. Connections may need a moment more to send what is queued: see `openConnections`. */
   stop(mode: StopMode): void {
     this.#stopped = true;
-    for (const cancel of this.#cancelTimers.splice(0)) cancel();
+    this.#deferral.stop();
+    this.#cancelDrain?.();
+    const hard = mode === 'drain';
     for (const peer of this.#peers.values()) {
       const silent = mode === 'graceful' && peer.gracefulRestart;
-      const text = mode === 'drain' ? 'drained' : 'stopped';
-      peer.stop(silent ? { subcode: 0, silent } : { subcode: ceaseSubcode.administrativeShutdown, text });
+      const text = hard ? 'drained' : 'stopped';
+      peer.stop(silent ? { subcode: 0, silent } : { subcode: ceaseSubcode.administrativeShutdown, text, hard });
       peer.dropRoutes();
     }
   }
@@ -208,13 +234,12 @@ export class Speaker {
   }
 
   status(): SpeakerStatus {
-    const { waitingFor } = this.#deferralState();
     const paths = (rib: Rib): number => rib.pathCount.reduce((sum, count) => sum + count, 0);
     return {
       asn: this.#config.asn,
       routerId: this.#config.routerId,
-      deferring: this.#deferring,
-      waitingFor: this.#deferring ? waitingFor : [],
+      deferring: this.#deferral.active,
+      waitingFor: this.#deferral.waitingFor,
       routes: { ipv4: this.#rib4.routeCount, ipv6: this.#rib6.routeCount },
       paths: { ipv4: paths(this.#rib4), ipv6: paths(this.#rib6) },
       attributeSets: this.#attributes.size,
@@ -252,10 +277,13 @@ export class Speaker {
       rib: (family) => (family === 'ipv4-unicast' ? this.#rib4 : this.#rib6),
       peerTable: this.#peerTable,
       get selecting() {
-        return !speaker.#deferring;
+        return !speaker.#deferral.active && !speaker.#selectionPending;
+      },
+      get gracefulShutdown() {
+        return speaker.#draining || speaker.#config.gracefulShutdown === true;
       },
       schedule: () => this.#schedule(),
-      progress: () => this.#checkDeferral(),
+      progress: () => this.#deferral.check(),
       changed: (peer) => this.#deps.onPeerState(peer.status()),
       established: ({ session, config }) => session.setGracefulRestart(this.#offer(config, true)),
       ownAddress: (address) => {
@@ -266,12 +294,12 @@ export class Speaker {
     };
   }
 
-  #addPeer(config: PeerConfig): void {
+  #addPeer(config: PeerConfig, heir?: Inheritance): void {
     const { clock, transport, log, random } = this.#deps;
-    const offer = this.#offer(config, false);
+    const offer = this.#offer(config, heir !== undefined);
     const session = sessionConfig(this.#config, config, offer);
-    const row = this.#peerTable.make();
-    const peer = new Peer(this.#host, { clock, transport, log, random }, config, session, row);
+    const from = heir ?? this.#peerTable.make();
+    const peer = new Peer(this.#host, { clock, transport, log, random }, config, session, from);
     this.#peers.set(config.name, peer);
     // One that is held down stays stopped, and refuses who connects.
     if (config.heldDown === undefined) peer.session.start();
@@ -282,8 +310,17 @@ export class Speaker {
     return changed || peer.cannotImportAgain(next) || !peer.rekey(next.password);
   }
 
+  /** The peer stays who it is: with RFC 8538 both sides keep their routes while the session is made anew. */
+  #succeed(peer: Peer, next: PeerConfig): Inheritance | undefined {
+    const heir = peer.bequeath(next);
+    if (!heir) return undefined;
+    peer.stop({ subcode: ceaseSubcode.otherConfigurationChange });
+    this.#peers.delete(peer.config.name);
+    return heir;
+  }
+
   #removePeer(peer: Peer, subcode: number): void {
-    peer.stop({ subcode });
+    peer.stop({ subcode, hard: true });
     peer.dropRoutes();
     this.#peers.delete(peer.config.name);
     this.#rowsToFree.push(peer.row);
@@ -332,42 +369,34 @@ export class Speaker {
   }
 
   #offer(peer: PeerConfig, everEstablished: boolean): ReturnType<typeof gracefulRestartOffer> {
-    return gracefulRestartOffer(this.#config.gracefulRestart, peer, this.#deferring, everEstablished);
+    return gracefulRestartOffer(this.#config.gracefulRestart, peer, !this.#host.selecting, everEstablished);
   }
   #renewOffers(): void {
-    for (const { session, config } of this.#peers.values()) {
-      session.setGracefulRestart(this.#offer(config, session.establishedCount > 0));
+    for (const { session, config, everEstablished } of this.#peers.values()) {
+      session.setGracefulRestart(this.#offer(config, everEstablished));
       session.setTexts(openTexts(this.#config));
     }
   }
 
-  #deferralState(): ReturnType<typeof deferralState> {
+  #deferralPeers(): DeferralPeer[] {
     const live = [...this.#peers.values()].filter((peer) => peer.config.heldDown === undefined);
-    const peers = live.map((peer) => ({
+    return live.map((peer) => ({
       name: peer.config.name,
+      passive: peer.config.passive,
       opening: peer.session.stateName === 'OpenSent' || peer.session.stateName === 'OpenConfirm',
       established: peer.established,
+      stateForMs: peer.stateForMs,
       done: peer.done,
     }));
-    const maxMs = this.#config.gracefulRestart.deferralTimeSec * 1000;
-    const times = { graceMs: Math.min(deferralGraceSec * 1000, maxMs), maxMs };
-    return deferralState(peers, this.#deps.clock.nowMs() - this.#startedMs, times);
   }
 
-  #checkDeferral(): void {
-    if (!this.#deferring || this.#stopped || !this.#deferralState().over) return;
-    this.#deferring = false;
-    this.#deps.log.info(
-      { elapsedMs: Math.round(this.#deps.clock.nowMs() - this.#startedMs) },
-      'route selection begins',
-    );
+  /** End-of-RIB and the marker go out, and R goes off, once all of it is decided: see #flush. */
+  #startSelection(elapsedMs: number): void {
+    this.#deps.log.info({ elapsedMs: Math.round(elapsedMs) }, 'route selection begins');
     for (const rib of [this.#rib4, this.#rib6]) rib.markAllDirty();
-    this.#renewOffers();
-    // End-of-RIB and the marker go out once all of it is decided: see #flush.
     this.#selectionPending = true;
     this.#schedule();
   }
-  #selectionPending = false;
 
   #schedule(): void {
     if (this.#flushScheduled) return;
@@ -396,7 +425,7 @@ export class Speaker {
     for (const rib of [this.#rib4, this.#rib6]) {
       if (rib.dirtyCount === 0) continue;
       this.#changed.clear();
-      rib.decide(prefixesPerSlice, this.#deferring, this.#changed);
+      rib.decide(prefixesPerSlice, this.#deferral.active, this.#changed);
       this.#feed?.mark(rib, this.#changed);
       this.#groups.apply(rib, this.#changed);
       for (let i = 0; i < this.#changed.length; i++) rib.settle(this.#changed.items[i]!);
@@ -405,6 +434,7 @@ export class Speaker {
     if (decided && this.#selectionPending) {
       this.#selectionPending = false;
       for (const peer of this.#peers.values()) peer.selectionStarted();
+      this.#renewOffers();
       this.#feed?.markDeferralEnded();
     }
     if (decided) for (const row of this.#rowsToFree.splice(0)) this.#peerTable.free(row);

@@ -60,6 +60,8 @@ export class Network {
   readonly speakers = new Map<string, Speaker>();
   readonly changes = new Map<string, RouteChange[]>();
   readonly pipes: Pipe[] = [];
+  /** Addresses whose new connections take no UPDATEs until `unstick`. */
+  readonly stuck = new Set<string>();
   #queue: (() => void)[] = [];
 
   add(address: string, config: SpeakerConfig): Speaker {
@@ -117,12 +119,21 @@ export class Network {
     here.other = there;
     there.other = here;
     this.pipes.push(here, there);
+    for (const pipe of [here, there]) if (this.stuck.has(pipe.localAddress)) pipe.stuckBytes = 1 << 24;
     return [here, there];
   }
   /** The process dies: its connections end without a word. */
   kill(address: string): void {
     this.speakers.delete(address);
     for (const pipe of this.pipes) if (pipe.localAddress === address) pipe.close();
+  }
+  unstick(address: string): void {
+    this.stuck.delete(address);
+    for (const pipe of this.pipes) {
+      if (pipe.localAddress !== address || pipe.stuckBytes === 0) continue;
+      pipe.stuckBytes = 0;
+      pipe.handlers?.onDrained();
+    }
   }
   run(): void {
     while (this.#queue.length > 0) this.#queue.shift()!();

@@ -84,8 +84,16 @@ export interface NegotiatedStatus {
   readonly gracefulRestart?: {
     readonly restartTimeSec: number;
     readonly restarting: boolean;
+    /** Both sides keep routes over a NOTIFICATION that is no Hard Reset (RFC 8538). */
+    readonly notification: boolean;
     readonly families: readonly { readonly family: Family; readonly forwarding: boolean }[];
   };
+  /** What the peer said, where both sides offered it (RFC 9494). */
+  readonly longLived?: readonly {
+    readonly family: Family;
+    readonly forwarding: boolean;
+    readonly staleTimeSec: number;
+  }[];
 }
 
 export interface PeerFamilyStatus {
@@ -93,6 +101,8 @@ export interface PeerFamilyStatus {
   /** Paths held, stale ones included. */
   readonly accepted: number;
   readonly stale: number;
+  /** Why some are stale: the peer has its restart time, or that is over and they are routes of last resort (RFC 9494). */
+  readonly stalePhase?: 'restart' | 'longLived';
   /** Prefixes announced to the peer. */
   readonly sent: number;
   readonly endOfRibReceived: boolean;
@@ -123,6 +133,8 @@ export interface PeerStatus {
   /** UPDATEs treated as withdraw or with attributes discarded (RFC 7606). */
   readonly updateErrors: number;
   readonly queuedBytes: number;
+  /** What we announce says that the session is about to end (RFC 8326). */
+  readonly gracefulShutdown?: true;
   readonly families: readonly PeerFamilyStatus[];
   readonly negotiated?: NegotiatedStatus;
 }

@@ -3,6 +3,7 @@ import type { IpFamily } from '#kit';
 import type { CompiledFilter } from '../filter/index.ts';
 import { FilteredSets, type NextHopPool, type Rib, type RibTables } from '../rib/index.ts';
 import {
+  addCommunity,
   addOnlyToCustomer,
   canonicalAttributes,
   canonicalAttributesBytesMax,
@@ -14,8 +15,11 @@ import {
   onlyToCustomerOf,
   type ProtocolError,
   type UpdateContext,
+  withLocalPref,
 } from '../wire/index.ts';
 import { isLeak, type LeakRule } from './leak-prevention.ts';
+
+const gracefulShutdownCommunity = Uint8Array.of(0xff, 0xff, 0x00, 0x00);
 
 export interface UpdateSource {
   readonly row: number;
@@ -24,6 +28,8 @@ export interface UpdateSource {
   /** Of the peer, by family. */
   readonly filter4: CompiledFilter | undefined;
   readonly filter6: CompiledFilter | undefined;
+  /** Routes are taken in as if they had GRACEFUL_SHUTDOWN (RFC 8326). */
+  readonly gracefulShutdown: boolean;
   /** How often our AS may stand in AS_PATH. */
   readonly allowedOwnAsns: number;
   /** RFC 9234, where we have a role. */
@@ -89,6 +95,8 @@ export class UpdateReader {
         length = addOnlyToCustomer(this.#scratch, length, source.context.peerAsn);
         view.communityFlags |= communityFlag.onlyToCustomer;
       }
+      const leaving = source.gracefulShutdown || (view.communityFlags & communityFlag.gracefulShutdown) !== 0;
+      if (leaving && source.context.ebgp) length = this.#leastPreferred(length);
       const key = this.#scratch.toString('latin1', 0, length);
       const pool = this.#tables.attributes;
       attributes = pool.find(key);
@@ -102,6 +110,23 @@ export class UpdateReader {
     }
     if (attributes >= 0) this.#tables.attributes.drop(attributes);
     return undefined;
+  }
+
+  /**
+   * RFC 8326 4: LOCAL_PREF 0 and GRACEFUL_SHUTDOWN for a route from another AS that is about to go; both are part of the route from
+   * here on, so that our own AS hears them. Where they do not fit, the route stays as it is.
+   */
+  #leastPreferred(length: number): number {
+    const view = this.#view;
+    let bytes = withLocalPref(this.#scratch.subarray(0, length), 0);
+    if (bytes && (view.communityFlags & communityFlag.gracefulShutdown) === 0) {
+      bytes = addCommunity(bytes, gracefulShutdownCommunity);
+    }
+    if (!bytes) return length;
+    this.#scratch.set(bytes);
+    view.localPref = 0;
+    view.communityFlags |= communityFlag.gracefulShutdown;
+    return bytes.length;
   }
 
   #announce(

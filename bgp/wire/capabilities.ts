@@ -54,7 +54,7 @@ export interface CapabilitySet {
   extendedMessages: boolean;
   extendedNextHop: boolean;
   linkLocalNextHop: boolean;
-  readonly longLived: LongLivedCapability[];
+  longLived: LongLivedCapability[] | undefined;
   readonly addPath: AddPathCapability[];
   readonly roles: Set<number>;
   hostName: OpenMessage['hostName'];
@@ -137,6 +137,7 @@ const readers: Readonly<Record<number, Reader>> = {
   },
   [capabilityCode.longLived](set, value) {
     if (value.length % 7 !== 0) return;
+    set.longLived ??= [];
     for (let at = 0; at < value.length; at += 7) {
       const family = familyOfAfiSafi(word(value, at), value[at + 2]!);
       const staleTimeSec = (value[at + 4]! << 16) | word(value, at + 5);
@@ -173,7 +174,7 @@ export function emptyCapabilitySet(): CapabilitySet {
     extendedMessages: false,
     extendedNextHop: false,
     linkLocalNextHop: false,
-    longLived: [],
+    longLived: undefined,
     addPath: [],
     roles: new Set(),
     hostName: undefined,
@@ -217,7 +218,7 @@ export function encodeCapabilities(open: OpenMessage): Uint8Array {
     const asn = open.asn;
     out.push(capabilityCode.asn4, 4, asn >>> 24, (asn >>> 16) & 0xff, (asn >>> 8) & 0xff, asn & 0xff);
   }
-  const { addPath = [], longLived = [] } = open;
+  const { addPath = [], longLived } = open;
   if (addPath.length > 0) {
     out.push(capabilityCode.addPath, 4 * addPath.length);
     for (const { family, receive, send } of addPath) {
@@ -225,7 +226,7 @@ export function encodeCapabilities(open: OpenMessage): Uint8Array {
     }
   }
   if (open.enhancedRouteRefresh) out.push(capabilityCode.enhancedRouteRefresh, 0);
-  if (longLived.length > 0) {
+  if (longLived) {
     out.push(capabilityCode.longLived, 7 * longLived.length);
     for (const { family, forwarding, staleTimeSec: time } of longLived) {
       out.push(0, afiOf(family), safiUnicast, forwarding ? 0x80 : 0, time >> 16, (time >> 8) & 0xff, time & 0xff);

@@ -38,6 +38,12 @@ export function prependAsns(attributes: Uint8Array, asns: readonly number[]): Ui
   return withAttribute(attributes, attributeType.asPath, wellKnown, path);
 }
 
+/** With that LOCAL_PREF instead of any other; undefined when that is longer than any message. */
+export function withLocalPref(attributes: Uint8Array, value: number): Uint8Array | undefined {
+  const octets = Uint8Array.of(value >>> 24, (value >>> 16) & 0xff, (value >>> 8) & 0xff, value & 0xff);
+  return withAttribute(attributes, attributeType.localPref, wellKnown, octets);
+}
+
 /** Puts an attribute in its place by type, instead of the one of that type where there is one. */
 function withAttribute(attributes: Uint8Array, type: number, flags: number, value: Uint8Array): Uint8Array | undefined {
   if (value.length > 0xffff) return undefined;

@@ -1,11 +1,18 @@
 export { canonicalAttributes, originatedAttributes, readCanonical } from './canonical.ts';
 export { afiOf, familyOfAfiSafi, ipFamilyOf, multiprotocolCapability } from './capabilities.ts';
-export { addCommunity, attributeValue, prependAsns } from './edit.ts';
+export { addCommunity, attributeValue, prependAsns, withLocalPref } from './edit.ts';
 export { ceaseSubcode, errorCode, fsmSubcode, openSubcode, protocolError, updateSubcode } from './errors.ts';
 export { createExportedAttributes, exportAttributes } from './export.ts';
 export { checkHeader, createFramer } from './framer.ts';
 export { encodeEndOfRib, encodeKeepalive } from './message.ts';
-export { decodeNotification, describeNotification, encodeNotification, shutdownData } from './notification.ts';
+export {
+  decodeNotification,
+  describeNotification,
+  encodeNotification,
+  hardReset,
+  isHardReset,
+  shutdownData,
+} from './notification.ts';
 export { addOnlyToCustomer, onlyToCustomerBytes, onlyToCustomerOf } from './only-to-customer.ts';
 export { decodeOpen, encodeOpen, negotiate } from './open.ts';
 export { createUpdatePacker } from './packer.ts';

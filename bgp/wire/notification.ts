@@ -87,6 +87,18 @@ export function shutdownData(text: string): Uint8Array {
   return Uint8Array.of(bytes.length, ...bytes);
 }
 
+/** RFC 8538 3: the peer's routes go, graceful restart or not. */
+export function isHardReset({ code, subcode }: Notification): boolean {
+  return code === errorCode.cease && subcode === ceaseSubcode.hardReset;
+}
+
+/** Cease/Hard Reset around the NOTIFICATION that would have been sent otherwise (RFC 8538 3); never one around another. */
+export function hardReset(inner: Notification): Notification {
+  if (isHardReset(inner)) return inner;
+  const data = Uint8Array.of(inner.code, inner.subcode, ...inner.data);
+  return { code: errorCode.cease, subcode: ceaseSubcode.hardReset, data };
+}
+
 /** Text for people, e.g. `Cease/Administrative Shutdown: "maintenance"`. What the peer sent is quoted and escaped. */
 export function describeNotification(notification: Notification): string {
   const { code, subcode, data } = notification;
@@ -105,8 +117,9 @@ export function describeNotification(notification: Notification): string {
       return `${head}: ${family}, limit ${limit}`;
     }
     // RFC 8538 3: the NOTIFICATION that would have been sent is inside. One level only, whatever the peer nests.
-    if (subcode === ceaseSubcode.hardReset && data.length >= 2 && data[0] !== errorCode.cease) {
-      return `${head} (${describeNotification({ code: data[0]!, subcode: data[1]!, data: data.subarray(2) })})`;
+    if (subcode === ceaseSubcode.hardReset && data.length >= 2) {
+      const inner = { code: data[0]!, subcode: data[1]!, data: data.subarray(2) };
+      if (!isHardReset(inner)) return `${head} (${describeNotification(inner)})`;
     }
   }
   return `${head}: ${hex(data)}`;

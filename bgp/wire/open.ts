@@ -64,7 +64,7 @@ export function decodeOpen(bytes: Uint8Array, start: number, end: number): Decod
     ...(set.extendedMessages ? { extendedMessages: true } : {}),
     ...(set.extendedNextHop ? { extendedNextHop: true } : {}),
     ...(set.linkLocalNextHop ? { linkLocalNextHop: true } : {}),
-    ...(set.longLived.length > 0 ? { longLived: set.longLived } : {}),
+    ...(set.longLived ? { longLived: set.longLived } : {}),
     ...(set.addPath.length > 0 ? { addPath: set.addPath } : {}),
     ...(set.roles.size > 0 ? { roles: [...set.roles] } : {}),
     ...(set.hostName ? { hostName: set.hostName } : {}),
@@ -154,8 +154,9 @@ export function negotiate(local: OpenMessage, remote: OpenMessage): Negotiated {
     routeRefresh: local.routeRefresh && remote.routeRefresh,
     holdTimeSec,
     keepaliveSec: Math.floor(holdTimeSec / 3),
-    ...(restart ? { gracefulRestart: restart } : {}),
+    ...(restart ? { gracefulRestart: { ...restart, notification: agreedNotification(local, remote) } } : {}),
     longLived: restart && local.longLived ? (remote.longLived ?? []) : [],
+    longLivedAware: restart !== undefined && remote.longLived !== undefined,
     enhancedRouteRefresh: both(local.enhancedRouteRefresh, remote.enhancedRouteRefresh),
     extendedMessages: both(local.extendedMessages, remote.extendedMessages),
     extendedNextHop: both(local.extendedNextHop, remote.extendedNextHop),
@@ -167,6 +168,11 @@ export function negotiate(local: OpenMessage, remote: OpenMessage): Negotiated {
       : {}),
     ...(remote.softwareVersion ? { peerSoftwareVersion: remote.softwareVersion } : {}),
   };
+}
+
+/** RFC 8538 4: N counts when both sides set it. */
+function agreedNotification(local: OpenMessage, remote: OpenMessage): boolean {
+  return both(local.gracefulRestart?.notification, remote.gracefulRestart?.notification);
 }
 
 const both = (local: boolean | undefined, remote: boolean | undefined): boolean => local === true && remote === true;

@@ -34,6 +34,8 @@ export interface ProtocolError extends Notification {
   readonly reason: string;
   /** Close without sending anything: a malformed NOTIFICATION is never answered (RFC 4271 6.4). */
   readonly silent?: true;
+  /** Routes must go on both sides: sent as Cease/Hard Reset where that is negotiated (RFC 8538 4). */
+  readonly hard?: true;
 }
 
 // ------------------------------------------------------------------------------------------------------------- framing
@@ -60,7 +62,7 @@ export interface Framer {
 export interface GracefulRestartCapability {
   /** R: the sender has restarted. */
   readonly restarting: boolean;
-  /** N: the sender keeps routes on NOTIFICATION, too (RFC 8538). */
+  /** N: the sender keeps routes on NOTIFICATION, too (RFC 8538); in `Negotiated`: both do. */
   readonly notification: boolean;
   /** 0..4095 seconds. */
   readonly restartTimeSec: number;
@@ -111,6 +113,7 @@ export interface OpenMessage extends CapabilityFlags {
   readonly asn4: boolean;
   readonly routeRefresh: boolean;
   readonly gracefulRestart?: GracefulRestartCapability;
+  /** Without families: the sender understands LLGR_STALE and helps others, its own routes are not kept (RFC 9494 3.1). */
   readonly longLived?: readonly LongLivedCapability[];
   readonly addPath?: readonly AddPathCapability[];
   /** Values of {@link bgpRole}, or unassigned ones; distinct. More than one is a mismatch (RFC 9234 4.2). */
@@ -142,10 +145,12 @@ export interface Negotiated {
   readonly holdTimeSec: number;
   /** A third of the hold time, or what we are told; 0 with it. */
   readonly keepaliveSec: number;
-  /** Present when both sides sent the capability: what the peer said. */
+  /** Present when both sides sent the capability: what the peer said, `notification` aside. */
   readonly gracefulRestart?: GracefulRestartCapability;
   /** What the peer said; empty unless both sides sent it and graceful restart is negotiated (RFC 9494 4.1). */
   readonly longLived: readonly LongLivedCapability[];
+  /** The peer sent both capabilities, be it without families: it may be told of routes with LLGR_STALE (RFC 9494 4.3). */
+  readonly longLivedAware: boolean;
   readonly enhancedRouteRefresh: boolean;
   readonly extendedMessages: boolean;
   readonly extendedNextHop: boolean;

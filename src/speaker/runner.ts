@@ -21,7 +21,7 @@ export interface RunnerHooks {
 
 export interface Runner {
   readonly speaker: Speaker;
-  /** Ends sessions as `mode` says, stops listening, resolves when the connections are closed. */
+  /** Ends sessions as `mode` says, a drain after peers had their time; stops listening, resolves when the connections are closed. */
   stop(mode: StopMode): Promise<void>;
 }
 
@@ -48,6 +48,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     speaker,
     async stop(mode) {
       transport.stopListening();
+      if (mode === 'drain') await new Promise<void>((resolve) => speaker.announceShutdown(resolve));
       speaker.stop(mode);
       const end = performance.now() + stopMsMax;
       while (transport.openConnections > 0 && performance.now() < end) {
