@@ -21,9 +21,17 @@ import { createIpam } from '#ipam';
 import { type Cidr, errorText, PoplinError, type Startable, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
-import { acquireLock, durableFile, openNftTables, openRouteKernel, openSetMembers, sysctlFiles } from '#sys';
+import {
+  acquireLock,
+  durableFile,
+  effectiveCapabilities,
+  openNftTables,
+  openRouteKernel,
+  openSetMembers,
+  sysctlFiles,
+} from '#sys';
 import { createBgp } from './bgp.ts';
-import { ownLackingCapabilities } from './capabilities.ts';
+import { lackingCapabilities } from './capabilities.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
 import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
@@ -113,8 +121,6 @@ export function createAgent(loaded: LoadedConfig): Agent {
     cni: health.component('cni'),
   };
   const speakerHealth = health.component('speaker', { heartbeatMs: SILENCE_MAX_MS });
-  speakerHealth.notReadyBecause(undefined);
-
   const model = createModelStore();
   const { datastore, client, askForPod } = createSource(
     { log: part('datastore'), clock, observer: observers.kube },
@@ -298,7 +304,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   return {
     async start() {
       log.info({ pid: process.pid, datastore: datastore.status().location }, 'poplin agent starts');
-      const lacking = ownLackingCapabilities(config.bgpPort);
+      const lacking = lackingCapabilities(effectiveCapabilities(), config.bgpPort);
       if (lacking) log.error({}, lacking);
       await probes?.start();
       await routes.start();

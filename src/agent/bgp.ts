@@ -54,7 +54,7 @@ export interface BgpDeps {
   readonly apiServer?: () => IpAddress | undefined;
   /** A session came up or went down. */
   readonly onSessionChange?: () => void;
-  /** Why the speaker could not start; undefined when it has. */
+  /** Why the speaker could not start; undefined when it has, or when there is nothing yet for it to do. */
   readonly onStart?: (failure: string | undefined) => void;
 }
 
@@ -256,6 +256,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     start() {
       live = true;
       startOrRetry();
+      if (!starting) deps.onStart?.(undefined);
     },
     async stop(mode) {
       live = false;

@@ -1,4 +1,5 @@
 /** Everything that speaks to the kernel: system calls, netlink, namespaces, sockets, processes, durable files, /proc/sys. */
+export * from './capabilities.ts';
 export * from './constants.ts';
 export * from './epoll.ts';
 export * from './exec.ts';
