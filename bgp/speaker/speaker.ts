@@ -29,7 +29,14 @@ import { Groups } from './groups.ts';
 import { deferralGraceSec, nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { queryRoutes } from './looking-glass.ts';
 import { Peer, type PeerHost } from './peer.ts';
-import { addressOrder, gracefulRestartOffer, needsNewSession, openTexts, sessionConfig } from './session-config.ts';
+import {
+  addressOrder,
+  clusterIdNumber,
+  gracefulRestartOffer,
+  needsNewSession,
+  openTexts,
+  sessionConfig,
+} from './session-config.ts';
 import type { ByteConnection, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
@@ -251,6 +258,9 @@ export class Speaker {
       reader: this.#reader,
       rib: (family) => (family === 'ipv4-unicast' ? this.#rib4 : this.#rib6),
       peerTable: this.#peerTable,
+      get clusterId() {
+        return clusterIdNumber(speaker.#config);
+      },
       get selecting() {
         return !speaker.#deferring;
       },
