@@ -36,6 +36,8 @@ export interface UpdateGroupOptions extends ExportPolicy, ExportMarks {
   readonly localAsn: number;
   /** Where a route has none, ONLY_TO_CUSTOMER of `localAsn` is added (RFC 9234 5). */
   readonly addOnlyToCustomer?: boolean;
+  /** Internal peers: of ours as route reflector, put into CLUSTER_LIST (RFC 4456 8). Unsigned. */
+  readonly clusterId?: number;
   /** Our address, announced as next hop: 4 bytes (IPv4) or 16 (IPv6). */
   readonly nextHopSelf: Uint8Array;
 }
@@ -88,6 +90,8 @@ export class UpdateGroup {
   readonly #filtered: FilteredSets | undefined;
   readonly #ownContext: ExportContext;
   readonly #learnedContext: ExportContext;
+  /** For what one internal peer said to another; the originator is filled in for each source. */
+  readonly #reflectedContext: ExportContext & { readonly reflection: { originatorId: number } };
 
   constructor(rib: Rib, options: UpdateGroupOptions) {
     this.#rib = rib;
@@ -98,11 +102,23 @@ export class UpdateGroup {
     const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
     this.#ownContext = { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed: true, messageBytesMax: bytesMax };
     this.#learnedContext = { ...this.#ownContext, keepMed: false };
+    const reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
+    this.#reflectedContext = { ...this.#learnedContext, reflection };
     this.#packer = createUpdatePacker((chunk) => {
       for (const member of this.#recipients) member.sink.write(chunk);
     }, bytesMax);
+    this.#applyWhere((peer) => peer !== 0);
+  }
+
+  /** What may be told of a source's routes changed. */
+  reapply(source: number): void {
+    this.#applyWhere((peer) => peer === source + 1);
+  }
+
+  #applyWhere(wanted: (locPeer: number) => boolean): void {
+    const { prefixes, locPeer } = this.#rib;
     const all = new IntStack();
-    for (let prefix = 0; prefix < rib.prefixes.limit; prefix++) if (rib.locPeer[prefix] !== 0) all.push(prefix);
+    for (let prefix = 0; prefix < prefixes.limit; prefix++) if (wanted(locPeer[prefix]!)) all.push(prefix);
     this.apply(all, 0, all.length);
   }
 
@@ -221,8 +237,7 @@ export class UpdateGroup {
     let wanted = 0;
     if (source >= 0) {
       const attributes = rib.locAttributes[prefix]!;
-      const ebgp = rib.tables.peers.ebgp[source] === 1;
-      if (isExported(this.options, source, ebgp, pool.communityFlags[attributes]!)) {
+      if (isExported(this.options, source, rib.tables.peers, pool.communityFlags[attributes]!)) {
         wanted =
           1 +
           (this.#filtered?.of(
@@ -324,7 +339,7 @@ export class UpdateGroup {
       bytes = markExported(bytes.subarray(0, length), flags, this.options);
       length = bytes?.length ?? 0;
     }
-    const context = source === localPeer ? this.#ownContext : this.#learnedContext;
+    const context = this.#contextOf(source);
     const fits = bytes !== undefined && exportAttributes(bytes, 0, length, context, exported);
     const nextHops = this.#rib.tables.nextHops.bytes;
     const link = this.#setLink;
@@ -342,6 +357,14 @@ export class UpdateGroup {
       }
       this.#addToPacker(prefix);
     }
+  }
+
+  #contextOf(source: number): ExportContext {
+    if (source === localPeer) return this.#ownContext;
+    const { ebgp, routerId } = this.#rib.tables.peers;
+    if (this.options.ebgp || ebgp[source] === 1) return this.#learnedContext;
+    this.#reflectedContext.reflection.originatorId = routerId[source]!;
+    return this.#reflectedContext;
   }
 
   #addToPacker(prefix: number): void {

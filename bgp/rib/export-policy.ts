@@ -1,11 +1,16 @@
 /** Whether a route of the Loc-RIB is announced to a kind of peer. Pure. */
 import { communityFlag } from '../wire/types.ts';
-import { localPeer } from './path-table.ts';
+import { localPeer, type PeerTable } from './path-table.ts';
 
 export interface ExportPolicy {
   readonly ebgp: boolean;
-  /** `originated`: only what this speaker originates. `reject`: nothing, not even that. */
-  readonly export: 'accept' | 'reject' | 'originated';
+  /** Internal and a client of ours: it is told what other internal peers said (RFC 4456 6). */
+  readonly routeReflectorClient?: boolean;
+  /**
+   * `originated`: only what this speaker originates. `reflected`: that, and what internal peers said, to internal peers.
+   * `reject`: nothing, not even what is ours.
+   */
+  readonly export: 'accept' | 'reject' | 'originated' | 'reflected';
   /** Not what carries ONLY_TO_CUSTOMER (RFC 9234 5). */
   readonly withholdOnlyToCustomer?: boolean;
   /**
@@ -17,16 +22,17 @@ export interface ExportPolicy {
 
 /**
  * @param source peer row of the best path.
- * @param sourceEbgp whether that peer is external (ignored for our own routes).
  * @param communityFlags of the route's attributes.
  */
-export function isExported(policy: ExportPolicy, source: number, sourceEbgp: boolean, communityFlags: number): boolean {
+export function isExported(policy: ExportPolicy, source: number, peers: PeerTable, communityFlags: number): boolean {
   if (policy.export === 'reject') return false;
   if (policy.withholdOnlyToCustomer && (communityFlags & communityFlag.onlyToCustomer) !== 0) return false;
   if (source === localPeer) return true;
   if (policy.export === 'originated') return false;
-  // RFC 4271 9.2: what an internal peer said is not passed to internal peers (no route reflection).
-  if (!policy.ebgp && !sourceEbgp) return false;
+  const fromExternal = peers.ebgp[source] === 1;
+  if (policy.export === 'reflected' && (policy.ebgp || fromExternal)) return false;
+  // RFC 4271 9.2: what an internal peer said is not passed to internal peers, unless one of them is a client (RFC 4456 6).
+  if (!policy.ebgp && !fromExternal && !policy.routeReflectorClient && peers.client[source] !== 1) return false;
   if ((communityFlags & communityFlag.noAdvertise) !== 0) return false;
   if ((communityFlags & communityFlag.llgrStale) !== 0 && !policy.longLived) return false;
   const stopsAtBorder = communityFlag.noExport | communityFlag.noExportSubconfed;

@@ -54,6 +54,8 @@ export class PathTable {
 /** What the decision process knows of peers, by row; row 0 is ourselves. Shared by both families. */
 export class PeerTable {
   ebgp = new Uint8Array(16);
+  /** Route reflection (RFC 4456): the peer is internal and a client of ours. */
+  client = new Uint8Array(16);
   /** Unsigned; from the OPEN. */
   routerId = new Uint32Array(16);
   /** Rank of the peer's address among all: the last tie-break (RFC 4271 9.1.2.2 g). */
@@ -66,6 +68,7 @@ export class PeerTable {
     if (row > 0xffff) throw new Error('more than 65535 peers');
     if (row >= this.ebgp.length) {
       this.ebgp = grow(this.ebgp, row + 1);
+      this.client = grow(this.client, row + 1);
       this.routerId = grow(this.routerId, row + 1);
       this.addressOrder = grow(this.addressOrder, row + 1);
     }

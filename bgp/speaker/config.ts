@@ -16,6 +16,8 @@ export interface SpeakerConfig {
   readonly asn: number;
   /** Dotted quad, not 0.0.0.0. */
   readonly routerId: string;
+  /** Of our clients as route reflector (RFC 4456 7), dotted quad, not 0.0.0.0; absent: the router id. */
+  readonly clusterId?: string;
   readonly listen: readonly { readonly address: string; readonly port: number }[];
   /** Told to peers in OPEN, for their operators: `node1` or `node1.example.org`, at most 64 octets on either side of the first dot. */
   readonly hostName?: string;
@@ -111,8 +113,13 @@ export interface PeerConfig {
    */
   readonly gracefulShutdown?: boolean;
   readonly import: 'accept' | 'reject';
-  /** `originated`: only what this speaker originates (agents are never transit); `accept`: everything best. */
-  readonly export: 'accept' | 'reject' | 'originated';
+  /**
+   * `originated`: only what this speaker originates (agents are never transit); `reflected`: that, and to internal peers what
+   * internal peers said, as route reflection has it; `accept`: everything best.
+   */
+  readonly export: 'accept' | 'reject' | 'originated' | 'reflected';
+  /** An internal peer that is a client of ours as route reflector (RFC 4456). */
+  readonly routeReflectorClient?: boolean;
   /** Of what `import` and `export` let through: the first term that matches decides, and what none matches goes through. */
   readonly importFilter?: RouteFilter;
   readonly exportFilter?: RouteFilter;

@@ -37,6 +37,11 @@ export class Groups {
     for (const entry of this.#groups.values()) if (entry.rib === rib) entry.group.apply(changed, 0, changed.length);
   }
 
+  /** What may be told of the routes of a peer changed. */
+  reapply(source: number): void {
+    for (const { group } of this.#groups.values()) group.reapply(source);
+  }
+
   /** Sends from the backlogs of members that can take it; whether any of those has more. */
   pump(prefixesPerMember: number): boolean {
     let more = false;

@@ -35,7 +35,9 @@ export interface PeerHost {
   readonly groups: Groups;
   readonly reader: UpdateReader;
   rib(family: Family): Rib;
-  readonly peerTable: { readonly ebgp: Uint8Array; readonly routerId: Uint32Array };
+  readonly peerTable: { readonly ebgp: Uint8Array; readonly client: Uint8Array; readonly routerId: Uint32Array };
+  /** Unsigned; see `SpeakerConfig`. */
+  readonly clusterId: number;
   /** Routes are selected already; until then only what we originate goes out. */
   readonly selecting: boolean;
   /** All sessions are about to end (RFC 8326). */
@@ -234,7 +236,12 @@ export class Peer {
     if (!negotiated) return;
     const leavingChanged = (old.gracefulShutdown ?? false) !== (config.gracefulShutdown ?? false);
     // Without ROUTE-REFRESH those that are here already stay as they came: ending the session is what is to be avoided.
-    if (importKey(old) !== importKey(config) || leavingChanged) this.#importAgain(negotiated);
+    const otherCluster = this.#source?.context.localClusterId !== this.#host.clusterId;
+    if (otherCluster || importKey(old) !== importKey(config) || leavingChanged) this.#importAgain(negotiated);
+    if (old.routeReflectorClient !== config.routeReflectorClient) {
+      this.#noteClient(negotiated);
+      this.#host.groups.reapply(this.row);
+    }
     for (const [family, state] of this.#families) {
       const options = this.#groupOptions(family, negotiated);
       if (state.membership && options) state.membership = this.#host.groups.move(state.membership, options);
@@ -245,7 +252,7 @@ export class Peer {
 
   /** What must no longer be goes at once; what may be now is asked for. */
   #importAgain(negotiated: Negotiated): void {
-    this.#source = this.#makeSource(updateContext(negotiated));
+    this.#source = this.#makeSource(updateContext(negotiated, this.#host.clusterId));
     const source = this.#source;
     if (this.config.import === 'reject') {
       this.dropRoutes();
@@ -264,7 +271,7 @@ export class Peer {
   /** Route selection began: End-of-RIB is due to those that get learned routes. */
   selectionStarted(): void {
     for (const { membership } of this.#families.values()) {
-      if (membership && this.config.export === 'accept') membership.member.endOfRibDue = true;
+      if (membership && passesOn(this.config)) membership.member.endOfRibDue = true;
     }
   }
 
@@ -320,7 +327,8 @@ export class Peer {
     this.#host.ownAddress(connection.localAddress);
     this.#host.peerTable.ebgp[this.row] = negotiated.ebgp ? 1 : 0;
     this.#host.peerTable.routerId[this.row] = negotiated.peerRouterId;
-    this.#source = this.#makeSource(updateContext(negotiated));
+    this.#noteClient(negotiated);
+    this.#source = this.#makeSource(updateContext(negotiated, this.#host.clusterId));
     this.#stale.sessionUp(negotiated);
     this.#families.clear();
     for (const family of negotiated.families) {
@@ -345,6 +353,10 @@ export class Peer {
       intake: new RefreshIntake({ clock, log: this.#log, rib, row: this.row, changed: () => this.#host.schedule() }),
     };
     return state;
+  }
+
+  #noteClient({ ebgp }: Negotiated): void {
+    this.#host.peerTable.client[this.row] = this.config.routeReflectorClient && !ebgp ? 1 : 0;
   }
 
   #makeSource(context: UpdateContext): UpdateSource {
@@ -385,7 +397,7 @@ export class Peer {
       caughtUp: (endOfRib) => state.answer.caughtUp(endOfRib),
     };
     // What depends on selection is complete only after it; what we originate is complete now.
-    const endOfRib = this.#host.selecting || this.config.export !== 'accept';
+    const endOfRib = this.#host.selecting || !passesOn(this.config);
     state.membership = this.#host.groups.join(this.#host.rib(family), options, this.row, sink, endOfRib);
   }
 
@@ -400,6 +412,12 @@ export class Peer {
       ...(filter && filter.length > 0 ? { filter } : {}),
       ebgp: negotiated.ebgp,
       export: this.config.export,
+      ...(negotiated.ebgp
+        ? {}
+        : {
+            routeReflectorClient: this.config.routeReflectorClient ?? false,
+            clusterId: this.#host.clusterId,
+          }),
       asn4: negotiated.asn4,
       extendedMessages: negotiated.extendedMessages,
       localAsn: this.#localAsn,
@@ -473,6 +491,11 @@ export class Peer {
 function longLivedExport(negotiated: Negotiated, config: PeerConfig): Pick<UpdateGroupOptions, 'longLived'> {
   if (negotiated.longLivedAware) return { longLived: 'aware' };
   return config.longLivedToAllInternal && !negotiated.ebgp ? { longLived: 'internal' } : {};
+}
+
+/** What the peer is told depends on what others say. */
+function passesOn({ export: policy }: PeerConfig): boolean {
+  return policy === 'accept' || policy === 'reflected';
 }
 
 /** Equal for settings that take in the same routes. */

@@ -4,12 +4,16 @@ import type { OpenTexts, SessionConfig } from '../fsm/index.ts';
 import { bgpRole } from '../wire/index.ts';
 import type { Family, GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
 
-export function routerIdNumber(text: string): number {
+export function routerIdNumber(text: string, what = 'routerId'): number {
   const bytes = parseIp(text);
-  if (bytes?.length !== 4) throw new Error(`routerId ${text} is not a dotted quad`);
+  if (bytes?.length !== 4) throw new Error(`${what} ${text} is not a dotted quad`);
   const value = ((bytes[0]! << 24) | (bytes[1]! << 16) | (bytes[2]! << 8) | bytes[3]!) >>> 0;
-  if (value === 0) throw new Error('routerId 0.0.0.0 is not allowed (RFC 6286)');
+  if (value === 0) throw new Error(`${what} 0.0.0.0 is not allowed (RFC 6286)`);
   return value;
+}
+
+export function clusterIdNumber({ clusterId, routerId }: SpeakerConfig): number {
+  return clusterId === undefined ? routerIdNumber(routerId) : routerIdNumber(clusterId, 'clusterId');
 }
 
 /**

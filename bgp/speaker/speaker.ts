@@ -32,6 +32,7 @@ import { queryRoutes } from './looking-glass.ts';
 import { type Inheritance, Peer, type PeerHost } from './peer.ts';
 import {
   addressOrder,
+  clusterIdNumber,
   gracefulRestartOffer,
   isAnotherPeer,
   needsNewSession,
@@ -276,6 +277,9 @@ export class Speaker {
       reader: this.#reader,
       rib: (family) => (family === 'ipv4-unicast' ? this.#rib4 : this.#rib6),
       peerTable: this.#peerTable,
+      get clusterId() {
+        return clusterIdNumber(speaker.#config);
+      },
       get selecting() {
         return !speaker.#deferral.active && !speaker.#selectionPending;
       },

@@ -168,7 +168,7 @@ const rows: readonly (readonly [type: number, name: string, flags: number, check
     (view, context, bytes, start, end) => {
       if (context.ebgp) return clusterList.external;
       if (end === start || (end - start) % 4 !== 0) return clusterList.length;
-      readClusterList(view, bytes, start, end, context.localRouterId);
+      readClusterList(view, bytes, start, end, context.localClusterId ?? context.localRouterId);
       return undefined;
     },
   ],

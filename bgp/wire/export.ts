@@ -3,11 +3,17 @@
  * of peer, whatever the number of prefixes and peers behind it.
  *
  *   eBGP: our AS in front, LOCAL_PREF, ORIGINATOR_ID, CLUSTER_LIST and non-transitive communities off, MED only if ours
- *   iBGP: LOCAL_PREF 100 where there is none, the rest as it is
+ *   iBGP: LOCAL_PREF 100 where there is none, the rest as it is; reflected: ORIGINATOR_ID where there is none, CLUSTER_LIST
  */
 import { narrowAsPath, prependAsn } from './as-path.ts';
-import { attributeFlag, attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
-import { copy, read32 } from './bytes.ts';
+import {
+  attributeFlag,
+  attributeType,
+  optionalNonTransitive,
+  optionalTransitive,
+  wellKnown,
+} from './attribute-types.ts';
+import { copy, read32, write32 } from './bytes.ts';
 import { writeAttributeHead, writeNumber } from './canonical.ts';
 import { writeOnlyToCustomer } from './only-to-customer.ts';
 import { asTrans } from './open.ts';
@@ -49,6 +55,9 @@ export function exportAttributes(
   let to = 0;
   let localPrefDue = !context.ebgp;
   let onlyToCustomerDue = context.addOnlyToCustomer === true;
+  const { reflection } = context;
+  let originatorDue = reflection !== undefined;
+  let clusterDue = originatorDue;
   let as4PathLength = -1;
   let aggregator = -1;
   out.split = 0;
@@ -62,6 +71,14 @@ export function exportAttributes(
         to = writeNumber(target, to, attributeType.localPref, wellKnown, localPrefDefault);
       }
       localPrefDue = false;
+    }
+    if (originatorDue && type >= attributeType.originatorId) {
+      if (type > attributeType.originatorId) to = writeOriginator(target, to, reflection!.originatorId);
+      originatorDue = false;
+    }
+    if (clusterDue && type > attributeType.clusterList) {
+      to = writeCluster(target, to, reflection!.clusterId);
+      clusterDue = false;
     }
     if (onlyToCustomerDue && type >= attributeType.onlyToCustomer) {
       if (type > attributeType.onlyToCustomer) to = writeOnlyToCustomer(target, to, context.localAsn);
@@ -86,6 +103,9 @@ export function exportAttributes(
       target[to] = (asn > 0xffff ? asTrans : asn) >> 8;
       target[to + 1] = asn > 0xffff ? asTrans : asn;
       to = copy(bytes, value + 4, value + 8, target, to + 2);
+    } else if (type === attributeType.clusterList && reflection) {
+      to = writeCluster(target, to, reflection.clusterId, bytes, value, next);
+      clusterDue = false;
     } else if (isCommunityList(type) && context.ebgp) {
       to = writeTransitiveCommunities(bytes, value, next, flags, type, target, to);
     } else if (!context.ebgp || crossesBorder(type, context)) {
@@ -95,6 +115,8 @@ export function exportAttributes(
     at = next;
   }
   if (localPrefDue) to = writeNumber(target, to, attributeType.localPref, wellKnown, localPrefDefault);
+  if (originatorDue) to = writeOriginator(target, to, reflection!.originatorId);
+  if (clusterDue) to = writeCluster(target, to, reflection!.clusterId);
   if (onlyToCustomerDue) to = writeOnlyToCustomer(target, to, context.localAsn);
   if (as4PathLength >= 0) {
     to = writeAttributeHead(target, to, optionalTransitive, attributeType.as4Path, as4PathLength);
@@ -106,6 +128,18 @@ export function exportAttributes(
   }
   out.length = to;
   return to <= (context.messageBytesMax ?? messageBytesMax) - besideBytes;
+}
+
+function writeOriginator(target: Uint8Array, at: number, id: number): number {
+  return writeNumber(target, at, attributeType.originatorId, optionalNonTransitive, id);
+}
+
+/** Writes CLUSTER_LIST with our cluster before `old[start..end)`. */
+function writeCluster(target: Uint8Array, at: number, id: number, old?: Uint8Array, start = 0, end = 0): number {
+  const length = 4 + end - start;
+  const to = writeAttributeHead(target, at, optionalNonTransitive, attributeType.clusterList, length);
+  write32(target, to, id);
+  return old ? copy(old, start, end, target, to + 4) : to + 4;
 }
 
 /** Writes AS_PATH with 2-octet AS numbers from `pathScratch`. */

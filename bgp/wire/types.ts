@@ -182,8 +182,10 @@ export interface UpdateContext {
   readonly ebgp: boolean;
   readonly localAsn: number;
   readonly peerAsn: number;
-  /** Unsigned 32 bit; ORIGINATOR_ID and CLUSTER_LIST loops are found by it. */
+  /** Unsigned 32 bit; ORIGINATOR_ID loops are found by it. */
   readonly localRouterId: number;
+  /** CLUSTER_LIST loops are found by it; the router id where absent (RFC 4456 7). */
+  readonly localClusterId?: number;
   /** Accept AS_SET in AS_PATH. Default false: such routes are treated as withdrawn (RFC 9774 3). */
   readonly acceptAsSet?: boolean;
 }
@@ -219,7 +221,7 @@ export interface AttributeValues {
   originatorId: number;
   /** Number of entries. */
   clusterListLength: number;
-  /** Our router id stands in CLUSTER_LIST or is ORIGINATOR_ID (RFC 4456 8). */
+  /** Our cluster stands in CLUSTER_LIST, or our router id is ORIGINATOR_ID (RFC 4456 8). */
   reflectionLoop: boolean;
   /** Bits of {@link communityFlag}. */
   communityFlags: number;
@@ -307,6 +309,8 @@ export interface ExportContext {
   readonly messageBytesMax?: number;
   /** ONLY_TO_CUSTOMER of `localAsn` is added where there is none (RFC 9234 5). */
   readonly addOnlyToCustomer?: boolean;
+  /** From one internal peer to another (RFC 4456 8): whom the route came from, and our cluster. Both unsigned. */
+  readonly reflection?: { readonly originatorId: number; readonly clusterId: number };
   /** eBGP only: keep MULTI_EXIT_DISC (it is ours); false: drop it (it was learned; RFC 4271 5.1.4). */
   readonly keepMed: boolean;
 }

@@ -53,7 +53,7 @@ const faults = {
 };
 
 /** What decoding depends on, from what the OPENs agreed on. */
-export function updateContext(negotiated: Negotiated): UpdateContext {
+export function updateContext(negotiated: Negotiated, localClusterId = negotiated.localRouterId): UpdateContext {
   return {
     asn4: negotiated.asn4,
     ipv4: negotiated.families.includes('ipv4-unicast'),
@@ -62,6 +62,7 @@ export function updateContext(negotiated: Negotiated): UpdateContext {
     localAsn: negotiated.localAsn,
     peerAsn: negotiated.peerAsn,
     localRouterId: negotiated.localRouterId,
+    localClusterId,
   };
 }
 

@@ -24,7 +24,7 @@ export interface BgpNode {
   readonly port: number;
   readonly ipv4: IpAddress | undefined;
   readonly ipv6: IpAddress | undefined;
-  /** A route reflector of that cluster: not part of the mesh. */
+  /** The annotation's text: a route reflector, and not part of the mesh. See `usableClusterId`. */
   readonly clusterId?: string;
 }
 
@@ -57,6 +57,12 @@ export function parseAsn(text: string): number | undefined {
   return asn > 0 && asn <= 0xffffffff ? asn : undefined;
 }
 
+/** The cluster id that an annotation names; undefined when it is no dotted quad, or 0.0.0.0. */
+export function usableClusterId(text: string): IpAddress | undefined {
+  const address = toIpAddress(text);
+  return address && familyOf(address) === 4 && address !== '0.0.0.0' ? address : undefined;
+}
+
 /** @param issues gets what of the annotations cannot be read. */
 export function bgpNode(
   node: NodeObject,
@@ -83,6 +89,10 @@ export function bgpNode(
     return found ?? node.internalIPs.find((ip) => familyOf(ip) === family);
   };
   const clusterId = annotations[annotation.clusterId];
+  if (clusterId && !usableClusterId(clusterId)) {
+    const message = `${JSON.stringify(clusterId)} is not a cluster id such as 244.0.0.1; the node reflects routes under its router id`;
+    issues.push(annotationIssue(name, annotation.clusterId, message));
+  }
   return {
     name,
     labels,

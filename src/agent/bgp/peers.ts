@@ -113,6 +113,8 @@ interface Target {
   readonly families: readonly Family[];
   /** Our AS number on the session, where it is not the node's. */
   readonly localAsn?: number;
+  /** The peer is a node, and a route reflector. */
+  readonly reflector?: boolean;
   /** The peer is a node: sessions run between node addresses. */
   readonly localAddress?: IpAddress;
 }
@@ -145,6 +147,7 @@ function targets(peer: BGPPeerObject, end: End, context: PeerContext): Target[] 
       asn: back ? (peer.localASNumber ?? node.asn) : node.asn,
       ...(forward && peer.localASNumber !== undefined ? { localAsn: peer.localASNumber } : {}),
       families: pair.families,
+      reflector: node.clusterId !== undefined,
       localAddress: pair.local,
     });
   }
@@ -162,6 +165,7 @@ function addressTarget(peer: BGPPeerObject, address: IpAddress, { own, others }:
       port: node && peer.port === defaultPort ? node.port : peer.port,
       asn: peer.asNumber,
       families: bothFamilies,
+      reflector: node?.clusterId !== undefined,
       ...(peer.localASNumber === undefined ? {} : { localAsn: peer.localASNumber }),
     },
   ];
@@ -198,11 +202,21 @@ function session(peer: BGPPeerObject, target: Target, context: PeerContext): Ses
     ...(peer.ttlSecurity === undefined ? {} : { ttlSecurityHops: peer.ttlSecurity }),
     ...(peer.numAllowedLocalASNumbers === undefined ? {} : { allowOwnAsn: peer.numAllowedLocalASNumbers }),
     ...(peer.maxRestartTimeSec === undefined ? {} : { restartTimeSec: peer.maxRestartTimeSec }),
+    ...(own.clusterId === undefined || target.asn !== localAsn ? {} : reflection(target)),
     ...filters,
     nextHop4,
     nextHop6,
   };
   return { config: withoutUndefined(config), object, ...(route ? { route } : {}) };
+}
+
+/**
+ * A node with a cluster id passes on to internal peers what internal peers said (RFC 4456). Those without one are its clients,
+ * other reflectors are not, whether in its cluster or in another: reflectors are meshed with each other. What routers outside
+ * said stays with the node, as on every other one.
+ */
+function reflection({ reflector }: Target): Pick<PeerConfig, 'export' | 'routeReflectorClient'> {
+  return { export: 'reflected', ...(reflector ? {} : { routeReflectorClient: true }) };
 }
 
 /**

@@ -298,7 +298,7 @@ const r1 = node('r1', ['10.0.0.11'], [], {
 const w1 = node('w1', ['10.0.0.21'], [], { labels: { role: 'worker' } });
 const w2 = node('w2', ['10.0.0.22', 'fd00::22'], [], { labels: { role: 'worker' } });
 
-test('peerSelector: both ends are generated; a node with a cluster id is out of the mesh and says that it reflects nothing', () => {
+test('peerSelector: both ends are generated; a node with a cluster id is out of the mesh', () => {
   const peers = [nodePeer('to-rr', { nodeSelector: "role == 'worker'", peerSelector: "role == 'rr'" })];
   const at = (nodeName: string, more: Partial<SpeakerConfigInput> = {}) =>
     speakerConfig(input({ nodeName, nodes: [r1, w1, w2], peers, ...more }));
@@ -314,11 +314,54 @@ test('peerSelector: both ends are generated; a node with a cluster id is out of 
     [first!.address, first!.localAddress, first!.asn, first!.families],
     ['10.0.0.21', '10.0.0.11', 64512, ['ipv4-unicast']],
   );
-  assert.match(texts(rr)[0]!, /Node r1: metadata\.annotations\[.*ClusterID\]: .*not reflected yet/);
+  assert.ok(!texts(rr).some((text) => text.includes('ClusterID')));
 
   const manual = peers.map((p) => ({ ...p, reversePeering: 'Manual' as const }));
   assert.deepEqual(names(at('w1', { peers: manual })), ['mesh/w2', 'peer/to-rr/r1']);
   assert.deepEqual(names(at('r1', { peers: manual })), []);
+});
+
+test('RouteReflectorClusterID: internal peers without one are clients, other reflectors are not, and nothing crosses the border', () => {
+  const reflectorNode = (name: string, address: string, id: string) =>
+    node(name, [address], [], { labels: { role: 'rr' }, annotations: { [annotation.clusterId]: id } });
+  const r2 = reflectorNode('r2', '10.0.0.12', '1.0.0.1');
+  const r3 = reflectorNode('r3', '10.0.0.13', '2.0.0.1');
+  const nodes = [r1, r2, r3, w1, w2];
+  const peers = [
+    nodePeer('to-rr', { peerSelector: "role == 'rr'" }),
+    nodePeer('tor', { node: 'r1', peerIP: ip('10.9.9.9'), asNumber: 64999 }),
+    nodePeer('old', { node: 'r1', peerIP: ip('10.9.9.8'), asNumber: 64512 }),
+    nodePeer('w-tor', { node: 'w1', peerIP: ip('10.9.9.9'), asNumber: 64999 }),
+  ];
+  const at = (nodeName: string) => speakerConfig(input({ nodeName, nodes, peers })).config!;
+  const said = (nodeName: string) =>
+    at(nodeName).peers.map((each) => [each.name.split('/').at(-1), each.export, each.routeReflectorClient ?? false]);
+  assert.deepEqual(said('r1'), [
+    ['old', 'reflected', true],
+    ['r2', 'reflected', false],
+    ['r3', 'reflected', false],
+    ['w1', 'reflected', true],
+    ['w2', 'reflected', true],
+    ['tor', 'originated', false],
+  ]);
+  assert.deepEqual([at('r1').clusterId, at('r3').clusterId, at('w1').clusterId], ['1.0.0.1', '2.0.0.1', undefined]);
+  for (const [, policy, client] of said('w1')) assert.deepEqual([policy, client], ['originated', false]);
+});
+
+test('a cluster id that is none: said, and the router id is taken', () => {
+  for (const [text, clusterId, problem] of [
+    ['244.0.0.1', '244.0.0.1', false],
+    ['cluster-a', undefined, true],
+    ['0.0.0.0', undefined, true],
+    ['fd00::1', undefined, true],
+  ] as const) {
+    const annotated = node('r1', ['10.0.0.11'], [], { annotations: { [annotation.clusterId]: text } });
+    const { config, issues } = speakerConfig(input({ nodeName: 'r1', nodes: [annotated, w1] }));
+    assert.equal(config!.clusterId, clusterId);
+    assert.deepEqual(config!.peers, [], 'no part of the mesh in any case');
+    const told = issues.some(({ field, message }) => field.includes('ClusterID') && message.includes('its router id'));
+    assert.equal(told, problem, text);
+  }
 });
 
 test('both ends agree about AS numbers, passwords and ports, with localASNumber at one end and at both', () => {

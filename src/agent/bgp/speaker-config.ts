@@ -3,7 +3,7 @@
  * this node's BGP speaker. Pure: what the kernel knows of links and of the node's own addresses is handed in.
  *
  * The BGPConfiguration named `node.NAME` overrides `default` for that node; without either, the full mesh is on. Agents announce
- * what they originate and nothing they learned. What cannot be done is an issue of the object that asks for it.
+ * what they originate and nothing they learned, but for route reflectors (peers.ts). What cannot be done is an issue of the object that asks for it.
  */
 import type { GracefulRestartConfig, PeerConfig, SpeakerConfig } from '#bgp';
 import type { IpAddress } from '#kit';
@@ -17,7 +17,7 @@ import type {
   SecretObject,
 } from '#model';
 import { type Issue, issueText, type ObjectRef } from './issue.ts';
-import { annotation, type BgpNode, bgpNode, named } from './nodes.ts';
+import { type BgpNode, bgpNode, named, usableClusterId } from './nodes.ts';
 import { resolvePassword } from './passwords.ts';
 import { explicitSessions, meshSessions, type OnLink, type PeerContext, passwordIssue, type Session } from './peers.ts';
 import { addressPrefixes, podPrefixes } from './prefixes.ts';
@@ -94,11 +94,13 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
     const message = 'is empty; there are no pods to announce until somebody sets it';
     issues.push({ object: { kind: 'Node', name: nodeName }, field: 'spec.podCIDRs', message, effect: 'waiting' });
   }
+  const clusterId = own.clusterId === undefined ? undefined : usableClusterId(own.clusterId);
   const originate = podPrefixes(self, input.pools, selects, issues);
   if (settings.advertiseNodeAddresses) originate.push(...addressPrefixes(self));
   return {
     config: {
       asn: own.asn,
+      ...(clusterId ? { clusterId } : {}),
       routerId: defaults.routerId || own.ipv4 || routerIdFromName(own.name),
       listen: listenAddresses(settings, own),
       originate: [...new Set(originate)].sort(),
@@ -150,12 +152,7 @@ function effectiveSettings(input: SpeakerConfigInput, issues: Issue[]): Settings
 }
 
 function meshOf(input: SpeakerConfigInput, settings: Settings, context: PeerContext): Session[] {
-  const { own, issues } = context;
-  if (own.clusterId !== undefined) {
-    const object = { kind: 'Node', name: own.name } as const;
-    const message = `this node left the mesh, but routes are not reflected yet: nodes that peer with it alone learn only its own; keep nodes in the mesh or take the annotation away`;
-    issues.push({ object, field: `metadata.annotations[${annotation.clusterId}]`, message, effect: 'partial' });
-  }
+  const { issues } = context;
   if (!settings.mesh) return [];
   const general = named(input.configurations, 'default');
   const object: ObjectRef = { kind: 'BGPConfiguration', name: 'default' };
