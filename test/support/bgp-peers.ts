@@ -30,7 +30,7 @@ route-map hop6 permit 10
 }
 
 /** Announces nothing by itself: `gobgp global rib add ...`. `restart` goes into the neighbour's graceful-restart, `family` into each family. */
-export function gobgpConfig(options: { restart?: string; family?: string } = {}): string {
+export function gobgpConfig(options: { restartSec?: number; restart?: string; family?: string } = {}): string {
   const family = (name: string): string => `[[neighbors.afi-safis]]
 [neighbors.afi-safis.config]
 afi-safi-name = "${name}"
@@ -52,7 +52,7 @@ keepalive-interval = 3
 idle-hold-time-after-reset = 1
 [neighbors.graceful-restart.config]
 enabled = true
-restart-time = 30
+restart-time = ${options.restartSec ?? 30}
 ${options.restart ?? ''}
 ${family('ipv4-unicast')}${family('ipv6-unicast')}`;
 }
