@@ -150,8 +150,9 @@ export class Bird {
     this.#child.kill('SIGKILL');
     await gone;
   }
-  /** Starts again in graceful restart recovery (`-R`). */
-  async restart(): Promise<void> {
+  /** Starts again in graceful restart recovery (`-R`), with another configuration where one is given. */
+  async restart(config?: string): Promise<void> {
+    if (config !== undefined) fs.writeFileSync(this.#configFile, config);
     this.#child = this.#start(['-R']);
     await this.ready();
   }
