@@ -61,6 +61,7 @@ export function localOpen(config: SessionConfig): OpenMessage {
     families: config.families,
     asn4: true,
     routeRefresh: true,
+    ...(config.addPath ? { addPath: config.addPath } : {}),
     ...(restart ? { gracefulRestart: { ...restart, notification: false } } : {}),
   };
 }

@@ -57,9 +57,9 @@ export class Groups {
   }
 
   #group(rib: Rib, options: UpdateGroupOptions): UpdateGroup {
-    const { export: policy, ebgp, asn4, localAsn, nextHopSelf } = options;
+    const { export: policy, ebgp, asn4, localAsn, addPath, nextHopSelf } = options;
     const filter = options.filter ? JSON.stringify(options.filter) : '';
-    const key = [rib.family, policy, ebgp, asn4, localAsn, nextHopSelf, filter].join('|');
+    const key = [rib.family, policy, ebgp, asn4, localAsn, addPath, nextHopSelf, filter].join('|');
     const known = this.#groups.get(key);
     if (known) return known.group;
     const group = new UpdateGroup(rib, options);

@@ -55,7 +55,7 @@ export class Peer {
   readonly #families = new Map<Family, FamilyState>();
   #negotiated: Negotiated | undefined;
   #source: UpdateSource | undefined;
-  readonly #counters = { prefixesReceived: 0, updateErrors: 0 };
+  readonly #counters = { prefixesReceived: 0, updateErrors: 0, pathsRefused: 0 };
   #keepaliveSeen = false;
   #cancelStaleTimer: (() => void) | undefined;
   /** The path to the peer is gone: its routes are not kept over the end of this session. */
@@ -192,6 +192,7 @@ export class Peer {
       updatesIn: session.updatesIn,
       updatesOut: session.updatesOut,
       prefixesReceived: this.#counters.prefixesReceived,
+      ...(this.#counters.pathsRefused > 0 ? { pathsRefused: this.#counters.pathsRefused } : {}),
       updateErrors: this.#counters.updateErrors,
       queuedBytes: session.queuedBytes,
       families: config.families.map((family) => this.#familyStatus(family)),
@@ -215,6 +216,7 @@ export class Peer {
     this.#negotiated = negotiated;
     this.#keepaliveSeen = false;
     this.#counters.prefixesReceived = 0;
+    this.#counters.pathsRefused = 0;
     this.#host.ownAddress(connection.localAddress);
     this.#host.peerTable.ebgp[this.row] = negotiated.ebgp ? 1 : 0;
     this.#host.peerTable.routerId[this.row] = negotiated.peerRouterId;
@@ -289,8 +291,10 @@ export class Peer {
     const local = parseIp(configured ?? this.session.localAddress ?? '');
     if (!local || local.length !== (ipFamily === 4 ? 4 : 16)) return undefined;
     const filter = ipFamily === 4 ? this.config.exportFilter?.ipv4 : this.config.exportFilter?.ipv6;
+    const sendsPaths = negotiated.addPath.some((entry) => entry.family === family && entry.send);
     return {
       ...(filter && filter.length > 0 ? { filter } : {}),
+      ...(sendsPaths ? { addPath: this.config.addPath?.send ?? 1 } : {}),
       ebgp: negotiated.ebgp,
       export: this.config.export,
       asn4: negotiated.asn4,
@@ -377,13 +381,14 @@ function importKey({ import: policy, importFilter, allowOwnAsn }: PeerConfig): s
 }
 
 function negotiatedStatus(negotiated: Negotiated): NonNullable<PeerStatus['negotiated']> {
-  const { families, asn4, routeRefresh, holdTimeSec, keepaliveSec, gracefulRestart } = negotiated;
+  const { families, asn4, routeRefresh, holdTimeSec, keepaliveSec, addPath, gracefulRestart } = negotiated;
   return {
     families: [...families],
     asn4,
     routeRefresh,
     holdTimeSec,
     keepaliveSec,
+    ...(addPath.length > 0 ? { addPath: addPath.map((entry) => ({ ...entry })) } : {}),
     ...(gracefulRestart
       ? {
           gracefulRestart: {

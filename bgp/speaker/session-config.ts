@@ -45,8 +45,22 @@ export function sessionConfig(
     ...(peer.keepaliveSec === undefined ? {} : { keepaliveSec: peer.keepaliveSec }),
     connectRetrySec: peer.connectRetrySec,
     passive: peer.passive,
+    ...(offersAddPath(peer) ? { addPath: addPathOffer(peer) } : {}),
     gracefulRestart,
   };
+}
+
+function offersAddPath({ addPath }: PeerConfig): boolean {
+  return addPath !== undefined && (addPath.receive || addPath.send > 0);
+}
+
+/** How many paths are sent is ours to change at any time; whether several are, both sides must know (RFC 7911 4). */
+function addPathOffer({ families, addPath }: PeerConfig): NonNullable<SessionConfig['addPath']> {
+  return families.map((family) => ({
+    family,
+    receive: addPath?.receive === true,
+    send: (addPath?.send ?? 0) > 0,
+  }));
 }
 
 /**
@@ -76,6 +90,7 @@ function sessionKey(speaker: SpeakerConfig, peer: PeerConfig): string {
     peer.ttlSecurityHops,
     peer.passive,
     peer.connectRetrySec,
+    offersAddPath(peer) && addPathOffer(peer),
   ]);
 }
 
