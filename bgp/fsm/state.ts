@@ -72,6 +72,7 @@ export function localOpen(config: SessionConfig): OpenMessage {
     ...(config.extendedMessages ? { extendedMessages: true } : {}),
     ...(roles.length > 0 ? { roles } : {}),
     ...config.texts,
+    ...(config.addPath ? { addPath: config.addPath } : {}),
     ...(restart ? restartCapabilities(restart) : {}),
   };
 }

@@ -7,7 +7,7 @@
  * is under way.
  */
 import type { Family } from '../speaker/config.ts';
-import type { Negotiated, Notification, OpenMessage, ProtocolError } from '../wire/types.ts';
+import type { AddPathCapability, Negotiated, Notification, OpenMessage, ProtocolError } from '../wire/types.ts';
 
 /** Names of RFC 4271 8.2.2, as shown to people. */
 export type SessionStateName = 'Idle' | 'Connect' | 'Active' | 'OpenSent' | 'OpenConfirm' | 'Established';
@@ -43,6 +43,8 @@ export interface SessionConfig {
   readonly texts?: OpenTexts;
   /** RFC 8654 is offered. */
   readonly extendedMessages?: boolean;
+  /** RFC 7911 capability of our OPEN; absent: not offered. */
+  readonly addPath?: readonly AddPathCapability[];
   /** Capability of our OPEN; absent: not offered. Replaced on the fly with `setGracefulRestart` (R only until End-of-RIB went out). */
   readonly gracefulRestart?: {
     readonly restarting: boolean;

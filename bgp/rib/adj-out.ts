@@ -7,6 +7,10 @@
  * not (its socket is full), or that is new, has a bit per prefix it must still be told of; `pump` sends from that
  * what the group announces *now*, so a slow peer skips what happened in between and its backlog is bounded by one bit a prefix.
  *
+ * Columns are indexed by prefix. Where several paths of a prefix are announced (RFC 7911) they are indexed by the rows of
+ * `PathSlots` instead, which is all the difference that makes to them: each such path is announced, replaced and withdrawn on
+ * its own, as a prefix is elsewhere.
+ *
  * Within one `apply` changes are chained by source peer, then by attribute set, in columns: nothing is allocated per prefix.
  */
 import { compileFilter, type FilterTerm } from '../filter/index.ts';
@@ -20,10 +24,13 @@ import {
 } from '../wire/index.ts';
 import type { ExportContext, UpdatePacker } from '../wire/types.ts';
 import { BitSet, grow, IntStack } from './arrays.ts';
+import { ChainSet } from './chain-set.ts';
 import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
 import { FilteredSets } from './filtered-sets.ts';
+import type { Member, MemberSink } from './member.ts';
 import { type HopMarks, noNextHop } from './next-hop-pool.ts';
+import { PathSlots } from './path-slots.ts';
 import { localPeer } from './path-table.ts';
 import type { Rib } from './rib.ts';
 
@@ -38,28 +45,10 @@ export interface UpdateGroupOptions extends ExportPolicy, ExportMarks {
   readonly addOnlyToCustomer?: boolean;
   /** Internal peers: of ours as route reflector, put into CLUSTER_LIST (RFC 4456 8). Unsigned. */
   readonly clusterId?: number;
+  /** Members are told the best so many paths of a prefix, each under its path identifier (RFC 7911). Absent: the best one alone. */
+  readonly addPath?: number;
   /** Our address, announced as next hop: 4 bytes (IPv4) or 16 (IPv6). */
   readonly nextHopSelf: Uint8Array;
-}
-
-/** Where a member's bytes go. */
-export interface MemberSink {
-  /** Takes whole messages. Always takes them; a full sink only says so in `writable`. */
-  write(chunk: Uint8Array): void;
-  /** False: the member falls behind and is pumped later. */
-  readonly writable: boolean;
-  /** The backlog was written in full, with End-of-RIB after it where `endOfRib`. */
-  caughtUp?(endOfRib: boolean): void;
-}
-
-export interface Member {
-  readonly peer: number;
-  readonly sink: MemberSink;
-  /** Prefixes the member must still be told of. */
-  readonly backlog: BitSet;
-  /** Where the last pump stopped. */
-  cursor: number;
-  endOfRibDue: boolean;
 }
 
 /** Canonical and exported attributes while a set is announced: within one call, so that all groups share them. */
@@ -69,9 +58,14 @@ const exported = createExportedAttributes();
 export class UpdateGroup {
   readonly options: UpdateGroupOptions;
   readonly members: Member[] = [];
-  /** Announced prefixes. */
+  /** Announced prefixes; paths where several are. */
   announcedCount = 0;
   readonly #rib: Rib;
+  /** Absent: rows are prefixes. */
+  readonly #slots: PathSlots | undefined;
+  /** Rows of the `apply` under way: wanted, of the prefix at hand; and no more announced. */
+  readonly #wanted = new BitSet();
+  readonly #gone = new IntStack();
   /** Attribute set announced plus 1; 0: nothing. */
   #attributes = new Int32Array(256);
   #source = new Uint16Array(256);
@@ -97,6 +91,8 @@ export class UpdateGroup {
     this.#rib = rib;
     this.options = options;
     const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
+    this.#slots = options.addPath === undefined ? undefined : new PathSlots();
+    if (this.#slots) rib.pathWatchers++;
     const filter = compileFilter(options.filter);
     this.#filtered = filter && new FilteredSets(filter, rib.tables.attributes);
     const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
@@ -104,15 +100,20 @@ export class UpdateGroup {
     this.#learnedContext = { ...this.#ownContext, keepMed: false };
     const reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
     this.#reflectedContext = { ...this.#learnedContext, reflection };
-    this.#packer = createUpdatePacker((chunk) => {
-      for (const member of this.#recipients) member.sink.write(chunk);
-    }, bytesMax);
+    this.#packer = createUpdatePacker(
+      (chunk) => {
+        for (const member of this.#recipients) member.sink.write(chunk);
+      },
+      bytesMax,
+      this.#slots !== undefined,
+    );
     this.#applyWhere((peer) => peer !== 0);
   }
 
   /** What may be told of a source's routes changed. */
   reapply(source: number): void {
-    this.#applyWhere((peer) => peer === source + 1);
+    // Where several paths are told, others than the best may be the source's.
+    this.#applyWhere((peer) => (this.#slots ? peer !== 0 : peer === source + 1));
   }
 
   #applyWhere(wanted: (locPeer: number) => boolean): void {
@@ -138,40 +139,45 @@ export class UpdateGroup {
   /** Everything announced is to be sent again (ROUTE-REFRESH). */
   refresh(member: Member): void {
     const limit = this.#attributes.length;
-    for (let prefix = 0; prefix < limit; prefix++) {
-      if (this.#attributes[prefix] !== 0 && this.#source[prefix] !== member.peer) this.#behind(member, prefix);
+    for (let row = 0; row < limit; row++) {
+      if (this.#attributes[row] !== 0 && this.#source[row] !== member.peer) this.#behind(member, row);
     }
   }
 
-  /** `member` was told by another group before: that must be withdrawn unless it is announced here, too. */
+  /**
+   * `member` was told by another group before: that must be withdrawn unless it is announced here, too. Both groups are of the
+   * same session, so that either both send several paths or neither does.
+   */
   takeOver(member: Member, from: UpdateGroup, before: Member): void {
     const limit = from.#attributes.length;
-    for (let prefix = 0; prefix < limit; prefix++) {
-      const told = from.#attributes[prefix] !== 0 && from.#source[prefix] !== before.peer;
-      if (told || before.backlog.has(prefix)) this.#behind(member, prefix);
+    for (let row = 0; row < limit; row++) {
+      const told = from.#attributes[row] !== 0 && from.#source[row] !== before.peer;
+      if (told || before.backlog.has(row)) this.#behind(member, this.#rowOf(from, row));
     }
+  }
+
+  /** The row here of what is `row` in another group: the same prefix and path identifier. */
+  #rowOf(from: UpdateGroup, row: number): number {
+    return from.#slots ? this.#slot(from.#slots.prefix[row]!, from.#slots.pathId[row]!) : row;
   }
 
   leave(member: Member): void {
     this.members.splice(this.members.indexOf(member), 1);
-    for (let prefix = member.backlog.next(0); prefix >= 0; prefix = member.backlog.next(prefix + 1)) {
-      this.#rib.unpin(prefix);
-      this.#rib.settle(prefix);
-    }
+    for (let row = member.backlog.next(0); row >= 0; row = member.backlog.next(row + 1)) this.#unhold(row);
     member.backlog.clear();
   }
 
   /** Drops every reference; the group must have no members. */
   dispose(): void {
     const pool = this.#rib.tables.attributes;
-    for (let prefix = 0; prefix < this.#attributes.length; prefix++) {
-      if (this.#attributes[prefix] === 0) continue;
-      pool.release(this.#attributes[prefix]! - 1);
-      this.#attributes[prefix] = 0;
-      this.#rib.unpin(prefix);
-      this.#rib.settle(prefix);
+    for (let row = 0; row < this.#attributes.length; row++) {
+      if (this.#attributes[row] === 0) continue;
+      pool.release(this.#attributes[row]! - 1);
+      this.#attributes[row] = 0;
+      this.#unhold(row);
     }
     this.announcedCount = 0;
+    if (this.#slots) this.#rib.pathWatchers--;
   }
 
   /** Brings the group up to date with the Loc-RIB for the prefixes `changed.items[start..end)` and tells its members. */
@@ -181,10 +187,13 @@ export class UpdateGroup {
     const behind = keepingUp.length < this.members.length ? this.members.filter((m) => !keepingUp.includes(m)) : [];
     for (let i = start; i < end; i++) {
       const prefix = changed.items[i]!;
-      if (this.#applyOne(prefix)) for (const member of behind) this.#behind(member, prefix);
+      if (this.#slots) this.#applyPaths(this.#slots, prefix, behind);
+      else if (this.#applyBest(prefix)) for (const member of behind) this.#behind(member, prefix);
     }
     this.#filtered?.release();
     this.#sendAll(keepingUp);
+    for (let i = 0; i < this.#gone.length; i++) this.#unhold(this.#gone.items[i]!);
+    this.#gone.clear();
     for (let i = start; i < end; i++) this.#rib.settle(changed.items[i]!);
   }
 
@@ -195,18 +204,18 @@ export class UpdateGroup {
     let withdrawals = false;
     const done = new IntStack();
     for (let n = 0; n < limit && member.backlog.count > 0; n++) {
-      let prefix = member.backlog.next(cursor);
-      if (prefix < 0) prefix = member.backlog.next(0);
-      cursor = prefix + 1;
-      member.backlog.delete(prefix);
-      done.push(prefix);
-      this.#ensure(prefix);
-      if (this.#attributes[prefix] !== 0 && this.#source[prefix] !== member.peer) {
-        this.#link[prefix] = this.#announceBy.add(this.#source[prefix]!, prefix);
+      let row = member.backlog.next(cursor);
+      if (row < 0) row = member.backlog.next(0);
+      cursor = row + 1;
+      member.backlog.delete(row);
+      done.push(row);
+      this.#ensure(row);
+      if (this.#attributes[row] !== 0 && this.#source[row] !== member.peer) {
+        this.#link[row] = this.#announceBy.add(this.#source[row]!, row);
       } else {
         if (!withdrawals) this.#packer.startWithdraw(this.#rib.family);
         withdrawals = true;
-        this.#addToPacker(prefix);
+        this.#addToPacker(row);
       }
     }
     member.cursor = cursor;
@@ -218,75 +227,119 @@ export class UpdateGroup {
       this.#packer.endOfRib(this.#rib.family);
     }
     this.#packer.flush();
-    for (let i = 0; i < done.length; i++) {
-      this.#rib.unpin(done.items[i]!);
-      this.#rib.settle(done.items[i]!);
-    }
+    for (let i = 0; i < done.length; i++) this.#unhold(done.items[i]!);
     if (member.backlog.count === 0) member.sink.caughtUp?.(endOfRib);
     return member.backlog.count > 0;
   }
 
-  /** Decides about one prefix and chains it for sending; whether the announcement changed. */
-  #applyOne(prefix: number): boolean {
+  /** Decides about the best path of a prefix and chains it for sending; whether the announcement changed. */
+  #applyBest(prefix: number): boolean {
     this.#ensure(prefix);
     const rib = this.#rib;
-    const pool = rib.tables.attributes;
     const source = rib.locPeer[prefix]! - 1;
-    const old = this.#attributes[prefix]!;
-    const oldSource = this.#source[prefix]!;
-    let wanted = 0;
-    if (source >= 0) {
-      const attributes = rib.locAttributes[prefix]!;
-      if (isExported(this.options, source, rib.tables.peers, pool.communityFlags[attributes]!)) {
-        wanted =
-          1 +
-          (this.#filtered?.of(
-            attributes,
-            rib.prefixes.words,
-            prefix * rib.prefixes.stride,
-            rib.prefixes.bits[prefix]!,
-          ) ?? attributes);
-      }
+    const wanted = source < 0 ? 0 : this.#exportedSet(prefix, source, rib.locAttributes[prefix]!);
+    if (wanted === 0) return this.#withdraw(prefix);
+    return this.#announce(prefix, wanted, source, rib.locNextHop[prefix]!);
+  }
+
+  /** The same for the best paths of a prefix that may go out: one that may not does not count. */
+  #applyPaths(slots: PathSlots, prefix: number, behind: readonly Member[]): void {
+    const rib = this.#rib;
+    const { peer, attributes, nextHop } = rib.paths;
+    const wanted = this.#wanted;
+    const ranked = rib.rank(prefix);
+    const most = this.options.addPath ?? 1;
+    for (let i = 0; i < ranked.length && wanted.count < most; i++) {
+      const path = ranked.items[i]!;
+      const set = this.#exportedSet(prefix, peer[path]!, attributes[path]!);
+      if (set === 0) continue;
+      const slot = this.#slot(prefix, rib.sentId(path));
+      this.#ensure(slot);
+      wanted.add(slot);
+      if (!this.#announce(slot, set, peer[path]!, nextHop[path]!)) continue;
+      for (const member of behind) this.#behind(member, slot);
     }
-    if (wanted === 0) {
-      if (old === 0) return false;
-      this.#forget(prefix);
-      this.#link[prefix] = this.#withdrawBy.add(oldSource, prefix);
-      return true;
+    for (let link = slots.first(prefix); link !== 0; link = slots.next[link - 1]!) {
+      const slot = link - 1;
+      if (wanted.delete(slot)) continue;
+      this.#ensure(slot);
+      if (this.#withdraw(slot)) for (const member of behind) this.#behind(member, slot);
     }
-    const nextHop = this.options.ebgp || source === localPeer ? noNextHop : rib.locNextHop[prefix]!;
-    if (old === wanted && oldSource === source && this.#nextHop[prefix] === nextHop) return false;
+  }
+
+  /** The attribute set, plus 1, that a route with this one is announced with; 0: it is not. */
+  #exportedSet(prefix: number, source: number, attributes: number): number {
+    const { prefixes, tables } = this.#rib;
+    if (!isExported(this.options, source, tables.peers, tables.attributes.communityFlags[attributes]!)) return 0;
+    const { words, stride, bits } = prefixes;
+    return 1 + (this.#filtered?.of(attributes, words, prefix * stride, bits[prefix]!) ?? attributes);
+  }
+
+  #announce(row: number, wanted: number, source: number, hop: number): boolean {
+    const pool = this.#rib.tables.attributes;
+    const old = this.#attributes[row]!;
+    const oldSource = this.#source[row]!;
+    const nextHop = this.options.ebgp || source === localPeer ? noNextHop : hop;
+    if (old === wanted && oldSource === source && this.#nextHop[row] === nextHop) return false;
     if (old !== wanted) pool.retain(wanted - 1);
     if (old === 0) {
-      rib.pin(prefix);
+      this.#hold(row);
       this.announcedCount++;
     } else {
       if (old !== wanted) pool.release(old - 1);
       this.#announcedBySource[oldSource]!--;
       // The new source was told of the route while it was another's: it must forget it.
-      if (oldSource !== source) this.#takeBackLink[prefix] = this.#takeBackBy.add(source, prefix);
+      if (oldSource !== source) this.#takeBackLink[row] = this.#takeBackBy.add(source, row);
     }
     if (source >= this.#announcedBySource.length) this.#announcedBySource = grow(this.#announcedBySource, source + 1);
     this.#announcedBySource[source]!++;
-    this.#attributes[prefix] = wanted;
-    this.#source[prefix] = source;
-    this.#nextHop[prefix] = nextHop;
-    this.#link[prefix] = this.#announceBy.add(source, prefix);
+    this.#attributes[row] = wanted;
+    this.#source[row] = source;
+    this.#nextHop[row] = nextHop;
+    this.#link[row] = this.#announceBy.add(source, row);
+    return true;
+  }
+
+  /** False: it was not announced. */
+  #withdraw(row: number): boolean {
+    if (this.#attributes[row] === 0) return false;
+    const source = this.#source[row]!;
+    this.#rib.tables.attributes.release(this.#attributes[row]! - 1);
+    this.#announcedBySource[source]!--;
+    this.#attributes[row] = 0;
+    this.announcedCount--;
+    // Both stay until the withdrawal is sent: `apply` settles prefixes and lets go of rows after that.
+    if (this.#slots) this.#gone.push(row);
+    else this.#rib.unpin(row);
+    this.#link[row] = this.#withdrawBy.add(source, row);
     return true;
   }
 
   markHops({ hops }: HopMarks): void {
-    for (let prefix = 0; prefix < this.#attributes.length; prefix++) {
-      if (this.#attributes[prefix] !== 0) hops.add(this.#nextHop[prefix]!);
+    for (let row = 0; row < this.#attributes.length; row++) {
+      if (this.#attributes[row] !== 0) hops.add(this.#nextHop[row]!);
     }
   }
 
-  #forget(prefix: number): void {
-    this.#rib.tables.attributes.release(this.#attributes[prefix]! - 1);
-    this.#announcedBySource[this.#source[prefix]!]!--;
-    this.#attributes[prefix] = 0;
-    this.announcedCount--;
+  /** The row of a prefix and path identifier, made when absent. */
+  #slot(prefix: number, pathId: number): number {
+    const slots = this.#slots!;
+    const known = slots.find(prefix, pathId);
+    if (known >= 0) return known;
+    this.#rib.pin(prefix);
+    return slots.make(prefix, pathId);
+  }
+  #hold(row: number): void {
+    if (this.#slots) this.#slots.hold(row);
+    else this.#rib.pin(row);
+  }
+  /** Frees the row, and its prefix, when nobody holds it any more. */
+  #unhold(row: number): void {
+    const slots = this.#slots;
+    if (slots && !slots.unhold(row)) return;
+    const prefix = slots ? slots.prefix[row]! : row;
     this.#rib.unpin(prefix);
+    this.#rib.settle(prefix);
   }
 
   #sendAll(keepingUp: readonly Member[]): void {
@@ -323,8 +376,8 @@ export class UpdateGroup {
   #announceChain(source: number): void {
     const link = this.#link;
     for (let at = this.#announceBy.first(source); at !== 0; at = link[at - 1]!) {
-      const prefix = at - 1;
-      this.#setLink[prefix] = this.#sets.add(this.#attributes[prefix]! - 1, prefix);
+      const row = at - 1;
+      this.#setLink[row] = this.#sets.add(this.#attributes[row]! - 1, row);
     }
     for (const set of this.#sets.keys()) this.#announceSet(set, source);
     this.#sets.clear();
@@ -346,8 +399,8 @@ export class UpdateGroup {
     let current = -1;
     let announced = false;
     for (let at = this.#sets.first(set); at !== 0; at = link[at - 1]!) {
-      const prefix = at - 1;
-      const nextHop = this.#nextHop[prefix]!;
+      const row = at - 1;
+      const nextHop = this.#nextHop[row]!;
       if (nextHop !== current) {
         current = nextHop;
         const hop = nextHop === noNextHop ? this.options.nextHopSelf : nextHops[nextHop]!;
@@ -355,7 +408,7 @@ export class UpdateGroup {
         // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
         if (!announced) this.#packer.startWithdraw(this.#rib.family);
       }
-      this.#addToPacker(prefix);
+      this.#addToPacker(row);
     }
   }
 
@@ -367,8 +420,13 @@ export class UpdateGroup {
     return this.#reflectedContext;
   }
 
-  #addToPacker(prefix: number): void {
+  #addToPacker(row: number): void {
     const { words, bits, stride } = this.#rib.prefixes;
+    let prefix = row;
+    if (this.#slots) {
+      prefix = this.#slots.prefix[row]!;
+      this.#packer.pathId = this.#slots.pathId[row]!;
+    }
     if (stride === 1) {
       this.#packer.add4(words[prefix]!, bits[prefix]!);
     } else {
@@ -377,45 +435,18 @@ export class UpdateGroup {
     }
   }
 
-  #behind(member: Member, prefix: number): void {
-    this.#ensure(prefix);
-    if (member.backlog.add(prefix)) this.#rib.pin(prefix);
+  #behind(member: Member, row: number): void {
+    this.#ensure(row);
+    if (member.backlog.add(row)) this.#hold(row);
   }
 
-  #ensure(prefix: number): void {
-    if (prefix < this.#attributes.length) return;
-    this.#attributes = grow(this.#attributes, prefix + 1);
-    this.#source = grow(this.#source, prefix + 1);
-    this.#nextHop = grow(this.#nextHop, prefix + 1);
-    this.#link = grow(this.#link, prefix + 1);
-    this.#takeBackLink = grow(this.#takeBackLink, prefix + 1);
-    this.#setLink = grow(this.#setLink, prefix + 1);
-  }
-}
-
-/** Heads of chains by small integer key; links live in the caller's column. Last in, first out. */
-class ChainSet {
-  #heads = new Int32Array(16);
-  readonly #keys = new IntStack();
-
-  /** Puts `item` at the head of the chain of `key`; returns what its link must hold. */
-  add(key: number, item: number): number {
-    if (key >= this.#heads.length) this.#heads = grow(this.#heads, key + 1);
-    const previous = this.#heads[key]!;
-    if (previous === 0) this.#keys.push(key);
-    this.#heads[key] = item + 1;
-    return previous;
-  }
-  /** First item of a chain plus 1. */
-  first(key: number): number {
-    return this.#heads[key] ?? 0;
-  }
-  /** In order of first use. */
-  *keys(): Generator<number> {
-    for (let i = 0; i < this.#keys.length; i++) yield this.#keys.items[i]!;
-  }
-  clear(): void {
-    for (let i = 0; i < this.#keys.length; i++) this.#heads[this.#keys.items[i]!] = 0;
-    this.#keys.clear();
+  #ensure(row: number): void {
+    if (row < this.#attributes.length) return;
+    this.#attributes = grow(this.#attributes, row + 1);
+    this.#source = grow(this.#source, row + 1);
+    this.#nextHop = grow(this.#nextHop, row + 1);
+    this.#link = grow(this.#link, row + 1);
+    this.#takeBackLink = grow(this.#takeBackLink, row + 1);
+    this.#setLink = grow(this.#setLink, row + 1);
   }
 }

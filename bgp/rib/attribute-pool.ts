@@ -5,6 +5,7 @@
  * The key is the bytes as a one-byte (latin1) string: the engine hashes and compares those faster than anything that
  * could be written here (221,000 different sets of 80 bytes intern in 0.1 s), and they are the storage as well.
  */
+import { attributeFlag, attributeType } from '../wire/attribute-types.ts';
 import type { AttributeValues } from '../wire/types.ts';
 import { grow, IntStack } from './arrays.ts';
 
@@ -56,6 +57,18 @@ export class AttributePool {
 
   key(id: number): string {
     return this.#keys[id]!;
+  }
+  /** The octets of AS_PATH as a latin1 string; empty when there are none. */
+  asPath(id: number): string {
+    const key = this.#keys[id]!;
+    for (let at = 0; at + 3 <= key.length; ) {
+      const extended = (key.charCodeAt(at) & attributeFlag.extendedLength) !== 0;
+      const value = at + (extended ? 4 : 3);
+      const length = extended ? (key.charCodeAt(at + 2) << 8) | key.charCodeAt(at + 3) : key.charCodeAt(at + 2);
+      if (key.charCodeAt(at + 1) === attributeType.asPath) return key.slice(value, value + length);
+      at = value + length;
+    }
+    return '';
   }
   retain(id: number): void {
     this.#references[id]!++;

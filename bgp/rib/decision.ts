@@ -3,18 +3,28 @@
  * that the outcome does not depend on the order of arrival (a pairwise comparison with MED would).
  *
  *   ours | not LLGR_STALE (RFC 9494 4.4) | LOCAL_PREF | AS_PATH length | ORIGIN | MED within a neighbouring AS | eBGP over iBGP | IGP metric
- *     -> what is left is the multipath set (AS_PATHs of equal length may differ: "as-path multipath relax")
- *   router id (or ORIGINATOR_ID) | CLUSTER_LIST length (RFC 4456 9) | peer address
+ *     -> what is left is the multipath set (see `MultipathOptions`)
+ *   router id (or ORIGINATOR_ID) | CLUSTER_LIST length (RFC 4456 9) | peer address | path identifier as received
  *
- * "Older wins" is left out: it makes the outcome depend on history.
+ * The last step decides between several paths of one peer (RFC 7911), which the RFCs leave open: the lowest. "Older wins" is
+ * left out: it makes the outcome depend on history.
  */
 import { communityFlag } from '../wire/types.ts';
+import { IntStack } from './arrays.ts';
 import type { AttributePool } from './attribute-pool.ts';
 import { type NextHopPool, unreachable } from './next-hop-pool.ts';
 import { localPeer, type PathTable, type PeerTable } from './path-table.ts';
 
-/** Most equal-cost next hops of a route; the first ones by tie-break are taken. */
+/** Most equal-cost next hops of a route, whatever is configured. */
 export const multipathMax = 64;
+
+/** Which paths share the load with the best one. External and internal ones are never mixed. */
+export interface MultipathOptions {
+  /** Next hops of a route, 1..64; of more the first ones by tie-break are taken. */
+  readonly max: number;
+  /** True: AS_PATHs of the same length may differ ("as-path multipath relax"). False: only the AS_PATH of the best path. */
+  readonly asPathRelax: boolean;
+}
 
 export interface DecisionTables {
   readonly attributes: AttributePool;
@@ -27,9 +37,17 @@ export class Decision {
   best = -1;
   /** Next hop ids of the multipath set, sorted, distinct; empty for our own route. Valid until the next `run`. */
   readonly hops: number[] = [];
+  /** Number of paths that the last `run` had to choose from. */
+  considered = 0;
+  multipath: MultipathOptions = { max: multipathMax, asPathRelax: true };
+  /** Rows in order of preference. Valid until the next `rank`. */
+  readonly ranked = new IntStack();
   readonly #tables: DecisionTables;
   readonly #paths: PathTable;
   #candidates = new Int32Array(16);
+  #remaining = new Int32Array(16);
+  /** A path lost by MED since this was set to false. */
+  #lostByMed = false;
 
   constructor(paths: PathTable, tables: DecisionTables) {
     this.#paths = paths;
@@ -40,6 +58,7 @@ export class Decision {
   run(first: number, localOnly: boolean): void {
     this.hops.length = 0;
     this.best = -1;
+    this.considered = 0;
     let count = 0;
     const { next, peer, nextHop } = this.#paths;
     const metric = this.#tables.nextHops.igpMetric;
@@ -53,11 +72,65 @@ export class Decision {
       if (count === this.#candidates.length) this.#candidates = growCandidates(this.#candidates);
       this.#candidates[count++] = path;
     }
+    this.considered = count;
     if (count === 0) return;
     if (count > 1) count = this.#equalCost(count);
+    const { max, asPathRelax } = this.multipath;
+    if (count > 1 && (count > max || !asPathRelax)) {
+      // By the tie-break first: which paths are taken then does not depend on arrival.
+      this.#sortCandidates(count);
+      this.best = this.#candidates[0]!;
+      this.#collectHops(asPathRelax ? count : this.#keepAsPathOfBest(count));
+      return;
+    }
     this.#collectHops(count);
     if (count > 1) count = this.#tieBreak(count);
     this.best = this.#candidates[0]!;
+  }
+
+  /**
+   * Fills `ranked` with every usable path: the best, then what would be best without it, and so on (our own first).
+   *
+   * Only where MED took a path out can the loss of the best one bring back others: everywhere else all of an equal-cost set
+   * follow one another, so that this is not a decision for each path.
+   */
+  rank(first: number, localOnly: boolean): void {
+    this.ranked.clear();
+    const { next, peer, nextHop } = this.#paths;
+    const metric = this.#tables.nextHops.igpMetric;
+    let left = 0;
+    for (let link = first; link !== 0; link = next[link - 1]!) {
+      const path = link - 1;
+      if (peer[path] === localPeer) {
+        this.ranked.push(path);
+        continue;
+      }
+      if (localOnly || metric[nextHop[path]!] === unreachable) continue;
+      if (left === this.#remaining.length) this.#remaining = growCandidates(this.#remaining);
+      this.#remaining[left++] = path;
+    }
+    while (this.#candidates.length < left) this.#candidates = growCandidates(this.#candidates);
+    while (left > 0) left = this.#rankSome(left);
+  }
+
+  /** Moves the best of the `left` remaining paths to `ranked`; returns how many remain. */
+  #rankSome(left: number): number {
+    const candidates = this.#candidates;
+    const remaining = this.#remaining;
+    for (let i = 0; i < left; i++) candidates[i] = remaining[i]!;
+    this.#lostByMed = false;
+    const count = left > 1 ? this.#equalCost(left) : 1;
+    const taken = this.#lostByMed ? 1 : count;
+    if (count > 1) this.#sortCandidates(count);
+    for (let i = 0; i < taken; i++) this.ranked.push(candidates[i]!);
+    if (taken === left) return 0;
+    // Ascending: what was taken is found by halving.
+    if (taken > 1) candidates.subarray(0, taken).sort();
+    let kept = 0;
+    for (let i = 0; i < left; i++) {
+      if (!includesSorted(candidates, taken, remaining[i]!)) remaining[kept++] = remaining[i]!;
+    }
+    return kept;
   }
 
   #equalCost(initial: number): number {
@@ -80,7 +153,8 @@ export class Decision {
       (path) => pool.originatorId[attributes[path]!]! || peers.routerId[peer[path]!]!,
     );
     count = this.#keepLowest(count, (path) => pool.clusterListLength[attributes[path]!]!);
-    return this.#keepLowest(count, (path) => peers.addressOrder[peer[path]!]!);
+    count = this.#keepLowest(count, (path) => peers.addressOrder[peer[path]!]!);
+    return this.#keepLowest(count, (path) => this.#paths.pathId(path));
   }
 
   #keepLowest(count: number, rank: (path: number) => number): number {
@@ -121,6 +195,7 @@ export class Decision {
       const set = attributes[path]!;
       if (med[set] === lowest.get(firstAsn[set]!)) candidates[kept++] = path;
     }
+    if (kept < count) this.#lostByMed = true;
     return kept;
   }
 
@@ -131,21 +206,40 @@ export class Decision {
       hops.push(nextHop[this.#candidates[0]!]!);
       return;
     }
-    if (count > multipathMax) this.#sortCandidates(count);
-    for (let i = 0; i < count && hops.length < multipathMax; i++) {
+    const { max } = this.multipath;
+    for (let i = 0; i < count && hops.length < max; i++) {
       const hop = nextHop[this.#candidates[i]!]!;
       if (!hops.includes(hop)) hops.push(hop);
     }
     hops.sort((a, b) => a - b);
   }
 
-  /** By the tie-break, so that which 64 of more are taken does not depend on arrival. */
+  /** By the tie-break: the same order as `#tieBreak` makes, of all of them. */
   #sortCandidates(count: number): void {
     const { attributes: pool, peers } = this.#tables;
     const { attributes, peer } = this.#paths;
     const id = (path: number): number => pool.originatorId[attributes[path]!]! || peers.routerId[peer[path]!]!;
+    const clusters = (path: number): number => pool.clusterListLength[attributes[path]!]!;
     const order = (path: number): number => peers.addressOrder[peer[path]!]!;
-    this.#candidates.subarray(0, count).sort((a, b) => id(a) - id(b) || order(a) - order(b));
+    const pathId = (path: number): number => this.#paths.pathId(path);
+    this.#candidates
+      .subarray(0, count)
+      .sort((a, b) => id(a) - id(b) || clusters(a) - clusters(b) || order(a) - order(b) || pathId(a) - pathId(b));
+  }
+
+  /** Of sorted candidates those with the AS_PATH of the first. */
+  #keepAsPathOfBest(count: number): number {
+    const pool = this.#tables.attributes;
+    const candidates = this.#candidates;
+    const attributes = this.#paths.attributes;
+    const best = attributes[candidates[0]!]!;
+    const asPath = pool.asPath(best);
+    let kept = 1;
+    for (let i = 1; i < count; i++) {
+      const set = attributes[candidates[i]!]!;
+      if (set === best || pool.asPath(set) === asPath) candidates[kept++] = candidates[i]!;
+    }
+    return kept;
   }
 }
 
@@ -153,4 +247,16 @@ function growCandidates(old: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
   const bigger = new Int32Array(2 * old.length);
   bigger.set(old);
   return bigger;
+}
+
+/** Whether `value` is among the first `count` of `items`, which ascend. */
+function includesSorted(items: Int32Array, count: number, value: number): boolean {
+  let low = 0;
+  let high = count;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (items[middle]! < value) low = middle + 1;
+    else high = middle;
+  }
+  return low < count && items[low] === value;
 }

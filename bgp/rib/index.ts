@@ -7,6 +7,7 @@ export * from './export-policy.ts';
 export * from './feed.ts';
 export * from './filtered-sets.ts';
 export * from './long-lived.ts';
+export * from './member.ts';
 export * from './next-hop-pool.ts';
 export * from './path-table.ts';
 export * from './prefix-table.ts';

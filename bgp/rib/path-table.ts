@@ -1,8 +1,11 @@
 /**
- * Paths of one family (the Adj-RIB-Ins, and what we originate as peer 0): rows of columns, chained per prefix. 17 bytes
+ * Paths of one family (the Adj-RIB-Ins, and what we originate as peer 0): rows of columns, chained per prefix. 19 bytes
  * a path; a path has no object.
+ *
+ * Path identifiers (RFC 7911) are two more columns of 4 bytes. Neither exists before it is needed: `pathId` until a peer
+ * sends one that is not 0, `sentId` until some peer gets several paths.
  */
-import { grow, IntStack } from './arrays.ts';
+import { BitSet, grow, IntStack } from './arrays.ts';
 
 /** The row of the peer table that stands for ourselves. */
 export const localPeer = 0;
@@ -23,12 +26,18 @@ export class PathTable {
   attributes = new Int32Array(256);
   nextHop = new Int32Array(256);
   flags = new Uint8Array(256);
+  /** As received; shorter than the others where the rest is 0. */
+  #pathId = new Uint32Array(0);
+  /** Under which a path is announced to peers that take several; 0: none yet. Shorter where the rest is 0. */
+  #sentId = new Uint32Array(0);
+  /** Empty between calls. */
+  readonly #usedIds = new BitSet();
   /** Rows ever used are below this. */
   limit = 0;
   readonly #free = new IntStack();
 
   /** A row with all columns set but `next`. */
-  make(prefix: number, peer: number, attributes: number, nextHop: number): number {
+  make(prefix: number, peer: number, attributes: number, nextHop: number, pathId: number): number {
     const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
     if (id >= this.prefix.length) {
       this.next = grow(this.next, id + 1);
@@ -43,7 +52,40 @@ export class PathTable {
     this.attributes[id] = attributes;
     this.nextHop[id] = nextHop;
     this.flags[id] = 0;
+    if (id < this.#sentId.length) this.#sentId[id] = 0;
+    if (id < this.#pathId.length) this.#pathId[id] = pathId;
+    else if (pathId !== 0) {
+      this.#pathId = grow(this.#pathId, this.prefix.length);
+      this.#pathId[id] = pathId;
+    }
     return id;
+  }
+  /** Path identifier as received, unsigned 32 bit; 0 where the peer sends none. */
+  pathId(id: number): number {
+    return id < this.#pathId.length ? this.#pathId[id]! : 0;
+  }
+  /**
+   * Path identifier under which the path is announced, 1 or more: given at the first call and kept for the life of the path,
+   * unique among the paths of the prefix and no greater than the most paths it ever had at once.
+   *
+   * @param first row of the first path of the prefix plus 1.
+   */
+  sentId(id: number, first: number): number {
+    if (id >= this.#sentId.length) this.#sentId = grow(this.#sentId, this.prefix.length);
+    const sent = this.#sentId;
+    if (sent[id] === 0) sent[id] = this.#freeSentId(first);
+    return sent[id]!;
+  }
+  /** The lowest identifier that no path of the prefix has. */
+  #freeSentId(first: number): number {
+    const used = this.#usedIds;
+    const { next } = this;
+    const sent = this.#sentId;
+    for (let link = first; link !== 0; link = next[link - 1]!) if (link <= sent.length) used.add(sent[link - 1]!);
+    let free = 1;
+    while (used.has(free)) free++;
+    for (let link = first; link !== 0; link = next[link - 1]!) if (link <= sent.length) used.delete(sent[link - 1]!);
+    return free;
   }
   free(id: number): void {
     this.prefix[id] = -1;

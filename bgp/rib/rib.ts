@@ -10,11 +10,14 @@
 import type { IpFamily } from '#kit';
 import type { CompiledFilter } from '../filter/index.ts';
 import { grow, IntStack } from './arrays.ts';
-import { Decision, type DecisionTables } from './decision.ts';
+import { Decision, type DecisionTables, type MultipathOptions } from './decision.ts';
 import { FilteredSets } from './filtered-sets.ts';
 import type { HopMarks, NextHopSetPool } from './next-hop-pool.ts';
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
+
+/** Paths to one prefix that are taken of one peer. A flood of path identifiers must not make walks over a prefix long. */
+export const pathsPerPrefixMax = 128;
 
 export interface RibTables extends DecisionTables {
   readonly hopSets: NextHopSetPool;
@@ -35,6 +38,10 @@ export class Rib {
   locHopSet = new Int32Array(256);
   /** Number of prefixes with a route. */
   routeCount = 0;
+  /** How many look at paths that are not best, too. */
+  pathWatchers = 0;
+  /** As `decide` was told last: other paths than ours do not count. */
+  #localOnly = false;
   #first = new Int32Array(256);
   #pins = new Uint16Array(256);
   #isDirty = new Uint8Array(256);
@@ -58,28 +65,45 @@ export class Rib {
     return this.#first[prefix] ?? 0;
   }
 
-  /** Adds or replaces (implicit withdraw) a peer's path. The attribute set is retained. */
-  announce(peer: number, words: Int32Array, bits: number, attributes: number, nextHop: number): void {
-    this.announceId(peer, this.#intern(words, bits), attributes, nextHop);
+  /**
+   * Adds or replaces (implicit withdraw) a peer's path with this path identifier (RFC 7911 5). The attribute set is retained.
+   *
+   * @returns false when the peer has `pathsPerPrefixMax` others to the prefix already: nothing is taken then.
+   */
+  announce(
+    peer: number,
+    words: Int32Array,
+    bits: number,
+    attributes: number,
+    nextHop: number,
+    pathId: number,
+  ): boolean {
+    return this.announceId(peer, this.#intern(words, bits), attributes, nextHop, pathId);
   }
 
-  announceId(peer: number, prefix: number, attributes: number, nextHop: number): void {
+  announceId(peer: number, prefix: number, attributes: number, nextHop: number, pathId = 0): boolean {
     const paths = this.paths;
     const pool = this.tables.attributes;
+    let others = 0;
     for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
       const path = link - 1;
       if (paths.peer[path] !== peer) continue;
+      if (paths.pathId(path) !== pathId) {
+        others++;
+        continue;
+      }
       this.#confirm(path);
-      if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return;
+      if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return true;
       pool.retain(attributes);
       pool.release(paths.attributes[path]!);
       paths.attributes[path] = attributes;
       paths.nextHop[path] = nextHop;
       this.#markDirty(prefix);
-      return;
+      return true;
     }
+    if (others >= pathsPerPrefixMax) return false;
     pool.retain(attributes);
-    const path = paths.make(prefix, peer, attributes, nextHop);
+    const path = paths.make(prefix, peer, attributes, nextHop, pathId);
     paths.next[path] = this.#first[prefix]!;
     this.#first[prefix] = path + 1;
     if (peer >= this.pathCount.length) {
@@ -88,25 +112,33 @@ export class Rib {
     }
     this.pathCount[peer]!++;
     this.#markDirty(prefix);
+    return true;
   }
 
-  /** Removes a peer's path; nothing happens when there is none. */
-  withdraw(peer: number, words: Int32Array, bits: number): void {
+  /** Removes a peer's path; nothing happens when there is none (RFC 7911 5). */
+  withdraw(peer: number, words: Int32Array, bits: number, pathId: number): void {
     const prefix = this.prefixes.find(words, bits);
-    if (prefix >= 0) this.withdrawId(peer, prefix);
+    if (prefix >= 0) this.withdrawId(peer, prefix, pathId);
   }
 
-  withdrawId(peer: number, prefix: number): void {
+  withdrawId(peer: number, prefix: number, pathId = 0): void {
     const paths = this.paths;
     let previous = -1;
     for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
       const path = link - 1;
-      if (paths.peer[path] === peer) {
+      if (paths.peer[path] === peer && paths.pathId(path) === pathId) {
         this.#unlink(prefix, path, previous);
         return;
       }
       previous = path;
     }
+  }
+
+  #removePath(path: number): void {
+    const { next, prefix } = this.paths;
+    let previous = -1;
+    for (let link = this.#first[prefix[path]!]!; link !== path + 1; link = next[link - 1]!) previous = link - 1;
+    this.#unlink(prefix[path]!, path, previous);
   }
 
   /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts) unless told to keep them. */
@@ -133,7 +165,7 @@ export class Rib {
       const set = change(old);
       if (set === old) continue;
       if (set < 0) {
-        this.withdrawId(peer, prefix);
+        this.#removePath(path);
         continue;
       }
       pool.retain(set);
@@ -159,7 +191,7 @@ export class Rib {
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) {
       if (paths.peer[path] !== peer || paths.prefix[path]! < 0) continue;
-      if ((paths.flags[path]! & pathFlag.unconfirmed) !== 0) this.withdrawId(peer, paths.prefix[path]!);
+      if ((paths.flags[path]! & pathFlag.unconfirmed) !== 0) this.#removePath(path);
     }
     return before - this.pathCount[peer]!;
   }
@@ -170,9 +202,8 @@ export class Rib {
     if (count === 0) return;
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) {
-      const prefix = paths.prefix[path]!;
-      if (prefix < 0 || paths.peer[path] !== peer) continue;
-      if (!onlyStale || (paths.flags[path]! & pathFlag.stale) !== 0) this.withdrawId(peer, prefix);
+      if (paths.prefix[path]! < 0 || paths.peer[path] !== peer) continue;
+      if (!onlyStale || (paths.flags[path]! & pathFlag.stale) !== 0) this.#removePath(path);
     }
   }
 
@@ -185,7 +216,7 @@ export class Rib {
       const prefix = paths.prefix[path]!;
       if (prefix < 0 || paths.peer[path] !== peer) continue;
       const set = sets.of(paths.attributes[path]!, prefixes.words, prefix * prefixes.stride, prefixes.bits[prefix]!);
-      if (set < 0) this.withdrawId(peer, prefix);
+      if (set < 0) this.#removePath(path);
     }
     sets.release();
   }
@@ -203,16 +234,21 @@ export class Rib {
   }
 
   /**
-   * Decides up to `limit` dirty prefixes and adds those whose Loc-RIB entry changed to `changed`.
+   * Decides up to `limit` dirty prefixes, fewer when they have many paths, and adds those whose Loc-RIB entry changed to
+   * `changed`; with `pathWatchers` all of them.
    * The caller passes these on and then calls `settle` for each.
    */
   decide(limit: number, localOnly: boolean, changed: IntStack): void {
-    const end = Math.min(this.#dirty.length, this.#dirtyStart + limit);
-    for (let i = this.#dirtyStart; i < end; i++) {
-      const prefix = this.#dirty.items[i]!;
+    this.#localOnly = localOnly;
+    const decision = this.#decision;
+    let left = limit;
+    let end = this.#dirtyStart;
+    while (end < this.#dirty.length && left > 0) {
+      const prefix = this.#dirty.items[end++]!;
       this.#isDirty[prefix] = 0;
-      if (this.#decideOne(prefix, localOnly)) changed.push(prefix);
+      if (this.#decideOne(prefix, localOnly) || this.pathWatchers > 0) changed.push(prefix);
       else this.settle(prefix);
+      left -= 1 + (decision.considered >> 3);
     }
     this.#dirtyStart = end;
     if (end === this.#dirty.length) {
@@ -223,6 +259,24 @@ export class Rib {
       this.#dirty.length -= end;
       this.#dirtyStart = 0;
     }
+  }
+
+  /** Which equal-cost paths are used from now on; everything is decided again when that is another choice than before. */
+  setMultipath(options: MultipathOptions): void {
+    const { max, asPathRelax } = this.#decision.multipath;
+    if (max === options.max && asPathRelax === options.asPathRelax) return;
+    this.#decision.multipath = options;
+    this.markAllDirty();
+  }
+
+  /** Usable paths of a prefix, the best first: as `decide` would take them one after the other. Valid until the next call. */
+  rank(prefix: number): IntStack {
+    this.#decision.rank(this.firstPath(prefix), this.#localOnly);
+    return this.#decision.ranked;
+  }
+  /** See `PathTable.sentId`. */
+  sentId(path: number): number {
+    return this.paths.sentId(path, this.#first[this.paths.prefix[path]!]!);
   }
 
   markHops({ hops, sets }: HopMarks): void {

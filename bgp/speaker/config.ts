@@ -55,6 +55,13 @@ export interface MaxPrefixes {
   readonly warnOnly?: boolean;
 }
 
+export interface AddPathConfig {
+  /** Take several paths of a prefix, where the peer offers to send them. */
+  readonly receive: boolean;
+  /** Announce the best so many paths of a prefix, 0..128, where the peer offers to take them; 0: the best alone. */
+  readonly send: number;
+}
+
 export interface PeerConfig {
   /** Unique and stable; what status and logs call the peer. */
   readonly name: string;
@@ -77,6 +84,8 @@ export interface PeerConfig {
   readonly keepaliveSec?: number;
   /** GTSM (RFC 5082): the peer is at most so many hops away, 1 (on a link of ours) to 255; packets from farther are dropped. */
   readonly ttlSecurityHops?: number;
+  /** ADD-PATH (RFC 7911), for every family of the session. Absent: one path a prefix, both ways. */
+  readonly addPath?: AddPathConfig;
   /** How often our AS may stand in the AS_PATH of a route that is used. Default 0. */
   readonly allowOwnAsn?: number;
   /** What we are to this external peer (RFC 9234): told in OPEN, and in force on its routes as `leak-prevention.ts` says. */

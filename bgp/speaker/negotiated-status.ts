@@ -4,7 +4,7 @@ import { escapeText, type Negotiated } from '../wire/index.ts';
 import type { NegotiatedStatus } from './types.ts';
 
 export function negotiatedStatus(negotiated: Negotiated): NegotiatedStatus {
-  const { families, asn4, routeRefresh, holdTimeSec, keepaliveSec, gracefulRestart, longLived } = negotiated;
+  const { families, asn4, routeRefresh, holdTimeSec, keepaliveSec, addPath, gracefulRestart, longLived } = negotiated;
   return {
     families: [...families],
     asn4,
@@ -16,6 +16,7 @@ export function negotiatedStatus(negotiated: Negotiated): NegotiatedStatus {
     ...(negotiated.peerRole === undefined ? {} : { peerRole: roleText(negotiated.peerRole) }),
     holdTimeSec,
     keepaliveSec,
+    ...(addPath.length > 0 ? { addPath: addPath.map((entry) => ({ ...entry })) } : {}),
     ...(gracefulRestart
       ? {
           gracefulRestart: {

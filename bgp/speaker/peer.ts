@@ -75,7 +75,7 @@ export class Peer {
   #negotiated: Negotiated | undefined;
   #source: UpdateSource | undefined;
   readonly #stale: StaleRoutes;
-  readonly #counters = { prefixesReceived: 0, updateErrors: 0 };
+  readonly #counters = { prefixesReceived: 0, updateErrors: 0, pathsRefused: 0 };
   readonly #limits: PrefixLimits;
   #keepaliveSeen = false;
   /** An earlier session of this process told the peer routes, which have been forwarded ever since. */
@@ -294,6 +294,7 @@ export class Peer {
       updatesIn: session.updatesIn,
       updatesOut: session.updatesOut,
       prefixesReceived: this.#counters.prefixesReceived,
+      ...(this.#counters.pathsRefused > 0 ? { pathsRefused: this.#counters.pathsRefused } : {}),
       updateErrors: this.#counters.updateErrors,
       queuedBytes: session.queuedBytes,
       ...(this.#leaving ? { gracefulShutdown: true } : {}),
@@ -324,6 +325,7 @@ export class Peer {
     this.#negotiated = negotiated;
     this.#keepaliveSeen = false;
     this.#counters.prefixesReceived = 0;
+    this.#counters.pathsRefused = 0;
     this.#host.ownAddress(connection.localAddress);
     this.#host.peerTable.ebgp[this.row] = negotiated.ebgp ? 1 : 0;
     this.#host.peerTable.routerId[this.row] = negotiated.peerRouterId;
@@ -408,8 +410,10 @@ export class Peer {
     if (!local || local.length !== (ipFamily === 4 ? 4 : 16)) return undefined;
     const filter = ipFamily === 4 ? this.config.exportFilter?.ipv4 : this.config.exportFilter?.ipv6;
     const rule = negotiated.ebgp && this.config.role ? leakRules[this.config.role] : undefined;
+    const sendsPaths = negotiated.addPath.some((entry) => entry.family === family && entry.send);
     return {
       ...(filter && filter.length > 0 ? { filter } : {}),
+      ...(sendsPaths ? { addPath: this.config.addPath?.send ?? 1 } : {}),
       ebgp: negotiated.ebgp,
       export: this.config.export,
       ...(negotiated.ebgp

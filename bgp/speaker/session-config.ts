@@ -63,8 +63,22 @@ export function sessionConfig(
     texts: openTexts(speaker),
     ...(peer.role === undefined ? {} : { role: bgpRole[peer.role], strictRole: peer.strictRole ?? false }),
     extendedMessages: peer.extendedMessages ?? true,
+    ...(offersAddPath(peer) ? { addPath: addPathOffer(peer) } : {}),
     gracefulRestart,
   };
+}
+
+function offersAddPath({ addPath }: PeerConfig): boolean {
+  return addPath !== undefined && (addPath.receive || addPath.send > 0);
+}
+
+/** How many paths are sent is ours to change at any time; whether several are, both sides must know (RFC 7911 4). */
+function addPathOffer({ families, addPath }: PeerConfig): NonNullable<SessionConfig['addPath']> {
+  return families.map((family) => ({
+    family,
+    receive: addPath?.receive === true,
+    send: (addPath?.send ?? 0) > 0,
+  }));
 }
 
 /**
@@ -120,6 +134,7 @@ function sessionKey(speaker: SpeakerConfig, peer: PeerConfig): string {
     peer.role,
     peer.role !== undefined && (peer.strictRole ?? false),
     peer.connectRetrySec,
+    offersAddPath(peer) && addPathOffer(peer),
   ]);
 }
 

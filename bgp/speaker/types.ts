@@ -81,6 +81,8 @@ export interface NegotiatedStatus {
   readonly extendedMessages: boolean;
   readonly holdTimeSec: number;
   readonly keepaliveSec: number;
+  /** RFC 7911, by what we may do: families with neither are left out. */
+  readonly addPath?: readonly { readonly family: Family; readonly receive: boolean; readonly send: boolean }[];
   readonly gracefulRestart?: {
     readonly restartTimeSec: number;
     readonly restarting: boolean;
@@ -98,12 +100,12 @@ export interface NegotiatedStatus {
 
 export interface PeerFamilyStatus {
   readonly family: Family;
-  /** Paths held, stale ones included. */
+  /** Paths held, stale ones included; several a prefix with ADD-PATH. */
   readonly accepted: number;
   readonly stale: number;
   /** Why some are stale: the peer has its restart time, or that is over and they are routes of last resort (RFC 9494). */
   readonly stalePhase?: 'restart' | 'longLived';
-  /** Prefixes announced to the peer. */
+  /** Prefixes announced to the peer; with ADD-PATH paths. */
   readonly sent: number;
   readonly endOfRibReceived: boolean;
 }
@@ -130,6 +132,8 @@ export interface PeerStatus {
   readonly updatesOut: number;
   /** Announced prefixes received on the current session, repetitions included. */
   readonly prefixesReceived: number;
+  /** Paths of the current session not taken, since the peer sent too many for one prefix (ADD-PATH); absent: none. */
+  readonly pathsRefused?: number;
   /** UPDATEs treated as withdraw or with attributes discarded (RFC 7606). */
   readonly updateErrors: number;
   readonly queuedBytes: number;

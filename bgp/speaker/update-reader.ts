@@ -35,7 +35,7 @@ export interface UpdateSource {
   /** RFC 9234, where we have a role. */
   readonly leakRule: LeakRule | undefined;
   /** Counters of the session, written here. */
-  readonly counters: { prefixesReceived: number; updateErrors: number };
+  readonly counters: { prefixesReceived: number; updateErrors: number; pathsRefused: number };
   onEndOfRib(family: IpFamily): void;
   /** For the log: an UPDATE that RFC 7606 let through in part. */
   onTolerated(error: ProtocolError | undefined, discardedCount: number): void;
@@ -73,12 +73,11 @@ export class UpdateReader {
       source.counters.updateErrors++;
       source.onTolerated(view.error, view.discardedCount);
     }
-    const row = source.row;
     if (view.withdrawnEnd > view.withdrawnStart) {
-      this.#withdraw(4, row, view.withdrawnStart, view.withdrawnEnd);
+      this.#withdraw(4, source, view.withdrawnStart, view.withdrawnEnd);
     }
     if (view.mpUnreachFamily !== 0) {
-      this.#withdraw(view.mpUnreachFamily, row, view.mpUnreachStart, view.mpUnreachEnd);
+      this.#withdraw(view.mpUnreachFamily, source, view.mpUnreachStart, view.mpUnreachEnd);
     }
     const hasNlri = view.nlriEnd > view.nlriStart;
     const hasMpReach = view.mpReachFamily !== 0 && view.mpReachNlriEnd > view.mpReachNlriStart;
@@ -141,12 +140,12 @@ export class UpdateReader {
     const hop = attributes >= 0 && hopStart >= 0 ? this.#nextHop(hopStart, hopLength) : -1;
     const rib = family === 4 ? this.#rib4 : this.#rib6;
     const cursor = this.#cursor;
-    cursor.reset(family, this.#view.bytes, start, end);
+    cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
     if (hop < 0) {
       // Treat-as-withdraw, loop, import policy, own next hop: an older route of the peer must go (RFC 4271 9.1.2, 3.1).
       while (cursor.next()) {
         source.counters.prefixesReceived++;
-        rib.withdraw(source.row, cursor.words, cursor.bits);
+        rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
       }
       return;
     }
@@ -157,7 +156,8 @@ export class UpdateReader {
     }
     while (cursor.next()) {
       source.counters.prefixesReceived++;
-      rib.announce(source.row, cursor.words, cursor.bits, attributes, hop);
+      const taken = rib.announce(source.row, cursor.words, cursor.bits, attributes, hop, cursor.pathId);
+      if (!taken) source.counters.pathsRefused++;
     }
   }
 
@@ -167,17 +167,19 @@ export class UpdateReader {
     while (cursor.next()) {
       source.counters.prefixesReceived++;
       const set = sets.of(attributes, cursor.words, 0, cursor.bits);
-      if (set < 0) rib.withdraw(source.row, cursor.words, cursor.bits);
-      else rib.announce(source.row, cursor.words, cursor.bits, set, hop);
+      if (set < 0) rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
+      else if (!rib.announce(source.row, cursor.words, cursor.bits, set, hop, cursor.pathId)) {
+        source.counters.pathsRefused++;
+      }
     }
     sets.release();
   }
 
-  #withdraw(family: IpFamily, row: number, start: number, end: number): void {
+  #withdraw(family: IpFamily, source: UpdateSource, start: number, end: number): void {
     const rib = family === 4 ? this.#rib4 : this.#rib6;
     const cursor = this.#cursor;
-    cursor.reset(family, this.#view.bytes, start, end);
-    while (cursor.next()) rib.withdraw(row, cursor.words, cursor.bits);
+    cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
+    while (cursor.next()) rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
   }
 
   /** The id of the next hop, or -1 when it is one of our own addresses (RFC 4271 6.3). */
@@ -204,4 +206,8 @@ export class UpdateReader {
   forgetNextHop(): void {
     this.#lastWordId = -1;
   }
+}
+
+function hasPathIds({ context }: UpdateSource, family: IpFamily): boolean {
+  return (family === 4 ? context.addPath4 : context.addPath6) === true;
 }

@@ -28,6 +28,10 @@ function negotiatedFamily(context: UpdateContext, bytes: Uint8Array, at: number)
   return (ipFamily === 4 ? context.ipv4 : context.ipv6) ? ipFamily : 0;
 }
 
+function hasPathIds(context: UpdateContext, family: IpFamily): boolean {
+  return (family === 4 ? context.addPath4 : context.addPath6) === true;
+}
+
 export function checkMpReach(
   view: UpdateView,
   context: UpdateContext,
@@ -42,7 +46,7 @@ export function checkMpReach(
   const nlriStart = start + 5 + nextHopLength; // one reserved octet, ignored
   const lengthIsRight = family === 4 ? nextHopLength === 4 : nextHopLength === 16 || nextHopLength === 32;
   if (!lengthIsRight || nlriStart > end) return faults.nextHopLength;
-  if (!prefixesWellFormed(family, bytes, nlriStart, end)) return faults.reachNlri;
+  if (!prefixesWellFormed(family, bytes, nlriStart, end, hasPathIds(context, family))) return faults.reachNlri;
   view.mpReachFamily = family;
   view.mpReachNlriStart = nlriStart;
   view.mpReachNlriEnd = end;
@@ -66,7 +70,7 @@ export function checkMpUnreach(
   if (end - start < 3) return faults.unreachShort;
   const family = negotiatedFamily(context, bytes, start);
   if (family === 0) return faults.ignored;
-  if (!prefixesWellFormed(family, bytes, start + 3, end)) return faults.unreachNlri;
+  if (!prefixesWellFormed(family, bytes, start + 3, end, hasPathIds(context, family))) return faults.unreachNlri;
   view.mpUnreachFamily = family;
   view.mpUnreachStart = start + 3;
   view.mpUnreachEnd = end;

@@ -9,7 +9,7 @@
  * The open message is written in place at the end of the chunk; its lengths are filled in when it closes.
  */
 import { attributeFlag, attributeType, optionalNonTransitive, wellKnown } from './attribute-types.ts';
-import { copy } from './bytes.ts';
+import { copy, write32 } from './bytes.ts';
 import { encodeEndOfRib, writeHeader } from './message.ts';
 import { headerBytes, messageBytesMax, messageType, type UpdatePacker } from './types.ts';
 
@@ -23,7 +23,10 @@ type Kind = 'none' | 'announce4' | 'announce6' | 'withdraw4' | 'withdraw6';
 class Packer implements UpdatePacker {
   messageCount = 0;
   prefixCount = 0;
+  pathId = 0;
   readonly #take: (chunk: Uint8Array) => void;
+  /** Octets of a path identifier in front of each prefix: 0 or 4. */
+  readonly #idBytes: number;
   #out = new Uint8Array(chunkBytesMax);
   /** Start of the open message, or of free space. */
   #start = 0;
@@ -42,16 +45,18 @@ class Packer implements UpdatePacker {
 
   readonly #messageBytesMax: number;
 
-  constructor(take: (chunk: Uint8Array) => void, messageBytesMax: number) {
+  constructor(take: (chunk: Uint8Array) => void, messageBytesMax: number, withPathIds: boolean) {
     this.#take = take;
     this.#messageBytesMax = messageBytesMax;
     this.#attributes = new Uint8Array(messageBytesMax);
+    this.#idBytes = withPathIds ? 4 : 0;
   }
 
   startAnnounce(family: 4 | 6, attributes: { bytes: Uint8Array; split: number; length: number }, nextHop: Uint8Array) {
     this.#close();
     this.#kind = 'none';
-    const bytesMax = this.#messageBytesMax - headerBytes - 4 - (family === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17);
+    const bytesMax =
+      this.#messageBytesMax - headerBytes - 4 - (family === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17) - this.#idBytes;
     if (attributes.length > bytesMax) return false;
     copy(attributes.bytes, 0, attributes.length, this.#attributes, 0);
     this.#attributesLength = attributes.length;
@@ -68,7 +73,7 @@ class Packer implements UpdatePacker {
   }
 
   add4(address: number, bits: number): void {
-    let at = this.#room(1 + ((bits + 7) >> 3));
+    let at = this.#place(1 + ((bits + 7) >> 3));
     const out = this.#out;
     out[at++] = bits;
     if (bits > 0) out[at++] = address >>> 24;
@@ -80,7 +85,7 @@ class Packer implements UpdatePacker {
   }
 
   add6(w0: number, w1: number, w2: number, w3: number, bits: number): void {
-    let at = this.#room(1 + ((bits + 7) >> 3));
+    let at = this.#place(1 + ((bits + 7) >> 3));
     const out = this.#out;
     out[at++] = bits;
     for (let bit = 0; bit < bits; bit += 8) {
@@ -111,6 +116,14 @@ class Packer implements UpdatePacker {
     if (this.#open && this.#at + octets > this.#limit) this.#close();
     if (!this.#open) this.#begin();
     return this.#at;
+  }
+
+  /** Offset for the `octets` of a prefix; its path identifier is written in front. */
+  #place(octets: number): number {
+    if (this.#idBytes === 0) return this.#room(octets);
+    const at = this.#room(octets + this.#idBytes);
+    write32(this.#out, at, this.pathId);
+    return at + this.#idBytes;
   }
 
   #handOver(): void {
@@ -214,7 +227,12 @@ function write16(out: Uint8Array, at: number, value: number): void {
  * Makes a packer that hands chunks of whole messages to `take`, at most {@link chunkBytesMax} each.
  *
  * @param bytesMax of one message: `messageBytesMax`, or `extendedMessageBytesMax` for peers that negotiated it.
+ * @param withPathIds every prefix gets the `pathId` of the moment in front (RFC 7911 3). Default false.
  */
-export function createUpdatePacker(take: (chunk: Uint8Array) => void, bytesMax = messageBytesMax): UpdatePacker {
-  return new Packer(take, bytesMax);
+export function createUpdatePacker(
+  take: (chunk: Uint8Array) => void,
+  bytesMax = messageBytesMax,
+  withPathIds = false,
+): UpdatePacker {
+  return new Packer(take, bytesMax, withPathIds);
 }

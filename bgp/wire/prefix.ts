@@ -1,16 +1,34 @@
 /**
- * Prefixes on the wire, RFC 4271 4.3: a length in bits and as many octets as hold it.
+ * Prefixes on the wire, RFC 4271 4.3: a length in bits and as many octets as hold it; with ADD-PATH a path identifier of
+ * four octets before each (RFC 7911 3).
  *
  * The cursor costs some nanoseconds a prefix and allocates nothing.
  */
 import type { IpFamily } from '#kit';
+import { read32 } from './bytes.ts';
 import type { PrefixCursor } from './types.ts';
 
-/** Whether `bytes[start..end)` is a sequence of whole prefixes of at most 32 or 128 bits. */
-export function prefixesWellFormed(family: IpFamily, bytes: Uint8Array, start: number, end: number): boolean {
+/** Octets of a path identifier. */
+const pathIdBytes = 4;
+
+/**
+ * Whether `bytes[start..end)` is a sequence of whole prefixes of at most 32 or 128 bits.
+ *
+ * @param withPathIds each has a path identifier in front, and one without a prefix behind it is malformed.
+ */
+export function prefixesWellFormed(
+  family: IpFamily,
+  bytes: Uint8Array,
+  start: number,
+  end: number,
+  withPathIds: boolean,
+): boolean {
   const bitsMax = family === 4 ? 32 : 128;
+  const idBytes = withPathIds ? pathIdBytes : 0;
   let at = start;
   while (at < end) {
+    at += idBytes;
+    if (at >= end) return false;
     const bits = bytes[at]!;
     if (bits > bitsMax) return false;
     at += 1 + ((bits + 7) >> 3);
@@ -24,13 +42,17 @@ export function createPrefixCursor(): PrefixCursor {
   let at = 0;
   let stop = 0;
   let family: IpFamily = 4;
+  let withIds = false;
 
   const cursor: PrefixCursor = {
     words,
     bits: 0,
+    pathId: 0,
     ignoredCount: 0,
-    reset(newFamily, bytes, start, end) {
+    reset(newFamily, bytes, start, end, withPathIds = false) {
       family = newFamily;
+      withIds = withPathIds;
+      cursor.pathId = 0;
       source = bytes;
       at = start;
       stop = end;
@@ -38,6 +60,12 @@ export function createPrefixCursor(): PrefixCursor {
     },
     next() {
       while (at < stop) {
+        if (withIds) {
+          // RFC 7911 3: opaque, 0 included.
+          if (at + pathIdBytes >= stop) throw new RangeError('path identifiers were not checked before they were read');
+          cursor.pathId = read32(source, at);
+          at += pathIdBytes;
+        }
         const bits = source[at]!;
         const octets = (bits + 7) >> 3;
         const first = at + 1;

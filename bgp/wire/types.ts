@@ -186,6 +186,9 @@ export interface UpdateContext {
   readonly localRouterId: number;
   /** CLUSTER_LIST loops are found by it; the router id where absent (RFC 4456 7). */
   readonly localClusterId?: number;
+  /** Prefixes of the family come with path identifiers (RFC 7911 5). Default false. */
+  readonly addPath4?: boolean;
+  readonly addPath6?: boolean;
   /** Accept AS_SET in AS_PATH. Default false: such routes are treated as withdrawn (RFC 9774 3). */
   readonly acceptAsSet?: boolean;
 }
@@ -292,9 +295,12 @@ export interface UpdateView extends AttributeValues {
 export interface PrefixCursor {
   readonly words: Int32Array;
   bits: number;
+  /** Path identifier in front of the prefix, unsigned 32 bit; 0 where there are none. */
+  pathId: number;
   /** Prefixes skipped because they are multicast or loopback (RFC 4271 6.3), since `reset`. */
   ignoredCount: number;
-  reset(family: IpFamily, bytes: Uint8Array, start: number, end: number): void;
+  /** @param withPathIds default false. */
+  reset(family: IpFamily, bytes: Uint8Array, start: number, end: number, withPathIds?: boolean): void;
   next(): boolean;
 }
 
@@ -341,6 +347,8 @@ export interface UpdatePacker {
   /** `address` as a 32 bit word, signed or not; host bits must be clear. */
   add4(address: number, bits: number): void;
   add6(w0: number, w1: number, w2: number, w3: number, bits: number): void;
+  /** Path identifier of the prefixes added from now on, unsigned 32 bit; of no effect on a packer without them. */
+  pathId: number;
   endOfRib(family: IpFamily): void;
   /** Closes the open message and hands over what there is. */
   flush(): void;
@@ -410,7 +418,7 @@ export interface AttributeText {
  * export.ts        createExportedAttributes(): ExportedAttributes
  *                  exportAttributes(bytes, start, end, context: ExportContext, out: ExportedAttributes): boolean
  *                  (false: longer than a message can carry; do not announce)
- * packer.ts        createUpdatePacker(take: (chunk: Uint8Array) => void): UpdatePacker
+ * packer.ts        createUpdatePacker(take: (chunk: Uint8Array) => void, withPathIds?): UpdatePacker
  * text.ts          describeAttributes(bytes, start, end): AttributeText
  *                  dottedQuad(value: number): string
  */

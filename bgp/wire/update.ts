@@ -58,6 +58,8 @@ export function updateContext(negotiated: Negotiated, localClusterId = negotiate
     asn4: negotiated.asn4,
     ipv4: negotiated.families.includes('ipv4-unicast'),
     ipv6: negotiated.families.includes('ipv6-unicast'),
+    addPath4: negotiated.addPath.some(({ family, receive }) => receive && family === 'ipv4-unicast'),
+    addPath6: negotiated.addPath.some(({ family, receive }) => receive && family === 'ipv6-unicast'),
     ebgp: negotiated.ebgp,
     localAsn: negotiated.localAsn,
     peerAsn: negotiated.peerAsn,
@@ -159,8 +161,9 @@ export function decodeUpdate(
     view.nlriStart = attributesEnd;
     view.nlriEnd = end;
     // Before the attributes: prefixes that cannot be told from one another leave nothing to withdraw (RFC 7606 3j).
-    if (!prefixesWellFormed(4, bytes, view.withdrawnStart, withdrawnEnd)) return fail(view, faults.withdrawn);
-    if (!prefixesWellFormed(4, bytes, attributesEnd, end)) return fail(view, faults.nlri);
+    const withIds = context.addPath4 === true;
+    if (!prefixesWellFormed(4, bytes, view.withdrawnStart, withdrawnEnd, withIds)) return fail(view, faults.withdrawn);
+    if (!prefixesWellFormed(4, bytes, attributesEnd, end, withIds)) return fail(view, faults.nlri);
   }
   if (walkAttributes(view, context, bytes) === 'reset') return 'reset';
   if (attributesEnd > attributesStart || attributesEnd < end) checkWhole(view, context, bytes, end);

@@ -13,6 +13,7 @@
  *       password: { file: /etc/poplin/bgp.key } # or { value: ... } or plain text
  *       import: accept                          # accept | reject
  *       export: accept                          # accept | reject
+ *       addPath: { receive: true, send: 4 }     # RFC 7911; default: neither; send: the best so many of each prefix
  *       localAddress: 10.0.0.1
  *       port: 179
  *       passive: false
@@ -21,7 +22,7 @@
  * unknown key and every value that is none is an error that names line and column.
  */
 import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from 'yaml';
-import type { Family, PeerConfig, SpeakerConfig } from '#bgp';
+import type { AddPathConfig, Family, PeerConfig, SpeakerConfig } from '#bgp';
 import { familyOf, type IpAddress, PoplinError, toCidr, toIpAddress } from '#kit';
 
 export type SpeakerFileFailure = {
@@ -39,6 +40,7 @@ const connectRetrySec = 5;
 const restartTimeSec = 120;
 const deferralTimeSec = 30;
 const passwordBytesMax = 80;
+const addPathSendMax = 128;
 
 interface Source {
   readonly file: string;
@@ -150,6 +152,7 @@ function asPeer(source: Source, node: Node | null, localAsn: number): PeerConfig
     connectRetrySec,
     import: fields.optional('import', asPolicy) ?? policy,
     export: fields.optional('export', asPolicy) ?? policy,
+    ...optionalKey('addPath', fields.optional('addPath', asAddPath)),
     ...nextHops(source, fields),
   };
   fields.done();
@@ -157,6 +160,18 @@ function asPeer(source: Source, node: Node | null, localAsn: number): PeerConfig
     fail(source, node, `localAddress ${localAddress} and address ${address} are of different families`);
   }
   return peer;
+}
+
+function optionalKey<K extends string, T>(key: K, value: T | undefined): { [P in K]?: T } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]: T });
+}
+
+function asAddPath(source: Source, node: Node | null): AddPathConfig {
+  const fields = new Fields(source, node, 'addPath');
+  const receive = fields.optional('receive', asBoolean) ?? false;
+  const send = fields.optional('send', asInteger(0, addPathSendMax, 'the number of paths to send')) ?? 0;
+  fields.done();
+  return { receive, send };
 }
 
 function nextHops(source: Source, fields: Fields): { nextHop4?: string; nextHop6?: string } {

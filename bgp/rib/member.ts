@@ -1,0 +1,21 @@
+import type { BitSet } from './arrays.ts';
+
+/** Where a member's bytes go. */
+export interface MemberSink {
+  /** Takes whole messages. Always takes them; a full sink only says so in `writable`. */
+  write(chunk: Uint8Array): void;
+  /** False: the member falls behind and is pumped later. */
+  readonly writable: boolean;
+  /** The backlog was written in full, with End-of-RIB after it where `endOfRib`. */
+  caughtUp?(endOfRib: boolean): void;
+}
+
+export interface Member {
+  readonly peer: number;
+  readonly sink: MemberSink;
+  /** Prefixes (rows, see above) the member must still be told of. */
+  readonly backlog: BitSet;
+  /** Where the last pump stopped. */
+  cursor: number;
+  endOfRibDue: boolean;
+}

@@ -1,0 +1,63 @@
+/**
+ * Rows of an Adj-RIB-Out that holds several paths of a prefix (RFC 7911): one for each prefix and path identifier that is
+ * announced, or of which a member must still be told that it is gone. 16 bytes a row and 4 a prefix, in groups that send
+ * several paths only.
+ */
+import { grow, IntStack } from './arrays.ts';
+
+export class PathSlots {
+  prefix = new Int32Array(256);
+  /** As sent. */
+  pathId = new Uint32Array(256);
+  /** Next row of the same prefix, plus 1; 0: the last. */
+  next = new Int32Array(256);
+  /** Who needs the row: what is announced, and the backlog of each member that has it. */
+  #holds = new Uint16Array(256);
+  /** By prefix, plus 1. */
+  #first = new Int32Array(256);
+  #limit = 0;
+  readonly #free = new IntStack();
+
+  /** First row of a prefix plus 1, for walking `next`; 0: none. */
+  first(prefix: number): number {
+    return this.#first[prefix] ?? 0;
+  }
+  /** The row, or -1. */
+  find(prefix: number, pathId: number): number {
+    for (let link = this.first(prefix); link !== 0; link = this.next[link - 1]!) {
+      if (this.pathId[link - 1] === pathId) return link - 1;
+    }
+    return -1;
+  }
+  /** A new row, held by nobody yet. */
+  make(prefix: number, pathId: number): number {
+    const slot = this.#free.length > 0 ? this.#free.pop() : this.#limit++;
+    if (slot >= this.prefix.length) {
+      this.prefix = grow(this.prefix, slot + 1);
+      this.pathId = grow(this.pathId, slot + 1);
+      this.next = grow(this.next, slot + 1);
+      this.#holds = grow(this.#holds, slot + 1);
+    }
+    if (prefix >= this.#first.length) this.#first = grow(this.#first, prefix + 1);
+    this.prefix[slot] = prefix;
+    this.pathId[slot] = pathId;
+    this.#holds[slot] = 0;
+    this.next[slot] = this.#first[prefix]!;
+    this.#first[prefix] = slot + 1;
+    return slot;
+  }
+  hold(slot: number): void {
+    this.#holds[slot]!++;
+  }
+  /** Whether that was the last who held it: the row is gone then. */
+  unhold(slot: number): boolean {
+    if (--this.#holds[slot]! > 0) return false;
+    const prefix = this.prefix[slot]!;
+    let previous = -1;
+    for (let link = this.#first[prefix]!; link !== slot + 1; link = this.next[link - 1]!) previous = link - 1;
+    if (previous < 0) this.#first[prefix] = this.next[slot]!;
+    else this.next[previous] = this.next[slot]!;
+    this.#free.push(slot);
+    return true;
+  }
+}
