@@ -54,10 +54,13 @@ export type Command =
 
 const deadlineMs = 300_000;
 const readBytes = 262_144;
+const redialMs = 100;
 
 class Session {
   readonly spec: SessionSpec;
-  readonly socket: net.Socket;
+  socket: net.Socket;
+  readonly #to: string;
+  readonly #onUp: () => void;
   up = false;
   announced = 0;
   withdrawn = 0;
@@ -69,26 +72,45 @@ class Session {
 
   constructor(spec: SessionSpec, to: string, onUp: () => void) {
     this.spec = spec;
-    this.socket = net.connect({ host: to, port: 179, localAddress: spec.address });
+    this.#to = to;
+    this.#onUp = onUp;
+    this.socket = this.#connect();
+  }
+
+  #connect(): net.Socket {
+    const { spec } = this;
+    const socket = net.connect({ host: this.#to, port: 179, localAddress: spec.address });
     const framer = wire.createFramer();
-    this.socket.setNoDelay(true);
-    this.socket.on('connect', () => this.socket.write(wire.encodeOpen(this.#open())));
-    this.socket.on('error', (error) => fail(`${spec.id}: ${error.message}`));
-    this.socket.on('data', (chunk) => {
+    socket.setNoDelay(true);
+    socket.on('connect', () => socket.write(wire.encodeOpen(this.#open())));
+    socket.on('error', (error) => {
+      // Who is called by a thousand at once may refuse some: they call again.
+      if (this.up) fail(`${spec.id}: ${error.message}`);
+      else setTimeout(() => (this.socket = this.#connect()), redialMs);
+    });
+    socket.on('data', (chunk) => {
       const error = framer.push(chunk, (type, bytes, start, end) => {
-        if (type === wire.messageType.open) this.socket.write(wire.encodeKeepalive());
-        else if (type === wire.messageType.keepalive && !this.up) {
-          this.up = true;
-          onUp();
-        } else if (type === wire.messageType.keepalive) this.socket.write(wire.encodeKeepalive());
-        else if (type === wire.messageType.notification) {
-          fail(`${spec.id}: ${wire.describeNotification(wire.decodeNotification(bytes, start, end))}`);
-        } else if (type === wire.messageType.update) this.#update(bytes, start, end);
+        this.#frame(type, bytes, start, end);
         return true;
       });
       if (error) fail(`${spec.id}: ${error.reason}`);
       this.onChange();
     });
+    return socket;
+  }
+
+  #frame(type: number, bytes: Uint8Array, start: number, end: number): void {
+    if (type === wire.messageType.update) this.#update(bytes, start, end);
+    else if (type === wire.messageType.open) this.socket.write(wire.encodeKeepalive());
+    else if (type === wire.messageType.notification) {
+      fail(`${this.spec.id}: ${wire.describeNotification(wire.decodeNotification(bytes, start, end))}`);
+    } else if (type === wire.messageType.keepalive) {
+      if (this.up) this.socket.write(wire.encodeKeepalive());
+      else {
+        this.up = true;
+        this.#onUp();
+      }
+    }
   }
 
   #open(): wire.OpenMessage {

@@ -53,13 +53,13 @@ export async function relay(name: DutName, prefixes: number, family: 4 | 6): Pro
 
 /** What each further peer with the same prefixes costs: with the attribute sets of the first, and with sets of its own. */
 export async function furtherPeers(name: DutName, prefixes: number): Promise<Figures> {
-  const peers = [0, 1, 2].map((index) => peerAt(10 + index, 4, 'in'));
+  // One AS: with another first AS in their paths no two peers would ever send the same set.
+  const peers = [0, 1, 2].map((index): DutPeer => ({ ...peerAt(10 + index, 4, 'in'), asn: 64_610 }));
   const to = receiver();
   await using world = await World.start(name, [...peers, to]);
   await world.open([...peers, to]);
   const rss: number[] = [];
   for (const [index, peer] of peers.entries()) {
-    // The sets are equal from the second octet of their paths on only if the first AS is, too: all peers announce the first one's.
     const table = {
       family: 4 as const,
       prefixes,

@@ -27,7 +27,8 @@ export interface Table {
 }
 
 /** Share of prefix lengths in the Internet's table, roughly. */
-const lengths4 = [24, 24, 24, 24, 24, 24, 23, 22, 22, 22, 21, 20, 19, 18, 16];
+const shares4 = { 24: 46, 23: 8, 22: 10, 21: 4, 20: 4, 19: 4, 18: 2, 16: 1 } as const;
+const lengths4 = Object.entries(shares4).flatMap(([bits, share]) => Array.from({ length: share }, () => Number(bits)));
 const lengths6 = [48, 48, 48, 48, 48, 44, 40, 36, 32, 32, 29];
 const octets = (value: number): number[] => [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
 
