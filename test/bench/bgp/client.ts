@@ -1,0 +1,335 @@
+/**
+ * The peers of the speaker under test: one process, driven by JSON lines on stdin, that holds what it sends ready, and counts what
+ * comes back without keeping it. Sessions are as little as they can be: OPEN, KEEPALIVE, then messages.
+ */
+import net from 'node:net';
+import readline from 'node:readline';
+import { wire } from '#bgp';
+import { makeTable, type Table, type TableSpec } from './table.ts';
+
+export interface SessionSpec {
+  readonly id: string;
+  readonly address: string;
+  readonly asn: number;
+  readonly family: 4 | 6;
+  readonly holdTimeSec?: number;
+}
+
+/** What a session has received: prefixes announced (of paths whose second AS is `from`, when given) or withdrawn, at least. */
+export interface Wanted {
+  readonly id: string;
+  readonly announced?: number;
+  readonly from?: number;
+  readonly withdrawn?: number;
+}
+
+export type Command =
+  /** Answer when all are up: seconds from the first attempt. */
+  | {
+      readonly op: 'open';
+      readonly to: string;
+      readonly sessions: readonly SessionSpec[];
+      readonly announceOwn?: boolean;
+    }
+  | { readonly op: 'prepare'; readonly id: string; readonly table: TableSpec }
+  /** Sends from all `ids` at once and answers with the seconds until everything wanted has come. Counts begin anew. */
+  | {
+      readonly op: 'send';
+      readonly ids: readonly string[];
+      readonly what: 'announce' | 'withdraw';
+      readonly wanted: readonly Wanted[];
+    }
+  /** Cuts a session, without a NOTIFICATION. */
+  | { readonly op: 'cut'; readonly id: string; readonly wanted: readonly Wanted[] }
+  | { readonly op: 'await'; readonly wanted: readonly Wanted[] }
+  /** Milliseconds from sending one prefix to its arrival, `count` times, announced and withdrawn; `perSecond` changes beside it. */
+  | {
+      readonly op: 'latency';
+      readonly from: string;
+      readonly to: string;
+      readonly count: number;
+      readonly nextHop: readonly number[];
+      readonly perSecond?: number;
+    };
+
+const deadlineMs = 300_000;
+const readBytes = 262_144;
+const redialMs = 100;
+
+class Session {
+  readonly spec: SessionSpec;
+  socket: net.Socket;
+  readonly #to: string;
+  readonly #onUp: () => void;
+  up = false;
+  announced = 0;
+  withdrawn = 0;
+  readonly announcedFrom = new Map<number, number>();
+  table: Table | undefined;
+  onChange: () => void = () => undefined;
+  /** Gets every prefix of an IPv4 UPDATE, for latencies. */
+  onPrefix: ((address: number, withdrawn: boolean) => void) | undefined;
+
+  constructor(spec: SessionSpec, to: string, onUp: () => void) {
+    this.spec = spec;
+    this.#to = to;
+    this.#onUp = onUp;
+    this.socket = this.#connect();
+  }
+
+  #connect(): net.Socket {
+    const { spec } = this;
+    const socket = net.connect({ host: this.#to, port: 179, localAddress: spec.address });
+    const framer = wire.createFramer();
+    socket.setNoDelay(true);
+    socket.on('connect', () => socket.write(wire.encodeOpen(this.#open())));
+    socket.on('error', (error) => {
+      // Who is called by a thousand at once may refuse some: they call again.
+      if (this.up) fail(`${spec.id}: ${error.message}`);
+      else setTimeout(() => (this.socket = this.#connect()), redialMs);
+    });
+    socket.on('data', (chunk) => {
+      const error = framer.push(chunk, (type, bytes, start, end) => {
+        this.#frame(type, bytes, start, end);
+        return true;
+      });
+      if (error) fail(`${spec.id}: ${error.reason}`);
+      this.onChange();
+    });
+    return socket;
+  }
+
+  #frame(type: number, bytes: Uint8Array, start: number, end: number): void {
+    if (type === wire.messageType.update) this.#update(bytes, start, end);
+    else if (type === wire.messageType.open) this.socket.write(wire.encodeKeepalive());
+    else if (type === wire.messageType.notification) {
+      fail(`${this.spec.id}: ${wire.describeNotification(wire.decodeNotification(bytes, start, end))}`);
+    } else if (type === wire.messageType.keepalive) {
+      if (this.up) this.socket.write(wire.encodeKeepalive());
+      else {
+        this.up = true;
+        this.#onUp();
+      }
+    }
+  }
+
+  #open(): wire.OpenMessage {
+    const { address, asn, family, holdTimeSec = 90 } = this.spec;
+    // Any router id that no other session has.
+    const id = [...address].reduce((hash, char) => (Math.imul(hash, 31) + char.charCodeAt(0)) >>> 0, 7) || 1;
+    const families = [family === 4 ? ('ipv4-unicast' as const) : ('ipv6-unicast' as const)];
+    return { asn, holdTimeSec, routerId: id, families, asn4: true, routeRefresh: true };
+  }
+
+  #update(bytes: Uint8Array, start: number, end: number): void {
+    const word = (at: number): number => (bytes[at]! << 8) | bytes[at + 1]!;
+    const withdrawnBytes = word(start + 19);
+    const attributesAt = start + 21 + withdrawnBytes;
+    const nlriAt = attributesAt + 2 + word(attributesAt);
+    this.withdrawn += this.#prefixes(bytes, start + 21, attributesAt, true);
+    let count = this.#prefixes(bytes, nlriAt, end, false);
+    let second = 0;
+    for (let at = attributesAt + 2; at < nlriAt; ) {
+      const long = (bytes[at]! & 0x10) !== 0;
+      const value = at + (long ? 4 : 3);
+      const next = value + (long ? word(at + 2) : bytes[at + 2]!);
+      const type = bytes[at + 1]!;
+      if (type === 2 && next - value >= 10) second = word(value + 6) * 65_536 + word(value + 8);
+      else if (type === 14) count += this.#prefixes(bytes, value + 5 + bytes[value + 3]!, next, false);
+      else if (type === 15) this.withdrawn += this.#prefixes(bytes, value + 3, next, true);
+      at = next;
+    }
+    if (count === 0) return;
+    this.announced += count;
+    this.announcedFrom.set(second, (this.announcedFrom.get(second) ?? 0) + count);
+  }
+
+  #prefixes(bytes: Uint8Array, start: number, end: number, withdrawn: boolean): number {
+    let count = 0;
+    for (let at = start; at < end; at += 1 + ((bytes[at]! + 7) >> 3)) {
+      count++;
+      if (!this.onPrefix) continue;
+      this.onPrefix(((bytes[at + 1]! << 24) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 8)) >>> 0, withdrawn);
+    }
+    return count;
+  }
+
+  reset(): void {
+    this.announced = 0;
+    this.withdrawn = 0;
+    this.announcedFrom.clear();
+  }
+  has({ announced, from, withdrawn }: Wanted): boolean {
+    const count = from === undefined ? this.announced : (this.announcedFrom.get(from) ?? 0);
+    return count >= (announced ?? 0) && this.withdrawn >= (withdrawn ?? 0);
+  }
+}
+
+const sessions = new Map<string, Session>();
+const session = (id: string): Session => sessions.get(id) ?? fail(`no session ${id}`);
+
+function fail(message: string): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(1);
+}
+
+/** Resolves when all of it has come. */
+function arrival(wanted: readonly Wanted[]): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const open = new Set(wanted);
+  const timer = setTimeout(() => {
+    const lacking = [...open].map((entry) => {
+      const { announced, withdrawn, announcedFrom } = session(entry.id);
+      return `${JSON.stringify(entry)}: has ${announced} (${JSON.stringify([...announcedFrom])}), -${withdrawn}`;
+    });
+    fail(`not come within ${deadlineMs / 1000} s: ${lacking.slice(0, 5).join('; ')}`);
+  }, deadlineMs);
+  const look = (): void => {
+    for (const entry of open) if (session(entry.id).has(entry)) open.delete(entry);
+    if (open.size > 0) return;
+    clearTimeout(timer);
+    for (const each of sessions.values()) each.onChange = () => undefined;
+    resolve();
+  };
+  for (const { id } of wanted) session(id).onChange = look;
+  look();
+  return promise;
+}
+
+function write(socket: net.Socket, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; at += readBytes) socket.write(bytes.subarray(at, at + readBytes));
+}
+
+async function open(command: Extract<Command, { op: 'open' }>): Promise<object> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let left = command.sessions.length;
+  const started = performance.now();
+  for (const [index, spec] of command.sessions.entries()) {
+    const own = new Session(spec, command.to, () => {
+      if (command.announceOwn) own.socket.write(ownPrefix(spec, index));
+      if (--left === 0) resolve();
+    });
+    sessions.set(spec.id, own);
+  }
+  await promise;
+  return { seconds: (performance.now() - started) / 1000 };
+}
+
+/** As a node that announces its pod CIDR: 100.64.0.0/10 cut into /24. */
+function ownPrefix(spec: SessionSpec, index: number): Uint8Array {
+  const address = 0x64400000 + index * 256;
+  return oneUpdate(spec.asn, spec.address.split('.').map(Number), address);
+}
+
+function oneUpdate(asn: number, nextHop: readonly number[], address: number): Uint8Array {
+  let out = new Uint8Array(0);
+  const packer = wire.createUpdatePacker((chunk) => {
+    out = chunk.slice();
+  });
+  const attributes = wire.createExportedAttributes();
+  const bytes = [0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, asn >>> 24, (asn >>> 16) & 255, (asn >>> 8) & 255, asn & 255];
+  attributes.bytes.set(bytes);
+  attributes.split = attributes.length = bytes.length;
+  packer.startAnnounce(4, attributes, Uint8Array.from(nextHop));
+  packer.add4(address, 24);
+  packer.flush();
+  return out;
+}
+
+function oneWithdraw(address: number): Uint8Array {
+  let out = new Uint8Array(0);
+  const packer = wire.createUpdatePacker((chunk) => {
+    out = chunk.slice();
+  });
+  packer.startWithdraw(4);
+  packer.add4(address, 24);
+  packer.flush();
+  return out;
+}
+
+async function send(command: Extract<Command, { op: 'send' }>): Promise<object> {
+  for (const each of sessions.values()) each.reset();
+  const started = performance.now();
+  const arrived = arrival(command.wanted);
+  for (const id of command.ids) {
+    const { table, socket } = session(id);
+    write(socket, (table ?? fail(`${id} has no table`))[command.what]);
+  }
+  await arrived;
+  return { seconds: (performance.now() - started) / 1000 };
+}
+
+/** Addresses apart from those of tables and nodes. */
+const probeBase = 0xc6120000;
+const churnBase = 0xc6130000;
+
+async function latency(command: Extract<Command, { op: 'latency' }>): Promise<object> {
+  const { from, to, count, nextHop, perSecond = 0 } = command;
+  const [sender, receiver] = [session(from), session(to)];
+  const times = { announce: [] as number[], withdraw: [] as number[] };
+  const probe = async (address: number, withdrawn: boolean): Promise<number> => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    receiver.onPrefix = (seen, gone) => {
+      if (seen === address && gone === withdrawn) resolve();
+    };
+    const started = performance.now();
+    sender.socket.write(withdrawn ? oneWithdraw(address) : oneUpdate(sender.spec.asn, nextHop, address));
+    await promise;
+    return performance.now() - started;
+  };
+  let changes = 0;
+  const churn =
+    perSecond > 0
+      ? setInterval(() => {
+          const address = churnBase + (changes % 200) * 256;
+          const gone = Math.floor(changes++ / 200) % 2 === 1;
+          sender.socket.write(gone ? oneWithdraw(address) : oneUpdate(sender.spec.asn, nextHop, address));
+        }, 1000 / perSecond)
+      : undefined;
+  for (let n = 0; n < count; n++) {
+    const address = probeBase + (n % 200) * 256;
+    times.announce.push(await probe(address, false));
+    times.withdraw.push(await probe(address, true));
+    // Beside a steady stream of changes the samples are spread over it.
+    if (perSecond > 0) await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+  clearInterval(churn);
+  receiver.onPrefix = undefined;
+  const at = (values: number[], share: number): number =>
+    values.sort((a, b) => a - b)[Math.floor(values.length * share)]!;
+  const summary = (values: number[]) => ({ p50: at(values, 0.5), p99: at(values, 0.99) });
+  return { announce: summary(times.announce), withdraw: summary(times.withdraw), changes };
+}
+
+async function run(command: Command): Promise<object> {
+  switch (command.op) {
+    case 'open':
+      return open(command);
+    case 'prepare':
+      session(command.id).table = makeTable(command.table);
+      return {};
+    case 'send':
+      return send(command);
+    case 'cut': {
+      for (const each of sessions.values()) each.reset();
+      const started = performance.now();
+      const arrived = arrival(command.wanted);
+      session(command.id).socket.destroy();
+      sessions.delete(command.id);
+      await arrived;
+      return { seconds: (performance.now() - started) / 1000 };
+    }
+    case 'await': {
+      const started = performance.now();
+      await arrival(command.wanted);
+      return { seconds: (performance.now() - started) / 1000 };
+    }
+    case 'latency':
+      return latency(command);
+  }
+}
+
+for await (const line of readline.createInterface({ input: process.stdin })) {
+  process.stdout.write(`${JSON.stringify(await run(JSON.parse(line) as Command))}\n`);
+}
+process.exit(0);
