@@ -1,111 +1,219 @@
 /**
- * A list of terms made ready for many prefixes: conditions on attributes are tested once per attribute set (`use`), those on
- * the prefix per prefix, with words compared instead of text. Nothing is allocated per prefix.
+ * A list of terms made ready for many routes. What terms say of anything but the prefix is tested once per attribute set (`use`)
+ * and leaves the list of terms still in the running; per prefix (`run`) those are walked, with words compared instead of
+ * text. Nothing is allocated per prefix.
+ *
+ * Changes made on the way (`next`) lead from one state of the attributes to another; the states of one set form a tree, each
+ * made once, so that however many prefixes share a set, it is changed and tested again once a way through the terms.
  */
-import { parseCidr } from '#kit';
-import { beginsWithAsns, hasCommunity, parseCommunity } from './attributes.ts';
-import type { FilterTerm, PrefixMatch } from './types.ts';
-
-/** Index of the deciding term is given so that the caller knows what to change; see {@link CompiledFilter.decide}. */
-export const noTerm = -1;
-export const rejected = -2;
+import { type CompiledChanges, compileChanges } from './change.ts';
+import { asksOrigins, type Condition, compileConditions } from './conditions.ts';
+import { PrefixColumns, PrefixSet } from './prefixes.ts';
+import { ownRoute, type RouteOrigins, RouteView } from './route-view.ts';
+import type { FilterTerm } from './types.ts';
 
 interface CompiledTerm {
-  readonly accept: boolean;
-  readonly prefix: CompiledPrefix | undefined;
-  readonly testsAttributes: boolean;
-  readonly term: FilterTerm;
+  readonly action: FilterTerm['action'];
+  /** It has a prefix, see `#prefixes`. */
+  readonly prefix: boolean;
+  readonly prefixes: PrefixSet | undefined;
+  readonly conditions: readonly Condition[];
+  readonly changes: CompiledChanges | undefined;
+  /** First term of the filter after this one's. */
+  readonly nextFilter: number;
 }
 
-interface CompiledPrefix {
-  readonly words: Int32Array;
-  readonly masks: Int32Array;
-  readonly min: number;
-  readonly max: number;
-  readonly negated: boolean;
+/** `FilterOutcome.term` of a route that no term decided. */
+export const noTerm = -1;
+
+/** Attributes as they are after some terms. */
+export class FilterState {
+  bytes: Uint8Array;
+  end: number;
+  nextHop: CompiledChanges['nextHop'];
+  setsMed = false;
+  /** The caller's: what it made of attributes and next hop; set -1: nothing yet. */
+  set = -1;
+  hop = 0;
+  /** Of terms from `first` on: those whose conditions hold, ascending. Empty until `ready`. */
+  readonly live: number[] = [];
+  ready = false;
+  /** By the term whose changes lead there; undefined: they cannot be made. */
+  readonly children = new Map<number, FilterState | undefined>();
+
+  constructor(bytes: Uint8Array, end: number) {
+    this.bytes = bytes;
+    this.end = end;
+  }
 }
+
+/** Kinds of terms by their prefix: none, one IPv4 prefix, whatever else. */
+const anyPrefix = 0;
+const single4 = 1;
+const other = 2;
 
 export class CompiledFilter {
   readonly terms: readonly FilterTerm[];
-  /** Whether any term looks at attributes: without one, `use` need not be called. */
-  readonly testsAttributes: boolean;
+  /** Whether any term asks where a route comes from: otherwise the last argument of `use` does not matter. */
+  readonly asksOrigins: boolean;
+  readonly setsMed: boolean;
+  /** Whether any route comes out otherwise than it went in. */
+  readonly changes: boolean;
+  /** After `run`: index of the term that decided, or `noTerm`. */
+  decidedBy = noTerm;
   readonly #terms: readonly CompiledTerm[];
-  /** Of the attribute set in use: whether the conditions of a term on attributes hold. */
-  readonly #holds: Uint8Array;
+  readonly #prefixes: PrefixColumns;
+  /** By term: how its prefix is tested. */
+  readonly #kinds: Uint8Array;
+  readonly #view = new RouteView();
+  readonly #root = new FilterState(new Uint8Array(0), 0);
+  #origins = ownRoute;
 
-  constructor(terms: readonly FilterTerm[]) {
+  /** @throws RangeError when a term is none: see {@link filterFault}. */
+  constructor(terms: readonly FilterTerm[], localAsn: number) {
     this.terms = terms;
-    this.#terms = terms.map((term) => ({
-      accept: term.action === 'accept',
-      prefix: term.prefix && compilePrefix(term.prefix),
-      testsAttributes: term.community !== undefined || term.asPathPrefix !== undefined,
-      term,
+    this.#terms = terms.map((term, index) => ({
+      action: term.action,
+      prefix: term.prefix !== undefined,
+      prefixes: term.prefixes && new PrefixSet(term.prefixes),
+      conditions: compileConditions(term),
+      changes: term.changes?.length ? compileChanges(term.changes, localAsn) : undefined,
+      nextFilter: nextFilter(terms, index),
     }));
-    this.testsAttributes = this.#terms.some((term) => term.testsAttributes);
-    this.#holds = new Uint8Array(terms.length).fill(1);
+    this.#prefixes = new PrefixColumns(terms.map((term) => term.prefix));
+    this.#kinds = Uint8Array.from(this.#terms, ({ prefix, prefixes }) => {
+      if (!prefix && !prefixes) return anyPrefix;
+      return !prefixes && this.#prefixes.stride === 1 ? single4 : other;
+    });
+    this.asksOrigins = terms.some(asksOrigins);
+    this.setsMed = this.#terms.some(({ changes }) => changes?.setsMed);
+    this.changes = this.#terms.some(({ changes }) => changes !== undefined);
   }
 
-  /** Tests what terms say of attributes: canonical ones at `bytes[start..end)`. Holds until the next call. */
-  use(bytes: Uint8Array, start: number, end: number): void {
-    for (let i = 0; i < this.#terms.length; i++) {
-      const { testsAttributes, term } = this.#terms[i]!;
-      if (testsAttributes) this.#holds[i] = attributesHold(term, bytes, start, end) ? 1 : 0;
+  /** What `run` is about from now on: the canonical attributes at `bytes[0..end)`, which must stay as they are. */
+  use(bytes: Uint8Array, end: number, origins: RouteOrigins): void {
+    const root = this.#root;
+    root.bytes = bytes;
+    root.end = end;
+    root.set = -1;
+    root.children.clear();
+    this.#origins = origins;
+    this.#test(root, 0);
+  }
+
+  /** The state in which the prefix whose words begin at `words[base]` is accepted; undefined: it is rejected. */
+  run(words: Int32Array, base: number, bits: number): FilterState | undefined {
+    let state = this.#root;
+    let from = 0;
+    const prefixes = this.#prefixes;
+    const kinds = this.#kinds;
+    const word = words[base]!;
+    for (let k = 0; k < state.live.length; k++) {
+      const index = state.live[k]!;
+      if (index < from) continue;
+      if (kinds[index] === single4) {
+        // What most terms are, without a call.
+        let inside = 0;
+        if (((word ^ prefixes.words[index]!) & prefixes.masks[index]!) === 0) {
+          inside = bits >= prefixes.min[index]! && bits <= prefixes.max[index]! ? 1 : 0;
+        }
+        if (inside !== prefixes.inside[index]) continue;
+      } else if (kinds[index] === other && !this.#prefixHolds(index, words, base, bits)) continue;
+      const term = this.#terms[index]!;
+      const { action } = term;
+      if (action === 'reject') {
+        this.decidedBy = index;
+        return undefined;
+      }
+      if (action === 'nextFilter') from = term.nextFilter;
+      if (term.changes) {
+        const changed = this.#child(state, index, term.changes);
+        // No message could carry it: nobody can be told, so that it counts as rejected by the term.
+        if (!changed) {
+          this.decidedBy = index;
+          return undefined;
+        }
+        state = changed;
+        if (action !== 'accept') {
+          if (!state.ready) this.#test(state, index + 1);
+          k = -1;
+        }
+      }
+      if (action === 'accept') {
+        this.decidedBy = index;
+        return state;
+      }
+    }
+    this.decidedBy = noTerm;
+    return state;
+  }
+
+  #prefixHolds(index: number, words: Int32Array, base: number, bits: number): boolean {
+    const { prefix, prefixes } = this.#terms[index]!;
+    if (prefix && !this.#prefixes.holds(index, words, base, bits)) return false;
+    return prefixes === undefined || prefixes.holds(words, base, bits);
+  }
+
+  #test(state: FilterState, first: number): void {
+    state.live.length = 0;
+    state.ready = true;
+    this.#view.load(state.bytes, state.end, this.#origins);
+    // The farthest that a term before can jump to.
+    let jump = this.#terms[first - 1]?.action === 'nextFilter' ? this.#terms[first - 1]!.nextFilter : 0;
+    for (let i = first; i < this.#terms.length; i++) {
+      const { conditions, prefix, prefixes, action, nextFilter } = this.#terms[i]!;
+      if (!allHold(conditions, this.#view)) continue;
+      state.live.push(i);
+      if (action === 'nextFilter') jump = nextFilter;
+      // Whatever comes after a term that decides about every prefix is not in the running, unless it is jumped over.
+      const always = !prefix && !prefixes && (action === 'accept' || action === 'reject');
+      if (always && i >= jump) return;
     }
   }
 
-  /**
-   * The prefix whose words begin at `words[base]`: `rejected`, the index of the term that accepts it, or `noTerm` when none
-   * matches, which accepts it as well.
-   */
-  decide(words: Int32Array, base: number, bits: number): number {
-    for (let i = 0; i < this.#terms.length; i++) {
-      if (this.#holds[i] === 0) continue;
-      const { prefix, accept } = this.#terms[i]!;
-      if (prefix && !prefixHolds(prefix, words, base, bits)) continue;
-      return accept ? i : rejected;
+  #child(state: FilterState, index: number, changes: CompiledChanges): FilterState | undefined {
+    if (state.children.has(index)) return state.children.get(index);
+    let bytes: Uint8Array | undefined = state.bytes.subarray(0, state.end);
+    for (const change of changes.attributes) bytes = bytes && change(bytes);
+    const child = bytes && new FilterState(bytes, bytes.length);
+    if (child) {
+      child.nextHop = changes.nextHop ?? state.nextHop;
+      child.setsMed = state.setsMed || changes.setsMed;
     }
-    return noTerm;
+    state.children.set(index, child);
+    return child;
   }
 }
 
-/** Undefined for a list without terms. */
-export function compileFilter(terms: readonly FilterTerm[] | undefined): CompiledFilter | undefined {
-  return terms && terms.length > 0 ? new CompiledFilter(terms) : undefined;
+/** Undefined for a list without terms. @throws RangeError when a term is none. */
+export function compileFilter(terms: readonly FilterTerm[] | undefined, localAsn: number): CompiledFilter | undefined {
+  return terms && terms.length > 0 ? new CompiledFilter(terms, localAsn) : undefined;
 }
 
-function compilePrefix({ operator, cidr, minLength, maxLength }: PrefixMatch): CompiledPrefix {
-  const parsed = parseCidr(cidr);
-  if (!parsed) throw new Error(`filter: ${cidr} is not a prefix`);
-  const { bytes, length } = parsed;
-  const words = new Int32Array(bytes.length >> 2);
-  const masks = new Int32Array(words.length);
-  for (let i = 0; i < words.length; i++) {
-    words[i] = (bytes[4 * i]! << 24) | (bytes[4 * i + 1]! << 16) | (bytes[4 * i + 2]! << 8) | bytes[4 * i + 3]!;
-    const bits = Math.min(32, Math.max(0, length - 32 * i));
-    masks[i] = bits === 0 ? 0 : -1 << (32 - bits);
+/** What is wrong with a term of a list for `family`; undefined: nothing. */
+export function termFault(term: FilterTerm, family: 4 | 6): string | undefined {
+  try {
+    new CompiledFilter([term], 1);
+  } catch (error) {
+    if (error instanceof RangeError) return error.message;
+    throw error;
   }
-  const exact = operator === 'equal' || operator === 'notEqual';
-  return {
-    words,
-    masks,
-    min: Math.max(length, minLength ?? 0),
-    max: Math.min(exact ? length : 8 * bytes.length, maxLength ?? 8 * bytes.length),
-    negated: operator === 'notEqual' || operator === 'notIn',
-  };
+  const nextHop = term.changes?.findLast((change) => change.type === 'setNextHop')?.value;
+  const isAddress = nextHop !== undefined && nextHop !== 'self' && nextHop !== 'unchanged';
+  if (isAddress && nextHop.includes(':') !== (family === 6)) return `${nextHop} is not an IPv${family} address`;
+  return undefined;
 }
 
-function prefixHolds(prefix: CompiledPrefix, words: Int32Array, base: number, bits: number): boolean {
-  let inside = bits >= prefix.min && bits <= prefix.max;
-  for (let i = 0; inside && i < prefix.words.length; i++) {
-    inside = ((words[base + i]! ^ prefix.words[i]!) & prefix.masks[i]!) === 0;
-  }
-  return inside !== prefix.negated;
+function allHold(conditions: readonly Condition[], view: RouteView): boolean {
+  for (let i = 0; i < conditions.length; i++) if (!conditions[i]!(view)) return false;
+  return true;
 }
 
-function attributesHold(term: FilterTerm, bytes: Uint8Array, start: number, end: number): boolean {
-  if (term.community !== undefined) {
-    const community = parseCommunity(term.community);
-    if (!community || !hasCommunity(bytes, start, end, community)) return false;
+/** The first term after `index` that is not of its filter: another name, or the same filter once more. */
+function nextFilter(terms: readonly FilterTerm[], index: number): number {
+  for (let i = index + 1; i < terms.length; i++) {
+    const [before, from] = [terms[i - 1]!.from, terms[i]!.from];
+    if (from?.filter !== before?.filter || (from && before && from.index <= before.index)) return i;
   }
-  return term.asPathPrefix === undefined || beginsWithAsns(bytes, start, end, term.asPathPrefix);
+  return terms.length;
 }

@@ -1,3 +1,6 @@
-export { changeAttributes } from './attributes.ts';
-export { type CompiledFilter, compileFilter, rejected } from './compile.ts';
-export type * from './types.ts';
+export { AsPathExpression, pathSymbols } from './as-path-expression.ts';
+export type { NextHopChange } from './change.ts';
+export { type CompiledFilter, compileFilter, type FilterState, noTerm, termFault } from './compile.ts';
+export { namePattern } from './conditions.ts';
+export { ownRoute, type RouteOrigins } from './route-view.ts';
+export * from './types.ts';

@@ -13,7 +13,7 @@
  *
  * Within one `apply` changes are chained by source peer, then by attribute set, in columns: nothing is allocated per prefix.
  */
-import { compileFilter, type FilterTerm } from '../filter/index.ts';
+import { compileFilter, type FilterTerm, noTerm } from '../filter/index.ts';
 import {
   canonicalAttributesBytesMax,
   createExportedAttributes,
@@ -27,7 +27,7 @@ import { BitSet, grow, IntStack } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
 import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
-import { FilteredSets } from './filtered-sets.ts';
+import { FilteredSets, hopAsLearned, hopUntouched } from './filtered-sets.ts';
 import type { Member, MemberSink } from './member.ts';
 import { type HopMarks, noNextHop } from './next-hop-pool.ts';
 import { PathSlots } from './path-slots.ts';
@@ -54,6 +54,13 @@ export interface UpdateGroupOptions extends ExportPolicy, ExportMarks {
 /** Canonical and exported attributes while a set is announced: within one call, so that all groups share them. */
 const scratch = Buffer.alloc(canonicalAttributesBytesMax);
 const exported = createExportedAttributes();
+
+export interface Announcement {
+  /** Row of the peer that the route was learned from. */
+  readonly source: number;
+  readonly nextHop: Uint8Array;
+  readonly attributes: Uint8Array;
+}
 
 export class UpdateGroup {
   readonly options: UpdateGroupOptions;
@@ -82,6 +89,8 @@ export class UpdateGroup {
   readonly #packer: UpdatePacker;
   #recipients: readonly Member[] = [];
   readonly #filtered: FilteredSets | undefined;
+  /** What can go out at all: a filter that may let more through than the policy has to see it. */
+  readonly #widest: ExportPolicy;
   readonly #ownContext: ExportContext;
   readonly #learnedContext: ExportContext;
   /** For what one internal peer said to another; the originator is filled in for each source. */
@@ -93,11 +102,13 @@ export class UpdateGroup {
     const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
     this.#slots = options.addPath === undefined ? undefined : new PathSlots();
     if (this.#slots) rib.pathWatchers++;
-    const filter = compileFilter(options.filter);
-    this.#filtered = filter && new FilteredSets(filter, rib.tables.attributes);
+    const filter = compileFilter(options.filter, localAsn);
+    this.#filtered = filter && new FilteredSets(filter, rib.tables, ebgp);
+    this.#widest = filter && options.export !== 'reject' ? { ...options, export: 'accept' } : options;
     const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
     this.#ownContext = { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed: true, messageBytesMax: bytesMax };
-    this.#learnedContext = { ...this.#ownContext, keepMed: false };
+    // A filter that sets MED means it to be sent; those of other routes are off by then.
+    this.#learnedContext = { ...this.#ownContext, keepMed: filter?.setsMed ?? false };
     const reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
     this.#reflectedContext = { ...this.#learnedContext, reflection };
     this.#packer = createUpdatePacker(
@@ -126,6 +137,23 @@ export class UpdateGroup {
   /** Prefixes a member has been told of, its backlog aside. */
   announcedTo(peer: number): number {
     return this.announcedCount - (this.#announcedBySource[peer] ?? 0);
+  }
+
+  /** What a member is told of a prefix, for people: attributes as on the wire, AS numbers of four octets. */
+  announcements(prefix: number, peer: number): Announcement[] {
+    const out: Announcement[] = [];
+    const slots = this.#slots;
+    for (let link = slots ? slots.first(prefix) : prefix + 1; link !== 0; link = slots ? slots.next[link - 1]! : 0) {
+      const row = link - 1;
+      const set = (this.#attributes[row] ?? 0) - 1;
+      const source = this.#source[row]!;
+      if (set < 0 || source === peer) continue;
+      const length = this.#export(set, source, { ...this.#contextOf(source), asn4: true }) ? exported.length : 0;
+      const hop = this.#nextHop[row]!;
+      const nextHop = hop === noNextHop ? this.options.nextHopSelf : this.#rib.tables.nextHops.bytes[hop]!;
+      if (length > 0) out.push({ source, nextHop, attributes: exported.bytes.slice(0, length) });
+    }
+    return out;
   }
 
   /** Adds a peer: everything announced becomes its backlog, and End-of-RIB is due after it when `endOfRib`. */
@@ -237,9 +265,10 @@ export class UpdateGroup {
     this.#ensure(prefix);
     const rib = this.#rib;
     const source = rib.locPeer[prefix]! - 1;
-    const wanted = source < 0 ? 0 : this.#exportedSet(prefix, source, rib.locAttributes[prefix]!);
+    const hop = rib.locNextHop[prefix]!;
+    const wanted = source < 0 ? 0 : this.#exportedSet(prefix, source, rib.locAttributes[prefix]!, hop);
     if (wanted === 0) return this.#withdraw(prefix);
-    return this.#announce(prefix, wanted, source, rib.locNextHop[prefix]!);
+    return this.#announce(prefix, wanted, source, hop);
   }
 
   /** The same for the best paths of a prefix that may go out: one that may not does not count. */
@@ -251,7 +280,7 @@ export class UpdateGroup {
     const most = this.options.addPath ?? 1;
     for (let i = 0; i < ranked.length && wanted.count < most; i++) {
       const path = ranked.items[i]!;
-      const set = this.#exportedSet(prefix, peer[path]!, attributes[path]!);
+      const set = this.#exportedSet(prefix, peer[path]!, attributes[path]!, nextHop[path]!);
       if (set === 0) continue;
       const slot = this.#slot(prefix, rib.sentId(path));
       this.#ensure(slot);
@@ -267,19 +296,24 @@ export class UpdateGroup {
     }
   }
 
-  /** The attribute set, plus 1, that a route with this one is announced with; 0: it is not. */
-  #exportedSet(prefix: number, source: number, attributes: number): number {
+  /** The attribute set, plus 1, that a route with this one is announced with; 0: it is not. What becomes of its next hop: `#filtered.hop`. */
+  #exportedSet(prefix: number, source: number, attributes: number, hop: number): number {
     const { prefixes, tables } = this.#rib;
-    if (!isExported(this.options, source, tables.peers, tables.attributes.communityFlags[attributes]!)) return 0;
+    const flags = tables.attributes.communityFlags[attributes]!;
+    if (!isExported(this.#widest, source, tables.peers, flags)) return 0;
+    const filtered = this.#filtered;
+    if (!filtered) return 1 + attributes;
     const { words, stride, bits } = prefixes;
-    return 1 + (this.#filtered?.of(attributes, words, prefix * stride, bits[prefix]!) ?? attributes);
+    const set = filtered.of(attributes, source, hop, words, prefix * stride, bits[prefix]!);
+    if (filtered.filter.decidedBy === noTerm && !isExported(this.options, source, tables.peers, flags)) return 0;
+    return 1 + set;
   }
 
   #announce(row: number, wanted: number, source: number, hop: number): boolean {
     const pool = this.#rib.tables.attributes;
     const old = this.#attributes[row]!;
     const oldSource = this.#source[row]!;
-    const nextHop = this.options.ebgp || source === localPeer ? noNextHop : hop;
+    const nextHop = this.#nextHopOf(source, hop);
     if (old === wanted && oldSource === source && this.#nextHop[row] === nextHop) return false;
     if (old !== wanted) pool.retain(wanted - 1);
     if (old === 0) {
@@ -313,6 +347,14 @@ export class UpdateGroup {
     else this.#rib.unpin(row);
     this.#link[row] = this.#withdrawBy.add(source, row);
     return true;
+  }
+
+  /** After the filter, which may have said something of it. @param hop that the route was learned with. */
+  #nextHopOf(source: number, hop: number): number {
+    const said = this.#filtered?.hop ?? hopUntouched;
+    if (said >= noNextHop) return said;
+    const asLearned = said === hopAsLearned || !this.options.ebgp;
+    return asLearned && source !== localPeer ? hop : noNextHop;
   }
 
   markHops({ hops }: HopMarks): void {
@@ -383,7 +425,8 @@ export class UpdateGroup {
     this.#sets.clear();
   }
 
-  #announceSet(set: number, source: number): void {
+  /** Writes a set as a peer of the group is told it to `exported`; false: no message can carry it. */
+  #export(set: number, source: number, context = this.#contextOf(source)): boolean {
     const pool = this.#rib.tables.attributes;
     let length = scratch.write(pool.key(set), 0, 'latin1');
     let bytes: Uint8Array | undefined = scratch;
@@ -392,8 +435,11 @@ export class UpdateGroup {
       bytes = markExported(bytes.subarray(0, length), flags, this.options);
       length = bytes?.length ?? 0;
     }
-    const context = this.#contextOf(source);
-    const fits = bytes !== undefined && exportAttributes(bytes, 0, length, context, exported);
+    return bytes !== undefined && exportAttributes(bytes, 0, length, context, exported);
+  }
+
+  #announceSet(set: number, source: number): void {
+    const fits = this.#export(set, source);
     const nextHops = this.#rib.tables.nextHops.bytes;
     const link = this.#setLink;
     let current = -1;

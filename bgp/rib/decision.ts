@@ -13,7 +13,7 @@ import { communityFlag } from '../wire/types.ts';
 import { IntStack } from './arrays.ts';
 import type { AttributePool } from './attribute-pool.ts';
 import { type NextHopPool, unreachable } from './next-hop-pool.ts';
-import { localPeer, type PathTable, type PeerTable } from './path-table.ts';
+import { localPeer, type PathTable, type PeerTable, pathFlag } from './path-table.ts';
 
 /** Most equal-cost next hops of a route, whatever is configured. */
 export const multipathMax = 64;
@@ -32,7 +32,26 @@ export interface DecisionTables {
   readonly peers: PeerTable;
 }
 
+/** Where a path loses. The first three are no steps of the elimination: such paths never take part. */
+export type DecisionStep =
+  | 'rejected'
+  | 'next-hop-unreachable'
+  | 'own-route'
+  | 'llgr-stale'
+  | 'local-pref'
+  | 'as-path-length'
+  | 'origin'
+  | 'med'
+  | 'ebgp-over-ibgp'
+  | 'igp-metric'
+  | 'router-id'
+  | 'cluster-list-length'
+  | 'peer-address'
+  | 'path-id';
+
 export class Decision {
+  /** Told of each path that a step eliminates, while it is set: for people. See explain.ts. */
+  trace: ((path: number, step: DecisionStep) => void) | undefined;
   /** The best path; -1: none is usable. */
   best = -1;
   /** Next hop ids of the multipath set, sorted, distinct; empty for our own route. Valid until the next `run`. */
@@ -60,7 +79,7 @@ export class Decision {
     this.best = -1;
     this.considered = 0;
     let count = 0;
-    const { next, peer, nextHop } = this.#paths;
+    const { next, peer, nextHop, flags } = this.#paths;
     const metric = this.#tables.nextHops.igpMetric;
     for (let link = first; link !== 0; link = next[link - 1]!) {
       const path = link - 1;
@@ -68,7 +87,7 @@ export class Decision {
         this.best = path;
         return;
       }
-      if (localOnly || metric[nextHop[path]!] === unreachable) continue;
+      if (localOnly || metric[nextHop[path]!] === unreachable || (flags[path]! & pathFlag.rejected) !== 0) continue;
       if (count === this.#candidates.length) this.#candidates = growCandidates(this.#candidates);
       this.#candidates[count++] = path;
     }
@@ -76,7 +95,7 @@ export class Decision {
     if (count === 0) return;
     if (count > 1) count = this.#equalCost(count);
     const { max, asPathRelax } = this.multipath;
-    if (count > 1 && (count > max || !asPathRelax)) {
+    if (count > 1 && (count > max || !asPathRelax) && !this.trace) {
       // By the tie-break first: which paths are taken then does not depend on arrival.
       this.#sortCandidates(count);
       this.best = this.#candidates[0]!;
@@ -96,7 +115,7 @@ export class Decision {
    */
   rank(first: number, localOnly: boolean): void {
     this.ranked.clear();
-    const { next, peer, nextHop } = this.#paths;
+    const { next, peer, nextHop, flags } = this.#paths;
     const metric = this.#tables.nextHops.igpMetric;
     let left = 0;
     for (let link = first; link !== 0; link = next[link - 1]!) {
@@ -105,7 +124,7 @@ export class Decision {
         this.ranked.push(path);
         continue;
       }
-      if (localOnly || metric[nextHop[path]!] === unreachable) continue;
+      if (localOnly || metric[nextHop[path]!] === unreachable || (flags[path]! & pathFlag.rejected) !== 0) continue;
       if (left === this.#remaining.length) this.#remaining = growCandidates(this.#remaining);
       this.#remaining[left++] = path;
     }
@@ -136,30 +155,36 @@ export class Decision {
   #equalCost(initial: number): number {
     const { attributes: pool, peers, nextHops } = this.#tables;
     const { attributes, peer, nextHop } = this.#paths;
-    let count = this.#keepLowest(initial, (path) => pool.communityFlags[attributes[path]!]! & communityFlag.llgrStale);
-    count = this.#keepLowest(count, (path) => -pool.localPref[attributes[path]!]!);
-    count = this.#keepLowest(count, (path) => pool.asPathLength[attributes[path]!]!);
-    count = this.#keepLowest(count, (path) => pool.origin[attributes[path]!]!);
+    let count = this.#keepLowest(
+      'llgr-stale',
+      initial,
+      (path) => pool.communityFlags[attributes[path]!]! & communityFlag.llgrStale,
+    );
+    count = this.#keepLowest('local-pref', count, (path) => -pool.localPref[attributes[path]!]!);
+    count = this.#keepLowest('as-path-length', count, (path) => pool.asPathLength[attributes[path]!]!);
+    count = this.#keepLowest('origin', count, (path) => pool.origin[attributes[path]!]!);
     if (count > 1) count = this.#med(count);
-    count = this.#keepLowest(count, (path) => 1 - peers.ebgp[peer[path]!]!);
-    return this.#keepLowest(count, (path) => nextHops.igpMetric[nextHop[path]!]!);
+    count = this.#keepLowest('ebgp-over-ibgp', count, (path) => 1 - peers.ebgp[peer[path]!]!);
+    return this.#keepLowest('igp-metric', count, (path) => nextHops.igpMetric[nextHop[path]!]!);
   }
 
   #tieBreak(initial: number): number {
     const { attributes: pool, peers } = this.#tables;
     const { attributes, peer } = this.#paths;
     let count = this.#keepLowest(
+      'router-id',
       initial,
       (path) => pool.originatorId[attributes[path]!]! || peers.routerId[peer[path]!]!,
     );
-    count = this.#keepLowest(count, (path) => pool.clusterListLength[attributes[path]!]!);
-    count = this.#keepLowest(count, (path) => peers.addressOrder[peer[path]!]!);
-    return this.#keepLowest(count, (path) => this.#paths.pathId(path));
+    count = this.#keepLowest('cluster-list-length', count, (path) => pool.clusterListLength[attributes[path]!]!);
+    count = this.#keepLowest('peer-address', count, (path) => peers.addressOrder[peer[path]!]!);
+    return this.#keepLowest('path-id', count, (path) => this.#paths.pathId(path));
   }
 
-  #keepLowest(count: number, rank: (path: number) => number): number {
+  #keepLowest(step: DecisionStep, count: number, rank: (path: number) => number): number {
     if (count === 1) return 1;
     const candidates = this.#candidates;
+    const before = this.trace && candidates.slice(0, count);
     let lowest = Number.POSITIVE_INFINITY;
     let kept = 0;
     for (let i = 0; i < count; i++) {
@@ -170,7 +195,13 @@ export class Decision {
       lowest = value;
       candidates[kept++] = path;
     }
+    if (before) this.#tell(step, before, kept);
     return kept;
+  }
+
+  #tell(step: DecisionStep, before: Int32Array, kept: number): void {
+    const left = this.#candidates.subarray(0, kept);
+    for (const path of before) if (!left.includes(path)) this.trace?.(path, step);
   }
 
   /** RFC 4271 9.1.2.2 c: out goes whoever has a rival from the same neighbouring AS with a lower MED. */
@@ -189,6 +220,7 @@ export class Decision {
       const known = lowest.get(firstAsn[set]!);
       if (known === undefined || med[set]! < known) lowest.set(firstAsn[set]!, med[set]!);
     }
+    const before = this.trace && candidates.slice(0, count);
     let kept = 0;
     for (let i = 0; i < count; i++) {
       const path = candidates[i]!;
@@ -196,6 +228,7 @@ export class Decision {
       if (med[set] === lowest.get(firstAsn[set]!)) candidates[kept++] = path;
     }
     if (kept < count) this.#lostByMed = true;
+    if (before) this.#tell('med', before, kept);
     return kept;
   }
 

@@ -7,8 +7,8 @@ export interface ExportPolicy {
   /** Internal and a client of ours: it is told what other internal peers said (RFC 4456 6). */
   readonly routeReflectorClient?: boolean;
   /**
-   * `originated`: only what this speaker originates. `reflected`: that, and what internal peers said, to internal peers.
-   * `reject`: nothing, not even what is ours.
+   * `originated`: only what this speaker originates. `reflected`: that, and what internal peers said, to internal peers. Both:
+   * and what a term of the filter accepts besides. `reject`: nothing, not even what is ours.
    */
   readonly export: 'accept' | 'reject' | 'originated' | 'reflected';
   /** Not what carries ONLY_TO_CUSTOMER (RFC 9234 5). */

@@ -15,6 +15,8 @@ export const pathFlag = {
   stale: 1,
   /** Not announced again since the peer's BoRR (RFC 7313 4.2). */
   unconfirmed: 2,
+  /** The import policy rejects it; kept with the attributes as received, and never chosen. */
+  rejected: 0x80,
 } as const;
 
 export class PathTable {
@@ -102,6 +104,8 @@ export class PeerTable {
   routerId = new Uint32Array(16);
   /** Rank of the peer's address among all: the last tie-break (RFC 4271 9.1.2.2 g). */
   addressOrder = new Int32Array(16);
+  /** As configured; what filters and people call the peer. */
+  readonly names: string[] = [''];
   limit = 1;
   readonly #free = new IntStack();
 

@@ -8,13 +8,13 @@
  * unsent changes: see adj-out.ts and feed.ts).
  */
 import type { IpFamily } from '#kit';
-import type { CompiledFilter } from '../filter/index.ts';
 import { grow, IntStack } from './arrays.ts';
 import { Decision, type DecisionTables, type MultipathOptions } from './decision.ts';
-import { FilteredSets } from './filtered-sets.ts';
+import { type DecisionOutcome, explainDecision } from './explain.ts';
 import type { HopMarks, NextHopSetPool } from './next-hop-pool.ts';
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
+import { ReceivedTable } from './received.ts';
 
 /** Paths to one prefix that are taken of one peer. A flood of path identifiers must not make walks over a prefix long. */
 export const pathsPerPrefixMax = 128;
@@ -31,6 +31,10 @@ export class Rib {
   /** Number of paths by peer row. */
   pathCount = new Int32Array(16);
   staleCount = new Int32Array(16);
+  /** Of `pathCount`: those that the import policy rejects. */
+  rejectedCount = new Int32Array(16);
+  /** What peers said before their import policy changed it, of those that keep it; see received.ts. */
+  readonly received: ReceivedTable;
   /** Loc-RIB by prefix: peer row of the best path plus 1 (0: no route), its attributes and next hop, and the set of all next hops. */
   locPeer = new Int32Array(256);
   locAttributes = new Int32Array(256);
@@ -53,6 +57,7 @@ export class Rib {
     this.family = family;
     this.tables = tables;
     this.prefixes = new PrefixTable(family);
+    this.received = new ReceivedTable(tables.attributes);
     this.#decision = new Decision(this.paths, tables);
   }
 
@@ -68,20 +73,13 @@ export class Rib {
   /**
    * Adds or replaces (implicit withdraw) a peer's path with this path identifier (RFC 7911 5). The attribute set is retained.
    *
-   * @returns false when the peer has `pathsPerPrefixMax` others to the prefix already: nothing is taken then.
+   * @returns its row; -1 when the peer has `pathsPerPrefixMax` others to the prefix already: nothing is taken then.
    */
-  announce(
-    peer: number,
-    words: Int32Array,
-    bits: number,
-    attributes: number,
-    nextHop: number,
-    pathId: number,
-  ): boolean {
+  announce(peer: number, words: Int32Array, bits: number, attributes: number, nextHop: number, pathId: number): number {
     return this.announceId(peer, this.#intern(words, bits), attributes, nextHop, pathId);
   }
 
-  announceId(peer: number, prefix: number, attributes: number, nextHop: number, pathId = 0): boolean {
+  announceId(peer: number, prefix: number, attributes: number, nextHop: number, pathId = 0): number {
     const paths = this.paths;
     const pool = this.tables.attributes;
     let others = 0;
@@ -93,15 +91,15 @@ export class Rib {
         continue;
       }
       this.#confirm(path);
-      if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return true;
+      if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return path;
       pool.retain(attributes);
       pool.release(paths.attributes[path]!);
       paths.attributes[path] = attributes;
       paths.nextHop[path] = nextHop;
       this.#markDirty(prefix);
-      return true;
+      return path;
     }
-    if (others >= pathsPerPrefixMax) return false;
+    if (others >= pathsPerPrefixMax) return -1;
     pool.retain(attributes);
     const path = paths.make(prefix, peer, attributes, nextHop, pathId);
     paths.next[path] = this.#first[prefix]!;
@@ -109,10 +107,32 @@ export class Rib {
     if (peer >= this.pathCount.length) {
       this.pathCount = grow(this.pathCount, peer + 1);
       this.staleCount = grow(this.staleCount, peer + 1);
+      this.rejectedCount = grow(this.rejectedCount, peer + 1);
     }
     this.pathCount[peer]!++;
     this.#markDirty(prefix);
-    return true;
+    return path;
+  }
+
+  /** Whether the import policy rejects a path: then it is there, but never chosen. */
+  setRejected(path: number, rejected: boolean): void {
+    const { flags, peer, prefix } = this.paths;
+    if (((flags[path]! & pathFlag.rejected) !== 0) === rejected) return;
+    flags[path]! ^= pathFlag.rejected;
+    this.rejectedCount[peer[path]!]! += rejected ? 1 : -1;
+    this.#markDirty(prefix[path]!);
+  }
+
+  /** The import policy makes something else of a path than before. Whether it is stale stays. */
+  revise(path: number, attributes: number, nextHop: number, rejected: boolean): void {
+    const { paths } = this;
+    this.setRejected(path, rejected);
+    if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return;
+    this.tables.attributes.retain(attributes);
+    this.tables.attributes.release(paths.attributes[path]!);
+    paths.attributes[path] = attributes;
+    paths.nextHop[path] = nextHop;
+    this.#markDirty(paths.prefix[path]!);
   }
 
   /** Removes a peer's path; nothing happens when there is none (RFC 7911 5). */
@@ -134,7 +154,7 @@ export class Rib {
     }
   }
 
-  #removePath(path: number): void {
+  removePath(path: number): void {
     const { next, prefix } = this.paths;
     let previous = -1;
     for (let link = this.#first[prefix[path]!]!; link !== path + 1; link = next[link - 1]!) previous = link - 1;
@@ -165,7 +185,7 @@ export class Rib {
       const set = change(old);
       if (set === old) continue;
       if (set < 0) {
-        this.#removePath(path);
+        this.removePath(path);
         continue;
       }
       pool.retain(set);
@@ -191,7 +211,7 @@ export class Rib {
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) {
       if (paths.peer[path] !== peer || paths.prefix[path]! < 0) continue;
-      if ((paths.flags[path]! & pathFlag.unconfirmed) !== 0) this.#removePath(path);
+      if ((paths.flags[path]! & pathFlag.unconfirmed) !== 0) this.removePath(path);
     }
     return before - this.pathCount[peer]!;
   }
@@ -203,22 +223,8 @@ export class Rib {
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) {
       if (paths.prefix[path]! < 0 || paths.peer[path] !== peer) continue;
-      if (!onlyStale || (paths.flags[path]! & pathFlag.stale) !== 0) this.#removePath(path);
+      if (!onlyStale || (paths.flags[path]! & pathFlag.stale) !== 0) this.removePath(path);
     }
-  }
-
-  /** Drops the paths of a peer that a filter rejects. What it would change of the others is left as it is. */
-  filterPeer(peer: number, filter: CompiledFilter): void {
-    if ((this.pathCount[peer] ?? 0) === 0) return;
-    const { paths, prefixes } = this;
-    const sets = new FilteredSets(filter, this.tables.attributes);
-    for (let path = 0; path < paths.limit; path++) {
-      const prefix = paths.prefix[path]!;
-      if (prefix < 0 || paths.peer[path] !== peer) continue;
-      const set = sets.of(paths.attributes[path]!, prefixes.words, prefix * prefixes.stride, prefixes.bits[prefix]!);
-      if (set < 0) this.#removePath(path);
-    }
-    sets.release();
   }
 
   /** The metric of a next hop changed: everything through it is decided again. */
@@ -278,10 +284,15 @@ export class Rib {
   sentId(path: number): number {
     return this.paths.sentId(path, this.#first[this.paths.prefix[path]!]!);
   }
+  /** Why each path of a prefix won or lost, for people. */
+  explain(prefix: number): DecisionOutcome {
+    return explainDecision(this.#decision, this, prefix);
+  }
 
   markHops({ hops, sets }: HopMarks): void {
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) if (paths.prefix[path]! >= 0) hops.add(paths.nextHop[path]!);
+    this.received.markHops(hops);
     for (let prefix = 0; prefix < this.prefixes.limit; prefix++) {
       if (this.locPeer[prefix] === 0) continue;
       hops.add(this.locNextHop[prefix]!);
@@ -378,6 +389,8 @@ export class Rib {
     this.#confirm(path);
     if (previous < 0) this.#first[prefix] = paths.next[path]!;
     else paths.next[previous] = paths.next[path]!;
+    this.setRejected(path, false);
+    this.received.forget(path);
     this.pathCount[paths.peer[path]!]!--;
     this.tables.attributes.release(paths.attributes[path]!);
     paths.free(path);

@@ -1,24 +1,36 @@
 /** Routes as JSON for people: pages through the prefix tables. */
-import { cidrContains, parseCidr, toCidr } from '#kit';
+import { cidrContains, formatIp, parseCidr, toCidr } from '#kit';
 import { localPeer, pathFlag, type Rib } from '../rib/index.ts';
 import { describeAttributes } from '../wire/index.ts';
+import type { Membership } from './groups.ts';
+import type { ImportPolicy } from './import-policy.ts';
 import { routesPerAnswerDefault, routesPerAnswerMax } from './limits.ts';
-import type { RouteAnswer, RoutePath, RouteQuery } from './types.ts';
+import type { RouteAnswer, RoutePath, RouteQuery, RouteRejection } from './types.ts';
 
 export interface GlassTables {
   /** IPv4, IPv6. */
   readonly ribs: readonly [Rib, Rib];
-  peerName(row: number): string | undefined;
-  peerRow(name: string): number | undefined;
+  peer(name: string): GlassPeer | undefined;
+  peerOf(row: number): GlassPeer | undefined;
 }
+
+export interface GlassPeer {
+  readonly name: string;
+  readonly row: number;
+  /** What judged its routes, since the first session. */
+  readonly importPolicy: ImportPolicy | undefined;
+  /** What it is told, by table; undefined without a session. */
+  membership(rib: Rib): Membership | undefined;
+}
+
+type PathsOf = (rib: Rib, prefix: number) => RoutePath[];
 
 /** @throws RangeError when a prefix, cursor or peer in the query is none. */
 export function queryRoutes(tables: GlassTables, query: RouteQuery): RouteAnswer {
   const limit = Math.max(1, Math.min(query.limit ?? routesPerAnswerDefault, routesPerAnswerMax));
   const exact = canonical(query.prefix);
   const within = canonical(query.within);
-  const peer = query.peer === undefined ? undefined : tables.peerRow(query.peer);
-  if (query.peer !== undefined && peer === undefined) throw new RangeError(`no peer is called ${query.peer}`);
+  const pathsOf = query.sentTo === undefined ? held(tables, query) : sent(tables, query.sentTo);
   const wanted = (index: number): boolean =>
     query.family === undefined || (query.family === 'ipv4-unicast') === (index === 0);
 
@@ -26,7 +38,7 @@ export function queryRoutes(tables: GlassTables, query: RouteQuery): RouteAnswer
     const index = parseCidr(exact)!.family === 4 ? 0 : 1;
     const rib = tables.ribs[index]!;
     const prefix = rib.prefixes.byText(exact, false) ?? -1;
-    const paths = prefix < 0 || !wanted(index) ? [] : pathsOf(tables, rib, prefix, peer);
+    const paths = prefix < 0 || !wanted(index) ? [] : pathsOf(rib, prefix);
     return { routes: paths.length > 0 ? [{ prefix: exact, paths }] : [] };
   }
   let [index, prefix] = parseCursor(query.cursor);
@@ -35,10 +47,10 @@ export function queryRoutes(tables: GlassTables, query: RouteQuery): RouteAnswer
     if (!wanted(index)) continue;
     const rib = tables.ribs[index]!;
     for (; prefix < rib.prefixes.limit; prefix++) {
-      if (!rib.prefixes.isLive(prefix) || rib.firstPath(prefix) === 0) continue;
+      if (!rib.prefixes.isLive(prefix) || (query.sentTo === undefined && rib.firstPath(prefix) === 0)) continue;
       const text = rib.prefixes.text(prefix);
       if (within && !cidrContains(within, text)) continue;
-      const paths = pathsOf(tables, rib, prefix, peer);
+      const paths = pathsOf(rib, prefix);
       if (paths.length === 0) continue;
       if (routes.length === limit) return { routes, next: `${index}.${prefix}` };
       routes.push({ prefix: text, paths });
@@ -61,26 +73,80 @@ function parseCursor(cursor: string | undefined): [number, number] {
   return [Number(match[1]), Number(match[2])];
 }
 
-function pathsOf(tables: GlassTables, rib: Rib, prefix: number, onlyPeer: number | undefined): RoutePath[] {
-  const { paths, tables: pools } = rib;
-  const multipath = pools.hopSets.members[rib.locHopSet[prefix]!]!;
-  const out: RoutePath[] = [];
-  for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
-    const path = link - 1;
-    const peer = paths.peer[path]!;
-    if (onlyPeer !== undefined && peer !== onlyPeer) continue;
-    const name = tables.peerName(peer);
-    const hop = paths.nextHop[path]!;
-    const bytes = Buffer.from(pools.attributes.key(paths.attributes[path]!), 'latin1');
-    const best = rib.locPeer[prefix] === peer + 1;
-    out.push({
-      ...(peer === localPeer || name === undefined ? {} : { peer: name }),
-      ...(hop === 0 ? {} : { nextHop: pools.nextHops.addresses[hop]! }),
-      best,
-      multipath: best || (rib.locPeer[prefix] !== 0 && multipath.includes(hop)),
-      stale: (paths.flags[path]! & pathFlag.stale) !== 0,
-      attributes: describeAttributes(bytes, 0, bytes.length),
+function named(tables: GlassTables, name: string): GlassPeer {
+  const peer = tables.peer(name);
+  if (!peer) throw new RangeError(`no peer is called ${name}`);
+  return peer;
+}
+
+/** Adj-RIB-Ins and what became of them. */
+function held(tables: GlassTables, { peer: name, received = false }: RouteQuery): PathsOf {
+  const only = name === undefined ? undefined : named(tables, name).row;
+  return (rib, prefix) => {
+    const { paths, tables: pools } = rib;
+    const multipath = pools.hopSets.members[rib.locHopSet[prefix]!]!;
+    // While selection is deferred nothing of this is in force.
+    const outcome = rib.locPeer[prefix] === 0 ? undefined : rib.explain(prefix);
+    const out: RoutePath[] = [];
+    for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
+      const path = link - 1;
+      const row = paths.peer[path]!;
+      if (only !== undefined && row !== only) continue;
+      const isRejected = (paths.flags[path]! & pathFlag.rejected) !== 0;
+      if (isRejected && !received) continue;
+      const peer = tables.peerOf(row);
+      const asReceived = received ? rib.received.attributes(path) : -1;
+      const hop = asReceived < 0 ? paths.nextHop[path]! : rib.received.nextHop(path);
+      const bytes = Buffer.from(pools.attributes.key(asReceived < 0 ? paths.attributes[path]! : asReceived), 'latin1');
+      const best = outcome?.best === path;
+      const rejected = isRejected ? rejection(rib, path, peer?.importPolicy) : undefined;
+      const reason = best ? (outcome.decidedBy ?? 'only-path') : outcome?.lostBy.get(path);
+      out.push({
+        ...(row === localPeer || !peer ? {} : { peer: peer.name }),
+        ...(hop === 0 ? {} : { nextHop: pools.nextHops.addresses[hop]! }),
+        best,
+        multipath: best || (!isRejected && rib.locPeer[prefix] !== 0 && multipath.includes(hop)),
+        stale: (paths.flags[path]! & pathFlag.stale) !== 0,
+        ...(reason === undefined ? {} : { reason }),
+        ...(rejected ? { rejected } : {}),
+        attributes: describeAttributes(bytes, 0, bytes.length),
+      });
+    }
+    return out.sort((a, b) => Number(b.best) - Number(a.best));
+  };
+}
+
+/** Judged once more: which term it was is not kept. Undefined when the policy changed and the path waits for its review. */
+function rejection(rib: Rib, path: number, policy: ImportPolicy | undefined): RouteRejection | undefined {
+  const received = rib.received.attributes(path);
+  if (!policy || received < 0) return undefined;
+  const set = policy.judge(rib, path, received, rib.received.nextHop(path));
+  const filter = policy.filter(rib.family);
+  filter?.release();
+  policy.forget();
+  if (set >= 0) return undefined;
+  const { refusal } = policy;
+  if (refusal !== 'filter' || !filter) return { by: refusal };
+  const index = filter.filter.decidedBy;
+  const from = filter.filter.terms[index]?.from;
+  return { by: 'filter', ...(from ? { filter: from.filter, term: from.index } : { term: index }) };
+}
+
+/** Adj-RIB-Out of one peer. */
+function sent(tables: GlassTables, name: string): PathsOf {
+  const peer = named(tables, name);
+  return (rib, prefix) => {
+    const announcements = peer.membership(rib)?.group.announcements(prefix, peer.row) ?? [];
+    return announcements.map(({ source, nextHop, attributes }) => {
+      const from = source === localPeer ? undefined : tables.peerOf(source);
+      return {
+        ...(from ? { peer: from.name } : {}),
+        nextHop: formatIp(nextHop, 0, nextHop.length === 4 ? 4 : 16),
+        best: rib.locPeer[prefix] === source + 1,
+        multipath: false,
+        stale: false,
+        attributes: describeAttributes(attributes, 0, attributes.length),
+      };
     });
-  }
-  return out.sort((a, b) => Number(b.best) - Number(a.best));
+  };
 }

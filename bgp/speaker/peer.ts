@@ -1,7 +1,6 @@
 /** One configured peer: its session, its rows in the RIBs, its update groups. */
 import type { Clock, Logger } from '#kit';
 import { parseIp } from '#kit';
-import { compileFilter } from '../filter/index.ts';
 import type { SessionConfig, SessionDownReason } from '../fsm/index.ts';
 import type { MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import {
@@ -16,8 +15,9 @@ import {
   type UpdateContext,
   updateContext,
 } from '../wire/index.ts';
-import type { Family, PeerConfig } from './config.ts';
+import { exportsLearned, type Family, type PeerConfig } from './config.ts';
 import type { Groups, Membership } from './groups.ts';
+import { ImportPolicy, ImportReview, importKey } from './import-policy.ts';
 import { leakRules } from './leak-prevention.ts';
 import { deferralSettleMs, peerQueueBytesMax } from './limits.ts';
 import { negotiatedStatus } from './negotiated-status.ts';
@@ -74,6 +74,8 @@ export class Peer {
   readonly #families = new Map<Family, FamilyState>();
   #negotiated: Negotiated | undefined;
   #source: UpdateSource | undefined;
+  #importPolicy: ImportPolicy | undefined;
+  #importReview: ImportReview | undefined;
   readonly #stale: StaleRoutes;
   readonly #counters = { prefixesReceived: 0, updateErrors: 0, pathsRefused: 0 };
   readonly #limits: PrefixLimits;
@@ -215,10 +217,12 @@ export class Peer {
     return { row: this.row, stale: this.#stale };
   }
 
-  /** Routes that were rejected may be wanted now, and the peer knows no ROUTE-REFRESH: only a new session brings them. */
+  /** Routes that were rejected may be wanted now, nobody kept them, and the peer knows no ROUTE-REFRESH: only a new session brings them. */
   cannotImportAgain(next: PeerConfig): boolean {
-    const wanted = next.import === 'accept' && importKey(this.config) !== importKey(next);
-    return wanted && this.#negotiated !== undefined && !this.#negotiated.routeRefresh;
+    const wanted =
+      next.import === 'accept' &&
+      importKey(this.config) !== importKey({ ...next, adjRibIn: this.config.adjRibIn ?? false });
+    return wanted && !this.#importPolicy?.complete && this.#negotiated !== undefined && !this.#negotiated.routeRefresh;
   }
 
   /** See `Session.rekey`. True when there is nothing to do. */
@@ -233,11 +237,13 @@ export class Peer {
     if (JSON.stringify(old.maxPrefixes) !== JSON.stringify(config.maxPrefixes))
       this.#limits.reconfigure(config.maxPrefixes);
     const negotiated = this.#negotiated;
-    if (!negotiated) return;
     const leavingChanged = (old.gracefulShutdown ?? false) !== (config.gracefulShutdown ?? false);
     // Without ROUTE-REFRESH those that are here already stay as they came: ending the session is what is to be avoided.
-    const otherCluster = this.#source?.context.localClusterId !== this.#host.clusterId;
-    if (otherCluster || importKey(old) !== importKey(config) || leavingChanged) this.#importAgain(negotiated);
+    const otherCluster = negotiated && this.#source?.context.localClusterId !== this.#host.clusterId;
+    const anew = otherCluster || leavingChanged;
+    if (anew || importKey(old) !== importKey(config)) this.#importAgain(negotiated, anew);
+    this.#host.schedule();
+    if (!negotiated) return;
     if (old.routeReflectorClient !== config.routeReflectorClient) {
       this.#noteClient(negotiated);
       this.#host.groups.reapply(this.row);
@@ -247,31 +253,45 @@ export class Peer {
       if (state.membership && options) state.membership = this.#host.groups.move(state.membership, options);
       else if (!state.membership && options) this.#join(family, negotiated);
     }
-    this.#host.schedule();
   }
 
-  /** What must no longer be goes at once; what may be now is asked for. */
-  #importAgain(negotiated: Negotiated): void {
-    this.#source = this.#makeSource(updateContext(negotiated, this.#host.clusterId));
-    const source = this.#source;
-    if (this.config.import === 'reject') {
-      this.dropRoutes();
-      return;
-    }
-    for (const [family, filter] of [
-      ['ipv4-unicast', source.filter4],
-      ['ipv6-unicast', source.filter6],
-    ] as const) {
-      if (filter) this.#host.rib(family).filterPeer(this.row, filter);
-    }
-    if (!negotiated.routeRefresh) return;
+  /** What must no longer be goes at once, stale routes included; what may be now is known, or asked for; `anew`: in any case. */
+  #importAgain(negotiated: Negotiated | undefined, anew = false): void {
+    const before = this.#importPolicy;
+    if (!before) return;
+    const policy = this.#makeImportPolicy(
+      negotiated ? updateContext(negotiated, this.#host.clusterId) : before.context,
+    );
+    if (negotiated) this.#source = this.#makeSource(policy);
+    policy.complete = policy.keeps && (before.complete || (negotiated?.routeRefresh ?? false));
+    const ribs = (['ipv4-unicast', 'ipv6-unicast'] as const).map((family) => this.#host.rib(family));
+    this.#importReview = new ImportReview(this.row, policy, before, ribs);
+    if (!negotiated?.routeRefresh || (!policy.accept && !policy.keeps)) return;
+    if (before.complete && !anew) return;
     for (const family of negotiated.families) this.session.writeMessage(encodeRouteRefresh(family));
+  }
+  #makeImportPolicy(context: UpdateContext): ImportPolicy {
+    this.#importPolicy = new ImportPolicy(this.config, context, this.#host.rib('ipv4-unicast').tables);
+    return this.#importPolicy;
+  }
+
+  /** Judges up to `limit` paths by a new import policy; whether there are more. */
+  reviewImport(limit: number): boolean {
+    if (this.#importReview && !this.#importReview.run(limit)) this.#importReview = undefined;
+    return this.#importReview !== undefined;
+  }
+  /** What it is judged by while there is a session. */
+  get importPolicy(): ImportPolicy | undefined {
+    return this.#importPolicy;
+  }
+  membership(family: Family): Membership | undefined {
+    return this.#families.get(family)?.membership;
   }
 
   /** Route selection began: End-of-RIB is due to those that get learned routes. */
   selectionStarted(): void {
     for (const { membership } of this.#families.values()) {
-      if (membership && passesOn(this.config)) membership.member.endOfRibDue = true;
+      if (membership && exportsLearned(this.config)) membership.member.endOfRibDue = true;
     }
   }
 
@@ -313,7 +333,8 @@ export class Peer {
     const stalePhase = this.#stale.phase(family);
     return {
       family,
-      accepted: rib.pathCount[this.row] ?? 0,
+      accepted: (rib.pathCount[this.row] ?? 0) - (rib.rejectedCount[this.row] ?? 0),
+      ...(this.config.adjRibIn ? { rejected: rib.rejectedCount[this.row] ?? 0 } : {}),
       stale: rib.staleCount[this.row] ?? 0,
       ...(stalePhase ? { stalePhase } : {}),
       sent: state?.membership ? state.membership.group.announcedTo(this.row) : 0,
@@ -330,7 +351,9 @@ export class Peer {
     this.#host.peerTable.ebgp[this.row] = negotiated.ebgp ? 1 : 0;
     this.#host.peerTable.routerId[this.row] = negotiated.peerRouterId;
     this.#noteClient(negotiated);
-    this.#source = this.#makeSource(updateContext(negotiated, this.#host.clusterId));
+    const policy = this.#makeImportPolicy(updateContext(negotiated, this.#host.clusterId));
+    policy.complete = policy.keeps;
+    this.#source = this.#makeSource(policy);
     this.#stale.sessionUp(negotiated);
     this.#families.clear();
     for (const family of negotiated.families) {
@@ -361,20 +384,18 @@ export class Peer {
     this.#host.peerTable.client[this.row] = this.config.routeReflectorClient && !ebgp ? 1 : 0;
   }
 
-  #makeSource(context: UpdateContext): UpdateSource {
-    const peer = this;
-    const { importFilter, allowOwnAsn, role } = this.config;
+  #makeSource(policy: ImportPolicy): UpdateSource {
+    const { context, keeps, filter4, filter6, allowedOwnAsns, leakRule, accept } = policy;
     return {
       row: this.row,
       context,
-      filter4: compileFilter(importFilter?.ipv4),
-      filter6: compileFilter(importFilter?.ipv6),
-      allowedOwnAsns: allowOwnAsn ?? 0,
-      leakRule: role && context.ebgp ? leakRules[role] : undefined,
+      keeps,
+      filter4,
+      filter6,
+      allowedOwnAsns,
+      leakRule,
       gracefulShutdown: this.config.gracefulShutdown ?? false,
-      get accept() {
-        return peer.config.import === 'accept';
-      },
+      accept,
       counters: this.#counters,
       onEndOfRib: (family) => this.#endOfRib(family === 4 ? 'ipv4-unicast' : 'ipv6-unicast'),
       onTolerated: (error, discardedCount) => this.#tolerated(error, discardedCount),
@@ -399,7 +420,7 @@ export class Peer {
       caughtUp: (endOfRib) => state.answer.caughtUp(endOfRib),
     };
     // What depends on selection is complete only after it; what we originate is complete now.
-    const endOfRib = this.#host.selecting || !passesOn(this.config);
+    const endOfRib = this.#host.selecting || !exportsLearned(this.config);
     state.membership = this.#host.groups.join(this.#host.rib(family), options, this.row, sink, endOfRib);
   }
 
@@ -495,14 +516,4 @@ export class Peer {
 function longLivedExport(negotiated: Negotiated, config: PeerConfig): Pick<UpdateGroupOptions, 'longLived'> {
   if (negotiated.longLivedAware) return { longLived: 'aware' };
   return config.longLivedToAllInternal && !negotiated.ebgp ? { longLived: 'internal' } : {};
-}
-
-/** What the peer is told depends on what others say. */
-function passesOn({ export: policy }: PeerConfig): boolean {
-  return policy === 'accept' || policy === 'reflected';
-}
-
-/** Equal for settings that take in the same routes. */
-function importKey({ import: policy, importFilter, allowOwnAsn }: PeerConfig): string {
-  return JSON.stringify([policy, importFilter, allowOwnAsn ?? 0]);
 }

@@ -28,7 +28,7 @@ import { Deferral, type DeferralPeer } from './deferral.ts';
 import { awaitDrained } from './drain.ts';
 import { Groups } from './groups.ts';
 import { nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
-import { queryRoutes } from './looking-glass.ts';
+import { type GlassPeer, queryRoutes } from './looking-glass.ts';
 import { type Inheritance, Peer, type PeerHost } from './peer.ts';
 import {
   addressOrder,
@@ -235,7 +235,8 @@ export class Speaker {
   }
 
   status(): SpeakerStatus {
-    const paths = (rib: Rib): number => rib.pathCount.reduce((sum, count) => sum + count, 0);
+    const paths = (rib: Rib): number =>
+      rib.pathCount.reduce((sum, count, row) => sum + count - rib.rejectedCount[row]!, 0);
     return {
       asn: this.#config.asn,
       routerId: this.#config.routerId,
@@ -253,12 +254,12 @@ export class Speaker {
   }
   /** @throws RangeError on a query that names what is not there. */
   routes(query: RouteQuery): RouteAnswer {
-    const byRow = new Map([...this.#peers.values()].map((peer) => [peer.row, peer.config.name]));
+    const byRow = new Map([...this.#peers.values()].map((peer) => [peer.row, glassPeer(peer)]));
     return queryRoutes(
       {
         ribs: [this.#rib4, this.#rib6],
-        peerName: (row) => byRow.get(row),
-        peerRow: (name) => this.#peers.get(name)?.row,
+        peerOf: (row) => byRow.get(row),
+        peer: (name) => byRow.get(this.#peers.get(name)?.row ?? -1),
       },
       query,
     );
@@ -303,6 +304,7 @@ export class Speaker {
     const offer = this.#offer(config, heir !== undefined);
     const session = sessionConfig(this.#config, config, offer);
     const from = heir ?? this.#peerTable.make();
+    this.#peerTable.names[typeof from === 'number' ? from : from.row] = config.name;
     const peer = new Peer(this.#host, { clock, transport, log, random }, config, session, from);
     this.#peers.set(config.name, peer);
     // One that is held down stays stopped, and refuses who connects.
@@ -426,6 +428,8 @@ export class Speaker {
 
   #flush(): void {
     if (this.#stopped) return;
+    let reviewing = false;
+    for (const peer of this.#peers.values()) if (peer.reviewImport(prefixesPerSlice)) reviewing = true;
     for (const rib of [this.#rib4, this.#rib6]) {
       if (rib.dirtyCount === 0) continue;
       this.#changed.clear();
@@ -444,12 +448,21 @@ export class Speaker {
     if (decided) for (const row of this.#rowsToFree.splice(0)) this.#peerTable.free(row);
     const more = this.#groups.pump(prefixesPerSlice);
     this.#sweepNextHops();
-    if (more || !decided) this.#schedule();
+    if (more || reviewing || !decided) this.#schedule();
     if (this.#feed?.waiting && !this.#feedAnnounced) {
       this.#feedAnnounced = true;
       this.#deps.onRoutes();
     }
   }
+}
+
+function glassPeer(peer: Peer): GlassPeer {
+  return {
+    name: peer.config.name,
+    row: peer.row,
+    importPolicy: peer.importPolicy,
+    membership: ({ family }) => peer.membership(family === 4 ? 'ipv4-unicast' : 'ipv6-unicast'),
+  };
 }
 
 /** RFC 4724: what holds for the life of the process. */

@@ -1,6 +1,7 @@
 /** What a speaker is given and what it tells: the borders of the pure core. */
 import type { Clock, Logger } from '#kit';
 import type { SessionStateName } from '../fsm/types.ts';
+import type { DecisionStep } from '../rib/decision.ts';
 import type { AttributeText, Family } from '../wire/types.ts';
 import type { SpeakerConfig } from './config.ts';
 
@@ -102,6 +103,8 @@ export interface PeerFamilyStatus {
   readonly family: Family;
   /** Paths held, stale ones included; several a prefix with ADD-PATH. */
   readonly accepted: number;
+  /** Paths that the import policy rejects, where they are kept. */
+  readonly rejected?: number;
   readonly stale: number;
   /** Why some are stale: the peer has its restart time, or that is over and they are routes of last resort (RFC 9494). */
   readonly stalePhase?: 'restart' | 'longLived';
@@ -166,6 +169,10 @@ export interface RouteQuery {
   readonly within?: string;
   /** Only paths of this peer (name). */
   readonly peer?: string;
+  /** Also paths that the import policy rejects, of peers with `adjRibIn`; and attributes as received instead of as used. */
+  readonly received?: boolean;
+  /** Instead of what is held: what is announced to this peer (name), attributes as it is told them. */
+  readonly sentTo?: string;
   /** Prefixes an answer has at most, 1..1000. Default 100. */
   readonly limit?: number;
   /** `next` of the answer before. */
@@ -180,7 +187,22 @@ export interface RoutePath {
   /** Part of the equal-cost set that is installed. */
   readonly multipath: boolean;
   readonly stale: boolean;
+  /**
+   * Of the best path: the step of the decision that left it alone, or `only-path`. Of the others: the step at which they lost;
+   * members of the multipath set lose in a tie-break only. Absent in answers to `sentTo`, and while selection is deferred.
+   */
+  readonly reason?: DecisionStep | 'only-path';
+  /** Present: not used, and why. */
+  readonly rejected?: RouteRejection;
   readonly attributes: AttributeText;
+}
+
+export interface RouteRejection {
+  /** `import`: nothing is taken from the peer. `loop`: our AS number, router id or cluster id is in it. `leak`: RFC 9234 5. */
+  readonly by: 'import' | 'loop' | 'leak' | 'filter';
+  /** Name of the filter, where it has one, and index of the rule in it (without a name: in the list of terms). */
+  readonly filter?: string;
+  readonly term?: number;
 }
 
 export interface RouteAnswer {

@@ -1,7 +1,6 @@
 /** From UPDATEs to the Adj-RIB-In: decode, intern, announce or withdraw. One for all peers; allocates one string an UPDATE. */
 import type { IpFamily } from '#kit';
-import type { CompiledFilter } from '../filter/index.ts';
-import { FilteredSets, type NextHopPool, type Rib, type RibTables } from '../rib/index.ts';
+import { type FilteredSets, type NextHopPool, noNextHop, type Rib, type RibTables } from '../rib/index.ts';
 import {
   addCommunity,
   addOnlyToCustomer,
@@ -25,9 +24,11 @@ export interface UpdateSource {
   readonly row: number;
   readonly context: UpdateContext;
   readonly accept: boolean;
+  /** Routes that the import policy rejects or changes are kept as received; see `PeerConfig.adjRibIn`. */
+  readonly keeps: boolean;
   /** Of the peer, by family. */
-  readonly filter4: CompiledFilter | undefined;
-  readonly filter6: CompiledFilter | undefined;
+  readonly filter4: FilteredSets | undefined;
+  readonly filter6: FilteredSets | undefined;
   /** Routes are taken in as if they had GRACEFUL_SHUTDOWN (RFC 8326). */
   readonly gracefulShutdown: boolean;
   /** How often our AS may stand in AS_PATH. */
@@ -88,7 +89,8 @@ export class UpdateReader {
     const rule = source.leakRule;
     const onlyToCustomer = rule === undefined ? -1 : onlyToCustomerOf(view);
     const leak = rule !== undefined && isLeak(rule, onlyToCustomer, source.context.peerAsn);
-    if (disposition === 'accept' && source.accept && !loop && !leak) {
+    const accepted = source.accept && !loop && !leak;
+    if (disposition === 'accept' && (accepted || source.keeps)) {
       let length = canonicalAttributes(view, this.#scratch, 0);
       if (rule?.addIn && onlyToCustomer < 0) {
         length = addOnlyToCustomer(this.#scratch, length, source.context.peerAsn);
@@ -101,11 +103,11 @@ export class UpdateReader {
       attributes = pool.find(key);
       if (attributes < 0) attributes = pool.add(key, view);
     }
-    if (hasNlri) this.#announce(4, source, view.nlriStart, view.nlriEnd, attributes, view.nextHopStart, 4);
+    if (hasNlri) this.#announce(4, source, view.nlriStart, view.nlriEnd, attributes, accepted, view.nextHopStart, 4);
     if (hasMpReach) {
       const { mpReachNlriStart: from, mpReachNlriEnd: to } = view;
       const family = view.mpReachFamily as IpFamily;
-      this.#announce(family, source, from, to, attributes, view.mpNextHopStart, view.mpNextHopLength);
+      this.#announce(family, source, from, to, attributes, accepted, view.mpNextHopStart, view.mpNextHopLength);
     }
     if (attributes >= 0) this.#tables.attributes.drop(attributes);
     return undefined;
@@ -134,6 +136,7 @@ export class UpdateReader {
     start: number,
     end: number,
     attributes: number,
+    accepted: boolean,
     hopStart: number,
     hopLength: number,
   ): void {
@@ -150,29 +153,58 @@ export class UpdateReader {
       return;
     }
     const filter = family === 4 ? source.filter4 : source.filter6;
-    if (filter) {
-      this.#announceFiltered(filter, rib, source, attributes, hop);
-      return;
-    }
-    while (cursor.next()) {
-      source.counters.prefixesReceived++;
-      const taken = rib.announce(source.row, cursor.words, cursor.bits, attributes, hop, cursor.pathId);
-      if (!taken) source.counters.pathsRefused++;
+    if (source.keeps) this.#announceKept(accepted, filter, rib, source, attributes, hop);
+    else if (filter) this.#announceFiltered(filter, rib, source, attributes, hop);
+    else {
+      while (cursor.next()) {
+        source.counters.prefixesReceived++;
+        const path = rib.announce(source.row, cursor.words, cursor.bits, attributes, hop, cursor.pathId);
+        if (path < 0) source.counters.pathsRefused++;
+      }
     }
   }
 
-  #announceFiltered(filter: CompiledFilter, rib: Rib, source: UpdateSource, attributes: number, hop: number): void {
+  #announceFiltered(sets: FilteredSets, rib: Rib, source: UpdateSource, attributes: number, hop: number): void {
     const cursor = this.#cursor;
-    const sets = new FilteredSets(filter, this.#tables.attributes);
     while (cursor.next()) {
       source.counters.prefixesReceived++;
-      const set = sets.of(attributes, cursor.words, 0, cursor.bits);
-      if (set < 0) rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
-      else if (!rib.announce(source.row, cursor.words, cursor.bits, set, hop, cursor.pathId)) {
-        source.counters.pathsRefused++;
+      const set = sets.of(attributes, source.row, hop, cursor.words, 0, cursor.bits);
+      if (set < 0) {
+        rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
+        continue;
       }
+      const changedHop = sets.hop > noNextHop ? sets.hop : hop;
+      const path = rib.announce(source.row, cursor.words, cursor.bits, set, changedHop, cursor.pathId);
+      if (path < 0) source.counters.pathsRefused++;
     }
     sets.release();
+  }
+
+  /** What is rejected is kept as a path that is never chosen; of what is changed the attributes as received are kept beside it. */
+  #announceKept(
+    accepted: boolean,
+    sets: FilteredSets | undefined,
+    rib: Rib,
+    source: UpdateSource,
+    attributes: number,
+    hop: number,
+  ): void {
+    const cursor = this.#cursor;
+    while (cursor.next()) {
+      source.counters.prefixesReceived++;
+      let set = accepted ? attributes : -1;
+      if (accepted && sets) set = sets.of(attributes, source.row, hop, cursor.words, 0, cursor.bits);
+      const changedHop = set >= 0 && sets && sets.hop > noNextHop ? sets.hop : hop;
+      const used = set < 0 ? attributes : set;
+      const path = rib.announce(source.row, cursor.words, cursor.bits, used, changedHop, cursor.pathId);
+      if (path < 0) {
+        source.counters.pathsRefused++;
+        continue;
+      }
+      rib.setRejected(path, set < 0);
+      rib.received.note(path, attributes, hop);
+    }
+    sets?.release();
   }
 
   #withdraw(family: IpFamily, source: UpdateSource, start: number, end: number): void {

@@ -179,6 +179,7 @@ export function readCanonical(
   localAsn: number,
   localRouterId: number,
   values: AttributeValues,
+  localClusterId = localRouterId,
 ): void {
   clearAttributeValues(values);
   for (let at = start; at < end; at = valueEnd(bytes, at)) {
@@ -204,7 +205,7 @@ export function readCanonical(
         readOriginatorId(values, bytes, value, localRouterId);
         break;
       case attributeType.clusterList:
-        readClusterList(values, bytes, value, next, localRouterId);
+        readClusterList(values, bytes, value, next, localClusterId);
         break;
       case attributeType.onlyToCustomer:
         values.communityFlags |= communityFlag.onlyToCustomer;

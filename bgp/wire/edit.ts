@@ -1,6 +1,7 @@
 /** Canonical attributes with something added, as filters ask for. Once per attribute set and filter: these allocate. */
 import { prependAsn } from './as-path.ts';
 import { attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
+import { copy } from './bytes.ts';
 import { writeAttributeHead } from './canonical.ts';
 import { canonicalAttributesBytesMax } from './types.ts';
 import { valueEnd, valueStart } from './update.ts';
@@ -22,18 +23,20 @@ export function attributeValue(
 export function addCommunity(attributes: Uint8Array, community: Uint8Array): Uint8Array | undefined {
   const type = community.length === 4 ? attributeType.communities : attributeType.largeCommunities;
   const old = attributeValue(attributes, 0, attributes.length, type);
-  const before = old ? attributes.subarray(old.start, old.end) : new Uint8Array(0);
-  return withAttribute(attributes, type, optionalTransitive, Buffer.concat([before, community]));
+  const value = Buffer.allocUnsafe((old ? old.end - old.start : 0) + community.length);
+  const end = old ? copy(attributes, old.start, old.end, value, 0) : 0;
+  copy(community, 0, community.length, value, end);
+  return withAttribute(attributes, type, optionalTransitive, value);
 }
 
 /** With ASes in front of AS_PATH, the first of them foremost (RFC 4271 5.1.2); undefined when that is longer than any message. */
 export function prependAsns(attributes: Uint8Array, asns: readonly number[]): Uint8Array | undefined {
   const old = attributeValue(attributes, 0, attributes.length, attributeType.asPath);
-  let path = old ? attributes.slice(old.start, old.end) : new Uint8Array(0);
+  let path: Uint8Array = old ? attributes.subarray(old.start, old.end) : new Uint8Array(0);
   if (path.length + 4 * asns.length > 0xffff) return undefined;
-  for (const asn of asns.toReversed()) {
-    const longer = new Uint8Array(path.length + 6);
-    path = longer.subarray(0, prependAsn(path, 0, path.length, asn, longer, 0));
+  for (let i = asns.length - 1; i >= 0; i--) {
+    const longer = Buffer.allocUnsafe(path.length + 6);
+    path = longer.subarray(0, prependAsn(path, 0, path.length, asns[i]!, longer, 0));
   }
   return withAttribute(attributes, attributeType.asPath, wellKnown, path);
 }
@@ -44,16 +47,36 @@ export function withLocalPref(attributes: Uint8Array, value: number): Uint8Array
   return withAttribute(attributes, attributeType.localPref, wellKnown, octets);
 }
 
-/** Puts an attribute in its place by type, instead of the one of that type where there is one. */
-function withAttribute(attributes: Uint8Array, type: number, flags: number, value: Uint8Array): Uint8Array | undefined {
+const head = new Uint8Array(4);
+
+/** Puts an attribute in its place by type, instead of the one of that type where there is one; undefined when that is too long. */
+export function withAttribute(
+  attributes: Uint8Array,
+  type: number,
+  flags: number,
+  value: Uint8Array,
+): Uint8Array | undefined {
   if (value.length > 0xffff) return undefined;
-  const head = new Uint8Array(4);
   const headBytes = writeAttributeHead(head, 0, flags, type, value.length);
   let from = 0;
   while (from < attributes.length && attributes[from + 1]! < type) from = valueEnd(attributes, from);
   const replaced = from < attributes.length && attributes[from + 1] === type;
   const to = replaced ? valueEnd(attributes, from) : from;
-  const whole = [attributes.subarray(0, from), head.subarray(0, headBytes), value, attributes.subarray(to)];
-  const result = Buffer.concat(whole);
-  return result.length > canonicalAttributesBytesMax ? undefined : result;
+  const length = attributes.length - (to - from) + headBytes + value.length;
+  if (length > canonicalAttributesBytesMax) return undefined;
+  const result = Buffer.allocUnsafe(length);
+  let at = copy(attributes, 0, from, result, 0);
+  at = copy(head, 0, headBytes, result, at);
+  at = copy(value, 0, value.length, result, at);
+  copy(attributes, to, attributes.length, result, at);
+  return result;
+}
+
+/** Without the attribute of that type; the same octets when there is none. */
+export function withoutAttribute(attributes: Uint8Array, type: number): Uint8Array {
+  for (let at = 0; at < attributes.length; at = valueEnd(attributes, at)) {
+    if (attributes[at + 1] !== type) continue;
+    return Buffer.concat([attributes.subarray(0, at), attributes.subarray(valueEnd(attributes, at))]);
+  }
+  return attributes;
 }

@@ -1,6 +1,7 @@
+export { attributeType, optionalNonTransitive, optionalTransitive, segmentType, wellKnown } from './attribute-types.ts';
 export { canonicalAttributes, originatedAttributes, readCanonical } from './canonical.ts';
 export { afiOf, familyOfAfiSafi, ipFamilyOf, multiprotocolCapability } from './capabilities.ts';
-export { addCommunity, attributeValue, prependAsns, withLocalPref } from './edit.ts';
+export { addCommunity, attributeValue, prependAsns, withAttribute, withLocalPref, withoutAttribute } from './edit.ts';
 export { ceaseSubcode, errorCode, fsmSubcode, openSubcode, protocolError, updateSubcode } from './errors.ts';
 export { createExportedAttributes, exportAttributes } from './export.ts';
 export { checkHeader, createFramer } from './framer.ts';
@@ -21,5 +22,5 @@ export { createPrefixCursor } from './prefix.ts';
 export { decodeRouteRefresh, encodeRouteRefresh } from './refresh.ts';
 export { describeAttributes, dottedQuad } from './text.ts';
 export * from './types.ts';
-export { createUpdateView, decodeUpdate, updateContext } from './update.ts';
+export { createUpdateView, decodeUpdate, updateContext, valueEnd, valueStart } from './update.ts';
 export { emptyAttributeValues } from './values.ts';

@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { AsPathExpression, expressionCharsMax, pathSymbols } from './as-path-expression.ts';
+
+const matches = (expression: string, path: string): boolean => {
+  const symbols = pathSymbols(path);
+  return new AsPathExpression(expression).matches(symbols, symbols.length);
+};
+
+test('customary expressions over AS paths', () => {
+  const cases: [string, string, boolean][] = [
+    ['_65001_', '65001', true],
+    ['_65001_', '1 65001 2', true],
+    ['_65001_', '165001', false],
+    ['_65001_', '1 {65001,2}', true],
+    ['^65001$', '65001', true],
+    ['^65001$', '65001 1', false],
+    ['^65001_', '65001 1', true],
+    ['_65001$', '1 65001', true],
+    ['^$', '', true],
+    ['^$', '1', false],
+    ['.*', '', true],
+    ['_', '', true],
+    ['^_65001_$', '65001', true],
+    ['^[0-9]+$', '65001', true],
+    ['^[0-9]+$', '65001 65002', false],
+    ['^65001( 65001)*$', '65001 65001 65001', true],
+    ['^65001( 65001)*$', '65001 65001 65002', false],
+    ['_(64512|64513)_', '1 64513', true],
+    ['^[0-9]+ [0-9]+$', '1 2', true],
+    ['_6[0-9]{4}_', '1 60000', true],
+    ['_6[0-9]{4}_', '1 600000', false],
+    ['\\{.*\\}', '1 {2,3}', true],
+    ['(_1){2}', '1 1', true],
+    ['_1_2_', '1 2', true],
+    ['^(_1_)?$', '', true],
+  ];
+  for (const [expression, path, expected] of cases) {
+    assert.equal(matches(expression, path), expected, `${expression} on "${path}"`);
+  }
+});
+
+test('as a backtracking matcher says, on random expressions and paths', () => {
+  const atom = fc.constantFrom('1', '2', '12', '.', '_', '^', '$', '[12]', '[^1]', '[0-9]', ' ', '\\{', ',');
+  const { expression } = fc.letrec<{ expression: string }>((tie) => ({
+    expression: fc.oneof(
+      { maxDepth: 4, withCrossShrink: true },
+      atom,
+      fc.tuple(tie('expression'), tie('expression')).map(([a, b]) => a + b),
+      fc.tuple(tie('expression'), tie('expression')).map(([a, b]) => `(${a}|${b})`),
+      fc.tuple(tie('expression'), fc.constantFrom('*', '+', '?', '{2}', '{1,2}', '{2,}')).map(([a, b]) => `(${a})${b}`),
+    ),
+  }));
+  const asn = fc.constantFrom('1', '2', '12', '21', '112');
+  const segment = fc.oneof(
+    asn,
+    fc.array(asn, { minLength: 1, maxLength: 3 }).map((asns) => `{${asns.join()}}`),
+  );
+  const path = fc.array(segment, { maxLength: 5 }).map((segments) => segments.join(' '));
+  fc.assert(
+    fc.property(expression, path, (text, on) => {
+      const oracle = new RegExp(text.replaceAll('_', '(?:^|$|[ ,{}()])'));
+      assert.equal(matches(text, on), oracle.test(on), `${text} on "${on}"`);
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test('no expression takes more than a look-up a character; a full table of states begins anew', () => {
+  const long = `${'11 '.repeat(20_000)}2`;
+  for (const expression of ['^(1+)+$', '(1|11|1 )*3$', '^(([0-9]* ?)*)*,$', '(.*1){20}3']) {
+    assert.equal(matches(expression, long), false, expression);
+  }
+  // Positions of every 1 among the last 12 characters: more states than the table holds.
+  const wide = new AsPathExpression('1.{12}2$');
+  let seed = 1;
+  const random = (): number => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return seed >>> 16;
+  };
+  for (let round = 0; round < 300; round++) {
+    const text = Array.from({ length: 60 }, () => (random() % 2 === 0 ? '1' : '2')).join('');
+    const symbols = pathSymbols(text);
+    assert.equal(wide.matches(symbols, symbols.length), /1.{12}2$/.test(text), text);
+  }
+});
+
+test('what is no expression is refused with a reason', () => {
+  const cases: [string, RegExp][] = [
+    ['(1', /a parenthesis is not closed/],
+    ['1)', /closes nothing/],
+    ['[1', /a bracket is not closed/],
+    ['[2-1]', /2-1 is not a range/],
+    ['*1', /repeats nothing/],
+    ['AS1', /A does not occur in AS paths/],
+    ['1\\', /does not occur/],
+    ['1{3,2}', /not a number of repetitions/],
+    ['1{256}', /not a number of repetitions/],
+    ['(((1{99}){99}){99})', /too large/],
+    ['1'.repeat(expressionCharsMax + 1), /at most 512 characters/],
+  ];
+  for (const [text, reason] of cases) {
+    assert.throws(
+      () => new AsPathExpression(text),
+      (error) => error instanceof RangeError && reason.test(error.message),
+      text,
+    );
+  }
+});

@@ -1,0 +1,49 @@
+/**
+ * What peers said of their paths before the import policy changed it (Adj-RIB-In proper), by row of the path table. Only for peers
+ * that keep it: 8 bytes a path, and nothing until the first such peer is there.
+ */
+import { grow } from './arrays.ts';
+import type { AttributePool } from './attribute-pool.ts';
+
+export class ReceivedTable {
+  readonly #pool: AttributePool;
+  /** Attribute set plus 1; 0: not kept. */
+  #attributes = new Int32Array(0);
+  #nextHop = new Int32Array(0);
+
+  constructor(pool: AttributePool) {
+    this.#pool = pool;
+  }
+
+  /** The attribute set as received, or -1. */
+  attributes(path: number): number {
+    return path < this.#attributes.length ? this.#attributes[path]! - 1 : -1;
+  }
+  nextHop(path: number): number {
+    return this.#nextHop[path] ?? 0;
+  }
+
+  note(path: number, attributes: number, nextHop: number): void {
+    if (path >= this.#attributes.length) {
+      this.#attributes = grow(this.#attributes, path + 1);
+      this.#nextHop = grow(this.#nextHop, path + 1);
+    }
+    this.#nextHop[path] = nextHop;
+    if (this.#attributes[path] === attributes + 1) return;
+    this.#pool.retain(attributes);
+    this.forget(path);
+    this.#attributes[path] = attributes + 1;
+  }
+
+  forget(path: number): void {
+    if (path >= this.#attributes.length || this.#attributes[path] === 0) return;
+    this.#pool.release(this.#attributes[path]! - 1);
+    this.#attributes[path] = 0;
+  }
+
+  markHops(hops: Set<number>): void {
+    for (let path = 0; path < this.#attributes.length; path++) {
+      if (this.#attributes[path] !== 0) hops.add(this.#nextHop[path]!);
+    }
+  }
+}
