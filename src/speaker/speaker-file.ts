@@ -11,8 +11,9 @@
  *       families: [ipv4, ipv6]                  # default: the address's own family
  *       holdTime: 90s                           # default 90s; 0, or at least 3s
  *       password: { file: /etc/poplin/bgp.key } # or { value: ... } or plain text
- *       import: accept                          # accept | reject
- *       export: accept                          # accept | reject
+ *       import: accept                          # accept | reject | names of filters, see speaker-file-filters.ts
+ *       export: [to-tor, reject]                # what no filter decides is accepted; a last accept or reject decides it
+ *       adjRibIn: false                         # keep what is received as received, rejected routes included
  *       addPath: { receive: true, send: 4 }     # RFC 7911; default: neither; send: the best so many of each prefix
  *       localAddress: 10.0.0.1
  *       port: 179
@@ -21,17 +22,27 @@
  * An eBGP peer without `import` or `export` gets and gives nothing (RFC 8212); iBGP peers default to accept. Every
  * unknown key and every value that is none is an error that names line and column.
  */
-import { isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type YAMLMap } from 'yaml';
+import { isMap, LineCounter, type Node, parseDocument } from 'yaml';
 import type { AddPathConfig, Family, PeerConfig, SpeakerConfig } from '#bgp';
-import { familyOf, type IpAddress, PoplinError, toCidr, toIpAddress } from '#kit';
+import { familyOf, type IpAddress, toCidr, toIpAddress } from '#kit';
+import { asPolicy, type NamedFilters, readFilters } from './speaker-file-filters.ts';
+import {
+  asAddress,
+  asAsn,
+  asBoolean,
+  asInteger,
+  asPort,
+  asText,
+  Fields,
+  fail,
+  listOf,
+  type Reader,
+  type Source,
+  SpeakerFileError,
+  scalar,
+} from './speaker-file-yaml.ts';
 
-export type SpeakerFileFailure = {
-  readonly code: 'BAD_SPEAKER_FILE';
-  readonly file: string;
-  readonly line: number;
-  readonly column: number;
-};
-export class SpeakerFileError extends PoplinError<SpeakerFileFailure> {}
+export { SpeakerFileError };
 
 const defaultPort = 179;
 const defaultHoldTimeSec = 90;
@@ -41,18 +52,6 @@ const restartTimeSec = 120;
 const deferralTimeSec = 30;
 const passwordBytesMax = 80;
 const addPathSendMax = 128;
-
-interface Source {
-  readonly file: string;
-  readonly lines: LineCounter;
-  readonly readFile: (file: string) => string;
-}
-
-function fail(source: Source, node: Node | null | undefined, message: string): never {
-  const { line, col } = source.lines.linePos(node?.range?.[0] ?? 0);
-  const failure = { code: 'BAD_SPEAKER_FILE', file: source.file, line, column: col } as const;
-  throw new SpeakerFileError(`${source.file}:${line}:${col}: ${message}`, failure);
-}
 
 /** @throws SpeakerFileError */
 export function parseSpeakerFile(file: string, text: string, readFile: (file: string) => string): SpeakerConfig {
@@ -73,10 +72,11 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     { address: '::', port: defaultPort },
   ];
   const originate = root.optional('originate', listOf(asPrefix)) ?? [];
+  const filters = root.optional('filters', readFilters) ?? new Map();
   const peers =
     root.optional(
       'peers',
-      listOf((s, node) => asPeer(s, node, asn)),
+      listOf((s, node) => asPeer(s, node, asn, filters)),
     ) ?? [];
   root.done();
   const seen = new Set<string>();
@@ -95,42 +95,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   };
 }
 
-type Reader<T> = (source: Source, node: Node | null) => T;
-
-/** The keys of one mapping: each is asked for once, and what nobody asked for is an error. */
-class Fields {
-  readonly #source: Source;
-  readonly #map: YAMLMap;
-  readonly #known = new Set<string>();
-  readonly #what: string;
-
-  constructor(source: Source, node: Node | null, what: string) {
-    if (!isMap(node)) fail(source, node, `${what} must be a mapping of keys to values`);
-    this.#source = source;
-    this.#map = node;
-    this.#what = what;
-  }
-  optional<T>(key: string, read: Reader<T>): T | undefined {
-    this.#known.add(key);
-    const pair = this.#map.items.find((item) => isScalar(item.key) && item.key.value === key);
-    return pair ? read(this.#source, pair.value as Node | null) : undefined;
-  }
-  required<T>(key: string, read: Reader<T>): T {
-    const value = this.optional(key, read);
-    if (value === undefined) fail(this.#source, this.#map, `${this.#what} lacks the key ${key}`);
-    return value;
-  }
-  done(): void {
-    for (const item of this.#map.items as Pair<Node, Node | null>[]) {
-      const key = isScalar(item.key) ? String(item.key.value) : undefined;
-      if (key !== undefined && this.#known.has(key)) continue;
-      const known = [...this.#known].join(', ');
-      fail(this.#source, item.key, `unknown key ${key ?? ''} in ${this.#what}; known are ${known}`);
-    }
-  }
-}
-
-function asPeer(source: Source, node: Node | null, localAsn: number): PeerConfig {
+function asPeer(source: Source, node: Node | null, localAsn: number, filters: NamedFilters): PeerConfig {
   const fields = new Fields(source, node, 'a peer');
   const address = fields.required('address', asAddress);
   const asn = fields.required('asn', asAsn);
@@ -150,8 +115,8 @@ function asPeer(source: Source, node: Node | null, localAsn: number): PeerConfig
     ...(password === undefined ? {} : { password }),
     passive: fields.optional('passive', asBoolean) ?? false,
     connectRetrySec,
-    import: fields.optional('import', asPolicy) ?? policy,
-    export: fields.optional('export', asPolicy) ?? policy,
+    ...importPolicy(fields, filters, policy),
+    ...exportPolicy(fields, filters, policy),
     ...optionalKey('addPath', fields.optional('addPath', asAddPath)),
     ...nextHops(source, fields),
   };
@@ -174,6 +139,28 @@ function asAddPath(source: Source, node: Node | null): AddPathConfig {
   return { receive, send };
 }
 
+function importPolicy(
+  fields: Fields,
+  filters: NamedFilters,
+  otherwise: 'accept' | 'reject',
+): Pick<PeerConfig, 'import' | 'importFilter' | 'adjRibIn'> {
+  const { action = otherwise, filter } = fields.optional('import', asPolicy(filters)) ?? {};
+  const adjRibIn = fields.optional('adjRibIn', asBoolean);
+  return {
+    import: action,
+    ...(filter ? { importFilter: filter } : {}),
+    ...(adjRibIn === undefined ? {} : { adjRibIn }),
+  };
+}
+function exportPolicy(
+  fields: Fields,
+  filters: NamedFilters,
+  otherwise: 'accept' | 'reject',
+): Pick<PeerConfig, 'export' | 'exportFilter'> {
+  const { action = otherwise, filter } = fields.optional('export', asPolicy(filters)) ?? {};
+  return { export: action, ...(filter ? { exportFilter: filter } : {}) };
+}
+
 function nextHops(source: Source, fields: Fields): { nextHop4?: string; nextHop6?: string } {
   const read =
     (family: 4 | 6): Reader<IpAddress> =>
@@ -187,40 +174,6 @@ function nextHops(source: Source, fields: Fields): { nextHop4?: string; nextHop6
   return { ...(nextHop4 === undefined ? {} : { nextHop4 }), ...(nextHop6 === undefined ? {} : { nextHop6 }) };
 }
 
-function listOf<T>(read: Reader<T>): Reader<T[]> {
-  return (source, node) => {
-    if (!isSeq(node)) fail(source, node, 'a list is wanted here');
-    return node.items.map((item) => read(source, item as Node | null));
-  };
-}
-function scalar(source: Source, node: Node | null): unknown {
-  if (!isScalar(node)) fail(source, node, 'a single value is wanted here');
-  return node.value;
-}
-function asText(source: Source, node: Node | null): string {
-  const value = scalar(source, node);
-  if (typeof value !== 'string') fail(source, node, `text is wanted here, not ${String(value)}`);
-  return value;
-}
-function asInteger(min: number, max: number, what: string): Reader<number> {
-  return (source, node) => {
-    const value = scalar(source, node);
-    if (typeof value === 'number' && Number.isInteger(value) && value >= min && value <= max) return value;
-    fail(source, node, `${what} must be a whole number from ${min} to ${max}, not ${String(value)}`);
-  };
-}
-const asAsn = asInteger(1, 0xffffffff, 'an AS number');
-const asPort = asInteger(1, 65535, 'a port');
-
-function asBoolean(source: Source, node: Node | null): boolean {
-  const value = scalar(source, node);
-  if (typeof value !== 'boolean') fail(source, node, `true or false is wanted here, not ${String(value)}`);
-  return value;
-}
-function asAddress(source: Source, node: Node | null): IpAddress {
-  const text = asText(source, node);
-  return toIpAddress(text) ?? fail(source, node, `${text} is not an IP address`);
-}
 function asRouterId(source: Source, node: Node | null): string {
   const address = toIpAddress(asText(source, node));
   if (!address || familyOf(address) !== 4 || address === '0.0.0.0') {
@@ -249,11 +202,6 @@ function asFamily(source: Source, node: Node | null): Family {
   if (text === 'ipv4' || text === 'ipv4-unicast') return 'ipv4-unicast';
   if (text === 'ipv6' || text === 'ipv6-unicast') return 'ipv6-unicast';
   fail(source, node, `${text} is not a family; known are ipv4 and ipv6`);
-}
-function asPolicy(source: Source, node: Node | null): 'accept' | 'reject' {
-  const text = asText(source, node);
-  if (text === 'accept' || text === 'reject') return text;
-  fail(source, node, `${text} is neither accept nor reject`);
 }
 function asHoldTime(source: Source, node: Node | null): number {
   const value = scalar(source, node);
