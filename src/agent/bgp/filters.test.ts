@@ -29,9 +29,11 @@ function compile(
   });
   return { ...compiled, issues: issues.map(issueText) };
 }
+/** Where terms come from is told in one test; here it is left out. */
 const one = (which: 'importV4' | 'exportV4', rule: BGPFilterRule, more: Partial<FilterContext> = {}) => {
   const { importFilter, exportFilter, issues } = compile([filter('f', { [which]: [rule] })], more);
-  return { terms: (which === 'importV4' ? importFilter : exportFilter)?.ipv4 ?? [], issues };
+  const terms = (which === 'importV4' ? importFilter : exportFilter)?.ipv4 ?? [];
+  return { terms: terms.map(({ from: _, ...term }) => term), issues };
 };
 
 test('rules of all filters in order, each family and direction for itself', () => {
@@ -46,38 +48,76 @@ test('rules of all filters in order, each family and direction for itself', () =
   assert.deepEqual(result.issues, []);
   assert.deepEqual(result.importFilter, {
     ipv4: [
-      { action: 'accept', prefix: { operator: 'in', cidr: '10.0.0.0/8', minLength: 16, maxLength: 24 } },
-      { action: 'reject', community: '64512:1', asPathPrefix: [65001] },
+      {
+        action: 'accept',
+        from: { filter: 'a', index: 0 },
+        prefix: { operator: 'in', cidr: '10.0.0.0/8', minLength: 16, maxLength: 24 },
+      },
+      { action: 'reject', from: { filter: 'b', index: 0 }, community: '64512:1', asPathPrefix: [65001] },
     ],
     ipv6: [],
   });
   assert.deepEqual(result.exportFilter, {
     ipv4: [],
-    ipv6: [{ action: 'reject', prefix: { operator: 'in', cidr: '::/0', minLength: 65 } }],
+    ipv6: [
+      { action: 'reject', from: { filter: 'a', index: 0 }, prefix: { operator: 'in', cidr: '::/0', minLength: 65 } },
+    ],
   });
   assert.deepEqual(compile([filter('empty', {})]), { issues: [] });
 });
 
-test('peerType and source are known beforehand', () => {
+test('peerType is known beforehand', () => {
   const reject: BGPFilterRule = { action: 'Reject', peerType: 'iBGP' };
   assert.deepEqual(one('importV4', reject).terms, []);
   assert.equal(one('importV4', reject, { peerType: 'iBGP' }).terms.length, 1);
+});
+
+test('what was learned is passed on by rules that say source: RemotePeers only', () => {
   assert.deepEqual(one('importV4', { action: 'Reject', source: 'RemotePeers' }), {
     terms: [{ action: 'reject' }],
     issues: [],
   });
-  // What is ours is never from a remote peer, and what is from one is never passed on.
-  assert.deepEqual(one('exportV4', { action: 'Reject', source: 'RemotePeers' }), { terms: [], issues: [] });
-  const transit = one('exportV4', { action: 'Accept', source: 'RemotePeers' });
-  assert.deepEqual(transit.terms, []);
-  assert.match(transit.issues[0]!, /BGPFilter f: spec\.exportV4\[0\]\.source: .*never passed on .*\(for BGPPeer tor\)/);
+  const cases: [BGPFilterRule, object][] = [
+    [
+      { action: 'Accept', source: 'RemotePeers' },
+      { action: 'accept', source: ['learned'] },
+    ],
+    [
+      { action: 'Reject', source: 'RemotePeers' },
+      { action: 'reject', source: ['learned'] },
+    ],
+    [{ action: 'Accept' }, { action: 'accept', source: ['own'] }],
+    [{ action: 'Reject' }, { action: 'reject' }],
+    [
+      { action: 'Accept', source: 'RemotePeers', communities: ['64512:1'], asPathPrefix: [65001] },
+      { action: 'accept', source: ['learned'], community: '64512:1', asPathPrefix: [65001] },
+    ],
+  ];
+  for (const [rule, term] of cases) assert.deepEqual(one('exportV4', rule), { terms: [term], issues: [] });
 });
 
-test('on export, rules about communities, paths and interfaces match none of our routes', () => {
-  for (const condition of [{ communities: ['64512:1'] }, { asPathPrefix: [65001] }, { interface: 'eth*' }]) {
-    for (const action of ['Accept', 'Reject'] as const) {
-      assert.deepEqual(one('exportV4', { action, ...condition }), { terms: [], issues: [] });
-    }
+test('on export, rules about interfaces match nothing', () => {
+  for (const action of ['Accept', 'Reject'] as const) {
+    assert.deepEqual(one('exportV4', { action, interface: 'eth*' }), { terms: [], issues: [] });
+  }
+});
+
+test('priority is LOCAL_PREF as nodes of Calico tell it: exact above the normal metric, in the same order below', () => {
+  const set = (value: number): number => {
+    const { terms } = one('importV4', { action: 'Accept', operations: [{ type: 'setPriority', value }] });
+    const change = terms[0]!.changes![0]!;
+    assert.ok(change.type === 'setLocalPref');
+    return change.value;
+  };
+  assert.deepEqual([1, 512, 1023].map(set), [2147483646, 2147483135, 2147482624]);
+  assert.deepEqual([1024, 1025, 1124, 2000].map(set), [100, 99, 0, 0]);
+  const range = (priority: number) => one('importV4', { action: 'Accept', priority }).terms[0]!.localPref;
+  assert.deepEqual(range(512), { min: 2147483135, max: 2147483135 });
+  // What says nothing has the normal metric: no LOCAL_PREF, or one that Calico does not take for a metric.
+  assert.deepEqual(range(1024), { min: 100, max: 2147482623 });
+  for (const priority of [1, 512, 1023, 1024, 1025, 1100]) {
+    const { min, max } = range(priority)! as { min: number; max: number };
+    assert.ok(set(priority) >= min && set(priority) <= max, 'what was set is matched');
   }
 });
 
@@ -85,8 +125,6 @@ test('what cannot be tested lets nothing more pass, and is told', () => {
   const cases: [BGPFilterRule, number, RegExp][] = [
     [{ action: 'Accept', interface: 'eth0' }, 0, /interface: .*accepts nothing/],
     [{ action: 'Reject', interface: 'eth0' }, 1, /interface: .*rejects whatever/],
-    [{ action: 'Accept', priority: 100 }, 0, /priority: .*accepts nothing/],
-    [{ action: 'Reject', priority: 100 }, 1, /priority: .*rejects whatever/],
   ];
   for (const [rule, count, issue] of cases) {
     const { terms, issues } = one('importV4', rule);
@@ -97,9 +135,6 @@ test('what cannot be tested lets nothing more pass, and is told', () => {
   const onLink = { interfaceName: 'eth0' };
   assert.equal(one('importV4', { action: 'Accept', interface: 'eth*' }, onLink).terms.length, 1);
   assert.equal(one('importV4', { action: 'Accept', interface: 'eth1' }, onLink).terms.length, 0);
-  const set = one('exportV4', { action: 'Accept', operations: [{ type: 'setPriority', value: 5 }] });
-  assert.deepEqual(set.terms, [{ action: 'accept' }]);
-  assert.match(set.issues[0]!, /spec\.exportV4\[0\]\.operations\[0\]\.setPriority: /);
 });
 
 test('operations of accepting rules become changes, in order', () => {
@@ -110,6 +145,7 @@ test('operations of accepting rules become changes, in order', () => {
   assert.deepEqual(one('exportV4', { action: 'Accept', operations }).terms, [
     {
       action: 'accept',
+      source: ['own'],
       changes: [
         { type: 'prepend', asns: [64512, 64513] },
         { type: 'addCommunity', value: '64512:1' },
@@ -123,8 +159,9 @@ test('a filter that is not there rejects what gets to it', () => {
     names: ['a', 'gone'],
   });
   assert.equal(result.exportFilter?.ipv4.length, 2);
-  assert.deepEqual(result.exportFilter?.ipv4[1], { action: 'reject' });
-  assert.deepEqual(result.importFilter, { ipv4: [{ action: 'reject' }], ipv6: [{ action: 'reject' }] });
+  const reject = { action: 'reject', from: { filter: 'gone', index: 0 } };
+  assert.deepEqual(result.exportFilter?.ipv4[1], reject);
+  assert.deepEqual(result.importFilter, { ipv4: [reject], ipv6: [reject] });
   assert.match(result.issues[0]!, /BGPPeer tor: spec\.filters: BGPFilter gone is not there/);
 });
 

@@ -2,11 +2,14 @@
  * BGPFilters of a peer as the speaker's terms, in Calico's sense: the rules of all filters in order, the first that matches
  * decides, and what none matches goes through.
  *
- * What is known beforehand is decided here. Whether the peer is iBGP or eBGP is. What comes in is always from a remote peer; what
- * goes out never is, for an agent announces only what it originates, whatever a rule accepts: routes without communities, with
- * an empty AS path, on no interface. Rules about such things never match on export.
+ * On export an accepting rule without `source` is about what this node originates: a node passes on what it learned only where
+ * a rule says `source: RemotePeers` (and BGP allows it: what an internal peer said is not told to another). Rules about
+ * an interface match nothing there, for routes have none before they are programmed.
  *
- * What cannot be applied yet is told as an issue and read so that no more passes than was meant: a rule with a condition that
+ * `priority` is LOCAL_PREF by another name: Calico's nodes tell each other the kernel's metric as 2147483647 less it, which is
+ * above everybody's default for what is preferred to the normal metric, 1024. See `localPrefOf`.
+ *
+ * What cannot be applied is told as an issue and read so that no more passes than was meant: a rule with a condition that
  * cannot be tested accepts nothing and rejects everything that its other conditions match, and a filter that is not there
  * rejects what gets to it.
  */
@@ -40,7 +43,7 @@ export function compileFilters(names: readonly string[], context: FilterContext)
       const message = `BGPFilter ${name} is not there; what no filter before it accepts is rejected: create it or take its name away`;
       context.issues.push({ object: context.peer, field: 'spec.filters', message, effect: 'partial' });
     }
-    return filter;
+    return { name, filter };
   });
   const importFilter = direction(found, 'import', context);
   const exportFilter = direction(found, 'export', context);
@@ -48,17 +51,17 @@ export function compileFilters(names: readonly string[], context: FilterContext)
 }
 
 function direction(
-  filters: readonly (BGPFilterObject | undefined)[],
+  filters: readonly { readonly name: string; readonly filter: BGPFilterObject | undefined }[],
   which: Direction,
   context: FilterContext,
 ): RouteFilter | undefined {
   const terms = (family: IpFamily): FilterTerm[] =>
-    filters.flatMap((filter) => {
-      if (!filter) return [{ action: 'reject' }];
+    filters.flatMap(({ name, filter }): FilterTerm[] => {
+      if (!filter) return [{ action: 'reject', from: { filter: name, index: 0 } }];
       const field = `${which}V${family}` as const;
       return filter[field].flatMap((rule, index) => {
         const compiler = new RuleCompiler(filter, `spec.${field}[${index}]`, which, context);
-        return compiler.terms(rule);
+        return compiler.terms(rule).map((term) => ({ ...term, from: { filter: name, index } }));
       });
     });
   const filter = { ipv4: terms(4), ipv6: terms(6) };
@@ -82,8 +85,7 @@ class RuleCompiler {
   terms(rule: BGPFilterRule): FilterTerm[] {
     const { peerType, interfaceName } = this.#context;
     if (rule.peerType !== undefined && rule.peerType !== peerType) return [];
-    const out = this.#direction === 'export';
-    if (out && this.#neverOurs(rule)) return [];
+    if (this.#direction === 'export' && rule.interface !== undefined) return [];
     let testable = true;
     if (rule.interface !== undefined) {
       if (interfaceName === undefined) {
@@ -91,30 +93,12 @@ class RuleCompiler {
         testable = false;
       } else if (!matchesPattern(rule.interface, interfaceName)) return [];
     }
-    if (rule.priority !== undefined) {
-      this.#untested('priority', 'routes have no priority here yet', rule);
-      testable = false;
-    }
     if (!testable && rule.action === 'Accept') return [];
     return [this.#term(rule)];
   }
 
-  /** What we announce has no communities, an empty AS path, no interface, and comes from nobody. */
-  #neverOurs(rule: BGPFilterRule): boolean {
-    if (rule.source === 'RemotePeers' && rule.action === 'Accept') {
-      const message = 'routes of other peers are never passed on by a node; the rule accepts nothing';
-      this.#issue('source', message);
-    }
-    return (
-      rule.source !== undefined ||
-      rule.interface !== undefined ||
-      (rule.communities?.length ?? 0) > 0 ||
-      (rule.asPathPrefix?.length ?? 0) > 0
-    );
-  }
-
   #term(rule: BGPFilterRule): FilterTerm {
-    const { cidr, prefixLength, communities, asPathPrefix } = rule;
+    const { cidr, prefixLength, communities, asPathPrefix, priority } = rule;
     const accept = rule.action === 'Accept';
     const operator = operators[rule.matchOperator ?? 'In'];
     const any =
@@ -134,18 +118,17 @@ class RuleCompiler {
         : {}),
       ...(communities?.[0] === undefined ? {} : { community: communities[0] }),
       ...(asPathPrefix && asPathPrefix.length > 0 ? { asPathPrefix } : {}),
-      ...(accept ? this.#operations(rule.operations ?? []) : {}),
+      ...this.#source(rule),
+      ...(priority === undefined ? {} : { localPref: localPrefRange(priority) }),
+      ...(accept ? changesOf(rule.operations ?? []) : {}),
     };
   }
 
-  #operations(operations: readonly BGPFilterOperation[]): { readonly changes?: readonly AttributeChange[] } {
-    const changes = operations.flatMap((operation, index): AttributeChange[] => {
-      if (operation.type === 'addCommunity') return [{ type: 'addCommunity', value: operation.value }];
-      if (operation.type === 'prependASPath') return [{ type: 'prepend', asns: operation.asNumbers }];
-      this.#issue(`operations[${index}].setPriority`, 'routes have no priority here yet; the rule is applied without');
-      return [];
-    });
-    return changes.length > 0 ? { changes } : {};
+  /** What comes in is always from a remote peer. */
+  #source({ action, source }: BGPFilterRule): Pick<FilterTerm, 'source'> {
+    if (this.#direction === 'import') return {};
+    if (source !== undefined) return { source: ['learned'] };
+    return action === 'Accept' ? { source: ['own'] } : {};
   }
 
   #untested(field: string, why: string, rule: BGPFilterRule): void {
@@ -161,6 +144,39 @@ class RuleCompiler {
 }
 
 const operators = { Equal: 'equal', NotEqual: 'notEqual', In: 'in', NotIn: 'notIn' } as const;
+
+function changesOf(operations: readonly BGPFilterOperation[]): { readonly changes?: readonly AttributeChange[] } {
+  const changes = operations.map(changeOf);
+  return changes.length > 0 ? { changes } : {};
+}
+function changeOf(operation: BGPFilterOperation): AttributeChange {
+  switch (operation.type) {
+    case 'addCommunity':
+      return { type: 'addCommunity', value: operation.value };
+    case 'prependASPath':
+      return { type: 'prepend', asns: operation.asNumbers };
+    case 'setPriority':
+      return { type: 'setLocalPref', value: localPrefOf(operation.value) };
+  }
+}
+
+/** The kernel metric that Calico gives routes of which nothing is said. */
+const normalPriority = 1024;
+const normalLocalPref = 100;
+const localPrefOfMetricZero = 2_147_483_647;
+
+/**
+ * As Calico's nodes say it for what is preferred to the normal metric. That itself is our nodes' default, 100; what is less
+ * preferred comes below it, told apart as far as there are numbers.
+ */
+function localPrefOf(priority: number): number {
+  if (priority < normalPriority) return localPrefOfMetricZero - priority;
+  return Math.max(0, normalLocalPref - (priority - normalPriority));
+}
+function localPrefRange(priority: number): { readonly min: number; readonly max: number } {
+  const value = localPrefOf(priority);
+  return { min: value, max: priority === normalPriority ? localPrefOfMetricZero - normalPriority : value };
+}
 
 /** Whether a name matches a pattern in which `*` stands for anything. */
 export function matchesPattern(pattern: string, name: string): boolean {
