@@ -301,6 +301,7 @@ export class Peer {
     return {
       name: config.name,
       address: config.address,
+      port: config.port,
       asn: config.asn,
       state: session.stateName,
       stateForMs: this.stateForMs,

@@ -89,7 +89,8 @@ export function needsNewSession(
   before: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
   after: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
 ): boolean {
-  return sessionKey(before.speaker, before.peer) !== sessionKey(after.speaker, after.peer);
+  const key = ({ speaker, peer }: typeof before): string => JSON.stringify(sessionFacts(speaker, peer));
+  return key(before) !== key(after);
 }
 
 /**
@@ -115,27 +116,28 @@ function identityKey(speaker: SpeakerConfig, peer: PeerConfig): string {
   ]);
 }
 
-function sessionKey(speaker: SpeakerConfig, peer: PeerConfig): string {
-  return JSON.stringify([
-    speaker.routerId,
-    peer.localAsn ?? speaker.asn,
-    peer.address,
-    peer.port,
-    peer.asn,
-    peer.localAddress,
-    peer.families,
-    peer.holdTimeSec,
-    peer.keepaliveSec,
-    peer.password !== undefined,
-    peer.heldDown !== undefined,
-    peer.ttlSecurityHops,
-    peer.passive,
-    peer.extendedMessages ?? true,
-    peer.role,
-    peer.role !== undefined && (peer.strictRole ?? false),
-    peer.connectRetrySec,
-    offersAddPath(peer) && addPathOffer(peer),
-  ]);
+/** What a session is bound to for its life, by name: a change of any makes a new one. */
+export function sessionFacts(speaker: SpeakerConfig, peer: PeerConfig): Readonly<Record<string, unknown>> {
+  return {
+    routerId: speaker.routerId,
+    localAsn: peer.localAsn ?? speaker.asn,
+    address: peer.address,
+    port: peer.port,
+    asn: peer.asn,
+    localAddress: peer.localAddress,
+    families: peer.families,
+    holdTimeSec: peer.holdTimeSec,
+    keepaliveSec: peer.keepaliveSec,
+    hasPassword: peer.password !== undefined,
+    heldDown: peer.heldDown !== undefined,
+    ttlSecurityHops: peer.ttlSecurityHops,
+    passive: peer.passive,
+    extendedMessages: peer.extendedMessages ?? true,
+    role: peer.role,
+    strictRole: peer.role !== undefined && (peer.strictRole ?? false),
+    connectRetrySec: peer.connectRetrySec,
+    addPath: offersAddPath(peer) && addPathOffer(peer),
+  };
 }
 
 /** Rank of each peer's address, the last tie-break: IPv4 before IPv6, then by value. Equal addresses: by name. */

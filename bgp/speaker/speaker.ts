@@ -23,6 +23,7 @@ import {
   RouteFeed,
 } from '../rib/index.ts';
 import { ceaseSubcode, emptyAttributeValues, originatedAttributes, readCanonical } from '../wire/index.ts';
+import { type ChangePlan, planChange } from './change-plan.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { Deferral, type DeferralPeer } from './deferral.ts';
 import { awaitDrained } from './drain.ts';
@@ -165,6 +166,11 @@ export class Speaker {
     this.#renewOffers();
     this.#deferral.check();
     this.#schedule();
+  }
+
+  /** What `configure(config)` would do to each session. A password that a connection refuses to change makes a new session all the same. */
+  plan(config: SpeakerConfig): ChangePlan {
+    return planChange(this.#config, config, (name, next) => this.#peers.get(name)?.cannotImportAgain(next) ?? false);
   }
 
   /**

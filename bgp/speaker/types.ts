@@ -117,6 +117,8 @@ export interface PeerFamilyStatus {
 export interface PeerStatus {
   readonly name: string;
   readonly address: string;
+  /** Where it is dialled. */
+  readonly port: number;
   readonly asn: number;
   readonly state: SessionStateName;
   /** Milliseconds in this state when the status was made; while Established: the session's uptime. */

@@ -21,22 +21,13 @@ import type {
 } from '#bgp';
 import type { AgentConfig } from '#config';
 import type { LinkDown, RouteDataplane } from '#felix';
-import {
-  type Cidr,
-  type Clock,
-  cidrContains,
-  errorText,
-  familyOf,
-  type IpAddress,
-  type Logger,
-  toCidr,
-  toIpAddress,
-} from '#kit';
+import { type Cidr, type Clock, cidrContains, errorText, type IpAddress, type Logger, toIpAddress } from '#kit';
 import type { LearnedRoute } from '#model';
 import { type SpeakerThread, startSpeakerThread } from '#speaker';
 import { gatewayRoutes } from './bgp/gateway-routes.ts';
 import { type Issue, issueText } from './bgp/issue.ts';
 import type { OnLink } from './bgp/peers.ts';
+import { answerQuery } from './bgp/route-query.ts';
 import { createSelectorMatch } from './bgp/selector.ts';
 import { type SpeakerConfigResult, speakerConfig } from './bgp/speaker-config.ts';
 import { type MachineAddresses, openMachineAddresses } from './machine-addresses.ts';
@@ -101,7 +92,6 @@ export interface Bgp {
 const START_RETRY_MS = 5_000;
 /** What a dial says that failed for want of a route. */
 const NO_ROUTE = /ENETUNREACH|EHOSTUNREACH/;
-const ROUTES_PER_QUERY_MAX = 1000;
 
 export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   const { model, routes, clock, log } = deps;
@@ -275,7 +265,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       thread?.pathBack();
     },
     status: async () => thread?.status(),
-    routes: async (query) => (thread ? queryThread(thread, query) : { routes: [] }),
+    routes: async (query) => (thread ? answerQuery((each) => thread!.routes(each), query) : { routes: [] }),
     config: () => current,
     peers() {
       const configured = current?.peers ?? [];
@@ -347,28 +337,4 @@ function onLink(routes: RouteDataplane, address: IpAddress): OnLink | undefined 
 function peerIsOn(down: LinkDown, peer: PeerConfig): boolean {
   const address = toIpAddress(peer.address);
   return address !== undefined && down.addresses.some((local) => cidrContains(local.subnet, address));
-}
-
-/** One page; an address is looked up length by length, as a packet to it would be. */
-async function queryThread(thread: SpeakerThread, query: BgpRoutesQuery): Promise<RouteAnswer> {
-  const { covers, within, cursor } = query;
-  if (covers !== undefined) return covering(thread, covers);
-  return thread.routes({
-    limit: Math.min(ROUTES_PER_QUERY_MAX, query.limit),
-    ...(query.family === undefined ? {} : { family: familyNames[query.family] }),
-    ...(within === undefined ? {} : { within }),
-    ...(cursor === undefined ? {} : { cursor }),
-  });
-}
-
-const familyNames = { 4: 'ipv4-unicast', 6: 'ipv6-unicast' } as const;
-
-async function covering(thread: SpeakerThread, address: IpAddress): Promise<RouteAnswer> {
-  const family = familyOf(address);
-  for (let length = family === 4 ? 32 : 128; length >= 0; length--) {
-    const prefix = toCidr(`${address}/${length}`)!;
-    const answer = await thread.routes({ prefix, family: familyNames[family], limit: 1 });
-    if (answer.routes.length > 0) return answer;
-  }
-  return { routes: [] };
 }

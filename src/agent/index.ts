@@ -6,6 +6,7 @@ export { nodeAddresses } from './node-address.ts';
 export { createPolicyPipeline, type PolicyPipeline } from './policy-pipeline.ts';
 export { decidePreflight, type PreflightReport, preflightFacts } from './preflight/index.ts';
 export { runAgent } from './run.ts';
+export { runSpeakerDaemon, type SpeakerDaemon, type SpeakerDaemonOptions } from './speaker-daemon.ts';
 export { isEmpty } from './uninstall/plan.ts';
 export { uninstallText } from './uninstall/report.ts';
 export { foundNothing, type UninstallReport, uninstall } from './uninstall/uninstall.ts';

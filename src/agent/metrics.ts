@@ -4,7 +4,6 @@
  *
  * Series are bounded: sessions of the node mesh are one peer called `mesh`, or a cluster of a thousand nodes would have four million series.
  */
-import type { SpeakerStatus } from '#bgp';
 import type { CallReport } from '#cni';
 import type { Datastore, KubeObserver } from '#datastore';
 import type { ApplyTiming, PolicyDataplane, RouteDataplane } from '#felix';
@@ -12,6 +11,7 @@ import type { Ipam } from '#ipam';
 import type { Clock } from '#kit';
 import { type Kind, kinds } from '#model';
 import { createLimits, type Limits, type Metrics } from '#obs';
+import { observeSpeaker } from './bgp/metrics.ts';
 import type { Bgp } from './bgp.ts';
 import type { ModelStore } from './model-store.ts';
 
@@ -153,36 +153,7 @@ const meshPeer = 'mesh';
 function observeBgp(metrics: Metrics, gauge: GaugeMaker, bgp: Observed['bgp']): void {
   gauge('bgp_peers_established', 'BGP sessions in state Established.', () => bgp.peers().established);
   gauge('bgp_peers_configured', 'BGP peers.', () => bgp.peers().configured);
-  // One question to the speaker's thread for all series of a scrape.
-  let asked: Promise<SpeakerStatus | undefined> | undefined;
-  const status = (): Promise<SpeakerStatus | undefined> => {
-    asked ??= bgp.status().finally(() => {
-      asked = undefined;
-    });
-    return asked;
-  };
-  metrics.observed(
-    { name: 'bgp_sessions', help: 'BGP sessions by state (RFC 4271 8.2.2).', labels: ['state'], type: 'gauge' },
-    async () => {
-      const states = Map.groupBy((await status())?.peers ?? [], ({ state }) => state);
-      return [...states].map(([state, peers]) => [{ state }, peers.length] as const);
-    },
-  );
-  const prefixes = (name: string, help: string, what: 'accepted' | 'sent'): void =>
-    metrics.observed({ name, help, labels: ['peer', 'family'], type: 'gauge' }, async () => {
-      const sums = new Map<string, Map<string, number>>();
-      for (const peer of (await status())?.peers ?? []) {
-        const label = peer.name.startsWith('mesh/') ? meshPeer : peer.name;
-        const families = sums.get(label) ?? new Map<string, number>();
-        sums.set(label, families);
-        for (const each of peer.families) families.set(each.family, (families.get(each.family) ?? 0) + each[what]);
-      }
-      return [...sums].flatMap(([peer, families]) =>
-        [...families].map(([family, count]) => [{ peer, family }, count] as const),
-      );
-    });
-  prefixes('bgp_prefixes_received', 'Prefixes held from a peer; sessions of the node mesh together.', 'accepted');
-  prefixes('bgp_prefixes_sent', 'Prefixes announced to a peer; sessions of the node mesh together.', 'sent');
+  observeSpeaker(metrics, bgp.status, (peer) => (peer.startsWith('mesh/') ? meshPeer : peer));
 }
 
 function observeRoutes(metrics: Metrics, gauge: GaugeMaker, routes: RouteDataplane): void {

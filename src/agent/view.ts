@@ -1,12 +1,13 @@
 /** What the agent tells people: its parts' own words, put into the shapes of the API. */
-import type { AgentStatus, AgentView, BgpPathView, BgpPeerView, BgpRouteView, PolicyEndpointView } from '#api';
-import type { RoutePath, SpeakerStatus } from '#bgp';
+import type { AgentStatus, AgentView, PolicyEndpointView } from '#api';
+import type { SpeakerStatus } from '#bgp';
 import type { LoadedConfig } from '#config';
 import { type Datastore, type DatastoreStatus, formatFault } from '#datastore';
 import type { PolicyDataplane, RouteDataplane, RouteDataplaneStatus, RouteStatus } from '#felix';
 import type { Ipam } from '#ipam';
 import type { HealthRegistry, Metrics } from '#obs';
 import type { PolicyShow } from '#policy';
+import { peerView, routesView } from './bgp/view.ts';
 import type { Bgp } from './bgp.ts';
 import type { PolicyPipeline } from './policy-pipeline.ts';
 import { agentVersion } from './version.ts';
@@ -40,25 +41,10 @@ export function createView(deps: ViewDeps): AgentView {
         ...partsOf(deps, speaker),
       };
     },
-    async bgpPeers() {
-      const ports = new Map(deps.bgp.config()?.peers.map((peer) => [peer.name, peer.port]));
-      const peers = (await deps.bgp.status())?.peers ?? [];
-      return peers.map((peer) => peerView(peer, ports.get(peer.name) ?? 0));
-    },
+    bgpPeers: async () => ((await deps.bgp.status())?.peers ?? []).map(peerView),
     async bgpRoutes(query) {
       const programmed = new Map(deps.routes.status().routes.map((route) => [route.prefix as string, route]));
-      const { routes, next } = await deps.bgp.routes(query);
-      return {
-        ...(next === undefined ? {} : { next }),
-        routes: routes.map(({ prefix, paths }): BgpRouteView => {
-          const views = paths.map((path) => pathView(path, programmed.get(prefix)));
-          return {
-            prefix,
-            source: paths.some((p) => p.best && p.peer === undefined) ? 'originated' : 'learned',
-            paths: views,
-          };
-        }),
-      };
+      return routesView(await deps.bgp.routes(query), (prefix) => programmed.get(prefix));
     },
     policyEndpoint({ namespace, name }) {
       const endpoint = deps.policy.endpoint(`${namespace}/${name}`);
@@ -162,46 +148,6 @@ function routeCounts(status: RouteDataplaneStatus): AgentStatus['routes'] {
     unresolved: count('unresolved'),
     stale: count('held'),
     ...(status.error ? { error: { message: status.error } } : {}),
-  };
-}
-
-function peerView(peer: SpeakerStatus['peers'][number], port: number): BgpPeerView {
-  const received = (family: string) => peer.families.find((f) => f.family === family);
-  return {
-    name: peer.name,
-    address: peer.address,
-    port,
-    asn: peer.asn,
-    state: peer.state,
-    since: new Date(Date.now() - peer.stateForMs).toISOString(),
-    ...(peer.localAddress ? { localAddress: peer.localAddress } : {}),
-    ...(peer.negotiated ? { holdTimeSec: peer.negotiated.holdTimeSec } : {}),
-    families: (peer.negotiated?.families ?? peer.families.map((f) => f.family)).map((family) => ({
-      family,
-      received: received(family)?.accepted ?? 0,
-      sent: received(family)?.sent ?? 0,
-      endOfRib: received(family)?.endOfRibReceived ?? false,
-    })),
-    gracefulRestart: peer.negotiated?.gracefulRestart !== undefined,
-    restarting: peer.state !== 'Established' && peer.families.some((f) => f.stale > 0),
-    ...(peer.lastError ? { lastError: peer.lastError } : {}),
-    timesEstablished: peer.establishedCount,
-  };
-}
-
-function pathView(path: RoutePath, programmed: RouteStatus | undefined): BgpPathView {
-  const { attributes } = path;
-  const chosen = path.best || path.multipath;
-  return {
-    ...(path.peer === undefined ? {} : { peer: path.peer }),
-    best: chosen,
-    nextHop: path.nextHop ?? '',
-    resolved: chosen && path.peer !== undefined ? (programmed?.via ?? []) : [],
-    origin: attributes.origin === 'INCOMPLETE' ? 'incomplete' : attributes.origin,
-    asPath: attributes.asPath,
-    ...(attributes.localPref === undefined ? {} : { localPref: attributes.localPref }),
-    ...(attributes.med === undefined ? {} : { med: attributes.med }),
-    stale: path.stale,
   };
 }
 

@@ -6,6 +6,7 @@ import type {
   AgentStatus,
   BgpPeerView,
   BgpRoutesView,
+  ChangePlanView,
   ConfigValueView,
   DatastoreView,
   PolicyEndpointView,
@@ -23,6 +24,10 @@ export interface ApiClient {
   status(): Promise<AgentStatus>;
   bgpPeers(): Promise<readonly BgpPeerView[]>;
   bgpRoutes(query: Readonly<Record<string, string>>): Promise<BgpRoutesView>;
+  /** Of a stand-alone speaker, as are the next two. */
+  bgpPlan(): Promise<ChangePlanView>;
+  bgpReload(): Promise<ChangePlanView>;
+  bgpReset(name: string, text?: string): Promise<void>;
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): Promise<PolicyEndpointView>;
   datastore(): Promise<DatastoreView>;
   config(): Promise<readonly ConfigValueView[]>;
@@ -34,10 +39,17 @@ const answerBytesMax = 256 * 1024 * 1024;
 /** Every call @throws ApiClientError */
 export function createApiClient(options: { readonly socketPath: string }): ApiClient {
   const get = async <T>(path: string): Promise<T> => (await request(options.socketPath, path)) as T;
+  const post = async <T>(path: string): Promise<T> => (await request(options.socketPath, path, 'POST')) as T;
   return {
     status: () => get('/v1/status'),
     bgpPeers: async () => (await get<{ peers: readonly BgpPeerView[] }>('/v1/bgp/peers')).peers,
     bgpRoutes: (query) => get(`/v1/bgp/routes?${new URLSearchParams(query)}`),
+    bgpPlan: () => post('/v1/bgp/plan'),
+    bgpReload: () => post('/v1/bgp/reload'),
+    bgpReset: (name, text) => {
+      const query = text === undefined ? '' : `?${new URLSearchParams({ text })}`;
+      return post(`/v1/bgp/peers/${encodeURIComponent(name)}/reset${query}`);
+    },
     policyEndpoint: ({ namespace, name }) =>
       get(`/v1/policy/endpoints/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`),
     datastore: () => get('/v1/datastore'),
@@ -45,8 +57,10 @@ export function createApiClient(options: { readonly socketPath: string }): ApiCl
   };
 }
 
-async function request(socketPath: string, path: string): Promise<unknown> {
-  const { status, body } = await exchange(socketPath, path).catch((error: NodeJS.ErrnoException) => {
+type Method = 'GET' | 'POST';
+
+async function request(socketPath: string, path: string, method: Method = 'GET'): Promise<unknown> {
+  const { status, body } = await exchange(socketPath, path, method).catch((error: NodeJS.ErrnoException) => {
     throw new ApiClientError(unreachableMessage(socketPath, error), {
       code: 'AGENT_UNREACHABLE',
       socketPath,
@@ -80,9 +94,13 @@ function parseJson(body: string): unknown {
   }
 }
 
-function exchange(socketPath: string, path: string): Promise<{ readonly status: number; readonly body: string }> {
+function exchange(
+  socketPath: string,
+  path: string,
+  method: Method,
+): Promise<{ readonly status: number; readonly body: string }> {
   return new Promise((resolve, reject) => {
-    const call = http.get({ socketPath, path, agent: false, timeout: answerTimeoutMs }, (response) => {
+    const call = http.request({ socketPath, path, method, agent: false, timeout: answerTimeoutMs }, (response) => {
       const chunks: Buffer[] = [];
       let bytes = 0;
       response.on('data', (chunk: Buffer) => {
@@ -95,5 +113,6 @@ function exchange(socketPath: string, path: string): Promise<{ readonly status: 
     });
     call.on('timeout', () => call.destroy(new Error(`the agent is silent for ${answerTimeoutMs / 1000} s`)));
     call.on('error', reject);
+    call.end();
   });
 }

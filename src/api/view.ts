@@ -1,6 +1,6 @@
 /**
  * What the agent tells about itself: plain JSON data, in the words that the CLI prints. The agent implements `AgentView`;
- * the API serves it; nothing here can change anything.
+ * the API serves it; nothing of it can change anything. The stand-alone speaker implements `SpeakerView`, which can.
  */
 import type { Cidr, IpAddress, IpFamily } from '#kit';
 import type { HealthReport } from '#obs';
@@ -8,18 +8,48 @@ import type { HealthReport } from '#obs';
 /** ISO 8601, UTC. */
 export type Timestamp = string;
 
-export interface AgentView {
-  status(): AgentStatus | Promise<AgentStatus>;
+export interface HealthView {
+  alive(): HealthReport;
+  ready(): HealthReport;
+  metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
+}
+
+export interface BgpView {
   bgpPeers(): readonly BgpPeerView[] | Promise<readonly BgpPeerView[]>;
   /** @throws RangeError when the cursor is none. */
   bgpRoutes(query: BgpRoutesQuery): BgpRoutesView | Promise<BgpRoutesView>;
+}
+
+/** The stand-alone speaker, which takes orders too. */
+export interface SpeakerView extends BgpView, HealthView {
+  /** The speaker's own words. */
+  bgpStatus(): object;
+  /** What a reload would do. @throws ApiError BAD_REQUEST for a file that is none. */
+  plan(): ChangePlanView;
+  /** Reads the file again and puts it in force. @throws ApiError BAD_REQUEST; then everything stays as it is. */
+  reload(): ChangePlanView;
+  /** @throws RangeError when no peer is called so. */
+  resetPeer(name: string, text: string): void;
+}
+
+/** What a change of configuration does to sessions. */
+export interface ChangePlanView {
+  readonly peers: readonly {
+    readonly peer: string;
+    readonly change: 'added' | 'removed' | 'reset' | 'live';
+    readonly because?: readonly string[];
+  }[];
+  readonly unchangedPeers: number;
+  readonly originate: { readonly added: readonly string[]; readonly removed: readonly string[] };
+  readonly listen: { readonly added: readonly string[]; readonly removed: readonly string[] };
+}
+
+export interface AgentView extends BgpView, HealthView {
+  status(): AgentStatus | Promise<AgentStatus>;
   /** Undefined when no such pod is wired on this node. */
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): PolicyEndpointView | undefined;
   datastore(): DatastoreView;
   config(): readonly ConfigValueView[];
-  alive(): HealthReport;
-  ready(): HealthReport;
-  metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
 }
 
 /** What a person wants to know first at 3 am. */

@@ -1,6 +1,6 @@
-/** `poplin bgp peers` and `poplin bgp routes`. */
+/** `poplin bgp`: sessions and routes of an agent or a stand-alone speaker, and orders to the latter. */
 import type { Command } from 'commander';
-import type { BgpPathView, BgpPeerView, BgpRouteView } from '#api';
+import type { BgpPathView, BgpPeerView, BgpRouteView, ChangePlanView } from '#api';
 import { type AskOptions, asking, connect } from './connection.ts';
 import type { CliContext } from './context.ts';
 import { exitCode } from './exit-codes.ts';
@@ -27,6 +27,7 @@ Examples:
         return exitCode.ok;
       }),
     );
+  registerOrders(bgp, context);
   asking(bgp.command('routes'))
     .argument('[prefix]', 'a prefix: it and what is inside it; an address: the route that a packet to it takes')
     .description(
@@ -53,6 +54,60 @@ Examples:
         return printRoutes(prefix, options, context);
       }),
     );
+}
+
+/** What only a stand-alone speaker takes: an agent does what its objects say. */
+function registerOrders(bgp: Command, context: CliContext): void {
+  asking(bgp.command('reload'))
+    .description("Read a stand-alone speaker's file again. Prints which sessions are reset, and why; all others go on.")
+    .option('--dry-run', 'print it only')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  poplin bgp reload --dry-run
+  poplin bgp reload -o json | jq '.peers[] | select(.change == "reset")'`,
+    )
+    .action((options: AskOptions & { readonly dryRun?: boolean }) =>
+      context.act(async () => {
+        const client = connect(options, context.env);
+        const plan = options.dryRun ? await client.bgpPlan() : await client.bgpReload();
+        context.terminal.out(await formatValue(options.output, plan, formatPlan));
+        return exitCode.ok;
+      }),
+    );
+  asking(bgp.command('reset'))
+    .argument('<peer>', 'its name, as `poplin bgp peers` prints it')
+    .description(
+      'End the session of a stand-alone speaker with a peer (Cease, Administrative Reset) and begin another.',
+    )
+    .option('--text <text>', "for the peer's operator (RFC 9003)")
+    .addHelpText(
+      'after',
+      `
+Example:
+  poplin bgp reset 192.0.2.2 --text "new optics"`,
+    )
+    .action((peer: string, options: AskOptions & { readonly text?: string }) =>
+      context.act(async () => {
+        await connect(options, context.env).bgpReset(peer, options.text);
+        return exitCode.ok;
+      }),
+    );
+}
+
+export function formatPlan({ peers, unchangedPeers, originate, listen }: ChangePlanView): string {
+  const rows = peers.map(({ peer, change, because }) => [peer, change, (because ?? []).join('; ')]);
+  const list = (what: string, { added, removed }: ChangePlanView['originate']): string[] => [
+    ...added.map((entry) => `${what} ${entry}: added\n`),
+    ...removed.map((entry) => `${what} ${entry}: removed\n`),
+  ];
+  return [
+    rows.length > 0 ? formatTable(['PEER', 'CHANGE', 'BECAUSE'], rows) : '',
+    ...list('prefix', originate),
+    ...list('listener', listen),
+    `${unchangedPeers} ${unchangedPeers === 1 ? 'peer does' : 'peers do'} not notice\n`,
+  ].join('');
 }
 
 interface RoutesOptions extends AskOptions {

@@ -1,4 +1,8 @@
-/** Which agent a command asks: --socket, else POPLIN_API_SOCKET, else api.sock in POPLIN_RUN_DIR or the default folder. */
+/**
+ * Which agent a command asks: --socket, else POPLIN_API_SOCKET, else api.sock in POPLIN_RUN_DIR or the default folder; where no
+ * agent has one, that of a stand-alone speaker.
+ */
+import fs from 'node:fs';
 import type { Command } from 'commander';
 import { type ApiClient, createApiClient } from '#api';
 import { agentOptions, envOf } from '#config';
@@ -20,8 +24,19 @@ export function asking(command: Command): Command {
 }
 
 export function socketPath(options: { readonly socket?: string }, env: Environment): string {
-  const runDir = env[envOf('runDir')] || agentOptions.runDir.default;
-  return options.socket ?? (env[envOf('apiSocket')] || `${runDir}/api.sock`);
+  const named = options.socket ?? env[envOf('apiSocket')];
+  if (named) return named;
+  const agents = `${runDirOf(env)}/api.sock`;
+  return !fs.existsSync(agents) && fs.existsSync(speakerSocketPath(env)) ? speakerSocketPath(env) : agents;
+}
+
+/** Of the stand-alone speaker. */
+export function speakerSocketPath(env: Environment): string {
+  return `${runDirOf(env)}/speaker.sock`;
+}
+
+function runDirOf(env: Environment): string {
+  return env[envOf('runDir')] || agentOptions.runDir.default;
 }
 
 export function connect(options: { readonly socket?: string }, env: Environment): ApiClient {

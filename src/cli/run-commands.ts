@@ -2,7 +2,9 @@
 import fs from 'node:fs';
 import type { Command } from 'commander';
 import type { CleanupSummary } from '#agent';
+import { agentOptions } from '#config';
 import { loadFrom, withAgentOptions } from './agent-config.ts';
+import { speakerSocketPath } from './connection.ts';
 import type { CliContext } from './context.ts';
 import { exitCode } from './exit-codes.ts';
 import { formatTable, formatValue, type OutputFormat, withOutput } from './output.ts';
@@ -101,16 +103,29 @@ function summaryLine(summary: CleanupSummary): string {
   return `${JSON.stringify(short)}\n`;
 }
 
+interface SpeakerFlags {
+  readonly config: string;
+  readonly logLevel: string;
+  readonly socket: string;
+  readonly stateDir: string;
+}
+
 function registerSpeaker(program: Command, context: CliContext): void {
   program
     .command('speaker')
     .summary('run the BGP speaker alone, without Kubernetes')
     .description(
-      'Run the BGP speaker alone: it announces and relays as its file says and touches no kernel table.\n' +
-        'In the foreground, with JSON log lines on stderr.',
+      'Run the BGP speaker alone: it announces and relays as its file says, and installs what it learns when the file says\n' +
+        '`kernel: true`. In the foreground, with JSON log lines on stderr. `poplin bgp` asks it, and gives it orders, over its socket.',
     )
-    .requiredOption('--config <file>', 'YAML: asn, routerId, listen, originate, peers')
+    .requiredOption('--config <file>', 'YAML: asn, routerId, listen, originate, peers (see docs/bgp.md)')
     .option('--log-level <level>', 'error, warn, info or debug', 'info')
+    .option('--socket <path>', 'where it is asked; empty: nowhere', speakerSocketPath(context.env))
+    .option(
+      '--state-dir <folder>',
+      'with `kernel: true`: remembers settings that it changed',
+      agentOptions.stateDir.default,
+    )
     .addHelpText(
       'after',
       `
@@ -123,37 +138,43 @@ Example file:
     - address: 192.0.2.2
       asn: 65002
       families: [ipv4-unicast, ipv6-unicast]
-      holdTime: 90
+      holdTime: 90s
       password: "secret"
       import: accept
       export: accept
 
-Signals: SIGTERM and SIGINT stop for a restart (peers keep our routes), SIGQUIT drains (Cease).
+Signals: SIGTERM and SIGINT stop for a restart (peers keep our routes), SIGQUIT drains (Cease), SIGHUP reads the file again.
 
 Example:
-  poplin speaker --config speaker.yaml`,
+  poplin speaker --config speaker.yaml
+  poplin bgp reload --dry-run            # which sessions would a changed file reset, and why?`,
     )
-    .action((options: { config: string; logLevel: string }) =>
-      context.act(() => runSpeaker(options.config, options.logLevel)),
-    );
+    .action((flags: SpeakerFlags) => context.act(() => runSpeaker(flags)));
 }
 
-async function runSpeaker(configFile: string, logLevel: string): Promise<number> {
-  const [{ runStandaloneSpeaker }, { createLogger }, { agentOptions, configFile: readable, ConfigError }] =
-    await Promise.all([import('#speaker'), import('#obs'), import('#config')]);
+async function runSpeaker({ config, logLevel, socket, stateDir }: SpeakerFlags): Promise<number> {
+  const [{ runSpeakerDaemon }, { createLogger }, { configFile: readable, ConfigError }] = await Promise.all([
+    import('#agent'),
+    import('#obs'),
+    import('#config'),
+  ]);
   const level = agentOptions.logLevel.parse(logLevel);
   if (!level) {
     const problem = `flag --log-level: ${JSON.stringify(logLevel)}; give ${agentOptions.logLevel.allowed}`;
     throw new ConfigError(problem, { code: 'CONFIG_INVALID', problems: [problem] });
   }
-  readable(configFile, (file) => fs.readFileSync(file, 'utf8')); // says what is wrong with an unreadable one
+  readable(config, (file) => fs.readFileSync(file, 'utf8')); // says what is wrong with an unreadable one
   // Before it starts: a signal in between would end it without a word to its peers.
   const stopping = new Promise<'graceful' | 'drain'>((resolve) => {
     process.once('SIGTERM', () => resolve('graceful'));
     process.once('SIGINT', () => resolve('graceful'));
     process.once('SIGQUIT', () => resolve('drain'));
   });
-  const speaker = await runStandaloneSpeaker({ configFile, log: createLogger({ level }) });
+  let reload = (): void => undefined;
+  process.on('SIGHUP', () => reload());
+  const log = createLogger({ level });
+  const speaker = await runSpeakerDaemon({ configFile: config, socketPath: socket, stateDir, log });
+  reload = () => speaker.reload();
   const mode = await stopping;
   await speaker.stop(mode);
   return exitCode.ok;

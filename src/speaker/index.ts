@@ -3,5 +3,11 @@
 export type { PathSelector } from './protocol.ts';
 export { type Runner, type RunnerHooks, runSpeaker } from './runner.ts';
 export { SpeakerFileError } from './speaker-file.ts';
-export { runStandaloneSpeaker, type StandaloneOptions, type StandaloneSpeaker } from './standalone.ts';
+export {
+  readSpeakerFile,
+  runStandaloneSpeaker,
+  type StandaloneKernel,
+  type StandaloneOptions,
+  type StandaloneSpeaker,
+} from './standalone.ts';
 export { type SpeakerThread, type SpeakerThreadOptions, startSpeakerThread } from './thread.ts';

@@ -4,6 +4,7 @@
  *   asn: 64512
  *   routerId: 10.0.0.1
  *   listen: ["0.0.0.0:179", "[::]:179"]        # this is the default; [] listens nowhere
+ *   kernel: false                             # install what is learned; not to be changed while it runs
  *   originate: [10.1.0.0/16]
  *   peers:
  *     - address: 10.0.0.2
@@ -53,8 +54,14 @@ const deferralTimeSec = 30;
 const passwordBytesMax = 80;
 const addPathSendMax = 128;
 
+/** What a file says. */
+export interface SpeakerFile extends SpeakerConfig {
+  /** Learned routes go into the kernel's table. */
+  readonly kernel: boolean;
+}
+
 /** @throws SpeakerFileError */
-export function parseSpeakerFile(file: string, text: string, readFile: (file: string) => string): SpeakerConfig {
+export function parseSpeakerFile(file: string, text: string, readFile: (file: string) => string): SpeakerFile {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   const source: Source = { file, lines, readFile };
@@ -71,6 +78,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     { address: '0.0.0.0', port: defaultPort },
     { address: '::', port: defaultPort },
   ];
+  const kernel = root.optional('kernel', asBoolean) ?? false;
   const originate = root.optional('originate', listOf(asPrefix)) ?? [];
   const filters = root.optional('filters', readFilters) ?? new Map();
   const peers =
@@ -88,6 +96,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     asn,
     routerId,
     listen,
+    kernel,
     originate,
     peers,
     // It forwards nothing itself and keeps no state between runs, so it has nothing to say about an earlier one.

@@ -1,19 +1,38 @@
-/** `poplin speaker --config FILE`: the speaker alone, without Kubernetes and without a kernel table. */
+/** `poplin speaker --config FILE`: the speaker alone, without Kubernetes. What it learns goes to whoever runs it. */
 import fs from 'node:fs';
-import type { SpeakerStatus } from '#bgp';
+import type { ChangePlan, GracefulRestartConfig, RouteChange, Speaker, StopMode } from '#bgp';
+import { decodeRouteChanges } from '#bgp';
 import type { Logger } from '#kit';
 import { runSpeaker } from './runner.ts';
-import { parseSpeakerFile } from './speaker-file.ts';
+import { parseSpeakerFile, type SpeakerFile, SpeakerFileError } from './speaker-file.ts';
 
 export interface StandaloneOptions {
   readonly configFile: string;
   readonly log: Logger;
+  /** Asked for when the file says `kernel: true`. */
+  readonly kernel?: StandaloneKernel;
+}
+
+/** Where learned routes go. */
+export interface StandaloneKernel {
+  onRoutes(changes: Iterable<RouteChange>): void;
+  /** What an earlier run left there. */
+  readonly earlier: Pick<GracefulRestartConfig, 'restarting' | 'forwardingPreserved'>;
 }
 
 export interface StandaloneSpeaker {
+  readonly speaker: Speaker;
   /** `graceful` (SIGTERM): peers keep our routes for the restart time; `drain`: Cease. */
-  stop(mode: 'graceful' | 'drain'): Promise<void>;
-  status(): SpeakerStatus;
+  stop(mode: StopMode): Promise<void>;
+  /** What `reload` would do now. @throws SpeakerFileError */
+  plan(): ChangePlan;
+  /** Reads the file again and puts it in force. @throws SpeakerFileError; then everything stays as it is. */
+  reload(): ChangePlan;
+}
+
+/** @throws SpeakerFileError with file, line and column. */
+export function readSpeakerFile(file: string): SpeakerFile {
+  return parseSpeakerFile(file, fs.readFileSync(file, 'utf8'), (name) => fs.readFileSync(name, 'utf8'));
 }
 
 /**
@@ -22,23 +41,50 @@ export interface StandaloneSpeaker {
  * @throws SpeakerFileError with file, line and column; SysError when an address cannot be listened on.
  */
 export async function runStandaloneSpeaker(options: StandaloneOptions): Promise<StandaloneSpeaker> {
-  const { configFile, log } = options;
-  const config = parseSpeakerFile(configFile, fs.readFileSync(configFile, 'utf8'), (file) =>
-    fs.readFileSync(file, 'utf8'),
+  const { configFile, log, kernel } = options;
+  const first = readSpeakerFile(configFile);
+  const inForce = (file: SpeakerFile): SpeakerFile =>
+    kernel ? { ...file, gracefulRestart: { ...file.gracefulRestart, ...kernel.earlier } } : file;
+  const read = (): SpeakerFile => {
+    const file = readSpeakerFile(configFile);
+    if (file.kernel === first.kernel) return inForce(file);
+    const message = `${configFile}: kernel cannot be changed while the speaker runs; restart it`;
+    throw new SpeakerFileError(message, { code: 'BAD_SPEAKER_FILE', file: configFile, line: 1, column: 1 });
+  };
+  warnOfSilentPeers(log, first);
+  const hand = (): void => {
+    for (let buffer = runner.speaker.takeRoutes(); buffer; buffer = runner.speaker.takeRoutes()) {
+      kernel?.onRoutes(decodeRouteChanges(buffer));
+    }
+  };
+  const runner = runSpeaker(
+    inForce(first),
+    log,
+    {
+      onRoutes: () => void setImmediate(hand),
+      onPeerState: ({ name, state, lastError }) => log.info({ peer: name, state, lastError }, 'peer'),
+    },
+    { withoutFeed: kernel === undefined },
   );
-  for (const peer of config.peers) {
+  return {
+    speaker: runner.speaker,
+    stop: (mode) => runner.stop(mode),
+    plan: () => runner.speaker.plan(read()),
+    reload() {
+      const file = read();
+      const plan = runner.speaker.plan(file);
+      runner.speaker.configure(file);
+      warnOfSilentPeers(log, file);
+      log.info({ ...plan }, 'configuration is read again');
+      return plan;
+    },
+  };
+}
+
+function warnOfSilentPeers(log: Logger, { peers }: SpeakerFile): void {
+  for (const peer of peers) {
     if (peer.import === 'reject' && peer.export === 'reject') {
       log.warn({ peer: peer.name }, 'peer has neither import nor export: accept: no route will pass (RFC 8212)');
     }
   }
-  const runner = runSpeaker(
-    config,
-    log,
-    {
-      onRoutes: () => undefined,
-      onPeerState: ({ name, state, lastError }) => log.info({ peer: name, state, lastError }, 'peer'),
-    },
-    { withoutFeed: true },
-  );
-  return { stop: (mode) => runner.stop(mode), status: () => runner.speaker.status() };
 }

@@ -9,6 +9,7 @@ export function peerStatus(name: string, extra: Partial<PeerStatus> = {}): PeerS
   return {
     name,
     address: '10.0.0.9',
+    port: 179,
     asn: 64512,
     state: 'Established',
     stateForMs: 60_000,

@@ -99,7 +99,14 @@ const starters: Readonly<Record<DutName, Starter>> = {
       `${head}listen: ["${dutAddress[4]}:179", "[${dutAddress[6]}]:179"]\npeers:\n${lines.join('')}`,
     );
     const [command, ...args] = await bundledProgram();
-    return link.spawn(link.a, command!, [...args, 'speaker', '--config', file]);
+    return link.spawn(link.a, command!, [
+      ...args,
+      'speaker',
+      '--config',
+      file,
+      '--socket',
+      path.join(link.folder, 'speaker.sock'),
+    ]);
   },
   async bird(link, peers) {
     const sessions = peers.map(({ id, address, asn, family, direction }) => {

@@ -1,0 +1,61 @@
+/** Sessions and routes in the shapes of the API. */
+import type { BgpPathView, BgpPeerView, BgpRoutesView, BgpRouteView } from '#api';
+import type { PeerStatus, RouteAnswer, RoutePath } from '#bgp';
+import type { RouteStatus } from '#felix';
+
+/** @param programmed what became of a prefix in the kernel */
+export function routesView(
+  { routes, next }: RouteAnswer,
+  programmed: (prefix: string) => RouteStatus | undefined,
+): BgpRoutesView {
+  return {
+    ...(next === undefined ? {} : { next }),
+    routes: routes.map(
+      ({ prefix, paths }): BgpRouteView => ({
+        prefix,
+        source: paths.some((p) => p.best && p.peer === undefined) ? 'originated' : 'learned',
+        paths: paths.map((path) => pathView(path, programmed(prefix))),
+      }),
+    ),
+  };
+}
+
+export function peerView(peer: PeerStatus): BgpPeerView {
+  const received = (family: string) => peer.families.find((f) => f.family === family);
+  return {
+    name: peer.name,
+    address: peer.address,
+    port: peer.port,
+    asn: peer.asn,
+    state: peer.state,
+    since: new Date(Date.now() - peer.stateForMs).toISOString(),
+    ...(peer.localAddress ? { localAddress: peer.localAddress } : {}),
+    ...(peer.negotiated ? { holdTimeSec: peer.negotiated.holdTimeSec } : {}),
+    families: (peer.negotiated?.families ?? peer.families.map((f) => f.family)).map((family) => ({
+      family,
+      received: received(family)?.accepted ?? 0,
+      sent: received(family)?.sent ?? 0,
+      endOfRib: received(family)?.endOfRibReceived ?? false,
+    })),
+    gracefulRestart: peer.negotiated?.gracefulRestart !== undefined,
+    restarting: peer.state !== 'Established' && peer.families.some((f) => f.stale > 0),
+    ...(peer.lastError ? { lastError: peer.lastError } : {}),
+    timesEstablished: peer.establishedCount,
+  };
+}
+
+function pathView(path: RoutePath, programmed: RouteStatus | undefined): BgpPathView {
+  const { attributes } = path;
+  const chosen = path.best || path.multipath;
+  return {
+    ...(path.peer === undefined ? {} : { peer: path.peer }),
+    best: chosen,
+    nextHop: path.nextHop ?? '',
+    resolved: chosen && path.peer !== undefined ? (programmed?.via ?? []) : [],
+    origin: attributes.origin === 'INCOMPLETE' ? 'incomplete' : attributes.origin,
+    asPath: attributes.asPath,
+    ...(attributes.localPref === undefined ? {} : { localPref: attributes.localPref }),
+    ...(attributes.med === undefined ? {} : { med: attributes.med }),
+    stale: path.stale,
+  };
+}

@@ -1,0 +1,64 @@
+/** Routes that every server of ours has. */
+import type { FastifyInstance } from 'fastify';
+import { toCidr, toIpAddress } from '#kit';
+import type { HealthReport } from '#obs';
+import { ApiError } from './errors.ts';
+import type { BgpRoutesQuery, BgpView, HealthView } from './view.ts';
+
+/** Prefixes in one answer of /v1/bgp/routes; a full table comes in pages. */
+const routesMax = 10_000;
+const routesDefault = 1_000;
+
+export async function addRoutesRoute(app: FastifyInstance, view: BgpView): Promise<void> {
+  const { default: Type } = await import('typebox');
+  const querystring = Type.Object(
+    {
+      prefix: Type.Optional(Type.String({ maxLength: 64 })),
+      family: Type.Optional(Type.Union([Type.Literal('4'), Type.Literal('6')])),
+      limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,5}$' })),
+      cursor: Type.Optional(Type.String({ maxLength: 64 })),
+    },
+    { additionalProperties: false },
+  );
+  type Query = { readonly [K in 'prefix' | 'family' | 'limit' | 'cursor']?: string };
+  app.get<{ Querystring: Query }>('/v1/bgp/routes', { schema: { querystring } }, (request) => {
+    const { prefix, family, limit, cursor } = request.query;
+    const count = Number(limit ?? routesDefault);
+    if (count > routesMax) throw badRequest(`limit ${count} is over ${routesMax}; ask for the next ones with cursor`);
+    return view.bgpRoutes({
+      ...(prefix === undefined ? {} : prefixQuery(prefix)),
+      ...(family === undefined ? {} : { family: family === '4' ? 4 : 6 }),
+      ...(cursor === undefined ? {} : { cursor }),
+      limit: count,
+    });
+  });
+}
+
+export function addHealthRoutes(app: FastifyInstance, view: HealthView): void {
+  const probe = (route: string, report: () => HealthReport): void => {
+    app.get(route, (_request, reply) => {
+      const { ok, reasons } = report();
+      return reply.status(ok ? 200 : 503).send({ ok, reasons });
+    });
+  };
+  probe('/healthz', () => view.alive());
+  probe('/livez', () => view.alive());
+  probe('/readyz', () => view.ready());
+  app.get('/metrics', async (_request, reply) => {
+    const { contentType, body } = await view.metrics();
+    return reply.header('content-type', contentType).send(body);
+  });
+}
+
+/** `10.1.0.0/16`: it and what is inside it. `10.1.2.3`: where a packet to it goes. */
+function prefixQuery(text: string): Pick<BgpRoutesQuery, 'within' | 'covers'> {
+  const within = text.includes('/') ? toCidr(text) : undefined;
+  if (within) return { within };
+  const covers = toIpAddress(text);
+  if (covers) return { covers };
+  throw badRequest(`prefix ${JSON.stringify(text)} is neither a prefix nor an address`);
+}
+
+function badRequest(message: string): ApiError {
+  return new ApiError(message, { code: 'BAD_REQUEST' });
+}

@@ -1,0 +1,162 @@
+/** `poplin speaker` as a daemon, beside a BIRD: asked and given orders with `poplin bgp`, its routes in the kernel's table. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { BgpLink, type Bird } from '../support/bgp.ts';
+import { needs } from '../support/needs.ts';
+import { until } from '../support/wait.ts';
+
+const wants = needs({ root: true, commands: ['ip', 'curl'], provided: ['bird', 'birdc'] });
+const cli = path.join(import.meta.dirname, '../../src/cli/main.ts');
+const birdText = `router id 10.9.0.2;
+protocol device {}
+protocol static s4 { ipv4; route 10.50.2.0/24 blackhole; }
+protocol static s6 { ipv6; route fd50:2::/64 blackhole; }
+protocol bgp p { local 10.9.0.2 as 64513; neighbor 10.9.0.1 as 64512; connect delay time 0; graceful restart on;
+  ipv4 { import all; export where source = RTS_STATIC; }; ipv6 { import all; export where source = RTS_STATIC; next hop address fd09::2; }; }
+`;
+
+interface World {
+  readonly link: BgpLink;
+  readonly bird: Bird;
+  readonly file: string;
+  /** Writes the file, with `more` in the peer. */
+  write(more: string, head?: string): void;
+  start(): Promise<ChildProcess>;
+  /** `poplin bgp ...` against the daemon. */
+  bgp(...args: string[]): { readonly code: number | null; readonly out: string; readonly err: string };
+}
+
+async function world(t: TestContext): Promise<World> {
+  const link = new BgpLink();
+  t.after(() => link[Symbol.asyncDispose]());
+  const file = path.join(link.folder, 'speaker.yaml');
+  const socket = path.join(link.folder, 'run', 'speaker.sock');
+  const bgp: World['bgp'] = (...args) => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, [cli, 'bgp', ...args, '--socket', socket], {
+      encoding: 'utf8',
+    });
+    return { code: status, out: stdout, err: stderr };
+  };
+  return {
+    link,
+    bird: await link.bird(birdText),
+    file,
+    write(more, head = '') {
+      fs.writeFileSync(
+        file,
+        `asn: 64512\nrouterId: 10.9.0.1\noriginate: [10.50.1.0/24]\n${head}peers:\n- address: 10.9.0.2\n  asn: 64513\n  families: [ipv4, ipv6]\n  nextHop6: "fd09::1"\n  import: accept\n  export: accept\n${more}`,
+      );
+    },
+    async start() {
+      const args = ['speaker', '--config', file, '--socket', socket, '--state-dir', path.join(link.folder, 'state')];
+      const child = link.spawn(link.a, process.execPath, [cli, ...args]);
+      let said = '';
+      child.stderr!.on('data', (chunk) => (said += chunk));
+      await until(
+        () => {
+          if (child.exitCode !== null) throw new Error(said);
+          return bgp('peers').out.includes('Established');
+        },
+        { what: 'the session', intervalMs: 100, deadlineMs: 20_000 },
+      );
+      return child;
+    },
+    bgp,
+  };
+}
+
+async function ended(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  const gone = new Promise((resolve) => child.once('exit', resolve));
+  // The child is `ip netns exec`, which has become the program.
+  child.kill(signal);
+  await gone;
+}
+
+test('sessions, routes and metrics are asked for; a second daemon on the socket is refused', wants, async (t) => {
+  const { write, start, bgp, link, file } = await world(t);
+  write('');
+  const daemon = await start();
+  assert.match(bgp('peers').out, /10\.9\.0\.2 +10\.9\.0\.2 +64513 +Established/);
+  assert.match(bgp('routes', '10.50.2.9').out, /\* 10\.50\.2\.0\/24 +10\.9\.0\.2/);
+  assert.match(bgp('routes', '-6').out, /fd50:2::\/64/);
+  const socket = path.join(link.folder, 'run', 'speaker.sock');
+  const metrics = execFileSync('curl', ['-s', '--unix-socket', socket, 'http://x/metrics'], { encoding: 'utf8' });
+  assert.match(metrics, /^poplin_bgp_peer_established\{peer="10\.9\.0\.2"\} 1$/m);
+  const second = spawnSync(
+    'ip',
+    ['netns', 'exec', link.b, process.execPath, cli, 'speaker', '--config', file, '--socket', socket],
+    {
+      encoding: 'utf8',
+    },
+  );
+  assert.notEqual(second.status, 0);
+  assert.match(second.stderr, /another speaker serves .*speaker\.sock: process \d+/);
+  await ended(daemon, 'SIGTERM');
+  assert.match(bgp('peers').err, /there is no socket/);
+});
+
+test(
+  'a dry run says what a reload would do, and the reload does it: one session reset, then none',
+  wants,
+  async (t) => {
+    const { write, start, bgp } = await world(t);
+    write('');
+    await start();
+    /** When the session came up, once it is up. */
+    const since = (): Promise<string> =>
+      until(
+        () => {
+          const [peer] = JSON.parse(bgp('peers', '-o', 'json').out);
+          return peer.state === 'Established' && peer.since;
+        },
+        { what: 'the session', intervalMs: 100 },
+      );
+    const first = await since();
+    write('  holdTime: 30s\n');
+    const dry = bgp('reload', '--dry-run');
+    assert.match(dry.out, /10\.9\.0\.2 +reset +holdTimeSec: 90 -> 30/);
+    assert.equal(age(await since(), first), 'the same');
+    assert.equal(bgp('reload').out, dry.out);
+    const second = await since();
+    assert.equal(age(second, first), 'another');
+    assert.match(bgp('reload').out, /^1 peer does not notice$/m);
+    write('  holdTime: 30s\n  colour: red\n');
+    const bad = bgp('reload');
+    assert.notEqual(bad.code, 0);
+    assert.match(bad.err, /speaker\.yaml:\d+:\d+: unknown key colour/);
+    assert.equal(age(await since(), second), 'the same');
+    assert.equal(bgp('reset', '10.9.0.2', '--text', 'new optics').code, 0);
+    assert.equal(age(await since(), second), 'another');
+    assert.match(bgp('reset', 'nobody').err, /nobody/);
+  },
+);
+
+/** The age is rounded where it is told, so that one moment may be told a millisecond apart. */
+const age = (now: string, then: string): 'the same' | 'another' =>
+  Math.abs(Date.parse(now) - Date.parse(then)) < 100 ? 'the same' : 'another';
+
+test(
+  'kernel: true installs what is learned; a restart leaves it there, a withdrawal takes it out',
+  wants,
+  async (t) => {
+    const { write, start, link, bird } = await world(t);
+    write('', 'kernel: true\n');
+    const routes = (six = false): string =>
+      link.run(link.a, 'ip', ...(six ? ['-6'] : []), 'route', 'show', six ? 'fd50:2::/64' : '10.50.2.0/24');
+    const first = await start();
+    await until(() => routes().includes('10.9.0.2') || /nhid/.test(routes()), {
+      what: 'the route in the kernel',
+      intervalMs: 100,
+    });
+    await until(() => routes(true) !== '', { what: 'the IPv6 route', intervalMs: 100 });
+    await ended(first, 'SIGKILL');
+    assert.notEqual(routes(), '');
+    await start();
+    assert.notEqual(routes(), '');
+    bird.configure(birdText.replace('route 10.50.2.0/24 blackhole;', ''));
+    await until(() => routes() === '', { what: 'the route to be gone', intervalMs: 100 });
+  },
+);
