@@ -10,6 +10,9 @@ asn: 4200000000
 routerId: 10.0.0.1
 listen: ["10.0.0.1:1179", "[fd00::1]:179"]
 originate: [10.1.2.3/16, "fd00:1::/64"]
+clusterId: 244.0.0.1
+hostName: node1.example.org
+softwareVersion: Poplin 1
 peers:
   - address: 10.0.0.2
     asn: 64513
@@ -21,6 +24,13 @@ peers:
     localAddress: 10.0.0.1
     port: 1179
     passive: true
+    extendedMessages: false
+    role: customer
+    strictRole: true
+    maxPrefixes:
+      ipv4: { limit: 1000, warnPercent: 80, restartTime: 600s }
+      ipv6: { limit: 50, warnOnly: true }
+  - { address: 10.0.0.3, asn: 4200000000, routeReflectorClient: true }
 `);
   assert.deepEqual(config.listen, [
     { address: '10.0.0.1', port: 1179 },
@@ -31,6 +41,16 @@ peers:
   assert.equal(peer.password, 'key of /etc/key');
   assert.equal(peer.holdTimeSec, 30);
   assert.deepEqual(peer.families, ['ipv4-unicast', 'ipv6-unicast']);
+  assert.deepEqual(
+    [config.clusterId, config.hostName, config.softwareVersion],
+    ['244.0.0.1', 'node1.example.org', 'Poplin 1'],
+  );
+  assert.deepEqual([peer.extendedMessages, peer.role, peer.strictRole], [false, 'customer', true]);
+  assert.deepEqual(peer.maxPrefixes, {
+    'ipv4-unicast': { limit: 1000, warnPercent: 80, restartSec: 600 },
+    'ipv6-unicast': { limit: 50, warnOnly: true },
+  });
+  assert.equal(config.peers[1]!.routeReflectorClient, true);
   assert.deepEqual([peer.import, peer.export, peer.passive, peer.port], ['accept', 'accept', true, 1179]);
 });
 
@@ -65,6 +85,17 @@ test('errors name line, column and remedy', () => {
     [peer('password: { value: a, file: b }'), /either value or file/],
     [peer(`password: ${'x'.repeat(81)}`), /1 to 80 bytes, not 81/],
     [peer('localAddress: fd00::1'), /different families/],
+    [`${head}clusterId: 0.0.0.0\n`, /:3:12: clusterId must be a dotted quad/],
+    [`${head}hostName: ${'x'.repeat(65)}\n`, /:3:11: 1 to 64 bytes of text/],
+    [peer('role: friend'), /:6:11: friend is none of provider, customer/],
+    [peer('strictRole: true'), /strictRole goes with role/],
+    [peer('routeReflectorClient: true'), /for peers of our own AS/],
+    [`${head}peers: [{ address: 10.0.0.2, asn: 64512, role: peer }]`, /role is for peers of another AS/],
+    [peer('maxPrefixes: { ipv4: {} }'), /:6:26: a limit lacks the key limit/],
+    [peer('maxPrefixes: { ipv4: { limit: 0 } }'), /limit must be a whole number from 1/],
+    [peer('maxPrefixes: { ipv4: { limit: 1, warnPercent: 101 } }'), /warnPercent must be a whole number from 1 to 100/],
+    [peer('maxPrefixes: { ipv4: { limit: 1, restartTime: 0s } }'), /restartTime must be from 1s/],
+    [peer('maxPrefixes: { ipv5: { limit: 1 } }'), /unknown key ipv5 in maxPrefixes/],
     [peer('typo: 1'), /:6:5: unknown key typo in a peer/],
     ['asn: [1\n', /^speaker\.yaml:2:1: /],
     ['- 1\n', /must be a mapping/],

@@ -6,6 +6,8 @@
  *   listen: ["0.0.0.0:179", "[::]:179"]        # this is the default; [] listens nowhere
  *   kernel: false                             # install what is learned; not to be changed while it runs
  *   originate: [10.1.0.0/16]
+ *   clusterId: 10.0.0.1                         # as route reflector; default: routerId
+ *   hostName: node1.example.org                 # told to peers' operators, as is softwareVersion
  *   peers:
  *     - address: 10.0.0.2
  *       asn: 64513
@@ -19,12 +21,16 @@
  *       localAddress: 10.0.0.1
  *       port: 179
  *       passive: false
+ *       extendedMessages: true                  # RFC 8654; false: not offered
+ *       role: customer                          # what we are to it (RFC 9234); strictRole: true refuses who says none
+ *       routeReflectorClient: true              # iBGP
+ *       maxPrefixes: { ipv4: { limit: 1000, warnPercent: 75, restartTime: 600s, warnOnly: false } }
  *
  * An eBGP peer without `import` or `export` gets and gives nothing (RFC 8212); iBGP peers default to accept. Every
  * unknown key and every value that is none is an error that names line and column.
  */
 import { isMap, LineCounter, type Node, parseDocument } from 'yaml';
-import type { AddPathConfig, Family, PeerConfig, SpeakerConfig } from '#bgp';
+import type { AddPathConfig, BgpRole, Family, MaxPrefixes, PeerConfig, SpeakerConfig } from '#bgp';
 import { familyOf, type IpAddress, toCidr, toIpAddress } from '#kit';
 import { asPolicy, type NamedFilters, readFilters } from './speaker-file-filters.ts';
 import {
@@ -53,6 +59,10 @@ const restartTimeSec = 120;
 const deferralTimeSec = 30;
 const passwordBytesMax = 80;
 const addPathSendMax = 128;
+/** Of a host name or version in OPEN. */
+const labelBytesMax = 64;
+/** A week. */
+const restartSecMax = 604_800;
 
 /** What a file says. */
 export interface SpeakerFile extends SpeakerConfig {
@@ -73,12 +83,15 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   }
   const root = new Fields(source, document.contents, 'the file');
   const asn = root.required('asn', asAsn);
-  const routerId = root.required('routerId', asRouterId);
+  const routerId = root.required('routerId', asQuad('routerId'));
   const listen = root.optional('listen', listOf(asListen)) ?? [
     { address: '0.0.0.0', port: defaultPort },
     { address: '::', port: defaultPort },
   ];
   const kernel = root.optional('kernel', asBoolean) ?? false;
+  const clusterId = root.optional('clusterId', asQuad('clusterId'));
+  const hostName = root.optional('hostName', asLabel);
+  const softwareVersion = root.optional('softwareVersion', asLabel);
   const originate = root.optional('originate', listOf(asPrefix)) ?? [];
   const filters = root.optional('filters', readFilters) ?? new Map();
   const peers =
@@ -95,6 +108,9 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   return {
     asn,
     routerId,
+    ...(clusterId === undefined ? {} : { clusterId }),
+    ...(hostName === undefined ? {} : { hostName }),
+    ...(softwareVersion === undefined ? {} : { softwareVersion }),
     listen,
     kernel,
     originate,
@@ -128,6 +144,7 @@ function asPeer(source: Source, node: Node | null, localAsn: number, filters: Na
     ...exportPolicy(fields, filters, policy),
     ...optionalKey('addPath', fields.optional('addPath', asAddPath)),
     ...nextHops(source, fields),
+    ...sessionSettings(source, node, fields, asn !== localAsn),
   };
   fields.done();
   if (localAddress !== undefined && familyOf(localAddress) !== familyOf(address)) {
@@ -170,6 +187,49 @@ function exportPolicy(
   return { export: action, ...(filter ? { exportFilter: filter } : {}) };
 }
 
+const bgpRoles: readonly BgpRole[] = ['provider', 'customer', 'routeServer', 'routeServerClient', 'peer'];
+
+function sessionSettings(source: Source, node: Node | null, fields: Fields, external: boolean): Partial<PeerConfig> {
+  const extendedMessages = fields.optional('extendedMessages', asBoolean);
+  const role = fields.optional('role', asOneOf(bgpRoles));
+  const strictRole = fields.optional('strictRole', asBoolean);
+  const routeReflectorClient = fields.optional('routeReflectorClient', asBoolean);
+  const maxPrefixes = fields.optional('maxPrefixes', asMaxPrefixes);
+  if (role !== undefined && !external) fail(source, node, 'role is for peers of another AS (RFC 9234 4.1)');
+  if (strictRole !== undefined && role === undefined) fail(source, node, 'strictRole goes with role');
+  if (routeReflectorClient && external)
+    fail(source, node, 'routeReflectorClient is for peers of our own AS (RFC 4456)');
+  return {
+    ...(extendedMessages === undefined ? {} : { extendedMessages }),
+    ...(role === undefined ? {} : { role }),
+    ...(strictRole === undefined ? {} : { strictRole }),
+    ...(routeReflectorClient === undefined ? {} : { routeReflectorClient }),
+    ...(maxPrefixes === undefined ? {} : { maxPrefixes }),
+  };
+}
+
+function asMaxPrefixes(source: Source, node: Node | null): NonNullable<PeerConfig['maxPrefixes']> {
+  const fields = new Fields(source, node, 'maxPrefixes');
+  const ipv4 = fields.optional('ipv4', asFamilyLimit);
+  const ipv6 = fields.optional('ipv6', asFamilyLimit);
+  fields.done();
+  return { ...(ipv4 ? { 'ipv4-unicast': ipv4 } : {}), ...(ipv6 ? { 'ipv6-unicast': ipv6 } : {}) };
+}
+function asFamilyLimit(source: Source, node: Node | null): MaxPrefixes {
+  const fields = new Fields(source, node, 'a limit');
+  const limit = fields.required('limit', asInteger(1, 0xffffffff, 'limit'));
+  const warnPercent = fields.optional('warnPercent', asInteger(1, 100, 'warnPercent'));
+  const restartSec = fields.optional('restartTime', asSeconds('restartTime', 1, restartSecMax));
+  const warnOnly = fields.optional('warnOnly', asBoolean);
+  fields.done();
+  return {
+    limit,
+    ...(warnPercent === undefined ? {} : { warnPercent }),
+    ...(restartSec === undefined ? {} : { restartSec }),
+    ...(warnOnly === undefined ? {} : { warnOnly }),
+  };
+}
+
 function nextHops(source: Source, fields: Fields): { nextHop4?: string; nextHop6?: string } {
   const read =
     (family: 4 | 6): Reader<IpAddress> =>
@@ -183,12 +243,22 @@ function nextHops(source: Source, fields: Fields): { nextHop4?: string; nextHop6
   return { ...(nextHop4 === undefined ? {} : { nextHop4 }), ...(nextHop6 === undefined ? {} : { nextHop6 }) };
 }
 
-function asRouterId(source: Source, node: Node | null): string {
-  const address = toIpAddress(asText(source, node));
-  if (!address || familyOf(address) !== 4 || address === '0.0.0.0') {
-    fail(source, node, 'routerId must be a dotted quad other than 0.0.0.0, for example 10.0.0.1');
-  }
-  return address;
+function asQuad(what: string): Reader<string> {
+  return (source, node) => {
+    const address = toIpAddress(asText(source, node));
+    if (!address || familyOf(address) !== 4 || address === '0.0.0.0') {
+      fail(source, node, `${what} must be a dotted quad other than 0.0.0.0, for example 10.0.0.1`);
+    }
+    return address;
+  };
+}
+/** Text for OPEN; what it cannot carry is an error here and not cut there. */
+function asLabel(source: Source, node: Node | null): string {
+  const text = asText(source, node);
+  const bytes = Buffer.byteLength(text);
+  if (bytes === 0 || bytes > labelBytesMax)
+    fail(source, node, `1 to ${labelBytesMax} bytes of text are wanted, not ${bytes}`);
+  return text;
 }
 function asPrefix(source: Source, node: Node | null): string {
   const text = asText(source, node);
@@ -211,6 +281,21 @@ function asFamily(source: Source, node: Node | null): Family {
   if (text === 'ipv4' || text === 'ipv4-unicast') return 'ipv4-unicast';
   if (text === 'ipv6' || text === 'ipv6-unicast') return 'ipv6-unicast';
   fail(source, node, `${text} is not a family; known are ipv4 and ipv6`);
+}
+function asOneOf<T extends string>(names: readonly T[]): Reader<T> {
+  return (source, node) => {
+    const text = asText(source, node);
+    return names.find((name) => name === text) ?? fail(source, node, `${text} is none of ${names.join(', ')}`);
+  };
+}
+function asSeconds(what: string, min: number, max: number): Reader<number> {
+  return (source, node) => {
+    const value = scalar(source, node);
+    const match = /^(\d{1,9})s?$/.exec(String(value));
+    const seconds = match ? Number(match[1]) : -1;
+    if (seconds >= min && seconds <= max) return seconds;
+    fail(source, node, `${what} must be from ${min}s to ${max}s, not ${String(value)}`);
+  };
 }
 function asHoldTime(source: Source, node: Node | null): number {
   const value = scalar(source, node);
