@@ -5,6 +5,7 @@
  *   routerId: 10.0.0.1
  *   listen: ["0.0.0.0:179", "[::]:179"]        # this is the default; [] listens nowhere
  *   originate: [10.1.0.0/16]
+ *   gracefulShutdown: false                   # true: to all peers, see below
  *   peers:
  *     - address: 10.0.0.2
  *       asn: 64513
@@ -16,6 +17,11 @@
  *       localAddress: 10.0.0.1
  *       port: 179
  *       passive: false
+ *       restartTime: 120s                       # how long it keeps our routes over a restart; 0s to 4095s
+ *       notificationKeepsRoutes: true           # RFC 8538
+ *       longLivedStaleTime: 3600s               # RFC 9494; default: not offered
+ *       longLivedToAllInternal: false           # RFC 9494 4.6
+ *       gracefulShutdown: false                 # RFC 8326: what is announced says that the session is about to end
  *
  * An eBGP peer without `import` or `export` gets and gives nothing (RFC 8212); iBGP peers default to accept. Every
  * unknown key and every value that is none is an error that names line and column.
@@ -71,6 +77,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     { address: '::', port: defaultPort },
   ];
   const originate = root.optional('originate', listOf(asPrefix)) ?? [];
+  const gracefulShutdown = root.optional('gracefulShutdown', asBoolean);
   const peers =
     root.optional(
       'peers',
@@ -90,6 +97,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     peers,
     // It forwards nothing itself and keeps no state between runs, so it has nothing to say about an earlier one.
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec, deferralTimeSec },
+    ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
   };
 }
 
@@ -151,12 +159,29 @@ function asPeer(source: Source, node: Node | null, localAsn: number): PeerConfig
     import: fields.optional('import', asPolicy) ?? policy,
     export: fields.optional('export', asPolicy) ?? policy,
     ...nextHops(source, fields),
+    ...survival(fields),
   };
   fields.done();
   if (localAddress !== undefined && familyOf(localAddress) !== familyOf(address)) {
     fail(source, node, `localAddress ${localAddress} and address ${address} are of different families`);
   }
   return peer;
+}
+
+/** What outlives a session: RFC 4724, 8538, 9494, 8326. */
+function survival(fields: Fields): Partial<PeerConfig> {
+  const restartTimeSec = fields.optional('restartTime', asSeconds(0, 4095, 'restartTime'));
+  const notificationKeepsRoutes = fields.optional('notificationKeepsRoutes', asBoolean);
+  const longLivedStaleTimeSec = fields.optional('longLivedStaleTime', asSeconds(0, 0xffffff, 'longLivedStaleTime'));
+  const longLivedToAllInternal = fields.optional('longLivedToAllInternal', asBoolean);
+  const gracefulShutdown = fields.optional('gracefulShutdown', asBoolean);
+  return {
+    ...(restartTimeSec === undefined ? {} : { restartTimeSec }),
+    ...(notificationKeepsRoutes === undefined ? {} : { notificationKeepsRoutes }),
+    ...(longLivedStaleTimeSec === undefined ? {} : { longLivedStaleTimeSec }),
+    ...(longLivedToAllInternal === undefined ? {} : { longLivedToAllInternal }),
+    ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
+  };
 }
 
 function nextHops(source: Source, fields: Fields): { nextHop4?: string; nextHop6?: string } {
@@ -239,6 +264,15 @@ function asPolicy(source: Source, node: Node | null): 'accept' | 'reject' {
   const text = asText(source, node);
   if (text === 'accept' || text === 'reject') return text;
   fail(source, node, `${text} is neither accept nor reject`);
+}
+function asSeconds(min: number, max: number, what: string): Reader<number> {
+  return (source, node) => {
+    const value = scalar(source, node);
+    const match = /^(\d{1,9})s?$/.exec(String(value));
+    const seconds = match ? Number(match[1]) : -1;
+    if (seconds >= min && seconds <= max) return seconds;
+    fail(source, node, `${what} must be from ${min}s to ${max}s, not ${String(value)}`);
+  };
 }
 function asHoldTime(source: Source, node: Node | null): number {
   const value = scalar(source, node);
