@@ -343,7 +343,7 @@ class Model {
   }
 }
 
-const entry = fc.record({ sec: fc.constantFrom(0, 2, 5, 9), forwarding: fc.boolean() });
+const entry = fc.record({ sec: fc.constantFrom(0, 2, 5, 9), forwarding: fc.constantFrom(true, true, true, false) });
 const capsArbitrary: fc.Arbitrary<Caps> = fc.record({ restart: entry, longLived: entry }, { requiredKeys: [] });
 const eventArbitrary = fc.oneof(
   { weight: 4, arbitrary: fc.record({ type: fc.constant('announce' as const), prefix: fc.nat(3) }) },
