@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { IpFamily } from '#kit';
-import { emptyAttributeValues } from '../wire/index.ts';
+import { communityFlag, emptyAttributeValues } from '../wire/index.ts';
 import {
   AttributePool,
   IntStack,
@@ -28,6 +28,8 @@ interface NaiveSet {
   readonly firstAsn: number;
   readonly originatorId: number;
   readonly clusters: number;
+  /** LLGR_STALE. */
+  readonly stale: boolean;
 }
 interface NaivePeer {
   readonly ebgp: boolean;
@@ -44,6 +46,7 @@ function naiveDecision(all: NaivePath[], sets: NaiveSet[], peers: NaivePeer[], m
   if (local) return { best: local, hops: [] as number[] };
   let left = all.filter((path) => metrics[path.hop] !== unreachable);
   if (left.length === 0) return undefined;
+  left = lowest(left, (path) => (sets[path.set]!.stale ? 1 : 0));
   left = lowest(left, (path) => -sets[path.set]!.localPref);
   left = lowest(left, (path) => sets[path.set]!.length);
   left = lowest(left, (path) => sets[path.set]!.origin);
@@ -80,9 +83,21 @@ const setArbitrary = fc.record({
   firstAsn: fc.constantFrom(1, 2),
   originatorId: fc.constantFrom(0, 5, 4_000_000_000),
   clusters: fc.integer({ min: 0, max: 1 }),
+  stale: fc.boolean(),
 });
 const callArbitrary = fc.record({
-  op: fc.constantFrom('announce', 'announce', 'announce', 'withdraw', 'stale', 'sweep', 'drop', 'metric', 'decide'),
+  op: fc.constantFrom(
+    'announce',
+    'announce',
+    'announce',
+    'withdraw',
+    'stale',
+    'staler',
+    'sweep',
+    'drop',
+    'metric',
+    'decide',
+  ),
   peer: fc.integer({ min: 0, max: 4 }),
   prefix: fc.integer({ min: 0, max: 5 }),
   set: fc.integer({ min: 0, max: 5 }),
@@ -123,6 +138,7 @@ for (const family of [4, 6] as const) {
               localPref: s.localPref,
               originatorId: s.originatorId || -1,
               clusterListLength: s.clusters,
+              communityFlags: s.stale ? communityFlag.llgrStale : 0,
             });
           };
           const check = (): void => {
@@ -159,12 +175,13 @@ for (const family of [4, 6] as const) {
             } else if (call.op === 'decide') {
               check();
             } else {
-              if (call.op === 'stale') rib.markStale(call.peer);
+              if (call.op === 'stale' || call.op === 'staler') rib.markStale(call.peer, call.op === 'staler');
               else rib.removePeer(call.peer, call.op === 'sweep');
               for (const [, byPeer] of naive) {
                 const path = byPeer.get(call.peer);
                 if (!path) continue;
-                if (call.op === 'drop' || path.stale) byPeer.delete(call.peer);
+                if (call.op === 'staler') path.stale = true;
+                else if (call.op === 'drop' || path.stale) byPeer.delete(call.peer);
                 else if (call.op === 'stale') path.stale = true;
               }
             }

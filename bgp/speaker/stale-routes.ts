@@ -38,6 +38,9 @@ interface FamilyState {
   cancelTimer: (() => void) | undefined;
 }
 
+/** A stale time may be 194 days, a timer of Node 24. */
+const timerSecMax = 14 * 86_400;
+
 const families = ['ipv4-unicast', 'ipv6-unicast'] as const;
 
 export class StaleRoutes {
@@ -164,9 +167,11 @@ export class StaleRoutes {
   #startTimer(family: Family, delaySec: number, fn: () => void): void {
     const state = this.#states.get(family)!;
     state.cancelTimer?.();
-    state.cancelTimer = this.#deps.clock.schedule(delaySec * 1000, () => {
+    const nowSec = Math.min(delaySec, timerSecMax);
+    state.cancelTimer = this.#deps.clock.schedule(nowSec * 1000, () => {
       state.cancelTimer = undefined;
-      fn();
+      if (delaySec > nowSec) this.#startTimer(family, delaySec - nowSec, fn);
+      else fn();
     });
   }
 }

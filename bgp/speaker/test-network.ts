@@ -13,6 +13,8 @@ export class Pipe implements ByteConnection {
   /** What `queuedBytes` says: a peer that does not read. */
   stuckBytes = 0;
   closed = false;
+  /** What is written arrives nowhere. */
+  cut = false;
   /** Passwords it was told to change to, and whether it can. */
   readonly keys: string[] = [];
   rekeys = true;
@@ -29,6 +31,7 @@ export class Pipe implements ByteConnection {
     this.handlers = handlers;
   }
   write(bytes: Uint8Array): void {
+    if (this.cut) return;
     const copy = bytes.slice();
     this.#later(() => this.other.handlers?.onData(copy));
   }
@@ -59,6 +62,8 @@ export class Network {
   readonly clock = new FakeClock();
   readonly speakers = new Map<string, Speaker>();
   readonly changes = new Map<string, RouteChange[]>();
+  /** Last errors that speakers told of, by their addresses. */
+  readonly errors = new Map<string, string[]>();
   readonly pipes: Pipe[] = [];
   /** Addresses whose new connections take no UPDATEs until `unstick`. */
   readonly stuck = new Set<string>();
@@ -74,7 +79,7 @@ export class Network {
         log: silentLogger,
         random: () => 0.5,
         defer: later,
-        onPeerState: () => undefined,
+        onPeerState: ({ lastError }) => void this.errors.set(address, [...(this.errors.get(address) ?? []), lastError]),
         onRoutes: () =>
           later(() => {
             for (let b = speaker.takeRoutes(); b; b = speaker.takeRoutes()) changes.push(...decodeRouteChanges(b));

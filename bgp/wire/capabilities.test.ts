@@ -162,3 +162,28 @@ test('what is negotiated needs both sides; LLGR needs graceful restart too (RFC 
   assert.equal(all.peerRole, undefined, 'says two things (RFC 9234 4.2)');
   assert.equal(all.peerHostName, 'a');
 });
+
+test('RFC 8538 4: N counts when both sides set it; RFC 9494 3.1: LLGR without families is known, and asks for nothing', () => {
+  const gracefulRestart = (notification: boolean) => ({
+    restarting: false,
+    notification,
+    restartTimeSec: 1,
+    families: [],
+  });
+  for (const [ours, theirs] of [
+    [true, true],
+    [true, false],
+    [false, true],
+  ] as const) {
+    const open = (notification: boolean) => ({ ...base, gracefulRestart: gracefulRestart(notification) });
+    assert.equal(negotiate(open(ours), open(theirs)).gracefulRestart?.notification, ours && theirs);
+  }
+  const aware = { ...base, gracefulRestart: gracefulRestart(true), longLived: [] };
+  assert.equal(added({ longLived: [] }), '4700');
+  const decoded = decodeOpen(encodeOpen(aware), 0, encodeOpen(aware).length);
+  assert.deepEqual(decoded.ok && decoded.value.longLived, []);
+  const negotiated = negotiate({ ...base, gracefulRestart: gracefulRestart(true) }, aware);
+  assert.deepEqual([negotiated.longLived, negotiated.longLivedAware], [[], true]);
+  const { gracefulRestart: _, ...alone } = aware;
+  assert.equal(negotiate(aware, alone).longLivedAware, false, 'RFC 9494 4.5: ignored without graceful restart');
+});

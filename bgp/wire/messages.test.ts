@@ -285,6 +285,8 @@ test('NOTIFICATION for people', () => {
     'Cease/Administrative Shutdown: "a\\u{a}\\"\\u{1b}[2J\\u{202e}"',
   );
   assert.equal(text(6, 9, [4, 0]), 'Cease/Hard Reset (Hold Timer Expired)');
+  assert.equal(text(6, 9, [6, 2, 1, 97]), 'Cease/Hard Reset (Cease/Administrative Shutdown: "a")');
+  assert.equal(text(6, 9, [6, 9, 6, 9, 6, 9]), 'Cease/Hard Reset: 0x060906090609', 'nested without end: one level');
   assert.equal(text(99, 7), 'Error Code 99/Subcode 7');
   assert.equal(text(8, 0), 'Send Hold Timer Expired');
 });

@@ -54,6 +54,21 @@ peers:
   assert.deepEqual([peer.import, peer.export, peer.passive, peer.port], ['accept', 'accept', true, 1179]);
 });
 
+test('what outlives a session: restart and stale times, NOTIFICATIONs, graceful shutdown', () => {
+  const head = 'asn: 64512\nrouterId: 10.0.0.1\n';
+  const read = (text: string) => parse(`${head}peers:\n  - { address: 10.0.0.2, asn: 64513, ${text} }\n`).peers[0]!;
+  const all =
+    'restartTime: 90s, notificationKeepsRoutes: false, longLivedStaleTime: 3600s, longLivedToAllInternal: true, gracefulShutdown: true';
+  const { restartTimeSec, notificationKeepsRoutes, longLivedStaleTimeSec, longLivedToAllInternal, gracefulShutdown } =
+    read(all);
+  assert.deepEqual(
+    [restartTimeSec, notificationKeepsRoutes, longLivedStaleTimeSec, longLivedToAllInternal, gracefulShutdown],
+    [90, false, 3600, true, true],
+  );
+  assert.equal('longLivedStaleTimeSec' in read('passive: true'), false, 'not offered by default');
+  assert.equal(parse(`${head}gracefulShutdown: true\n`).gracefulShutdown, true);
+});
+
 test('RFC 8212: an eBGP peer without policy gets and gives nothing, an iBGP peer everything', () => {
   const config = parse(`
 asn: 64512
@@ -80,6 +95,9 @@ test('errors name line, column and remedy', () => {
     [`${head}originate: [10.1.0.0]\n`, /:3:13: 10\.1\.0\.0 is not a prefix/],
     [`${head}originate: [10.1.0.0/33]\n`, /is not a prefix/],
     [peer('holdTime: 2'), /:6:15: holdTime must be 0 or from 3s/],
+    [peer('restartTime: 4096s'), /:6:18: restartTime must be from 0s to 4095s, not 4096s/],
+    [peer('longLivedStaleTime: 16777216'), /longLivedStaleTime must be from 0s to 16777215s/],
+    [peer('gracefulShutdown: soon'), /true or false is wanted here/],
     [peer('import: maybe'), /:6:13: maybe is neither accept nor reject/],
     [peer('families: [ipv5]'), /ipv5 is not a family/],
     [peer('password: { value: a, file: b }'), /either value or file/],

@@ -8,6 +8,7 @@
  *   originate: [10.1.0.0/16]
  *   clusterId: 10.0.0.1                         # as route reflector; default: routerId
  *   hostName: node1.example.org                 # told to peers' operators, as is softwareVersion
+ *   gracefulShutdown: false                   # true: to all peers, see below
  *   peers:
  *     - address: 10.0.0.2
  *       asn: 64513
@@ -25,6 +26,11 @@
  *       role: customer                          # what we are to it (RFC 9234); strictRole: true refuses who says none
  *       routeReflectorClient: true              # iBGP
  *       maxPrefixes: { ipv4: { limit: 1000, warnPercent: 75, restartTime: 600s, warnOnly: false } }
+ *       restartTime: 120s                       # how long it keeps our routes over a restart; 0s to 4095s
+ *       notificationKeepsRoutes: true           # RFC 8538
+ *       longLivedStaleTime: 3600s               # RFC 9494; default: not offered
+ *       longLivedToAllInternal: false           # RFC 9494 4.6
+ *       gracefulShutdown: false                 # RFC 8326: what is announced says that the session is about to end
  *
  * An eBGP peer without `import` or `export` gets and gives nothing (RFC 8212); iBGP peers default to accept. Every
  * unknown key and every value that is none is an error that names line and column.
@@ -94,6 +100,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   const softwareVersion = root.optional('softwareVersion', asLabel);
   const originate = root.optional('originate', listOf(asPrefix)) ?? [];
   const filters = root.optional('filters', readFilters) ?? new Map();
+  const gracefulShutdown = root.optional('gracefulShutdown', asBoolean);
   const peers =
     root.optional(
       'peers',
@@ -117,6 +124,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     peers,
     // It forwards nothing itself and keeps no state between runs, so it has nothing to say about an earlier one.
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec, deferralTimeSec },
+    ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
   };
 }
 
@@ -145,6 +153,7 @@ function asPeer(source: Source, node: Node | null, localAsn: number, filters: Na
     ...optionalKey('addPath', fields.optional('addPath', asAddPath)),
     ...nextHops(source, fields),
     ...sessionSettings(source, node, fields, asn !== localAsn),
+    ...survival(fields),
   };
   fields.done();
   if (localAddress !== undefined && familyOf(localAddress) !== familyOf(address)) {
@@ -227,6 +236,22 @@ function asFamilyLimit(source: Source, node: Node | null): MaxPrefixes {
     ...(warnPercent === undefined ? {} : { warnPercent }),
     ...(restartSec === undefined ? {} : { restartSec }),
     ...(warnOnly === undefined ? {} : { warnOnly }),
+  };
+}
+
+/** What outlives a session: RFC 4724, 8538, 9494, 8326. */
+function survival(fields: Fields): Partial<PeerConfig> {
+  const restartTimeSec = fields.optional('restartTime', asSeconds('restartTime', 0, 4095));
+  const notificationKeepsRoutes = fields.optional('notificationKeepsRoutes', asBoolean);
+  const longLivedStaleTimeSec = fields.optional('longLivedStaleTime', asSeconds('longLivedStaleTime', 0, 0xffffff));
+  const longLivedToAllInternal = fields.optional('longLivedToAllInternal', asBoolean);
+  const gracefulShutdown = fields.optional('gracefulShutdown', asBoolean);
+  return {
+    ...(restartTimeSec === undefined ? {} : { restartTimeSec }),
+    ...(notificationKeepsRoutes === undefined ? {} : { notificationKeepsRoutes }),
+    ...(longLivedStaleTimeSec === undefined ? {} : { longLivedStaleTimeSec }),
+    ...(longLivedToAllInternal === undefined ? {} : { longLivedToAllInternal }),
+    ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
   };
 }
 
