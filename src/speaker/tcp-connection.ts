@@ -6,6 +6,12 @@ import { descriptorOf, SysError, setMd5Key } from '#sys';
 /** How long `close` may take to send what is queued (a NOTIFICATION) before the connection is cut. */
 const closeMsMax = 1000;
 
+/**
+ * Octets read from one connection before the others, timers and the deferred work get their turn. libuv alone would read up to 2 MB of a peer
+ * that sends faster than we read: 0.1 s of work in one piece.
+ */
+const readBytesPerTurnMax = 128 * 1024;
+
 export class TcpConnection implements ByteConnection {
   readonly remoteAddress: string;
   readonly remotePort: number;
@@ -14,6 +20,8 @@ export class TcpConnection implements ByteConnection {
   readonly #onEnd: (connection: TcpConnection) => void;
   #handlers: ConnectionHandlers | undefined;
   #error = '';
+  /** Read in this turn of the event loop; 0: nothing yet. */
+  #readBytes = 0;
 
   /** @param onEnd called once, when the socket is gone. */
   constructor(socket: Socket, onEnd: (connection: TcpConnection) => void) {
@@ -37,10 +45,21 @@ export class TcpConnection implements ByteConnection {
 
   start(handlers: ConnectionHandlers): void {
     this.#handlers = handlers;
-    this.#socket.on('data', (chunk) => this.#handlers?.onData(chunk));
+    this.#socket.on('data', (chunk) => this.#read(chunk));
     this.#socket.on('drain', () => this.#handlers?.onDrained());
     this.#socket.resume();
   }
+  #read(chunk: Buffer): void {
+    if (this.#readBytes === 0) setImmediate(this.#nextTurn);
+    this.#readBytes += chunk.length;
+    if (this.#readBytes >= readBytesPerTurnMax) this.#socket.pause();
+    this.#handlers?.onData(chunk);
+  }
+  readonly #nextTurn = (): void => {
+    const paused = this.#readBytes >= readBytesPerTurnMax;
+    this.#readBytes = 0;
+    if (paused && !this.#socket.destroyed) this.#socket.resume();
+  };
   write(bytes: Uint8Array): void {
     if (!this.#socket.destroyed && this.#socket.writable) this.#socket.write(bytes);
   }

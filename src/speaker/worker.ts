@@ -4,7 +4,8 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { SpeakerConfig } from '#bgp';
-import { errorText, type Logger } from '#kit';
+import { errorText, type Logger, systemClock } from '#kit';
+import { boundedLog } from './bounded-log.ts';
 import { type FromSpeaker, routeBuffersMax, type ToSpeaker } from './protocol.ts';
 import { type Runner, runSpeaker } from './runner.ts';
 
@@ -83,7 +84,7 @@ async function handle(runner: Runner, message: ToSpeaker): Promise<void> {
 
 function start(): Runner | undefined {
   try {
-    const runner: Runner = runSpeaker(workerData as SpeakerConfig, postingLogger({}), {
+    const runner: Runner = runSpeaker(workerData as SpeakerConfig, boundedLog(postingLogger({}), systemClock()), {
       onRoutes: () => {
         routesWaiting = true;
         pushRoutes(runner);

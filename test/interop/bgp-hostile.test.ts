@@ -1,16 +1,19 @@
 /** Hostile bytes against a live speaker: the right NOTIFICATION, the session reset, and the speaker goes on. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import net from 'node:net';
+import path from 'node:path';
 import { test } from 'node:test';
 import { type SpeakerConfig, wire } from '#bgp';
 import { silentLogger } from '#kit';
 import { type Runner, runSpeaker } from '#speaker';
+import { freePort } from '../support/bgp.ts';
 import { until } from '../support/wait.ts';
 
 const address = '127.0.0.1';
 const marker = new Array<number>(16).fill(0xff);
 
-function config(port: number): SpeakerConfig {
+function config(port: number, asn = 64513): SpeakerConfig {
   return {
     asn: 64512,
     routerId: '10.0.0.1',
@@ -21,7 +24,7 @@ function config(port: number): SpeakerConfig {
         name: 'client',
         address: '127.0.0.2',
         port: 179,
-        asn: 64513,
+        asn,
         families: ['ipv4-unicast', 'ipv6-unicast'],
         holdTimeSec: 90,
         passive: true,
@@ -75,13 +78,10 @@ function message(type: number, body: readonly number[], length = 19 + body.lengt
   return Buffer.from([...marker, length >> 8, length & 255, type, ...body]);
 }
 
-async function start(): Promise<{ runner: Runner; port: number }> {
-  const probe = net.createServer().listen(0, address);
-  await new Promise((resolve) => probe.once('listening', resolve));
-  const { port } = probe.address() as net.AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
+async function start(asn?: number): Promise<{ runner: Runner; port: number }> {
+  const port = await freePort(address);
   const hooks = { onRoutes: () => undefined, onPeerState: () => undefined };
-  return { runner: runSpeaker(config(port), silentLogger, hooks), port };
+  return { runner: runSpeaker(config(port, asn), silentLogger, hooks), port };
 }
 
 const route = [0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfc, 1, 0x40, 3, 4, 10, 0, 0, 2];
@@ -206,5 +206,26 @@ test('strangers are turned away at once, and connections of a peer that never se
   const last = await new Client(port).establish();
   assert.equal(runner.speaker.peerStatuses()[0]!.state, 'Established');
   for (const { socket } of [...silent, last]) socket.destroy();
+  await runner.stop('drain');
+});
+
+test('one that sends faster than it is read leaves the others their turn', async () => {
+  const { runner, port } = await start(64666);
+  const attacker = path.join(import.meta.dirname, '../support/bgp-attacker.ts');
+  const args = [attacker, 'keepalives', '127.0.0.2', address, '3000000', String(port)];
+  const child = spawn(process.execPath, args, { stdio: 'ignore' });
+  let most = 0;
+  let before = 0;
+  const messages = (): number => runner.speaker.peerStatuses()[0]!.messagesIn;
+  while (messages() < 3_000_000) {
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    most = Math.max(most, messages() - before);
+    before = messages();
+  }
+  // 128 KiB in one turn, and what had been read when that was known.
+  const bytesMax = (128 + 2 * 64) * 1024;
+  assert.ok(most * 19 <= bytesMax, `${most * 19} octets in one turn`);
+  child.kill('SIGKILL');
+  await until(() => runner.speaker.peerStatuses()[0]!.state !== 'Established', { what: 'the end' });
   await runner.stop('drain');
 });

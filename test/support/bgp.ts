@@ -182,6 +182,9 @@ export class SpeakerProcess {
     this.#post(config);
   }
 
+  get pid(): number {
+    return this.#child.pid!;
+  }
   get deferralEnded(): boolean {
     return this.changes.some((change) => change.type === 'deferralEnded');
   }

@@ -1,0 +1,195 @@
+/**
+ * One way of being a bad peer, in whatever namespace it was started in: `node bgp-attacker.ts MODE FROM TO COUNT [PORT]`. Says `ready` when it has
+ * begun, what it did as one line of JSON when it is done, and stays (with its connections) until it is killed.
+ */
+import net from 'node:net';
+import { wire } from '#bgp';
+import {
+  asn4,
+  attribute,
+  bothFamilies,
+  capabilities,
+  capability,
+  message,
+  open,
+  origin,
+  sequence,
+  u16,
+  u32,
+  update,
+} from './hostile/build.ts';
+
+const [mode, from, to, countText, port = '179'] = process.argv.slice(2) as [string, string, string, string, string?];
+const count = Number(countText);
+const attackerAsn = 64666;
+
+const say = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
+const goodOpen = open({
+  asn: attackerAsn,
+  id: [10, 9, 0, 3],
+  parameters: capabilities(...bothFamilies, capability(2, []), asn4(attackerAsn)),
+});
+const keepalive = message(4, []);
+
+function connect(localAddress = from): net.Socket {
+  const socket = net.connect({ host: to, port: Number(port), localAddress });
+  socket.on('error', () => undefined);
+  return socket;
+}
+const ended = (socket: net.Socket): Promise<void> => new Promise((resolve) => socket.once('close', () => resolve()));
+
+/** A session; resolves at the first KEEPALIVE. Keeps itself alive. */
+async function establish(): Promise<net.Socket> {
+  const socket = connect();
+  socket.write(Buffer.concat([goodOpen, keepalive]));
+  const framer = wire.createFramer();
+  await new Promise<void>((resolve) => {
+    socket.on('data', (chunk) => {
+      framer.push(chunk, (type) => {
+        if (type === wire.messageType.keepalive) resolve();
+        return true;
+      });
+    });
+  });
+  setInterval(() => socket.writable && socket.write(keepalive), 1000);
+  return socket;
+}
+
+/** Writes at the pace at which it is taken. */
+async function pour(socket: net.Socket, chunks: Iterable<Uint8Array>): Promise<number> {
+  let bytes = 0;
+  for (const chunk of chunks) {
+    bytes += chunk.length;
+    if (!socket.write(chunk)) await new Promise<void>((resolve) => socket.once('drain', () => resolve()));
+  }
+  return bytes;
+}
+
+function* repeated(one: Uint8Array, times: number): Generator<Uint8Array> {
+  const many = Math.max(1, Math.floor(65_536 / one.length));
+  const block = Buffer.concat(new Array<Uint8Array>(many).fill(one));
+  for (let left = times; left > 0; left -= many) yield block;
+}
+
+/** UPDATEs over 1,000 prefixes, each with attributes that were never there before. */
+function* newSets(times: number): Generator<Uint8Array> {
+  for (let n = 0; n < times; n += 200) {
+    yield Buffer.concat(
+      Array.from({ length: 200 }, (_, i) =>
+        update({
+          attributes: [
+            origin,
+            attribute(0x40, 2, sequence(attackerAsn, n + i + 1)),
+            attribute(0x40, 3, [10, 9, 0, 3]),
+            attribute(0xc0, 8, [...u32(n + i), ...u32(7)]),
+          ],
+          nlri: [24, 20, ...u16((n + i) % 1000)],
+        }),
+      ),
+    );
+  }
+}
+
+/** Different prefixes, many to an UPDATE. */
+function* table(prefixes: number): Generator<Uint8Array> {
+  for (let n = 0; n < prefixes; n += 500) {
+    const nlri = Array.from({ length: 500 }, (_, i) => [24, 30 + ((n + i) >> 16), ((n + i) >> 8) & 255, (n + i) & 255]);
+    yield update({
+      attributes: [origin, attribute(0x40, 2, sequence(attackerAsn, n + 1)), attribute(0x40, 3, [10, 9, 0, 3])],
+      nlri: nlri.flat(),
+    });
+  }
+}
+
+const modes: Readonly<Record<string, () => Promise<object>>> = {
+  /** Another protocol on the port. */
+  async http() {
+    for (let i = 0; i < count; i++) {
+      const socket = connect();
+      socket.end('GET / HTTP/1.1\r\nHost: router\r\n\r\n');
+      socket.resume();
+      await ended(socket);
+    }
+    return { connections: count };
+  },
+  /** Half a header, and nothing more. */
+  async loris() {
+    const sockets = Array.from({ length: count }, () => connect());
+    for (const socket of sockets) socket.write(keepalive.subarray(0, 10));
+    for (const socket of sockets) socket.resume();
+    let open = count;
+    for (const socket of sockets) socket.once('close', () => open--);
+    await new Promise<void>((resolve) => {
+      const timer = setInterval(() => {
+        if (open > 16) return;
+        clearInterval(timer);
+        resolve();
+      }, 20);
+    });
+    return { connections: count, open };
+  },
+  /** As many attempts as this process can make, from many addresses that are no peers, and from one that is. */
+  async connect() {
+    const started = performance.now();
+    let done = 0;
+    const lane = async (n: number): Promise<void> => {
+      for (let i = 0; done < count; i++) {
+        done++;
+        const socket = connect(n === 0 ? from : `10.9.1.${1 + ((n + i) % 200)}`);
+        socket.once('connect', () => socket.resetAndDestroy());
+        await ended(socket);
+      }
+    };
+    await Promise.all(Array.from({ length: 64 }, (_, n) => lane(n)));
+    return { attempts: done, perSecond: Math.round((1000 * done) / (performance.now() - started)) };
+  },
+  /** A session whose window stays shut. */
+  async deaf() {
+    const socket = await establish();
+    socket.pause();
+    return {};
+  },
+  async table() {
+    return { bytes: await pour(await establish(), table(count)) };
+  },
+  async sets() {
+    return { bytes: await pour(await establish(), newSets(count)) };
+  },
+  async refreshes() {
+    return { bytes: await pour(await establish(), repeated(message(5, [0, 1, 0, 1]), count)) };
+  },
+  async keepalives() {
+    return { bytes: await pour(await establish(), repeated(keepalive, count)) };
+  },
+  async endOfRibs() {
+    return { bytes: await pour(await establish(), repeated(update({}), count)) };
+  },
+  /** UPDATEs that are tolerated, each worth a line in the log. */
+  async malformed() {
+    const bad = update({ attributes: [attribute(0x40, 1, [9])], nlri: [24, 40, 0, 0] });
+    return { bytes: await pour(await establish(), repeated(bad, count)) };
+  },
+  /** Sessions that are up, say a route, and are gone. */
+  async churn() {
+    for (let i = 0; i < count; i++) {
+      const socket = connect();
+      const gone = ended(socket);
+      socket.write(Buffer.concat([goodOpen, keepalive, ...table(500)]));
+      await new Promise<void>((resolve) => {
+        let seen = 0;
+        socket.on('data', (chunk) => {
+          seen += chunk.length;
+          if (seen > 60) resolve();
+        });
+        void gone.then(resolve);
+      });
+      socket.resetAndDestroy();
+      await gone;
+    }
+    return { sessions: count };
+  },
+};
+
+say({ ready: mode });
+say({ done: mode, ...(await modes[mode]!()) });
+setInterval(() => undefined, 1000);
