@@ -55,6 +55,8 @@ export function deferralState(
 
 /** Times that nobody tells of are looked for so often; with `deferralSettleMs` it adds up to less than a second. */
 const lookMs = 200;
+/** A thousand peers come up within seconds, and each look goes through all of them: what happened is looked at so much later. */
+const coalesceMs = 10;
 /** One turn of the event loop: what peers said may wait in their sockets while we were busy. */
 const secondLookMs = 5;
 
@@ -64,7 +66,7 @@ export interface DeferralDeps {
   peers(): readonly DeferralPeer[];
   /** Longest wait, seconds. */
   maxSec(): number;
-  /** Called once, out of `check` or a timer. */
+  /** Called once, out of a timer. */
   onOver(elapsedMs: number): void;
 }
 
@@ -76,6 +78,7 @@ export class Deferral {
   #doneAtMs: number | undefined;
   #active: boolean;
   #cancel: (() => void) | undefined;
+  #cancelCheck: (() => void) | undefined;
 
   /** @param active whether there is anything to defer. */
   constructor(deps: DeferralDeps, active: boolean) {
@@ -96,16 +99,17 @@ export class Deferral {
   }
   /** The speaker stops: it is never over. */
   stop(): void {
-    this.#cancel?.();
-    this.#cancel = undefined;
+    for (const cancel of [this.#cancel, this.#cancelCheck]) cancel?.();
     this.#active = false;
   }
   /** Something changed at a peer. */
   check(): void {
-    if (!this.#active) return;
-    const state = this.#state();
-    // Ends that only time brings are for the timer, which looks twice.
-    if (state.over && this.#deps.peers().every((peer) => peer.established)) this.#end();
+    if (!this.#active || this.#cancelCheck) return;
+    this.#cancelCheck = this.#deps.clock.schedule(coalesceMs, () => {
+      this.#cancelCheck = undefined;
+      // Ends that only time brings are for the other timer, which looks twice.
+      if (this.#state().over && this.#deps.peers().every((peer) => peer.established)) this.#end();
+    });
   }
 
   #look(second: boolean): void {
