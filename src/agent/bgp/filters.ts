@@ -26,6 +26,8 @@ export interface FilterContext {
   readonly interfaceName: string | undefined;
   /** The object that names the filters. */
   readonly peer: ObjectRef;
+  /** The field of it that does; `spec.filters` by default. */
+  readonly field?: string;
   readonly issues: Issue[];
 }
 
@@ -41,7 +43,8 @@ export function compileFilters(names: readonly string[], context: FilterContext)
     const filter = named(context.filters, name);
     if (!filter) {
       const message = `BGPFilter ${name} is not there; what no filter before it accepts is rejected: create it or take its name away`;
-      context.issues.push({ object: context.peer, field: 'spec.filters', message, effect: 'partial' });
+      const field = context.field ?? 'spec.filters';
+      context.issues.push({ object: context.peer, field, message, effect: 'partial' });
     }
     return { name, filter };
   });
