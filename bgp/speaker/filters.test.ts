@@ -176,6 +176,16 @@ test('adjRibIn: what is rejected is kept, with the filter and the term that did 
     [1, 1],
   );
 
+  // Nobody but what is kept has the attributes as received.
+  apply(
+    { adjRibIn: true, importFilter: four({ action: 'accept', changes: [{ type: 'setLocalPref', value: 7 }] }) },
+    {},
+  );
+  for (const prefix of ['10.1.0.0/16', '10.1.1.0/24']) {
+    assert.equal(pathsAt(two, prefix, { received: true })[0]!.attributes.asPath, '65001');
+  }
+  apply({ adjRibIn: true, importFilter }, {});
+
   // Not kept any more: rejected ones go, the rest stays.
   apply({ importFilter }, {});
   assert.deepEqual([status().accepted, status().rejected], [1, undefined]);
