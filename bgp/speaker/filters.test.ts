@@ -242,3 +242,30 @@ test('what was sent to whom, with attributes and next hop as sent', () => {
   assert.throws(() => two.routes({ sentTo: 'nobody' }), /no peer is called nobody/);
   assert.deepEqual(JSON.parse(JSON.stringify(two.routes({ sentTo: '10.0.0.3' }))), two.routes({ sentTo: '10.0.0.3' }));
 });
+
+test('a change of filters works through a large table a slice at a time, and withdraws nothing that stays', () => {
+  const count = 25_000;
+  const originate = Array.from({ length: count }, (_, i) => `10.${64 + (i >> 8)}.${i & 255}.0/24`);
+  const { network, two, three, apply } = line({ originate });
+  const learned = () => three.status().routes.ipv4;
+  assert.equal(learned(), count + 2);
+  const rejected = originate[0]!;
+  const filter = four(
+    { action: 'reject', prefix: { operator: 'equal', cidr: rejected } },
+    { action: 'accept', changes: [{ type: 'addCommunity', value: '65002:1' }] },
+  );
+  const changes = network.changes.get('10.0.0.3')!;
+  changes.length = 0;
+  apply({}, { exportFilter: filter });
+  assert.equal(learned(), count + 1);
+  assert.deepEqual(
+    changes,
+    [{ type: 'withdraw', prefix: rejected }],
+    'next hops are the same, and nothing went for a moment',
+  );
+  assert.deepEqual(pathsAt(three, originate.at(-1)!)[0]!.attributes.communities, ['65002:1']);
+  // And of an import policy.
+  apply({ importFilter: filter, adjRibIn: true }, {});
+  assert.equal(two.status().routes.ipv4, count + 1);
+  assert.deepEqual(pathsAt(two, originate.at(-1)!)[0]!.attributes.communities, ['65002:1']);
+});
