@@ -13,7 +13,7 @@
  *
  * Within one `apply` changes are chained by source peer, then by attribute set, in columns: nothing is allocated per prefix.
  */
-import { compileFilter, type FilterTerm, noTerm } from '../filter/index.ts';
+import { compileFilter, type FilterTerm } from '../filter/index.ts';
 import {
   canonicalAttributesBytesMax,
   createExportedAttributes,
@@ -322,7 +322,7 @@ export class UpdateGroup {
     if (!filtered) return 1 + attributes;
     const { words, stride, bits } = prefixes;
     const set = filtered.of(attributes, source, hop, words, prefix * stride, bits[prefix]!);
-    if (filtered.filter.decidedBy === noTerm && !isExported(this.options, source, tables.peers, flags)) return 0;
+    if (!filtered.filter.decidedAboutLearned && !isExported(this.options, source, tables.peers, flags)) return 0;
     return 1 + set;
   }
 

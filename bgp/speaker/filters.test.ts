@@ -107,7 +107,7 @@ test('sources: own and learned routes, by kind and by name of the peer that they
   assert.equal(one.peerStatuses()[0]!.establishedCount + two.peerStatuses()[0]!.establishedCount, 2);
 });
 
-test('originated: what is learned goes out only where a term of the filter accepts it', () => {
+test('originated: what is learned goes out only where a term accepts it that says so', () => {
   const { three, apply } = line();
   const told = (...terms: FilterTerm[]): string[] => {
     apply({}, { export: 'originated', ...(terms.length > 0 ? { exportFilter: four(...terms) } : {}) });
@@ -116,7 +116,25 @@ test('originated: what is learned goes out only where a term of the filter accep
   assert.deepEqual(told(), ['10.2.0.0/16']);
   assert.deepEqual(told({ action: 'reject', community: '1:1' }), ['10.2.0.0/16']);
   assert.deepEqual(told({ action: 'next', changes: [{ type: 'setMed', value: 1 }] }), ['10.2.0.0/16']);
+  assert.deepEqual(told({ action: 'accept' }), ['10.2.0.0/16']);
+  assert.deepEqual(told({ action: 'accept', source: ['own'] }), ['10.2.0.0/16']);
   assert.deepEqual(told(only('10.1.1.0/24', { source: ['learned'] })), ['10.1.1.0/24', '10.2.0.0/16']);
+});
+
+test('reflected: an accepting term without a source is about what is reflected as well (RFC 4456)', () => {
+  const network = new Network();
+  const reflector = (exportFilter: RouteFilter): SpeakerConfig => {
+    const more = { export: 'reflected', routeReflectorClient: true } as const;
+    const peers = [peer('10.0.0.1', 65002, more), peer('10.0.0.3', 65002, { ...more, exportFilter })];
+    return config('10.0.0.2', 65002, peers, ['10.2.0.0/16']);
+  };
+  const end = (address: string, originate: string[]): Speaker =>
+    network.add(address, config(address, 65002, [peer('10.0.0.2', 65002)], originate));
+  end('10.0.0.1', ['10.1.0.0/16', '10.1.1.0/24']);
+  network.add('10.0.0.2', reflector(four(only('10.1.0.0/16'), { action: 'reject' })));
+  const three = end('10.0.0.3', []);
+  network.advance(3000);
+  assert.deepEqual(prefixesAt(three, { family: 'ipv4-unicast' }), ['10.1.0.0/16']);
 });
 
 test('import filters change attributes and next hops; the decision sees what they made', () => {
