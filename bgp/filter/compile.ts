@@ -154,6 +154,11 @@ export class CompiledFilter {
     return prefixes === undefined || prefixes.holds(words, base, bits);
   }
 
+  /** The term that decided says that it is about routes that were learned. */
+  get decidedAboutLearned(): boolean {
+    return this.terms[this.decidedBy]?.source?.some((kind) => kind !== 'own') ?? false;
+  }
+
   #test(state: FilterState, first: number): void {
     state.live.length = 0;
     state.ready = true;

@@ -1,6 +1,6 @@
 export { AsPathExpression, pathSymbols } from './as-path-expression.ts';
 export type { NextHopChange } from './change.ts';
-export { type CompiledFilter, compileFilter, type FilterState, noTerm, termFault } from './compile.ts';
+export { type CompiledFilter, compileFilter, type FilterState, termFault } from './compile.ts';
 export { namePattern } from './conditions.ts';
 export { ownRoute, type RouteOrigins } from './route-view.ts';
 export * from './types.ts';

@@ -13,7 +13,7 @@
  *
  * Within one `apply` changes are chained by source peer, then by attribute set, in columns: nothing is allocated per prefix.
  */
-import { compileFilter, type FilterTerm, noTerm } from '../filter/index.ts';
+import { compileFilter, type FilterTerm } from '../filter/index.ts';
 import {
   canonicalAttributesBytesMax,
   createExportedAttributes,
@@ -96,6 +96,10 @@ export class UpdateGroup {
   /** For what one internal peer said to another; the originator is filled in for each source. */
   readonly #reflectedContext: ExportContext & { readonly reflection: { originatorId: number } };
 
+  /** Prefixes below are decided about; see `fill`. */
+  #filled = 0;
+
+  /** Empty: `fill` decides about what is there already. */
   constructor(rib: Rib, options: UpdateGroupOptions) {
     this.#rib = rib;
     this.options = options;
@@ -118,7 +122,20 @@ export class UpdateGroup {
       bytesMax,
       this.#slots !== undefined,
     );
-    this.#applyWhere((peer) => peer !== 0);
+  }
+
+  /**
+   * Decides about up to `limit` prefixes of those that were there before the group; whether more are left. Until none are, its
+   * members must not be pumped: what is not decided about yet would be withdrawn, and announced again later.
+   */
+  fill(limit: number): boolean {
+    const { prefixes, locPeer } = this.#rib;
+    const end = Math.min(prefixes.limit, this.#filled + limit);
+    const some = new IntStack();
+    for (let prefix = this.#filled; prefix < end; prefix++) if (locPeer[prefix] !== 0) some.push(prefix);
+    this.#filled = end;
+    this.apply(some, 0, some.length);
+    return end < prefixes.limit;
   }
 
   /** What may be told of a source's routes changed. */
@@ -305,7 +322,7 @@ export class UpdateGroup {
     if (!filtered) return 1 + attributes;
     const { words, stride, bits } = prefixes;
     const set = filtered.of(attributes, source, hop, words, prefix * stride, bits[prefix]!);
-    if (filtered.filter.decidedBy === noTerm && !isExported(this.options, source, tables.peers, flags)) return 0;
+    if (!filtered.filter.decidedAboutLearned && !isExported(this.options, source, tables.peers, flags)) return 0;
     return 1 + set;
   }
 

@@ -8,7 +8,7 @@ export interface ExportPolicy {
   readonly routeReflectorClient?: boolean;
   /**
    * `originated`: only what this speaker originates. `reflected`: that, and what internal peers said, to internal peers. Both:
-   * and what a term of the filter accepts besides. `reject`: nothing, not even what is ours.
+   * and what a term of the filter about learned routes accepts. `reject`: nothing, not even what is ours.
    */
   readonly export: 'accept' | 'reject' | 'originated' | 'reflected';
   /** Not what carries ONLY_TO_CUSTOMER (RFC 9234 5). */

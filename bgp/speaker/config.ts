@@ -124,8 +124,8 @@ export interface PeerConfig {
   readonly import: 'accept' | 'reject';
   /**
    * `originated`: what this speaker originates (agents are never transit); `reflected`: that, and to internal peers what
-   * internal peers said, as route reflection has it; both: and of the rest what a term of the filter accepts; `accept`:
-   * everything best.
+   * internal peers said, as route reflection has it; both: and of the rest what a term of the filter accepts that
+   * names such sources; `accept`: everything best.
    */
   readonly export: 'accept' | 'reject' | 'originated' | 'reflected';
   /** An internal peer that is a client of ours as route reflector (RFC 4456). */
@@ -150,5 +150,5 @@ export interface PeerConfig {
 export function exportsLearned({ export: policy, exportFilter }: PeerConfig): boolean {
   if (policy !== 'originated') return policy !== 'reject';
   const terms = [...(exportFilter?.ipv4 ?? []), ...(exportFilter?.ipv6 ?? [])];
-  return terms.some(({ action, source }) => action === 'accept' && !source?.every((kind) => kind === 'own'));
+  return terms.some(({ action, source }) => action === 'accept' && source?.some((kind) => kind !== 'own') === true);
 }

@@ -107,7 +107,7 @@ test('sources: own and learned routes, by kind and by name of the peer that they
   assert.equal(one.peerStatuses()[0]!.establishedCount + two.peerStatuses()[0]!.establishedCount, 2);
 });
 
-test('originated: what is learned goes out only where a term of the filter accepts it', () => {
+test('originated: what is learned goes out only where a term accepts it that says so', () => {
   const { three, apply } = line();
   const told = (...terms: FilterTerm[]): string[] => {
     apply({}, { export: 'originated', ...(terms.length > 0 ? { exportFilter: four(...terms) } : {}) });
@@ -116,7 +116,25 @@ test('originated: what is learned goes out only where a term of the filter accep
   assert.deepEqual(told(), ['10.2.0.0/16']);
   assert.deepEqual(told({ action: 'reject', community: '1:1' }), ['10.2.0.0/16']);
   assert.deepEqual(told({ action: 'next', changes: [{ type: 'setMed', value: 1 }] }), ['10.2.0.0/16']);
+  assert.deepEqual(told({ action: 'accept' }), ['10.2.0.0/16']);
+  assert.deepEqual(told({ action: 'accept', source: ['own'] }), ['10.2.0.0/16']);
   assert.deepEqual(told(only('10.1.1.0/24', { source: ['learned'] })), ['10.1.1.0/24', '10.2.0.0/16']);
+});
+
+test('reflected: an accepting term without a source is about what is reflected as well (RFC 4456)', () => {
+  const network = new Network();
+  const reflector = (exportFilter: RouteFilter): SpeakerConfig => {
+    const more = { export: 'reflected', routeReflectorClient: true } as const;
+    const peers = [peer('10.0.0.1', 65002, more), peer('10.0.0.3', 65002, { ...more, exportFilter })];
+    return config('10.0.0.2', 65002, peers, ['10.2.0.0/16']);
+  };
+  const end = (address: string, originate: string[]): Speaker =>
+    network.add(address, config(address, 65002, [peer('10.0.0.2', 65002)], originate));
+  end('10.0.0.1', ['10.1.0.0/16', '10.1.1.0/24']);
+  network.add('10.0.0.2', reflector(four(only('10.1.0.0/16'), { action: 'reject' })));
+  const three = end('10.0.0.3', []);
+  network.advance(3000);
+  assert.deepEqual(prefixesAt(three, { family: 'ipv4-unicast' }), ['10.1.0.0/16']);
 });
 
 test('import filters change attributes and next hops; the decision sees what they made', () => {
@@ -176,6 +194,16 @@ test('adjRibIn: what is rejected is kept, with the filter and the term that did 
     [1, 1],
   );
 
+  // Nobody but what is kept has the attributes as received.
+  apply(
+    { adjRibIn: true, importFilter: four({ action: 'accept', changes: [{ type: 'setLocalPref', value: 7 }] }) },
+    {},
+  );
+  for (const prefix of ['10.1.0.0/16', '10.1.1.0/24']) {
+    assert.equal(pathsAt(two, prefix, { received: true })[0]!.attributes.asPath, '65001');
+  }
+  apply({ adjRibIn: true, importFilter }, {});
+
   // Not kept any more: rejected ones go, the rest stays.
   apply({ importFilter }, {});
   assert.deepEqual([status().accepted, status().rejected], [1, undefined]);
@@ -231,4 +259,31 @@ test('what was sent to whom, with attributes and next hop as sent', () => {
   ]);
   assert.throws(() => two.routes({ sentTo: 'nobody' }), /no peer is called nobody/);
   assert.deepEqual(JSON.parse(JSON.stringify(two.routes({ sentTo: '10.0.0.3' }))), two.routes({ sentTo: '10.0.0.3' }));
+});
+
+test('a change of filters works through a large table a slice at a time, and withdraws nothing that stays', () => {
+  const count = 25_000;
+  const originate = Array.from({ length: count }, (_, i) => `10.${64 + (i >> 8)}.${i & 255}.0/24`);
+  const { network, two, three, apply } = line({ originate });
+  const learned = () => three.status().routes.ipv4;
+  assert.equal(learned(), count + 2);
+  const rejected = originate[0]!;
+  const filter = four(
+    { action: 'reject', prefix: { operator: 'equal', cidr: rejected } },
+    { action: 'accept', changes: [{ type: 'addCommunity', value: '65002:1' }] },
+  );
+  const changes = network.changes.get('10.0.0.3')!;
+  changes.length = 0;
+  apply({}, { exportFilter: filter });
+  assert.equal(learned(), count + 1);
+  assert.deepEqual(
+    changes,
+    [{ type: 'withdraw', prefix: rejected }],
+    'next hops are the same, and nothing went for a moment',
+  );
+  assert.deepEqual(pathsAt(three, originate.at(-1)!)[0]!.attributes.communities, ['65002:1']);
+  // And of an import policy.
+  apply({ importFilter: filter, adjRibIn: true }, {});
+  assert.equal(two.status().routes.ipv4, count + 1);
+  assert.deepEqual(pathsAt(two, originate.at(-1)!)[0]!.attributes.communities, ['65002:1']);
 });

@@ -9,6 +9,8 @@ export interface Membership {
 }
 
 export class Groups {
+  /** Made not long ago: not all that was there before them is decided about; see `UpdateGroup.fill`. */
+  readonly #filling = new Set<UpdateGroup>();
   readonly #groups = new Map<string, { readonly rib: Rib; readonly group: UpdateGroup }>();
 
   join(rib: Rib, options: UpdateGroupOptions, peer: number, sink: MemberSink, endOfRib: boolean): Membership {
@@ -42,10 +44,17 @@ export class Groups {
     for (const { group } of this.#groups.values()) group.reapply(source);
   }
 
-  /** Sends from the backlogs of members that can take it; whether any of those has more. */
+  /** Fills new groups, and sends from the backlogs of members that can take it; whether there is more of either. */
   pump(prefixesPerMember: number): boolean {
     let more = false;
     for (const { group } of this.#groups.values()) {
+      if (this.#filling.has(group)) {
+        if (group.fill(prefixesPerMember)) {
+          more = true;
+          continue;
+        }
+        this.#filling.delete(group);
+      }
       for (const member of group.members) {
         if ((member.backlog.count === 0 && !member.endOfRibDue) || !member.sink.writable) continue;
         if (group.pump(member, prefixesPerMember) && member.sink.writable) more = true;
@@ -67,11 +76,13 @@ export class Groups {
     if (known) return known.group;
     const group = new UpdateGroup(rib, options);
     this.#groups.set(key, { rib, group });
+    this.#filling.add(group);
     return group;
   }
 
   #dropIfEmpty(group: UpdateGroup): void {
     if (group.members.length > 0) return;
+    this.#filling.delete(group);
     for (const [key, entry] of this.#groups) if (entry.group === group) this.#groups.delete(key);
     group.dispose();
   }

@@ -121,6 +121,8 @@ export interface BGPConfigurationObject {
   readonly nodeMeshPassword?: PasswordSource;
   /** Seconds, graceful restart time told to mesh peers. */
   readonly nodeMeshMaxRestartTimeSec?: number;
+  /** Ours: names of BGPFilters that apply to mesh peers, in order. */
+  readonly nodeMeshFilters?: readonly string[];
   /** Interface name patterns (`*` wildcard) whose addresses are never the node's. */
   readonly ignoredInterfaces?: readonly string[];
   /** Ours: announce the node's own addresses (its InternalIPs) as host routes. */

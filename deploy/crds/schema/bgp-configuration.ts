@@ -73,6 +73,11 @@ export const bgpConfiguration: KindDefinition = {
         "Graceful restart (RFC 4724) on the sessions of the mesh: how long the other nodes keep this node's routes while its agent restarts. In the object default only.",
         { field: 'nodeMeshMaxRestartTime', maxSec: 4095 },
       ),
+      nodeMeshFilters: list(
+        "Poplin's own. Names of BGPFilters that apply to the sessions of the mesh, in order; the first rule that matches decides. In the object default only.",
+        text('Name of a BGPFilter.', 253, { minLength: 1 }),
+        100,
+      ),
       ignoredInterfaces: list(
         "Interfaces whose addresses are never taken for the node's own.",
         text('Interface name; * stands for any characters.', 15, { minLength: 1, ...wildcardInterface }),
@@ -152,7 +157,7 @@ export const bgpConfiguration: KindDefinition = {
     },
     {
       default: {},
-      ...rules(needsMesh('nodeMeshPassword'), needsMesh('nodeMeshMaxRestartTime'), {
+      ...rules(needsMesh('nodeMeshPassword'), needsMesh('nodeMeshMaxRestartTime'), needsMesh('nodeMeshFilters'), {
         rule: '!has(self.communities) || self.communities.size() == 0 || has(self.prefixAdvertisements) && self.prefixAdvertisements.size() > 0',
         message: 'communities has no effect without prefixAdvertisements; add these, or remove it',
         fieldPath: '.communities',
@@ -169,8 +174,9 @@ export const bgpConfiguration: KindDefinition = {
       fieldPath: '.metadata.name',
     },
     {
-      rule: "self.metadata.name == 'default' || !has(self.spec.nodeMeshPassword) && !has(self.spec.nodeMeshMaxRestartTime)",
-      message: 'nodeMeshPassword and nodeMeshMaxRestartTime belong to all nodes; move them to the object named default',
+      rule: "self.metadata.name == 'default' || !has(self.spec.nodeMeshPassword) && !has(self.spec.nodeMeshMaxRestartTime) && !has(self.spec.nodeMeshFilters)",
+      message:
+        'nodeMeshPassword, nodeMeshMaxRestartTime and nodeMeshFilters belong to all nodes; move them to the object named default',
       fieldPath: '.spec',
     },
   ],

@@ -86,7 +86,7 @@ test('what was learned is passed on by rules that say source: RemotePeers only',
       { action: 'Reject', source: 'RemotePeers' },
       { action: 'reject', source: ['learned'] },
     ],
-    [{ action: 'Accept' }, { action: 'accept', source: ['own'] }],
+    [{ action: 'Accept' }, { action: 'accept' }],
     [{ action: 'Reject' }, { action: 'reject' }],
     [
       { action: 'Accept', source: 'RemotePeers', communities: ['64512:1'], asPathPrefix: [65001] },
@@ -145,7 +145,6 @@ test('operations of accepting rules become changes, in order', () => {
   assert.deepEqual(one('exportV4', { action: 'Accept', operations }).terms, [
     {
       action: 'accept',
-      source: ['own'],
       changes: [
         { type: 'prepend', asns: [64512, 64513] },
         { type: 'addCommunity', value: '64512:1' },

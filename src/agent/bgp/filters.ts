@@ -2,9 +2,9 @@
  * BGPFilters of a peer as the speaker's terms, in Calico's sense: the rules of all filters in order, the first that matches
  * decides, and what none matches goes through.
  *
- * On export an accepting rule without `source` is about what this node originates: a node passes on what it learned only where
- * a rule says `source: RemotePeers` (and BGP allows it: what an internal peer said is not told to another). Rules about
- * an interface match nothing there, for routes have none before they are programmed.
+ * On export an accepting rule without `source` lets pass what the node announces anyway, its own routes and what it reflects: other
+ * things that it learned are passed on only where a rule says `source: RemotePeers` (and BGP allows it: what an internal peer
+ * said is not told to another). Rules about an interface match nothing there, for routes have none before they are programmed.
  *
  * `priority` is LOCAL_PREF by another name: Calico's nodes tell each other the kernel's metric as 2147483647 less it, which is
  * above everybody's default for what is preferred to the normal metric, 1024. See `localPrefOf`.
@@ -26,6 +26,8 @@ export interface FilterContext {
   readonly interfaceName: string | undefined;
   /** The object that names the filters. */
   readonly peer: ObjectRef;
+  /** The field of it that does; `spec.filters` by default. */
+  readonly field?: string;
   readonly issues: Issue[];
 }
 
@@ -41,7 +43,8 @@ export function compileFilters(names: readonly string[], context: FilterContext)
     const filter = named(context.filters, name);
     if (!filter) {
       const message = `BGPFilter ${name} is not there; what no filter before it accepts is rejected: create it or take its name away`;
-      context.issues.push({ object: context.peer, field: 'spec.filters', message, effect: 'partial' });
+      const field = context.field ?? 'spec.filters';
+      context.issues.push({ object: context.peer, field, message, effect: 'partial' });
     }
     return { name, filter };
   });
@@ -125,10 +128,8 @@ class RuleCompiler {
   }
 
   /** What comes in is always from a remote peer. */
-  #source({ action, source }: BGPFilterRule): Pick<FilterTerm, 'source'> {
-    if (this.#direction === 'import') return {};
-    if (source !== undefined) return { source: ['learned'] };
-    return action === 'Accept' ? { source: ['own'] } : {};
+  #source({ source }: BGPFilterRule): Pick<FilterTerm, 'source'> {
+    return this.#direction === 'export' && source !== undefined ? { source: ['learned'] } : {};
   }
 
   #untested(field: string, why: string, rule: BGPFilterRule): void {

@@ -78,7 +78,12 @@ export function explicitSessions(peers: readonly BGPPeerObject[], context: PeerC
 /** Without a session of its own to a node, the mesh has one. A node with a cluster id is a reflector and not part of it. */
 export function meshSessions(
   context: PeerContext,
-  mesh: { readonly object: ObjectRef; readonly password: Password | undefined; readonly restartTimeSec?: number },
+  mesh: {
+    readonly object: ObjectRef;
+    readonly password: Password | undefined;
+    readonly filters: readonly string[];
+    readonly restartTimeSec?: number;
+  },
 ): Session[] {
   const { own, issues } = context;
   if (own.clusterId !== undefined) return [];
@@ -99,10 +104,28 @@ export function meshSessions(
       ...(password && 'password' in password ? { password: password.password } : {}),
       ...(password && 'missing' in password ? { heldDown: password.missing } : {}),
       ...(mesh.restartTimeSec === undefined ? {} : { restartTimeSec: mesh.restartTimeSec }),
+      ...meshFilters(node, pair.remote, mesh, context),
     };
     sessions.push({ config, object: mesh.object });
   }
   return sessions;
+}
+
+/** Calico's mesh has none; ours takes them as BGPPeers do. */
+function meshFilters(
+  node: BgpNode,
+  address: IpAddress,
+  mesh: { readonly object: ObjectRef; readonly filters: readonly string[] },
+  { own, filters, onLink, issues }: PeerContext,
+): ReturnType<typeof compileFilters> {
+  return compileFilters(mesh.filters, {
+    filters,
+    peerType: node.asn === own.asn ? 'iBGP' : 'eBGP',
+    interfaceName: onLink(address)?.interfaceName,
+    peer: mesh.object,
+    field: 'spec.nodeMeshFilters',
+    issues,
+  });
 }
 
 interface Target {

@@ -1,7 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Cidr, type IpAddress, Secret } from '#kit';
-import type { BGPConfigurationObject, BGPPeerObject, IPPoolObject, NodeObject, SecretObject } from '#model';
+import type {
+  BGPConfigurationObject,
+  BGPFilterObject,
+  BGPPeerObject,
+  IPPoolObject,
+  NodeObject,
+  SecretObject,
+} from '#model';
 import { issueText } from './issue.ts';
 import { annotation, parseAsn } from './nodes.ts';
 import { type SpeakerConfigInput, type SpeakerConfigResult, speakerConfig } from './speaker-config.ts';
@@ -225,6 +232,35 @@ test('configuration: node over default over options; annotations over both; node
     undefined,
     undefined,
   ]);
+});
+
+test('nodeMeshFilters apply to every session of the mesh, by the type of the peer', () => {
+  const filter: BGPFilterObject = {
+    metadata: configuration('quiet', {}).metadata,
+    exportV4: [{ action: 'Reject', peerType: 'iBGP' }],
+    importV4: [{ action: 'Reject', communities: ['64512:1'] }],
+    exportV6: [],
+    importV6: [],
+  };
+  const mesh = configuration('default', { nodeMeshFilters: ['quiet', 'gone'] });
+  const { config, issues } = speakerConfig(input({ nodes: [n1, n2], configurations: [mesh], filters: [filter] }));
+  const [peer] = config!.peers;
+  assert.deepEqual(
+    [peer!.importFilter, peer!.exportFilter].map((each) =>
+      each!.ipv4.map(({ action, from }) => [action, from!.filter]),
+    ),
+    [
+      [
+        ['reject', 'quiet'],
+        ['reject', 'gone'],
+      ],
+      [
+        ['reject', 'quiet'],
+        ['reject', 'gone'],
+      ],
+    ],
+  );
+  assert.match(issueText(issues[0]!), /^BGPConfiguration default: spec\.nodeMeshFilters: BGPFilter gone is not there/);
 });
 
 test('the detected addresses are of this node, whatever its object says; bindMode NodeIP listens on them alone', () => {

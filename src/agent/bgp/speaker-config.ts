@@ -133,7 +133,12 @@ function effectiveSettings(input: SpeakerConfigInput, issues: Issue[]): Settings
     if (!name.startsWith('node.')) unused(configuration, '', 'is named neither default nor node.NAME; nothing uses it');
     if (configuration !== specific) continue;
     // The mesh is the cluster's: one node cannot leave it alone, the others would keep dialling.
-    for (const field of ['nodeToNodeMeshEnabled', 'nodeMeshPassword', 'nodeMeshMaxRestartTimeSec'] as const) {
+    for (const field of [
+      'nodeToNodeMeshEnabled',
+      'nodeMeshPassword',
+      'nodeMeshMaxRestartTimeSec',
+      'nodeMeshFilters',
+    ] as const) {
       if (configuration[field] === undefined) continue;
       const name = field === 'nodeMeshMaxRestartTimeSec' ? 'nodeMeshMaxRestartTime' : field;
       unused(
@@ -159,7 +164,13 @@ function meshOf(input: SpeakerConfigInput, settings: Settings, context: PeerCont
   const password = general?.nodeMeshPassword && context.password(general.nodeMeshPassword);
   if (password) passwordIssue(object, 'spec.nodeMeshPassword', password, issues);
   const restartTimeSec = general?.nodeMeshMaxRestartTimeSec;
-  return meshSessions(context, { object, password, ...(restartTimeSec === undefined ? {} : { restartTimeSec }) });
+  const filters = general?.nodeMeshFilters ?? [];
+  return meshSessions(context, {
+    object,
+    password,
+    filters,
+    ...(restartTimeSec === undefined ? {} : { restartTimeSec }),
+  });
 }
 
 function listenAddresses({ bindToNodeIP }: Settings, { ipv4, ipv6, port }: BgpNode): SpeakerConfig['listen'] {

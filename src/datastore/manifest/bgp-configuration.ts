@@ -1,10 +1,11 @@
-/** projectcalico.org/v3 BGPConfiguration: Calico's fields, and ours (advertiseNodeAddresses, holdTime). */
+/** projectcalico.org/v3 BGPConfiguration: Calico's fields, and ours (advertiseNodeAddresses, holdTime, nodeMeshFilters). */
 import type { BGPConfigurationObject, ObjectMeta } from '#model';
 import {
   type FieldsNotUsed,
   isSettingsName,
   noteNotUsed,
   readAsn,
+  readFilterNames,
   readHoldTime,
   readInterfacePattern,
   readPassword,
@@ -20,6 +21,7 @@ const used = [
   'bindMode',
   'nodeMeshPassword',
   'nodeMeshMaxRestartTime',
+  'nodeMeshFilters',
   'ignoredInterfaces',
   'advertiseNodeAddresses',
   'holdTime',
@@ -57,6 +59,7 @@ export function readBgpConfiguration(document: Reader, metadata: ObjectMeta): BG
   const nodeMeshPassword = readPassword(meshField(spec, 'nodeMeshPassword', metadata, mesh));
   const restartTimeReader = meshField(spec, 'nodeMeshMaxRestartTime', metadata, mesh);
   const nodeMeshMaxRestartTimeSec = readSeconds(restartTimeReader, restartTimeSecMax);
+  const nodeMeshFilters = readFilterNames(meshField(spec, 'nodeMeshFilters', metadata, mesh));
   const ignoredInterfaces = readIgnoredInterfaces(spec.field('ignoredInterfaces'));
   const advertiseNodeAddresses = spec.field('advertiseNodeAddresses').boolean();
   const holdTimeSec = readHoldTime(spec.field('holdTime'));
@@ -68,6 +71,7 @@ export function readBgpConfiguration(document: Reader, metadata: ObjectMeta): BG
     ...(bindMode === undefined ? {} : { bindMode }),
     ...(nodeMeshPassword === undefined ? {} : { nodeMeshPassword }),
     ...(nodeMeshMaxRestartTimeSec === undefined ? {} : { nodeMeshMaxRestartTimeSec }),
+    ...(nodeMeshFilters.length === 0 ? {} : { nodeMeshFilters }),
     ...(ignoredInterfaces.length === 0 ? {} : { ignoredInterfaces }),
     ...(advertiseNodeAddresses === undefined ? {} : { advertiseNodeAddresses }),
     ...(holdTimeSec === undefined ? {} : { holdTimeSec }),

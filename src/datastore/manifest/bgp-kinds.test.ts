@@ -141,7 +141,7 @@ test('BGPConfiguration: every field that is used; the others are named unless th
   const { spec, notes } = readCalico<BGPConfigurationObject>(
     'BGPConfiguration',
     `{asNumber: 65001, nodeToNodeMeshEnabled: true, listenPort: 1790, bindMode: NodeIP, nodeMeshPassword: {value: hush},
-      nodeMeshMaxRestartTime: 120s, ignoredInterfaces: [docker*, docker*, eth1], holdTime: 9s, advertiseNodeAddresses: true,
+      nodeMeshMaxRestartTime: 120s, nodeMeshFilters: [a, b], ignoredInterfaces: [docker*, docker*, eth1], holdTime: 9s, advertiseNodeAddresses: true,
       logSeverityScreen: Info, serviceLoadBalancerAggregation: Enabled}`,
     'default',
   );
@@ -154,6 +154,7 @@ test('BGPConfiguration: every field that is used; the others are named unless th
     listenPort: 1790,
     bindMode: 'NodeIP',
     nodeMeshMaxRestartTimeSec: 120,
+    nodeMeshFilters: ['a', 'b'],
     ignoredInterfaces: ['docker*', 'eth1'],
     holdTimeSec: 9,
     advertiseNodeAddresses: true,

@@ -1,8 +1,14 @@
 /** projectcalico.org/v3 BGPPeer: Calico's fields, and ours (holdTime, password.value). */
 import { familyOf, type IpAddress, parseIp, toIpAddress } from '#kit';
 import type { BGPPeerObject, ObjectMeta } from '#model';
-import { readAsn, readHoldTime, readPassword, readSeconds, restartTimeSecMax } from './calico-fields.ts';
-import { dnsSubdomainFault } from './names.ts';
+import {
+  readAsn,
+  readFilterNames,
+  readHoldTime,
+  readPassword,
+  readSeconds,
+  restartTimeSecMax,
+} from './calico-fields.ts';
 import { type Reader, show } from './reader.ts';
 
 const fields = [
@@ -154,17 +160,6 @@ function readNextHopMode(spec: Reader): BGPPeerObject['nextHopMode'] {
   if (!keepReader.boolean()) return mode;
   if (mode) keepReader.fault('stands beside nextHopMode; keep nextHopMode');
   return 'Keep';
-}
-
-const filtersMax = 100;
-
-function readFilterNames(reader: Reader): readonly string[] {
-  return reader.list(filtersMax).flatMap((entry) => {
-    const name = entry.requiredString();
-    if (name === undefined) return [];
-    const fault = dnsSubdomainFault(name);
-    return fault ? (entry.fault(`${show(name)} names no BGPFilter: it ${fault}`) ?? []) : name;
-  });
 }
 
 function readReachableBy(reader: Reader, peerIP: IpAddress | undefined): IpAddress | undefined {

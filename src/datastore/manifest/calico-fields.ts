@@ -123,3 +123,15 @@ export function readInterfacePattern(reader: Reader): string | undefined {
   if (text === undefined || interfacePattern.test(text)) return text;
   return reader.fault(`${show(text)} is no name of an interface; write at most 15 letters, digits, _ . - and *`);
 }
+
+const filtersMax = 100;
+
+/** Names of BGPFilters, in order. */
+export function readFilterNames(reader: Reader): readonly string[] {
+  return reader.list(filtersMax).flatMap((entry) => {
+    const name = entry.requiredString();
+    if (name === undefined) return [];
+    const fault = dnsSubdomainFault(name);
+    return fault ? (entry.fault(`${show(name)} names no BGPFilter: it ${fault}`) ?? []) : name;
+  });
+}

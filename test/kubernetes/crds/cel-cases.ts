@@ -67,13 +67,17 @@ const bgpConfigurationCases: readonly CelCase[] = [
   {
     kind: 'BGPConfiguration',
     at: '',
-    message: /^nodeMeshPassword and nodeMeshMaxRestartTime belong to all nodes/,
+    message: /^nodeMeshPassword, nodeMeshMaxRestartTime and nodeMeshFilters belong to all nodes/,
     field: 'spec',
     accepted: [config({ nodeMeshPassword: secret, nodeMeshMaxRestartTime: '9s' })],
-    refused: [config({ nodeMeshPassword: secret }, 'node.n1'), config({ nodeMeshMaxRestartTime: '9s' }, 'node.n1')],
+    refused: [
+      config({ nodeMeshPassword: secret }, 'node.n1'),
+      config({ nodeMeshMaxRestartTime: '9s' }, 'node.n1'),
+      config({ nodeMeshFilters: ['a'] }, 'node.n1'),
+    ],
   },
-  ...['nodeMeshPassword', 'nodeMeshMaxRestartTime'].map((field): CelCase => {
-    const value = field === 'nodeMeshPassword' ? secret : '9s';
+  ...['nodeMeshPassword', 'nodeMeshMaxRestartTime', 'nodeMeshFilters'].map((field): CelCase => {
+    const value = { nodeMeshPassword: secret, nodeMeshMaxRestartTime: '9s', nodeMeshFilters: ['a'] }[field];
     return {
       kind: 'BGPConfiguration',
       at: '.spec',

@@ -34,6 +34,7 @@ export const bgpConfiguration = objectOf(
     bindMode: 'None',
     nodeMeshPassword: secret,
     nodeMeshMaxRestartTime: '120s',
+    nodeMeshFilters: ['a'],
     ignoredInterfaces: ['docker*'],
     holdTime: '90s',
     advertiseNodeAddresses: false,
