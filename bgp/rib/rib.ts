@@ -46,6 +46,11 @@ export class Rib {
   pathWatchers = 0;
   /** As `decide` was told last: other paths than ours do not count. */
   #localOnly = false;
+  /**
+   * Called when a path came, changed or went (`gone`), while its prefix is there. Keep it short: it is on the way of every route.
+   */
+  onPathChange: ((prefix: number, peer: number, pathId: number, gone: boolean) => void) | undefined;
+  readonly #undecided: boolean;
   #first = new Int32Array(256);
   #pins = new Uint16Array(256);
   #isDirty = new Uint8Array(256);
@@ -53,7 +58,9 @@ export class Rib {
   #dirtyStart = 0;
   readonly #decision: Decision;
 
-  constructor(family: IpFamily, tables: RibTables) {
+  /** @param options `undecided`: a table of paths alone, from which nothing is ever chosen. */
+  constructor(family: IpFamily, tables: RibTables, options: { readonly undecided?: boolean } = {}) {
+    this.#undecided = options.undecided === true;
     this.family = family;
     this.tables = tables;
     this.prefixes = new PrefixTable(family);
@@ -97,6 +104,7 @@ export class Rib {
       paths.attributes[path] = attributes;
       paths.nextHop[path] = nextHop;
       this.#markDirty(prefix);
+      this.onPathChange?.(prefix, peer, pathId, false);
       return path;
     }
     if (others >= pathsPerPrefixMax) return -1;
@@ -111,6 +119,7 @@ export class Rib {
     }
     this.pathCount[peer]!++;
     this.#markDirty(prefix);
+    this.onPathChange?.(prefix, peer, pathId, false);
     return path;
   }
 
@@ -121,6 +130,7 @@ export class Rib {
     flags[path]! ^= pathFlag.rejected;
     this.rejectedCount[peer[path]!]! += rejected ? 1 : -1;
     this.#markDirty(prefix[path]!);
+    this.onPathChange?.(prefix[path]!, peer[path]!, this.paths.pathId(path), rejected);
   }
 
   /** The import policy makes something else of a path than before. Whether it is stale stays. */
@@ -133,6 +143,7 @@ export class Rib {
     paths.attributes[path] = attributes;
     paths.nextHop[path] = nextHop;
     this.#markDirty(paths.prefix[path]!);
+    this.onPathChange?.(paths.prefix[path]!, paths.peer[path]!, paths.pathId(path), false);
   }
 
   /** Removes a peer's path; nothing happens when there is none (RFC 7911 5). */
@@ -192,6 +203,7 @@ export class Rib {
       pool.release(old);
       paths.attributes[path] = set;
       this.#markDirty(prefix);
+      this.onPathChange?.(prefix, peer, paths.pathId(path), false);
     }
   }
 
@@ -371,7 +383,7 @@ export class Rib {
   }
 
   #markDirty(prefix: number): void {
-    if (this.#isDirty[prefix] !== 0) return;
+    if (this.#undecided || this.#isDirty[prefix] !== 0) return;
     this.#isDirty[prefix] = 1;
     this.#dirty.push(prefix);
   }
@@ -391,9 +403,12 @@ export class Rib {
     else paths.next[previous] = paths.next[path]!;
     this.setRejected(path, false);
     this.received.forget(path);
-    this.pathCount[paths.peer[path]!]!--;
+    const peer = paths.peer[path]!;
+    this.pathCount[peer]!--;
     this.tables.attributes.release(paths.attributes[path]!);
     paths.free(path);
     this.#markDirty(prefix);
+    this.onPathChange?.(prefix, peer, paths.pathId(path), true);
+    if (this.#undecided) this.settle(prefix);
   }
 }

@@ -4,6 +4,7 @@
  * change must touch.
  */
 
+import type { BmpStationConfig } from '../bmp/types.ts';
 import type { RouteFilter } from '../filter/types.ts';
 
 export type Family = 'ipv4-unicast' | 'ipv6-unicast';
@@ -29,6 +30,24 @@ export interface SpeakerConfig {
   readonly gracefulRestart: GracefulRestartConfig;
   /** As `PeerConfig.gracefulShutdown`, for all peers. */
   readonly gracefulShutdown?: boolean;
+  /** Monitoring stations (BMP); absent or empty: none. */
+  readonly bmp?: readonly BmpStationConfig[];
+  /** Records of messages, for the shell to keep. */
+  readonly mrt?: MrtConfig;
+}
+
+/** What the speaker writes down, as MRT (RFC 6396). */
+export interface MrtConfig {
+  readonly updates?: {
+    /** Path; rotated files get the time of their end as suffix. */
+    readonly file: string;
+    /** A file that is longer is rotated. */
+    readonly rotateBytes: number;
+    /** And one that is older, seconds. */
+    readonly rotateSec: number;
+    /** Messages that we send are recorded, too. Default false. */
+    readonly sent?: boolean;
+  };
 }
 
 /** RFC 4724. `restarting` and `forwardingPreserved` hold for the life of the process and are ignored when changed. */

@@ -1,6 +1,7 @@
 /** One configured peer: its session, its rows in the RIBs, its update groups. */
 import type { Clock, Logger } from '#kit';
 import { parseIp } from '#kit';
+import type { BmpMonitor, BmpPeer } from '../bmp/index.ts';
 import type { SessionConfig, SessionDownReason } from '../fsm/index.ts';
 import type { MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import {
@@ -20,6 +21,7 @@ import type { Groups, Membership } from './groups.ts';
 import { ImportPolicy, ImportReview, importKey } from './import-policy.ts';
 import { leakRules } from './leak-prevention.ts';
 import { deferralSettleMs, peerQueueBytesMax } from './limits.ts';
+import { monitoredPeer } from './monitored-peer.ts';
 import { negotiatedStatus } from './negotiated-status.ts';
 import { PrefixLimits } from './prefix-limit.ts';
 import { RefreshAnswer } from './refresh-answer.ts';
@@ -27,7 +29,7 @@ import { RefreshIntake } from './refresh-intake.ts';
 import { Session, type SessionDeps } from './session.ts';
 import { StaleRoutes } from './stale-routes.ts';
 import type { ByteConnection, PeerFamilyStatus, PeerStatus } from './types.ts';
-import type { UpdateReader, UpdateSource } from './update-reader.ts';
+import { type UpdateReader, type UpdateSource, updateCounters } from './update-reader.ts';
 
 /** What a peer needs of its speaker. */
 export interface PeerHost {
@@ -49,6 +51,9 @@ export interface PeerHost {
   changed(peer: Peer): void;
   established(peer: Peer): void;
   ownAddress(address: string): void;
+  readonly monitor: BmpMonitor;
+  /** Of the wall clock; 0: not known. */
+  wallUsec(): number;
 }
 
 interface FamilyState {
@@ -68,6 +73,8 @@ export class Peer {
   config: PeerConfig;
   readonly row: number;
   readonly session: Session;
+  /** The session that is there, for monitoring stations. */
+  monitored: BmpPeer | undefined;
   readonly #host: PeerHost;
   readonly #log: Logger;
   readonly #localAsn: number;
@@ -77,7 +84,7 @@ export class Peer {
   #importPolicy: ImportPolicy | undefined;
   #importReview: ImportReview | undefined;
   readonly #stale: StaleRoutes;
-  readonly #counters = { prefixesReceived: 0, updateErrors: 0, pathsRefused: 0 };
+  readonly #counters = updateCounters();
   readonly #limits: PrefixLimits;
   #keepaliveSeen = false;
   /** An earlier session of this process told the peer routes, which have been forwarded ever since. */
@@ -253,6 +260,7 @@ export class Peer {
       if (state.membership && options) state.membership = this.#host.groups.move(state.membership, options);
       else if (!state.membership && options) this.#join(family, negotiated);
     }
+    this.#host.monitor.peerFollow(this.row);
   }
 
   /** What must no longer be goes at once, stale routes included; what may be now is known, or asked for; `anew`: in any case. */
@@ -361,6 +369,16 @@ export class Peer {
       this.#families.set(family, this.#familyState(family, negotiated.enhancedRouteRefresh));
       this.#join(family, negotiated);
     }
+    const about = { row: this.row, config: this.config, upAtUsec: this.#host.wallUsec() };
+    this.monitored = monitoredPeer(
+      about,
+      negotiated,
+      connection,
+      this.session.opens,
+      this.#counters,
+      (family) => this.#families.get(family === 4 ? 'ipv4-unicast' : 'ipv6-unicast')?.membership,
+    );
+    this.#host.monitor.peerUp(this.monitored);
     this.#host.established(this);
     this.#host.schedule();
   }
@@ -455,7 +473,10 @@ export class Peer {
     };
   }
 
-  #down(negotiated: Negotiated, preserve: boolean, _reason: SessionDownReason): void {
+  #down(negotiated: Negotiated, preserve: boolean, reason: SessionDownReason): void {
+    this.#host.monitor.peerDown(this.row, reason);
+    this.#host.reader.received?.dropPeer(this.row);
+    this.monitored = undefined;
     this.#negotiated = undefined;
     this.#source = undefined;
     for (const { membership, intake } of this.#families.values()) {
@@ -481,6 +502,7 @@ export class Peer {
     state.endOfRib = true;
     this.#log.debug({ family }, 'End-of-RIB');
     this.#stale.endOfRib(family);
+    this.#host.monitor.endOfRib(this.row, ipFamilyOf(family));
     this.#host.progress();
   }
 

@@ -39,6 +39,7 @@ import {
   type RouteRefresh,
 } from '../wire/index.ts';
 import { sendHoldSecMin } from './limits.ts';
+import { type SessionTap, type TappedSession, tappedSession } from './tap.ts';
 import type { ByteConnection, DialRequest, Transport } from './types.ts';
 
 export interface SessionHooks {
@@ -59,6 +60,13 @@ export interface SessionDeps {
   readonly transport: Transport;
   readonly log: Logger;
   readonly random: () => number;
+  readonly tap?: SessionTap;
+}
+
+/** The OPENs of a session, whole messages as they went over the wire (RFC 7854 4.10). */
+export interface Opens {
+  readonly sent: Uint8Array;
+  readonly received: Uint8Array;
 }
 
 interface Live {
@@ -71,7 +79,11 @@ interface Live {
   writtenBytes: number;
   /** `writtenBytes` less the queue when the send hold timer was set. */
   sentBytesSeen: number;
+  openSent: Uint8Array;
+  openReceived: Uint8Array;
 }
+
+const noBytes = new Uint8Array(0);
 
 /** How long after a hold timer fired unread bytes may still save the session: one turn of the event loop. */
 const secondLookMs = 5;
@@ -119,6 +131,11 @@ export class Session {
   }
   get openConnections(): number {
     return this.#live.size;
+  }
+  /** Of the established session. */
+  get opens(): Opens | undefined {
+    const live = this.#established;
+    return live && { sent: live.openSent, received: live.openReceived };
   }
 
   start(): void {
@@ -184,7 +201,11 @@ export class Session {
       this.#stepping = false;
     }
     const after = this.stateName;
-    if (after !== before) this.stateSinceMs = this.#deps.clock.nowMs();
+    if (after !== before) {
+      this.stateSinceMs = this.#deps.clock.nowMs();
+      const { tap } = this.#deps;
+      if (tap?.active) tap.stateChanged(this.#tapped(this.#established ?? this.#anyLive()), before, after);
+    }
     if (after !== before || this.lastError !== errorBefore) this.#hooks.onStateChange();
   }
 
@@ -209,7 +230,7 @@ export class Session {
         this.#close(output.connection);
         return;
       case 'sendOpen':
-        this.#send(output.connection, encodeOpen(output.open));
+        this.#sendOpen(output.connection, encodeOpen(output.open));
         return;
       case 'sendKeepalive':
         this.#send(output.connection, encodeKeepalive());
@@ -287,6 +308,8 @@ export class Session {
       lastMessageMs: now,
       writtenBytes: 0,
       sentBytesSeen: 0,
+      openSent: noBytes,
+      openReceived: noBytes,
     };
     this.#live.set(live.id, live);
     connection.start({
@@ -314,6 +337,9 @@ export class Session {
   #onFrame(live: Live, type: number, bytes: Uint8Array, start: number, end: number): boolean {
     this.messagesIn++;
     const connection = live.id;
+    const { tap } = this.#deps;
+    if (tap?.active) tap.received(this.#tapped(live), bytes, start, end);
+    if (type === messageType.open) live.openReceived = bytes.slice(start, end);
     if (live === this.#established && (type === messageType.update || type === messageType.keepalive)) {
       live.lastMessageMs = live.chunkAtMs;
       if (type === messageType.keepalive) {
@@ -352,6 +378,11 @@ export class Session {
     }
   }
 
+  #sendOpen(id: number, message: Uint8Array): void {
+    const live = this.#live.get(id);
+    if (live) live.openSent = message;
+    this.#send(id, message);
+  }
   #send(id: number, message: Uint8Array): void {
     const live = this.#live.get(id);
     if (!live) return;
@@ -360,6 +391,8 @@ export class Session {
   }
 
   #write(live: Live, bytes: Uint8Array): void {
+    const { tap } = this.#deps;
+    if (tap?.active) tap.sent(this.#tapped(live), bytes);
     live.connection.write(bytes);
     live.writtenBytes += bytes.length;
     if (live.connection.queuedBytes > 0 && !this.#timers.has(timerKey('sendHold', live.id))) this.#watchSending(live);
@@ -409,6 +442,15 @@ export class Session {
       else if (!looked) this.#startHold(live, key, holdMs, secondLookMs, true);
       else this.#input({ type: 'timer', timer: 'hold', connection: live.id });
     });
+  }
+
+  #anyLive(): Live | undefined {
+    for (const live of this.#live.values()) return live;
+    return undefined;
+  }
+  #tapped(live: Live | undefined): TappedSession {
+    const negotiated = live !== undefined && live === this.#established ? this.negotiated : undefined;
+    return tappedSession(this.#dialRequest, this.#state.config, live?.connection, negotiated);
   }
 
   #fireTimer(timer: 'connectRetry' | 'idleHold'): void {

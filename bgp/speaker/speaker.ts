@@ -11,6 +11,7 @@
  *
  * Graceful restart: see deferral.ts for the restarting side and stale-routes.ts for the helper.
  */
+import type { TableDump } from '../mrt/index.ts';
 import {
   AttributePool,
   IntStack,
@@ -30,6 +31,7 @@ import { awaitDrained } from './drain.ts';
 import { Groups } from './groups.ts';
 import { nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { type GlassPeer, queryRoutes } from './looking-glass.ts';
+import { Monitoring } from './monitoring.ts';
 import { type Inheritance, Peer, type PeerHost } from './peer.ts';
 import {
   addressOrder,
@@ -72,6 +74,7 @@ export class Speaker {
   readonly #groups = new Groups();
   readonly #feed: RouteFeed | undefined;
   readonly #reader: UpdateReader;
+  readonly #monitoring: Monitoring;
   readonly #host: PeerHost;
   readonly #peers = new Map<string, Peer>();
   /** Rows of removed peers, free when nothing announced names them any more. */
@@ -110,6 +113,18 @@ export class Speaker {
       },
       config.gracefulRestart.restarting,
     );
+    this.#monitoring = new Monitoring({
+      deps,
+      ribs: [this.#rib4, this.#rib6],
+      tables,
+      groups: this.#groups,
+      reader: this.#reader,
+      config: () => this.#config,
+      peers: () => this.#peers.values(),
+      peerNamed: (name) => this.#peers.get(name),
+      selecting: () => !this.#deferral.active,
+      schedule: () => this.#schedule(),
+    });
     this.#host = this.#makeHost();
   }
 
@@ -117,9 +132,11 @@ export class Speaker {
   start(): void {
     this.#noteOwnAddresses();
     this.#deps.transport.configure(this.#config);
+    this.#deps.onConfigured?.(this.#config);
     this.#originate([], this.#config.originate);
     for (const peer of this.#config.peers) this.#addPeer(peer);
     this.#rankPeers();
+    this.#monitoring.configure();
     if (this.#deferral.active) this.#deferral.start();
     else this.#feed?.markDeferralEnded();
     this.#schedule();
@@ -142,6 +159,7 @@ export class Speaker {
     const old = this.#config;
     this.#config = { ...config, gracefulRestart: { ...config.gracefulRestart, ...frozen(old) } };
     this.#deps.transport.configure(this.#config);
+    this.#deps.onConfigured?.(this.#config);
     const wanted = new Map(config.peers.map((peer) => [peer.name, peer]));
     const { peerDeconfigured, otherConfigurationChange, administrativeShutdown } = ceaseSubcode;
     const inherit = new Map<string, Inheritance>();
@@ -163,6 +181,7 @@ export class Speaker {
       else this.#addPeer(peer, inherit.get(peer.name));
     }
     this.#rankPeers();
+    this.#monitoring.configure();
     this.#renewOffers();
     this.#deferral.check();
     this.#schedule();
@@ -195,6 +214,7 @@ export class Speaker {
       peer.stop(silent ? { subcode: 0, silent } : { subcode: ceaseSubcode.administrativeShutdown, text, hard });
       peer.dropRoutes();
     }
+    this.#monitoring.bmp.stop();
   }
 
   /**
@@ -253,6 +273,7 @@ export class Speaker {
       attributeSets: this.#attributes.size,
       nextHops: this.#nextHops.size,
       peers: this.peerStatuses(),
+      ...(this.#monitoring.bmp.active ? { stations: this.#monitoring.bmp.status() } : {}),
     };
   }
   peerStatuses(): PeerStatus[] {
@@ -269,6 +290,10 @@ export class Speaker {
       },
       query,
     );
+  }
+  /** The routes of all peers after import policy, and our own, as an MRT table dump (RFC 6396 4.3), to be read slice by slice. */
+  tableDump(): TableDump {
+    return this.#monitoring.tableDump();
   }
   get openConnections(): number {
     let count = 0;
@@ -302,16 +327,24 @@ export class Speaker {
         this.#ownAddresses.add(address);
         this.#reader.forgetNextHop();
       },
+      monitor: this.#monitoring.bmp,
+      wallUsec: this.#monitoring.wallUsec,
     };
   }
 
   #addPeer(config: PeerConfig, heir?: Inheritance): void {
-    const { clock, transport, log, random } = this.#deps;
+    const { clock, transport, log, random, tap } = this.#deps;
     const offer = this.#offer(config, heir !== undefined);
     const session = sessionConfig(this.#config, config, offer);
     const from = heir ?? this.#peerTable.make();
     this.#peerTable.names[typeof from === 'number' ? from : from.row] = config.name;
-    const peer = new Peer(this.#host, { clock, transport, log, random }, config, session, from);
+    const peer = new Peer(
+      this.#host,
+      { clock, transport, log, random, ...(tap ? { tap } : {}) },
+      config,
+      session,
+      from,
+    );
     this.#peers.set(config.name, peer);
     // One that is held down stays stopped, and refuses who connects.
     if (config.heldDown === undefined) peer.session.start();
@@ -426,6 +459,7 @@ export class Speaker {
     for (const rib of [this.#rib4, this.#rib6]) rib.markHops(marks);
     this.#feed?.markHops(marks);
     this.#groups.markHops(marks);
+    this.#monitoring.markHops(marks);
     this.#hopSets.sweep(marks);
     this.#nextHops.sweep(marks);
     this.#reader.forgetNextHop();
@@ -441,6 +475,7 @@ export class Speaker {
       this.#changed.clear();
       rib.decide(prefixesPerSlice, this.#deferral.active, this.#changed);
       this.#feed?.mark(rib, this.#changed);
+      this.#monitoring.bmp.locRibChanged(rib, this.#changed);
       this.#groups.apply(rib, this.#changed);
       for (let i = 0; i < this.#changed.length; i++) rib.settle(this.#changed.items[i]!);
     }
@@ -449,10 +484,12 @@ export class Speaker {
       this.#selectionPending = false;
       for (const peer of this.#peers.values()) peer.selectionStarted();
       this.#renewOffers();
+      this.#monitoring.bmp.selectionStarted();
       this.#feed?.markDeferralEnded();
     }
     if (decided) for (const row of this.#rowsToFree.splice(0)) this.#peerTable.free(row);
-    const more = this.#groups.pump(prefixesPerSlice);
+    const behind = this.#groups.pump(prefixesPerSlice);
+    const more = this.#monitoring.bmp.pump() || behind;
     this.#sweepNextHops();
     if (more || reviewing || !decided) this.#schedule();
     if (this.#feed?.waiting && !this.#feedAnnounced) {

@@ -67,6 +67,10 @@ export class Network {
   readonly pipes: Pipe[] = [];
   /** Addresses whose new connections take no UPDATEs until `unstick`. */
   readonly stuck = new Set<string>();
+  /** Who else can be dialled, by address: gets its end of the connection. */
+  readonly others = new Map<string, (there: Pipe) => void>();
+  /** What a speaker's wall clock says. */
+  wallMs = 0;
   #queue: (() => void)[] = [];
 
   add(address: string, config: SpeakerConfig): Speaker {
@@ -78,6 +82,8 @@ export class Network {
         clock: this.clock,
         log: silentLogger,
         random: () => 0.5,
+        wallMs: () => this.wallMs,
+        system: { name: 'router', description: 'test' },
         defer: later,
         onPeerState: ({ lastError }) => void this.errors.set(address, [...(this.errors.get(address) ?? []), lastError]),
         onRoutes: () =>
@@ -90,15 +96,17 @@ export class Network {
             let aborted = false;
             later(() => {
               const target = this.speakers.get(request.address);
+              const other = this.others.get(request.address);
               // A process that was killed dials no more.
               if (aborted || this.speakers.get(address) !== speaker) return;
-              if (!target) {
+              if (!target && !other) {
                 onFailed('refused');
                 return;
               }
               const [here, there] = this.#pipe(address, request.address);
               onConnected(here);
-              target.accept(there);
+              if (target) target.accept(there);
+              else other?.(there);
             });
             return () => {
               aborted = true;

@@ -1,15 +1,18 @@
 /** What a speaker is given and what it tells: the borders of the pure core. */
 import type { Clock, Logger } from '#kit';
+import type { BmpStationStatus } from '../bmp/types.ts';
 import type { SessionStateName } from '../fsm/types.ts';
 import type { DecisionStep } from '../rib/decision.ts';
 import type { AttributeText, Family } from '../wire/types.ts';
 import type { SpeakerConfig } from './config.ts';
+import type { SessionTap } from './tap.ts';
 
 /** One TCP connection, in either direction, once it is connected. */
 export interface ByteConnection {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly localAddress: string;
+  readonly localPort?: number;
   /** Called once, before any byte is delivered. No handler is called after `close` or `destroy`. */
   start(handlers: ConnectionHandlers): void;
   /** Takes the bytes in any case; keep them unchanged afterwards. */
@@ -65,6 +68,14 @@ export interface SpeakerDeps {
   readonly onRoutes: () => void;
   /** State, routes or errors of a peer changed. */
   readonly onPeerState: (status: PeerStatus) => void;
+  /** Called at the start and after each change. */
+  readonly onConfigured?: (config: SpeakerConfig) => void;
+  /** Looks at every message and state. */
+  readonly tap?: SessionTap;
+  /** Milliseconds of the wall clock, for time stamps in what others read. Absent: 0, which means unknown there. */
+  readonly wallMs?: () => number;
+  /** What monitoring stations are told of this system (RFC 7854 4.4). */
+  readonly system?: { readonly name: string; readonly description: string };
 }
 
 export interface NegotiatedStatus {
@@ -161,6 +172,8 @@ export interface SpeakerStatus {
   /** Next hops held; those that nothing uses are freed once there are many. */
   readonly nextHops: number;
   readonly peers: readonly PeerStatus[];
+  /** Monitoring stations, where there are any. */
+  readonly stations?: readonly BmpStationStatus[];
 }
 
 export interface RouteQuery {

@@ -9,6 +9,7 @@ import {
   communityFlag,
   createPrefixCursor,
   createUpdateView,
+  type Disposition,
   decodeUpdate,
   onlyToCustomerBytes,
   onlyToCustomerOf,
@@ -17,8 +18,32 @@ import {
   withLocalPref,
 } from '../wire/index.ts';
 import { isLeak, type LeakRule } from './leak-prevention.ts';
+import type { ReceivedRoutes } from './received-routes.ts';
 
 const gracefulShutdownCommunity = Uint8Array.of(0xff, 0xff, 0x00, 0x00);
+export interface UpdateCounters {
+  prefixesReceived: number;
+  updateErrors: number;
+  pathsRefused: number;
+  /** By import policy. */
+  prefixesRejected: number;
+  /** UPDATEs with our own AS more often than allowed. */
+  asPathLoops: number;
+  updatesTreatedAsWithdraw: number;
+  prefixesTreatedAsWithdraw: number;
+}
+
+export function updateCounters(): UpdateCounters {
+  return {
+    prefixesReceived: 0,
+    updateErrors: 0,
+    pathsRefused: 0,
+    prefixesRejected: 0,
+    asPathLoops: 0,
+    updatesTreatedAsWithdraw: 0,
+    prefixesTreatedAsWithdraw: 0,
+  };
+}
 
 export interface UpdateSource {
   readonly row: number;
@@ -36,13 +61,15 @@ export interface UpdateSource {
   /** RFC 9234, where we have a role. */
   readonly leakRule: LeakRule | undefined;
   /** Counters of the session, written here. */
-  readonly counters: { prefixesReceived: number; updateErrors: number; pathsRefused: number };
+  readonly counters: UpdateCounters;
   onEndOfRib(family: IpFamily): void;
   /** For the log: an UPDATE that RFC 7606 let through in part. */
   onTolerated(error: ProtocolError | undefined, discardedCount: number): void;
 }
 
 export class UpdateReader {
+  /** Where everything goes before policy, while somebody looks at that. */
+  received: ReceivedRoutes | undefined;
   readonly #rib4: Rib;
   readonly #rib6: Rib;
   readonly #tables: RibTables;
@@ -74,6 +101,7 @@ export class UpdateReader {
       source.counters.updateErrors++;
       source.onTolerated(view.error, view.discardedCount);
     }
+    this.received?.apply(source.row, source.context, view);
     if (view.withdrawnEnd > view.withdrawnStart) {
       this.#withdraw(4, source, view.withdrawnStart, view.withdrawnEnd);
     }
@@ -83,6 +111,7 @@ export class UpdateReader {
     const hasNlri = view.nlriEnd > view.nlriStart;
     const hasMpReach = view.mpReachFamily !== 0 && view.mpReachNlriEnd > view.mpReachNlriStart;
     if (!hasNlri && !hasMpReach) return undefined;
+    const receivedBefore = source.counters.prefixesReceived;
     let attributes = -1;
     // RFC 4271 9.1.2, RFC 4456 8: what comes back to us is not used.
     const loop = view.ownAsnCount > source.allowedOwnAsns || view.reflectionLoop;
@@ -110,6 +139,9 @@ export class UpdateReader {
       this.#announce(family, source, from, to, attributes, accepted, view.mpNextHopStart, view.mpNextHopLength);
     }
     if (attributes >= 0) this.#tables.attributes.drop(attributes);
+    if (attributes < 0 || !accepted) {
+      this.#countUnused(source, disposition, source.counters.prefixesReceived - receivedBefore);
+    }
     return undefined;
   }
 
@@ -128,6 +160,18 @@ export class UpdateReader {
     view.localPref = 0;
     view.communityFlags |= communityFlag.gracefulShutdown;
     return bytes.length;
+  }
+
+  /** Of an announcement that is not used: why not. */
+  #countUnused({ counters, accept, allowedOwnAsns }: UpdateSource, disposition: Disposition, prefixes: number): void {
+    if (disposition === 'withdraw') {
+      counters.updatesTreatedAsWithdraw++;
+      counters.prefixesTreatedAsWithdraw += prefixes;
+    } else if (this.#view.ownAsnCount > allowedOwnAsns) {
+      counters.asPathLoops++;
+    } else if (!accept) {
+      counters.prefixesRejected += prefixes;
+    }
   }
 
   #announce(
@@ -170,6 +214,7 @@ export class UpdateReader {
       source.counters.prefixesReceived++;
       const set = sets.of(attributes, source.row, hop, cursor.words, 0, cursor.bits);
       if (set < 0) {
+        source.counters.prefixesRejected++;
         rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
         continue;
       }
@@ -193,7 +238,10 @@ export class UpdateReader {
     while (cursor.next()) {
       source.counters.prefixesReceived++;
       let set = accepted ? attributes : -1;
-      if (accepted && sets) set = sets.of(attributes, source.row, hop, cursor.words, 0, cursor.bits);
+      if (accepted && sets) {
+        set = sets.of(attributes, source.row, hop, cursor.words, 0, cursor.bits);
+        if (set < 0) source.counters.prefixesRejected++;
+      }
       const changedHop = set >= 0 && sets && sets.hop > noNextHop ? sets.hop : hop;
       const used = set < 0 ? attributes : set;
       const path = rib.announce(source.row, cursor.words, cursor.bits, used, changedHop, cursor.pathId);

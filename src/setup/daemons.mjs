@@ -28,6 +28,11 @@ export const daemons = Object.freeze({
     why: 'play the router of the documentation that runs FRR',
     files: { zebra: 'usr/lib/frr/zebra', bgpd: 'usr/lib/frr/bgpd', vtysh: 'usr/bin/vtysh' },
   },
+  bgpdump: {
+    debianPackage: 'bgpdump',
+    why: 'read our MRT dumps with a reader that is not ours',
+    files: { bgpdump: 'usr/bin/bgpdump' },
+  },
   openbgpd: {
     debianPackage: 'openbgpd',
     why: 'test our BGP against it',

@@ -12,6 +12,7 @@ type ToolName =
   | 'openbgpd'
   | 'openbgpctl'
   | 'exabgp'
+  | 'bgpdump'
   | 'tshark'
   | 'cniShim'
   | 'cniReference'

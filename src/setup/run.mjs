@@ -28,7 +28,8 @@ const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
 const imageTools = ['gcc', 'libc', 'strip'];
 const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc', 'strip'];
 const clusterTools = [...testTools, 'curl'];
-const clusterDaemons = ['bird', 'frr', 'cniReference', 'runc', 'containerd16', 'busybox', 'netcat', 'dnsutils'];
+const testDaemons = ['bird', 'bgpdump', 'tshark'];
+const clusterDaemons = [...testDaemons, 'frr', 'cniReference', 'runc', 'containerd16', 'busybox', 'netcat', 'dnsutils'];
 
 /** What a cluster of nodes in namespaces takes. */
 const wholeCluster = { tools: clusterTools, daemons: clusterDaemons, shim: true, assets: allAssets };
@@ -39,7 +40,7 @@ function testTask(args) {
   const run = ['src/setup/test.mjs', ...args];
   if (chosen.includes('cluster')) return { ...wholeCluster, run };
   const assets = chosen.includes('kubernetes') ? apiServerAssets : [];
-  return { tools: testTools, daemons: ['bird'], shim: true, assets, run };
+  return { tools: testTools, daemons: testDaemons, shim: true, assets, run };
 }
 
 /**

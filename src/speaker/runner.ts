@@ -1,4 +1,6 @@
 /** The speaker's core with real sockets, clock and chance: what the thread and the stand-alone daemon have in common. */
+
+import os from 'node:os';
 import {
   createSpeaker,
   type PeerStatus,
@@ -8,6 +10,7 @@ import {
   type StopMode,
 } from '#bgp';
 import { type Logger, systemClock } from '#kit';
+import { UpdateFiles, type UpdateFilesStatus } from './mrt-files.ts';
 import { TcpTransport } from './tcp-transport.ts';
 
 /** How long a stop waits for NOTIFICATIONs to be sent. */
@@ -21,6 +24,8 @@ export interface RunnerHooks {
 
 export interface Runner {
   readonly speaker: Speaker;
+  /** Of the files of `config.mrt`. */
+  mrtStatus(): UpdateFilesStatus;
   /** Ends sessions as `mode` says, a drain after peers had their time; stops listening, resolves when the connections are closed. */
   stop(mode: StopMode): Promise<void>;
 }
@@ -28,12 +33,19 @@ export interface Runner {
 /** @throws SysError when an address cannot be listened on. */
 export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHooks, options?: SpeakerOptions): Runner {
   const transport = new TcpTransport(log, (connection) => speaker.accept(connection));
+  const clock = systemClock();
+  const wallMs = (): number => Date.now();
+  const files = new UpdateFiles({ clock: systemClock({ unref: true }), log, wallMs });
   const deps = {
-    clock: systemClock(),
+    clock,
     transport,
     log,
     random: Math.random,
     defer: (fn: () => void) => void setImmediate(fn),
+    wallMs,
+    system: { name: os.hostname(), description: 'Poplin BGP speaker' },
+    tap: files.recorder,
+    onConfigured: ({ mrt }: SpeakerConfig) => files.configure(mrt),
     ...hooks,
   };
   const speaker = createSpeaker(deps, config, options);
@@ -46,6 +58,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   }
   return {
     speaker,
+    mrtStatus: () => files.status(),
     async stop(mode) {
       transport.stopListening();
       if (mode === 'drain') await new Promise<void>((resolve) => speaker.announceShutdown(resolve));
@@ -55,6 +68,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
         await new Promise((resolve) => setTimeout(resolve, stopPollMs));
       }
       transport.close();
+      await files.close();
     },
   };
 }

@@ -91,3 +91,13 @@ export function asAddress(source: Source, node: Node | null): IpAddress {
   const text = asText(source, node);
   return toIpAddress(text) ?? fail(source, node, `${text} is not an IP address`);
 }
+
+export function asSeconds(what: string, min: number, max: number): Reader<number> {
+  return (source, node) => {
+    const value = scalar(source, node);
+    const match = /^(\d{1,9})s?$/.exec(String(value));
+    const seconds = match ? Number(match[1]) : -1;
+    if (seconds >= min && seconds <= max) return seconds;
+    fail(source, node, `${what} must be from ${min}s to ${max}s, not ${String(value)}`);
+  };
+}

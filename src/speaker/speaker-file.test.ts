@@ -126,3 +126,48 @@ test('errors name line, column and remedy', () => {
     );
   }
 });
+
+test('monitoring stations and records (RFC 7854, RFC 6396)', () => {
+  const head = 'asn: 64512\nrouterId: 10.0.0.1\n';
+  const config = parse(`${head}bmp:
+  - { name: noc, address: "fd00::9", port: 11019, monitor: [pre-policy, loc-rib, loc-rib], statistics: 60s, connectRetry: 5 }
+  - { address: 10.0.0.9, port: 5000, monitor: [], localAddress: 10.0.0.1 }
+mrt:
+  updates: { file: /var/log/bgp.mrt, rotate: 300s, sent: true }
+`);
+  assert.deepEqual(config.bmp, [
+    {
+      name: 'noc',
+      address: 'fd00::9',
+      port: 11019,
+      monitor: ['pre-policy', 'loc-rib'],
+      statisticsSec: 60,
+      connectRetrySec: 5,
+    },
+    { name: '10.0.0.9 port 5000', address: '10.0.0.9', port: 5000, localAddress: '10.0.0.1', monitor: [] },
+  ]);
+  assert.deepEqual(config.mrt, {
+    updates: { file: '/var/log/bgp.mrt', rotateBytes: 100_000_000, rotateSec: 300, sent: true },
+  });
+  const station = (text: string): string => `${head}bmp:\n  - { address: 10.0.0.9, port: 1, ${text} }\n`;
+  const cases: [string, RegExp][] = [
+    [station('monitor: [all]'), /:4:45: all is no table that can be monitored; known are pre-policy, post-policy/],
+    [station('statistics: 5m, monitor: []'), /:4:47: statistics must be from 1s to 86400s/],
+    [station('monitor: [], colour: red'), /unknown key colour in a monitoring station/],
+    [station('localAddress: "fd00::1", monitor: []'), /different families/],
+    [`${head}bmp: [{ address: 10.0.0.9, port: 1 }]\n`, /lacks the key monitor/],
+    [
+      `${station('monitor: []')}  - { address: 10.0.0.9, port: 1, monitor: [] }\n`,
+      /two monitoring stations have the name/,
+    ],
+    [`${head}mrt: { updates: { rotate: 5s } }\n`, /mrt\.updates lacks the key file/],
+    [`${head}mrt: { tables: {} }\n`, /unknown key tables in mrt/],
+  ];
+  for (const [text, wanted] of cases) {
+    assert.throws(
+      () => parse(text),
+      (error) => error instanceof SpeakerFileError && wanted.test(error.message),
+      `${text} -> ${wanted}`,
+    );
+  }
+});

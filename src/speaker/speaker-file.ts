@@ -31,6 +31,16 @@
  *       longLivedStaleTime: 3600s               # RFC 9494; default: not offered
  *       longLivedToAllInternal: false           # RFC 9494 4.6
  *       gracefulShutdown: false                 # RFC 8326: what is announced says that the session is about to end
+ *   bmp:                                          # monitoring stations (RFC 7854)
+ *     - name: noc                                 # default: address and port
+ *       address: 192.0.2.10
+ *       port: 11019
+ *       monitor: [pre-policy, post-policy, adj-rib-out-pre-policy, adj-rib-out, loc-rib]
+ *       statistics: 60s                           # default: none
+ *       connectRetry: 30s                         # first wait between attempts; it doubles up to 720s
+ *       localAddress: 192.0.2.1
+ *   mrt:                                          # records of messages (RFC 6396)
+ *     updates: { file: /var/log/bgp.mrt, rotateBytes: 100000000, rotate: 900s, sent: false }
  *
  * An eBGP peer without `import` or `export` gets and gives nothing (RFC 8212); iBGP peers default to accept. Every
  * unknown key and every value that is none is an error that names line and column.
@@ -39,12 +49,14 @@ import { isMap, LineCounter, type Node, parseDocument } from 'yaml';
 import type { AddPathConfig, BgpRole, Family, MaxPrefixes, PeerConfig, SpeakerConfig } from '#bgp';
 import { familyOf, type IpAddress, toCidr, toIpAddress } from '#kit';
 import { asPolicy, type NamedFilters, readFilters } from './speaker-file-filters.ts';
+import { asMrt, asStations } from './speaker-file-monitoring.ts';
 import {
   asAddress,
   asAsn,
   asBoolean,
   asInteger,
   asPort,
+  asSeconds,
   asText,
   Fields,
   fail,
@@ -106,6 +118,8 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
       'peers',
       listOf((s, node) => asPeer(s, node, asn, filters)),
     ) ?? [];
+  const bmp = root.optional('bmp', asStations);
+  const mrt = root.optional('mrt', asMrt);
   root.done();
   const seen = new Set<string>();
   for (const peer of peers) {
@@ -125,6 +139,8 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     // It forwards nothing itself and keeps no state between runs, so it has nothing to say about an earlier one.
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec, deferralTimeSec },
     ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
+    ...(bmp ? { bmp } : {}),
+    ...(mrt ? { mrt } : {}),
   };
 }
 
@@ -311,15 +327,6 @@ function asOneOf<T extends string>(names: readonly T[]): Reader<T> {
   return (source, node) => {
     const text = asText(source, node);
     return names.find((name) => name === text) ?? fail(source, node, `${text} is none of ${names.join(', ')}`);
-  };
-}
-function asSeconds(what: string, min: number, max: number): Reader<number> {
-  return (source, node) => {
-    const value = scalar(source, node);
-    const match = /^(\d{1,9})s?$/.exec(String(value));
-    const seconds = match ? Number(match[1]) : -1;
-    if (seconds >= min && seconds <= max) return seconds;
-    fail(source, node, `${what} must be from ${min}s to ${max}s, not ${String(value)}`);
   };
 }
 function asHoldTime(source: Source, node: Node | null): number {

@@ -16,6 +16,7 @@ export class TcpConnection implements ByteConnection {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly localAddress: string;
+  readonly localPort: number;
   readonly #socket: Socket;
   readonly #onEnd: (connection: TcpConnection) => void;
   #handlers: ConnectionHandlers | undefined;
@@ -30,6 +31,7 @@ export class TcpConnection implements ByteConnection {
     this.remoteAddress = socket.remoteAddress ?? '';
     this.remotePort = socket.remotePort ?? 0;
     this.localAddress = socket.localAddress ?? '';
+    this.localPort = socket.localPort ?? 0;
     // Without this a lone UPDATE or KEEPALIVE waits for the acknowledgement of the one before.
     socket.setNoDelay(true);
     socket.on('error', (error: NodeJS.ErrnoException) => {

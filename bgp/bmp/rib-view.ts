@@ -1,0 +1,154 @@
+/**
+ * What a monitoring station still has to be told of one table: an Adj-RIB-In of a peer, or the Loc-RIB.
+ *
+ * As in update groups, a table is not sent as a history but as what it is: one bit a prefix says that it changed since it was
+ * sent last, and `pump` sends what stands there then. So a station that reads slowly costs one bit a prefix, whatever happens
+ * meanwhile, and the initial dump is nothing but all bits set. RFC 7854 4.6 and 5 let messages be compressed like that.
+ */
+import { BitSet, IntStack, noNextHop, pathFlag, type Rib } from '../rib/index.ts';
+import { goneWithdrawalsMax } from './limits.ts';
+import type { BmpPeerHeader } from './messages.ts';
+import type { RouteEncoder } from './route-encoder.ts';
+
+/** As row: the routes chosen among all peers. */
+export const locRibRow = -1;
+
+export interface RibViewOptions {
+  /** There is something to pump, and was not before. */
+  readonly onWaiting: (view: RibView) => void;
+  /** More than can be kept waits: the station has to begin anew. */
+  readonly onOverflow?: () => void;
+  /** The peer has several paths to a prefix, told apart by identifiers (RFC 7911). */
+  readonly withPathIds?: boolean;
+}
+
+export class RibView {
+  readonly rib: Rib;
+  readonly withPathIds: boolean;
+  readonly row: number;
+  readonly header: BmpPeerHeader;
+  /** Everything that was there at the start was sent: from then on, what is sent has just changed. */
+  dumped = false;
+  readonly #options: RibViewOptions;
+  /** Path identifiers to withdraw, by prefix. */
+  readonly #gone = new Map<number, Set<number>>();
+  #goneCount = 0;
+  readonly #backlog = new BitSet();
+  #cursor = 0;
+  #endOfRibDue = false;
+
+  constructor(rib: Rib, row: number, header: BmpPeerHeader, options: RibViewOptions) {
+    this.rib = rib;
+    this.row = row;
+    this.header = header;
+    this.#options = options;
+    this.withPathIds = options.withPathIds === true;
+  }
+
+  get waiting(): boolean {
+    return this.#backlog.count > 0 || this.#endOfRibDue;
+  }
+
+  /** A prefix changed. */
+  mark(prefix: number): void {
+    if (!this.#backlog.add(prefix)) return;
+    this.rib.pin(prefix);
+    if (this.#backlog.count === 1) this.#options.onWaiting(this);
+  }
+  /** One path to the prefix went. */
+  markGone(prefix: number, pathId: number): void {
+    this.mark(prefix);
+    if (!this.withPathIds) return;
+    const gone = this.#gone.get(prefix) ?? new Set();
+    this.#gone.set(prefix, gone);
+    if (gone.has(pathId)) return;
+    if (this.#goneCount >= goneWithdrawalsMax) {
+      this.#options.onOverflow?.();
+      return;
+    }
+    gone.add(pathId);
+    this.#goneCount++;
+  }
+  /** Everything that is there is to be sent. Costs a pass over the table. */
+  markAll(): void {
+    const { paths, prefixes, locPeer } = this.rib;
+    if (this.row === locRibRow) {
+      for (let prefix = 0; prefix < prefixes.limit; prefix++) if (locPeer[prefix] !== 0) this.mark(prefix);
+      return;
+    }
+    if ((this.rib.pathCount[this.row] ?? 0) === 0) return;
+    for (let path = 0; path < paths.limit; path++) {
+      if (paths.prefix[path]! < 0 || paths.peer[path] !== this.row) continue;
+      if ((paths.flags[path]! & pathFlag.rejected) === 0) this.mark(paths.prefix[path]!);
+    }
+  }
+  /** End-of-RIB is sent once nothing else is waiting (RFC 7854 5). */
+  requestEndOfRib(): void {
+    this.#endOfRibDue = true;
+    this.#options.onWaiting(this);
+  }
+
+  /** Sends up to `limit` prefixes, then End-of-RIB where due. Returns how many were sent. */
+  pump(limit: number, encoder: RouteEncoder): number {
+    const { rib } = this;
+    const done = new IntStack();
+    while (done.length < limit && this.#backlog.count > 0) {
+      let prefix = this.#backlog.next(this.#cursor);
+      if (prefix < 0) prefix = this.#backlog.next(0);
+      this.#cursor = prefix + 1;
+      this.#backlog.delete(prefix);
+      done.push(prefix);
+      this.#send(prefix, encoder);
+    }
+    if (this.#backlog.count === 0 && this.#endOfRibDue) {
+      this.#endOfRibDue = false;
+      encoder.endOfRib(rib);
+    }
+    encoder.flush();
+    if (this.#backlog.count === 0) this.dumped = true;
+    for (let i = 0; i < done.length; i++) {
+      rib.unpin(done.items[i]!);
+      rib.settle(done.items[i]!);
+    }
+    return done.length;
+  }
+
+  /** Lets go of all prefixes. */
+  dispose(): void {
+    for (let prefix = this.#backlog.next(0); prefix >= 0; prefix = this.#backlog.next(prefix + 1)) {
+      this.rib.unpin(prefix);
+      this.rib.settle(prefix);
+    }
+    this.#backlog.clear();
+    this.#gone.clear();
+    this.#goneCount = 0;
+    this.#endOfRibDue = false;
+  }
+
+  #send(prefix: number, encoder: RouteEncoder): void {
+    const { rib, row } = this;
+    if (row === locRibRow) {
+      if (rib.locPeer[prefix] === 0) encoder.send(rib, prefix, -1, noNextHop);
+      else encoder.send(rib, prefix, rib.locAttributes[prefix]!, rib.locNextHop[prefix]!);
+      return;
+    }
+    const gone = this.#gone.get(prefix);
+    const { paths } = rib;
+    let count = 0;
+    for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
+      const path = link - 1;
+      if (paths.peer[path] !== row || (paths.flags[path]! & pathFlag.rejected) !== 0) continue;
+      count++;
+      const pathId = paths.pathId(path);
+      if (gone?.delete(pathId)) this.#goneCount--;
+      encoder.send(rib, prefix, paths.attributes[path]!, paths.nextHop[path]!, pathId);
+    }
+    if (!this.withPathIds) {
+      if (count === 0) encoder.send(rib, prefix, -1, noNextHop);
+    } else if (gone) {
+      for (const pathId of gone) encoder.send(rib, prefix, -1, noNextHop, pathId);
+      this.#goneCount -= gone.size;
+      this.#gone.delete(prefix);
+    }
+  }
+}
