@@ -73,4 +73,83 @@ function parseCursor(cursor: string | undefined): [number, number] {
   return [Number(match[1]), Number(match[2])];
 }
 
-ours}
+function named(tables: GlassTables, name: string): GlassPeer {
+  const peer = tables.peer(name);
+  if (!peer) throw new RangeError(`no peer is called ${name}`);
+  return peer;
+}
+
+/** Adj-RIB-Ins and what became of them. */
+function held(tables: GlassTables, { peer: name, received = false }: RouteQuery): PathsOf {
+  const only = name === undefined ? undefined : named(tables, name).row;
+  return (rib, prefix) => {
+    const { paths, tables: pools } = rib;
+    const multipath = pools.hopSets.members[rib.locHopSet[prefix]!]!;
+    // While selection is deferred nothing of this is in force.
+    const outcome = rib.locPeer[prefix] === 0 ? undefined : rib.explain(prefix);
+    const out: RoutePath[] = [];
+    for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
+      const path = link - 1;
+      const row = paths.peer[path]!;
+      if (only !== undefined && row !== only) continue;
+      const isRejected = (paths.flags[path]! & pathFlag.rejected) !== 0;
+      if (isRejected && !received) continue;
+      const peer = tables.peerOf(row);
+      const asReceived = received ? rib.received.attributes(path) : -1;
+      const hop = asReceived < 0 ? paths.nextHop[path]! : rib.received.nextHop(path);
+      const pathId = paths.pathId(path);
+      const bytes = Buffer.from(pools.attributes.key(asReceived < 0 ? paths.attributes[path]! : asReceived), 'latin1');
+      const best = outcome?.best === path;
+      const rejected = isRejected ? rejection(rib, path, peer?.importPolicy) : undefined;
+      const reason = best ? (outcome.decidedBy ?? 'only-path') : outcome?.lostBy.get(path);
+      out.push({
+        ...(row === localPeer || !peer ? {} : { peer: peer.name }),
+        ...(hop === 0 ? {} : { nextHop: pools.nextHops.addresses[hop]! }),
+        ...(pathId === 0 ? {} : { pathId }),
+        best,
+        multipath: best || (!isRejected && rib.locPeer[prefix] !== 0 && multipath.includes(hop)),
+        stale: (paths.flags[path]! & pathFlag.stale) !== 0,
+        ...(reason === undefined ? {} : { reason }),
+        ...(rejected ? { rejected } : {}),
+        attributes: describeAttributes(bytes, 0, bytes.length),
+      });
+    }
+    return out.sort((a, b) => Number(b.best) - Number(a.best));
+  };
+}
+
+/** Judged once more: which term it was is not kept. Undefined when the policy changed and the path waits for its review. */
+function rejection(rib: Rib, path: number, policy: ImportPolicy | undefined): RouteRejection | undefined {
+  const received = rib.received.attributes(path);
+  if (!policy || received < 0) return undefined;
+  const set = policy.judge(rib, path, received, rib.received.nextHop(path));
+  const filter = policy.filter(rib.family);
+  filter?.release();
+  policy.forget();
+  if (set >= 0) return undefined;
+  const { refusal } = policy;
+  if (refusal !== 'filter' || !filter) return { by: refusal };
+  const index = filter.filter.decidedBy;
+  const from = filter.filter.terms[index]?.from;
+  return { by: 'filter', ...(from ? { filter: from.filter, term: from.index } : { term: index }) };
+}
+
+/** Adj-RIB-Out of one peer. */
+function sent(tables: GlassTables, name: string): PathsOf {
+  const peer = named(tables, name);
+  return (rib, prefix) => {
+    const announcements = peer.membership(rib)?.group.announcements(prefix, peer.row) ?? [];
+    return announcements.map(({ source, nextHop, pathId, attributes }) => {
+      const from = source === localPeer ? undefined : tables.peerOf(source);
+      return {
+        ...(from ? { peer: from.name } : {}),
+        nextHop: formatIp(nextHop, 0, nextHop.length === 4 ? 4 : 16),
+        ...(pathId === 0 ? {} : { pathId }),
+        best: rib.locPeer[prefix] === source + 1,
+        multipath: false,
+        stale: false,
+        attributes: describeAttributes(attributes, 0, attributes.length),
+      };
+    });
+  };
+}
