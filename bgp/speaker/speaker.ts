@@ -13,6 +13,7 @@
  */
 import {
   AttributePool,
+  defaultMultipath,
   IntStack,
   localPeer,
   NextHopPool,
@@ -116,6 +117,7 @@ export class Speaker {
   /** Listens, originates, dials. */
   start(): void {
     this.#noteOwnAddresses();
+    this.#setMultipath();
     this.#deps.transport.configure(this.#config);
     this.#originate([], this.#config.originate);
     for (const peer of this.#config.peers) this.#addPeer(peer);
@@ -156,6 +158,7 @@ export class Speaker {
       }
     }
     this.#noteOwnAddresses();
+    this.#setMultipath();
     this.#originate(old.originate, config.originate);
     for (const peer of config.peers) {
       const known = this.#peers.get(peer.name);
@@ -274,6 +277,10 @@ export class Speaker {
     let count = 0;
     for (const peer of this.#peers.values()) count += peer.session.openConnections;
     return count;
+  }
+
+  #setMultipath(): void {
+    for (const rib of [this.#rib4, this.#rib6]) rib.setMultipath(this.#config.multipath ?? defaultMultipath);
   }
 
   #makeHost(): PeerHost {
