@@ -13,56 +13,15 @@ import {
   Rib,
   unreachable,
 } from './index.ts';
-
-/** The same as objects in maps, the decision straight from the RFC's text. */
-interface NaivePath {
-  readonly peer: number;
-  readonly set: number;
-  readonly hop: number;
-}
-interface NaiveSet {
-  readonly localPref: number;
-  readonly length: number;
-  readonly origin: number;
-  readonly med: number;
-  readonly firstAsn: number;
-  readonly originatorId: number;
-  readonly clusters: number;
-  /** LLGR_STALE. */
-  readonly stale: boolean;
-}
-interface NaivePeer {
-  readonly ebgp: boolean;
-  readonly routerId: number;
-}
-
-const lowest = (paths: NaivePath[], rank: (path: NaivePath) => number): NaivePath[] => {
-  const least = Math.min(...paths.map(rank));
-  return paths.filter((path) => rank(path) === least);
-};
-
-function naiveDecision(all: NaivePath[], sets: NaiveSet[], peers: NaivePeer[], metrics: number[]) {
-  const local = all.find((path) => path.peer === 0);
-  if (local) return { best: local, hops: [] as number[] };
-  let left = all.filter((path) => metrics[path.hop] !== unreachable);
-  if (left.length === 0) return undefined;
-  left = lowest(left, (path) => (sets[path.set]!.stale ? 1 : 0));
-  left = lowest(left, (path) => -sets[path.set]!.localPref);
-  left = lowest(left, (path) => sets[path.set]!.length);
-  left = lowest(left, (path) => sets[path.set]!.origin);
-  left = left.filter((path) =>
-    left.every((other) => {
-      const [mine, theirs] = [sets[path.set]!, sets[other.set]!];
-      return mine.firstAsn !== theirs.firstAsn || mine.med <= theirs.med;
-    }),
-  );
-  left = lowest(left, (path) => (peers[path.peer]!.ebgp ? 0 : 1));
-  left = lowest(left, (path) => metrics[path.hop]!);
-  const hops = [...new Set(left.map((path) => path.hop))].sort((a, b) => a - b);
-  left = lowest(left, (path) => sets[path.set]!.originatorId || peers[path.peer]!.routerId);
-  left = lowest(left, (path) => sets[path.set]!.clusters);
-  return { best: lowest(left, (path) => path.peer)[0]!, hops };
-}
+import {
+  keyOf,
+  multipathArbitrary,
+  type NaivePath,
+  type NaivePeer,
+  naiveDecision,
+  naiveRank,
+  setArbitrary,
+} from './test-naive-decision.ts';
 
 const peers: NaivePeer[] = [
   { ebgp: false, routerId: 0 },
@@ -75,16 +34,6 @@ const prefixTexts: Record<IpFamily, string[]> = {
   4: ['10.0.0.0/8', '10.0.0.0/16', '10.0.0.0/24', '0.0.0.0/0', '192.0.2.1/32', '192.0.2.0/31'],
   6: ['::/0', 'fd00::/8', 'fd00::/64', 'fd00::1/128', '2001:db8::/32', '2001:db8::/33'],
 };
-const setArbitrary = fc.record({
-  localPref: fc.constantFrom(100, 200),
-  length: fc.integer({ min: 1, max: 2 }),
-  origin: fc.integer({ min: 0, max: 1 }),
-  med: fc.constantFrom(0, 5, 4_000_000_000),
-  firstAsn: fc.constantFrom(1, 2),
-  originatorId: fc.constantFrom(0, 5, 4_000_000_000),
-  clusters: fc.integer({ min: 0, max: 1 }),
-  stale: fc.boolean(),
-});
 const callArbitrary = fc.record({
   op: fc.constantFrom(
     'announce',
@@ -99,6 +48,7 @@ const callArbitrary = fc.record({
     'decide',
   ),
   peer: fc.integer({ min: 0, max: 4 }),
+  pathId: fc.constantFrom(0, 0, 1, 4_294_967_295),
   prefix: fc.integer({ min: 0, max: 5 }),
   set: fc.integer({ min: 0, max: 5 }),
   hop: fc.integer({ min: 1, max: 3 }),
@@ -106,12 +56,13 @@ const callArbitrary = fc.record({
 });
 
 for (const family of [4, 6] as const) {
-  test(`RIB and decision process equal a naive model, IPv${family}`, () => {
+  test(`RIB, decision process, multipath and the order of paths equal a naive model (RFC 4271 9.1.2.2, RFC 7911 5), IPv${family}`, () => {
     fc.assert(
       fc.property(
         fc.array(setArbitrary, { minLength: 6, maxLength: 6 }),
         fc.array(callArbitrary, { maxLength: 60 }),
-        (sets, calls) => {
+        multipathArbitrary,
+        (sets, calls, multipath) => {
           const attributes = new AttributePool();
           const nextHops = new NextHopPool();
           const peerTable = new PeerTable();
@@ -123,13 +74,14 @@ for (const family of [4, 6] as const) {
           }
           for (const hop of [1, 2, 3]) nextHops.intern(`${hop}`, Uint8Array.of(10, 0, 0, hop), 0, 4);
           const rib = new Rib(family, { attributes, nextHops, hopSets: new NextHopSetPool(), peers: peerTable });
-          const naive = new Map<string, Map<number, NaivePath & { stale: boolean }>>();
+          rib.setMultipath(multipath);
+          const naive = new Map<string, Map<string, NaivePath & { stale: boolean }>>();
           const metrics = [0, 0, 0, 0];
           const intern = (index: number): number => {
             const s = sets[index]!;
-            const known = attributes.find(`set ${index}`);
+            const known = attributes.find(keyOf(index, s));
             if (known >= 0) return known;
-            return attributes.add(`set ${index}`, {
+            return attributes.add(keyOf(index, s), {
               ...emptyAttributeValues(),
               origin: s.origin,
               asPathLength: s.length,
@@ -147,11 +99,18 @@ for (const family of [4, 6] as const) {
             for (const text of prefixTexts[family]) {
               const id = rib.prefixes.byText(text, false)!;
               const paths = [...(naive.get(text)?.values() ?? [])];
-              const expected = naiveDecision(paths, sets, peers, metrics);
+              const expected = naiveDecision(paths, sets, peers, metrics, multipath);
               const locPeer = id < 0 ? 0 : rib.locPeer[id]!;
               assert.equal(locPeer, expected ? expected.best.peer + 1 : 0, text);
               if (!expected) continue;
-              assert.equal(attributes.key(rib.locAttributes[id]!), `set ${expected.best.set}`);
+              const { set, pathId } = expected.best;
+              assert.equal(attributes.key(rib.locAttributes[id]!), keyOf(set, sets[set]!));
+              assert.equal(rib.paths.pathId(rib.explain(id).best), pathId);
+              const { items, length } = rib.rank(id);
+              assert.deepEqual(
+                [...items.slice(0, length)].map((path) => `${rib.paths.peer[path]} ${rib.paths.pathId(path)}`),
+                naiveRank(paths, sets, peers, metrics, multipath).map((path) => `${path.peer} ${path.pathId}`),
+              );
               assert.deepEqual(rib.tables.hopSets.members[rib.locHopSet[id]!], expected.hops);
             }
             for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
@@ -161,13 +120,13 @@ for (const family of [4, 6] as const) {
             const paths = naive.get(text) ?? new Map();
             naive.set(text, paths);
             if (call.op === 'announce') {
-              const hop = call.peer === 0 ? 0 : call.hop;
-              rib.announceId(call.peer, rib.internText(text)!, intern(call.set), hop);
-              paths.set(call.peer, { peer: call.peer, set: call.set, hop, stale: false });
+              const [hop, pathId] = call.peer === 0 ? [0, 0] : [call.hop, call.pathId];
+              rib.announceId(call.peer, rib.internText(text)!, intern(call.set), hop, pathId);
+              paths.set(`${call.peer} ${pathId}`, { peer: call.peer, pathId, set: call.set, hop, stale: false });
             } else if (call.op === 'withdraw') {
               const id = rib.prefixes.byText(text, false)!;
-              if (id >= 0) rib.withdrawId(call.peer, id);
-              paths.delete(call.peer);
+              if (id >= 0) rib.withdrawId(call.peer, id, call.pathId);
+              paths.delete(`${call.peer} ${call.pathId}`);
             } else if (call.op === 'metric') {
               metrics[call.hop] = call.metric;
               nextHops.igpMetric[call.hop] = call.metric;
@@ -177,12 +136,13 @@ for (const family of [4, 6] as const) {
             } else {
               if (call.op === 'stale' || call.op === 'staler') rib.markStale(call.peer, call.op === 'staler');
               else rib.removePeer(call.peer, call.op === 'sweep');
-              for (const [, byPeer] of naive) {
-                const path = byPeer.get(call.peer);
-                if (!path) continue;
-                if (call.op === 'staler') path.stale = true;
-                else if (call.op === 'drop' || path.stale) byPeer.delete(call.peer);
-                else if (call.op === 'stale') path.stale = true;
+              for (const [, paths] of naive) {
+                for (const [key, path] of paths) {
+                  if (path.peer !== call.peer) continue;
+                  if (call.op === 'staler') path.stale = true;
+                  else if (call.op === 'drop' || path.stale) paths.delete(key);
+                  else if (call.op === 'stale') path.stale = true;
+                }
               }
             }
           }
@@ -202,7 +162,7 @@ for (const family of [4, 6] as const) {
           assert.equal(rib.routeCount, 0);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 1000 },
     );
   });
 }

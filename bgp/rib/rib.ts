@@ -102,7 +102,7 @@ export class Rib {
       pool.retain(attributes);
       pool.release(paths.attributes[path]!);
       paths.attributes[path] = attributes;
-      paths.nextHop[path] = nextHop;
+      paths.setNextHop(path, nextHop);
       this.#markDirty(prefix);
       this.onPathChange?.(prefix, peer, pathId, false);
       return path;
