@@ -65,7 +65,7 @@ test('each family has its own limit (RFC 4486 4)', () => {
   assert.equal(hexOf(raw.notification!.data), '0002' + '01' + '00000002');
 });
 
-test('what was withdrawn does not count, nor what the import policy rejects (RFC 4271 6.7)', () => {
+test('what was withdrawn does not count; what the import policy rejects does where it is kept (RFC 4271 6.7)', () => {
   const long = { operator: 'in', cidr: '10.128.0.0/9' } as const;
   const importFilter = { ipv4: [{ action: 'reject', prefix: long }], ipv6: [] } as const;
   const { dial, say } = session({ ...limits({ limit: 2 }), importFilter });
@@ -73,6 +73,11 @@ test('what was withdrawn does not count, nor what the import policy rejects (RFC
   assert.equal(say(raw, announce(1, 2), withdraw(1), announce(3), withdraw(2), announce(4)), 2);
   assert.equal(say(raw, announce(200, 201, 202, 203)), 2);
   assert.equal(raw.closed, false);
+  const keeping = session({ ...limits({ limit: 2 }), importFilter, adjRibIn: true });
+  const kept = keeping.dial();
+  assert.equal(keeping.say(kept, announce(1, 200)), 1);
+  assert.equal(keeping.say(kept, announce(201)), 0);
+  assert.equal(kept.notification!.subcode, 1);
 });
 
 test('the peer may come back after the restart time, and is refused before (RFC 4486 5)', () => {
@@ -125,12 +130,17 @@ test('without a restart time it stays away until the limit is changed or the pee
   assert.equal(say(again, announce(3, 4, 5)), 5, 'no limit any more, on the same session');
 });
 
-test('a peer that is taken away while it is kept away is forgotten', () => {
-  const { dial, say, network, speaker, settings } = session(limits({ limit: 2, restartSec: 60 }));
-  say(dial(), announce(1, 2, 3));
-  speaker.configure({ ...settings({}), peers: [] });
+test('a peer that is taken away while it is kept away is forgotten, and dialled no more', () => {
+  const network = new Network();
+  const settings = config(here, 65001, [peer(there, 65002, limits({ limit: 1, restartSec: 60 }))]);
+  const speaker = network.add(here, settings);
+  const prefixes = ['10.1.0.0/16', '10.2.0.0/16'];
+  const other = network.add(there, config(there, 65002, [peer(here, 65001, { passive: true })], prefixes));
+  network.advance(3000);
+  speaker.configure({ ...settings, peers: [] });
   network.advance(120_000);
   assert.equal(speaker.peerStatuses().length, 0);
+  assert.equal(other.peerStatuses()[0]!.establishedCount, 1);
 });
 
 test('warnOnly keeps the session', () => {
