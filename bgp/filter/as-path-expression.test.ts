@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { AsPathExpression, expressionCharsMax, pathSymbols } from './as-path-expression.ts';
+import { AsPathExpressions, expressionCharsMax, pathSymbols } from './as-path-expression.ts';
 
 const matches = (expression: string, path: string): boolean => {
   const symbols = pathSymbols(path);
-  return new AsPathExpression(expression).matches(symbols, symbols.length);
+  return new AsPathExpressions([expression]).match(symbols, symbols.length)[0] === 1;
 };
 
 test('customary expressions over AS paths', () => {
@@ -59,10 +59,20 @@ test('as a backtracking matcher says, on random expressions and paths', () => {
   );
   const path = fc.array(segment, { maxLength: 5 }).map((segments) => segments.join(' '));
   fc.assert(
-    fc.property(expression, path, (text, on) => {
-      const oracle = new RegExp(text.replaceAll('_', '(?:^|$|[ ,{}()])'));
-      assert.equal(matches(text, on), oracle.test(on), `${text} on "${on}"`);
-    }),
+    fc.property(
+      fc.array(expression, { minLength: 1, maxLength: 4 }),
+      fc.array(path, { maxLength: 4 }),
+      (texts, paths) => {
+        // Together, on one path after the other: what was learned of the first must hold for the next.
+        const together = new AsPathExpressions(texts);
+        const oracles = texts.map((text) => new RegExp(text.replaceAll('_', '(?:^|$|[ ,{}()])')));
+        for (const on of paths) {
+          const symbols = pathSymbols(on);
+          const expected = oracles.map((oracle) => (oracle.test(on) ? 1 : 0));
+          assert.deepEqual([...together.match(symbols, symbols.length)], expected, `${texts.join('   ')} on "${on}"`);
+        }
+      },
+    ),
     { numRuns: 3000 },
   );
 });
@@ -73,7 +83,7 @@ test('no expression takes more than a look-up a character; a full table of state
     assert.equal(matches(expression, long), false, expression);
   }
   // Positions of every 1 among the last 12 characters: more states than the table holds.
-  const wide = new AsPathExpression('1.{12}2$');
+  const [wide, several] = [new AsPathExpressions(['1.{12}2$']), new AsPathExpressions(['1.{12}2$', '2.{12}1$', '^1'])];
   let seed = 1;
   const random = (): number => {
     seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
@@ -82,7 +92,10 @@ test('no expression takes more than a look-up a character; a full table of state
   for (let round = 0; round < 300; round++) {
     const text = Array.from({ length: 60 }, () => (random() % 2 === 0 ? '1' : '2')).join('');
     const symbols = pathSymbols(text);
-    assert.equal(wide.matches(symbols, symbols.length), /1.{12}2$/.test(text), text);
+    const expected = [/1.{12}2$/.test(text), /2.{12}1$/.test(text), text.startsWith('1')].map(Number);
+    assert.deepEqual([...wide.match(symbols, symbols.length)], expected.slice(0, 1), text);
+    // Taken apart after a while.
+    assert.deepEqual([...several.match(symbols, symbols.length)], expected, text);
   }
 });
 
@@ -102,7 +115,7 @@ test('what is no expression is refused with a reason', () => {
   ];
   for (const [text, reason] of cases) {
     assert.throws(
-      () => new AsPathExpression(text),
+      () => new AsPathExpressions([text]),
       (error) => error instanceof RangeError && reason.test(error.message),
       text,
     );

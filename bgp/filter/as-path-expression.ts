@@ -6,8 +6,9 @@
  *   * + ? {n} {n,} {n,m}  repetition               \{  a character as such
  *
  * An own matcher instead of RegExp: operators write these, peers choose the text, and a backtracking engine takes exponential time
- * on some pairs of both. Here an expression becomes a finite automaton whose states are made when first met, so that a match
- * costs one table look-up a character, whatever the expression (the automaton's memory is bounded: it is begun anew when full).
+ * on some pairs of both. Here all expressions of a filter become one finite automaton whose states are made when first met, so
+ * that a path costs one table look-up a character, whatever the expressions and however many (the automaton's memory is
+ * bounded: it is begun anew when full).
  */
 
 /** Longest expression, characters. */
@@ -222,72 +223,89 @@ class Parser {
 }
 
 const unknown = 0;
-/** States are known by where their row in the table begins. The first is matched whatever follows, the second can match no more. */
-const matched = symbolCount;
-const dead = 2 * symbolCount;
+/** Automata that were begun anew so often are taken apart: each expression alone has far fewer states than all together. */
+const restartsMax = 8;
 
-export class AsPathExpression {
-  readonly #nodes: readonly Node[];
-  readonly #start: number;
-  /** Nodes of each state that consume a symbol or wait for the end, ascending. */
-  #states: number[][] = [];
+/**
+ * Several expressions as one automaton: a path is read once, however many there are. A state is the places where the expressions
+ * may stand, and which of them have matched already.
+ */
+export class AsPathExpressions {
+  readonly #texts: readonly string[];
+  readonly #nodes: Node[] = [];
+  /** By node: its expression. */
+  readonly #owner: number[] = [];
+  readonly #starts: number[] = [];
+  /** By state: nodes that consume a symbol or wait for the end, ascending. Without any, whatever follows changes nothing. */
+  #states: (readonly number[])[] = [];
+  /** By state: 1 for each expression that has matched; and those that match if the path ends here. */
+  #matched: Uint8Array[] = [];
+  #matchedAtEnd: Uint8Array[] = [];
   #known = new Map<string, number>();
+  /** Next state plus 1, by state and symbol. */
   #table = new Int32Array(0);
-  #acceptsAtEnd = new Uint8Array(0);
-  #initial = 0;
+  #restarts = 0;
+  #apart: readonly AsPathExpressions[] | undefined;
 
   /** @throws RangeError naming what is wrong. */
-  constructor(text: string) {
-    if (text.length > expressionCharsMax) {
-      throw new RangeError(`an expression over AS paths has at most ${expressionCharsMax} characters`);
+  constructor(texts: readonly string[]) {
+    this.#texts = texts;
+    for (const [index, text] of texts.entries()) {
+      if (text.length > expressionCharsMax) {
+        throw new RangeError(`an expression over AS paths has at most ${expressionCharsMax} characters`);
+      }
+      const parser = new Parser(text);
+      const start = parser.parse();
+      const base = this.#nodes.length;
+      for (const node of parser.nodes) this.#nodes.push(moved(node, base));
+      for (let i = 0; i < parser.nodes.length; i++) this.#owner.push(index);
+      this.#starts.push(base + start);
     }
-    const parser = new Parser(text);
-    this.#start = parser.parse();
-    this.#nodes = parser.nodes;
     this.#begin();
   }
 
-  /** Whether it matches somewhere in `symbols[0..length)`. Linear in `length`. */
-  matches(symbols: Uint8Array, length: number): boolean {
-    let state = this.#initial;
-    let table = this.#table;
-    for (let i = 0; i < length && state > dead; i++) {
-      const next = table[state + symbols[i]!]!;
-      if (next !== unknown) {
-        state = next;
-        continue;
-      }
-      state = this.#step(state, symbols[i]!);
-      table = this.#table;
+  /** By expression: 1 where it matches somewhere in `symbols[0..length)`. Valid until the next call. Linear in `length`. */
+  match(symbols: Uint8Array, length: number): Uint8Array {
+    if (this.#apart) return Uint8Array.from(this.#apart, (each) => each.match(symbols, length)[0]!);
+    let state = 0;
+    for (let i = 0; i < length && this.#states[state]!.length > 0; i++) {
+      const next = this.#table[state * symbolCount + symbols[i]!]!;
+      state = next === unknown ? this.#step(state, symbols[i]!) : next - 1;
     }
-    return state === matched || (state !== dead && this.#acceptsAtEnd[state / symbolCount] === 1);
+    return this.#matchedAtEnd[state]!;
   }
 
   #begin(): void {
-    this.#states = [[], [], []];
+    this.#states = [];
+    this.#matched = [];
+    this.#matchedAtEnd = [];
     this.#known = new Map();
     this.#table = new Int32Array(16 * symbolCount);
-    this.#acceptsAtEnd = new Uint8Array(16);
-    this.#initial = this.#stateOf(this.#closure([this.#start], true, false), true);
+    this.#stateOf(this.#starts, new Uint8Array(this.#texts.length), true);
   }
 
   #step(state: number, symbolIndex: number): number {
-    const from = this.#states[state / symbolCount]!;
-    const kernel: number[] = [this.#start];
-    for (const index of from) {
+    const matched = this.#matched[state]!;
+    const kernel = this.#starts.filter((_, index) => matched[index] === 0);
+    for (const index of this.#states[state]!) {
       const node = this.#nodes[index]!;
       if (node.type === 'symbols' && (node.mask & (1 << symbolIndex)) !== 0) kernel.push(node.next);
     }
-    const closed = this.#closure(kernel, false, false);
     const full = this.#states.length >= statesMax;
-    if (full) this.#begin();
-    const next = this.#stateOf(closed, false);
-    if (!full) this.#table[state + symbolIndex] = next;
+    if (full) this.#restart();
+    const next = this.#stateOf(kernel, matched, false);
+    if (!full) this.#table[state * symbolCount + symbolIndex] = next + 1;
     return next;
   }
 
-  /** What can be reached without a symbol; undefined: the end of the expression. */
-  #closure(kernel: readonly number[], atStart: boolean, atEnd: boolean): number[] | undefined {
+  #restart(): void {
+    this.#begin();
+    if (++this.#restarts < restartsMax || this.#texts.length === 1) return;
+    this.#apart = this.#texts.map((text) => new AsPathExpressions([text]));
+  }
+
+  /** What can be reached without a symbol; expressions whose end is reached are marked in `matched`, and nothing of them is left. */
+  #closure(kernel: readonly number[], matched: Uint8Array, atStart: boolean, atEnd: boolean): number[] {
     const seen = new Set<number>();
     const stack = [...kernel];
     const out: number[] = [];
@@ -296,8 +314,8 @@ export class AsPathExpression {
       if (index < 0 || seen.has(index)) continue;
       seen.add(index);
       const node = this.#nodes[index]!;
-      if (node.type === 'match') return undefined;
-      if (node.type === 'split') stack.push(node.next, node.other);
+      if (node.type === 'match') matched[this.#owner[index]!] = 1;
+      else if (node.type === 'split') stack.push(node.next, node.other);
       else if (node.type === 'start') {
         if (atStart) stack.push(node.next);
       } else {
@@ -305,30 +323,37 @@ export class AsPathExpression {
         out.push(index);
       }
     }
-    return out.sort((a, b) => a - b);
+    return out.filter((index) => matched[this.#owner[index]!] === 0).sort((a, b) => a - b);
   }
 
-  #stateOf(nodes: number[] | undefined, atStart: boolean): number {
-    if (!nodes) return matched;
-    if (nodes.length === 0) return dead;
-    // A state at the start may pass `^` at the end of an empty path: it is one of its own.
-    const key = `${atStart ? '^' : ''}${nodes.join()}`;
+  /** The state after what `kernel` leads to, made when it is new. */
+  #stateOf(kernel: readonly number[], before: Uint8Array, atStart: boolean): number {
+    const matched = before.slice();
+    const nodes = this.#closure(kernel, matched, atStart, false);
+    const key = `${atStart ? '^' : ''}${nodes.join()} ${matched.join('')}`;
     const known = this.#known.get(key);
     if (known !== undefined) return known;
-    const index = this.#states.push(nodes) - 1;
-    this.#known.set(key, index * symbolCount);
-    if (index >= this.#acceptsAtEnd.length) this.#grow();
-    this.#acceptsAtEnd[index] = this.#closure(nodes, atStart, true) ? 0 : 1;
-    return index * symbolCount;
+    const state = this.#states.push(nodes) - 1;
+    this.#known.set(key, state);
+    this.#matched.push(matched);
+    const atEnd = matched.slice();
+    // At the end of an empty path `^` may still be passed.
+    this.#closure(nodes, atEnd, atStart, true);
+    this.#matchedAtEnd.push(atEnd);
+    if ((state + 1) * symbolCount > this.#table.length) {
+      const table = new Int32Array(2 * this.#table.length);
+      table.set(this.#table);
+      this.#table = table;
+    }
+    return state;
   }
+}
 
-  #grow(): void {
-    const [table, ends] = [new Int32Array(2 * this.#table.length), new Uint8Array(2 * this.#acceptsAtEnd.length)];
-    table.set(this.#table);
-    ends.set(this.#acceptsAtEnd);
-    this.#table = table;
-    this.#acceptsAtEnd = ends;
-  }
+function moved(node: Node, base: number): Node {
+  if (node.type === 'match') return node;
+  const next = node.next < 0 ? node.next : node.next + base;
+  if (node.type === 'split') return { ...node, next, other: node.other < 0 ? node.other : node.other + base };
+  return { ...node, next };
 }
 
 /** Symbols of a path given as text, for tests and tools. @throws RangeError on a character that occurs in none. */

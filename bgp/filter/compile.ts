@@ -6,6 +6,7 @@
  * Changes made on the way (`next`) lead from one state of the attributes to another; the states of one set form a tree, each
  * made once, so that however many prefixes share a set, it is changed and tested again once a way through the terms.
  */
+import { AsPathExpressions } from './as-path-expression.ts';
 import { type CompiledChanges, compileChanges } from './change.ts';
 import { asksOrigins, type Condition, compileConditions } from './conditions.ts';
 import { PrefixColumns, PrefixSet } from './prefixes.ts';
@@ -65,21 +66,23 @@ export class CompiledFilter {
   readonly #prefixes: PrefixColumns;
   /** By term: how its prefix is tested. */
   readonly #kinds: Uint8Array;
-  readonly #view = new RouteView();
+  readonly #view: RouteView;
   readonly #root = new FilterState(new Uint8Array(0), 0);
   #origins = ownRoute;
 
   /** @throws RangeError when a term is none: see {@link filterFault}. */
   constructor(terms: readonly FilterTerm[], localAsn: number) {
     this.terms = terms;
+    const expressions = new Map<string, number>();
     this.#terms = terms.map((term, index) => ({
       action: term.action,
       prefix: term.prefix !== undefined,
       prefixes: term.prefixes && new PrefixSet(term.prefixes),
-      conditions: compileConditions(term),
+      conditions: compileConditions(term, expressions),
       changes: term.changes?.length ? compileChanges(term.changes, localAsn) : undefined,
       nextFilter: nextFilter(terms, index),
     }));
+    this.#view = new RouteView(expressions.size > 0 ? new AsPathExpressions([...expressions.keys()]) : undefined);
     this.#prefixes = new PrefixColumns(terms.map((term) => term.prefix));
     this.#kinds = Uint8Array.from(this.#terms, ({ prefix, prefixes }) => {
       if (!prefix && !prefixes) return anyPrefix;

@@ -1,6 +1,5 @@
 /** Conditions of a term on anything but the prefix, as functions of a {@link RouteView}. All of them hold, or the term does not match. */
 import { segmentType } from '../wire/index.ts';
-import { AsPathExpression } from './as-path-expression.ts';
 import { type CommunityPattern, communityBytes, parseCommunityPattern } from './community.ts';
 import { addressTest } from './prefixes.ts';
 import { type RouteView, read32 } from './route-view.ts';
@@ -11,8 +10,13 @@ export type Condition = (view: RouteView) => boolean;
 /** Exact standard communities above which they are looked up in a set. */
 const lookUpMin = 8;
 
-/** The cheap ones first. @throws RangeError when a part of the term is none. */
-export function compileConditions(term: FilterTerm): Condition[] {
+/**
+ * The cheap ones first.
+ *
+ * @param expressions over AS paths of all terms, by text: what this term asks of the path is added.
+ * @throws RangeError when a part of the term is none.
+ */
+export function compileConditions(term: FilterTerm, expressions: Map<string, number>): Condition[] {
   const out: Condition[] = [];
   const { source, origin, med, localPref, peers, nextHop, community, communities, asPathPrefix, asPath } = term;
   if (source) out.push((view) => source.some((wanted) => isFrom(view.origins.kind, wanted)));
@@ -30,7 +34,7 @@ export function compileConditions(term: FilterTerm): Condition[] {
   if (community !== undefined) out.push(carriesAny([community]));
   if (communities) out.push(...communityConditions(communities));
   if (asPathPrefix) out.push((view) => beginsWith(view, asPathPrefix));
-  if (asPath) out.push(...pathConditions(asPath));
+  if (asPath) out.push(...pathConditions(asPath, expressions));
   return out;
 }
 
@@ -133,7 +137,10 @@ function beginsWith({ bytes, asPath: { start, end } }: RouteView, asns: readonly
   return next === asns.length;
 }
 
-function pathConditions({ first, last, contains, length, matches }: AsPathMatch): Condition[] {
+function pathConditions(
+  { first, last, contains, length, matches }: AsPathMatch,
+  expressions: Map<string, number>,
+): Condition[] {
   const out: Condition[] = [];
   if (length) out.push((view) => inRange(pathLength(view), length));
   if (first) {
@@ -156,10 +163,13 @@ function pathConditions({ first, last, contains, length, matches }: AsPathMatch)
     });
   }
   if (matches) {
-    const expressions = matches.map((text) => new AsPathExpression(text));
-    out.push((view) => {
-      const count = view.pathSymbols();
-      for (const expression of expressions) if (expression.matches(view.symbols, count)) return true;
+    const wanted = matches.map((text) => {
+      const index = expressions.get(text) ?? expressions.size;
+      expressions.set(text, index);
+      return index;
+    });
+    out.push(({ matched }) => {
+      for (let i = 0; i < wanted.length; i++) if (matched[wanted[i]!] === 1) return true;
       return false;
     });
   }

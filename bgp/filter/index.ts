@@ -1,4 +1,3 @@
-export { AsPathExpression, pathSymbols } from './as-path-expression.ts';
 export type { NextHopChange } from './change.ts';
 export { type CompiledFilter, compileFilter, type FilterState, termFault } from './compile.ts';
 export { namePattern } from './conditions.ts';

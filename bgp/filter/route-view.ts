@@ -1,6 +1,6 @@
 /** What conditions look at: one attribute set's canonical bytes (see wire/canonical.ts) with where everything stands, and where it came from. */
 import { attributeType, segmentType, valueEnd, valueStart } from '../wire/index.ts';
-import { symbol } from './as-path-expression.ts';
+import { type AsPathExpressions, symbol } from './as-path-expression.ts';
 import type { CommunityKind, RouteSource } from './types.ts';
 
 /** Where a route comes from, as far as conditions ask. */
@@ -36,9 +36,15 @@ export class RouteView {
     extended: { start: 0, end: 0 },
     large: { start: 0, end: 0 },
   };
-  /** The path as text in symbols of as-path-expression.ts; see `pathSymbols`. */
-  symbols = new Uint8Array(256);
-  #symbolCount = -1;
+  /** All that conditions ask of the path as text. */
+  readonly #expressions: AsPathExpressions | undefined;
+  /** The path as text in symbols of as-path-expression.ts. */
+  #symbols = new Uint8Array(256);
+  #matched: Uint8Array | undefined;
+
+  constructor(expressions?: AsPathExpressions) {
+    this.#expressions = expressions;
+  }
 
   /** Takes `bytes[0..end)`, which must stay as they are while the view is used. */
   load(bytes: Uint8Array, end: number, origins: RouteOrigins): void {
@@ -49,7 +55,7 @@ export class RouteView {
     this.localPref = defaultLocalPref;
     this.asPath.start = this.asPath.end = 0;
     for (const kind of kinds) this.communities[kind].start = this.communities[kind].end = 0;
-    this.#symbolCount = -1;
+    this.#matched = undefined;
     for (let at = 0; at < end; ) {
       const value = valueStart(bytes, at);
       const next = valueEnd(bytes, at);
@@ -86,18 +92,21 @@ export class RouteView {
     }
   }
 
-  /** The path written to `symbols`, once; returns its length. */
-  pathSymbols(): number {
-    if (this.#symbolCount < 0) this.#symbolCount = this.#writeSymbols();
-    return this.#symbolCount;
+  /** By expression: 1 where it matches the path. Worked out once. */
+  get matched(): Uint8Array {
+    if (!this.#matched) {
+      const count = this.#writeSymbols();
+      this.#matched = this.#expressions!.match(this.#symbols, count);
+    }
+    return this.#matched;
   }
 
   #writeSymbols(): number {
     const { bytes } = this;
     const { start, end } = this.asPath;
     // At most ten digits and a separator an AS, and two brackets and a space a segment: 3 symbols an octet are enough.
-    if (this.symbols.length < 3 * (end - start) + 4) this.symbols = new Uint8Array(6 * (end - start) + 4);
-    const out = this.symbols;
+    if (this.#symbols.length < 3 * (end - start) + 4) this.#symbols = new Uint8Array(6 * (end - start) + 4);
+    const out = this.#symbols;
     let to = 0;
     for (let at = start; at < end; at += 2 + 4 * bytes[at + 1]!) {
       const type = bytes[at]!;

@@ -15,7 +15,7 @@ export const refreshSpacingMs = 100;
 /** Route selection deferral lasts at least this long while no peer is done: peers need time to connect. */
 export const deferralGraceSec = 5;
 /** How long after a peer was done those without a connection hold up route selection. */
-export const deferralSettleMs = 600;
+export const deferralSettleMs = 500;
 /** How long a drain waits for peers to take what they are told, and after that for them to act on it. */
 export const drainTellMsMax = 2000;
 export const drainSettleMs = 1000;

@@ -31,9 +31,10 @@ async function bird(link: BgpLink, longLived = false): Promise<Restarter> {
   const daemon = await link.bird(birdConfig({ bgp, routes4: `route ${lost} blackhole;` }));
   return { kill: () => daemon.kill(), restart: () => daemon.restart(birdConfig({ bgp })) };
 }
-async function frr(link: BgpLink): Promise<Restarter> {
-  const daemon = await startFrr(link, frrConfig({ networks4: [lost] }));
-  return { kill: () => daemon.kill(), restart: async () => void (await startFrr(link, frrConfig())) };
+async function frr(link: BgpLink, longLived = false): Promise<Restarter> {
+  const times = longLived ? { restartSec: 1, bgp: ' bgp long-lived-graceful-restart stale-time 60' } : {};
+  const daemon = await startFrr(link, frrConfig({ ...times, networks4: [lost] }));
+  return { kill: () => daemon.kill(), restart: async () => void (await startFrr(link, frrConfig(times))) };
 }
 async function gobgp(link: BgpLink, longLived = false): Promise<Restarter> {
   const config = longLived
@@ -102,6 +103,7 @@ for (const [name, options, start] of [
 
 for (const [name, options, start] of [
   ['BIRD', wants, bird],
+  ['FRR', wantsFrr, frr],
   ['GoBGP', wantsGobgp, gobgp],
 ] as const) {
   test(

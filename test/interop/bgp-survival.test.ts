@@ -32,6 +32,17 @@ async function bird(link: BgpLink, bgp: string): Promise<Helper> {
     established: () => daemon.established('peer'),
   };
 }
+async function frrHelper(link: BgpLink): Promise<Helper> {
+  const daemon = await startFrr(link, frrConfig({ bgp: ' bgp long-lived-graceful-restart stale-time 60' }));
+  return {
+    route: () => {
+      const text = daemon.vtysh(`show bgp ipv4 unicast ${ours}`);
+      return text.includes('Paths:') ? text : '';
+    },
+    established: () =>
+      JSON.parse(daemon.vtysh('show bgp neighbor 10.9.0.1 json'))['10.9.0.1'].bgpState === 'Established',
+  };
+}
 async function gobgp(link: BgpLink, restart: string, family = ''): Promise<Helper & { cli(command: string): string }> {
   const daemon = await startGobgp(link, gobgpConfig({ restart, family }));
   daemon.cli('global rib add 10.60.1.0/24 nexthop 10.9.0.2');
@@ -67,6 +78,7 @@ for (const [name, options, start, stale] of [
       ),
     /llgr-stale/i,
   ],
+  ['FRR', wantsFrr, frrHelper, /llgr-stale/i],
 ] as const) {
   test(
     `RFC 9494 4.2: we stay away for longer than our restart time: ${name} keeps our routes with LLGR_STALE until we are back`,

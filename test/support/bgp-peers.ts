@@ -1,7 +1,7 @@
 /** Configurations of FRR and GoBGP at the other end of a {@link BgpLink}, like BIRD's in bgp.ts: AS 64513, graceful restart on. */
 
 /** Announces 10.60.1.0/24 and fd60:1::/64, and what `networks4` adds. `bgp` goes into `router bgp`. */
-export function frrConfig(options: { bgp?: string; networks4?: readonly string[] } = {}): string {
+export function frrConfig(options: { bgp?: string; networks4?: readonly string[]; restartSec?: number } = {}): string {
   const networks = ['10.60.1.0/24', ...(options.networks4 ?? [])];
   return `frr defaults datacenter
 log stdout
@@ -11,7 +11,7 @@ router bgp 64513
  no bgp network import-check
  bgp graceful-restart
  bgp graceful-restart preserve-fw-state
- bgp graceful-restart restart-time 30
+ bgp graceful-restart restart-time ${options.restartSec ?? 30}
 ${options.bgp ?? ''}
  neighbor 10.9.0.1 remote-as 64512
  neighbor 10.9.0.1 timers 3 9

@@ -35,6 +35,8 @@ type Direction = 'import' | 'export';
 
 export interface CompiledFilters {
   readonly importFilter?: RouteFilter;
+  /** With an import filter: what it rejects can be looked at, and a change of it needs nothing of the peer. */
+  readonly adjRibIn?: true;
   readonly exportFilter?: RouteFilter;
 }
 
@@ -50,7 +52,7 @@ export function compileFilters(names: readonly string[], context: FilterContext)
   });
   const importFilter = direction(found, 'import', context);
   const exportFilter = direction(found, 'export', context);
-  return { ...(importFilter ? { importFilter } : {}), ...(exportFilter ? { exportFilter } : {}) };
+  return { ...(importFilter ? { importFilter, adjRibIn: true } : {}), ...(exportFilter ? { exportFilter } : {}) };
 }
 
 function direction(
