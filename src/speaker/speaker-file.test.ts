@@ -31,8 +31,8 @@ peers:
     maxPrefixes:
       ipv4: { limit: 1000, warnPercent: 80, restartTime: 600s }
       ipv6: { limit: 50, warnOnly: true }
-  - { address: 10.0.0.3, asn: 4200000000, routeReflectorClient: true }
     addPath: { receive: true, send: 4 }
+  - { address: 10.0.0.3, asn: 4200000000, routeReflectorClient: true }
 `);
   assert.deepEqual(config.multipath, { max: 8, asPathRelax: false });
   assert.deepEqual(config.listen, [
