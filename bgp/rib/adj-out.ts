@@ -59,6 +59,8 @@ export interface Announcement {
   /** Row of the peer that the route was learned from. */
   readonly source: number;
   readonly nextHop: Uint8Array;
+  /** As sent; 0 where none is. */
+  readonly pathId: number;
   readonly attributes: Uint8Array;
 }
 
@@ -168,7 +170,8 @@ export class UpdateGroup {
       const length = this.#export(set, source, { ...this.#contextOf(source), asn4: true }) ? exported.length : 0;
       const hop = this.#nextHop[row]!;
       const nextHop = hop === noNextHop ? this.options.nextHopSelf : this.#rib.tables.nextHops.bytes[hop]!;
-      if (length > 0) out.push({ source, nextHop, attributes: exported.bytes.slice(0, length) });
+      if (length === 0) continue;
+      out.push({ source, nextHop, pathId: slots?.pathId[row] ?? 0, attributes: exported.bytes.slice(0, length) });
     }
     return out;
   }

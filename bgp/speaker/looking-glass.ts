@@ -97,6 +97,7 @@ function held(tables: GlassTables, { peer: name, received = false }: RouteQuery)
       const peer = tables.peerOf(row);
       const asReceived = received ? rib.received.attributes(path) : -1;
       const hop = asReceived < 0 ? paths.nextHop[path]! : rib.received.nextHop(path);
+      const pathId = paths.pathId(path);
       const bytes = Buffer.from(pools.attributes.key(asReceived < 0 ? paths.attributes[path]! : asReceived), 'latin1');
       const best = outcome?.best === path;
       const rejected = isRejected ? rejection(rib, path, peer?.importPolicy) : undefined;
@@ -104,6 +105,7 @@ function held(tables: GlassTables, { peer: name, received = false }: RouteQuery)
       out.push({
         ...(row === localPeer || !peer ? {} : { peer: peer.name }),
         ...(hop === 0 ? {} : { nextHop: pools.nextHops.addresses[hop]! }),
+        ...(pathId === 0 ? {} : { pathId }),
         best,
         multipath: best || (!isRejected && rib.locPeer[prefix] !== 0 && multipath.includes(hop)),
         stale: (paths.flags[path]! & pathFlag.stale) !== 0,
@@ -137,11 +139,12 @@ function sent(tables: GlassTables, name: string): PathsOf {
   const peer = named(tables, name);
   return (rib, prefix) => {
     const announcements = peer.membership(rib)?.group.announcements(prefix, peer.row) ?? [];
-    return announcements.map(({ source, nextHop, attributes }) => {
+    return announcements.map(({ source, nextHop, pathId, attributes }) => {
       const from = source === localPeer ? undefined : tables.peerOf(source);
       return {
         ...(from ? { peer: from.name } : {}),
         nextHop: formatIp(nextHop, 0, nextHop.length === 4 ? 4 : 16),
+        ...(pathId === 0 ? {} : { pathId }),
         best: rib.locPeer[prefix] === source + 1,
         multipath: false,
         stale: false,

@@ -198,6 +198,8 @@ export interface RoutePath {
   /** Name of the peer; absent: our own. */
   readonly peer?: string;
   readonly nextHop?: string;
+  /** As the peer sent it, or we do (RFC 7911); absent: 0, or there is none. */
+  readonly pathId?: number;
   readonly best: boolean;
   /** Part of the equal-cost set that is installed. */
   readonly multipath: boolean;
