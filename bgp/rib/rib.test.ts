@@ -6,6 +6,7 @@ import { communityFlag, emptyAttributeValues } from '../wire/index.ts';
 import {
   AttributePool,
   IntStack,
+  type MultipathOptions,
   NextHopPool,
   NextHopSetPool,
   PeerTable,
@@ -17,6 +18,7 @@ import {
 /** The same as objects in maps, the decision straight from the RFC's text. */
 interface NaivePath {
   readonly peer: number;
+  readonly pathId: number;
   readonly set: number;
   readonly hop: number;
 }
@@ -30,6 +32,8 @@ interface NaiveSet {
   readonly clusters: number;
   /** LLGR_STALE. */
   readonly stale: boolean;
+  /** Tells apart AS_PATHs of the same length and first AS. */
+  readonly lastAsn: number;
 }
 interface NaivePeer {
   readonly ebgp: boolean;
@@ -41,7 +45,13 @@ const lowest = (paths: NaivePath[], rank: (path: NaivePath) => number): NaivePat
   return paths.filter((path) => rank(path) === least);
 };
 
-function naiveDecision(all: NaivePath[], sets: NaiveSet[], peers: NaivePeer[], metrics: number[]) {
+function naiveDecision(
+  all: NaivePath[],
+  sets: NaiveSet[],
+  peers: NaivePeer[],
+  metrics: number[],
+  multipath: MultipathOptions,
+) {
   const local = all.find((path) => path.peer === 0);
   if (local) return { best: local, hops: [] as number[] };
   let left = all.filter((path) => metrics[path.hop] !== unreachable);
@@ -58,10 +68,42 @@ function naiveDecision(all: NaivePath[], sets: NaiveSet[], peers: NaivePeer[], m
   );
   left = lowest(left, (path) => (peers[path.peer]!.ebgp ? 0 : 1));
   left = lowest(left, (path) => metrics[path.hop]!);
-  const hops = [...new Set(left.map((path) => path.hop))].sort((a, b) => a - b);
-  left = lowest(left, (path) => sets[path.set]!.originatorId || peers[path.peer]!.routerId);
-  left = lowest(left, (path) => sets[path.set]!.clusters);
-  return { best: lowest(left, (path) => path.peer)[0]!, hops };
+  const equal: NaivePath[] = [];
+  for (let rest = left; rest.length > 0; rest = rest.filter((path) => !equal.includes(path))) {
+    let first = lowest(rest, (path) => sets[path.set]!.originatorId || peers[path.peer]!.routerId);
+    first = lowest(first, (path) => sets[path.set]!.clusters);
+    first = lowest(first, (path) => path.peer);
+    equal.push(lowest(first, (path) => path.pathId)[0]!);
+  }
+  const best = equal[0]!;
+  const asPath = (path: NaivePath): string => {
+    const { length, firstAsn, lastAsn } = sets[path.set]!;
+    return [length, firstAsn, lastAsn].join();
+  };
+  const shared = equal.filter((path) => multipath.asPathRelax || asPath(path) === asPath(best));
+  const hops = [...new Set(shared.map((path) => path.hop))].slice(0, multipath.max).sort((a, b) => a - b);
+  return { best, hops };
+}
+
+/** The best, the best of the rest, and so on. */
+function naiveRank(...[all, ...rest]: Parameters<typeof naiveDecision>): NaivePath[] {
+  const best = naiveDecision(all, ...rest)?.best;
+  if (!best) return [];
+  return [
+    best,
+    ...naiveRank(
+      all.filter((path) => path !== best),
+      ...rest,
+    ),
+  ];
+}
+
+/** Canonical octets of ORIGIN, AS_PATH and what tells sets apart, as the pool keeps them. */
+function keyOf(index: number, { origin, length, firstAsn, lastAsn }: NaiveSet): string {
+  const asns = [firstAsn, ...new Array<number>(length - 1).fill(lastAsn)];
+  const segment = [2, length, ...asns.flatMap((asn) => [0, 0, 0, asn])];
+  const bytes = [0x40, 1, 1, origin, 0x40, 2, segment.length, ...segment, 0x80, 4, 4, 0, 0, 0, index];
+  return Buffer.from(bytes).toString('latin1');
 }
 
 const peers: NaivePeer[] = [
@@ -84,7 +126,9 @@ const setArbitrary = fc.record({
   originatorId: fc.constantFrom(0, 5, 4_000_000_000),
   clusters: fc.integer({ min: 0, max: 1 }),
   stale: fc.boolean(),
+  lastAsn: fc.constantFrom(7, 8),
 });
+const multipathArbitrary = fc.record({ max: fc.integer({ min: 1, max: 4 }), asPathRelax: fc.boolean() });
 const callArbitrary = fc.record({
   op: fc.constantFrom(
     'announce',
@@ -99,6 +143,7 @@ const callArbitrary = fc.record({
     'decide',
   ),
   peer: fc.integer({ min: 0, max: 4 }),
+  pathId: fc.constantFrom(0, 0, 1, 4_294_967_295),
   prefix: fc.integer({ min: 0, max: 5 }),
   set: fc.integer({ min: 0, max: 5 }),
   hop: fc.integer({ min: 1, max: 3 }),
@@ -106,12 +151,13 @@ const callArbitrary = fc.record({
 });
 
 for (const family of [4, 6] as const) {
-  test(`RIB and decision process equal a naive model, IPv${family}`, () => {
+  test(`RIB, decision process, multipath and the order of paths equal a naive model (RFC 4271 9.1.2.2, RFC 7911 5), IPv${family}`, () => {
     fc.assert(
       fc.property(
         fc.array(setArbitrary, { minLength: 6, maxLength: 6 }),
         fc.array(callArbitrary, { maxLength: 60 }),
-        (sets, calls) => {
+        multipathArbitrary,
+        (sets, calls, multipath) => {
           const attributes = new AttributePool();
           const nextHops = new NextHopPool();
           const peerTable = new PeerTable();
@@ -123,13 +169,14 @@ for (const family of [4, 6] as const) {
           }
           for (const hop of [1, 2, 3]) nextHops.intern(`${hop}`, Uint8Array.of(10, 0, 0, hop), 0, 4);
           const rib = new Rib(family, { attributes, nextHops, hopSets: new NextHopSetPool(), peers: peerTable });
-          const naive = new Map<string, Map<number, NaivePath & { stale: boolean }>>();
+          rib.setMultipath(multipath);
+          const naive = new Map<string, Map<string, NaivePath & { stale: boolean }>>();
           const metrics = [0, 0, 0, 0];
           const intern = (index: number): number => {
             const s = sets[index]!;
-            const known = attributes.find(`set ${index}`);
+            const known = attributes.find(keyOf(index, s));
             if (known >= 0) return known;
-            return attributes.add(`set ${index}`, {
+            return attributes.add(keyOf(index, s), {
               ...emptyAttributeValues(),
               origin: s.origin,
               asPathLength: s.length,
@@ -147,11 +194,18 @@ for (const family of [4, 6] as const) {
             for (const text of prefixTexts[family]) {
               const id = rib.prefixes.byText(text, false)!;
               const paths = [...(naive.get(text)?.values() ?? [])];
-              const expected = naiveDecision(paths, sets, peers, metrics);
+              const expected = naiveDecision(paths, sets, peers, metrics, multipath);
               const locPeer = id < 0 ? 0 : rib.locPeer[id]!;
               assert.equal(locPeer, expected ? expected.best.peer + 1 : 0, text);
               if (!expected) continue;
-              assert.equal(attributes.key(rib.locAttributes[id]!), `set ${expected.best.set}`);
+              const { set, pathId } = expected.best;
+              assert.equal(attributes.key(rib.locAttributes[id]!), keyOf(set, sets[set]!));
+              assert.equal(rib.paths.pathId(rib.explain(id).best), pathId);
+              const { items, length } = rib.rank(id);
+              assert.deepEqual(
+                [...items.slice(0, length)].map((path) => `${rib.paths.peer[path]} ${rib.paths.pathId(path)}`),
+                naiveRank(paths, sets, peers, metrics, multipath).map((path) => `${path.peer} ${path.pathId}`),
+              );
               assert.deepEqual(rib.tables.hopSets.members[rib.locHopSet[id]!], expected.hops);
             }
             for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
@@ -161,13 +215,13 @@ for (const family of [4, 6] as const) {
             const paths = naive.get(text) ?? new Map();
             naive.set(text, paths);
             if (call.op === 'announce') {
-              const hop = call.peer === 0 ? 0 : call.hop;
-              rib.announceId(call.peer, rib.internText(text)!, intern(call.set), hop);
-              paths.set(call.peer, { peer: call.peer, set: call.set, hop, stale: false });
+              const [hop, pathId] = call.peer === 0 ? [0, 0] : [call.hop, call.pathId];
+              rib.announceId(call.peer, rib.internText(text)!, intern(call.set), hop, pathId);
+              paths.set(`${call.peer} ${pathId}`, { peer: call.peer, pathId, set: call.set, hop, stale: false });
             } else if (call.op === 'withdraw') {
               const id = rib.prefixes.byText(text, false)!;
-              if (id >= 0) rib.withdrawId(call.peer, id);
-              paths.delete(call.peer);
+              if (id >= 0) rib.withdrawId(call.peer, id, call.pathId);
+              paths.delete(`${call.peer} ${call.pathId}`);
             } else if (call.op === 'metric') {
               metrics[call.hop] = call.metric;
               nextHops.igpMetric[call.hop] = call.metric;
@@ -177,12 +231,13 @@ for (const family of [4, 6] as const) {
             } else {
               if (call.op === 'stale' || call.op === 'staler') rib.markStale(call.peer, call.op === 'staler');
               else rib.removePeer(call.peer, call.op === 'sweep');
-              for (const [, byPeer] of naive) {
-                const path = byPeer.get(call.peer);
-                if (!path) continue;
-                if (call.op === 'staler') path.stale = true;
-                else if (call.op === 'drop' || path.stale) byPeer.delete(call.peer);
-                else if (call.op === 'stale') path.stale = true;
+              for (const [, paths] of naive) {
+                for (const [key, path] of paths) {
+                  if (path.peer !== call.peer) continue;
+                  if (call.op === 'staler') path.stale = true;
+                  else if (call.op === 'drop' || path.stale) paths.delete(key);
+                  else if (call.op === 'stale') path.stale = true;
+                }
               }
             }
           }
@@ -202,7 +257,7 @@ for (const family of [4, 6] as const) {
           assert.equal(rib.routeCount, 0);
         },
       ),
-      { numRuns: 300 },
+      { numRuns: 1000 },
     );
   });
 }

@@ -29,7 +29,7 @@ import type { Network, Pipe } from './test-network.ts';
 export class RawPeer {
   readonly pipe: Pipe;
   readonly open: OpenMessage;
-  /** In order: `OPEN`, `+10.0.0.0/8`, `-10.0.0.0/8`, `EoR 4`, `BoRR 4`, `EoRR 4`, `refresh 4`, `Cease/...`. */
+  /** In order: `OPEN`, `+10.0.0.0/8`, `-10.0.0.0/8`, with ` #7` after it where path identifiers are agreed on, `EoR 4`, `BoRR 4`, `EoRR 4`, `refresh 4`, `Cease/...`. */
   readonly heard: string[] = [];
   /** Of the last announcement of each prefix. */
   readonly attributes = new Map<string, AttributeText>();
@@ -111,12 +111,14 @@ export class RawPeer {
   #prefixes(sign: '+' | '-', family: 4 | 6, start: number, end: number): void {
     const cursor = createPrefixCursor();
     const view = this.#view;
-    cursor.reset(family, view.bytes, start, end);
+    const withPathIds = this.#negotiated!.addPath.some((entry) => entry.receive && ipFamilyOf(entry.family) === family);
+    cursor.reset(family, view.bytes, start, end, withPathIds);
     while (cursor.next()) {
       const address = new Uint8Array(family === 4 ? 4 : 16);
       const data = new DataView(address.buffer);
       for (let i = 0; i < address.length / 4; i++) data.setInt32(4 * i, cursor.words[i]!);
-      const prefix = `${formatIp(address, 0, address.length)}/${cursor.bits}`;
+      const text = `${formatIp(address, 0, address.length)}/${cursor.bits}`;
+      const prefix = withPathIds ? `${text} #${cursor.pathId}` : text;
       this.heard.push(sign + prefix);
       if (sign === '-') this.attributes.delete(prefix);
       else {
