@@ -6,7 +6,6 @@ import { communityFlag, emptyAttributeValues } from '../wire/index.ts';
 import {
   AttributePool,
   IntStack,
-  type MultipathOptions,
   NextHopPool,
   NextHopSetPool,
   PeerTable,
@@ -14,97 +13,7 @@ import {
   Rib,
   unreachable,
 } from './index.ts';
-
-/** The same as objects in maps, the decision straight from the RFC's text. */
-interface NaivePath {
-  readonly peer: number;
-  readonly pathId: number;
-  readonly set: number;
-  readonly hop: number;
-}
-interface NaiveSet {
-  readonly localPref: number;
-  readonly length: number;
-  readonly origin: number;
-  readonly med: number;
-  readonly firstAsn: number;
-  readonly originatorId: number;
-  readonly clusters: number;
-  /** LLGR_STALE. */
-  readonly stale: boolean;
-  /** Tells apart AS_PATHs of the same length and first AS. */
-  readonly lastAsn: number;
-}
-interface NaivePeer {
-  readonly ebgp: boolean;
-  readonly routerId: number;
-}
-
-const lowest = (paths: NaivePath[], rank: (path: NaivePath) => number): NaivePath[] => {
-  const least = Math.min(...paths.map(rank));
-  return paths.filter((path) => rank(path) === least);
-};
-
-function naiveDecision(
-  all: NaivePath[],
-  sets: NaiveSet[],
-  peers: NaivePeer[],
-  metrics: number[],
-  multipath: MultipathOptions,
-) {
-  const local = all.find((path) => path.peer === 0);
-  if (local) return { best: local, hops: [] as number[] };
-  let left = all.filter((path) => metrics[path.hop] !== unreachable);
-  if (left.length === 0) return undefined;
-  left = lowest(left, (path) => (sets[path.set]!.stale ? 1 : 0));
-  left = lowest(left, (path) => -sets[path.set]!.localPref);
-  left = lowest(left, (path) => sets[path.set]!.length);
-  left = lowest(left, (path) => sets[path.set]!.origin);
-  left = left.filter((path) =>
-    left.every((other) => {
-      const [mine, theirs] = [sets[path.set]!, sets[other.set]!];
-      return mine.firstAsn !== theirs.firstAsn || mine.med <= theirs.med;
-    }),
-  );
-  left = lowest(left, (path) => (peers[path.peer]!.ebgp ? 0 : 1));
-  left = lowest(left, (path) => metrics[path.hop]!);
-  const equal: NaivePath[] = [];
-  for (let rest = left; rest.length > 0; rest = rest.filter((path) => !equal.includes(path))) {
-    let first = lowest(rest, (path) => sets[path.set]!.originatorId || peers[path.peer]!.routerId);
-    first = lowest(first, (path) => sets[path.set]!.clusters);
-    first = lowest(first, (path) => path.peer);
-    equal.push(lowest(first, (path) => path.pathId)[0]!);
-  }
-  const best = equal[0]!;
-  const asPath = (path: NaivePath): string => {
-    const { length, firstAsn, lastAsn } = sets[path.set]!;
-    return [length, firstAsn, lastAsn].join();
-  };
-  const shared = equal.filter((path) => multipath.asPathRelax || asPath(path) === asPath(best));
-  const hops = [...new Set(shared.map((path) => path.hop))].slice(0, multipath.max).sort((a, b) => a - b);
-  return { best, hops };
-}
-
-/** The best, the best of the rest, and so on. */
-function naiveRank(...[all, ...rest]: Parameters<typeof naiveDecision>): NaivePath[] {
-  const best = naiveDecision(all, ...rest)?.best;
-  if (!best) return [];
-  return [
-    best,
-    ...naiveRank(
-      all.filter((path) => path !== best),
-      ...rest,
-    ),
-  ];
-}
-
-/** Canonical octets of ORIGIN, AS_PATH and what tells sets apart, as the pool keeps them. */
-function keyOf(index: number, { origin, length, firstAsn, lastAsn }: NaiveSet): string {
-  const asns = [firstAsn, ...new Array<number>(length - 1).fill(lastAsn)];
-  const segment = [2, length, ...asns.flatMap((asn) => [0, 0, 0, asn])];
-  const bytes = [0x40, 1, 1, origin, 0x40, 2, segment.length, ...segment, 0x80, 4, 4, 0, 0, 0, index];
-  return Buffer.from(bytes).toString('latin1');
-}
+import { keyOf, type NaivePath, type NaivePeer, naiveDecision, naiveRank } from './test-naive-decision.ts';
 
 const peers: NaivePeer[] = [
   { ebgp: false, routerId: 0 },
