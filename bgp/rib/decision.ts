@@ -32,6 +32,8 @@ export interface DecisionTables {
   readonly peers: PeerTable;
 }
 
+export const defaultMultipath: MultipathOptions = { max: multipathMax, asPathRelax: true };
+
 /** Where a path loses. The first three are no steps of the elimination: such paths never take part. */
 export type DecisionStep =
   | 'rejected'
@@ -58,7 +60,7 @@ export class Decision {
   readonly hops: number[] = [];
   /** Number of paths that the last `run` had to choose from. */
   considered = 0;
-  multipath: MultipathOptions = { max: multipathMax, asPathRelax: true };
+  multipath = defaultMultipath;
   /** Rows in order of preference. Valid until the next `rank`. */
   readonly ranked = new IntStack();
   readonly #tables: DecisionTables;

@@ -28,6 +28,8 @@ export interface SpeakerConfig {
   readonly originate: readonly string[];
   readonly peers: readonly PeerConfig[];
   readonly gracefulRestart: GracefulRestartConfig;
+  /** Which paths share the load with the best one. Default: 64, true. Applied without touching a session. */
+  readonly multipath?: MultipathConfig;
   /** As `PeerConfig.gracefulShutdown`, for all peers. */
   readonly gracefulShutdown?: boolean;
   /** Monitoring stations (BMP); absent or empty: none. */
@@ -48,6 +50,14 @@ export interface MrtConfig {
     /** Messages that we send are recorded, too. Default false. */
     readonly sent?: boolean;
   };
+}
+
+/** External and internal paths are never mixed; of more than `max` next hops those that win the tie-break are taken. */
+export interface MultipathConfig {
+  /** Next hops of a route, 1..64. */
+  readonly max: number;
+  /** True: the AS_PATHs may differ as long as they are of one length. False: only the AS_PATH of the best path. */
+  readonly asPathRelax: boolean;
 }
 
 /** RFC 4724. `restarting` and `forwardingPreserved` hold for the life of the process and are ignored when changed. */

@@ -14,6 +14,7 @@
 import type { TableDump } from '../mrt/index.ts';
 import {
   AttributePool,
+  defaultMultipath,
   IntStack,
   localPeer,
   NextHopPool,
@@ -131,6 +132,7 @@ export class Speaker {
   /** Listens, originates, dials. */
   start(): void {
     this.#noteOwnAddresses();
+    this.#setMultipath();
     this.#deps.transport.configure(this.#config);
     this.#deps.onConfigured?.(this.#config);
     this.#originate([], this.#config.originate);
@@ -174,6 +176,7 @@ export class Speaker {
       }
     }
     this.#noteOwnAddresses();
+    this.#setMultipath();
     this.#originate(old.originate, config.originate);
     for (const peer of config.peers) {
       const known = this.#peers.get(peer.name);
@@ -299,6 +302,10 @@ export class Speaker {
     let count = 0;
     for (const peer of this.#peers.values()) count += peer.session.openConnections;
     return count;
+  }
+
+  #setMultipath(): void {
+    for (const rib of [this.#rib4, this.#rib6]) rib.setMultipath(this.#config.multipath ?? defaultMultipath);
   }
 
   #makeHost(): PeerHost {

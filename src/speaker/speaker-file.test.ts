@@ -13,6 +13,7 @@ originate: [10.1.2.3/16, "fd00:1::/64"]
 clusterId: 244.0.0.1
 hostName: node1.example.org
 softwareVersion: Poplin 1
+multipath: { max: 8, asPathRelax: false }
 peers:
   - address: 10.0.0.2
     asn: 64513
@@ -30,8 +31,10 @@ peers:
     maxPrefixes:
       ipv4: { limit: 1000, warnPercent: 80, restartTime: 600s }
       ipv6: { limit: 50, warnOnly: true }
+    addPath: { receive: true, send: 4 }
   - { address: 10.0.0.3, asn: 4200000000, routeReflectorClient: true }
 `);
+  assert.deepEqual(config.multipath, { max: 8, asPathRelax: false });
   assert.deepEqual(config.listen, [
     { address: '10.0.0.1', port: 1179 },
     { address: 'fd00::1', port: 179 },
@@ -40,6 +43,7 @@ peers:
   const peer = config.peers[0]!;
   assert.equal(peer.password, 'key of /etc/key');
   assert.equal(peer.holdTimeSec, 30);
+  assert.deepEqual(peer.addPath, { receive: true, send: 4 });
   assert.deepEqual(peer.families, ['ipv4-unicast', 'ipv6-unicast']);
   assert.deepEqual(
     [config.clusterId, config.hostName, config.softwareVersion],
@@ -114,6 +118,10 @@ test('errors name line, column and remedy', () => {
     [peer('maxPrefixes: { ipv4: { limit: 1, warnPercent: 101 } }'), /warnPercent must be a whole number from 1 to 100/],
     [peer('maxPrefixes: { ipv4: { limit: 1, restartTime: 0s } }'), /restartTime must be from 1s/],
     [peer('maxPrefixes: { ipv5: { limit: 1 } }'), /unknown key ipv5 in maxPrefixes/],
+    [peer('addPath: { send: 129 }'), /:6:22: the number of paths to send must be a whole number from 0 to 128/],
+    [peer('addPath: { sends: 1 }'), /:6:16: unknown key sends in addPath; known are receive, send/],
+    [`${head}multipath: { max: 0 }\n`, /:3:19: the number of next hops must be a whole number from 1 to 64/],
+    [`${head}multipath: { relax: true }\n`, /:3:14: unknown key relax in multipath/],
     [peer('typo: 1'), /:6:5: unknown key typo in a peer/],
     ['asn: [1\n', /^speaker\.yaml:2:1: /],
     ['- 1\n', /must be a mapping/],

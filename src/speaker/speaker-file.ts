@@ -9,6 +9,7 @@
  *   clusterId: 10.0.0.1                         # as route reflector; default: routerId
  *   hostName: node1.example.org                 # told to peers' operators, as is softwareVersion
  *   gracefulShutdown: false                   # true: to all peers, see below
+ *   multipath: { max: 64, asPathRelax: true }   # this is the default
  *   peers:
  *     - address: 10.0.0.2
  *       asn: 64513
@@ -46,7 +47,7 @@
  * unknown key and every value that is none is an error that names line and column.
  */
 import { isMap, LineCounter, type Node, parseDocument } from 'yaml';
-import type { AddPathConfig, BgpRole, Family, MaxPrefixes, PeerConfig, SpeakerConfig } from '#bgp';
+import type { AddPathConfig, BgpRole, Family, MaxPrefixes, MultipathConfig, PeerConfig, SpeakerConfig } from '#bgp';
 import { familyOf, type IpAddress, toCidr, toIpAddress } from '#kit';
 import { asPolicy, type NamedFilters, readFilters } from './speaker-file-filters.ts';
 import { asMrt, asStations } from './speaker-file-monitoring.ts';
@@ -81,6 +82,7 @@ const addPathSendMax = 128;
 const labelBytesMax = 64;
 /** A week. */
 const restartSecMax = 604_800;
+const multipathMax = 64;
 
 /** What a file says. */
 export interface SpeakerFile extends SpeakerConfig {
@@ -120,6 +122,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     ) ?? [];
   const bmp = root.optional('bmp', asStations);
   const mrt = root.optional('mrt', asMrt);
+  const multipath = root.optional('multipath', asMultipath);
   root.done();
   const seen = new Set<string>();
   for (const peer of peers) {
@@ -136,6 +139,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     kernel,
     originate,
     peers,
+    ...optionalKey('multipath', multipath),
     // It forwards nothing itself and keeps no state between runs, so it has nothing to say about an earlier one.
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec, deferralTimeSec },
     ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
@@ -180,6 +184,14 @@ function asPeer(source: Source, node: Node | null, localAsn: number, filters: Na
 
 function optionalKey<K extends string, T>(key: K, value: T | undefined): { [P in K]?: T } {
   return value === undefined ? {} : ({ [key]: value } as { [P in K]: T });
+}
+
+function asMultipath(source: Source, node: Node | null): MultipathConfig {
+  const fields = new Fields(source, node, 'multipath');
+  const max = fields.optional('max', asInteger(1, multipathMax, 'the number of next hops')) ?? multipathMax;
+  const asPathRelax = fields.optional('asPathRelax', asBoolean) ?? true;
+  fields.done();
+  return { max, asPathRelax };
 }
 
 function asAddPath(source: Source, node: Node | null): AddPathConfig {
