@@ -106,7 +106,7 @@ export class UpdateGroup {
     this.#rib = rib;
     this.options = options;
     const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
-    this.#slots = options.addPath === undefined ? undefined : new PathSlots();
+    this.#slots = options.addPath === undefined ? undefined : new PathSlots(rib);
     if (this.#slots) rib.pathWatchers++;
     const filter = compileFilter(options.filter, localAsn);
     this.#filtered = filter && new FilteredSets(filter, rib.tables, ebgp);
@@ -200,13 +200,10 @@ export class UpdateGroup {
     const limit = from.#attributes.length;
     for (let row = 0; row < limit; row++) {
       const told = from.#attributes[row] !== 0 && from.#source[row] !== before.peer;
-      if (told || before.backlog.has(row)) this.#behind(member, this.#rowOf(from, row));
+      if (!told && !before.backlog.has(row)) continue;
+      const theirs = from.#slots;
+      this.#behind(member, theirs ? this.#slots!.row(theirs.prefix[row]!, theirs.pathId[row]!) : row);
     }
-  }
-
-  /** The row here of what is `row` in another group: the same prefix and path identifier. */
-  #rowOf(from: UpdateGroup, row: number): number {
-    return from.#slots ? this.#slot(from.#slots.prefix[row]!, from.#slots.pathId[row]!) : row;
   }
 
   leave(member: Member): void {
@@ -302,7 +299,7 @@ export class UpdateGroup {
       const path = ranked.items[i]!;
       const set = this.#exportedSet(prefix, peer[path]!, attributes[path]!, nextHop[path]!);
       if (set === 0) continue;
-      const slot = this.#slot(prefix, rib.sentId(path));
+      const slot = slots.row(prefix, rib.sentId(path));
       this.#ensure(slot);
       wanted.add(slot);
       if (!this.#announce(slot, set, peer[path]!, nextHop[path]!)) continue;
@@ -383,25 +380,18 @@ export class UpdateGroup {
     }
   }
 
-  /** The row of a prefix and path identifier, made when absent. */
-  #slot(prefix: number, pathId: number): number {
-    const slots = this.#slots!;
-    const known = slots.find(prefix, pathId);
-    if (known >= 0) return known;
-    this.#rib.pin(prefix);
-    return slots.make(prefix, pathId);
-  }
   #hold(row: number): void {
     if (this.#slots) this.#slots.hold(row);
     else this.#rib.pin(row);
   }
   /** Frees the row, and its prefix, when nobody holds it any more. */
   #unhold(row: number): void {
-    const slots = this.#slots;
-    if (slots && !slots.unhold(row)) return;
-    const prefix = slots ? slots.prefix[row]! : row;
-    this.#rib.unpin(prefix);
-    this.#rib.settle(prefix);
+    if (this.#slots) {
+      this.#slots.unhold(row);
+      return;
+    }
+    this.#rib.unpin(row);
+    this.#rib.settle(row);
   }
 
   #sendAll(keepingUp: readonly Member[]): void {

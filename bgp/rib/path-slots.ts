@@ -1,9 +1,10 @@
 /**
  * Rows of an Adj-RIB-Out that holds several paths of a prefix (RFC 7911): one for each prefix and path identifier that is
  * announced, or of which a member must still be told that it is gone. 16 bytes a row and 4 a prefix, in groups that send
- * several paths only.
+ * several paths only. The prefix of a row is pinned.
  */
 import { grow, IntStack } from './arrays.ts';
+import type { Rib } from './rib.ts';
 
 export class PathSlots {
   prefix = new Int32Array(256);
@@ -17,20 +18,21 @@ export class PathSlots {
   #first = new Int32Array(256);
   #limit = 0;
   readonly #free = new IntStack();
+  readonly #rib: Pick<Rib, 'pin' | 'unpin' | 'settle'>;
+
+  constructor(rib: Pick<Rib, 'pin' | 'unpin' | 'settle'>) {
+    this.#rib = rib;
+  }
 
   /** First row of a prefix plus 1, for walking `next`; 0: none. */
   first(prefix: number): number {
     return this.#first[prefix] ?? 0;
   }
-  /** The row, or -1. */
-  find(prefix: number, pathId: number): number {
+  /** The row of a prefix and path identifier; a new one, which nobody holds yet, when absent. */
+  row(prefix: number, pathId: number): number {
     for (let link = this.first(prefix); link !== 0; link = this.next[link - 1]!) {
       if (this.pathId[link - 1] === pathId) return link - 1;
     }
-    return -1;
-  }
-  /** A new row, held by nobody yet. */
-  make(prefix: number, pathId: number): number {
     const slot = this.#free.length > 0 ? this.#free.pop() : this.#limit++;
     if (slot >= this.prefix.length) {
       this.prefix = grow(this.prefix, slot + 1);
@@ -44,20 +46,22 @@ export class PathSlots {
     this.#holds[slot] = 0;
     this.next[slot] = this.#first[prefix]!;
     this.#first[prefix] = slot + 1;
+    this.#rib.pin(prefix);
     return slot;
   }
   hold(slot: number): void {
     this.#holds[slot]!++;
   }
-  /** Whether that was the last who held it: the row is gone then. */
-  unhold(slot: number): boolean {
-    if (--this.#holds[slot]! > 0) return false;
+  /** Frees the row, and its prefix, when nobody else holds it. */
+  unhold(slot: number): void {
+    if (--this.#holds[slot]! > 0) return;
     const prefix = this.prefix[slot]!;
     let previous = -1;
     for (let link = this.#first[prefix]!; link !== slot + 1; link = this.next[link - 1]!) previous = link - 1;
     if (previous < 0) this.#first[prefix] = this.next[slot]!;
     else this.next[previous] = this.next[slot]!;
     this.#free.push(slot);
-    return true;
+    this.#rib.unpin(prefix);
+    this.#rib.settle(prefix);
   }
 }

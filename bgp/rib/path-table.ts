@@ -1,6 +1,7 @@
 /**
- * Paths of one family (the Adj-RIB-Ins, and what we originate as peer 0): rows of columns, chained per prefix. 19 bytes
- * a path; a path has no object.
+ * Paths of one family (the Adj-RIB-Ins, and what we originate as peer 0): rows of columns, chained per prefix. 17 bytes
+ * a path, 19 where there are more than 65,536 next hops; a path has no object. Rows that were never used are not touched, so
+ * that the room which is left after growing takes no memory.
  *
  * Path identifiers (RFC 7911) are two more columns of 4 bytes. Neither exists before it is needed: `pathId` until a peer
  * sends one that is not 0, `sentId` until some peer gets several paths.
@@ -22,11 +23,12 @@ export const pathFlag = {
 export class PathTable {
   /** Next path of the same prefix, plus 1; 0: the last. */
   next = new Int32Array(256);
-  /** Prefix id; -1: the row is free. */
-  prefix = new Int32Array(256).fill(-1);
+  /** Prefix id; -1: the row is free. Says nothing from `limit` on. */
+  prefix = new Int32Array(256);
   peer = new Uint16Array(256);
   attributes = new Int32Array(256);
-  nextHop = new Int32Array(256);
+  /** Read-only: see `setNextHop`. */
+  nextHop: Uint16Array | Int32Array = new Uint16Array(256);
   flags = new Uint8Array(256);
   /** As received; shorter than the others where the rest is 0. */
   #pathId = new Uint32Array(0);
@@ -43,7 +45,7 @@ export class PathTable {
     const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
     if (id >= this.prefix.length) {
       this.next = grow(this.next, id + 1);
-      this.prefix = grow(this.prefix, id + 1, -1);
+      this.prefix = grow(this.prefix, id + 1);
       this.peer = grow(this.peer, id + 1);
       this.attributes = grow(this.attributes, id + 1);
       this.nextHop = grow(this.nextHop, id + 1);
@@ -52,7 +54,7 @@ export class PathTable {
     this.prefix[id] = prefix;
     this.peer[id] = peer;
     this.attributes[id] = attributes;
-    this.nextHop[id] = nextHop;
+    this.setNextHop(id, nextHop);
     this.flags[id] = 0;
     if (id < this.#sentId.length) this.#sentId[id] = 0;
     if (id < this.#pathId.length) this.#pathId[id] = pathId;
@@ -61,6 +63,10 @@ export class PathTable {
       this.#pathId[id] = pathId;
     }
     return id;
+  }
+  setNextHop(id: number, nextHop: number): void {
+    if (nextHop > 0xffff && this.nextHop instanceof Uint16Array) this.nextHop = Int32Array.from(this.nextHop);
+    this.nextHop[id] = nextHop;
   }
   /** Path identifier as received, unsigned 32 bit; 0 where the peer sends none. */
   pathId(id: number): number {
