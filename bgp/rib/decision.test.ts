@@ -17,13 +17,11 @@ import {
 } from './index.ts';
 import {
   keyOf,
-  multipathArbitrary,
   type NaivePath,
   type NaivePeer,
   type NaiveSet,
   naiveDecision,
   naiveRank,
-  setArbitrary,
 } from './test-naive-decision.ts';
 
 /** Row 0 is ourselves. */
@@ -74,6 +72,19 @@ function decided(paths: readonly NaivePath[], sets: readonly NaiveSet[], metrics
   rib.decide(1000, false, new IntStack());
   return { rib, id: rib.prefixes.byText(prefix, false)! };
 }
+
+const setArbitrary = fc.record({
+  localPref: fc.constantFrom(100, 200),
+  length: fc.integer({ min: 1, max: 2 }),
+  origin: fc.integer({ min: 0, max: 1 }),
+  med: fc.constantFrom(0, 5, 4_000_000_000),
+  firstAsn: fc.constantFrom(1, 2),
+  originatorId: fc.constantFrom(0, 5, 4_000_000_000),
+  clusters: fc.integer({ min: 0, max: 1 }),
+  stale: fc.boolean(),
+  lastAsn: fc.constantFrom(7, 8),
+});
+const multipathArbitrary = fc.record({ max: fc.integer({ min: 1, max: 4 }), asPathRelax: fc.boolean() });
 
 const name = (path: { readonly peer: number; readonly pathId: number }): string => `${path.peer} #${path.pathId}`;
 

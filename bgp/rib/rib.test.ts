@@ -13,15 +13,7 @@ import {
   Rib,
   unreachable,
 } from './index.ts';
-import {
-  keyOf,
-  multipathArbitrary,
-  type NaivePath,
-  type NaivePeer,
-  naiveDecision,
-  naiveRank,
-  setArbitrary,
-} from './test-naive-decision.ts';
+import { keyOf, type NaivePath, type NaivePeer, naiveDecision, naiveRank } from './test-naive-decision.ts';
 
 const peers: NaivePeer[] = [
   { ebgp: false, routerId: 0 },
@@ -34,6 +26,18 @@ const prefixTexts: Record<IpFamily, string[]> = {
   4: ['10.0.0.0/8', '10.0.0.0/16', '10.0.0.0/24', '0.0.0.0/0', '192.0.2.1/32', '192.0.2.0/31'],
   6: ['::/0', 'fd00::/8', 'fd00::/64', 'fd00::1/128', '2001:db8::/32', '2001:db8::/33'],
 };
+const setArbitrary = fc.record({
+  localPref: fc.constantFrom(100, 200),
+  length: fc.integer({ min: 1, max: 2 }),
+  origin: fc.integer({ min: 0, max: 1 }),
+  med: fc.constantFrom(0, 5, 4_000_000_000),
+  firstAsn: fc.constantFrom(1, 2),
+  originatorId: fc.constantFrom(0, 5, 4_000_000_000),
+  clusters: fc.integer({ min: 0, max: 1 }),
+  stale: fc.boolean(),
+  lastAsn: fc.constantFrom(7, 8),
+});
+const multipathArbitrary = fc.record({ max: fc.integer({ min: 1, max: 4 }), asPathRelax: fc.boolean() });
 const callArbitrary = fc.record({
   op: fc.constantFrom(
     'announce',

@@ -141,7 +141,7 @@ export class Rib {
     this.tables.attributes.retain(attributes);
     this.tables.attributes.release(paths.attributes[path]!);
     paths.attributes[path] = attributes;
-    paths.nextHop[path] = nextHop;
+    paths.setNextHop(path, nextHop);
     this.#markDirty(paths.prefix[path]!);
     this.onPathChange?.(paths.prefix[path]!, paths.peer[path]!, paths.pathId(path), false);
   }

@@ -1,5 +1,4 @@
-/** The decision process straight from the RFCs' text, over objects, and arbitrary input for it: the oracle of tests. */
-import fc from 'fast-check';
+/** The decision process straight from the RFCs' text, over objects: the oracle of tests. */
 import { type MultipathOptions, unreachable } from './index.ts';
 
 export interface NaivePath {
@@ -91,16 +90,3 @@ export function keyOf(index: number, { origin, length, firstAsn, lastAsn }: Naiv
   const bytes = [0x40, 1, 1, origin, 0x40, 2, segment.length, ...segment, 0x80, 4, 4, 0, 0, 0, index];
   return Buffer.from(bytes).toString('latin1');
 }
-
-export const setArbitrary = fc.record({
-  localPref: fc.constantFrom(100, 200),
-  length: fc.integer({ min: 1, max: 2 }),
-  origin: fc.integer({ min: 0, max: 1 }),
-  med: fc.constantFrom(0, 5, 4_000_000_000),
-  firstAsn: fc.constantFrom(1, 2),
-  originatorId: fc.constantFrom(0, 5, 4_000_000_000),
-  clusters: fc.integer({ min: 0, max: 1 }),
-  stale: fc.boolean(),
-  lastAsn: fc.constantFrom(7, 8),
-});
-export const multipathArbitrary = fc.record({ max: fc.integer({ min: 1, max: 4 }), asPathRelax: fc.boolean() });

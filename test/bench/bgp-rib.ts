@@ -4,25 +4,16 @@
  * one JSON object: CPU seconds of user code, and the growth of resident memory in MiB after each peer.
  */
 import assert from 'node:assert/strict';
-import { wire } from '#bgp';
-import {
-  AttributePool,
-  IntStack,
-  NextHopPool,
-  NextHopSetPool,
-  PeerTable,
-  Rib,
-  UpdateGroup,
-} from '../../bgp/rib/index.ts';
+import { rib as tables, wire } from '#bgp';
 
 const prefixes = Number(process.env['PREFIXES'] ?? 1_000_000);
 const peerCount = Number(process.env['PEERS'] ?? 3);
 
-const attributes = new AttributePool();
-const nextHops = new NextHopPool();
-const peers = new PeerTable();
-const rib = new Rib(4, { attributes, nextHops, hopSets: new NextHopSetPool(), peers });
-const group = new UpdateGroup(rib, {
+const attributes = new tables.AttributePool();
+const nextHops = new tables.NextHopPool();
+const peers = new tables.PeerTable();
+const rib = new tables.Rib(4, { attributes, nextHops, hopSets: new tables.NextHopSetPool(), peers });
+const group = new tables.UpdateGroup(rib, {
   ebgp: true,
   export: 'accept',
   asn4: true,
@@ -40,7 +31,7 @@ function residentMib(): number {
   return process.memoryUsage().rss / 1_048_576;
 }
 
-const changed = new IntStack();
+const changed = new tables.IntStack();
 function settle(): void {
   while (rib.dirtyCount > 0) {
     changed.clear();
