@@ -17,6 +17,7 @@ type Action =
       readonly who: 0 | 1;
       readonly import: 'accept' | 'reject';
       readonly export: 'accept' | 'reject' | 'originated';
+      readonly adjRibIn: boolean;
     }
   | { readonly type: 'filter'; readonly who: 0 | 1; readonly prefix: number | undefined }
   | { readonly type: 'kill' | 'start'; readonly who: 0 | 1 }
@@ -33,6 +34,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
     who,
     import: fc.constantFrom('accept' as const, 'reject' as const),
     export: fc.constantFrom('accept' as const, 'reject' as const, 'originated' as const),
+    adjRibIn: fc.boolean(),
   }),
   fc.record({ type: fc.constant('tag' as const), who, tag: fc.nat({ max: 3 }) }),
   fc.record({ type: fc.constant('filter' as const), who, prefix: fc.option(fc.nat({ max: 2 }), { nil: undefined }) }),
@@ -88,7 +90,7 @@ class World {
         if (this.alive[act.who]) this.network.speakers.get(peers[act.who])!.configure(this.outer(act.who));
         return;
       case 'policy':
-        this.policies[act.who] = { import: act.import, export: act.export };
+        this.policies[act.who] = { import: act.import, export: act.export, adjRibIn: act.adjRibIn };
         this.monitored.configure(this.middle());
         return;
       case 'filter': {
@@ -152,7 +154,9 @@ test('RFC 7854, 8671, 9069: after any course of events the tables of a station a
       assert.deepEqual(keys(station.table('loc-rib')), best.sort(), 'Loc-RIB');
       peers.forEach((address, index) => {
         assert.equal(station.up.has(address), world.alive[index], `${address} is up`);
-        const accepted = routes.filter(({ paths }) => paths.some((path) => path.peer === address && !path.stale));
+        const accepted = routes.filter(({ paths }) =>
+          paths.some((path) => path.peer === address && !path.stale && !path.rejected),
+        );
         const post = station.table(`${address} post-policy`);
         assert.deepEqual(keys(post), accepted.map(({ prefix }) => prefix).sort(), `${address} post-policy`);
         for (const { prefix, paths } of accepted) {

@@ -8,7 +8,7 @@ import path from 'node:path';
 import { ApiError, createSpeakerApiServer, type SpeakerView } from '#api';
 import type { StopMode } from '#bgp';
 import { createRouteDataplane, type RouteDataplane, type RouteStatus } from '#felix';
-import { type Cidr, cidrContains, type Logger, systemClock, toIpAddress } from '#kit';
+import { type Cidr, cidrContains, errorText, type Logger, systemClock, toIpAddress } from '#kit';
 import type { LearnedRoute } from '#model';
 import { createHealthRegistry, createMetrics } from '#obs';
 import { readSpeakerFile, runStandaloneSpeaker, SpeakerFileError, type StandaloneKernel } from '#speaker';
@@ -79,6 +79,13 @@ export async function runSpeakerDaemon(options: SpeakerDaemonOptions): Promise<S
       plan: () => readable(() => running.plan()),
       reload: () => readable(() => running.reload()),
       resetPeer: (name, text) => running.speaker.resetPeer(name, text),
+      dumpTable: async (file) => {
+        try {
+          return await running.dumpTable(file);
+        } catch (error) {
+          throw new ApiError(errorText(error), { code: 'BAD_REQUEST' }, { cause: error });
+        }
+      },
       alive: () => health.alive(),
       ready: () => health.ready(),
       metrics: () => metrics.scrape(),

@@ -10,6 +10,7 @@ import type {
   ConfigValueView,
   DatastoreView,
   PolicyEndpointView,
+  TableDumpView,
 } from './view.ts';
 
 export type ApiClientFailure =
@@ -24,10 +25,12 @@ export interface ApiClient {
   status(): Promise<AgentStatus>;
   bgpPeers(): Promise<readonly BgpPeerView[]>;
   bgpRoutes(query: Readonly<Record<string, string>>): Promise<BgpRoutesView>;
-  /** Of a stand-alone speaker, as are the next two. */
+  /** Of a stand-alone speaker, as are the next three. */
   bgpPlan(): Promise<ChangePlanView>;
   bgpReload(): Promise<ChangePlanView>;
   bgpReset(name: string, text?: string): Promise<void>;
+  /** @param file absolute path on the speaker's machine. */
+  bgpDump(file: string): Promise<TableDumpView>;
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): Promise<PolicyEndpointView>;
   datastore(): Promise<DatastoreView>;
   config(): Promise<readonly ConfigValueView[]>;
@@ -50,6 +53,7 @@ export function createApiClient(options: { readonly socketPath: string }): ApiCl
       const query = text === undefined ? '' : `?${new URLSearchParams({ text })}`;
       return post(`/v1/bgp/peers/${encodeURIComponent(name)}/reset${query}`);
     },
+    bgpDump: (file) => post(`/v1/bgp/dump?${new URLSearchParams({ file })}`),
     policyEndpoint: ({ namespace, name }) =>
       get(`/v1/policy/endpoints/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`),
     datastore: () => get('/v1/datastore'),

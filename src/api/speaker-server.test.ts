@@ -27,6 +27,10 @@ async function app(extra: Partial<SpeakerView> = {}) {
       if (name !== '10.0.0.2') throw new RangeError(`no peer is called ${name}`);
       orders.push(`reset ${name} ${text}`);
     },
+    dumpTable: async (file) => {
+      orders.push(`dump ${file}`);
+      return { prefixes: 2, paths: 3 };
+    },
     alive: () => ({ ok: true, reasons: [] }),
     ready: () => ({ ok: true, reasons: [] }),
     metrics: async () => ({ contentType: 'text/plain', body: 'poplin_x 1\n' }),
@@ -43,7 +47,9 @@ test('questions are GET, orders are POST, and a plan orders nothing', async () =
   assert.deepEqual((await server.inject({ method: 'POST', url: '/v1/bgp/reload' })).json(), plan);
   const reset = await server.inject({ method: 'POST', url: '/v1/bgp/peers/10.0.0.2/reset?text=new%20optics' });
   assert.equal(reset.statusCode, 200);
-  assert.deepEqual(orders, ['reload', 'reset 10.0.0.2 new optics']);
+  const dump = await server.inject({ method: 'POST', url: '/v1/bgp/dump?file=/tmp/table.mrt' });
+  assert.deepEqual(dump.json(), { prefixes: 2, paths: 3 });
+  assert.deepEqual(orders, ['reload', 'reset 10.0.0.2 new optics', 'dump /tmp/table.mrt']);
   for (const url of ['/v1/bgp/plan', '/v1/bgp/reload', '/v1/bgp/peers/10.0.0.2/reset']) {
     assert.equal((await server.inject(url)).statusCode, 404, `GET ${url}`);
   }
@@ -61,6 +67,7 @@ test("what is wrong is the caller's to read: a peer that is not there, a file th
   };
   assert.deepEqual(await post('/v1/bgp/peers/nobody/reset'), [400, 'no peer is called nobody']);
   assert.deepEqual(await post('/v1/bgp/reload'), [400, 'speaker.yaml:3:1: unknown key colour']);
+  assert.equal((await post('/v1/bgp/dump?file=relative.mrt'))[0], 400);
   const [status, message] = await post(`/v1/bgp/peers/10.0.0.2/reset?text=${'x'.repeat(256)}`);
   assert.equal(status, 400);
   assert.match(message, /text/);

@@ -17,6 +17,7 @@ const paths = [
   'POST /v1/bgp/plan',
   'POST /v1/bgp/reload',
   'POST /v1/bgp/peers/{name}/reset?text=',
+  'POST /v1/bgp/dump?file=',
   '/healthz',
   '/livez',
   '/readyz',
@@ -24,6 +25,8 @@ const paths = [
 ];
 /** RFC 9003 2 allows 255 octets. */
 const textCharsMax = 255;
+/** Linux's PATH_MAX. */
+const pathCharsMax = 4096;
 
 export function createSpeakerApiServer(deps: SpeakerApiDeps, options: ApiServerOptions): Startable {
   return createSocketServer(() => createSpeakerApp(deps), deps.log, options);
@@ -47,6 +50,13 @@ export async function createSpeakerApp({ view, log }: SpeakerApiDeps): Promise<F
       view.resetPeer(params.name, query.text ?? '');
       return {};
     },
+  );
+  const file = { type: 'string', pattern: '^/', maxLength: pathCharsMax };
+  const dumpSchema = {
+    querystring: { type: 'object', properties: { file }, required: ['file'], additionalProperties: false },
+  };
+  app.post<{ Querystring: { file: string } }>('/v1/bgp/dump', { schema: dumpSchema }, ({ query }) =>
+    view.dumpTable(query.file),
   );
   await addRoutesRoute(app, view);
   addHealthRoutes(app, view);

@@ -30,6 +30,13 @@ export interface SpeakerView extends BgpView, HealthView {
   reload(): ChangePlanView;
   /** @throws RangeError when no peer is called so. */
   resetPeer(name: string, text: string): void;
+  /** The tables as MRT into a file of this machine. @throws ApiError BAD_REQUEST when it cannot be written. */
+  dumpTable(file: string): Promise<TableDumpView>;
+}
+
+export interface TableDumpView {
+  readonly prefixes: number;
+  readonly paths: number;
 }
 
 /** What a change of configuration does to sessions. */

@@ -1,4 +1,5 @@
 /** `poplin bgp`: sessions and routes of an agent or a stand-alone speaker, and orders to the latter. */
+import path from 'node:path';
 import type { Command } from 'commander';
 import type { BgpPathView, BgpPeerView, BgpRouteView, ChangePlanView } from '#api';
 import { type AskOptions, asking, connect } from './connection.ts';
@@ -73,6 +74,23 @@ Examples:
         const client = connect(options, context.env);
         const plan = options.dryRun ? await client.bgpPlan() : await client.bgpReload();
         context.terminal.out(await formatValue(options.output, plan, formatPlan));
+        return exitCode.ok;
+      }),
+    );
+  asking(bgp.command('dump'))
+    .argument('<file>', 'where to write it; a file that is there is replaced once the dump is whole')
+    .description('Write the routes of all peers of a stand-alone speaker as MRT (RFC 6396), for bgpdump and its like.')
+    .addHelpText(
+      'after',
+      `
+Example:
+  poplin bgp dump /tmp/table.mrt && bgpdump -m /tmp/table.mrt`,
+    )
+    .action((file: string, options: AskOptions) =>
+      context.act(async () => {
+        const counts = await connect(options, context.env).bgpDump(path.resolve(file));
+        const text = ({ prefixes, paths }: typeof counts): string => `${prefixes} prefixes, ${paths} paths\n`;
+        context.terminal.out(await formatValue(options.output, counts, text));
         return exitCode.ok;
       }),
     );

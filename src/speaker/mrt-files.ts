@@ -220,6 +220,11 @@ async function writeAll(handle: fs.FileHandle, bytes: Uint8Array, position: numb
   }
 }
 
+export interface TableDumpCounts {
+  readonly prefixes: number;
+  readonly paths: number;
+}
+
 /**
  * Writes the tables of the speaker as MRT (RFC 6396 4.3) to `sink`, a slice at a time; sessions have their turn in between.
  *
@@ -228,7 +233,7 @@ async function writeAll(handle: fs.FileHandle, bytes: Uint8Array, position: numb
 export async function dumpTable(
   speaker: Pick<Speaker, 'tableDump'>,
   sink: (records: Uint8Array) => void | Promise<void>,
-): Promise<{ readonly prefixes: number; readonly paths: number }> {
+): Promise<TableDumpCounts> {
   const dump = speaker.tableDump();
   for (let slice = dump.next(dumpPrefixesPerSlice); slice; slice = dump.next(dumpPrefixesPerSlice)) {
     if (slice.length > 0) await sink(slice);
@@ -238,10 +243,7 @@ export async function dumpTable(
 }
 
 /** A dump into a file, which is there whole or not at all. */
-export async function dumpTableToFile(
-  speaker: Pick<Speaker, 'tableDump'>,
-  file: string,
-): Promise<{ readonly prefixes: number; readonly paths: number }> {
+export async function dumpTableToFile(speaker: Pick<Speaker, 'tableDump'>, file: string): Promise<TableDumpCounts> {
   const temporary = `${file}.part`;
   const handle = await fs.open(temporary, 'w', 0o640);
   try {

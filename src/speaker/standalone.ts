@@ -3,6 +3,7 @@ import fs from 'node:fs';
 import type { ChangePlan, GracefulRestartConfig, RouteChange, Speaker, StopMode } from '#bgp';
 import { decodeRouteChanges } from '#bgp';
 import type { Logger } from '#kit';
+import { dumpTableToFile, type TableDumpCounts } from './mrt-files.ts';
 import { runSpeaker } from './runner.ts';
 import { parseSpeakerFile, type SpeakerFile, SpeakerFileError } from './speaker-file.ts';
 
@@ -28,6 +29,8 @@ export interface StandaloneSpeaker {
   plan(): ChangePlan;
   /** Reads the file again and puts it in force. @throws SpeakerFileError; then everything stays as it is. */
   reload(): ChangePlan;
+  /** The tables as MRT (RFC 6396 4.3) into a file, which is there whole or not at all. */
+  dumpTable(file: string): Promise<TableDumpCounts>;
 }
 
 /** @throws SpeakerFileError with file, line and column. */
@@ -78,6 +81,7 @@ export async function runStandaloneSpeaker(options: StandaloneOptions): Promise<
       log.info({ ...plan }, 'configuration is read again');
       return plan;
     },
+    dumpTable: (file) => dumpTableToFile(runner.speaker, file),
   };
 }
 

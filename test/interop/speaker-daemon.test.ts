@@ -4,6 +4,7 @@ import { type ChildProcess, execFileSync, spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { mrt } from '#bgp';
 import { BgpLink, type Bird } from '../support/bgp.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
@@ -82,6 +83,13 @@ test('sessions, routes and metrics are asked for; a second daemon on the socket 
   assert.match(bgp('peers').out, /10\.9\.0\.2 +10\.9\.0\.2 +64513 +Established/);
   assert.match(bgp('routes', '10.50.2.9').out, /\* 10\.50\.2\.0\/24 +10\.9\.0\.2/);
   assert.match(bgp('routes', '-6').out, /fd50:2::\/64/);
+  const table = path.join(link.folder, 'table.mrt');
+  assert.equal(bgp('dump', table).out, '3 prefixes, 3 paths\n');
+  const records = [...mrt.readMrt(fs.readFileSync(table))].map((record) =>
+    'prefix' in record ? record.prefix : record.type,
+  );
+  assert.deepEqual(records.sort(), ['10.50.1.0/24', '10.50.2.0/24', 'fd50:2::/64', 'peerIndex'], 'RFC 6396 4.3');
+  assert.match(bgp('dump', path.join(link.folder, 'none', 'table.mrt')).err, /ENOENT/);
   const socket = path.join(link.folder, 'run', 'speaker.sock');
   const metrics = execFileSync('curl', ['-s', '--unix-socket', socket, 'http://x/metrics'], { encoding: 'utf8' });
   assert.match(metrics, /^poplin_bgp_peer_established\{peer="10\.9\.0\.2"\} 1$/m);
