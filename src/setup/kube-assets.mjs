@@ -1,5 +1,5 @@
 /**
- * Kubernetes, etcd, containerd and their like for the tests, built from the Go modules below test/kubernetes/assets with the versions
+ * Kubernetes, etcd, containerd and their like (and GoBGP) for the tests, built from the Go modules below test/kubernetes/assets with the versions
  * and checksums that are committed there: on 2 cores about 11 minutes for all of it the first time, and nothing afterwards.
  *
  * They are no condition for the other tests: where there is no Go, or a build fails, this says so, and the tests that need them are
@@ -15,6 +15,8 @@ import { CannotGoOn, say } from './say.mjs';
 
 /** What tests against a lone API server take. */
 export const apiServerAssets = ['etcd', 'kube-apiserver', 'kubectl'];
+/** The BGP peer that Debian has only in an old version. */
+export const interopAssets = ['gobgp', 'gobgpd'];
 export const allAssets = Object.keys(kubeTargets);
 
 const stillBusyMs = 15_000;

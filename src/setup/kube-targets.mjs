@@ -55,6 +55,8 @@ export const kubeTargets = Object.freeze({
   ptp: cniPlugin('main/ptp'),
   loopback: cniPlugin('main/loopback'),
   'host-local': cniPlugin('ipam/host-local'),
+  gobgp: { module: 'gobgp', goPackage: 'github.com/osrg/gobgp/v4/cmd/gobgp', flags: plainFlags },
+  gobgpd: { module: 'gobgp', goPackage: 'github.com/osrg/gobgp/v4/cmd/gobgpd', flags: plainFlags },
   helm: { module: 'helm', goPackage: 'helm.sh/helm/v4/cmd/helm', flags: helmFlags },
   agnhost: {
     module: 'kubernetes',

@@ -32,6 +32,8 @@ export type KubeAsset =
   | 'e2e.test'
   | 'etcd'
   | 'etcdctl'
+  | 'gobgp'
+  | 'gobgpd'
   | 'helm'
   | 'host-local'
   | 'kube-apiserver'

@@ -17,7 +17,7 @@ const { daemonsToInstall, ensureDaemons } = await import('./daemons.mjs');
 const { ensureTools } = await import('./debian.mjs');
 const { searchPath } = await import('./exec.mjs');
 const { withLock } = await import('./lock.mjs');
-const { allAssets, apiServerAssets, ensureKubeAssets } = await import('./kube-assets.mjs');
+const { allAssets, apiServerAssets, ensureKubeAssets, interopAssets } = await import('./kube-assets.mjs');
 const { ensureNpmDependencies } = await import('./npm.mjs');
 const { cacheFolder, nodeBinary, root } = await import('./paths.mjs');
 const { CannotGoOn } = await import('./say.mjs');
@@ -28,7 +28,7 @@ const labTools = ['ip', 'nsenter', 'iptables', 'ipset'];
 const imageTools = ['gcc', 'libc', 'strip'];
 const testTools = [...labTools, 'nft', 'conntrack', 'gcc', 'libc', 'strip'];
 const clusterTools = [...testTools, 'curl'];
-const testDaemons = ['bird', 'bgpdump', 'tshark'];
+const testDaemons = ['bird', 'bgpdump', 'tshark', 'openbgpd', 'exabgp'];
 const clusterDaemons = [...testDaemons, 'frr', 'cniReference', 'runc', 'containerd16', 'busybox', 'netcat', 'dnsutils'];
 
 /** What a cluster of nodes in namespaces takes. */
@@ -39,7 +39,10 @@ function testTask(args) {
   const chosen = chooseTests(args).map(({ group }) => group.name);
   const run = ['src/setup/test.mjs', ...args];
   if (chosen.includes('cluster')) return { ...wholeCluster, run };
-  const assets = chosen.includes('kubernetes') ? apiServerAssets : [];
+  const assets = [
+    ...(chosen.includes('kubernetes') ? apiServerAssets : []),
+    ...(chosen.includes('interop') ? interopAssets : []),
+  ];
   return { tools: testTools, daemons: testDaemons, shim: true, assets, run };
 }
 

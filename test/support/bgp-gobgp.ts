@@ -1,17 +1,15 @@
-/** GoBGP in a namespace of a {@link BgpLink}. Its programs are not the set-up's: they are looked for in `$GOPEERS`, or `gopeers` in the cache. */
+/** GoBGP in a namespace of a {@link BgpLink}. The set-up builds it where there is a Go toolchain (test/kubernetes/assets/gobgp). */
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import { cacheFolder } from '#setup';
+import { kubeAsset } from '#setup';
 import type { BgpLink } from './bgp.ts';
+import { needs } from './needs.ts';
 import { until } from './wait.ts';
-
-const folder = process.env['GOPEERS'] ?? path.join(cacheFolder(), '..', 'gopeers');
 
 /** Options of a test that wants GoBGP beside what `needs` says. */
 export function needsGobgp(others: { readonly skip?: string }): { readonly skip?: string } {
-  if (others.skip !== undefined || fs.existsSync(path.join(folder, 'gobgpd'))) return others;
-  return { skip: 'needs gobgpd and gobgp in $GOPEERS' };
+  return others.skip === undefined ? needs({ kube: ['gobgp', 'gobgpd'] }) : others;
 }
 
 export interface Gobgp {
@@ -31,11 +29,11 @@ export async function startGobgp(
   const file = path.join(link.folder, 'gobgp.toml');
   fs.writeFileSync(file, config);
   const args = ['-f', file, '--pprof-disable', '--api-hosts', '127.0.0.1:50051', '-p', ...extra];
-  const child = link.spawn(namespace, path.join(folder, 'gobgpd'), args);
+  const child = link.spawn(namespace, kubeAsset('gobgpd')!, args);
   let output = '';
   for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk) => (output += chunk));
   const cli = (command: string): string =>
-    execFileSync('ip', ['netns', 'exec', namespace, path.join(folder, 'gobgp'), ...command.split(' ')], {
+    execFileSync('ip', ['netns', 'exec', namespace, kubeAsset('gobgp')!, ...command.split(' ')], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
     });
