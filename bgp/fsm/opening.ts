@@ -25,7 +25,7 @@ import {
 import type { OpenMessage, ProtocolError } from '../wire/types.ts';
 import { ceaseNotification, type Draft, type InputOf, sentReason } from './draft.ts';
 import { roleError } from './role.ts';
-import { establishedConnection, localOpen, openHoldMs, stableMs } from './state.ts';
+import { establishedConnection, localOpen, openHoldMs, plainOpen, stableMs } from './state.ts';
 import type { Connection, SessionConfig } from './types.ts';
 
 export function tcpConnected(draft: Draft, input: InputOf<'tcpConnected'>): void {
@@ -56,8 +56,11 @@ export function tcpConnected(draft: Draft, input: InputOf<'tcpConnected'>): void
     const older = draft.pending('incoming');
     if (older) draft.drop(older, { type: 'tcpClosed', text: 'replaced by a newer connection of the peer' });
   }
-  draft.put({ id, direction, state: 'OpenSent' });
-  draft.out({ type: 'sendOpen', connection: id, open: localOpen(draft.state.config) });
+  const { plainNext, ...state } = draft.state;
+  const plain = plainNext && plainOpen(state.config);
+  draft.state = state;
+  draft.put({ id, direction, state: 'OpenSent', ...(plain ? { plain: true } : {}) });
+  draft.out({ type: 'sendOpen', connection: id, open: plain ?? localOpen(state.config) });
   draft.startTimer('hold', openHoldMs, id);
 }
 
@@ -121,8 +124,10 @@ function resolveCollision(draft: Draft, connection: Connection, open: OpenMessag
 export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessage): void {
   if (!resolveCollision(draft, connection, open)) return;
   draft.stopDialler('off');
-  const agreed = negotiate(localOpen(draft.state.config), open);
-  const wanted = draft.state.config.keepaliveSec ?? 0;
+  const { config } = draft.state;
+  const ours = connection.plain ? plainOpen(config)! : localOpen(config);
+  const agreed = negotiate(ours, open);
+  const wanted = config.keepaliveSec ?? 0;
   const keepaliveSec = wanted > 0 && wanted < agreed.holdTimeSec ? wanted : agreed.keepaliveSec;
   const negotiated = { ...agreed, keepaliveSec };
   const confirmed: Connection = { ...connection, state: 'OpenConfirm', negotiated };

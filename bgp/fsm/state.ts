@@ -57,6 +57,13 @@ export function stateName(state: SessionState): SessionStateName {
   }
 }
 
+/** Our OPEN without capabilities: IPv4 unicast and nothing else. Undefined when we want no IPv4. */
+export function plainOpen(config: SessionConfig): OpenMessage | undefined {
+  if (!config.families.includes('ipv4-unicast')) return undefined;
+  const { localAsn: asn, holdTimeSec, routerId } = config;
+  return { asn, holdTimeSec, routerId, families: ['ipv4-unicast'], asn4: false, routeRefresh: false, plain: true };
+}
+
 /** Our OPEN of the moment. */
 export function localOpen(config: SessionConfig): OpenMessage {
   const roles = rolesOffered(config);

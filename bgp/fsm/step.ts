@@ -12,6 +12,7 @@ import {
   errorCode,
   fsmSubcode,
   messageType,
+  openSubcode,
   protocolError,
   shutdownData,
 } from '../wire/index.ts';
@@ -190,5 +191,10 @@ function notificationReceived(draft: Draft, connection: Connection, notification
   const collision =
     notification.code === errorCode.cease && notification.subcode === ceaseSubcode.connectionCollisionResolution;
   if (!collision) draft.countError();
+  // RFC 5492 3: a peer that knows no capabilities at all.
+  const { code, subcode } = notification;
+  if (code === errorCode.openMessage && subcode === openSubcode.unsupportedOptionalParameter && !connection.plain) {
+    draft.set({ plainNext: true });
+  }
   draft.resume(!collision);
 }

@@ -62,6 +62,8 @@ export interface Connection {
   readonly id: number;
   readonly direction: Direction;
   readonly state: 'OpenSent' | 'OpenConfirm' | 'Established';
+  /** Our OPEN on it had no capabilities. */
+  readonly plain?: true;
   /** From OpenConfirm on. */
   readonly negotiated?: Negotiated;
 }
@@ -79,6 +81,8 @@ export interface SessionState {
   readonly connections: readonly Connection[];
   /** The session has been Established for `stableMs`: errors before are forgotten. */
   readonly stable: boolean;
+  /** The peer refused OPEN for its capabilities: the next one has none (RFC 5492 3). Once; then it is tried in full again. */
+  readonly plainNext?: true;
   /** Wait before the next attempt after an error; doubles. */
   readonly idleHoldMs: number;
   /** RFC 4271 8.1.1 ConnectRetryCounter. */

@@ -134,7 +134,7 @@ export function encodeOpen(open: OpenMessage): Uint8Array {
       (id >>> 16) & 0xff,
       (id >>> 8) & 0xff,
       id & 0xff,
-      ...encodeParameters(encodeCapabilities(open)),
+      ...encodeParameters(open.plain ? new Uint8Array(0) : encodeCapabilities(open)),
     ),
   );
 }

@@ -118,6 +118,8 @@ export interface OpenMessage extends CapabilityFlags {
   readonly addPath?: readonly AddPathCapability[];
   /** Values of {@link bgpRole}, or unassigned ones; distinct. More than one is a mismatch (RFC 9234 4.2). */
   readonly roles?: readonly number[];
+  /** Sent without any capability: for peers that know none (RFC 5492 3). Never set by decoders. */
+  readonly plain?: true;
   /** For people only (draft-walton-bgp-hostname-capability); the domain may be empty. */
   readonly hostName?: { readonly host: string; readonly domain: string };
   /** For people only (draft-ietf-idr-software-version). */
