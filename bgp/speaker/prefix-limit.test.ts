@@ -125,12 +125,17 @@ test('without a restart time it stays away until the limit is changed or the pee
   assert.equal(say(again, announce(3, 4, 5)), 5, 'no limit any more, on the same session');
 });
 
-test('a peer that is taken away while it is kept away is forgotten', () => {
-  const { dial, say, network, speaker, settings } = session(limits({ limit: 2, restartSec: 60 }));
-  say(dial(), announce(1, 2, 3));
-  speaker.configure({ ...settings({}), peers: [] });
+test('a peer that is taken away while it is kept away is forgotten, and dialled no more', () => {
+  const network = new Network();
+  const settings = config(here, 65001, [peer(there, 65002, limits({ limit: 1, restartSec: 60 }))]);
+  const speaker = network.add(here, settings);
+  const prefixes = ['10.1.0.0/16', '10.2.0.0/16'];
+  const other = network.add(there, config(there, 65002, [peer(here, 65001, { passive: true })], prefixes));
+  network.advance(3000);
+  speaker.configure({ ...settings, peers: [] });
   network.advance(120_000);
   assert.equal(speaker.peerStatuses().length, 0);
+  assert.equal(other.peerStatuses()[0]!.establishedCount, 1);
 });
 
 test('warnOnly keeps the session', () => {
