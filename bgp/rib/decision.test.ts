@@ -1,7 +1,7 @@
 /** The decision process step by step, each with the clause it stands for; rib.test.ts compares the whole with a naive model. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type AttributeValues, communityFlag, emptyAttributeValues } from '../wire/index.ts';
+import { type AttributeValues, emptyAttributeValues } from '../wire/index.ts';
 import { AttributePool, IntStack, NextHopPool, NextHopSetPool, PeerTable, Rib, unreachable } from './index.ts';
 
 interface Path {
@@ -41,7 +41,7 @@ function decide(...given: readonly Path[]): { best: number; hops: number } {
       const bytes = Uint8Array.of(10, 0, 0, i + 1);
       const hop = tables.nextHops.intern(`hop ${i}`, bytes, 0, 4);
       tables.nextHops.igpMetric[hop] = metric;
-      rib.announce(rows[i]!, Int32Array.of(0x0a000000), 8, set, hop);
+      rib.announce(rows[i]!, Int32Array.of(0x0a000000), 8, set, hop, 0);
     }
     const changed = new IntStack();
     rib.decide(10, false, changed);
@@ -67,13 +67,6 @@ test('RFC 4271 9.1.2: a next hop that cannot be reached makes a path unusable', 
 test('RFC 4271 9.1.1: the higher LOCAL_PREF, before everything else; 100 where there is none', () => {
   wins({ values: { localPref: 101, asPathLength: 9, origin: 2 }, ebgp: false }, {});
   wins({}, { values: { localPref: 99, asPathLength: 0 } });
-});
-
-test('RFC 8326 4: GRACEFUL_SHUTDOWN comes after every other path', () => {
-  wins(
-    { values: { localPref: 1, asPathLength: 9 } },
-    { values: { localPref: 500, communityFlags: communityFlag.gracefulShutdown } },
-  );
 });
 
 test('RFC 4271 9.1.2.2 a: the shorter AS_PATH, before ORIGIN and MED', () => {

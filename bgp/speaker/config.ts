@@ -62,7 +62,7 @@ export interface GracefulRestartConfig {
   readonly deferralTimeSec: number;
 }
 
-/** What is too many: paths held of the peer, that is what its import policy takes in. */
+/** What is too many: paths held of the peer, that is what its import policy takes in, and with `adjRibIn` what it rejects as well. */
 export interface MaxPrefixes {
   /** 1..4294967295. One more ends the session. */
   readonly limit: number;

@@ -65,7 +65,7 @@ test('each family has its own limit (RFC 4486 4)', () => {
   assert.equal(hexOf(raw.notification!.data), '0002' + '01' + '00000002');
 });
 
-test('what was withdrawn does not count, nor what the import policy rejects (RFC 4271 6.7)', () => {
+test('what was withdrawn does not count; what the import policy rejects does where it is kept (RFC 4271 6.7)', () => {
   const long = { operator: 'in', cidr: '10.128.0.0/9' } as const;
   const importFilter = { ipv4: [{ action: 'reject', prefix: long }], ipv6: [] } as const;
   const { dial, say } = session({ ...limits({ limit: 2 }), importFilter });
@@ -73,6 +73,11 @@ test('what was withdrawn does not count, nor what the import policy rejects (RFC
   assert.equal(say(raw, announce(1, 2), withdraw(1), announce(3), withdraw(2), announce(4)), 2);
   assert.equal(say(raw, announce(200, 201, 202, 203)), 2);
   assert.equal(raw.closed, false);
+  const keeping = session({ ...limits({ limit: 2 }), importFilter, adjRibIn: true });
+  const kept = keeping.dial();
+  assert.equal(keeping.say(kept, announce(1, 200)), 1);
+  assert.equal(keeping.say(kept, announce(201)), 0);
+  assert.equal(kept.notification!.subcode, 1);
 });
 
 test('the peer may come back after the restart time, and is refused before (RFC 4486 5)', () => {

@@ -1,6 +1,6 @@
 /**
- * How many prefixes a peer may have here (RFC 4271 6.7, RFC 4486 4), by family. What counts are its paths that are held:
- * stale ones do, what the import policy rejected does not, since it takes no room.
+ * How many prefixes a peer may have here (RFC 4271 6.7, RFC 4486 4), by family. What counts is what takes room: its paths that
+ * are held, stale ones included, and of those that the import policy rejected the ones that are kept all the same (`adjRibIn`).
  *
  * Over the limit the session ends with Cease/Maximum Number of Prefixes Reached, its routes go, and until the restart time is
  * over (without one: until the limit is changed or the peer reset) nothing is dialled and who connects is refused.
