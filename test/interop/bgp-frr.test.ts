@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import os from 'node:os';
 import { test } from 'node:test';
 import { BgpLink, linkConfig, type SpeakerProcess } from '../support/bgp.ts';
-import { Frr, frrConfig } from '../support/frr.ts';
+import { type Frr, startFrr } from '../support/bgp-frr.ts';
+import { frrConfig } from '../support/bgp-peers.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
@@ -15,10 +16,12 @@ async function pair(
   mine: Parameters<typeof linkConfig>[1] = {},
   speakerMore: Parameters<typeof linkConfig>[0] = {},
 ): Promise<{ frr: Frr; speaker: SpeakerProcess }> {
-  const frr = await new Frr(link, link.b, frrConfig(frrOptions)).ready();
+  const frr = await startFrr(link, frrConfig(frrOptions));
   const speaker = await link.speaker(linkConfig(speakerMore, mine));
   return { frr, speaker };
 }
+// biome-ignore lint/suspicious/noExplicitAny: FRR's own shape
+const neighbor = (frr: Frr): any => JSON.parse(frr.vtysh('show bgp neighbors 10.9.0.1 json'))['10.9.0.1'];
 const routes = (frr: Frr): string => frr.vtysh('show bgp ipv4 unicast', 'show bgp ipv6 unicast');
 async function bothWays(frr: Frr, speaker: SpeakerProcess): Promise<void> {
   await speaker.established('bird');
@@ -34,11 +37,11 @@ test('routes both ways, enhanced refresh, extended messages and names (RFC 7313,
   const { negotiated } = await speaker.peer('bird');
   assert.deepEqual([negotiated!.enhancedRouteRefresh, negotiated!.extendedMessages], [true, true]);
   assert.equal(negotiated!.peerHostName, os.hostname());
-  const { neighborCapabilities, hostname, domainname } = frr.neighbor();
+  const { neighborCapabilities, hostname, domainname } = neighbor(frr);
   assert.deepEqual([hostname, domainname], ['node1', 'example.org']);
   assert.equal(neighborCapabilities.enhancedRouteRefresh ?? neighborCapabilities.routeRefresh, 'advertisedAndReceived');
 
-  const count = (what: 'routeRefreshSent' | 'routeRefreshRecv'): number => frr.neighbor().messageStats[what];
+  const count = (what: 'routeRefreshSent' | 'routeRefreshRecv'): number => neighbor(frr).messageStats[what];
   const before = count('routeRefreshRecv');
   frr.vtysh('clear bgp ipv4 unicast 10.9.0.1 in');
   await until(() => count('routeRefreshRecv') >= before + 2, { what: 'BoRR and EoRR at FRR' });
@@ -59,8 +62,8 @@ test('a route of more than 4096 octets from FRR (RFC 8654)', wants, async () => 
     const list = Array.from({ length: 150 }, (_, i) => `64513:${150 * n + i + 1}`).join(' ');
     return `route-map big permit ${n + 1}\n set community ${list} additive\n on-match next\nexit\n`;
   };
-  const extra = Array.from({ length: 10 }, (_, n) => part(n)).join('');
-  const { speaker } = await pair(link, { families: 'neighbor 10.9.0.1 route-map big out', extra });
+  const more = Array.from({ length: 10 }, (_, n) => part(n)).join('');
+  const { speaker } = await pair(link, { family4: 'neighbor 10.9.0.1 route-map big out', more });
   await until(() => speaker.routes.size === 2, { what: 'both routes' });
   const answer = JSON.stringify(await speaker.query({ prefix: '10.60.1.0/24' }));
   assert.match(answer, /64513:1500/);
@@ -100,7 +103,7 @@ test('the limit of FRR ends our session with Cease/1, ours that of FRR (RFC 4486
     'network 10.61.0.0/16',
     'network 10.62.0.0/16',
   );
-  await until(() => /Maximum Number of Prefixes Reached/i.test(frr.neighbor().lastNotificationReason ?? ''), {
+  await until(() => /Maximum Number of Prefixes Reached/i.test(neighbor(frr).lastNotificationReason ?? ''), {
     what: 'Cease/1 at FRR',
   });
   speaker.configure(linkConfig());
@@ -131,7 +134,7 @@ test('texts both ways when a session is shut down (RFC 9003 2)', wants, async ()
   frr.vtysh('configure terminal', 'router bgp 64513', 'no neighbor 10.9.0.1 shutdown');
   await speaker.established('bird');
   await speaker.stop('drain');
-  await until(() => /Administrative Shutdown/i.test(frr.neighbor().lastNotificationReason ?? ''), {
+  await until(() => /Administrative Shutdown/i.test(neighbor(frr).lastNotificationReason ?? ''), {
     what: 'Cease/2 at FRR',
   });
 });

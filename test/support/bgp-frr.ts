@@ -37,7 +37,7 @@ wait -n
 `;
 
 export interface Frr {
-  vtysh(command: string): string;
+  vtysh(...commands: string[]): string;
   /** SIGKILL to bgpd and zebra: the kernel closes their connections, no NOTIFICATION is sent. */
   kill(): Promise<void>;
 }
@@ -71,11 +71,12 @@ export async function startFrr(link: BgpLink, config: string, namespace = link.b
     },
     { what: 'FRR to load its configuration', deadlineMs: 30_000 },
   );
-  const inside = ['-t', String(child.pid), '-m', '-n', tool('vtysh'), '--vty_socket', `${folder}/run`, '-c'];
+  const inside = ['-t', String(child.pid), '-m', '-n', tool('vtysh'), '--vty_socket', `${folder}/run`];
   const pidOf = (daemon: string): number =>
     Number(fs.readFileSync(`/proc/${child.pid}/root${folder}/run/${daemon}.pid`, 'utf8'));
   return {
-    vtysh: (command) => execFileSync('nsenter', [...inside, command], { encoding: 'utf8' }),
+    vtysh: (...commands) =>
+      execFileSync('nsenter', [...inside, ...commands.flatMap((command) => ['-c', command])], { encoding: 'utf8' }),
     async kill() {
       const gone = new Promise((resolve) => child.once('exit', resolve));
       for (const daemon of ['bgpd', 'zebra']) process.kill(pidOf(daemon), 'SIGKILL');

@@ -1,7 +1,19 @@
 /** Configurations of FRR and GoBGP at the other end of a {@link BgpLink}, like BIRD's in bgp.ts: AS 64513, graceful restart on. */
 
-/** Announces 10.60.1.0/24 and fd60:1::/64, and what `networks4` adds. `bgp` goes into `router bgp`. */
-export function frrConfig(options: { bgp?: string; networks4?: readonly string[]; restartSec?: number } = {}): string {
+/**
+ * Announces 10.60.1.0/24 and fd60:1::/64, and what `networks4` adds. `bgp` goes into `router bgp`, `neighbor` behind the neighbour,
+ * `family4` into its IPv4, `more` after it.
+ */
+export function frrConfig(
+  options: {
+    bgp?: string;
+    networks4?: readonly string[];
+    restartSec?: number;
+    neighbor?: string;
+    family4?: string;
+    more?: string;
+  } = {},
+): string {
   const networks = ['10.60.1.0/24', ...(options.networks4 ?? [])];
   return `frr defaults datacenter
 log stdout
@@ -16,8 +28,10 @@ ${options.bgp ?? ''}
  neighbor 10.9.0.1 remote-as 64512
  neighbor 10.9.0.1 timers 3 9
  neighbor 10.9.0.1 timers connect 1
+ ${options.neighbor ?? ''}
  address-family ipv4 unicast
 ${networks.map((prefix) => `  network ${prefix}`).join('\n')}
+  ${options.family4 ?? ''}
  exit-address-family
  address-family ipv6 unicast
   network fd60:1::/64
@@ -26,6 +40,8 @@ ${networks.map((prefix) => `  network ${prefix}`).join('\n')}
  exit-address-family
 route-map hop6 permit 10
  set ipv6 next-hop global fd09::2
+exit
+${options.more ?? ''}
 `;
 }
 
