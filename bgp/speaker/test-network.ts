@@ -1,6 +1,7 @@
 /** Speakers in a network in memory, with a clock that is moved by hand, for tests. */
 import { FakeClock, silentLogger } from '#kit';
 import { decodeRouteChanges, type RouteChange } from '../rib/index.ts';
+import type { BfdPort } from './bfd.ts';
 import type { GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
 import type { ByteConnection, ConnectionHandlers } from './types.ts';
@@ -69,7 +70,7 @@ export class Network {
   readonly stuck = new Set<string>();
   #queue: (() => void)[] = [];
 
-  add(address: string, config: SpeakerConfig): Speaker {
+  add(address: string, config: SpeakerConfig, bfd?: BfdPort): Speaker {
     const later = (fn: () => void): void => void this.#queue.push(fn);
     const changes: RouteChange[] = [];
     this.changes.set(address, changes);
@@ -78,6 +79,7 @@ export class Network {
         clock: this.clock,
         log: silentLogger,
         random: () => 0.5,
+        ...(bfd ? { bfd } : {}),
         defer: later,
         onPeerState: ({ lastError }) => void this.errors.set(address, [...(this.errors.get(address) ?? []), lastError]),
         onRoutes: () =>

@@ -1,4 +1,6 @@
 /** The speaker's core with real sockets, clock and chance: what the thread and the stand-alone daemon have in common. */
+
+import { createBfdThread } from '#bfd';
 import {
   createSpeaker,
   type PeerStatus,
@@ -28,9 +30,11 @@ export interface Runner {
 /** @throws SysError when an address cannot be listened on. */
 export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHooks, options?: SpeakerOptions): Runner {
   const transport = new TcpTransport(log, (connection) => speaker.accept(connection));
+  const bfd = createBfdThread(log, (status) => speaker.bfdChanged(status));
   const deps = {
     clock: systemClock(),
     transport,
+    bfd,
     log,
     random: Math.random,
     defer: (fn: () => void) => void setImmediate(fn),
@@ -42,6 +46,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   } catch (error) {
     speaker.stop('graceful');
     transport.close();
+    void bfd.stop('silent');
     throw error;
   }
   return {
@@ -55,6 +60,9 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
         await new Promise((resolve) => setTimeout(resolve, stopPollMs));
       }
       transport.close();
+      // After the connections, and without a word where routes are to be kept (RFC 5882 4.3.2.2): to FRR 8.4 AdminDown is a failure, which
+      // ends graceful restart unless that has begun.
+      await bfd.stop(mode === 'drain' ? 'adminDown' : 'silent');
     },
   };
 }
