@@ -10,7 +10,7 @@ import { until } from '../support/wait.ts';
 const withBird = needs({ root: true, commands: ['ip', 'iptables'], provided: ['bird', 'birdc'] });
 const withFrr = needs({ root: true, commands: ['ip', 'unshare'], provided: ['zebra', 'bgpd', 'bfdd', 'vtysh'] });
 
-const bfd: BfdConfig = { minTxMs: 100, minRxMs: 100, multiplier: 3 };
+const bfd: BfdConfig = { minTxMs: 100, minRxMs: 100, multiplier: 5 };
 /** Hold time 90 s: what ends earlier was not ended by it. */
 const ours = (peer: Partial<PeerConfig> = {}, more: Partial<SpeakerConfig> = {}): SpeakerConfig =>
   linkConfig(more, { holdTimeSec: 90, bfd, ...peer });
@@ -24,8 +24,8 @@ const restarting = {
 };
 function birdText(bgp: string, more: Parameters<typeof birdConfig>[0] = {}): string {
   return `protocol bfd bfd1 {
-  interface "e0" { min tx interval 100 ms; min rx interval 100 ms; multiplier 3; };
-  multihop { min tx interval 100 ms; min rx interval 100 ms; multiplier 3; };
+  interface "e0" { min tx interval 100 ms; min rx interval 100 ms; multiplier 10; };
+  multihop { min tx interval 100 ms; min rx interval 100 ms; multiplier 10; };
 }
 ${birdConfig({ holdSec: 90, bgp, ...more })}`;
 }
@@ -33,6 +33,7 @@ const frrText = (neighbor = ''): string => `bfd
  profile quick
   receive-interval 100
   transmit-interval 100
+  detect-multiplier 10
  exit
 exit
 ip route 10.60.1.0/24 blackhole
@@ -108,7 +109,7 @@ test('RFC 5880 6.8.3: live: intervals change by a poll with BIRD, and no session
   await until(
     async () => {
       const { txIntervalMs, rxIntervalMs, detectionTimeMs } = (await speaker.peer('bird')).bfd!;
-      assert.deepEqual([txIntervalMs, rxIntervalMs, detectionTimeMs], [300, 400, 1200]);
+      assert.deepEqual([txIntervalMs, rxIntervalMs, detectionTimeMs], [300, 400, 4000]);
       return true;
     },
     { what: 'the intervals' },

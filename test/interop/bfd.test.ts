@@ -1,7 +1,7 @@
 /** BFD alone on real sockets: two of ours, BIRD and FRR at the other end, and packets that nobody should take. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ControlPacket, emptyControlPacket, encodeControlPacket } from '#bgp';
+import { type BfdSessionConfig, type ControlPacket, emptyControlPacket, encodeControlPacket } from '#bgp';
 import { BfdProcess, bfdSessionTo } from '../support/bfd.ts';
 import { startFrr } from '../support/bfd-frr.ts';
 import { BgpLink } from '../support/bgp.ts';
@@ -11,6 +11,10 @@ import { until } from '../support/wait.ts';
 const alone = needs({ root: true, commands: ['ip', 'nft', 'ss', 'setpriv'] });
 const withBird = needs({ root: true, commands: ['ip'], provided: ['bird', 'birdc'] });
 const withFrr = needs({ root: true, commands: ['ip', 'unshare'], provided: ['zebra', 'bgpd', 'bfdd', 'vtysh'] });
+
+/** Ten packets may be lost: other processes of a busy machine are no failure. */
+const session = (key: string, more: Partial<BfdSessionConfig> = {}): BfdSessionConfig =>
+  bfdSessionTo(key, { multiplier: 10, ...more });
 
 function linkLocal(link: BgpLink, namespace: string): string {
   const text = link.run(namespace, 'ip', '-6', 'addr', 'show', 'dev', 'e0', 'scope', 'link');
@@ -56,11 +60,11 @@ test(
     const sessions = (end: 'a' | 'b') => {
       const [own, other] = end === 'a' ? [1, 2] : [2, 1];
       return [
-        bfdSessionTo('ipv4', { peerAddress: `10.9.0.${other}` }),
-        bfdSessionTo('ipv6', { peerAddress: `fd09::${other}`, localAddress: `fd09::${own}` }),
-        bfdSessionTo('local', { peerAddress: end === 'a' ? localB : localA, interface: 'e0' }),
-        bfdSessionTo('far4', { peerAddress: `10.9.0.${other}`, multihop: true, maxHops: 3 }),
-        bfdSessionTo('far6', { peerAddress: `fd09::${other}`, multihop: true, maxHops: 1 }),
+        session('ipv4', { peerAddress: `10.9.0.${other}` }),
+        session('ipv6', { peerAddress: `fd09::${other}`, localAddress: `fd09::${own}` }),
+        session('local', { peerAddress: end === 'a' ? localB : localA, interface: 'e0' }),
+        session('far4', { peerAddress: `10.9.0.${other}`, multihop: true, maxHops: 3 }),
+        session('far6', { peerAddress: `fd09::${other}`, multihop: true, maxHops: 1 }),
       ];
     };
     const [a, b] = [new BfdProcess(link, link.a), new BfdProcess(link, link.b)];
@@ -78,8 +82,9 @@ test(
     }
     for (const end of [a, b]) {
       for (const key of keys) {
-        const { diagnostic, flaps } = await end.reaches(key, 'Down');
-        assert.deepEqual([diagnostic, flaps], [1, 1], 'Control Detection Time Expired');
+        const { diagnostic } = await end.reaches(key, 'Down');
+        // The end that was cut off first noticed by itself; it may have told the other.
+        assert.ok(diagnostic === 1 || (diagnostic === 3 && end === b), `${key}: diagnostic ${diagnostic}`);
       }
     }
     assert.deepEqual([a.errors, b.errors], ['', '']);
@@ -92,8 +97,8 @@ test(
   async () => {
     await using link = new BgpLink();
     const a = new BfdProcess(link, link.a);
-    const there = (key: string) => bfdSessionTo(key, { peerAddress: '10.9.0.1' });
-    a.configure(bfdSessionTo('peer'));
+    const there = (key: string) => session(key, { peerAddress: '10.9.0.1' });
+    a.configure(session('peer'));
     const start = async (): Promise<BfdProcess> => {
       const b = new BfdProcess(link, link.b);
       b.configure(there('peer'));
@@ -123,9 +128,9 @@ test(
     await using link = new BgpLink();
     const a = new BfdProcess(link, link.a);
     a.configure(
-      bfdSessionTo('near'),
-      bfdSessionTo('near6', { peerAddress: 'fd09::2' }),
-      bfdSessionTo('far', { peerAddress: '10.9.0.2', multihop: true, maxHops: 2 }),
+      session('near'),
+      session('near6', { peerAddress: 'fd09::2' }),
+      session('far', { peerAddress: '10.9.0.2', multihop: true, maxHops: 2 }),
     );
     await until(() => a.status('far'), { what: 'sessions' });
     const authenticated = new Uint8Array(28);
@@ -173,8 +178,8 @@ test(
     await using link = new BgpLink();
     const a = new BfdProcess(link, link.a, ['setpriv', '--bounding-set', '-sys_nice', '--inh-caps', '-sys_nice']);
     const b = new BfdProcess(link, link.b);
-    a.configure(bfdSessionTo('peer', { interface: 'e0' }));
-    b.configure(bfdSessionTo('peer', { peerAddress: '10.9.0.1' }));
+    a.configure(session('peer', { interface: 'e0' }));
+    b.configure(session('peer', { peerAddress: '10.9.0.1' }));
     await a.reaches('peer', 'Up');
     assert.equal((await a.timing()).realtime, false);
     assert.equal((await b.timing()).realtime, true);
@@ -192,7 +197,7 @@ test(
 test('a process that exits in the midst of it ends with its own code', alone, async () => {
   await using link = new BgpLink();
   const a = new BfdProcess(link, link.a);
-  a.configure(bfdSessionTo('peer'));
+  a.configure(session('peer'));
   await until(() => a.status('peer'), { what: 'the session' });
   assert.equal(await a.exit(3), 3, a.errors);
 });
@@ -200,13 +205,13 @@ test('a process that exits in the midst of it ends with its own code', alone, as
 test('a port that another daemon has: said once, and taken when it is free', alone, async () => {
   await using link = new BgpLink();
   const first = new BfdProcess(link, link.a);
-  first.configure(bfdSessionTo('peer'));
+  first.configure(session('peer'));
   await until(() => first.status('peer'), { what: 'the session' });
   const second = new BfdProcess(link, link.a);
-  second.configure(bfdSessionTo('peer'));
+  second.configure(session('peer'));
   await until(() => second.logs.some(({ message }) => /BFD cannot receive/.test(message)), { what: 'the report' });
   const far = new BfdProcess(link, link.b);
-  far.configure(bfdSessionTo('peer', { peerAddress: '10.9.0.1' }));
+  far.configure(session('peer', { peerAddress: '10.9.0.1' }));
   await far.reaches('peer', 'Up');
   await first.stop('adminDown');
   await second.reaches('peer', 'Up');
@@ -223,15 +228,15 @@ test(
 log stderr all;
 protocol device {}
 protocol bfd b {
-  interface "e0" { min tx interval ${minTxMs} ms; min rx interval 60 ms; multiplier 4; };
-  multihop { min tx interval 70 ms; min rx interval 70 ms; multiplier 3; };
+  interface "e0" { min tx interval ${minTxMs} ms; min rx interval 60 ms; multiplier 10; };
+  multihop { min tx interval 70 ms; min rx interval 70 ms; multiplier 10; };
   neighbor ${localA} dev "e0" local ${localB};
   neighbor 10.9.0.1 local 10.9.0.2 multihop on;
 }`;
     const bird = await link.bird(birdText(60));
     const a = new BfdProcess(link, link.a);
-    const local = bfdSessionTo('local', { peerAddress: localB, interface: 'e0' });
-    const far = bfdSessionTo('far', { multihop: true, maxHops: 255, localAddress: '10.9.0.1' });
+    const local = session('local', { peerAddress: localB, interface: 'e0' });
+    const far = session('far', { multihop: true, maxHops: 255, localAddress: '10.9.0.1' });
     a.configure(local, far);
     await a.reaches('local', 'Up');
     await a.reaches('far', 'Up');
@@ -244,10 +249,10 @@ protocol bfd b {
         },
         { what: 'the intervals to be agreed upon' },
       );
-    await agree('local', { txIntervalUs: 60_000, rxIntervalUs: 60_000, detectionTimeUs: 240_000 });
-    await agree('far', { txIntervalUs: 70_000, rxIntervalUs: 70_000, detectionTimeUs: 210_000 });
+    await agree('local', { txIntervalUs: 60_000, rxIntervalUs: 60_000, detectionTimeUs: 600_000 });
+    await agree('far', { txIntervalUs: 70_000, rxIntervalUs: 70_000, detectionTimeUs: 700_000 });
     a.configure({ ...local, minTxUs: 200_000, minRxUs: 90_000 }, far);
-    await agree('local', { txIntervalUs: 200_000, rxIntervalUs: 90_000, detectionTimeUs: 360_000 });
+    await agree('local', { txIntervalUs: 200_000, rxIntervalUs: 90_000, detectionTimeUs: 900_000 });
     await until(
       () =>
         /e0\s+Up\s+\S+\s+0\.200/.test(bird.birdc('show bfd sessions')) ||
@@ -257,7 +262,7 @@ protocol bfd b {
       },
     );
     bird.configure(birdText(150));
-    await agree('local', { txIntervalUs: 200_000, rxIntervalUs: 150_000, detectionTimeUs: 600_000 });
+    await agree('local', { txIntervalUs: 200_000, rxIntervalUs: 150_000, detectionTimeUs: 1_500_000 });
     for (const key of ['local', 'far']) assert.equal(a.status(key)!.flaps, 0);
   },
 );
@@ -268,7 +273,7 @@ test(
   async () => {
     await using link = new BgpLink();
     const [localA, localB] = await linkLocalReady(link);
-    const quick = ' receive-interval 60\n transmit-interval 60\n detect-multiplier 4';
+    const quick = ' receive-interval 60\n transmit-interval 60\n detect-multiplier 10';
     const frr = await startFrr(
       link,
       `bfd
@@ -290,19 +295,19 @@ exit
     );
     const a = new BfdProcess(link, link.a);
     const sessions = [
-      bfdSessionTo('ipv4'),
-      bfdSessionTo('ipv6', { peerAddress: 'fd09::2' }),
-      bfdSessionTo('local', { peerAddress: localB, interface: 'e0' }),
-      bfdSessionTo('far', { multihop: true, maxHops: 255, localAddress: '10.9.0.1' }),
+      session('ipv4'),
+      session('ipv6', { peerAddress: 'fd09::2' }),
+      session('local', { peerAddress: localB, interface: 'e0' }),
+      session('far', { multihop: true, maxHops: 255, localAddress: '10.9.0.1' }),
     ];
     a.configure(...sessions);
     for (const { key } of sessions) await a.reaches(key, 'Up');
     for (const { key } of sessions) {
-      await until(() => a.status(key)!.detectionTimeUs === 240_000 && a.status(key)!.txIntervalUs === 60_000, {
+      await until(() => a.status(key)!.detectionTimeUs === 600_000 && a.status(key)!.txIntervalUs === 60_000, {
         what: `${key}: intervals of FRR: ${JSON.stringify(a.status(key))}`,
       });
     }
-    a.configure(...sessions.map((session) => ({ ...session, minTxUs: 250_000, minRxUs: 250_000 })));
+    a.configure(...sessions.map((one) => ({ ...one, minTxUs: 250_000, minRxUs: 250_000 })));
     await until(() => frr.bfd('fd09::1')?.['remote-transmit-interval'] === 250, { what: 'our interval at FRR' });
     frr.configure('bfd', 'peer fd09::1 local-address fd09::2', 'transmit-interval 400');
     await until(() => a.status('ipv6')!.rxIntervalUs === 400_000, { what: 'the interval of FRR' });
