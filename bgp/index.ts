@@ -1,5 +1,6 @@
 /** The BGP speaker as a library: it knows nothing of Kubernetes or of the kernel's tables. */
 
+export * from './bfd/index.ts';
 export { type BmpStationConfig, type BmpStationStatus, type BmpTable, bmpTables } from './bmp/index.ts';
 export type { AttributeChange, FilterTerm, PrefixMatch, PrefixSetEntry, RouteFilter } from './filter/index.ts';
 export * as filter from './filter/index.ts';

@@ -4,7 +4,7 @@ import { encodeNotification } from '../wire/index.ts';
 import { type BmpPeerDown, peerDownReason } from './messages.ts';
 
 /** Numbers of RFC 4271 8.1. */
-const fsmEvent = { manualStop: 2, bgpOpen: 19, notifMsg: 25 } as const;
+const fsmEvent = { manualStop: 2, automaticStop: 8, bgpOpen: 19, notifMsg: 25 } as const;
 
 export function peerDownOf(reason: SessionDownReason): BmpPeerDown {
   const { localNotification, localSilent, remoteNotification, remoteSilent } = peerDownReason;
@@ -17,6 +17,9 @@ export function peerDownOf(reason: SessionDownReason): BmpPeerDown {
       return reason.notification
         ? { reason: localNotification, notification: encodeNotification(reason.notification) }
         : { reason: localSilent, fsmEvent: fsmEvent.manualStop };
+    // RFC 4271 knows no event of BFD's: an automatic stop comes nearest.
+    case 'bfdDown':
+      return { reason: localSilent, fsmEvent: fsmEvent.automaticStop };
     case 'malformedNotification':
       return { reason: localSilent, fsmEvent: fsmEvent.notifMsg };
     case 'peerRestarted':

@@ -116,6 +116,7 @@ function preserves({ gracefulRestart, longLived }: Negotiated, reason: SessionDo
   switch (reason.type) {
     case 'tcpClosed':
     case 'peerRestarted':
+    case 'bfdDown':
       return true;
     case 'stopped':
     case 'notificationSent':

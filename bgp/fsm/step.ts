@@ -36,6 +36,9 @@ export function step(state: SessionState, input: SessionInput, random: () => num
     case 'manualStop':
       manualStop(draft, input);
       break;
+    case 'bfdDown':
+      bfdDown(draft, input);
+      break;
     case 'timer':
       if ('connection' in input) connectionTimer(draft, input.timer, input.connection);
       else peerTimer(draft, input.timer);
@@ -77,6 +80,20 @@ function manualStop(draft: Draft, input: InputOf<'manualStop'>): void {
     draft.drop(connection, { type: 'stopped', notification, text }, notification);
   }
   draft.set({ connectRetryCounter: 0, lastDown: { type: 'stopped', text } });
+}
+
+/** An automatic stop of RFC 4271 8.1.2, after which the peer is dialled again. Connections that are opening say by themselves what becomes of them. */
+function bfdDown(draft: Draft, input: InputOf<'bfdDown'>): void {
+  const connection = draft.state.connections.find(({ state }) => state === 'Established');
+  if (!connection) return;
+  const why = `BFD: ${input.text}`;
+  if (input.restart) draft.drop(connection, { type: 'bfdDown', text: `closed without a NOTIFICATION: ${why}` });
+  else {
+    const notification = flushing(connection, ceaseNotification(ceaseSubcode.bfdDown));
+    draft.drop(connection, sentReason(notification, why), notification);
+  }
+  draft.countError();
+  draft.resume(true);
 }
 
 function peerTimer(draft: Draft, timer: 'connectRetry' | 'idleHold' | 'stable'): void {

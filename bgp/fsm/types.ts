@@ -111,6 +111,8 @@ export type SessionInput =
       readonly silent?: boolean;
       readonly hard?: boolean;
     }
+  /** BFD says that the path is gone: ends what is Established with Cease/10 (RFC 9384), or silently as by a restart of the peer. */
+  | { readonly type: 'bfdDown'; readonly text: string; readonly restart: boolean }
   | { readonly type: 'timer'; readonly timer: 'connectRetry' | 'idleHold' | 'stable' }
   | { readonly type: 'timer'; readonly timer: 'hold' | 'keepalive' | 'sendHold'; readonly connection: number }
   | { readonly type: 'tcpConnected'; readonly connection: number; readonly direction: Direction }
@@ -131,6 +133,8 @@ export type SessionDownReason =
   /** Closed without an answer (RFC 4271 6.4). */
   | { readonly type: 'malformedNotification'; readonly text: string }
   | { readonly type: 'tcpClosed'; readonly text: string }
+  /** BFD fell, and that counts as a restart of the peer (RFC 5882 4.3.2). */
+  | { readonly type: 'bfdDown'; readonly text: string }
   | { readonly type: 'tcpFailed'; readonly text: string }
   /** The peer sent OPEN on a new connection while Established, and graceful restart is negotiated (RFC 4724 5). */
   | { readonly type: 'peerRestarted'; readonly text: string };

@@ -173,6 +173,25 @@ export interface PeerConfig {
    */
   readonly nextHop4?: string;
   readonly nextHop6?: string;
+  /** Watches the path to the peer with BFD (RFC 5880 to 5883): a session that falls ends the BGP session (RFC 9384). */
+  readonly bfd?: BfdConfig;
+}
+
+/** Live: a change is agreed upon with the peer while the session stays up. */
+export interface BfdConfig {
+  /** Shortest interval at which we send, and at which the peer may, milliseconds, 10..60000. */
+  readonly minTxMs: number;
+  readonly minRxMs: number;
+  /** How many packets in a row must be lost, 1..255. */
+  readonly multiplier: number;
+  /** The peer is not on a link of ours (RFC 5883): port 4784, from at most `ttlSecurityHops` hops away where that is set. */
+  readonly multihop?: boolean;
+  /**
+   * For a peer whose BFD shares fate with its control plane (C bit 0) and whose graceful restart we negotiated: BFD that falls is taken
+   * for its restart, and its routes are kept for the restart time. Default off: when a process ends, its kernel ends the TCP
+   * connection before BFD notices, so that BFD which falls first means a dead path (RFC 5882 4.3.2.2).
+   */
+  readonly graceful?: boolean;
 }
 
 /** Whether the peer may be told of routes that we learned: what it is told is complete only once routes are selected. */

@@ -16,6 +16,7 @@ import {
   type UpdateContext,
   updateContext,
 } from '../wire/index.ts';
+import { type BfdDown, countsAsRestart, type PeerBfdStatus } from './bfd.ts';
 import { exportsLearned, type Family, type PeerConfig } from './config.ts';
 import type { Groups, Membership } from './groups.ts';
 import { ImportPolicy, ImportReview, importKey } from './import-policy.ts';
@@ -54,6 +55,7 @@ export interface PeerHost {
   readonly monitor: BmpMonitor;
   /** Of the wall clock; 0: not known. */
   wallUsec(): number;
+  bfdStatus(peer: PeerConfig): PeerBfdStatus | undefined;
 }
 
 interface FamilyState {
@@ -213,6 +215,22 @@ export class Peer {
     if (!this.#limits.holding) this.session.start();
   }
 
+  /**
+   * BFD fell (RFC 5882 4.2, 10.2). A session that is there ends; of one that is restarting the routes are kept, unless the fall
+   * means that nothing is forwarded (4.3.1).
+   */
+  bfdDown(down: BfdDown): void {
+    this.#log.warn({ reason: down.text, forwardingLost: down.forwardingLost }, 'BFD session down');
+    if (!this.established) {
+      if (down.forwardingLost) this.dropRoutes();
+      return;
+    }
+    const restart = this.gracefulRestart && countsAsRestart(this.config.bfd, down);
+    this.#pathLost = !restart;
+    this.session.bfdDown(down.text, restart);
+    this.#pathLost = false;
+  }
+
   /** Drops all paths of the peer, stale ones included. */
   dropRoutes(): void {
     this.#stale.drop();
@@ -306,6 +324,7 @@ export class Peer {
   status(): PeerStatus {
     const { session, config } = this;
     const negotiated = this.#negotiated;
+    const bfd = this.#host.bfdStatus(config);
     return {
       name: config.name,
       address: config.address,
@@ -329,6 +348,7 @@ export class Peer {
       ...(this.#leaving ? { gracefulShutdown: true } : {}),
       families: config.families.map((family) => this.#familyStatus(family)),
       ...(negotiated ? { negotiated: negotiatedStatus(negotiated) } : {}),
+      ...(bfd ? { bfd } : {}),
     };
   }
 

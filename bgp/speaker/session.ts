@@ -145,6 +145,10 @@ export class Session {
   stop(options: Omit<Extract<SessionInput, { readonly type: 'manualStop' }>, 'type'>): void {
     this.#input({ type: 'manualStop', ...options });
   }
+  /** BFD fell; see `bfdDown` of the machine. */
+  bfdDown(text: string, restart: boolean): void {
+    this.#input({ type: 'bfdDown', text, restart });
+  }
   setGracefulRestart(gracefulRestart: NonNullable<SessionConfig['gracefulRestart']>): void {
     this.#state = setGracefulRestart(this.#state, gracefulRestart);
   }

@@ -11,6 +11,8 @@
  *
  * Graceful restart: see deferral.ts for the restarting side and stale-routes.ts for the helper.
  */
+
+import type { BfdSessionStatus } from '../bfd/index.ts';
 import type { TableDump } from '../mrt/index.ts';
 import {
   AttributePool,
@@ -25,6 +27,7 @@ import {
   RouteFeed,
 } from '../rib/index.ts';
 import { ceaseSubcode, emptyAttributeValues, originatedAttributes, readCanonical } from '../wire/index.ts';
+import { BfdMonitor, bfdSession } from './bfd.ts';
 import { type ChangePlan, planChange } from './change-plan.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { Deferral, type DeferralPeer } from './deferral.ts';
@@ -78,6 +81,7 @@ export class Speaker {
   readonly #monitoring: Monitoring;
   readonly #host: PeerHost;
   readonly #peers = new Map<string, Peer>();
+  readonly #bfd: BfdMonitor;
   /** Rows of removed peers, free when nothing announced names them any more. */
   readonly #rowsToFree: number[] = [];
   readonly #ownAddresses = new Set<string>();
@@ -95,6 +99,7 @@ export class Speaker {
   constructor(deps: SpeakerDeps, config: SpeakerConfig, options: SpeakerOptions) {
     this.#deps = deps;
     this.#config = config;
+    this.#bfd = new BfdMonitor(deps.bfd, deps.clock, () => this.#configureBfd());
     const tables = {
       attributes: this.#attributes,
       nextHops: this.#nextHops,
@@ -141,6 +146,7 @@ export class Speaker {
     this.#monitoring.configure();
     if (this.#deferral.active) this.#deferral.start();
     else this.#feed?.markDeferralEnded();
+    this.#configureBfd();
     this.#schedule();
   }
 
@@ -187,6 +193,7 @@ export class Speaker {
     this.#monitoring.configure();
     this.#renewOffers();
     this.#deferral.check();
+    this.#configureBfd();
     this.#schedule();
   }
 
@@ -211,6 +218,7 @@ export class Speaker {
     this.#deferral.stop();
     this.#cancelDrain?.();
     const hard = mode === 'drain';
+    this.#bfd.stop();
     for (const peer of this.#peers.values()) {
       const silent = mode === 'graceful' && peer.gracefulRestart;
       const text = hard ? 'drained' : 'stopped';
@@ -254,6 +262,25 @@ export class Speaker {
       const all = which.peer === undefined && which.address === undefined;
       if (all || which.peer === peer.config.name || which.address === peer.config.address) peer.session.hurry();
     }
+  }
+
+  /** News of a BFD session: see `SpeakerDeps.bfd`. */
+  bfdChanged(status: BfdSessionStatus): void {
+    const down = this.#bfd.changed(status);
+    for (const peer of this.#peers.values()) {
+      if (bfdSession(peer.config)?.key !== status.key) continue;
+      if (down) peer.bfdDown(down);
+      this.#deps.onPeerState(peer.status());
+    }
+    this.#schedule();
+  }
+
+  #configureBfd(): void {
+    const peers = [...this.#peers.values()].map(({ config, session }) => ({
+      config,
+      wasEstablished: session.establishedCount > 0,
+    }));
+    this.#bfd.configure(peers, this.#deferral.active);
   }
 
   /** The next packed buffer of route changes (see `decodeRouteChanges`); undefined when there are none for now. */
@@ -328,7 +355,11 @@ export class Speaker {
       schedule: () => this.#schedule(),
       progress: () => this.#deferral.check(),
       changed: (peer) => this.#deps.onPeerState(peer.status()),
-      established: ({ session, config }) => session.setGracefulRestart(this.#offer(config, true)),
+      established: ({ session, config }) => {
+        session.setGracefulRestart(this.#offer(config, true));
+        if (session.establishedCount === 1) this.#configureBfd();
+      },
+      bfdStatus: (config) => this.#bfd.statusOf(config),
       ownAddress: (address) => {
         if (this.#ownAddresses.has(address)) return;
         this.#ownAddresses.add(address);
@@ -446,6 +477,7 @@ export class Speaker {
   #startSelection(elapsedMs: number): void {
     this.#deps.log.info({ elapsedMs: Math.round(elapsedMs) }, 'route selection begins');
     for (const rib of [this.#rib4, this.#rib6]) rib.markAllDirty();
+    this.#configureBfd();
     this.#selectionPending = true;
     this.#schedule();
   }

@@ -1,6 +1,7 @@
 /** Speakers in a network in memory, with a clock that is moved by hand, for tests. */
 import { FakeClock, silentLogger } from '#kit';
 import { decodeRouteChanges, type RouteChange } from '../rib/index.ts';
+import type { BfdPort } from './bfd.ts';
 import type { GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
 import type { ByteConnection, ConnectionHandlers } from './types.ts';
@@ -73,7 +74,7 @@ export class Network {
   wallMs = 0;
   #queue: (() => void)[] = [];
 
-  add(address: string, config: SpeakerConfig): Speaker {
+  add(address: string, config: SpeakerConfig, bfd?: BfdPort): Speaker {
     const later = (fn: () => void): void => void this.#queue.push(fn);
     const changes: RouteChange[] = [];
     this.changes.set(address, changes);
@@ -84,6 +85,7 @@ export class Network {
         random: () => 0.5,
         wallMs: () => this.wallMs,
         system: { name: 'router', description: 'test' },
+        ...(bfd ? { bfd } : {}),
         defer: later,
         onPeerState: ({ lastError }) => void this.errors.set(address, [...(this.errors.get(address) ?? []), lastError]),
         onRoutes: () =>

@@ -4,6 +4,7 @@ import type { BmpStationStatus } from '../bmp/types.ts';
 import type { SessionStateName } from '../fsm/types.ts';
 import type { DecisionStep } from '../rib/decision.ts';
 import type { AttributeText, Family } from '../wire/types.ts';
+import type { BfdPort, PeerBfdStatus } from './bfd.ts';
 import type { SpeakerConfig } from './config.ts';
 import type { SessionTap } from './tap.ts';
 
@@ -59,6 +60,8 @@ export interface Transport {
 export interface SpeakerDeps {
   readonly clock: Clock;
   readonly transport: Transport;
+  /** Absent: peers' `bfd` has no effect. */
+  readonly bfd?: BfdPort;
   readonly log: Logger;
   /** 0 <= x < 1, for jitter. */
   readonly random: () => number;
@@ -157,6 +160,8 @@ export interface PeerStatus {
   readonly gracefulShutdown?: true;
   readonly families: readonly PeerFamilyStatus[];
   readonly negotiated?: NegotiatedStatus;
+  /** Absent: not configured, or not begun. */
+  readonly bfd?: PeerBfdStatus;
 }
 
 export interface SpeakerStatus {

@@ -26,7 +26,12 @@ export const daemons = Object.freeze({
   frr: {
     debianPackage: 'frr',
     why: 'play the router of the documentation that runs FRR',
-    files: { zebra: 'usr/lib/frr/zebra', bgpd: 'usr/lib/frr/bgpd', vtysh: 'usr/bin/vtysh' },
+    files: {
+      zebra: 'usr/lib/frr/zebra',
+      bgpd: 'usr/lib/frr/bgpd',
+      bfdd: 'usr/lib/frr/bfdd',
+      vtysh: 'usr/bin/vtysh',
+    },
   },
   bgpdump: {
     debianPackage: 'bgpdump',

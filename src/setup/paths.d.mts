@@ -8,6 +8,7 @@ type ToolName =
   | 'birdc'
   | 'zebra'
   | 'bgpd'
+  | 'bfdd'
   | 'vtysh'
   | 'openbgpd'
   | 'openbgpctl'

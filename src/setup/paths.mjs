@@ -66,7 +66,7 @@ export function writeManifest(tools, folder = cacheFolder()) {
 /**
  * Path of a tool that the set-up provides, or undefined when it never did here. `cniReference`, `containerd16`, `busybox`, `netcat`,
  * `dnsutils` and `exabgp` are folders.
- * @param {'bird' | 'birdc' | 'zebra' | 'bgpd' | 'vtysh' | 'openbgpd' | 'openbgpctl' | 'exabgp' | 'bgpdump' | 'tshark' | 'cniShim' | 'cniReference' | 'runc' | 'containerd16' | 'busybox' | 'netcat' | 'dnsutils'} name
+ * @param {'bird' | 'birdc' | 'zebra' | 'bgpd' | 'bfdd' | 'vtysh' | 'openbgpd' | 'openbgpctl' | 'exabgp' | 'bgpdump' | 'tshark' | 'cniShim' | 'cniReference' | 'runc' | 'containerd16' | 'busybox' | 'netcat' | 'dnsutils'} name
  */
 export function toolPath(name) {
   const file = readManifest()[name];

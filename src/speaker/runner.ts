@@ -1,6 +1,7 @@
 /** The speaker's core with real sockets, clock and chance: what the thread and the stand-alone daemon have in common. */
 
 import os from 'node:os';
+import { createBfdThread } from '#bfd';
 import {
   createSpeaker,
   type PeerStatus,
@@ -36,9 +37,11 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   const clock = systemClock();
   const wallMs = (): number => Date.now();
   const files = new UpdateFiles({ clock: systemClock({ unref: true }), log, wallMs });
+  const bfd = createBfdThread(log, (status) => speaker.bfdChanged(status));
   const deps = {
     clock,
     transport,
+    bfd,
     log,
     random: Math.random,
     defer: (fn: () => void) => void setImmediate(fn),
@@ -54,6 +57,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   } catch (error) {
     speaker.stop('graceful');
     transport.close();
+    void bfd.stop('silent');
     throw error;
   }
   return {
@@ -69,6 +73,9 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
       }
       transport.close();
       await files.close();
+      // After the connections, and without a word where routes are to be kept (RFC 5882 4.3.2.2): to FRR 8.4 AdminDown is a failure, which
+      // ends graceful restart unless that has begun.
+      await bfd.stop(mode === 'drain' ? 'adminDown' : 'silent');
     },
   };
 }

@@ -73,6 +73,30 @@ test('what outlives a session: restart and stale times, NOTIFICATIONs, graceful 
   assert.equal(parse(`${head}gracefulShutdown: true\n`).gracefulShutdown, true);
 });
 
+test('bfd: true for the defaults, or a mapping; RFC 5880 intervals with their bounds', () => {
+  const head = 'asn: 64512\nrouterId: 10.0.0.1\npeers:\n  - address: 10.0.0.2\n    asn: 64513\n';
+  const bfd = (text: string) => parse(`${head}    bfd: ${text}\n`).peers[0]!.bfd;
+  const defaults = { minTxMs: 300, minRxMs: 300, multiplier: 3 };
+  assert.deepEqual(bfd('true'), defaults);
+  assert.equal(bfd('false'), undefined);
+  assert.deepEqual(bfd('{}'), { ...defaults, multihop: false, graceful: false });
+  assert.deepEqual(bfd('{ minTx: 50ms, minRx: 1s, multiplier: 5, multihop: true, graceful: true }'), {
+    minTxMs: 50,
+    minRxMs: 1000,
+    multiplier: 5,
+    multihop: true,
+    graceful: true,
+  });
+  const cases: [string, RegExp][] = [
+    ['{ minTx: 5ms }', /:6:19: an interval of BFD must be from 10ms to 60000ms, for example 300ms, not 5ms/],
+    ['{ minRx: 2min }', /:6:19: an interval of BFD .* not 2min/],
+    ['{ multiplier: 0 }', /:6:24: multiplier must be a whole number from 1 to 255, not 0/],
+    ['{ echo: true }', /:6:12: unknown key echo in bfd; known are minTx, minRx, multiplier, multihop, graceful/],
+    ['often', /:6:10: true or false is wanted here, not often/],
+  ];
+  for (const [text, message] of cases) assert.throws(() => bfd(text), message, text);
+});
+
 test('RFC 8212: an eBGP peer without policy gets and gives nothing, an iBGP peer everything', () => {
   const config = parse(`
 asn: 64512

@@ -32,6 +32,7 @@
  *       longLivedStaleTime: 3600s               # RFC 9494; default: not offered
  *       longLivedToAllInternal: false           # RFC 9494 4.6
  *       gracefulShutdown: false                 # RFC 8326: what is announced says that the session is about to end
+ *       bfd: true                               # or { minTx: 300ms, minRx: 300ms, multiplier: 3, multihop: false, graceful: false }
  *   bmp:                                          # monitoring stations (RFC 7854)
  *     - name: noc                                 # default: address and port
  *       address: 192.0.2.10
@@ -47,8 +48,24 @@
  * unknown key and every value that is none is an error that names line and column.
  */
 import { isMap, LineCounter, type Node, parseDocument } from 'yaml';
-import type { AddPathConfig, BgpRole, Family, MaxPrefixes, MultipathConfig, PeerConfig, SpeakerConfig } from '#bgp';
+import type {
+  AddPathConfig,
+  BfdConfig,
+  BgpRole,
+  Family,
+  MaxPrefixes,
+  MultipathConfig,
+  PeerConfig,
+  SpeakerConfig,
+} from '#bgp';
 import { familyOf, type IpAddress, toCidr, toIpAddress } from '#kit';
+import {
+  bfdDefaults,
+  bfdIntervalMsMax,
+  bfdIntervalMsMin,
+  bfdMultiplierMax,
+  parseBfdInterval,
+} from './speaker-file-bfd.ts';
 import { asPolicy, type NamedFilters, readFilters } from './speaker-file-filters.ts';
 import { asMrt, asStations } from './speaker-file-monitoring.ts';
 import {
@@ -157,6 +174,7 @@ function asPeer(source: Source, node: Node | null, localAsn: number, filters: Na
   const policy = asn === localAsn ? 'accept' : 'reject';
   const password = fields.optional('password', asPassword);
   const localAddress = fields.optional('localAddress', asAddress);
+  const bfd = fields.optional('bfd', asBfd);
   const peer: PeerConfig = {
     name: address,
     address,
@@ -174,6 +192,7 @@ function asPeer(source: Source, node: Node | null, localAsn: number, filters: Na
     ...nextHops(source, fields),
     ...sessionSettings(source, node, fields, asn !== localAsn),
     ...survival(fields),
+    ...(bfd ? { bfd } : {}),
   };
   fields.done();
   if (localAddress !== undefined && familyOf(localAddress) !== familyOf(address)) {
@@ -347,6 +366,24 @@ function asHoldTime(source: Source, node: Node | null): number {
   const seconds = match ? Number(match[1]) : -1;
   if (seconds === 0 || (seconds >= 3 && seconds <= 65535)) return seconds;
   fail(source, node, `holdTime must be 0 or from 3s to 65535s, for example 90s, not ${String(value)}`);
+}
+function asBfd(source: Source, node: Node | null): BfdConfig | false {
+  if (!isMap(node)) return asBoolean(source, node) && bfdDefaults;
+  const fields = new Fields(source, node, 'bfd');
+  const config: BfdConfig = {
+    minTxMs: fields.optional('minTx', asBfdInterval) ?? bfdDefaults.minTxMs,
+    minRxMs: fields.optional('minRx', asBfdInterval) ?? bfdDefaults.minRxMs,
+    multiplier: fields.optional('multiplier', asInteger(1, bfdMultiplierMax, 'multiplier')) ?? bfdDefaults.multiplier,
+    multihop: fields.optional('multihop', asBoolean) ?? false,
+    graceful: fields.optional('graceful', asBoolean) ?? false,
+  };
+  fields.done();
+  return config;
+}
+function asBfdInterval(source: Source, node: Node | null): number {
+  const text = String(scalar(source, node));
+  const range = `from ${bfdIntervalMsMin}ms to ${bfdIntervalMsMax}ms, for example 300ms`;
+  return parseBfdInterval(text) ?? fail(source, node, `an interval of BFD must be ${range}, not ${text}`);
 }
 function asPassword(source: Source, node: Node | null): string {
   let text: string;

@@ -104,6 +104,18 @@ export const epollWait = declare<[epoll: number, events: Bytes, eventsMax: numbe
   { retry: false },
 );
 
+export const timerfdCreate = declare<[clock: number, flags: number]>('int timerfd_create(int, int)');
+export const timerfdSettime = declare<[fd: number, flags: number, value: Bytes, old: Pointer]>(
+  'int timerfd_settime(int, int, const void *, void *)',
+);
+export const schedSetscheduler = declare<[thread: number, policy: number, parameters: Bytes]>(
+  'int sched_setscheduler(int, int, const void *)',
+);
+/** The name goes into `name` (16 bytes); 0 and errno on failure, which `declare` cannot tell from a result: look at the bytes. */
+export const ifIndexToName = declare<[index: number, name: Bytes]>('size_t if_indextoname(unsigned int, void *)');
+/** 0: there is no such interface in this thread's namespace. */
+export const ifNameToIndex = declare<[name: string]>('unsigned int if_nametoindex(const char *)');
+
 /** The memory address of a Buffer's first byte. The Buffer must stay referenced for as long as the address is in use. */
 export function addressOf(bytes: Uint8Array): bigint {
   return koffi.address(bytes);

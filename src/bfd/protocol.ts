@@ -1,0 +1,46 @@
+/** What crosses between whoever owns the thread of BFD and the thread. */
+import type { BfdDropReason, BfdSessionConfig, BfdSessionStatus } from '#bgp';
+
+/** How well the thread keeps time. */
+export interface BfdTiming {
+  /** SCHED_RR was granted. */
+  readonly realtime: boolean;
+  /** Upper bounds of the buckets below, milliseconds; the last bucket is without bound. */
+  readonly edgesMs: readonly number[];
+  /** Periodic packets by how long after their time they were sent. */
+  readonly lateness: readonly number[];
+  readonly latestMs: number;
+  /** Gaps between the packets of a session that is Up. */
+  readonly gaps: readonly number[];
+  readonly longestGapMs: number;
+  /** The longest that the thread was at work without a pause, its collections of garbage included. */
+  readonly longestTurnMs: number;
+  readonly collections: number;
+  readonly longestCollectionMs: number;
+  /** CPU time of the thread since it started, milliseconds. */
+  readonly cpuMs: number;
+  readonly sent: number;
+  readonly received: number;
+  /** Packets that the kernel refused to send. */
+  readonly sendFailures: number;
+  readonly drops: Readonly<Record<BfdDropReason, number>>;
+}
+
+/** Whether peers are told AdminDown, once, or packets just end, as they do when the process is killed. */
+export type BfdStop = 'adminDown' | 'silent';
+
+export type ToBfd =
+  | { readonly type: 'configure'; readonly sessions: readonly BfdSessionConfig[] }
+  | { readonly type: 'timing'; readonly id: number }
+  | { readonly type: 'stop'; readonly how: BfdStop };
+
+export type FromBfd =
+  | { readonly type: 'session'; readonly status: BfdSessionStatus }
+  | { readonly type: 'timing'; readonly id: number; readonly timing: BfdTiming }
+  | {
+      readonly type: 'log';
+      readonly level: 'error' | 'warn' | 'info' | 'debug';
+      readonly fields: object;
+      readonly message: string;
+    }
+  | { readonly type: 'stopped' };
