@@ -70,6 +70,7 @@ test('RFC 8538 5: the end of a peer, of ourselves, and another identity are Hard
       /Configuration Change/,
     ],
     ['AS', ({ speaker, ours }) => speaker.configure({ ...ours({}), asn: 65077 }), /Configuration Change/],
+    ['role', ({ speaker, ours }) => speaker.configure(ours({ role: 'peer' })), /Configuration Change/],
     ['password', ({ speaker, ours }) => speaker.configure(ours({ password: 'x' })), /Configuration Change/],
   ];
   for (const [what, change, why] of cases) {
