@@ -148,7 +148,7 @@ export class Peer {
         log: this.#log,
         held: (family) => this.#host.rib(family).pathCount[this.row] ?? 0,
         end: (data) => {
-          this.session.stop({ subcode: ceaseSubcode.maximumNumberOfPrefixesReached, data });
+          this.session.stop({ subcode: ceaseSubcode.maximumNumberOfPrefixesReached, data, hard: true });
           this.dropRoutes();
         },
         start: () => this.session.start(),
@@ -194,9 +194,9 @@ export class Peer {
     this.session.stop(options);
   }
 
-  /** Ends the session with Administrative Reset (RFC 4486) and begins another. */
+  /** Ends the session with Administrative Reset (RFC 4486) and begins another, from nothing on both sides (RFC 8538 5.1). */
   reset(text: string): void {
-    this.stop({ subcode: ceaseSubcode.administrativeReset, text });
+    this.stop({ subcode: ceaseSubcode.administrativeReset, text, hard: true });
     this.dropRoutes();
     if (this.config.heldDown === undefined) this.session.start();
   }
@@ -303,7 +303,9 @@ export class Peer {
 
   /** Judges up to `limit` paths by a new import policy; whether there are more. */
   reviewImport(limit: number): boolean {
-    if (this.#importReview && !this.#importReview.run(limit)) this.#importReview = undefined;
+    if (!this.#importReview) return false;
+    if (!this.#importReview.run(limit)) this.#importReview = undefined;
+    this.#stale.judgedAnew();
     return this.#importReview !== undefined;
   }
   /** What it is judged by while there is a session. */

@@ -94,8 +94,8 @@ export function needsNewSession(
 }
 
 /**
- * Whether the peer, or we to it, are somebody else after a change, or must not speak at all: then nothing said before counts, and
- * the session ends with a Hard Reset (RFC 8538 5) where it otherwise may keep its routes.
+ * Whether the peer, or we to it, are somebody else after a change (another role included, by which its routes were judged), or
+ * must not speak at all: then nothing said before counts, and the session ends with a Hard Reset (RFC 8538 5) where it otherwise may keep its routes.
  */
 export function isAnotherPeer(
   before: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
@@ -111,6 +111,7 @@ function identityKey(speaker: SpeakerConfig, peer: PeerConfig): string {
     peer.asn,
     peer.address,
     peer.localAddress,
+    peer.role,
     peer.password !== undefined,
     peer.heldDown !== undefined,
   ]);

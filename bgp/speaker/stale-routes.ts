@@ -101,6 +101,13 @@ export class StaleRoutes {
     this.#deps.schedule();
   }
 
+  /** Another import policy judged the peer's routes by what was received: those of last resort are so still. */
+  judgedAnew(): void {
+    for (const family of families) {
+      if (this.#states.get(family)!.phase === 'longLived') markLongLived(this.#deps.rib(family), this.#row);
+    }
+  }
+
   #keep(family: Family, restartSec: number, longLivedSec: number): void {
     const rib = this.#deps.rib(family);
     const state = this.#states.get(family)!;

@@ -70,6 +70,7 @@ test('RFC 8538 5: the end of a peer, of ourselves, and another identity are Hard
       /Configuration Change/,
     ],
     ['AS', ({ speaker, ours }) => speaker.configure({ ...ours({}), asn: 65077 }), /Configuration Change/],
+    ['role', ({ speaker, ours }) => speaker.configure(ours({ role: 'peer' })), /Configuration Change/],
     ['password', ({ speaker, ours }) => speaker.configure(ours({ password: 'x' })), /Configuration Change/],
   ];
   for (const [what, change, why] of cases) {
@@ -81,6 +82,22 @@ test('RFC 8538 5: the end of a peer, of ourselves, and another identity are Hard
     assert.deepEqual(withdrawn(world.network, other), ['10.1.0.0/16', 'fd01::/64'], what);
     if (what !== 'drain') assert.deepEqual(withdrawn(world.network, me), ['10.2.0.0/16', 'fd02::/64'], what);
   }
+});
+
+test('RFC 8538 5.1: too many prefixes, and a reset by hand, are Hard Resets', () => {
+  const { network, speaker, there } = pair({ maxPrefixes: { 'ipv4-unicast': { limit: 1 } } });
+  const hardResets = (): string[] =>
+    network.errors.get(other)!.filter((text) => text.startsWith('received Cease/Hard Reset (Cease/'));
+  speaker.resetPeer(other, 'anew');
+  network.run();
+  assert.match(hardResets().at(-1) ?? '', /Administrative Reset: "anew"/);
+  assert.deepEqual(withdrawn(network, other), ['10.1.0.0/16', 'fd01::/64']);
+  network.advance(5_000);
+  assert.equal(network.routesOf(other).size, 2);
+  there.configure(config(other, 65002, [peer(me, 65001)], ['10.2.0.0/16', '10.3.0.0/16']));
+  network.run();
+  assert.match(hardResets().at(-1) ?? '', /Maximum Number of Prefixes Reached/);
+  assert.deepEqual([network.routesOf(me).size, network.routesOf(other).size], [0, 0]);
 });
 
 test('RFC 8538 4: an expired hold timer keeps routes; a family that is dropped meanwhile keeps none', () => {
@@ -243,6 +260,22 @@ test('RFC 9494 4.4: a route of last resort loses to any other, however good it i
   network.kill('10.0.0.7');
   network.advance(70_000);
   assert.equal(at(1), undefined);
+});
+
+test('RFC 9494 4.3: another import policy takes no LLGR_STALE away', () => {
+  const mine = { longLivedStaleTimeSec: 60, adjRibIn: true };
+  const { network, speaker, ours } = pair(mine, { longLivedStaleTimeSec: 60, restartTimeSec: 5 });
+  network.kill(other);
+  network.advance(7_000);
+  const communities = (): string[] => [...(attributes(speaker, '10.2.0.0/16')?.communities ?? [])].sort();
+  assert.deepEqual(communities(), ['llgr-stale']);
+  const tagged = [{ action: 'accept', changes: [{ type: 'addCommunity', value: '65001:9' }] }] as const;
+  speaker.configure(ours({ ...mine, importFilter: { ipv4: tagged, ipv6: [] } }));
+  network.run();
+  assert.deepEqual(communities(), ['65001:9', 'llgr-stale']);
+  speaker.configure(ours(mine));
+  network.run();
+  assert.deepEqual(communities(), ['llgr-stale']);
 });
 
 test('RFC 9494 4.3: without it on our side nothing is offered, and nothing is kept beyond the restart time', () => {
