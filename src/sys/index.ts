@@ -10,6 +10,7 @@ export * as libc from './libc.ts';
 export * from './msghdr.ts';
 export * from './netlink/index.ts';
 export * from './netns.ts';
+export * from './router-socket.ts';
 export * from './sockaddr.ts';
 export * from './sys-error.ts';
 export * from './sysctl.ts';
