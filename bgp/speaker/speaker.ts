@@ -11,22 +11,20 @@
  *
  * Graceful restart: see deferral.ts for the restarting side and stale-routes.ts for the helper.
  */
-
+import { splitZone } from '#kit';
 import type { BfdSessionStatus } from '../bfd/index.ts';
 import type { TableDump } from '../mrt/index.ts';
 import {
   AttributePool,
   defaultMultipath,
   IntStack,
-  localPeer,
   NextHopPool,
   NextHopSetPool,
-  noNextHop,
   PeerTable,
   Rib,
   RouteFeed,
 } from '../rib/index.ts';
-import { ceaseSubcode, emptyAttributeValues, originatedAttributes, readCanonical } from '../wire/index.ts';
+import { ceaseSubcode } from '../wire/index.ts';
 import { BfdMonitor, bfdSession } from './bfd.ts';
 import { type ChangePlan, planChange } from './change-plan.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
@@ -36,6 +34,8 @@ import { Groups } from './groups.ts';
 import { nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { type GlassPeer, queryRoutes } from './looking-glass.ts';
 import { Monitoring } from './monitoring.ts';
+import { Newcomers } from './newcomers.ts';
+import { Origination } from './originate.ts';
 import { type Inheritance, Peer, type PeerHost } from './peer.ts';
 import {
   addressOrder,
@@ -46,7 +46,16 @@ import {
   openTexts,
   sessionConfig,
 } from './session-config.ts';
-import type { ByteConnection, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
+import type {
+  ByteConnection,
+  LocalLink,
+  PathSelector,
+  PeerStatus,
+  RouteAnswer,
+  RouteQuery,
+  SpeakerDeps,
+  SpeakerStatus,
+} from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
 export interface SpeakerOptions {
@@ -66,9 +75,12 @@ export function createSpeaker(deps: SpeakerDeps, config: SpeakerConfig, options:
 
 export class Speaker {
   readonly #deps: SpeakerDeps;
+  readonly #newcomers: Newcomers;
+  /** With every peer that there is. */
   #config: SpeakerConfig;
   readonly #rib4: Rib;
   readonly #rib6: Rib;
+  readonly #origination: Origination;
   readonly #peerTable = new PeerTable();
   readonly #attributes = new AttributePool();
   readonly #nextHops = new NextHopPool();
@@ -87,7 +99,6 @@ export class Speaker {
   readonly #ownAddresses = new Set<string>();
   readonly #changed = new IntStack();
   readonly #deferral: Deferral;
-  #originatedSet = -1;
   /** Deferral is over, and what it held back is not all decided: see #flush. */
   #selectionPending = false;
   #draining = false;
@@ -98,8 +109,9 @@ export class Speaker {
 
   constructor(deps: SpeakerDeps, config: SpeakerConfig, options: SpeakerOptions) {
     this.#deps = deps;
-    this.#config = config;
     this.#bfd = new BfdMonitor(deps.bfd, deps.clock, () => this.#configureBfd());
+    this.#newcomers = this.#makeNewcomers(config);
+    this.#config = this.#newcomers.effective;
     const tables = {
       attributes: this.#attributes,
       nextHops: this.#nextHops,
@@ -108,6 +120,7 @@ export class Speaker {
     };
     this.#rib4 = new Rib(4, tables);
     this.#rib6 = new Rib(6, tables);
+    this.#origination = new Origination(this.#rib4, this.#rib6, this.#attributes);
     this.#feed = options.withoutFeed ? undefined : new RouteFeed([this.#rib4, this.#rib6]);
     this.#reader = new UpdateReader(this.#rib4, this.#rib6, tables, (address) => this.#ownAddresses.has(address));
     this.#deferral = new Deferral(
@@ -140,7 +153,7 @@ export class Speaker {
     this.#setMultipath();
     this.#deps.transport.configure(this.#config);
     this.#deps.onConfigured?.(this.#config);
-    this.#originate([], this.#config.originate);
+    this.#origination.change([], this.#config.originate);
     for (const peer of this.#config.peers) this.#addPeer(peer);
     this.#rankPeers();
     this.#monitoring.configure();
@@ -150,20 +163,41 @@ export class Speaker {
     this.#schedule();
   }
 
-  /** A connection somebody opened to us: goes to the peer with that address, or is refused. */
+  /** A connection somebody opened to us: goes to the peer with that address, or to whom a range makes of it, or is refused. */
   accept(connection: ByteConnection): void {
+    if (!this.#acceptPeer(connection)) this.#newcomers.accept(connection);
+  }
+  #acceptPeer(connection: ByteConnection): boolean {
     for (const peer of this.#peers.values()) {
       if (peer.config.address !== connection.remoteAddress) continue;
       if (peer.config.localAddress && peer.config.localAddress !== connection.localAddress) continue;
       peer.session.accept(connection);
-      return;
+      return true;
     }
-    this.#deps.log.debug({ remoteAddress: connection.remoteAddress }, 'connection from an address that is no peer');
-    connection.destroy();
+    return false;
+  }
+
+  /**
+   * A router is on an interface (router advertisement, the kernel's neighbours): the peer there, if one is wanted.
+   *
+   * @param address link-local, without zone.
+   * @param certain it says itself that it is a router.
+   */
+  neighbourFound(interfaceName: string, address: string, certain: boolean): void {
+    this.#newcomers.found(interfaceName, address, certain);
+  }
+
+  /** Addresses of interfaces changed: what is announced as next hop may be another. */
+  linksChanged(): void {
+    for (const peer of this.#peers.values()) peer.reconfigure(peer.config);
   }
 
   /** Brings everything in line with a new configuration; sessions that a change does not concern do not notice. */
   configure(config: SpeakerConfig): void {
+    this.#apply(this.#newcomers.configure(config));
+  }
+
+  #apply(config: SpeakerConfig): void {
     const old = this.#config;
     this.#config = { ...config, gracefulRestart: { ...config.gracefulRestart, ...frozen(old) } };
     this.#deps.transport.configure(this.#config);
@@ -183,7 +217,7 @@ export class Speaker {
     }
     this.#noteOwnAddresses();
     this.#setMultipath();
-    this.#originate(old.originate, config.originate);
+    this.#origination.change(old.originate, config.originate);
     for (const peer of config.peers) {
       const known = this.#peers.get(peer.name);
       if (known) known.reconfigure(peer);
@@ -199,7 +233,8 @@ export class Speaker {
 
   /** What `configure(config)` would do to each session. A password that a connection refuses to change makes a new session all the same. */
   plan(config: SpeakerConfig): ChangePlan {
-    return planChange(this.#config, config, (name, next) => this.#peers.get(name)?.cannotImportAgain(next) ?? false);
+    const after = this.#newcomers.preview(config);
+    return planChange(this.#config, after, (name, next) => this.#peers.get(name)?.cannotImportAgain(next) ?? false);
   }
 
   /**
@@ -215,6 +250,7 @@ export class Speaker {
   /** Ends all sessions. Connections may need a moment more to send what is queued: see `openConnections`. */
   stop(mode: StopMode): void {
     this.#stopped = true;
+    this.#newcomers.stop();
     this.#deferral.stop();
     this.#cancelDrain?.();
     const hard = mode === 'drain';
@@ -243,24 +279,31 @@ export class Speaker {
 
   /**
    * The way to some peers is gone (loss of carrier, address removed): their sessions end now and their routes with them,
-   * instead of after the hold time. Matches the peer's name, its address, or our own address on the link.
+   * instead of after the hold time. Matches the peer's name, its address, our own address on the link, or the interface of
+   * link-local peers.
    */
-  pathLost(which: { readonly peer?: string; readonly address?: string; readonly localAddress?: string }): void {
+  pathLost(which: PathSelector): void {
+    if (which.interface !== undefined) this.#newcomers.linkDown(which.interface);
     for (const peer of this.#peers.values()) {
       const { name, address, localAddress } = peer.config;
       const own = peer.session.localAddress ?? localAddress;
       const hit =
-        which.peer === name || which.address === address || (which.localAddress && which.localAddress === own);
+        which.peer === name ||
+        which.address === address ||
+        (which.localAddress && which.localAddress === own) ||
+        (which.interface && which.interface === splitZone(address).zone);
       if (hit) peer.pathLost('the link to the peer is down');
     }
     this.#schedule();
   }
 
   /** The way to a peer may be back: dial now. Without arguments: all that wait. */
-  pathBack(which: { readonly peer?: string; readonly address?: string } = {}): void {
+  pathBack(which: PathSelector = {}): void {
     for (const peer of this.#peers.values()) {
-      const all = which.peer === undefined && which.address === undefined;
-      if (all || which.peer === peer.config.name || which.address === peer.config.address) peer.session.hurry();
+      const { name, address } = peer.config;
+      const all = which.peer === undefined && which.address === undefined && which.interface === undefined;
+      const here = which.interface !== undefined && which.interface === splitZone(address).zone;
+      if (all || here || which.peer === name || which.address === address) peer.session.hurry();
     }
   }
 
@@ -304,6 +347,7 @@ export class Speaker {
       nextHops: this.#nextHops.size,
       peers: this.peerStatuses(),
       ...(this.#monitoring.bmp.active ? { stations: this.#monitoring.bmp.status() } : {}),
+      ranges: this.#newcomers.rangeStatuses(),
     };
   }
   peerStatuses(): PeerStatus[] {
@@ -335,6 +379,34 @@ export class Speaker {
     for (const rib of [this.#rib4, this.#rib6]) rib.setMultipath(this.#config.multipath ?? defaultMultipath);
   }
 
+  #makeNewcomers(config: SpeakerConfig): Newcomers {
+    const { clock, log } = this.#deps;
+    const setPeers = (peers: readonly PeerConfig[]): void => {
+      this.#config = { ...this.#config, peers };
+      this.#rankDue = true;
+      this.#schedule();
+    };
+    return new Newcomers(
+      {
+        clock,
+        log,
+        peers: () => this.#peers.values(),
+        peer: (name) => this.#peers.get(name),
+        add: (peer) => {
+          setPeers([...this.#config.peers, peer]);
+          return this.#addPeer(peer);
+        },
+        remove: (peer) => {
+          setPeers(this.#config.peers.filter(({ name }) => name !== peer.config.name));
+          this.#removePeer(peer, ceaseSubcode.peerDeconfigured);
+        },
+        apply: (effective) => this.#apply(effective),
+        accept: (connection) => this.#acceptPeer(connection),
+      },
+      config,
+    );
+  }
+
   #makeHost(): PeerHost {
     const speaker = this;
     return {
@@ -354,12 +426,16 @@ export class Speaker {
       },
       schedule: () => this.#schedule(),
       progress: () => this.#deferral.check(),
-      changed: (peer) => this.#deps.onPeerState(peer.status()),
       established: ({ session, config }) => {
         session.setGracefulRestart(this.#offer(config, true));
         if (session.establishedCount === 1) this.#configureBfd();
       },
       bfdStatus: (config) => this.#bfd.statusOf(config),
+      changed: (peer) => {
+        this.#deps.onPeerState(peer.status());
+        this.#newcomers.changed(peer);
+      },
+      linkOf: (localAddress, remoteAddress) => this.#linkOf(localAddress, remoteAddress),
       ownAddress: (address) => {
         if (this.#ownAddresses.has(address)) return;
         this.#ownAddresses.add(address);
@@ -370,7 +446,14 @@ export class Speaker {
     };
   }
 
-  #addPeer(config: PeerConfig, heir?: Inheritance): void {
+  /** Of a link-local peer the interface is known in any case. */
+  #linkOf(localAddress: string, remoteAddress: string): LocalLink | undefined {
+    const found = this.#deps.transport.linkOf?.(localAddress, remoteAddress);
+    const { zone } = splitZone(remoteAddress);
+    return found ?? (zone === undefined ? undefined : { interface: zone, global: [] });
+  }
+
+  #addPeer(config: PeerConfig, heir?: Inheritance): Peer {
     const { clock, transport, log, random, tap } = this.#deps;
     const offer = this.#offer(config, heir !== undefined);
     const session = sessionConfig(this.#config, config, offer);
@@ -386,6 +469,7 @@ export class Speaker {
     this.#peers.set(config.name, peer);
     // One that is held down stays stopped, and refuses who connects.
     if (config.heldDown === undefined) peer.session.start();
+    return peer;
   }
 
   #mustRestart(peer: Peer, next: PeerConfig, before: SpeakerConfig, after: SpeakerConfig): boolean {
@@ -406,37 +490,15 @@ export class Speaker {
     peer.stop({ subcode, hard: true });
     peer.dropRoutes();
     this.#peers.delete(peer.config.name);
+    this.#newcomers.stop(peer.config.name);
     this.#rowsToFree.push(peer.row);
   }
 
+  #rankDue = false;
   #rankPeers(): void {
+    this.#rankDue = false;
     const order = addressOrder([...this.#peers.values()].map((peer) => peer.config));
     for (const peer of this.#peers.values()) this.#peerTable.addressOrder[peer.row] = order.get(peer.config.name)!;
-  }
-
-  #originate(before: readonly string[], after: readonly string[]): void {
-    if (this.#originatedSet < 0) {
-      const bytes = originatedAttributes({});
-      const values = emptyAttributeValues();
-      readCanonical(bytes, 0, bytes.length, 0, 0, values);
-      const key = Buffer.from(bytes).toString('latin1');
-      const known = this.#attributes.find(key);
-      this.#originatedSet = known >= 0 ? known : this.#attributes.add(key, values);
-      this.#attributes.retain(this.#originatedSet);
-    }
-    const wanted = new Set(after);
-    for (const text of before) {
-      if (wanted.has(text)) continue;
-      const rib = text.includes(':') ? this.#rib6 : this.#rib4;
-      const prefix = rib.prefixes.byText(text, false);
-      if (prefix !== undefined && prefix >= 0) rib.withdrawId(localPeer, prefix);
-    }
-    for (const text of after) {
-      const rib = text.includes(':') ? this.#rib6 : this.#rib4;
-      const prefix = rib.internText(text);
-      if (prefix === undefined) throw new Error(`originate: ${text} is not a prefix`);
-      rib.announceId(localPeer, prefix, this.#originatedSet, noNextHop);
-    }
   }
 
   /** From nothing each time: an address that moved to another router is a next hop like any other. */
@@ -462,15 +524,19 @@ export class Speaker {
   }
 
   #deferralPeers(): DeferralPeer[] {
-    const live = [...this.#peers.values()].filter((peer) => peer.config.heldDown === undefined);
-    return live.map((peer) => ({
+    // An unnumbered peer that is not found yet may come any moment.
+    const live = [...this.#peers.values()].filter(
+      ({ config }) => config.heldDown === undefined || (config.interface !== undefined && config.address === ''),
+    );
+    const peers = live.map((peer) => ({
       name: peer.config.name,
-      passive: peer.config.passive,
+      passive: peer.config.passive || peer.config.address === '',
       opening: peer.session.stateName === 'OpenSent' || peer.session.stateName === 'OpenConfirm',
       established: peer.established,
       stateForMs: peer.stateForMs,
       done: peer.done,
     }));
+    return [...peers, ...this.#newcomers.deferralPeers()];
   }
 
   /** End-of-RIB and the marker go out, and R goes off, once all of it is decided: see #flush. */
@@ -507,6 +573,7 @@ export class Speaker {
 
   #flush(): void {
     if (this.#stopped) return;
+    if (this.#rankDue) this.#rankPeers();
     let reviewing = false;
     for (const peer of this.#peers.values()) if (peer.reviewImport(prefixesPerSlice)) reviewing = true;
     for (const rib of [this.#rib4, this.#rib6]) {

@@ -105,8 +105,6 @@ export class SendingSockets {
     const { config } = sender;
     try {
       const scopeId = config.interface === undefined ? 0 : interfaceIndex(config.interface);
-      if (config.interface !== undefined && scopeId === 0)
-        throw new SysError('if_nametoindex', ENODEV, config.interface);
       sender.socket = this.#bind(sender, scopeId);
       sender.destination = udpDestination(config.peerAddress, config.multihop ? multihopPort : linkPort, scopeId);
       sender.failureLogged = false;

@@ -94,6 +94,8 @@ export const unshare = declare<[flags: number]>('int unshare(int)');
 export const ioctl = declare<[fd: number, request: number, argument: number]>(
   'int ioctl(int, unsigned long, unsigned long)',
 );
+/** 0 when there is no such interface. */
+export const ifNametoindex = declare<[name: string]>('unsigned int if_nametoindex(const char *)');
 export const gettid = declare<[]>('int gettid()');
 export const epollCreate1 = declare<[flags: number]>('int epoll_create1(int)');
 export const epollCtl = declare<[epoll: number, operation: number, fd: number, event: Pointer]>(
@@ -113,8 +115,6 @@ export const schedSetscheduler = declare<[thread: number, policy: number, parame
 );
 /** The name goes into `name` (16 bytes); 0 and errno on failure, which `declare` cannot tell from a result: look at the bytes. */
 export const ifIndexToName = declare<[index: number, name: Bytes]>('size_t if_indextoname(unsigned int, void *)');
-/** 0: there is no such interface in this thread's namespace. */
-export const ifNameToIndex = declare<[name: string]>('unsigned int if_nametoindex(const char *)');
 
 /** The memory address of a Buffer's first byte. The Buffer must stay referenced for as long as the address is in use. */
 export function addressOf(bytes: Uint8Array): bigint {

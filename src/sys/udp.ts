@@ -165,11 +165,6 @@ function interfaceName(index: number, into: Buffer): string {
   return into.toString('latin1', 0, end < 0 ? into.length : end);
 }
 
-/** Index of an interface in this thread's namespace; 0: there is none of that name. */
-export function interfaceIndex(name: string): number {
-  return Math.max(0, libc.ifNameToIndex(name));
-}
-
 /** Destination for `libc.sendto`. @throws Error when `address` is none. */
 export function udpDestination(address: string, port: number, scopeId = 0): Buffer {
   if (!parseIp(address)) throw new Error(`not an IP address: ${address}`);

@@ -43,7 +43,9 @@ function mrtTarget(): Target {
 
 const localAsn = 64512;
 const stepsMax = 40;
-const peers = [passivePeer('10.0.0.2', 64513), passivePeer('10.0.0.3', localAsn), passivePeer('10.0.0.4', 64514)];
+/** AS number by address. */
+const asns: Readonly<Record<string, number>> = { '10.0.0.2': 64513, '10.0.0.3': localAsn, '10.0.0.4': 64514 };
+const peers = Object.entries(asns).map(([address, asn]) => passivePeer(address, asn));
 const keepalive = message(4, []);
 const station = { name: 'noc', address: '10.0.0.9', port: 1, monitor: bmpTables, connectRetrySec: 1, statisticsSec: 5 };
 const monitored = (more: Partial<SpeakerConfig> = {}): SpeakerConfig =>
@@ -175,9 +177,10 @@ class BmpEpisode {
     const config = this.#random.pick(peers);
     const client = this.#world.connect(config.address);
     this.#clients.push(client);
+    const asn = asns[config.address]!;
     const id = [10, 0, 0, Number(config.address.split('.')[3])];
-    const parameters = capabilities(...bothFamilies, capability(2, []), asn4(config.asn));
-    client.send(open({ asn: config.asn, hold: config.holdTimeSec, id, parameters }));
+    const parameters = capabilities(...bothFamilies, capability(2, []), asn4(asn));
+    client.send(open({ asn, hold: config.holdTimeSec, id, parameters }));
     client.send(keepalive);
   }
   #send(client: VirtualClient): void {

@@ -123,6 +123,7 @@ export class VirtualSpeaker {
             if (other) this.#queue.push(() => onConnected(other));
             return () => undefined;
           },
+          linkOf: () => ({ interface: 'e0', global: [] }),
         },
       },
       config,
