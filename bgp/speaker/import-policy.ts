@@ -12,7 +12,6 @@ import { FilteredSets, noNextHop, type Rib, type RibTables } from '../rib/index.
 import {
   attributeType,
   attributeValue,
-  communityFlag,
   emptyAttributeValues,
   readCanonical,
   type UpdateContext,
@@ -105,12 +104,6 @@ export class ImportPolicy {
   }
 }
 
-/** LLGR_STALE was put on the path here: it did not come with it. */
-function isLongLived(rib: Rib, path: number, received: number): boolean {
-  const flags = rib.tables.attributes.communityFlags;
-  return (flags[rib.paths.attributes[path]!]! & ~flags[received]! & communityFlag.llgrStale) !== 0;
-}
-
 /** Equal for settings that take in the same routes. */
 export function importKey({ import: policy, importFilter, allowOwnAsn, adjRibIn }: PeerConfig): string {
   return JSON.stringify([policy, importFilter, allowOwnAsn ?? 0, adjRibIn ?? false]);
@@ -166,13 +159,8 @@ export class ImportReview {
       rib.removePath(path);
       return;
     }
-    if (isLongLived(rib, path, received)) {
-      // RFC 9494 4.2: what it was marked with stays until the peer is back, and with it what the policy made of it before.
-      rib.setRejected(path, set < 0);
-    } else {
-      const changedHop = set < 0 ? -1 : (policy.filter(rib.family)?.hop ?? -1);
-      rib.revise(path, set < 0 ? received : set, changedHop > noNextHop ? changedHop : hop, set < 0);
-    }
+    const changedHop = set < 0 ? -1 : (policy.filter(rib.family)?.hop ?? -1);
+    rib.revise(path, set < 0 ? received : set, changedHop > noNextHop ? changedHop : hop, set < 0);
     if (!policy.keeps) rib.received.forget(path);
   }
 }
