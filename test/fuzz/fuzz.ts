@@ -1,4 +1,5 @@
 /** Runs the targets: so many cases of each as its share says, every case with a seed of its own, so that any can be had again alone. */
+import { bfdTarget } from './bfd-target.ts';
 import { codecTargets, type Target } from './codec-targets.ts';
 import { loadCorpus } from './corpus.ts';
 import { monitorTargets } from './monitor-targets.ts';
@@ -24,7 +25,7 @@ export interface FuzzResult {
 
 export function fuzzTargets(corpusFolder?: string): Target[] {
   const corpus = loadCorpus(corpusFolder);
-  return [...codecTargets(corpus), sessionTarget(corpus, 7), ...monitorTargets(corpus)];
+  return [...codecTargets(corpus), sessionTarget(corpus, 7), ...monitorTargets(corpus), bfdTarget(5)];
 }
 
 /** @throws Error that names target, seed and case, and holds the octets, at the first thing that is wrong. */
