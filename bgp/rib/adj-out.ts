@@ -134,12 +134,16 @@ export class UpdateGroup {
    */
   fill(limit: number): boolean {
     const { prefixes, locPeer } = this.#rib;
-    const end = Math.min(prefixes.limit, this.#filled + limit);
+    const rib = this.#rib;
     const some = new IntStack();
-    for (let prefix = this.#filled; prefix < end; prefix++) if (locPeer[prefix] !== 0) some.push(prefix);
-    this.#filled = end;
+    let prefix = this.#filled;
+    for (let left = limit; prefix < prefixes.limit && left > 0; prefix++) {
+      if (locPeer[prefix] !== 0) some.push(prefix);
+      left -= this.#slots ? rib.decisionCost(rib.pathsOf(prefix)) : 1;
+    }
+    this.#filled = prefix;
     this.apply(some, 0, some.length);
-    return end < prefixes.limit;
+    return prefix < prefixes.limit;
   }
 
   /** What may be told of a source's routes changed. */
@@ -295,10 +299,11 @@ export class UpdateGroup {
     const rib = this.#rib;
     const { peer, attributes, nextHop } = rib.paths;
     const wanted = this.#wanted;
-    const ranked = rib.rank(prefix);
     const most = this.options.addPath ?? 1;
-    for (let i = 0; i < ranked.length && wanted.count < most; i++) {
-      const path = ranked.items[i]!;
+    rib.rank(prefix);
+    while (wanted.count < most) {
+      const path = rib.nextRanked();
+      if (path < 0) break;
       const set = this.#exportedSet(prefix, peer[path]!, attributes[path]!, nextHop[path]!);
       if (set === 0) continue;
       const slot = slots.row(prefix, rib.sentId(path));

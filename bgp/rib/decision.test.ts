@@ -22,6 +22,7 @@ import {
   type NaiveSet,
   naiveDecision,
   naiveRank,
+  rankedRows,
 } from './test-naive-decision.ts';
 
 /** Row 0 is ourselves. */
@@ -126,8 +127,7 @@ test('the best path, its equal-cost set and the order of the others do not depen
           assert.equal(rib.locPeer[id]! - 1, expected?.best.peer ?? -1);
           if (expected) assert.equal(nameOf(rib.explain(id).best), name(expected.best));
           assert.deepEqual(rib.tables.hopSets.members[rib.locHopSet[id]!], expected?.hops ?? []);
-          const ranked = rib.rank(id);
-          assert.deepEqual([...ranked.items.slice(0, ranked.length)].map(nameOf), order);
+          assert.deepEqual(rankedRows(rib, id).map(nameOf), order);
         }
       },
     ),
@@ -200,8 +200,7 @@ test('path identifiers that are announced: one for the life of a path, unique in
   const paths = Array.from({ length: 5 }, (_, i) => ({ peer: 1, pathId: 1000 + i, set: 0, hop: 1 }));
   const { rib, id } = decided(paths, [plain], [0, 0, 0], { max: 64, asPathRelax: true });
   const ids = (): Map<number, number> => {
-    const { items, length } = rib.rank(id);
-    return new Map([...items.slice(0, length)].map((row) => [rib.paths.pathId(row), rib.sentId(row)]));
+    return new Map(rankedRows(rib, id).map((row) => [rib.paths.pathId(row), rib.sentId(row)]));
   };
   const first = ids();
   assert.deepEqual([...first.values()].sort(), [1, 2, 3, 4, 5]);
@@ -214,4 +213,25 @@ test('path identifiers that are announced: one for the life of a path, unique in
   const after = ids();
   assert.equal(after.get(1), free);
   for (const [pathId, sent] of first) assert.equal(after.get(pathId), sent);
+});
+
+test('a slice has fewer prefixes when they have many paths, so that a flood of path identifiers stalls nobody', () => {
+  const paths = Array.from({ length: pathsPerPrefixMax }, (_, i) => ({ peer: 1, pathId: i, set: 0, hop: 1 }));
+  const { rib, id } = decided(paths, [plain], [0, 0], { max: 64, asPathRelax: true });
+  const decidedOf = (prefixes: number, watchers: number): number => {
+    rib.pathWatchers = watchers;
+    for (let i = 0; i < prefixes; i++) {
+      for (const { pathId } of paths) {
+        rib.announceId(1, rib.internText(`10.${i}.0.0/16`)!, rib.locAttributes[id]!, 1, pathId);
+      }
+    }
+    rib.markAllDirty();
+    const before = rib.dirtyCount;
+    rib.decide(100, false, new IntStack());
+    const done = before - rib.dirtyCount;
+    rib.decide(1_000_000, false, new IntStack());
+    return done;
+  };
+  assert.equal(decidedOf(50, 0), 6);
+  assert.equal(decidedOf(50, 1), 1);
 });

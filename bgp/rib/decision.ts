@@ -61,12 +61,14 @@ export class Decision {
   /** Number of paths that the last `run` had to choose from. */
   considered = 0;
   multipath = defaultMultipath;
-  /** Rows in order of preference. Valid until the next `rank`. */
-  readonly ranked = new IntStack();
   readonly #tables: DecisionTables;
   readonly #paths: PathTable;
   #candidates = new Int32Array(16);
+  // Of `rank`: rows in order of preference as far as they are known, how many of those were taken, and the paths after them.
+  readonly #ranked = new IntStack();
+  #taken = 0;
   #remaining = new Int32Array(16);
+  #left = 0;
   /** A path lost by MED since this was set to false. */
   #lostByMed = false;
 
@@ -110,20 +112,22 @@ export class Decision {
   }
 
   /**
-   * Fills `ranked` with every usable path: the best, then what would be best without it, and so on (our own first).
+   * Begins to put the usable paths in order, for `nextRanked`: the best, then what would be best without it, and so on (our own
+   * first). Only what is asked for is worked out.
    *
    * Only where MED took a path out can the loss of the best one bring back others: everywhere else all of an equal-cost set
    * follow one another, so that this is not a decision for each path.
    */
   rank(first: number, localOnly: boolean): void {
-    this.ranked.clear();
+    this.#ranked.clear();
+    this.#taken = 0;
     const { next, peer, nextHop, flags } = this.#paths;
     const metric = this.#tables.nextHops.igpMetric;
     let left = 0;
     for (let link = first; link !== 0; link = next[link - 1]!) {
       const path = link - 1;
       if (peer[path] === localPeer) {
-        this.ranked.push(path);
+        this.#ranked.push(path);
         continue;
       }
       if (localOnly || metric[nextHop[path]!] === unreachable || (flags[path]! & pathFlag.rejected) !== 0) continue;
@@ -131,10 +135,19 @@ export class Decision {
       this.#remaining[left++] = path;
     }
     while (this.#candidates.length < left) this.#candidates = growCandidates(this.#candidates);
-    while (left > 0) left = this.#rankSome(left);
+    this.#left = left;
   }
 
-  /** Moves the best of the `left` remaining paths to `ranked`; returns how many remain. */
+  /** The next path in order; -1: there is none. */
+  nextRanked(): number {
+    while (this.#taken === this.#ranked.length) {
+      if (this.#left === 0) return -1;
+      this.#left = this.#rankSome(this.#left);
+    }
+    return this.#ranked.items[this.#taken++]!;
+  }
+
+  /** Puts the best of the `left` remaining paths in order; returns how many remain. */
   #rankSome(left: number): number {
     const candidates = this.#candidates;
     const remaining = this.#remaining;
@@ -143,7 +156,7 @@ export class Decision {
     const count = left > 1 ? this.#equalCost(left) : 1;
     const taken = this.#lostByMed ? 1 : count;
     if (count > 1) this.#sortCandidates(count);
-    for (let i = 0; i < taken; i++) this.ranked.push(candidates[i]!);
+    for (let i = 0; i < taken; i++) this.#ranked.push(candidates[i]!);
     if (taken === left) return 0;
     // Ascending: what was taken is found by halving.
     if (taken > 1) candidates.subarray(0, taken).sort();

@@ -13,7 +13,7 @@ import {
   Rib,
   unreachable,
 } from './index.ts';
-import { keyOf, type NaivePath, type NaivePeer, naiveDecision, naiveRank } from './test-naive-decision.ts';
+import { keyOf, type NaivePath, type NaivePeer, naiveDecision, naiveRank, rankedRows } from './test-naive-decision.ts';
 
 const peers: NaivePeer[] = [
   { ebgp: false, routerId: 0 },
@@ -110,9 +110,8 @@ for (const family of [4, 6] as const) {
               const { set, pathId } = expected.best;
               assert.equal(attributes.key(rib.locAttributes[id]!), keyOf(set, sets[set]!));
               assert.equal(rib.paths.pathId(rib.explain(id).best), pathId);
-              const { items, length } = rib.rank(id);
               assert.deepEqual(
-                [...items.slice(0, length)].map((path) => `${rib.paths.peer[path]} ${rib.paths.pathId(path)}`),
+                rankedRows(rib, id).map((path) => `${rib.paths.peer[path]} ${rib.paths.pathId(path)}`),
                 naiveRank(paths, sets, peers, metrics, multipath).map((path) => `${path.peer} ${path.pathId}`),
               );
               assert.deepEqual(rib.tables.hopSets.members[rib.locHopSet[id]!], expected.hops);

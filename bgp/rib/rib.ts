@@ -266,7 +266,7 @@ export class Rib {
       this.#isDirty[prefix] = 0;
       if (this.#decideOne(prefix, localOnly) || this.pathWatchers > 0) changed.push(prefix);
       else this.settle(prefix);
-      left -= 1 + (decision.considered >> 3);
+      left -= this.decisionCost(decision.considered);
     }
     this.#dirtyStart = end;
     if (end === this.#dirty.length) {
@@ -287,10 +287,26 @@ export class Rib {
     this.markAllDirty();
   }
 
-  /** Usable paths of a prefix, the best first: as `decide` would take them one after the other. Valid until the next call. */
-  rank(prefix: number): IntStack {
+  /** Begins with the usable paths of a prefix, the best first: `nextRanked` gives them as `decide` would take them one after the other. */
+  rank(prefix: number): void {
     this.#decision.rank(this.firstPath(prefix), this.#localOnly);
-    return this.#decision.ranked;
+  }
+  /** The row of the next path; -1: that was the last. */
+  nextRanked(): number {
+    return this.#decision.nextRanked();
+  }
+  /**
+   * What it costs to decide about a prefix, in prefixes with few paths: to choose the best path is linear in their number, and where
+   * several are wanted each may take a choice of its own.
+   */
+  decisionCost(paths: number): number {
+    return 1 + (paths >> 3) + (this.pathWatchers > 0 ? (paths * paths) >> 4 : 0);
+  }
+  /** Number of paths of a prefix. */
+  pathsOf(prefix: number): number {
+    let count = 0;
+    for (let link = this.firstPath(prefix); link !== 0; link = this.paths.next[link - 1]!) count++;
+    return count;
   }
   /** See `PathTable.sentId`. */
   sentId(path: number): number {

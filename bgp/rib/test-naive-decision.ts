@@ -1,5 +1,5 @@
 /** The decision process straight from the RFCs' text, over objects: the oracle of tests. */
-import { type MultipathOptions, unreachable } from './index.ts';
+import { type MultipathOptions, type Rib, unreachable } from './index.ts';
 
 export interface NaivePath {
   readonly peer: number;
@@ -68,6 +68,14 @@ export function naiveDecision(
   const shared = equal.filter((path) => multipath.asPathRelax || asPath(path) === asPath(best));
   const hops = [...new Set(shared.map((path) => path.hop))].slice(0, multipath.max).sort((a, b) => a - b);
   return { best, hops };
+}
+
+/** Rows of the paths of a prefix, in the order of the RIB. */
+export function rankedRows(rib: Rib, prefix: number): number[] {
+  const rows: number[] = [];
+  rib.rank(prefix);
+  for (let row = rib.nextRanked(); row >= 0; row = rib.nextRanked()) rows.push(row);
+  return rows;
 }
 
 /** The best, the best of the rest, and so on. */

@@ -13,6 +13,7 @@ import {
   Rib,
   type UpdateGroupOptions,
 } from '../rib/index.ts';
+import { rankedRows } from '../rib/test-naive-decision.ts';
 import {
   canonicalAttributes,
   canonicalAttributesBytesMax,
@@ -201,11 +202,10 @@ for (const family of [4, 6] as const) {
               for (const [index, text] of prefixTexts[family].entries()) {
                 const id = rib.prefixes.byText(text, false)!;
                 if (id < 0) continue;
-                const ranked = rib.rank(id);
                 const { paths } = rib;
                 const mayGo = (path: number): boolean =>
                   isExported(options(), paths.peer[path]!, peers, attributes.communityFlags[paths.attributes[path]!]!);
-                const best = [...ranked.items.slice(0, ranked.length)].filter(mayGo).slice(0, count);
+                const best = rankedRows(rib, id).filter(mayGo).slice(0, count);
                 for (const path of best) {
                   if (paths.peer[path] === row) continue;
                   const bytes = Buffer.from(attributes.key(paths.attributes[path]!), 'latin1');
