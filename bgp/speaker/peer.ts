@@ -18,6 +18,7 @@ import {
 } from '../wire/index.ts';
 import { type BfdDown, countsAsRestart, type PeerBfdStatus } from './bfd.ts';
 import { exportsLearned, type Family, type PeerConfig } from './config.ts';
+import { createFamilyState, type FamilyState, refreshReceived } from './family-state.ts';
 import type { Groups, Membership } from './groups.ts';
 import { ImportPolicy, ImportReview, importKey } from './import-policy.ts';
 import { leakRules } from './leak-prevention.ts';
@@ -26,8 +27,6 @@ import { monitoredPeer } from './monitored-peer.ts';
 import { negotiatedStatus } from './negotiated-status.ts';
 import { nextHopSelf } from './next-hop-self.ts';
 import { PrefixLimits } from './prefix-limit.ts';
-import { RefreshAnswer } from './refresh-answer.ts';
-import { RefreshIntake } from './refresh-intake.ts';
 import { Session, type SessionDeps } from './session.ts';
 import { knownAsn } from './session-config.ts';
 import { StaleRoutes } from './stale-routes.ts';
@@ -59,13 +58,6 @@ export interface PeerHost {
   /** Of the wall clock; 0: not known. */
   wallUsec(): number;
   bfdStatus(peer: PeerConfig): PeerBfdStatus | undefined;
-}
-
-interface FamilyState {
-  endOfRib: boolean;
-  membership?: Membership;
-  readonly answer: RefreshAnswer;
-  readonly intake: RefreshIntake;
 }
 
 /** What a new session of a peer takes over from the one that a change of settings ended: its routes, which the peer keeps as well. */
@@ -406,7 +398,17 @@ export class Peer {
     this.#stale.sessionUp(negotiated);
     this.#families.clear();
     for (const family of negotiated.families) {
-      this.#families.set(family, this.#familyState(family, negotiated.enhancedRouteRefresh));
+      const state = createFamilyState({
+        family,
+        negotiated,
+        clock: this.#host.clock,
+        log: this.#log,
+        rib: this.#host.rib(family),
+        row: this.row,
+        send: (message) => this.session.writeMessage(message),
+        schedule: () => this.#host.schedule(),
+      });
+      this.#families.set(family, state);
       this.#join(family, negotiated);
     }
     const about = { row: this.row, config: this.config, upAtUsec: this.#host.wallUsec() };
@@ -421,22 +423,6 @@ export class Peer {
     this.#host.monitor.peerUp(this.monitored);
     this.#host.established(this);
     this.#host.schedule();
-  }
-
-  #familyState(family: Family, enhanced: boolean): FamilyState {
-    const { clock } = this.#host;
-    const rib = this.#host.rib(family);
-    const state: FamilyState = {
-      endOfRib: false,
-      answer: new RefreshAnswer({
-        family,
-        enhanced,
-        send: (message) => this.session.writeMessage(message),
-        membership: () => state.membership,
-      }),
-      intake: new RefreshIntake({ clock, log: this.#log, rib, row: this.row, changed: () => this.#host.schedule() }),
-    };
-    return state;
   }
 
   #noteClient({ ebgp }: Negotiated): void {
@@ -562,15 +548,8 @@ export class Peer {
 
   #routeRefresh({ family, subtype }: RouteRefresh): void {
     const state = family && this.#families.get(family);
-    if (!state) return;
-    if (subtype === 0) state.answer.ask();
-    else if (!this.#negotiated?.enhancedRouteRefresh) return;
-    else if (subtype === 2) state.intake.end();
-    else if (subtype === 1) {
-      // RFC 7313 4.2: what graceful restart still waits for, End-of-RIB sweeps.
-      if (state.endOfRib || !this.#negotiated.gracefulRestart) state.intake.begin();
-      else this.#log.warn({ family }, 'BoRR before End-of-RIB is ignored (RFC 7313 4.2)');
-    }
+    if (!state || !this.#negotiated) return;
+    refreshReceived(state, subtype, this.#negotiated, this.#log);
     this.#host.schedule();
   }
 
