@@ -5,4 +5,5 @@ export * from './ip.ts';
 export * from './lifecycle.ts';
 export * from './log.ts';
 export * from './nearest.ts';
+export * from './scoped-address.ts';
 export * from './secret.ts';

@@ -1,10 +1,10 @@
 /** What crosses from the speaker to the route programmer. */
-import type { Cidr, IpAddress } from '#kit';
+import type { Cidr, IpAddress, ScopedAddress } from '#kit';
 
 /** A route as BGP chose it. Several next hops: equal-cost paths, sorted, distinct. They resolve recursively. */
 export interface LearnedRoute {
   readonly prefix: Cidr;
-  readonly nextHops: readonly IpAddress[];
+  readonly nextHops: readonly (IpAddress | ScopedAddress)[];
 }
 
 /** Changes in order; `withdraw` names prefixes. */
