@@ -1,5 +1,5 @@
 /**
- * MP_REACH_NLRI and MP_UNREACH_NLRI: RFC 4760, RFC 2545, RFC 7606 5.3 and 7.11. A family that was not negotiated is
+ * MP_REACH_NLRI and MP_UNREACH_NLRI: RFC 4760, RFC 2545, RFC 8950, RFC 7606 5.3 and 7.11. A family that was not negotiated is
  * ignored, whatever its octets. RFC 7606 would let us disable the family instead of the reset; a reset is plainer and
  * what the peer's operator will notice.
  */
@@ -44,20 +44,33 @@ export function checkMpReach(
   if (family === 0) return faults.ignored;
   const nextHopLength = bytes[start + 3]!;
   const nlriStart = start + 5 + nextHopLength; // one reserved octet, ignored
-  const lengthIsRight = family === 4 ? nextHopLength === 4 : nextHopLength === 16 || nextHopLength === 32;
-  if (!lengthIsRight || nlriStart > end) return faults.nextHopLength;
+  if (!nextHopLengthIsRight(family, context, nextHopLength) || nlriStart > end) return faults.nextHopLength;
   if (!prefixesWellFormed(family, bytes, nlriStart, end, hasPathIds(context, family))) return faults.reachNlri;
   view.mpReachFamily = family;
   view.mpReachNlriStart = nlriStart;
   view.mpReachNlriEnd = end;
   view.mpNextHopStart = start + 4;
   view.mpNextHopLength = nextHopLength;
-  // `::` with a link-local address behind it is how some peers announce on unnumbered links: the second one counts.
-  if (nextHopLength === 32 && isUnspecified6(bytes, start + 4) && isLinkLocal6(bytes, start + 20)) {
-    view.mpNextHopStart = start + 20;
+  if (nextHopLength === 32) readPair(view, bytes, start + 4);
+  return undefined;
+}
+
+/** RFC 4760 3, RFC 2545 3, RFC 8950 3. */
+function nextHopLengthIsRight(family: IpFamily, context: UpdateContext, length: number): boolean {
+  if (length === 4) return family === 4;
+  return (length === 16 || length === 32) && (family === 6 || context.extendedNextHop === true);
+}
+
+/**
+ * What two addresses say. RFC 2545 means a global and a link-local one. Peers without a global one on the link put `::` or the
+ * link-local address in its place: it alone counts then. What is no link-local address in the second place is not looked at.
+ */
+function readPair(view: UpdateView, bytes: Uint8Array, at: number): void {
+  if (!isLinkLocal6(bytes, at + 16) || isLinkLocal6(bytes, at)) view.mpNextHopLength = 16;
+  else if (isUnspecified6(bytes, at)) {
+    view.mpNextHopStart = at + 16;
     view.mpNextHopLength = 16;
   }
-  return undefined;
 }
 
 export function checkMpUnreach(

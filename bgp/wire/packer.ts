@@ -6,6 +6,8 @@
  *   withdraw IPv4   withdrawn ... | attributes 0
  *   withdraw IPv6   withdrawn 0 | MP_UNREACH ...
  *
+ * IPv4 with an IPv6 next hop (RFC 8950) has the form of IPv6.
+ *
  * The open message is written in place at the end of the chunk; its lengths are filled in when it closes.
  */
 import { attributeFlag, attributeType, optionalNonTransitive, wellKnown } from './attribute-types.ts';
@@ -18,7 +20,8 @@ const chunkBytesMax = 256 * 1024;
 /** A smaller chunk is copied out, so that its buffer can go on being used. */
 const copyBytesMax = 16 * 1024;
 
-type Kind = 'none' | 'announce4' | 'announce6' | 'withdraw4' | 'withdraw6';
+/** `announce4` and `withdraw4`: the fields of RFC 4271; `Mp`: the attributes of RFC 4760. */
+type Kind = 'none' | 'announce4' | 'announceMp' | 'withdraw4' | 'withdrawMp';
 
 class Packer implements UpdatePacker {
   messageCount = 0;
@@ -36,6 +39,8 @@ class Packer implements UpdatePacker {
   #limit = 0;
   #open = false;
   #kind: Kind = 'none';
+  /** Address family of the multiprotocol attribute: 1 or 2. */
+  #afi = 2;
   /** Attributes of the announcement under way, and the next hop: kept here, since the caller's buffers are reused. */
   readonly #attributes: Uint8Array;
   #attributesLength = 0;
@@ -56,20 +61,22 @@ class Packer implements UpdatePacker {
     this.#close();
     this.#kind = 'none';
     const bytesMax =
-      this.#messageBytesMax - headerBytes - 4 - (family === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17) - this.#idBytes;
+      this.#messageBytesMax - headerBytes - 4 - (nextHop.length === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17) - this.#idBytes;
     if (attributes.length > bytesMax) return false;
     copy(attributes.bytes, 0, attributes.length, this.#attributes, 0);
     this.#attributesLength = attributes.length;
     this.#split = attributes.split;
     copy(nextHop, 0, nextHop.length, this.#nextHop, 0);
     this.#nextHopLength = nextHop.length;
-    this.#kind = family === 4 ? 'announce4' : 'announce6';
+    this.#kind = nextHop.length === 4 ? 'announce4' : 'announceMp';
+    this.#afi = family === 4 ? 1 : 2;
     return true;
   }
 
-  startWithdraw(family: 4 | 6): void {
+  startWithdraw(family: 4 | 6, multiprotocol = false): void {
     this.#close();
-    this.#kind = family === 4 ? 'withdraw4' : 'withdraw6';
+    this.#kind = family === 4 && !multiprotocol ? 'withdraw4' : 'withdrawMp';
+    this.#afi = family === 4 ? 1 : 2;
   }
 
   add4(address: number, bits: number): void {
@@ -162,7 +169,7 @@ class Packer implements UpdatePacker {
         at = copy(this.#attributes, this.#split, this.#attributesLength, out, at);
         break;
       }
-      case 'announce6':
+      case 'announceMp':
         at = this.#beginMultiprotocol(at, attributeType.mpReach);
         out[at++] = this.#nextHopLength;
         at = copy(this.#nextHop, 0, this.#nextHopLength, out, at);
@@ -173,7 +180,7 @@ class Packer implements UpdatePacker {
         at += 2;
         this.#limit -= 2;
         break;
-      case 'withdraw6':
+      case 'withdrawMp':
         at = this.#beginMultiprotocol(at, attributeType.mpUnreach);
         break;
       case 'none':
@@ -193,7 +200,7 @@ class Packer implements UpdatePacker {
     out[at++] = type;
     at += 2;
     out[at++] = 0;
-    out[at++] = 2;
+    out[at++] = this.#afi;
     out[at++] = 1;
     return at;
   }
@@ -210,7 +217,7 @@ class Packer implements UpdatePacker {
       out[at++] = 0;
     } else if (this.#kind !== 'announce4') {
       write16(out, body + 6, at - body - 8);
-      if (this.#kind === 'announce6') at = copy(this.#attributes, 0, this.#attributesLength, out, at);
+      if (this.#kind === 'announceMp') at = copy(this.#attributes, 0, this.#attributesLength, out, at);
       write16(out, body + 2, at - body - 4);
     }
     writeHeader(out, this.#start, at - this.#start, messageType.update);

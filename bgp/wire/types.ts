@@ -191,6 +191,8 @@ export interface UpdateContext {
   /** Prefixes of the family come with path identifiers (RFC 7911 5). Default false. */
   readonly addPath4?: boolean;
   readonly addPath6?: boolean;
+  /** RFC 8950 is negotiated: IPv4 prefixes of MP_REACH_NLRI may have an IPv6 next hop. */
+  readonly extendedNextHop?: boolean;
   /** Accept AS_SET in AS_PATH. Default false: such routes are treated as withdrawn (RFC 9774 3). */
   readonly acceptAsSet?: boolean;
 }
@@ -263,7 +265,7 @@ export interface UpdateView extends AttributeValues {
   mpReachFamily: IpFamily | 0;
   mpReachNlriStart: number;
   mpReachNlriEnd: number;
-  /** 4, 16 or 32 bytes (IPv4; IPv6; IPv6 global then link-local). */
+  /** 4, 16 or 32 bytes (IPv4; IPv6, global or link-local; IPv6 global then link-local). */
   mpNextHopStart: number;
   mpNextHopLength: number;
   mpUnreachFamily: IpFamily | 0;
@@ -341,11 +343,12 @@ export interface ExportedAttributes {
  */
 export interface UpdatePacker {
   /**
-   * @param nextHop 4 bytes (IPv4), 16 or 32 bytes (IPv6).
+   * @param nextHop 4 bytes (IPv4), 16 or 32 bytes (IPv6; of IPv4 prefixes too, where RFC 8950 is negotiated).
    * @returns false when the attributes leave no room for a prefix: announce nothing with them (withdraw instead).
    */
   startAnnounce(family: IpFamily, attributes: ExportedAttributes, nextHop: Uint8Array): boolean;
-  startWithdraw(family: IpFamily): void;
+  /** @param multiprotocol IPv4 too by MP_UNREACH_NLRI, as it may have been announced (RFC 8950). */
+  startWithdraw(family: IpFamily, multiprotocol?: boolean): void;
   /** `address` as a 32 bit word, signed or not; host bits must be clear. */
   add4(address: number, bits: number): void;
   add6(w0: number, w1: number, w2: number, w3: number, bits: number): void;

@@ -65,6 +65,7 @@ export function updateContext(negotiated: Negotiated, localClusterId = negotiate
     peerAsn: negotiated.peerAsn,
     localRouterId: negotiated.localRouterId,
     localClusterId,
+    extendedNextHop: negotiated.extendedNextHop,
   };
 }
 
@@ -252,7 +253,7 @@ function checkWhole(view: UpdateView, context: UpdateContext, bytes: Uint8Array,
     else if (view.nextHopStart >= 0 && !isHost4(bytes, view.nextHopStart)) fail(view, badNextHop4);
   }
   if (multiprotocol) {
-    const isHost = view.mpReachFamily === 4 ? isHost4 : isHost6;
+    const isHost = view.mpNextHopLength === 4 ? isHost4 : isHost6;
     if (!isHost(bytes, view.mpNextHopStart)) fail(view, badNextHop6);
   }
   const { asPath } = attributeType;
