@@ -66,7 +66,7 @@ export function tcpConnected(draft: Draft, input: InputOf<'tcpConnected'>): void
 
 /** What is wrong with the peer's OPEN for this peer; the codec has judged all that needs no configuration. */
 export function openError(config: SessionConfig, open: OpenMessage): ProtocolError | undefined {
-  if (open.asn !== config.peerAsn) {
+  if (!isPeerAsn(config, open.asn)) {
     const reason = `peer says AS ${open.asn}, configured is ${config.peerAsn}`;
     return protocolError(errorCode.openMessage, openSubcode.badPeerAs, reason);
   }
@@ -80,6 +80,19 @@ export function openError(config: SessionConfig, open: OpenMessage): ProtocolErr
     return protocolError(errorCode.openMessage, openSubcode.unsupportedCapability, reason, data);
   }
   return roleError(config, open);
+}
+
+function isPeerAsn({ peerAsn, localAsn }: SessionConfig, asn: number): boolean {
+  switch (peerAsn) {
+    case 'auto':
+      return true;
+    case 'internal':
+      return asn === localAsn;
+    case 'external':
+      return asn !== localAsn;
+    default:
+      return typeof peerAsn === 'number' ? asn === peerAsn : peerAsn.includes(asn);
+  }
 }
 
 /** Whether connections that we made win collisions. */

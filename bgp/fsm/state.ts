@@ -81,6 +81,8 @@ export function localOpen(config: SessionConfig): OpenMessage {
     ...config.texts,
     ...(config.addPath ? { addPath: config.addPath } : {}),
     ...(restart ? restartCapabilities(restart) : {}),
+    ...(config.extendedNextHop ? { extendedNextHop: true } : {}),
+    ...(config.linkLocalNextHop ? { linkLocalNextHop: true } : {}),
   };
 }
 

@@ -6,7 +6,7 @@
  * gives every TCP connection a number of its own when it is there (`tcpConnected`); an attempt has none, and at most one
  * is under way.
  */
-import type { Family } from '../speaker/config.ts';
+import type { Family, PeerAsn } from '../speaker/config.ts';
 import type { AddPathCapability, Negotiated, Notification, OpenMessage, ProtocolError } from '../wire/types.ts';
 
 /** Names of RFC 4271 8.2.2, as shown to people. */
@@ -23,7 +23,7 @@ export interface OpenTexts {
 /** Settings of a peer; changing them means `manualStop`, a new state by `initialState`, `manualStart`. */
 export interface SessionConfig {
   readonly localAsn: number;
-  readonly peerAsn: number;
+  readonly peerAsn: PeerAsn;
   /** Unsigned 32 bit, not 0. */
   readonly routerId: number;
   readonly families: readonly Family[];
@@ -45,6 +45,9 @@ export interface SessionConfig {
   readonly extendedMessages?: boolean;
   /** RFC 7911 capability of our OPEN; absent: not offered. */
   readonly addPath?: readonly AddPathCapability[];
+  /** Capabilities 5 (RFC 8950) and 77 (draft-ietf-idr-linklocal-capability). */
+  readonly extendedNextHop?: boolean;
+  readonly linkLocalNextHop?: boolean;
   /** Capability of our OPEN; absent: not offered. Replaced on the fly with `setGracefulRestart` (R only until End-of-RIB went out). */
   readonly gracefulRestart?: {
     readonly restarting: boolean;

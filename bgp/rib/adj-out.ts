@@ -47,8 +47,10 @@ export interface UpdateGroupOptions extends ExportPolicy, ExportMarks {
   readonly clusterId?: number;
   /** Members are told the best so many paths of a prefix, each under its path identifier (RFC 7911). Absent: the best one alone. */
   readonly addPath?: number;
-  /** Our address, announced as next hop: 4 bytes (IPv4) or 16 (IPv6). */
+  /** Our address, announced as next hop: 4 bytes (IPv4), 16 or 32 (IPv6: one address, or a global and a link-local one). */
   readonly nextHopSelf: Uint8Array;
+  /** RFC 8950 is negotiated: IPv4 prefixes may have an IPv6 next hop. */
+  readonly extendedNextHop?: boolean;
 }
 
 /** Canonical and exported attributes while a set is announced: within one call, so that all groups share them. */
@@ -169,7 +171,7 @@ export class UpdateGroup {
       if (set < 0 || source === peer) continue;
       const length = this.#export(set, source, { ...this.#contextOf(source), asn4: true }) ? exported.length : 0;
       const hop = this.#nextHop[row]!;
-      const nextHop = hop === noNextHop ? this.options.nextHopSelf : this.#rib.tables.nextHops.bytes[hop]!;
+      const nextHop = hop === noNextHop ? this.options.nextHopSelf : this.#rib.tables.nextHops.onward[hop]!;
       if (length === 0) continue;
       out.push({ source, nextHop, pathId: slots?.pathId[row] ?? 0, attributes: exported.bytes.slice(0, length) });
     }
@@ -258,7 +260,7 @@ export class UpdateGroup {
       if (this.#attributes[row] !== 0 && this.#source[row] !== member.peer) {
         this.#link[row] = this.#announceBy.add(this.#source[row]!, row);
       } else {
-        if (!withdrawals) this.#packer.startWithdraw(this.#rib.family);
+        if (!withdrawals) this.#startWithdraw();
         withdrawals = true;
         this.#addToPacker(row);
       }
@@ -369,9 +371,9 @@ export class UpdateGroup {
   /** After the filter, which may have said something of it. @param hop that the route was learned with. */
   #nextHopOf(source: number, hop: number): number {
     const said = this.#filtered?.hop ?? hopUntouched;
-    if (said >= noNextHop) return said;
+    if (said >= noNextHop) return this.#onward(said);
     const asLearned = said === hopAsLearned || !this.options.ebgp;
-    return asLearned && source !== localPeer ? hop : noNextHop;
+    return asLearned && source !== localPeer ? this.#onward(hop) : noNextHop;
   }
 
   markHops({ hops }: HopMarks): void {
@@ -419,7 +421,7 @@ export class UpdateGroup {
   #withdrawChain(recipients: readonly Member[], first: number, link: Int32Array): void {
     if (recipients.length === 0) return;
     this.#recipients = recipients;
-    this.#packer.startWithdraw(this.#rib.family);
+    this.#startWithdraw();
     for (let at = first; at !== 0; at = link[at - 1]!) this.#addToPacker(at - 1);
     this.#packer.flush();
   }
@@ -450,7 +452,7 @@ export class UpdateGroup {
 
   #announceSet(set: number, source: number): void {
     const fits = this.#export(set, source);
-    const nextHops = this.#rib.tables.nextHops.bytes;
+    const nextHops = this.#rib.tables.nextHops.onward;
     const link = this.#setLink;
     let current = -1;
     let announced = false;
@@ -462,7 +464,7 @@ export class UpdateGroup {
         const hop = nextHop === noNextHop ? this.options.nextHopSelf : nextHops[nextHop]!;
         announced = fits && this.#packer.startAnnounce(this.#rib.family, exported, hop);
         // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
-        if (!announced) this.#packer.startWithdraw(this.#rib.family);
+        if (!announced) this.#startWithdraw();
       }
       this.#addToPacker(row);
     }
@@ -474,6 +476,18 @@ export class UpdateGroup {
     if (this.options.ebgp || ebgp[source] === 1) return this.#learnedContext;
     this.#reflectedContext.reflection.originatorId = routerId[source]!;
     return this.#reflectedContext;
+  }
+
+  #startWithdraw(): void {
+    this.#packer.startWithdraw(this.#rib.family, this.options.extendedNextHop === true);
+  }
+
+  /** The next hop as it was received, or ours where the peer could not use it: link-local, or IPv6 without RFC 8950. */
+  #onward(nextHop: number): number {
+    const address = this.#rib.tables.nextHops.onward[nextHop];
+    if (address === undefined) return noNextHop;
+    const fits = this.#rib.family === 6 || address.length === 4 || this.options.extendedNextHop === true;
+    return fits ? nextHop : noNextHop;
   }
 
   #addToPacker(row: number): void {

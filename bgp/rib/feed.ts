@@ -8,23 +8,25 @@
  *   2 upsert IPv6   address (16), length (1), set (4)
  *   3 withdraw IPv4 address (4), length (1)
  *   4 withdraw IPv6 address (16), length (1)
- *   5 set           set (4), count (1), count x { bytes (1), address } ; before the first upsert that names it
+ *   5 set           set (4), count (1), count x { bytes (1), address, bytes (1), interface of a link-local address } ; before the
+ *                   first upsert that names it
  *   6 deferral over (once: every route known at the end of route selection deferral went before)
  */
-import { type Cidr, formatIp, type IpAddress, parseIp } from '#kit';
+import { type Cidr, formatIp, type IpAddress, parseIp, type ScopedAddress, scoped, splitZone } from '#kit';
 import { grow, IntStack } from './arrays.ts';
 import type { HopMarks } from './next-hop-pool.ts';
 import type { Rib } from './rib.ts';
 
 export type RouteChange =
-  | { readonly type: 'upsert'; readonly prefix: Cidr; readonly nextHops: readonly IpAddress[] }
+  | { readonly type: 'upsert'; readonly prefix: Cidr; readonly nextHops: readonly (IpAddress | ScopedAddress)[] }
   | { readonly type: 'withdraw'; readonly prefix: Cidr }
   | { readonly type: 'deferralEnded' };
 
 export const feedBufferBytes = 65_536;
 const record = { upsert4: 1, upsert6: 2, withdraw4: 3, withdraw6: 4, set: 5, deferralEnded: 6 } as const;
+const interfaceNameBytesMax = 15;
 /** A set of 64 IPv6 next hops and the upsert that names it. */
-const recordBytesMax = 1 + 4 + 1 + 64 * 17 + 1 + 16 + 1 + 4;
+const recordBytesMax = 1 + 4 + 1 + 64 * (17 + 1 + interfaceNameBytesMax) + 1 + 16 + 1 + 4;
 
 class FamilyFeed {
   readonly rib: Rib;
@@ -171,11 +173,15 @@ class FeedWriter {
     const members = rib.tables.hopSets.members[set]!;
     this.#bytes[this.#end++] = members.length;
     for (const hop of members) {
-      const address = parseIp(rib.tables.nextHops.addresses[hop]!)!;
-      this.#bytes[this.#end++] = address.length;
-      this.#bytes.set(address, this.#end);
-      this.#end += address.length;
+      const { address, zone = '' } = splitZone(rib.tables.nextHops.addresses[hop]!);
+      this.#octets(parseIp(address)!);
+      this.#octets(new TextEncoder().encode(zone));
     }
+  }
+  #octets(octets: Uint8Array): void {
+    this.#bytes[this.#end++] = octets.length;
+    this.#bytes.set(octets, this.#end);
+    this.#end += octets.length;
   }
 }
 
@@ -183,7 +189,7 @@ class FeedWriter {
 export function* decodeRouteChanges(buffer: ArrayBuffer): Generator<RouteChange> {
   const bytes = new Uint8Array(buffer);
   const view = new DataView(buffer);
-  const sets = new Map<number, readonly IpAddress[]>();
+  const sets = new Map<number, readonly (IpAddress | ScopedAddress)[]>();
   let at = 0;
   while (at < bytes.length) {
     const type = bytes[at++]!;
@@ -193,11 +199,15 @@ export function* decodeRouteChanges(buffer: ArrayBuffer): Generator<RouteChange>
       const set = view.getUint32(at);
       const count = bytes[at + 4]!;
       at += 5;
-      const addresses = new Set<IpAddress>();
+      const addresses = new Set<IpAddress | ScopedAddress>();
       for (let i = 0; i < count; i++) {
         const length = bytes[at++]!;
-        addresses.add(formatIp(bytes, at, length));
+        const address = formatIp(bytes, at, length);
         at += length;
+        const zoneEnd = at + 1 + bytes[at]!;
+        const zone = new TextDecoder().decode(bytes.subarray(at + 1, zoneEnd));
+        addresses.add(zone === '' ? address : scoped(address, zone));
+        at = zoneEnd;
       }
       sets.set(set, [...addresses].sort());
     } else {

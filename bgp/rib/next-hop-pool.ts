@@ -3,7 +3,7 @@
  * as it has ways to lose links. So they carry no counts; when there are many all the same (a peer that makes them up), the
  * holders mark what they use and `sweep` frees the rest.
  */
-import { formatIp, type IpAddress } from '#kit';
+import { formatIp, type IpAddress, isLinkLocal, type ScopedAddress, scoped } from '#kit';
 
 /** The next hop of what we originate. */
 export const noNextHop = 0;
@@ -11,7 +11,10 @@ export const noNextHop = 0;
 export class NextHopPool {
   /** By id: the address bytes as received: 4, 16, or 32 (global then link-local). */
   readonly bytes: Uint8Array[] = [new Uint8Array(0)];
-  readonly addresses: IpAddress[] = ['' as IpAddress];
+  /** What of it may be passed on to other routers: 4 or 16 bytes; undefined for a link-local address, which only its link knows. */
+  readonly onward: (Uint8Array | undefined)[] = [undefined];
+  /** Where packets go. */
+  readonly addresses: (IpAddress | ScopedAddress)[] = ['' as IpAddress];
   /** Cost to reach it, injected; 0 by default (RFC 4271 9.1.2.2 e). `unreachable` takes its routes out. */
   readonly igpMetric: number[] = [0];
   readonly #ids = new Map<string, number>();
@@ -19,17 +22,22 @@ export class NextHopPool {
   #lastText = '';
   #lastId = noNextHop;
 
-  /** @param text the bytes as a latin1 string: the caller has it at hand. */
-  intern(text: string, bytes: Uint8Array, start: number, end: number): number {
+  /**
+   * @param octets 4, 16, or 32 bytes (global then link-local) as a latin1 string: the caller has it at hand.
+   * @param link the interface of the link-local address, which is the one that packets go to; empty: they go to the first address.
+   */
+  intern(octets: string, bytes: Uint8Array, start: number, end: number, link = ''): number {
+    const text = link === '' ? octets : `${octets}%${link}`;
     if (text === this.#lastText) return this.#lastId;
     let id = this.#ids.get(text);
     if (id === undefined) {
-      id = this.#free.pop() ?? this.bytes.length;
+      id = this.#free.pop() ?? this.addresses.length;
       const copy = bytes.slice(start, end);
+      const size = copy.length;
+      const first = formatIp(copy, 0, size === 4 ? 4 : 16);
       this.bytes[id] = copy;
-      // 32 bytes: the global address. A global of `::` means link-local alone (seen in the wild).
-      const zero = copy.length === 32 && copy.subarray(0, 16).every((b) => b === 0);
-      this.addresses[id] = formatIp(copy, zero ? 16 : 0, copy.length === 4 ? 4 : 16);
+      this.onward[id] = isLinkLocal(first) ? undefined : copy.subarray(0, 16);
+      this.addresses[id] = link === '' ? first : scoped(size === 32 ? formatIp(copy, 16, 16) : first, link);
       this.igpMetric[id] = 0;
       this.#ids.set(text, id);
     }
@@ -47,6 +55,7 @@ export class NextHopPool {
       if (marks.hops.has(id)) continue;
       this.#ids.delete(text);
       this.addresses[id] = '' as IpAddress;
+      this.onward[id] = undefined;
       this.#free.push(id);
     }
     this.#lastText = '';

@@ -9,6 +9,9 @@ import type { RouteFilter } from '../filter/types.ts';
 
 export type Family = 'ipv4-unicast' | 'ipv6-unicast';
 
+/** Which AS a peer may be in: that one, any other than ours, ours, any, or one of several. */
+export type PeerAsn = number | 'external' | 'internal' | 'auto' | readonly number[];
+
 /** Names of RFC 9234 4.1. */
 export type BgpRole = 'provider' | 'customer' | 'routeServer' | 'routeServerClient' | 'peer';
 
@@ -27,6 +30,8 @@ export interface SpeakerConfig {
   /** Prefixes announced as our own, origin IGP. */
   readonly originate: readonly string[];
   readonly peers: readonly PeerConfig[];
+  /** Who is taken as a peer when it connects. */
+  readonly ranges?: readonly PeerRange[];
   readonly gracefulRestart: GracefulRestartConfig;
   /** Which paths share the load with the best one. Default: 64, true. Applied without touching a session. */
   readonly multipath?: MultipathConfig;
@@ -94,10 +99,15 @@ export interface AddPathConfig {
 export interface PeerConfig {
   /** Unique and stable; what status and logs call the peer. */
   readonly name: string;
+  /** A link-local address names its interface: `fe80::1%eth0`. Empty for a peer by `interface`: it is found. */
   readonly address: string;
+  /** Unnumbered: the peer is the router on this interface, found by its router advertisements (RFC 4861). */
+  readonly interface?: string;
+  /** Set by the speaker: the range that this peer came from. */
+  readonly range?: string;
   /** Remote port to dial. */
   readonly port: number;
-  readonly asn: number;
+  readonly asn: PeerAsn;
   /** Source address of the session (needed for peers on loopbacks); absent: the kernel chooses. */
   readonly localAddress?: string;
   readonly families: readonly Family[];
@@ -173,6 +183,15 @@ export interface PeerConfig {
    */
   readonly nextHop4?: string;
   readonly nextHop6?: string;
+  /** Offers IPv4 with IPv6 next hops (RFC 8950). Default: on for a peer by `interface`, else off. */
+  readonly extendedNextHop?: boolean;
+  /** Offers next hops of a link-local address alone (draft-ietf-idr-linklocal-capability). Default: on with link-local peers. */
+  readonly linkLocalNextHop?: boolean;
+  /**
+   * How a link-local next hop is written where there is no global address beside it: `single` it alone, `double` twice, `native` after
+   * an address of zeros. Default: `single` where that capability is negotiated, else `double`, which every peer takes.
+   */
+  readonly linkLocalNextHopFormat?: 'native' | 'single' | 'double';
   /** Watches the path to the peer with BFD (RFC 5880 to 5883): a session that falls ends the BGP session (RFC 9384). */
   readonly bfd?: BfdConfig;
 }
@@ -192,6 +211,15 @@ export interface BfdConfig {
    * connection before BFD notices, so that BFD which falls first means a dead path (RFC 5882 4.3.2.2).
    */
   readonly graceful?: boolean;
+}
+
+/** A prefix whose hosts become peers by connecting; never dialled. */
+export interface PeerRange
+  extends Omit<PeerConfig, 'name' | 'address' | 'interface' | 'range' | 'port' | 'passive' | 'connectRetrySec'> {
+  /** Of two that hold an address the longer one counts. */
+  readonly prefix: string;
+  /** Peers at once; who comes beyond is refused (Cease, connection rejected) and counted. */
+  readonly limit: number;
 }
 
 /** Whether the peer may be told of routes that we learned: what it is told is complete only once routes are selected. */

@@ -21,5 +21,9 @@ export const drainTellMsMax = 2000;
 export const drainSettleMs = 1000;
 /** RFC 9687 5: the send hold time is the greater of this and twice the hold time. */
 export const sendHoldSecMin = 480;
+/** A peer of a range that has no connection, and whose routes are gone, is forgotten after this. */
+export const rangePeerIdleSec = 30;
+/** A neighbour on an interface that was silent for so long gives way to another one, unless there is a session. */
+export const neighbourAgeSec = 60;
 export const routesPerAnswerMax = 1000;
 export const routesPerAnswerDefault = 100;

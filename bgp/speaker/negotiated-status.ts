@@ -17,6 +17,8 @@ export function negotiatedStatus(negotiated: Negotiated): NegotiatedStatus {
     holdTimeSec,
     keepaliveSec,
     ...(addPath.length > 0 ? { addPath: addPath.map((entry) => ({ ...entry })) } : {}),
+    extendedNextHop: negotiated.extendedNextHop,
+    linkLocalNextHop: negotiated.linkLocalNextHop,
     ...(gracefulRestart
       ? {
           gracefulRestart: {

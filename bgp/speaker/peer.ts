@@ -1,6 +1,6 @@
 /** One configured peer: its session, its rows in the RIBs, its update groups. */
 import type { Clock, Logger } from '#kit';
-import { parseIp } from '#kit';
+import { isLinkLocal } from '#kit';
 import type { BmpMonitor, BmpPeer } from '../bmp/index.ts';
 import type { SessionConfig, SessionDownReason } from '../fsm/index.ts';
 import type { MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
@@ -24,12 +24,13 @@ import { leakRules } from './leak-prevention.ts';
 import { deferralSettleMs, peerQueueBytesMax } from './limits.ts';
 import { monitoredPeer } from './monitored-peer.ts';
 import { negotiatedStatus } from './negotiated-status.ts';
+import { nextHopSelf } from './next-hop-self.ts';
 import { PrefixLimits } from './prefix-limit.ts';
 import { RefreshAnswer } from './refresh-answer.ts';
 import { RefreshIntake } from './refresh-intake.ts';
 import { Session, type SessionDeps } from './session.ts';
 import { StaleRoutes } from './stale-routes.ts';
-import type { ByteConnection, PeerFamilyStatus, PeerStatus } from './types.ts';
+import type { ByteConnection, LocalLink, PeerFamilyStatus, PeerStatus } from './types.ts';
 import { type UpdateReader, type UpdateSource, updateCounters } from './update-reader.ts';
 
 /** What a peer needs of its speaker. */
@@ -51,6 +52,7 @@ export interface PeerHost {
   progress(): void;
   changed(peer: Peer): void;
   established(peer: Peer): void;
+  linkOf(localAddress: string, remoteAddress: string): LocalLink | undefined;
   ownAddress(address: string): void;
   readonly monitor: BmpMonitor;
   /** Of the wall clock; 0: not known. */
@@ -82,6 +84,7 @@ export class Peer {
   readonly #localAsn: number;
   readonly #families = new Map<Family, FamilyState>();
   #negotiated: Negotiated | undefined;
+  #remoteAddress = '';
   #source: UpdateSource | undefined;
   #importPolicy: ImportPolicy | undefined;
   #importReview: ImportReview | undefined;
@@ -157,6 +160,12 @@ export class Peer {
     );
   }
 
+  /** It has a connection, or routes kept over its restart. */
+  get inUse(): boolean {
+    const { row } = this;
+    const stale = (['ipv4-unicast', 'ipv6-unicast'] as const).some((family) => this.#host.rib(family).staleCount[row]);
+    return this.session.openConnections > 0 || stale;
+  }
   get established(): boolean {
     return this.#negotiated !== undefined;
   }
@@ -329,7 +338,9 @@ export class Peer {
       name: config.name,
       address: config.address,
       port: config.port,
-      asn: config.asn,
+      ...(config.interface === undefined ? {} : { interface: config.interface }),
+      ...(config.range === undefined ? {} : { range: config.range }),
+      asn: negotiated?.peerAsn ?? (typeof config.asn === 'number' ? config.asn : 0),
       state: session.stateName,
       stateForMs: this.stateForMs,
       lastError: config.heldDown ?? session.lastError,
@@ -379,6 +390,7 @@ export class Peer {
     this.#host.ownAddress(connection.localAddress);
     this.#host.peerTable.ebgp[this.row] = negotiated.ebgp ? 1 : 0;
     this.#host.peerTable.routerId[this.row] = negotiated.peerRouterId;
+    this.#remoteAddress = connection.remoteAddress;
     this.#noteClient(negotiated);
     const policy = this.#makeImportPolicy(updateContext(negotiated, this.#host.clusterId));
     policy.complete = policy.keeps;
@@ -425,8 +437,11 @@ export class Peer {
 
   #makeSource(policy: ImportPolicy): UpdateSource {
     const { context, keeps, filter4, filter6, allowedOwnAsns, leakRule, accept } = policy;
+    const link = this.#link()?.interface;
     return {
       row: this.row,
+      linkLocal: isLinkLocal(this.#remoteAddress),
+      ...(link === undefined ? {} : { link }),
       context,
       keeps,
       filter4,
@@ -465,9 +480,8 @@ export class Peer {
 
   #groupOptions(family: Family, negotiated: Negotiated): UpdateGroupOptions | undefined {
     const ipFamily = ipFamilyOf(family);
-    const configured = ipFamily === 4 ? this.config.nextHop4 : this.config.nextHop6;
-    const local = parseIp(configured ?? this.session.localAddress ?? '');
-    if (!local || local.length !== (ipFamily === 4 ? 4 : 16)) return undefined;
+    const local = nextHopSelf(ipFamily, this.config, negotiated, this.session.localAddress ?? '', this.#link());
+    if (!local) return undefined;
     const filter = ipFamily === 4 ? this.config.exportFilter?.ipv4 : this.config.exportFilter?.ipv6;
     const rule = negotiated.ebgp && this.config.role ? leakRules[this.config.role] : undefined;
     const sendsPaths = negotiated.addPath.some((entry) => entry.family === family && entry.send);
@@ -490,7 +504,13 @@ export class Peer {
       nextHopSelf: local,
       ...(this.#leaving ? { gracefulShutdown: true } : {}),
       ...longLivedExport(negotiated, this.config),
+      extendedNextHop: ipFamily === 4 && negotiated.extendedNextHop,
     };
+  }
+
+  /** As it is now: addresses come and go. */
+  #link(): LocalLink | undefined {
+    return this.#host.linkOf(this.session.localAddress ?? '', this.#remoteAddress);
   }
 
   #down(negotiated: Negotiated, preserve: boolean, reason: SessionDownReason): void {

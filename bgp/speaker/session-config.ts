@@ -1,5 +1,5 @@
 /** From the configuration to sessions: what each session is told, and which sessions a change must restart. Pure. */
-import { parseIp } from '#kit';
+import { isLinkLocal, parseIp, splitZone } from '#kit';
 import type { OpenTexts, SessionConfig } from '../fsm/index.ts';
 import { bgpRole } from '../wire/index.ts';
 import type { Family, GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
@@ -65,6 +65,15 @@ export function sessionConfig(
     extendedMessages: peer.extendedMessages ?? true,
     ...(offersAddPath(peer) ? { addPath: addPathOffer(peer) } : {}),
     gracefulRestart,
+    ...nextHopOffers(peer),
+  };
+}
+
+/** Without IPv4 there is nothing to say of its next hops. */
+function nextHopOffers(peer: PeerConfig): Pick<SessionConfig, 'extendedNextHop' | 'linkLocalNextHop'> {
+  return {
+    extendedNextHop: (peer.extendedNextHop ?? peer.interface !== undefined) && peer.families.includes('ipv4-unicast'),
+    linkLocalNextHop: peer.linkLocalNextHop ?? isLinkLocal(peer.address),
   };
 }
 
@@ -137,15 +146,16 @@ export function sessionFacts(speaker: SpeakerConfig, peer: PeerConfig): Readonly
     strictRole: peer.role !== undefined && (peer.strictRole ?? false),
     connectRetrySec: peer.connectRetrySec,
     addPath: offersAddPath(peer) && addPathOffer(peer),
+    ...nextHopOffers(peer),
   };
 }
 
 /** Rank of each peer's address, the last tie-break: IPv4 before IPv6, then by value. Equal addresses: by name. */
 export function addressOrder(peers: readonly PeerConfig[]): Map<string, number> {
   const key = (peer: PeerConfig): string => {
-    const bytes = parseIp(peer.address) ?? new Uint8Array(0);
+    const bytes = parseIp(splitZone(peer.address).address) ?? new Uint8Array(0);
     const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-    return `${bytes.length === 4 ? 4 : 6}${hex} ${peer.name}`;
+    return `${bytes.length === 4 ? 4 : 6}${hex} ${peer.address} ${peer.name}`;
   };
   const keys = peers.map((peer) => ({ name: peer.name, key: key(peer) }));
   keys.sort((a, b) => (a.key < b.key ? -1 : 1));

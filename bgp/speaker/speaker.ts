@@ -11,7 +11,7 @@
  *
  * Graceful restart: see deferral.ts for the restarting side and stale-routes.ts for the helper.
  */
-
+import { splitZone } from '#kit';
 import type { BfdSessionStatus } from '../bfd/index.ts';
 import type { TableDump } from '../mrt/index.ts';
 import {
@@ -26,16 +26,25 @@ import {
   Rib,
   RouteFeed,
 } from '../rib/index.ts';
-import { ceaseSubcode, emptyAttributeValues, originatedAttributes, readCanonical } from '../wire/index.ts';
+import {
+  ceaseSubcode,
+  emptyAttributeValues,
+  encodeNotification,
+  errorCode,
+  originatedAttributes,
+  readCanonical,
+} from '../wire/index.ts';
 import { BfdMonitor, bfdSession } from './bfd.ts';
 import { type ChangePlan, planChange } from './change-plan.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { Deferral, type DeferralPeer } from './deferral.ts';
 import { awaitDrained } from './drain.ts';
 import { Groups } from './groups.ts';
+import { IdleWatch } from './idle-watch.ts';
 import { nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { type GlassPeer, queryRoutes } from './looking-glass.ts';
 import { Monitoring } from './monitoring.ts';
+import { Neighbours } from './neighbours.ts';
 import { type Inheritance, Peer, type PeerHost } from './peer.ts';
 import {
   addressOrder,
@@ -46,7 +55,7 @@ import {
   openTexts,
   sessionConfig,
 } from './session-config.ts';
-import type { ByteConnection, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
+import type { ByteConnection, LocalLink, PathSelector, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
 export interface SpeakerOptions {
@@ -66,6 +75,9 @@ export function createSpeaker(deps: SpeakerDeps, config: SpeakerConfig, options:
 
 export class Speaker {
   readonly #deps: SpeakerDeps;
+  readonly #neighbours: Neighbours;
+  readonly #idleWatch: IdleWatch;
+  /** With every peer that there is. */
   #config: SpeakerConfig;
   readonly #rib4: Rib;
   readonly #rib6: Rib;
@@ -98,7 +110,12 @@ export class Speaker {
 
   constructor(deps: SpeakerDeps, config: SpeakerConfig, options: SpeakerOptions) {
     this.#deps = deps;
-    this.#config = config;
+    this.#neighbours = new Neighbours(deps.log, config);
+    this.#config = this.#neighbours.effective();
+    this.#idleWatch = new IdleWatch(deps.clock, {
+      inUse: (name) => this.#peers.get(name)?.inUse === true,
+      giveUp: (name) => this.#forgetRangePeer(name),
+    });
     this.#bfd = new BfdMonitor(deps.bfd, deps.clock, () => this.#configureBfd());
     const tables = {
       attributes: this.#attributes,
@@ -158,12 +175,75 @@ export class Speaker {
       peer.session.accept(connection);
       return;
     }
-    this.#deps.log.debug({ remoteAddress: connection.remoteAddress }, 'connection from an address that is no peer');
+    this.#acceptStranger(connection);
+  }
+
+  /** From an address that is no peer: perhaps the peer on that interface, or one of a range. */
+  #acceptStranger(connection: ByteConnection): void {
+    const { remoteAddress } = connection;
+    const { address, zone } = splitZone(remoteAddress);
+    if (zone !== undefined && this.#neighbours.wantsToKnow(zone)) {
+      this.neighbourFound(zone, address);
+      this.accept(connection);
+      return;
+    }
+    const admission = this.#neighbours.admit(remoteAddress);
+    if (admission.type === 'peer') {
+      const { config } = admission;
+      this.#config = { ...this.#config, peers: [...this.#config.peers, config] };
+      this.#addPeer(config);
+      this.#rankDue = true;
+      this.#peers.get(config.name)!.session.accept(connection);
+      this.#idleWatch.check(config.name);
+      return;
+    }
+    if (admission.type === 'full') {
+      const data = new Uint8Array(0);
+      connection.write(encodeNotification({ code: errorCode.cease, subcode: ceaseSubcode.connectionRejected, data }));
+      this.#deps.log.debug({ remoteAddress, range: admission.prefix }, 'the range has as many peers as it may');
+      connection.close();
+      return;
+    }
+    this.#deps.log.debug({ remoteAddress }, 'connection from an address that is no peer');
     connection.destroy();
+  }
+
+  #forgetRangePeer(name: string): void {
+    const peer = this.#peers.get(name);
+    if (peer?.config.range === undefined) return;
+    this.#deps.log.info({ peer: name, range: peer.config.range }, 'peer of a range is gone');
+    this.#neighbours.forget(peer.config);
+    this.#config = { ...this.#config, peers: this.#config.peers.filter((config) => config.name !== name) };
+    this.#removePeer(peer, ceaseSubcode.peerDeconfigured);
+    this.#rankDue = true;
+    this.#schedule();
+  }
+
+  /**
+   * A router is on an interface (router advertisement, the kernel's neighbours): the peer there, if one is wanted.
+   *
+   * @param address link-local, without zone.
+   */
+  neighbourFound(interfaceName: string, address: string): void {
+    const connected = [...this.#peers.values()].some(
+      (peer) => peer.config.interface === interfaceName && peer.established,
+    );
+    const now = this.#deps.clock.nowMs();
+    if (this.#neighbours.found(interfaceName, address, now, connected)) this.#apply(this.#neighbours.effective());
+  }
+
+  /** Addresses of interfaces changed: what is announced as next hop may be another. */
+  linksChanged(): void {
+    for (const peer of this.#peers.values()) peer.reconfigure(peer.config);
   }
 
   /** Brings everything in line with a new configuration; sessions that a change does not concern do not notice. */
   configure(config: SpeakerConfig): void {
+    this.#neighbours.configure(config);
+    this.#apply(this.#neighbours.effective());
+  }
+
+  #apply(config: SpeakerConfig): void {
     const old = this.#config;
     this.#config = { ...config, gracefulRestart: { ...config.gracefulRestart, ...frozen(old) } };
     this.#deps.transport.configure(this.#config);
@@ -215,6 +295,7 @@ export class Speaker {
   /** Ends all sessions. Connections may need a moment more to send what is queued: see `openConnections`. */
   stop(mode: StopMode): void {
     this.#stopped = true;
+    this.#idleWatch.stop();
     this.#deferral.stop();
     this.#cancelDrain?.();
     const hard = mode === 'drain';
@@ -243,24 +324,31 @@ export class Speaker {
 
   /**
    * The way to some peers is gone (loss of carrier, address removed): their sessions end now and their routes with them,
-   * instead of after the hold time. Matches the peer's name, its address, or our own address on the link.
+   * instead of after the hold time. Matches the peer's name, its address, our own address on the link, or the interface of
+   * link-local peers.
    */
-  pathLost(which: { readonly peer?: string; readonly address?: string; readonly localAddress?: string }): void {
+  pathLost(which: PathSelector): void {
+    if (which.interface !== undefined) this.#neighbours.linkDown(which.interface);
     for (const peer of this.#peers.values()) {
       const { name, address, localAddress } = peer.config;
       const own = peer.session.localAddress ?? localAddress;
       const hit =
-        which.peer === name || which.address === address || (which.localAddress && which.localAddress === own);
+        which.peer === name ||
+        which.address === address ||
+        (which.localAddress && which.localAddress === own) ||
+        (which.interface && which.interface === splitZone(address).zone);
       if (hit) peer.pathLost('the link to the peer is down');
     }
     this.#schedule();
   }
 
   /** The way to a peer may be back: dial now. Without arguments: all that wait. */
-  pathBack(which: { readonly peer?: string; readonly address?: string } = {}): void {
+  pathBack(which: PathSelector = {}): void {
     for (const peer of this.#peers.values()) {
-      const all = which.peer === undefined && which.address === undefined;
-      if (all || which.peer === peer.config.name || which.address === peer.config.address) peer.session.hurry();
+      const { name, address } = peer.config;
+      const all = which.peer === undefined && which.address === undefined && which.interface === undefined;
+      const here = which.interface !== undefined && which.interface === splitZone(address).zone;
+      if (all || here || which.peer === name || which.address === address) peer.session.hurry();
     }
   }
 
@@ -304,6 +392,7 @@ export class Speaker {
       nextHops: this.#nextHops.size,
       peers: this.peerStatuses(),
       ...(this.#monitoring.bmp.active ? { stations: this.#monitoring.bmp.status() } : {}),
+      ranges: this.#neighbours.rangeStatuses(),
     };
   }
   peerStatuses(): PeerStatus[] {
@@ -354,7 +443,11 @@ export class Speaker {
       },
       schedule: () => this.#schedule(),
       progress: () => this.#deferral.check(),
-      changed: (peer) => this.#deps.onPeerState(peer.status()),
+      changed: (peer) => {
+        this.#deps.onPeerState(peer.status());
+        if (peer.config.range !== undefined) this.#idleWatch.check(peer.config.name);
+      },
+      linkOf: (localAddress, remoteAddress) => this.#linkOf(localAddress, remoteAddress),
       established: ({ session, config }) => {
         session.setGracefulRestart(this.#offer(config, true));
         if (session.establishedCount === 1) this.#configureBfd();
@@ -368,6 +461,13 @@ export class Speaker {
       monitor: this.#monitoring.bmp,
       wallUsec: this.#monitoring.wallUsec,
     };
+  }
+
+  /** Of a link-local peer the interface is known in any case. */
+  #linkOf(localAddress: string, remoteAddress: string): LocalLink | undefined {
+    const found = this.#deps.transport.linkOf?.(localAddress, remoteAddress);
+    const { zone } = splitZone(remoteAddress);
+    return found ?? (zone === undefined ? undefined : { interface: zone, global: [] });
   }
 
   #addPeer(config: PeerConfig, heir?: Inheritance): void {
@@ -406,10 +506,13 @@ export class Speaker {
     peer.stop({ subcode, hard: true });
     peer.dropRoutes();
     this.#peers.delete(peer.config.name);
+    this.#idleWatch.stop(peer.config.name);
     this.#rowsToFree.push(peer.row);
   }
 
+  #rankDue = false;
   #rankPeers(): void {
+    this.#rankDue = false;
     const order = addressOrder([...this.#peers.values()].map((peer) => peer.config));
     for (const peer of this.#peers.values()) this.#peerTable.addressOrder[peer.row] = order.get(peer.config.name)!;
   }
@@ -462,7 +565,10 @@ export class Speaker {
   }
 
   #deferralPeers(): DeferralPeer[] {
-    const live = [...this.#peers.values()].filter((peer) => peer.config.heldDown === undefined);
+    // An unnumbered peer that is not found yet may come any moment.
+    const live = [...this.#peers.values()].filter(
+      ({ config }) => config.heldDown === undefined || (config.interface !== undefined && config.address === ''),
+    );
     return live.map((peer) => ({
       name: peer.config.name,
       passive: peer.config.passive,
@@ -507,6 +613,7 @@ export class Speaker {
 
   #flush(): void {
     if (this.#stopped) return;
+    if (this.#rankDue) this.#rankPeers();
     let reviewing = false;
     for (const peer of this.#peers.values()) if (peer.reviewImport(prefixesPerSlice)) reviewing = true;
     for (const rib of [this.#rib4, this.#rib6]) {

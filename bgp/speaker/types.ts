@@ -10,6 +10,7 @@ import type { SessionTap } from './tap.ts';
 
 /** One TCP connection, in either direction, once it is connected. */
 export interface ByteConnection {
+  /** Link-local ones with their interface: `fe80::1%eth0`. */
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly localAddress: string;
@@ -49,12 +50,31 @@ export interface DialRequest {
   readonly ttlSecurityHops?: number;
 }
 
+/** The link that a connection's local end is on. */
+export interface LocalLink {
+  readonly interface: string;
+  /** Ours on it, without zone. */
+  readonly linkLocal?: string;
+  /** IPv6 addresses of ours on it that are not link-local. */
+  readonly global: readonly string[];
+}
+
+/** Which peers: by name, by address, by our own address on the link, or all link-local ones on an interface. */
+export interface PathSelector {
+  readonly peer?: string;
+  readonly address?: string;
+  readonly localAddress?: string;
+  readonly interface?: string;
+}
+
 /** Where connections come from. Incoming ones are given to `Speaker.accept`. */
 export interface Transport {
   /** Starts an attempt; exactly one callback is called, later, unless the returned function was called before. */
   dial(request: DialRequest, onConnected: (c: ByteConnection) => void, onFailed: (reason: string) => void): () => void;
   /** Brings listeners and TCP-MD5 keys in line; called on each change. */
   configure(config: SpeakerConfig): void;
+  /** The link that both ends share; undefined when the other end is not on a link of ours, or that cannot be told. */
+  linkOf?(localAddress: string, remoteAddress: string): LocalLink | undefined;
 }
 
 export interface SpeakerDeps {
@@ -98,6 +118,10 @@ export interface NegotiatedStatus {
   readonly keepaliveSec: number;
   /** RFC 7911, by what we may do: families with neither are left out. */
   readonly addPath?: readonly { readonly family: Family; readonly receive: boolean; readonly send: boolean }[];
+  /** RFC 8950. */
+  readonly extendedNextHop: boolean;
+  /** draft-ietf-idr-linklocal-capability. */
+  readonly linkLocalNextHop: boolean;
   readonly gracefulRestart?: {
     readonly restartTimeSec: number;
     readonly restarting: boolean;
@@ -130,9 +154,15 @@ export interface PeerFamilyStatus {
 /** Plain data: it crosses the thread border. */
 export interface PeerStatus {
   readonly name: string;
+  /** Empty: none was found yet. */
   readonly address: string;
+  /** Of a peer by interface. */
+  readonly interface?: string;
+  /** Of a peer that came from a range. */
+  readonly range?: string;
   /** Where it is dialled. */
   readonly port: number;
+  /** The peer's; 0: not known yet. */
   readonly asn: number;
   readonly state: SessionStateName;
   /** Milliseconds in this state when the status was made; while Established: the session's uptime. */
@@ -179,6 +209,15 @@ export interface SpeakerStatus {
   readonly peers: readonly PeerStatus[];
   /** Monitoring stations, where there are any. */
   readonly stations?: readonly BmpStationStatus[];
+  readonly ranges: readonly RangeStatus[];
+}
+
+export interface RangeStatus {
+  readonly prefix: string;
+  readonly limit: number;
+  readonly peers: number;
+  /** Connections refused for the limit, since the range was configured. */
+  readonly refused: number;
 }
 
 export interface RouteQuery {

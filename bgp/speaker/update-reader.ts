@@ -47,6 +47,10 @@ export function updateCounters(): UpdateCounters {
 
 export interface UpdateSource {
   readonly row: number;
+  /** The interface that the peer is on; absent: it is not on a link of ours, and its link-local next hops mean nothing. */
+  readonly link?: string;
+  /** The session is between link-local addresses: of two addresses in a next hop the link-local one is used. */
+  readonly linkLocal?: boolean;
   readonly context: UpdateContext;
   readonly accept: boolean;
   /** Routes that the import policy rejects or changes are kept as received; see `PeerConfig.adjRibIn`. */
@@ -184,7 +188,7 @@ export class UpdateReader {
     hopStart: number,
     hopLength: number,
   ): void {
-    const hop = attributes >= 0 && hopStart >= 0 ? this.#nextHop(hopStart, hopLength) : -1;
+    const hop = attributes >= 0 && hopStart >= 0 ? this.#nextHop(source, hopStart, hopLength) : -1;
     const rib = family === 4 ? this.#rib4 : this.#rib6;
     const cursor = this.#cursor;
     cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
@@ -262,8 +266,8 @@ export class UpdateReader {
     while (cursor.next()) rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
   }
 
-  /** The id of the next hop, or -1 when it is one of our own addresses (RFC 4271 6.3). */
-  #nextHop(start: number, length: number): number {
+  /** The id of the next hop, or -1 when it is one of our own addresses (RFC 4271 6.3), or link-local with nobody knows which link. */
+  #nextHop(source: UpdateSource, start: number, length: number): number {
     const bytes = this.#view.bytes;
     const pool: NextHopPool = this.#tables.nextHops;
     let word = 0;
@@ -273,7 +277,10 @@ export class UpdateReader {
     }
     let text = '';
     for (let i = 0; i < length; i++) text += String.fromCharCode(bytes[start + i]!);
-    const id = pool.intern(text, bytes, start, start + length);
+    const single = length === 16 && isLinkLocalAt(bytes, start);
+    if (single && source.link === undefined) return -1;
+    const link = single || (length === 32 && source.linkLocal) ? source.link : '';
+    const id = pool.intern(text, bytes, start, start + length, link);
     if (this.#isOwnAddress(pool.addresses[id]!)) return -1;
     if (length === 4) {
       this.#lastWord = word;
@@ -290,4 +297,8 @@ export class UpdateReader {
 
 function hasPathIds({ context }: UpdateSource, family: IpFamily): boolean {
   return (family === 4 ? context.addPath4 : context.addPath6) === true;
+}
+
+function isLinkLocalAt(bytes: Uint8Array, at: number): boolean {
+  return bytes[at] === 0xfe && (bytes[at + 1]! & 0xc0) === 0x80;
 }

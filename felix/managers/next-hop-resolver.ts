@@ -13,7 +13,7 @@
  *
  * Pure. An evaluation remembers every address that it looked up; a changed prefix touches the sets that looked up an address inside it.
  */
-import type { Cidr, IpAddress } from '#kit';
+import { type Cidr, type IpAddress, isLinkLocal, type ScopedAddress, splitZone } from '#kit';
 import { AddressIndex, PrefixLengths } from './next-hop-prefixes.ts';
 
 export interface ResolvedHop {
@@ -31,9 +31,12 @@ export interface ForeignRoute {
   readonly nextHops: readonly { readonly gateway?: IpAddress; readonly ifIndex: number; readonly onlink: boolean }[];
 }
 
+/** A BGP next hop: an address to be resolved, or a neighbour with its interface (`fe80::1%eth0`), which needs no route. */
+export type NextHop = IpAddress | ScopedAddress;
+
 /** Next hops, sorted, joined by commas. */
 export type NextHopSetKey = string;
-export function nextHopSetKey(nextHops: readonly IpAddress[]): NextHopSetKey {
+export function nextHopSetKey(nextHops: readonly NextHop[]): NextHopSetKey {
   if (nextHops.length === 1) return nextHops[0]!;
   // As the model promises them: nothing to copy.
   for (let i = 1; i < nextHops.length; i++) {
@@ -54,9 +57,6 @@ const LOOKUPS_MAX = 1024;
 /** Equal-cost paths of one set. */
 const PATHS_MAX = 64;
 
-/** fe80::/10 in canonical text. */
-const LINK_LOCAL = /^fe[89ab][0-9a-f]:/;
-
 interface PrefixEntry {
   /** Metric -> route; mostly one. */
   readonly foreign: Map<number, ForeignRoute>;
@@ -65,7 +65,7 @@ interface PrefixEntry {
 
 interface NextHopSet {
   readonly key: NextHopSetKey;
-  readonly nextHops: readonly IpAddress[];
+  readonly nextHops: readonly NextHop[];
   references: number;
   resolution: readonly ResolvedHop[];
   lookedUp: ReadonlySet<IpAddress>;
@@ -83,6 +83,8 @@ export class NextHopResolver {
   readonly #prefixes = new Map<Cidr, PrefixEntry>();
   readonly #lengths = new PrefixLengths();
   readonly #usableLinks = new Set<number>();
+  /** Their names. */
+  readonly #linkNames = new Map<number, string>();
   #localAddresses: ReadonlySet<IpAddress> = new Set();
   readonly #sets = new Map<NextHopSetKey, NextHopSet>();
   readonly #dirty = new Set<NextHopSetKey>();
@@ -99,7 +101,7 @@ export class NextHopResolver {
   }
 
   /** Sets are counted: one `retain` for each route that uses the set. */
-  retain(nextHops: readonly IpAddress[], key = nextHopSetKey(nextHops)): NextHopSetKey {
+  retain(nextHops: readonly NextHop[], key = nextHopSetKey(nextHops)): NextHopSetKey {
     const set = this.#sets.get(key);
     if (set) set.references++;
     else {
@@ -182,8 +184,13 @@ export class NextHopResolver {
     }
   }
 
-  /** Devices that are up and have carrier; loopback is none of them. */
-  setLinkUsable(ifIndex: number, usable: boolean): void {
+  /** Devices that are up and have carrier; loopback is none of them. The name is for neighbours with their interface. */
+  setLinkUsable(ifIndex: number, usable: boolean, name = ''): void {
+    if (usable && this.#linkNames.get(ifIndex) !== name) {
+      this.#linkNames.set(ifIndex, name);
+      this.#touchAll();
+    }
+    if (!usable) this.#linkNames.delete(ifIndex);
     if (this.#usableLinks.has(ifIndex) === usable) return;
     if (usable) this.#usableLinks.add(ifIndex);
     else this.#usableLinks.delete(ifIndex);
@@ -203,16 +210,29 @@ export class NextHopResolver {
   }
 
   /** Adds what `address` resolves to; false when it does not resolve. */
-  #resolve(address: IpAddress, evaluation: Evaluation): boolean {
+  #resolve(nextHop: NextHop, evaluation: Evaluation): boolean {
+    const { address: text, zone } = splitZone(nextHop);
+    const address = text as IpAddress;
+    if (zone !== undefined) return this.#onLink(address, zone, evaluation);
     evaluation.lookedUp.add(address);
     if (++evaluation.lookups > LOOKUPS_MAX || this.#localAddresses.has(address)) return false;
     // A link-local next hop names no link: fe80::/64 is everywhere.
-    if (LINK_LOCAL.test(address)) return false;
+    if (isLinkLocal(address)) return false;
     for (const prefix of this.#lengths.around(address) ?? []) {
       const entry = this.#prefixes.get(prefix);
       if (!entry) continue;
       const outcome = this.#resolveThrough(prefix, entry, address, evaluation);
       if (outcome !== undefined) return outcome;
+    }
+    return false;
+  }
+
+  /** A neighbour: there while its link is. */
+  #onLink(gateway: IpAddress, name: string, evaluation: Evaluation): boolean {
+    for (const ifIndex of this.#usableLinks) {
+      if (this.#linkNames.get(ifIndex) !== name) continue;
+      evaluation.found.set(`${ifIndex} ${gateway}`, { gateway, ifIndex, onlink: false });
+      return true;
     }
     return false;
   }

@@ -109,7 +109,7 @@ export class KernelView {
       this.#indexOf.set(link.name, link.index);
     }
     const pod = link.name.startsWith(this.#options.interfacePrefix);
-    if (!pod) this.#resolver.setLinkUsable(link.index, usable);
+    if (!pod) this.#resolver.setLinkUsable(link.index, usable, link.name);
     if (!wasUsable || usable || pod) return [];
     if (gone || !link.up) this.stale = true;
     const addresses = this.localAddresses().filter((address) => address.ifIndex === link.index);

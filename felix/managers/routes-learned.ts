@@ -5,16 +5,22 @@
  * next hops takes over the group that its routes use already, so that nothing is written where content is equal; the rest is written, and what
  * nobody wants is swept.
  */
-import { type Cidr, familyOf, type IpAddress, type IpFamily } from '#kit';
+import { type Cidr, familyOf, type IpFamily } from '#kit';
 import type { LearnedRoute, LearnedRouteDelta } from '#model';
 import type { LearnedRouteTable } from '../drivers/routes.ts';
-import { type NextHopResolver, type NextHopSetKey, nextHopSetKey, type ResolvedHop } from './next-hop-resolver.ts';
+import {
+  type NextHop,
+  type NextHopResolver,
+  type NextHopSetKey,
+  nextHopSetKey,
+  type ResolvedHop,
+} from './next-hop-resolver.ts';
 
 interface SetEntry {
   readonly name: string;
   readonly family: IpFamily;
   readonly key: NextHopSetKey;
-  readonly nextHops: readonly IpAddress[];
+  readonly nextHops: readonly NextHop[];
   readonly prefixes: Set<Cidr>;
   /** 0: none yet. */
   groupId: number;

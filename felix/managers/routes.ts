@@ -25,7 +25,7 @@ import {
 import { LearnedRouteTable } from '../drivers/routes.ts';
 import { SysctlSettings } from '../drivers/sysctl.ts';
 import { NodeRoutes } from './blackhole.ts';
-import { NextHopResolver } from './next-hop-resolver.ts';
+import { type NextHop, NextHopResolver } from './next-hop-resolver.ts';
 import { KernelView, type LinkDown, type LocalAddress } from './routes-kernel-view.ts';
 import { LearnedRoutes } from './routes-learned.ts';
 import { Uplinks } from './uplinks.ts';
@@ -64,7 +64,7 @@ export type RouteState = 'installed' | 'pending' | 'held' | 'unresolved' | 'refu
 export interface RouteStatus {
   readonly prefix: Cidr;
   /** As BGP says. */
-  readonly nextHops: readonly IpAddress[];
+  readonly nextHops: readonly NextHop[];
   /** What they resolve to: where packets go. */
   readonly via: readonly { readonly gateway: IpAddress; readonly device: string }[];
   readonly nexthopGroup: number;

@@ -304,7 +304,9 @@ function hostOf(url: string): IpAddress | undefined {
 }
 
 function objectSession(peer: PeerConfig, status: PeerStatus | undefined): ObjectSession {
-  const { name, address, asn, heldDown } = peer;
+  const { name, heldDown } = peer;
+  const { address } = status ?? peer;
+  const asn = status?.asn ?? (typeof peer.asn === 'number' ? peer.asn : 0);
   const lastError = heldDown ?? status?.lastError ?? '';
   const session = { name, address, asn, state: status?.state ?? 'Idle', lastError };
   return heldDown === undefined ? session : { ...session, heldDown };

@@ -3,17 +3,9 @@
  * `routeBuffersMax` of them under way: main gives a credit back for each that it has worked off. While there is none, the
  * speaker keeps changes coalesced by prefix, so that a busy main costs no memory and delays no session.
  */
-import type { PeerStatus, RouteAnswer, RouteQuery, SpeakerConfig, SpeakerStatus, StopMode } from '#bgp';
+import type { PathSelector, PeerStatus, RouteAnswer, RouteQuery, SpeakerConfig, SpeakerStatus, StopMode } from '#bgp';
 
 export const routeBuffersMax = 4;
-
-export interface PathSelector {
-  /** Name of a peer. */
-  readonly peer?: string;
-  readonly address?: string;
-  /** Our own address on the link. */
-  readonly localAddress?: string;
-}
 
 export type ToSpeaker =
   | { readonly type: 'configure'; readonly config: SpeakerConfig }

@@ -1,6 +1,7 @@
 /** A node:net socket as the speaker's byte connection. */
 import type { Socket } from 'node:net';
 import type { ByteConnection, ConnectionHandlers } from '#bgp';
+import { splitZone } from '#kit';
 import { descriptorOf, SysError, setMd5Key } from '#sys';
 
 /** How long `close` may take to send what is queued (a NOTIFICATION) before the connection is cut. */
@@ -70,7 +71,7 @@ export class TcpConnection implements ByteConnection {
   }
   rekey(password: string): boolean {
     try {
-      setMd5Key(descriptorOf(this.#socket), this.remoteAddress, password);
+      setMd5Key(descriptorOf(this.#socket), splitZone(this.remoteAddress).address, password);
       return true;
     } catch (error) {
       if (!(error instanceof SysError) && !this.#socket.destroyed) throw error;

@@ -10,9 +10,11 @@
  * connection gets that of its peer, and the SYN is looked at afterwards; who came from too far is cut before a byte is read.
  */
 import net from 'node:net';
-import type { ByteConnection, DialRequest, SpeakerConfig, Transport } from '#bgp';
-import { errorText, type Logger } from '#kit';
-import { descriptorOf, SysError, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
+import type { ByteConnection, DialRequest, LocalLink, SpeakerConfig, Transport } from '#bgp';
+import { errorText, type Logger, splitZone } from '#kit';
+import { descriptorOf, interfaceIndex, SysError, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
+import { type AddressRule, addressRules, type RuleList } from './address-rules.ts';
+import { LocalLinks } from './local-links.ts';
 import { TcpConnection } from './tcp-connection.ts';
 
 /** Connections of all peers together that may be open; more are refused at once. */
@@ -27,9 +29,9 @@ function minHops(ttlSecurityHops: number): number {
 interface Listener {
   readonly fd: number;
   readonly server: net.Server;
-  /** Peer address -> key on this listener. */
+  /** Peer address or prefix -> key on this listener. */
   readonly keys: Map<string, string>;
-  /** Peers whose key could not be set (ENOMEM: net.core.optmem_max): without it anybody at their address would get in. */
+  /** Peers and ranges whose key could not be set (ENOMEM: net.core.optmem_max): without it anybody at their address would get in. */
   readonly keyless: Set<string>;
 }
 
@@ -38,8 +40,9 @@ export class TcpTransport implements Transport {
   readonly #onAccept: (connection: ByteConnection) => void;
   readonly #listeners = new Map<string, Listener>();
   readonly #connections = new Set<TcpConnection>();
-  /** Least TTL of what comes from a peer, by its address. */
-  #minHops = new Map<string, number>();
+  readonly #links = new LocalLinks();
+  /** What peers and ranges ask of who connects. */
+  #rules: RuleList = addressRules([], []);
   #configured = false;
 
   constructor(log: Logger, onAccept: (connection: ByteConnection) => void) {
@@ -53,10 +56,7 @@ export class TcpTransport implements Transport {
 
   /** @throws SysError when an address cannot be listened on, the first time; later that is logged, and tried again with the next change. */
   configure(config: SpeakerConfig): void {
-    const guarded = config.peers.flatMap(({ address, ttlSecurityHops: hops }): [string, number][] =>
-      hops === undefined ? [] : [[address, minHops(hops)]],
-    );
-    this.#minHops = new Map(guarded);
+    this.#rules = addressRules(config.peers, config.ranges ?? []);
     const wanted = new Map(config.listen.map((entry) => [`${entry.address} port ${entry.port}`, entry]));
     for (const [name, listener] of this.#listeners) {
       if (wanted.has(name)) continue;
@@ -73,7 +73,13 @@ export class TcpTransport implements Transport {
       }
     }
     this.#configured = true;
-    for (const [name, listener] of this.#listeners) this.#setKeys(listener, wanted.get(name)!.address, config);
+    for (const address of this.#rules.ambiguous) {
+      this.#log.error(
+        { address },
+        'peers with this link-local address on several interfaces have different passwords: TCP-MD5 knows no interface, the last one counts',
+      );
+    }
+    for (const [name, listener] of this.#listeners) this.#setKeys(listener, wanted.get(name)!.address);
   }
 
   dial(
@@ -84,10 +90,11 @@ export class TcpTransport implements Transport {
     const { address, port, localAddress, password, ttlSecurityHops } = request;
     let socket: net.Socket;
     try {
-      const local = localAddress ?? (address.includes(':') ? '::' : '0.0.0.0');
+      const { address: local, zone } = splitZone(localAddress ?? (address.includes(':') ? '::' : '0.0.0.0'));
+      const scopeId = zone === undefined ? 0 : interfaceIndex(zone);
       const guard = ttlSecurityHops === undefined ? {} : { hops: hopsMax, minHops: minHops(ttlSecurityHops) };
-      using fd = tcpSocket({ local, port: 0, ...guard });
-      if (password !== undefined) setMd5Key(fd.number, address, password);
+      using fd = tcpSocket({ local, port: 0, scopeId, ...guard });
+      if (password !== undefined) setMd5Key(fd.number, splitZone(address).address, password);
       // manualStart: reading from a socket that is not connected yet is an error.
       socket = new net.Socket({ fd: fd.take(), manualStart: true } as net.SocketConstructorOpts);
     } catch (error) {
@@ -115,6 +122,14 @@ export class TcpTransport implements Transport {
     };
   }
 
+  linkOf(localAddress: string, remoteAddress: string): LocalLink | undefined {
+    return this.#links.linkOf(localAddress, remoteAddress);
+  }
+  /** Addresses of interfaces changed. */
+  linksChanged(): void {
+    this.#links.forget();
+  }
+
   /** Stops listening and cuts what is open. */
   close(): void {
     this.stopListening();
@@ -131,7 +146,9 @@ export class TcpTransport implements Transport {
     const keyless = new Set<string>();
     const server = net.createServer((accepted) => {
       const peer = accepted.remoteAddress ?? '';
-      if (this.#connections.size >= connectionsMax || keyless.has(peer) || !this.#isNear(accepted, peer)) {
+      const rule = this.#rules.of(peer);
+      const unsafe = rule !== undefined && keyless.has(rule.subject);
+      if (this.#connections.size >= connectionsMax || unsafe || !this.#isNear(accepted, peer, rule)) {
         accepted.destroy();
         return;
       }
@@ -144,9 +161,9 @@ export class TcpTransport implements Transport {
   }
 
   /** Sets the GTSM minimum of the peer where it has one; false when the connection is from farther, or cannot be guarded. */
-  #isNear(accepted: net.Socket, address: string): boolean {
-    const least = this.#minHops.get(address);
-    if (least === undefined) return true;
+  #isNear(accepted: net.Socket, address: string, rule: AddressRule | undefined): boolean {
+    if (rule?.ttlSecurityHops === undefined) return true;
+    const least = minHops(rule.ttlSecurityHops);
     const family = address.includes(':') ? 6 : 4;
     try {
       const fd = descriptorOf(accepted);
@@ -166,15 +183,13 @@ export class TcpTransport implements Transport {
     return connection;
   }
 
-  #setKeys(listener: Listener, listenAddress: string, config: SpeakerConfig): void {
-    const wanted = new Map<string, string>();
-    for (const peer of config.peers) {
-      const sameFamily = peer.address.includes(':') === listenAddress.includes(':');
-      if (peer.password !== undefined && sameFamily) wanted.set(peer.address, peer.password);
-    }
+  #setKeys(listener: Listener, listenAddress: string): void {
+    const six = listenAddress.includes(':');
+    const wanted = this.#rules.keys(six ? 6 : 4);
     const set = (address: string, key: string | undefined): void => {
+      const [host = '', length] = address.split('/');
       try {
-        setMd5Key(listener.fd, address, key);
+        setMd5Key(listener.fd, host, key, length === undefined ? undefined : Number(length));
         if (key === undefined) listener.keys.delete(address);
         else listener.keys.set(address, key);
         listener.keyless.delete(address);

@@ -2,6 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import {
   decodeRouteChanges,
+  type PathSelector,
   type PeerStatus,
   type RouteAnswer,
   type RouteChange,
@@ -11,7 +12,7 @@ import {
   type StopMode,
 } from '#bgp';
 import type { Logger } from '#kit';
-import type { FromSpeaker, PathSelector, ToSpeaker } from './protocol.ts';
+import type { FromSpeaker, ToSpeaker } from './protocol.ts';
 
 export interface SpeakerThreadOptions {
   readonly config: SpeakerConfig;

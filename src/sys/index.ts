@@ -5,6 +5,7 @@ export * from './epoll.ts';
 export * from './exec.ts';
 export * from './fd.ts';
 export * from './files.ts';
+export * from './interface-index.ts';
 export * as libc from './libc.ts';
 export * from './msghdr.ts';
 export * from './netlink/index.ts';

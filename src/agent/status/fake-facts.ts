@@ -41,6 +41,7 @@ export function speakerStatus(peers: readonly PeerStatus[]): SpeakerStatus {
     attributeSets: 1,
     nextHops: 1,
     peers,
+    ranges: [],
   };
 }
 
