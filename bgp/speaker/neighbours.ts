@@ -17,6 +17,8 @@ interface Found {
   readonly address: string;
   /** Milliseconds; -Infinity: anybody else may take its place. */
   heardMs: number;
+  /** It said itself that it is a router. */
+  certain: boolean;
   /** Addresses that were turned away, each told once. */
   readonly others: Set<string>;
 }
@@ -99,25 +101,28 @@ export class Neighbours {
    * A router was heard of on an interface.
    *
    * @param address link-local, without zone.
+   * @param certain it said itself that it is one; else it gives way to one that does.
    * @param connected whether the peer on that interface has a session.
    * @returns whether `effective` is another now.
    */
-  found(interfaceName: string, address: string, nowMs: number, connected: boolean): boolean {
+  found(interfaceName: string, address: string, nowMs: number, certain: boolean, connected: boolean): boolean {
     if (!this.#config.peers.some((peer) => peer.interface === interfaceName)) return false;
     const known = this.#found.get(interfaceName);
     if (known?.address === address) {
       known.heardMs = nowMs;
+      known.certain ||= certain;
       return false;
     }
-    if (known && (connected || nowMs - known.heardMs < neighbourAgeSec * 1000)) {
-      if (known.others.size < othersMax && !known.others.has(address)) {
+    const silent = known !== undefined && nowMs - known.heardMs >= neighbourAgeSec * 1000;
+    if (known && (connected || !(silent || (certain && !known.certain)))) {
+      if (certain && known.others.size < othersMax && !known.others.has(address)) {
         known.others.add(address);
         const fields = { interface: interfaceName, peer: known.address, ignored: address };
         this.#log.warn(fields, 'another router on the link of an unnumbered peer is not used: one peer an interface');
       }
       return false;
     }
-    this.#found.set(interfaceName, { address, heardMs: nowMs, others: new Set() });
+    this.#found.set(interfaceName, { address, heardMs: nowMs, certain, others: new Set() });
     this.#log.info({ interface: interfaceName, address }, 'router found for an unnumbered peer');
     return true;
   }

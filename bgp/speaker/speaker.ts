@@ -183,7 +183,7 @@ export class Speaker {
     const { remoteAddress } = connection;
     const { address, zone } = splitZone(remoteAddress);
     if (zone !== undefined && this.#neighbours.wantsToKnow(zone)) {
-      this.neighbourFound(zone, address);
+      this.neighbourFound(zone, address, true);
       this.accept(connection);
       return;
     }
@@ -223,13 +223,15 @@ export class Speaker {
    * A router is on an interface (router advertisement, the kernel's neighbours): the peer there, if one is wanted.
    *
    * @param address link-local, without zone.
+   * @param certain it says itself that it is a router.
    */
-  neighbourFound(interfaceName: string, address: string): void {
+  neighbourFound(interfaceName: string, address: string, certain: boolean): void {
     const connected = [...this.#peers.values()].some(
       (peer) => peer.config.interface === interfaceName && peer.established,
     );
     const now = this.#deps.clock.nowMs();
-    if (this.#neighbours.found(interfaceName, address, now, connected)) this.#apply(this.#neighbours.effective());
+    if (this.#neighbours.found(interfaceName, address, now, certain, connected))
+      this.#apply(this.#neighbours.effective());
   }
 
   /** Addresses of interfaces changed: what is announced as next hop may be another. */

@@ -11,6 +11,7 @@ import {
   type StopMode,
 } from '#bgp';
 import { type Logger, systemClock } from '#kit';
+import { Discovery } from './discovery.ts';
 import { UpdateFiles, type UpdateFilesStatus } from './mrt-files.ts';
 import { TcpTransport } from './tcp-transport.ts';
 
@@ -38,9 +39,25 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   const wallMs = (): number => Date.now();
   const files = new UpdateFiles({ clock: systemClock({ unref: true }), log, wallMs });
   const bfd = createBfdThread(log, (status) => speaker.bfdChanged(status));
+  const discovery = new Discovery(log, {
+    onRouter: (name, address, certain) => speaker.neighbourFound(name, address, certain),
+    onLinkDown: (name) => speaker.pathLost({ interface: name }),
+    onLinkUp: (name) => speaker.pathBack({ interface: name }),
+    onAddresses: () => {
+      transport.linksChanged();
+      speaker.linksChanged();
+    },
+  });
   const deps = {
     clock,
-    transport,
+    transport: {
+      dial: transport.dial.bind(transport),
+      linkOf: transport.linkOf.bind(transport),
+      configure: (effective: SpeakerConfig) => {
+        transport.configure(effective);
+        discovery.configure(effective);
+      },
+    },
     bfd,
     log,
     random: Math.random,
@@ -56,6 +73,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     speaker.start();
   } catch (error) {
     speaker.stop('graceful');
+    discovery.close();
     transport.close();
     void bfd.stop('silent');
     throw error;
@@ -64,6 +82,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     speaker,
     mrtStatus: () => files.status(),
     async stop(mode) {
+      discovery.close();
       transport.stopListening();
       if (mode === 'drain') await new Promise<void>((resolve) => speaker.announceShutdown(resolve));
       speaker.stop(mode);

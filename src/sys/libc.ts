@@ -94,8 +94,6 @@ export const unshare = declare<[flags: number]>('int unshare(int)');
 export const ioctl = declare<[fd: number, request: number, argument: number]>(
   'int ioctl(int, unsigned long, unsigned long)',
 );
-/** 0 when there is no such interface. */
-export const ifNametoindex = declare<[name: string]>('unsigned int if_nametoindex(const char *)');
 export const gettid = declare<[]>('int gettid()');
 export const epollCreate1 = declare<[flags: number]>('int epoll_create1(int)');
 export const epollCtl = declare<[epoll: number, operation: number, fd: number, event: Pointer]>(

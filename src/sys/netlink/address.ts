@@ -31,6 +31,9 @@ const IFA_F_NOPREFIXROUTE = 0x200;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
 const NUD_PERMANENT = 0x80;
+/** REACHABLE, STALE, DELAY, PROBE, NOARP, PERMANENT. */
+const NUD_VALID = 0xde;
+const NTF_ROUTER = 0x80;
 
 export function addressFamily(family: IpFamily): number {
   return family === 4 ? AF_INET : AF_INET6;
@@ -133,6 +136,10 @@ export interface KernelNeighbour {
   /** `aa:bb:cc:dd:ee:ff`, or empty when it is not resolved. */
   readonly mac: string;
   readonly permanent: boolean;
+  /** It has said that it is a router (RFC 4861). */
+  readonly router: boolean;
+  /** Its MAC address is known, and was not found wrong. */
+  readonly usable: boolean;
 }
 
 /** ndmsg: family, pad (3), ifindex (4), state (2), flags, type */
@@ -157,16 +164,22 @@ export function deleteNeighbour(netlink: Netlink, ifIndex: number, address: stri
 
 export function dumpNeighbours(netlink: Netlink, family: IpFamily): KernelNeighbour[] {
   const fill = (w: MessageWriter): void => void w.raw(addressFamily(family), 0, 0, 0).u32(0).raw(0, 0, 0, 0);
-  return netlink.dump('dump of neighbours', RTM_GETNEIGH, fill, ({ body }) => {
-    const attributes = parseAttributes(body, 12);
-    const address = attributes.get(NDA_DST);
-    if (!address) return undefined;
-    return {
-      family,
-      ifIndex: body.readInt32LE(4),
-      address: formatIp(address),
-      mac: [...(attributes.get(NDA_LLADDR) ?? [])].map((b) => b.toString(16).padStart(2, '0')).join(':'),
-      permanent: (body.readUInt16LE(8) & NUD_PERMANENT) !== 0,
-    };
-  });
+  return netlink.dump('dump of neighbours', RTM_GETNEIGH, fill, decodeNeighbour);
+}
+
+/** RTM_NEWNEIGH and RTM_DELNEIGH; undefined for what is no IP neighbour. */
+export function decodeNeighbour({ body }: NetlinkMessage): KernelNeighbour | undefined {
+  const family = body[0] === AF_INET ? 4 : body[0] === AF_INET6 ? 6 : undefined;
+  const attributes = parseAttributes(body, 12);
+  const address = attributes.get(NDA_DST);
+  if (!family || !address) return undefined;
+  return {
+    family,
+    ifIndex: body.readInt32LE(4),
+    address: formatIp(address),
+    mac: [...(attributes.get(NDA_LLADDR) ?? [])].map((b) => b.toString(16).padStart(2, '0')).join(':'),
+    permanent: (body.readUInt16LE(8) & NUD_PERMANENT) !== 0,
+    router: (body[10]! & NTF_ROUTER) !== 0,
+    usable: (body.readUInt16LE(8) & NUD_VALID) !== 0,
+  };
 }
