@@ -55,7 +55,16 @@ import {
   openTexts,
   sessionConfig,
 } from './session-config.ts';
-import type { ByteConnection, LocalLink, PathSelector, PeerStatus, RouteAnswer, RouteQuery, SpeakerDeps, SpeakerStatus } from './types.ts';
+import type {
+  ByteConnection,
+  LocalLink,
+  PathSelector,
+  PeerStatus,
+  RouteAnswer,
+  RouteQuery,
+  SpeakerDeps,
+  SpeakerStatus,
+} from './types.ts';
 import { UpdateReader } from './update-reader.ts';
 
 export interface SpeakerOptions {

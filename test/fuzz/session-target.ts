@@ -35,12 +35,13 @@ const peers: readonly FuzzPeer[] = [
 
 /** An OPEN that brings a session up. */
 function goodOpen({ config, wide, gracefulRestart }: FuzzPeer): Uint8Array {
+  const asn = Number(config.asn);
   const more = [
-    ...(wide ? [asn4(config.asn)] : []),
+    ...(wide ? [asn4(asn)] : []),
     ...(gracefulRestart ? [capability(64, [0x40, 60, 0, 1, 1, 0x80, 0, 2, 1, 0x80])] : []),
   ];
   return open({
-    asn: config.asn,
+    asn,
     hold: config.holdTimeSec,
     id: [10, 0, 0, Number(config.address.split('.')[3])],
     parameters: capabilities(...bothFamilies, capability(2, []), ...more),

@@ -93,11 +93,11 @@ test('RFC 2545 3: each form of a link-local next hop is taken by BIRD', wants, a
   const config = (linkLocalNextHopFormat: 'native' | 'single' | 'double') =>
     peerConfig({ address: 'fe80::2%e0', extendedNextHop: true, linkLocalNextHopFormat });
   const speaker = await link.speaker(config('native'));
-  for (const format of ['native', 'single', 'double'] as const) {
+  for (const [index, format] of (['native', 'single', 'double'] as const).entries()) {
     speaker.configure(config(format));
     const before = (await speaker.established('bird')).updatesOut;
-    speaker.configure({ ...config(format), originate: [`10.50.${format.length}.0/24`] });
-    await reaches(bird, new RegExp(`10\\.50\\.${format.length}\\.0/24[\\s\\S]*via fe80::1 on e0`));
+    speaker.configure({ ...config(format), originate: [`10.50.${index}.0/24`] });
+    await reaches(bird, new RegExp(`10\\.50\\.${index}\\.0/24[\\s\\S]*via fe80::1 on e0`));
     assert.ok((await speaker.peer('bird')).updatesOut > before);
   }
   assert.equal((await speaker.peer('bird')).establishedCount, 1);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { PeerConfig, SpeakerConfig } from '#bgp';
 import { BgpLink, linkConfig } from '../support/bgp.ts';
-import { startFrr } from '../support/frr.ts';
+import { startFrr } from '../support/bgp-frr.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 

@@ -109,7 +109,11 @@ export class VirtualSpeaker {
           while (this.speaker.takeRoutes() !== undefined);
         },
         onPeerState: () => undefined,
-        transport: { configure: () => undefined, dial: () => () => undefined },
+        transport: {
+          configure: () => undefined,
+          dial: () => () => undefined,
+          linkOf: () => ({ interface: 'e0', global: [] }),
+        },
       },
       config,
     );
