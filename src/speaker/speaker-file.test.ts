@@ -97,6 +97,41 @@ test('bfd: true for the defaults, or a mapping; RFC 5880 intervals with their bo
   for (const [text, message] of cases) assert.throws(() => bfd(text), message, text);
 });
 
+test('peers by interface and by range', () => {
+  const config = parse(`
+asn: 64512
+routerId: 10.0.0.1
+peers:
+  - { interface: eth0, asn: external, import: accept, export: accept, linkLocalNextHopFormat: native }
+  - { range: 10.2.3.4/16, asn: [64600, 64601], limit: 5, password: secret }
+  - { range: "fd00:2::/64", asn: internal, extendedNextHop: true }
+  - { address: "FE80::1%eth1", asn: auto, localAddress: "fe80::2%eth1" }
+`);
+  const [unnumbered, linkLocal] = config.peers;
+  assert.deepEqual([unnumbered!.name, unnumbered!.interface, unnumbered!.address], ['eth0', 'eth0', '']);
+  assert.deepEqual([unnumbered!.asn, unnumbered!.families], ['external', ['ipv4-unicast', 'ipv6-unicast']]);
+  assert.equal(unnumbered!.linkLocalNextHopFormat, 'native');
+  assert.deepEqual(
+    [linkLocal!.address, linkLocal!.localAddress, linkLocal!.asn],
+    ['fe80::1%eth1', 'fe80::2%eth1', 'auto'],
+  );
+  assert.deepEqual(
+    config.ranges?.map(({ prefix, asn, limit, password, families, import: policy, extendedNextHop }) => [
+      prefix,
+      asn,
+      limit,
+      password,
+      families,
+      policy,
+      extendedNextHop,
+    ]),
+    [
+      ['10.2.0.0/16', [64600, 64601], 5, 'secret', ['ipv4-unicast'], 'reject', undefined],
+      ['fd00:2::/64', 'internal', 100, undefined, ['ipv6-unicast'], 'accept', true],
+    ],
+  );
+});
+
 test('RFC 8212: an eBGP peer without policy gets and gives nothing, an iBGP peer everything', () => {
   const config = parse(`
 asn: 64512
@@ -146,6 +181,14 @@ test('errors name line, column and remedy', () => {
     [peer('addPath: { sends: 1 }'), /:6:16: unknown key sends in addPath; known are receive, send/],
     [`${head}multipath: { max: 0 }\n`, /:3:19: the number of next hops must be a whole number from 1 to 64/],
     [`${head}multipath: { relax: true }\n`, /:3:14: unknown key relax in multipath/],
+    [peer('interface: eth0'), /:4:5: a peer needs one of the keys address, interface and range/],
+    [`${head}peers: [{ asn: 1 }]`, /:3:9: a peer needs one of/],
+    [`${head}peers: [{ address: "fe80::1", asn: 1 }]`, /fe80::1 needs its interface, for example fe80::1%eth0/],
+    [`${head}peers: [{ interface: a/b, asn: 1 }]`, /a\/b is not the name of an interface/],
+    [`${head}peers: [{ interface: eth0, asn: any }]`, /any is no AS number, and none of external/],
+    [`${head}peers: [{ range: 10.0.0.0/8, asn: 1, limit: 0 }]`, /limit must be a whole number from 1 to 65535/],
+    [`${head}peers: [{ range: 10.0.0.0/8, asn: 1, passive: true }]`, /unknown key passive in a peer/],
+    [peer('linkLocalNextHopFormat: both'), /both is none of native, single, double/],
     [peer('typo: 1'), /:6:5: unknown key typo in a peer/],
     ['asn: [1\n', /^speaker\.yaml:2:1: /],
     ['- 1\n', /must be a mapping/],

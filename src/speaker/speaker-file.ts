@@ -33,6 +33,11 @@
  *       longLivedToAllInternal: false           # RFC 9494 4.6
  *       gracefulShutdown: false                 # RFC 8326: what is announced says that the session is about to end
  *       bfd: true                               # or { minTx: 300ms, minRx: 300ms, multiplier: 3, multihop: false, graceful: false }
+ *     - interface: eth0                         # unnumbered: the router found there; families default to both
+ *       asn: external                           # or internal, auto, a number, a list of numbers
+ *     - range: 10.2.0.0/16                      # who connects from there
+ *       limit: 100                              # peers at once, default 100
+ *       asn: [64600, 64601]
  *   bmp:                                          # monitoring stations (RFC 7854)
  *     - name: noc                                 # default: address and port
  *       address: 192.0.2.10
@@ -56,9 +61,10 @@ import type {
   MaxPrefixes,
   MultipathConfig,
   PeerConfig,
+  PeerRange,
   SpeakerConfig,
 } from '#bgp';
-import { familyOf, type IpAddress, toCidr, toIpAddress } from '#kit';
+import { familyOf, toCidr, toIpAddress } from '#kit';
 import {
   bfdDefaults,
   bfdIntervalMsMax,
@@ -68,8 +74,8 @@ import {
 } from './speaker-file-bfd.ts';
 import { asPolicy, type NamedFilters, readFilters } from './speaker-file-filters.ts';
 import { asMrt, asStations } from './speaker-file-monitoring.ts';
+import { asInterface, asPeerAddress, asPeerAsn, asRangeLimit, nextHops } from './speaker-file-neighbours.ts';
 import {
-  asAddress,
   asAsn,
   asBoolean,
   asInteger,
@@ -89,6 +95,7 @@ export { SpeakerFileError };
 
 const defaultPort = 179;
 const defaultHoldTimeSec = 90;
+const defaultRangeLimit = 100;
 const connectRetrySec = 5;
 /** Advertised: how long peers keep our routes while this daemon restarts. */
 const restartTimeSec = 120;
@@ -132,7 +139,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   const originate = root.optional('originate', listOf(asPrefix)) ?? [];
   const filters = root.optional('filters', readFilters) ?? new Map();
   const gracefulShutdown = root.optional('gracefulShutdown', asBoolean);
-  const peers =
+  const entries =
     root.optional(
       'peers',
       listOf((s, node) => asPeer(s, node, asn, filters)),
@@ -141,10 +148,12 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   const mrt = root.optional('mrt', asMrt);
   const multipath = root.optional('multipath', asMultipath);
   root.done();
+  const peers = entries.flatMap((entry) => ('prefix' in entry ? [] : [entry]));
+  const ranges = entries.flatMap((entry) => ('prefix' in entry ? [entry] : []));
   const seen = new Set<string>();
-  for (const peer of peers) {
-    if (seen.has(peer.name)) fail(source, document.contents, `two peers have the address ${peer.name}`);
-    seen.add(peer.name);
+  for (const name of [...peers.map((peer) => peer.name), ...ranges.map((range) => range.prefix)]) {
+    if (seen.has(name)) fail(source, document.contents, `two peers have the address ${name}`);
+    seen.add(name);
   }
   return {
     asn,
@@ -157,6 +166,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     originate,
     peers,
     ...optionalKey('multipath', multipath),
+    ...(ranges.length > 0 ? { ranges } : {}),
     // It forwards nothing itself and keeps no state between runs, so it has nothing to say about an earlier one.
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec, deferralTimeSec },
     ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
@@ -165,37 +175,56 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   };
 }
 
-function asPeer(source: Source, node: Node | null, localAsn: number, filters: NamedFilters): PeerConfig {
+function asPeer(source: Source, node: Node | null, localAsn: number, filters: NamedFilters): PeerConfig | PeerRange {
   const fields = new Fields(source, node, 'a peer');
-  const address = fields.required('address', asAddress);
-  const asn = fields.required('asn', asAsn);
-  const own: Family = familyOf(address) === 4 ? 'ipv4-unicast' : 'ipv6-unicast';
-  const families = fields.optional('families', listOf(asFamily)) ?? [own];
-  const policy = asn === localAsn ? 'accept' : 'reject';
+  const address = fields.optional('address', asPeerAddress);
+  const interfaceName = fields.optional('interface', asInterface);
+  const prefix = fields.optional('range', asPrefix);
+  const where = address ?? interfaceName ?? prefix;
+  if (where === undefined || [address, interfaceName, prefix].filter((given) => given !== undefined).length > 1) {
+    fail(source, node, 'a peer needs one of the keys address, interface and range');
+  }
+  const asn = fields.required('asn', asPeerAsn);
+  const external = asn !== localAsn && asn !== 'internal';
+  const own: readonly Family[] =
+    interfaceName === undefined
+      ? [where.includes(':') ? 'ipv6-unicast' : 'ipv4-unicast']
+      : ['ipv4-unicast', 'ipv6-unicast'];
+  const families = fields.optional('families', listOf(asFamily)) ?? own;
+  const policy = external ? 'reject' : 'accept';
   const password = fields.optional('password', asPassword);
-  const localAddress = fields.optional('localAddress', asAddress);
   const bfd = fields.optional('bfd', asBfd);
-  const peer: PeerConfig = {
-    name: address,
-    address,
-    port: fields.optional('port', asPort) ?? defaultPort,
+  const common = {
     asn,
-    ...(localAddress === undefined ? {} : { localAddress }),
     families: [...new Set(families)],
     holdTimeSec: fields.optional('holdTime', asHoldTime) ?? defaultHoldTimeSec,
     ...(password === undefined ? {} : { password }),
-    passive: fields.optional('passive', asBoolean) ?? false,
-    connectRetrySec,
     ...importPolicy(fields, filters, policy),
     ...exportPolicy(fields, filters, policy),
     ...optionalKey('addPath', fields.optional('addPath', asAddPath)),
-    ...nextHops(source, fields),
-    ...sessionSettings(source, node, fields, asn !== localAsn),
+    ...nextHops(fields),
+    ...sessionSettings(source, node, fields, external),
     ...survival(fields),
     ...(bfd ? { bfd } : {}),
   };
+  if (prefix !== undefined) {
+    const range: PeerRange = { ...common, prefix, limit: fields.optional('limit', asRangeLimit) ?? defaultRangeLimit };
+    fields.done();
+    return range;
+  }
+  const localAddress = fields.optional('localAddress', asPeerAddress);
+  const peer: PeerConfig = {
+    ...common,
+    name: where,
+    address: address ?? '',
+    ...(interfaceName === undefined ? {} : { interface: interfaceName }),
+    port: fields.optional('port', asPort) ?? defaultPort,
+    ...(localAddress === undefined ? {} : { localAddress }),
+    passive: fields.optional('passive', asBoolean) ?? false,
+    connectRetrySec,
+  };
   fields.done();
-  if (localAddress !== undefined && familyOf(localAddress) !== familyOf(address)) {
+  if (localAddress !== undefined && address !== undefined && localAddress.includes(':') !== address.includes(':')) {
     fail(source, node, `localAddress ${localAddress} and address ${address} are of different families`);
   }
   return peer;
@@ -300,19 +329,6 @@ function survival(fields: Fields): Partial<PeerConfig> {
     ...(longLivedToAllInternal === undefined ? {} : { longLivedToAllInternal }),
     ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
   };
-}
-
-function nextHops(source: Source, fields: Fields): { nextHop4?: string; nextHop6?: string } {
-  const read =
-    (family: 4 | 6): Reader<IpAddress> =>
-    (_, node) => {
-      const address = asAddress(source, node);
-      if (familyOf(address) !== family) fail(source, node, `${address} is not an IPv${family} address`);
-      return address;
-    };
-  const nextHop4 = fields.optional('nextHop4', read(4));
-  const nextHop6 = fields.optional('nextHop6', read(6));
-  return { ...(nextHop4 === undefined ? {} : { nextHop4 }), ...(nextHop6 === undefined ? {} : { nextHop6 }) };
 }
 
 function asQuad(what: string): Reader<string> {

@@ -85,8 +85,8 @@ export async function runStandaloneSpeaker(options: StandaloneOptions): Promise<
   };
 }
 
-function warnOfSilentPeers(log: Logger, { peers }: SpeakerFile): void {
-  for (const peer of peers) {
+function warnOfSilentPeers(log: Logger, { peers, ranges = [] }: SpeakerFile): void {
+  for (const peer of [...peers, ...ranges.map((range) => ({ ...range, name: range.prefix }))]) {
     if (peer.import === 'reject' && peer.export === 'reject') {
       log.warn({ peer: peer.name }, 'peer has neither import nor export: accept: no route will pass (RFC 8212)');
     }
