@@ -44,7 +44,10 @@ const address6 = (...head: number[]) => [...head, ...new Array<number>(16 - head
 const raw = (withdrawnLength: number, attributesLength: number, rest: number[] = []) =>
   message(2, [0, withdrawnLength, 0, attributesLength, ...rest]);
 
-const rows: readonly [clause: string, what: string, Uint8Array, Expected, UpdateContext?][] = [
+const extended: UpdateContext = { ...ebgp, extendedNextHop: true };
+
+type Case = readonly [clause: string, what: string, Uint8Array, Expected, UpdateContext?];
+const rows: readonly Case[] = [
   ['-', 'a good update', withMore(), 'keep'],
   ['RFC 7606 7.1', 'ORIGIN length 0', withOrigin(), 'withdraw'],
   ['RFC 7606 7.1', 'ORIGIN length 2', withOrigin(0, 0), 'withdraw'],
@@ -192,6 +195,18 @@ const rows: readonly [clause: string, what: string, Uint8Array, Expected, Update
   ['RFC 7606 7.11', 'MP_REACH of 4 octets', v6(attribute(0x80, 14, [0, 2, 1, 16])), '3/9'],
   ['RFC 7606 7.12', 'MP_UNREACH of 2 octets', update({ attributes: [attribute(0x80, 15, [0, 2])] }), '3/9'],
   ['RFC 8950 4', 'IPv4 with a 16 octet next hop, not negotiated', v6(mpReach(prefix4, global6, 1)), '3/9'],
+  ...[5, 8, 15, 24, 31, 33, 48].map((length): Case => {
+    const message = v6(mpReach(prefix4, new Array(length).fill(9), 1));
+    return ['RFC 8950 4, RFC 7606 7.11', `IPv4 with a next hop of ${length} octets`, message, '3/9', extended];
+  }),
+  [
+    'RFC 8950 4, RFC 7606 3e',
+    'IPv4 with the next hop ::',
+    v6(mpReach(prefix4, new Array(16).fill(0), 1)),
+    'withdraw',
+    extended,
+  ],
+  ['RFC 8950 4, RFC 7606 7.11', 'IPv6 with a 4 octet next hop', v6(mpReach(prefix6, [192, 0, 2, 1])), '3/9', extended],
   ['RFC 4271 6.3', 'unknown well-known attribute', withMore(attribute(0x40, 99, [1])), '3/2'],
   ['RFC 4271 5', 'unknown optional transitive, empty', withMore(attribute(0xc0, 99, [])), 'keep'],
   ['RFC 4271 5', 'unknown optional transitive, 2 kB', withMore(attribute(0xc0, 99, new Array(2048).fill(7))), 'keep'],

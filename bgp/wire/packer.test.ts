@@ -18,6 +18,9 @@ import type { UpdateContext } from './types.ts';
 
 const next4 = Uint8Array.of(192, 0, 2, 9);
 const next6 = Uint8Array.from(global6);
+const linkLocal = [0xfe, 0x80, ...new Array<number>(13).fill(0), 9];
+const pair6 = Uint8Array.from([...global6, ...linkLocal]);
+const extended: UpdateContext = { ...ibgp, extendedNextHop: true };
 
 function exportedOf(communities: readonly number[]) {
   const out = createExportedAttributes();
@@ -77,6 +80,7 @@ function readBack(
 interface Batch {
   readonly kind: 'announce' | 'withdraw' | 'end';
   readonly family: 4 | 6;
+  readonly nextHop: Uint8Array;
   readonly communities: readonly number[];
   readonly prefixes: readonly { readonly words: readonly number[]; readonly bits: number }[];
 }
@@ -97,19 +101,20 @@ const batchOf = (family: 4 | 6): fc.Arbitrary<Batch> =>
   fc.record({
     kind: fc.constantFrom('announce', 'announce', 'withdraw', 'end'),
     family: fc.constant(family),
+    nextHop: family === 4 ? fc.constantFrom(next4, next4, next6, pair6) : fc.constantFrom(next6, pair6),
     communities: fc.uniqueArray(fc.integer({ min: 1, max: 1000 }), { maxLength: 600 }),
     prefixes: fc
       .tuple(fc.array(prefixOf(family), { minLength: 1, maxLength: 20 }), fc.integer({ min: 1, max: 100 }))
       .map(([list, times]) => new Array(times).fill(list).flat()),
   });
 
-test('everything packed comes out again, in order, in messages of at most 4096 octets', () => {
+test('everything packed comes out again, in order, in messages of at most 4096 octets (RFC 4760, RFC 8950)', () => {
   fc.assert(
     fc.property(fc.array(fc.oneof(batchOf(4), batchOf(6)), { maxLength: 8 }), (batches) => {
       const chunks: Uint8Array[] = [];
       const packer = createUpdatePacker((chunk) => chunks.push(chunk));
       const wanted: string[] = [];
-      for (const { kind, family, communities, prefixes } of batches) {
+      for (const { kind, family, nextHop: next, communities, prefixes } of batches) {
         if (kind === 'end') {
           packer.endOfRib(family);
           wanted.push(`${family} end-of-rib`);
@@ -117,9 +122,8 @@ test('everything packed comes out again, in order, in messages of at most 4096 o
         }
         const exported = exportedOf(communities);
         const attributes = hexOf(exported.bytes.subarray(0, exported.length));
-        const next = family === 4 ? next4 : next6;
         if (kind === 'announce') assert.ok(packer.startAnnounce(family, exported, next));
-        else packer.startWithdraw(family);
+        else packer.startWithdraw(family, next.length > 4);
         exported.bytes.fill(0xee); // the caller's buffer is free for the next set
         for (const { words, bits } of prefixes) {
           if (family === 4) packer.add4(words[0]!, bits);
@@ -129,7 +133,7 @@ test('everything packed comes out again, in order, in messages of at most 4096 o
         }
       }
       packer.flush();
-      const { events, messages } = readBack(chunks);
+      const { events, messages } = readBack(chunks, extended);
       assert.deepEqual(events, wanted);
       assert.equal(messages, packer.messageCount);
       assert.equal(packer.prefixCount, wanted.filter((w) => !w.endsWith('end-of-rib')).length);
@@ -189,6 +193,19 @@ test('attributes that leave no room for a prefix are refused', () => {
   assert.equal(packer.startAnnounce(6, large, next6), false);
   packer.flush();
   assert.throws(() => packer.add6(0, 0, 0, 0, 0), /startAnnounce/);
+});
+
+test('RFC 8950 4: IPv4 with an IPv6 next hop stands in MP_REACH_NLRI, its withdrawal in MP_UNREACH_NLRI', () => {
+  const chunks: Uint8Array[] = [];
+  const packer = createUpdatePacker((chunk) => chunks.push(chunk));
+  packer.startAnnounce(4, exportedOf([]), pair6);
+  packer.add4(0x0a010200, 24);
+  packer.startWithdraw(4, true);
+  packer.add4(0x0a010300, 24);
+  packer.flush();
+  const text = hexOf(chunks[0]!);
+  assert.ok(text.includes(`900e0029${'000101'}20${hexOf(pair6)}00180a0102`), text);
+  assert.ok(text.endsWith('900f0007000101180a0103'), text);
 });
 
 test('an announcement to eBGP is a good update to the far side', () => {

@@ -121,6 +121,25 @@ test('the three forms of IPv6 next hops (RFC 2545 3, and unnumbered peers)', () 
   assert.deepEqual(next([...global6, ...linkLocal]), [32, '2001:db8::1']);
   assert.deepEqual(next(linkLocal), [16, 'fe80::9']);
   assert.deepEqual(next([...new Array<number>(16).fill(0), ...linkLocal]), [16, 'fe80::9']);
+  assert.deepEqual(next([...linkLocal, ...linkLocal]), [16, 'fe80::9']);
+  assert.deepEqual(next([...global6, ...global6]), [16, '2001:db8::1'], 'the second is no link-local address');
+});
+
+test('RFC 8950 4: IPv4 prefixes with an IPv6 next hop, where it is negotiated', () => {
+  const extended: UpdateContext = { ...ebgp, extendedNextHop: true };
+  const linkLocal = [0xfe, 0x80, ...new Array<number>(13).fill(0), 9];
+  const next = (value: number[], context = extended) => {
+    const v = accept(update({ attributes: [mpReach(prefix4, value, 1), origin, asPath] }), context);
+    assert.equal(v.mpReachFamily, 4);
+    return [v.mpNextHopLength, formatIp(v.bytes, v.mpNextHopStart, value.length === 4 ? 4 : 16)];
+  };
+  assert.deepEqual(next(global6), [16, '2001:db8::1']);
+  assert.deepEqual(next([...global6, ...linkLocal]), [32, '2001:db8::1']);
+  assert.deepEqual(next(linkLocal), [16, 'fe80::9']);
+  assert.deepEqual(next([...linkLocal, ...linkLocal]), [16, 'fe80::9']);
+  assert.deepEqual(next([...new Array<number>(16).fill(0), ...linkLocal]), [16, 'fe80::9']);
+  assert.deepEqual(next([192, 0, 2, 1]), [4, '192.0.2.1'], 'RFC 4760: the old form stays');
+  assert.deepEqual(next([192, 0, 2, 1], ebgp), [4, '192.0.2.1']);
 });
 
 test('prefixes: host bits masked, multicast and loopback ignored one by one (RFC 4271 4.3, 6.3)', () => {

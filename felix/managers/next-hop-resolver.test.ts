@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Cidr, cidrContains, familyOf, type IpAddress } from '#kit';
+import { type Cidr, cidrContains, familyOf, type IpAddress, type ScopedAddress } from '#kit';
 import { type ForeignRoute, NextHopResolver, nextHopSetKey, type ResolvedHop } from './next-hop-resolver.ts';
 
 const ip = (text: string): IpAddress => text as IpAddress;
@@ -53,6 +53,29 @@ test('a route that appears later resolves what was unresolved, and only that is 
   assert.deepEqual(resolver.settle(), [far]);
   assert.deepEqual(texts(resolver.resolution(far)), ['172.16.2.254%3']);
   assert.deepEqual(texts(resolver.resolution(near)), ['172.16.1.9%2']);
+});
+
+test('RFC 2545 3: a neighbour with its interface needs no route, and is there while its link is', () => {
+  const resolver = new NextHopResolver({ learnedMetric: METRIC });
+  resolver.setLinkUsable(2, true, 'eth0');
+  resolver.setLinkUsable(3, true, 'eth1');
+  const [zero, one, none] = ['fe80::1%eth0', 'fe80::1%eth1', 'fe80::1%eth2'].map((text) =>
+    resolver.retain([text as ScopedAddress]),
+  );
+  const bare = resolver.retain([ip('fe80::1')]);
+  resolver.setLearned(net('10.0.0.2/32'), zero!);
+  const behind = resolver.retain([ip('10.0.0.2')]);
+  resolver.settle();
+  const all = () => [zero, one, none, bare, behind].map((key) => texts(resolver.resolution(key!)).join());
+  assert.deepEqual(all(), ['fe80::1%2', 'fe80::1%3', '', '', 'fe80::1%2']);
+  resolver.setLinkUsable(2, false, 'eth0');
+  resolver.settle();
+  assert.deepEqual(all(), ['', 'fe80::1%3', '', '', '']);
+  // Made anew, with another index; and a rename.
+  resolver.setLinkUsable(9, true, 'eth0');
+  resolver.setLinkUsable(3, true, 'eth2');
+  resolver.settle();
+  assert.deepEqual(all(), ['fe80::1%9', '', 'fe80::1%3', '', 'fe80::1%9']);
 });
 
 test('an own address, a foreign blackhole and a loop of two lead nowhere', () => {

@@ -78,12 +78,14 @@ test('RFC 4486 4: beyond its limit a range refuses with Cease, connection reject
   await using link = new BgpLink();
   link.run(link.b, 'ip', 'addr', 'add', '10.9.0.3/24', 'dev', 'e0');
   const neighbor = 'local 10.9.0.3 as 64514; neighbor 10.9.0.1 as 64512; connect retry time 1; error wait time 1, 2;';
-  const bird = await link.bird(`${birdConfig()}protocol bgp second { disabled; ${neighbor} ipv4 { import all; }; }\n`);
+  const bird = await link.bird(
+    `${birdConfig()}protocol bgp late { disabled on; ${neighbor} ipv4 { import all; export all; }; }\n`,
+  );
   const speaker = await link.speaker(rangeConfig(range()));
   await speaker.established('10.9.0.2');
-  bird.birdc('enable second');
-  await until(() => bird.birdc('show protocols all second').includes('Connection rejected'), {
-    what: `the refusal at BIRD: ${bird.birdc('show protocols all second')}`,
+  bird.birdc('enable late');
+  await until(() => bird.birdc('show protocols all late').includes('Connection rejected'), {
+    what: `the refusal at BIRD: ${bird.birdc('show protocols all late')}`,
   });
   const [status] = (await speaker.status()).ranges;
   assert.equal(status!.peers, 1);
