@@ -1,77 +1,96 @@
 /** Peers by interface (unnumbered): found by router advertisements, with FRR at the other end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { PeerConfig, SpeakerConfig } from '#bgp';
-import { BgpLink, linkConfig } from '../support/bgp.ts';
 import { startFrr } from '../support/bgp-frr.ts';
+import { frrUnnumbered, unnumberedConfig, unnumberedLink } from '../support/bgp-unnumbered.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
 const wants = needs({ root: true, commands: ['ip', 'unshare', 'nsenter'], provided: ['zebra', 'bgpd', 'vtysh'] });
 
-/** No addresses but the link-local ones that the kernel makes. */
-function unnumberedLink(): BgpLink {
-  const link = new BgpLink();
-  for (const name of [link.a, link.b]) {
-    for (const address of ['10.9.0.1/24', '10.9.0.2/24', 'fd09::1/64', 'fd09::2/64']) {
-      try {
-        link.run(name, 'ip', 'addr', 'del', address, 'dev', 'e0');
-      } catch {
-        // the other end's
-      }
-    }
-    link.run(name, 'ip', 'link', 'set', 'e0', 'addrgenmode', 'eui64');
-  }
-  return link;
-}
-
-function unnumbered(more: Partial<PeerConfig> = {}): SpeakerConfig {
-  const config = linkConfig({}, { name: 'tor', address: '', interface: 'e0', asn: 'external', ...more });
-  return { ...config, peers: config.peers.map(({ nextHop4: _, nextHop6: __, ...peer }) => peer) };
-}
-
-const frrConfig = (remote = 'external'): string => `
-hostname tor
-ip route 10.60.1.0/24 blackhole
-ipv6 route fd60:1::/64 blackhole
-interface e0
- ipv6 nd ra-interval 10
-router bgp 64513
- bgp router-id 10.9.0.2
- no bgp ebgp-requires-policy
- no bgp network import-check
- neighbor e0 interface remote-as ${remote}
- neighbor e0 timers connect 1
- neighbor e0 timers 3 9
- address-family ipv4 unicast
-  network 10.60.1.0/24
- exit-address-family
- address-family ipv6 unicast
-  network fd60:1::/64
-  neighbor e0 activate
- exit-address-family
-`;
-
-test(
-  'RFC 4861, RFC 8950: FRR and we find each other, IPv4 and IPv6 routes go by the link-local address',
-  wants,
-  async () => {
+for (const [title, peer, options] of [
+  ['both dial, the AS is external', {}, {}],
+  ['FRR waits, the AS is a number', { asn: 64513 }, { remote: '64512', neighbor: ' neighbor e0 passive' }],
+  ['we wait, whatever the AS', { asn: 'auto', passive: true }, { remote: '64512' }],
+] as const) {
+  test(`RFC 4861, RFC 8950: FRR and we find each other; ${title}`, wants, async () => {
     await using link = unnumberedLink();
-    const frr = await startFrr(link, frrConfig());
-    const speaker = await link.speaker(unnumbered());
-    const peer = await speaker.established('tor');
-    assert.match(peer.address, /^fe80::.*%e0$/);
-    assert.equal(peer.asn, 64513);
-    assert.equal(peer.negotiated?.extendedNextHop, true);
+    const frr = await startFrr(link, frrUnnumbered(options));
+    const speaker = await link.speaker(unnumberedConfig(peer));
+    const { address, asn, localAddress, negotiated } = await speaker.established('tor');
+    assert.match(address, /^fe80::.*%e0$/);
+    assert.equal(asn, 64513);
+    assert.equal(negotiated?.extendedNextHop, true);
     await until(() => speaker.routes.size === 2, { what: 'both routes of FRR' });
-    assert.deepEqual(speaker.routes.get('10.60.1.0/24'), [peer.address]);
-    assert.deepEqual(speaker.routes.get('fd60:1::/64'), [peer.address]);
-    const own = peer.localAddress!.split('%')[0];
+    assert.deepEqual(speaker.routes.get('10.60.1.0/24'), [address]);
+    assert.deepEqual(speaker.routes.get('fd60:1::/64'), [address]);
+    const own = localAddress!.split('%')[0];
     await until(() => frr.vtysh('show ip route bgp').includes(`10.50.1.0/24 [20/0] via ${own}, e0`), {
       what: `our IPv4 route in FRR: ${frr.vtysh('show ip route')}`,
     });
     await until(() => frr.vtysh('show ipv6 route bgp').includes(`fd50:1::/64 [20/0] via ${own}, e0`), {
       what: 'our IPv6 route in FRR',
     });
+    assert.doesNotMatch(
+      link.run(link.b, 'ip', '-6', 'route'),
+      /default/,
+      'RFC 4861 4.2: nobody takes us as default router',
+    );
+  });
+}
+
+test(
+  'RFC 4271 6.2: FRR of another AS than the rule says is refused, and taken when the rule is another',
+  wants,
+  async () => {
+    await using link = unnumberedLink();
+    await startFrr(link, frrUnnumbered());
+    const speaker = await link.speaker(unnumberedConfig({ asn: 'internal' }));
+    await until(
+      () => speaker.peerEvents.some(({ lastError }) => /peer says AS 64513, configured is internal/.test(lastError)),
+      {
+        what: 'Bad Peer AS',
+      },
+    );
+    speaker.configure(unnumberedConfig({ asn: 'external' }));
+    await speaker.established('tor');
   },
 );
+
+test('RFC 4861: FRR comes back with another link-local address, after a loss of carrier', wants, async () => {
+  await using link = unnumberedLink();
+  await startFrr(link, frrUnnumbered());
+  const speaker = await link.speaker(unnumberedConfig());
+  const before = await speaker.established('tor');
+  link.run(link.b, 'ip', 'link', 'set', 'e0', 'down');
+  await until(async () => (await speaker.peer('tor')).state !== 'Established', { what: 'the end of the session' });
+  assert.equal(speaker.routes.size, 0);
+  link.run(link.b, 'ip', '-6', 'addr', 'flush', 'dev', 'e0', 'scope', 'link');
+  link.run(link.b, 'ip', 'addr', 'add', 'fe80::99/64', 'dev', 'e0', 'nodad');
+  link.run(link.b, 'ip', 'link', 'set', 'e0', 'up');
+  link.run(link.b, 'ip', '-6', 'addr', 'flush', 'dev', 'e0', 'scope', 'link');
+  link.run(link.b, 'ip', 'addr', 'add', 'fe80::99/64', 'dev', 'e0', 'nodad');
+  const after = await until(
+    async () => {
+      const peer = await speaker.peer('tor');
+      return peer.state === 'Established' && peer.address !== before.address && peer;
+    },
+    { what: 'a session with the new address', deadlineMs: 30_000 },
+  );
+  assert.equal(after.address, 'fe80::99%e0');
+});
+
+test('RFC 2545 3: a global address that comes to the link is announced without a new session', wants, async () => {
+  await using link = unnumberedLink();
+  const frr = await startFrr(link, frrUnnumbered());
+  const speaker = await link.speaker(unnumberedConfig());
+  await speaker.established('tor');
+  const next = (): string => frr.vtysh('show bgp ipv6 unicast fd50:1::/64');
+  await until(() => next().includes('fd50:1::/64'), { what: 'our route at FRR' });
+  assert.doesNotMatch(next(), /fd09::/);
+  link.run(link.a, 'ip', 'addr', 'add', 'fd09::1/64', 'dev', 'e0', 'nodad');
+  await until(() => /fd09::1 from/.test(next()), { what: `the global next hop: ${next()}` });
+  link.run(link.a, 'ip', 'addr', 'del', 'fd09::1/64', 'dev', 'e0');
+  await until(() => !/fd09::1 from/.test(next()), { what: `the link-local next hop: ${next()}` });
+  assert.equal((await speaker.peer('tor')).establishedCount, 1);
+});

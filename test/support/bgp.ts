@@ -164,6 +164,8 @@ export class SpeakerProcess {
   readonly routes = new Map<string, readonly string[]>();
   /** Every change in order of arrival. */
   readonly changes: RouteChange[] = [];
+  /** Told of every change, as well as `changes`. */
+  onRoute: ((change: RouteChange) => void) | undefined;
   readonly peerEvents: PeerStatus[] = [];
   readonly logs: { level: string; message: string; fields: object }[] = [];
   readonly #answers = new Map<number, (value: unknown) => void>();
@@ -245,6 +247,7 @@ export class SpeakerProcess {
     else if (message.type === 'route') {
       const change = message.change as RouteChange;
       this.changes.push(change);
+      this.onRoute?.(change);
       if (change.type === 'upsert') this.routes.set(change.prefix, change.nextHops);
       else if (change.type === 'withdraw') this.routes.delete(change.prefix);
     }
