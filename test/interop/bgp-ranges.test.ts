@@ -77,7 +77,10 @@ test('RFC 4271 6.2: an AS that the range does not name is refused', wants, async
 test('RFC 4486 4: beyond its limit a range refuses with Cease, connection rejected, and counts', wants, async () => {
   await using link = new BgpLink();
   link.run(link.b, 'ip', 'addr', 'add', '10.9.0.3/24', 'dev', 'e0');
-  const neighbor = 'local 10.9.0.3 as 64514; neighbor 10.9.0.1 as 64512; connect retry time 1; error wait time 1, 2;';
+  // BIRD wants another neighbour for another session.
+  link.run(link.a, 'ip', 'addr', 'add', '10.9.0.11/24', 'dev', 'e0');
+  const neighbor =
+    'local 10.9.0.3 as 64514; neighbor 10.9.0.11 as 64512; connect delay time 1; connect retry time 1; error wait time 1, 2;';
   const bird = await link.bird(
     `${birdConfig()}protocol bgp late { disabled on; ${neighbor} ipv4 { import all; export all; }; }\n`,
   );
