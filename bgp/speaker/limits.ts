@@ -23,6 +23,8 @@ export const drainSettleMs = 1000;
 export const sendHoldSecMin = 480;
 /** A peer of a range that has no connection, and whose routes are gone, is forgotten after this. */
 export const rangePeerIdleSec = 30;
+/** In a range that is full, one that has a connection and no session for so long gives way. */
+export const rangePeerOpeningSec = 10;
 /** A neighbour on an interface that was silent for so long gives way to another one, unless there is a session. */
 export const neighbourAgeSec = 60;
 export const routesPerAnswerMax = 1000;

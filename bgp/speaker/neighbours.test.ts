@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLogger } from '#kit';
 import type { PeerConfig, PeerRange, SpeakerConfig } from './config.ts';
-import { neighbourAgeSec, rangePeerIdleSec } from './limits.ts';
+import { deferralGraceSec, neighbourAgeSec, rangePeerIdleSec, rangePeerOpeningSec } from './limits.ts';
 import { Neighbours } from './neighbours.ts';
-import { config, Network, peer } from './test-network.ts';
+import { config, fresh, Network, Pipe, peer } from './test-network.ts';
 
 const unnumbered = (name: string, more: Partial<PeerConfig> = {}): PeerConfig =>
   peer('', 64513, { name, interface: name, asn: 'external', ...more });
@@ -140,6 +140,45 @@ test('RFC 4271 6.2: a range says which ASes its peers may have', () => {
     network.add('10.0.0.2', config('10.0.0.2', 64513, [peer('10.0.0.1', 64512)]));
     network.advance(2000);
     assert.equal(speaker.status().peers[0]?.state === 'Established', accepted, `${asn}`);
+  }
+});
+
+test('a silent connection holds a place in a full range for seconds only, a session as long as it lasts', () => {
+  const network = new Network();
+  const speaker = rangeSpeaker(network, [range('10.0.0.0/24', { limit: 1 })]);
+  const connect = (from: string): Pipe => {
+    const [here, there] = [new Pipe('10.0.0.1', from, (fn) => fn()), new Pipe(from, '10.0.0.1', (fn) => fn())];
+    here.other = there;
+    there.other = here;
+    speaker.accept(here);
+    return here;
+  };
+  const names = () => speaker.status().peers.map(({ name }) => name);
+  connect('10.0.0.8');
+  assert.ok(connect('10.0.0.9').closed, 'RFC 4486 4: refused');
+  assert.deepEqual(names(), ['10.0.0.8']);
+  network.advance((rangePeerOpeningSec + 1) * 1000);
+  network.add('10.0.0.2', config('10.0.0.2', 64513, [peer('10.0.0.1', 64512)]));
+  network.advance(2000);
+  assert.deepEqual(names(), ['10.0.0.2']);
+  network.advance((rangePeerOpeningSec + 1) * 1000);
+  assert.ok(connect('10.0.0.9').closed);
+  assert.deepEqual(names(), ['10.0.0.2']);
+  assert.equal(speaker.status().ranges[0]!.refused, 3);
+});
+
+test('RFC 4724 4.1: after our restart, peers that are not known yet are waited for, for the grace', () => {
+  for (const more of [{ ranges: [range('10.0.0.0/24')] }, { peers: [unnumbered('eth0')] }]) {
+    const network = new Network();
+    const speaker = network.add('10.0.0.1', {
+      ...config('10.0.0.1', 64512, []),
+      ...more,
+      gracefulRestart: { ...fresh, restarting: true, forwardingPreserved: ['ipv4-unicast'] },
+    });
+    network.advance(deferralGraceSec * 1000 - 500);
+    assert.equal(speaker.status().deferring, true);
+    network.advance(2000);
+    assert.equal(speaker.status().deferring, false);
   }
 });
 

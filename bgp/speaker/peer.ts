@@ -162,9 +162,10 @@ export class Peer {
 
   /** It has a connection, or routes kept over its restart. */
   get inUse(): boolean {
-    const { row } = this;
-    const stale = (['ipv4-unicast', 'ipv6-unicast'] as const).some((family) => this.#host.rib(family).staleCount[row]);
-    return this.session.openConnections > 0 || stale;
+    return this.session.openConnections > 0 || this.holdsStaleRoutes;
+  }
+  get holdsStaleRoutes(): boolean {
+    return (['ipv4-unicast', 'ipv6-unicast'] as const).some((family) => this.#host.rib(family).staleCount[this.row]);
   }
   get established(): boolean {
     return this.#negotiated !== undefined;

@@ -14,37 +14,19 @@
 import { splitZone } from '#kit';
 import type { BfdSessionStatus } from '../bfd/index.ts';
 import type { TableDump } from '../mrt/index.ts';
-import {
-  AttributePool,
-  defaultMultipath,
-  IntStack,
-  localPeer,
-  NextHopPool,
-  NextHopSetPool,
-  noNextHop,
-  PeerTable,
-  Rib,
-  RouteFeed,
-} from '../rib/index.ts';
-import {
-  ceaseSubcode,
-  emptyAttributeValues,
-  encodeNotification,
-  errorCode,
-  originatedAttributes,
-  readCanonical,
-} from '../wire/index.ts';
+import { AttributePool, defaultMultipath, IntStack, NextHopPool, NextHopSetPool, PeerTable, Rib, RouteFeed } from '../rib/index.ts';
+import { ceaseSubcode } from '../wire/index.ts';
 import { BfdMonitor, bfdSession } from './bfd.ts';
 import { type ChangePlan, planChange } from './change-plan.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { Deferral, type DeferralPeer } from './deferral.ts';
 import { awaitDrained } from './drain.ts';
 import { Groups } from './groups.ts';
-import { IdleWatch } from './idle-watch.ts';
 import { nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
 import { type GlassPeer, queryRoutes } from './looking-glass.ts';
 import { Monitoring } from './monitoring.ts';
-import { Neighbours } from './neighbours.ts';
+import { Newcomers } from './newcomers.ts';
+import { Origination } from './originate.ts';
 import { type Inheritance, Peer, type PeerHost } from './peer.ts';
 import {
   addressOrder,
@@ -84,12 +66,12 @@ export function createSpeaker(deps: SpeakerDeps, config: SpeakerConfig, options:
 
 export class Speaker {
   readonly #deps: SpeakerDeps;
-  readonly #neighbours: Neighbours;
-  readonly #idleWatch: IdleWatch;
+  readonly #newcomers: Newcomers;
   /** With every peer that there is. */
   #config: SpeakerConfig;
   readonly #rib4: Rib;
   readonly #rib6: Rib;
+  readonly #origination: Origination;
   readonly #peerTable = new PeerTable();
   readonly #attributes = new AttributePool();
   readonly #nextHops = new NextHopPool();
@@ -108,7 +90,6 @@ export class Speaker {
   readonly #ownAddresses = new Set<string>();
   readonly #changed = new IntStack();
   readonly #deferral: Deferral;
-  #originatedSet = -1;
   /** Deferral is over, and what it held back is not all decided: see #flush. */
   #selectionPending = false;
   #draining = false;
@@ -119,12 +100,8 @@ export class Speaker {
 
   constructor(deps: SpeakerDeps, config: SpeakerConfig, options: SpeakerOptions) {
     this.#deps = deps;
-    this.#neighbours = new Neighbours(deps.log, config);
-    this.#config = this.#neighbours.effective();
-    this.#idleWatch = new IdleWatch(deps.clock, {
-      inUse: (name) => this.#peers.get(name)?.inUse === true,
-      giveUp: (name) => this.#forgetRangePeer(name),
-    });
+    this.#newcomers = this.#makeNewcomers(config);
+    this.#config = this.#newcomers.effective;
     this.#bfd = new BfdMonitor(deps.bfd, deps.clock, () => this.#configureBfd());
     const tables = {
       attributes: this.#attributes,
@@ -134,6 +111,7 @@ export class Speaker {
     };
     this.#rib4 = new Rib(4, tables);
     this.#rib6 = new Rib(6, tables);
+    this.#origination = new Origination(this.#rib4, this.#rib6, this.#attributes);
     this.#feed = options.withoutFeed ? undefined : new RouteFeed([this.#rib4, this.#rib6]);
     this.#reader = new UpdateReader(this.#rib4, this.#rib6, tables, (address) => this.#ownAddresses.has(address));
     this.#deferral = new Deferral(
@@ -166,7 +144,7 @@ export class Speaker {
     this.#setMultipath();
     this.#deps.transport.configure(this.#config);
     this.#deps.onConfigured?.(this.#config);
-    this.#originate([], this.#config.originate);
+    this.#origination.change([], this.#config.originate);
     for (const peer of this.#config.peers) this.#addPeer(peer);
     this.#rankPeers();
     this.#monitoring.configure();
@@ -176,56 +154,18 @@ export class Speaker {
     this.#schedule();
   }
 
-  /** A connection somebody opened to us: goes to the peer with that address, or is refused. */
+  /** A connection somebody opened to us: goes to the peer with that address, or to whom a range makes of it, or is refused. */
   accept(connection: ByteConnection): void {
+    if (!this.#acceptPeer(connection)) this.#newcomers.accept(connection);
+  }
+  #acceptPeer(connection: ByteConnection): boolean {
     for (const peer of this.#peers.values()) {
       if (peer.config.address !== connection.remoteAddress) continue;
       if (peer.config.localAddress && peer.config.localAddress !== connection.localAddress) continue;
       peer.session.accept(connection);
-      return;
+      return true;
     }
-    this.#acceptStranger(connection);
-  }
-
-  /** From an address that is no peer: perhaps the peer on that interface, or one of a range. */
-  #acceptStranger(connection: ByteConnection): void {
-    const { remoteAddress } = connection;
-    const { address, zone } = splitZone(remoteAddress);
-    if (zone !== undefined && this.#neighbours.wantsToKnow(zone)) {
-      this.neighbourFound(zone, address, true);
-      this.accept(connection);
-      return;
-    }
-    const admission = this.#neighbours.admit(remoteAddress);
-    if (admission.type === 'peer') {
-      const { config } = admission;
-      this.#config = { ...this.#config, peers: [...this.#config.peers, config] };
-      this.#addPeer(config);
-      this.#rankDue = true;
-      this.#peers.get(config.name)!.session.accept(connection);
-      this.#idleWatch.check(config.name);
-      return;
-    }
-    if (admission.type === 'full') {
-      const data = new Uint8Array(0);
-      connection.write(encodeNotification({ code: errorCode.cease, subcode: ceaseSubcode.connectionRejected, data }));
-      this.#deps.log.debug({ remoteAddress, range: admission.prefix }, 'the range has as many peers as it may');
-      connection.close();
-      return;
-    }
-    this.#deps.log.debug({ remoteAddress }, 'connection from an address that is no peer');
-    connection.destroy();
-  }
-
-  #forgetRangePeer(name: string): void {
-    const peer = this.#peers.get(name);
-    if (peer?.config.range === undefined) return;
-    this.#deps.log.info({ peer: name, range: peer.config.range }, 'peer of a range is gone');
-    this.#neighbours.forget(peer.config);
-    this.#config = { ...this.#config, peers: this.#config.peers.filter((config) => config.name !== name) };
-    this.#removePeer(peer, ceaseSubcode.peerDeconfigured);
-    this.#rankDue = true;
-    this.#schedule();
+    return false;
   }
 
   /**
@@ -235,12 +175,7 @@ export class Speaker {
    * @param certain it says itself that it is a router.
    */
   neighbourFound(interfaceName: string, address: string, certain: boolean): void {
-    const connected = [...this.#peers.values()].some(
-      (peer) => peer.config.interface === interfaceName && peer.established,
-    );
-    const now = this.#deps.clock.nowMs();
-    if (this.#neighbours.found(interfaceName, address, now, certain, connected))
-      this.#apply(this.#neighbours.effective());
+    this.#newcomers.found(interfaceName, address, certain);
   }
 
   /** Addresses of interfaces changed: what is announced as next hop may be another. */
@@ -250,8 +185,7 @@ export class Speaker {
 
   /** Brings everything in line with a new configuration; sessions that a change does not concern do not notice. */
   configure(config: SpeakerConfig): void {
-    this.#neighbours.configure(config);
-    this.#apply(this.#neighbours.effective());
+    this.#apply(this.#newcomers.configure(config));
   }
 
   #apply(config: SpeakerConfig): void {
@@ -274,7 +208,7 @@ export class Speaker {
     }
     this.#noteOwnAddresses();
     this.#setMultipath();
-    this.#originate(old.originate, config.originate);
+    this.#origination.change(old.originate, config.originate);
     for (const peer of config.peers) {
       const known = this.#peers.get(peer.name);
       if (known) known.reconfigure(peer);
@@ -306,7 +240,7 @@ export class Speaker {
   /** Ends all sessions. Connections may need a moment more to send what is queued: see `openConnections`. */
   stop(mode: StopMode): void {
     this.#stopped = true;
-    this.#idleWatch.stop();
+    this.#newcomers.stop();
     this.#deferral.stop();
     this.#cancelDrain?.();
     const hard = mode === 'drain';
@@ -339,7 +273,7 @@ export class Speaker {
    * link-local peers.
    */
   pathLost(which: PathSelector): void {
-    if (which.interface !== undefined) this.#neighbours.linkDown(which.interface);
+    if (which.interface !== undefined) this.#newcomers.linkDown(which.interface);
     for (const peer of this.#peers.values()) {
       const { name, address, localAddress } = peer.config;
       const own = peer.session.localAddress ?? localAddress;
@@ -403,7 +337,7 @@ export class Speaker {
       nextHops: this.#nextHops.size,
       peers: this.peerStatuses(),
       ...(this.#monitoring.bmp.active ? { stations: this.#monitoring.bmp.status() } : {}),
-      ranges: this.#neighbours.rangeStatuses(),
+      ranges: this.#newcomers.rangeStatuses(),
     };
   }
   peerStatuses(): PeerStatus[] {
@@ -435,6 +369,34 @@ export class Speaker {
     for (const rib of [this.#rib4, this.#rib6]) rib.setMultipath(this.#config.multipath ?? defaultMultipath);
   }
 
+  #makeNewcomers(config: SpeakerConfig): Newcomers {
+    const { clock, log } = this.#deps;
+    const setPeers = (peers: readonly PeerConfig[]): void => {
+      this.#config = { ...this.#config, peers };
+      this.#rankDue = true;
+      this.#schedule();
+    };
+    return new Newcomers(
+      {
+        clock,
+        log,
+        peers: () => this.#peers.values(),
+        peer: (name) => this.#peers.get(name),
+        add: (peer) => {
+          setPeers([...this.#config.peers, peer]);
+          return this.#addPeer(peer);
+        },
+        remove: (peer) => {
+          setPeers(this.#config.peers.filter(({ name }) => name !== peer.config.name));
+          this.#removePeer(peer, ceaseSubcode.peerDeconfigured);
+        },
+        apply: (effective) => this.#apply(effective),
+        accept: (connection) => this.#acceptPeer(connection),
+      },
+      config,
+    );
+  }
+
   #makeHost(): PeerHost {
     const speaker = this;
     return {
@@ -456,7 +418,7 @@ export class Speaker {
       progress: () => this.#deferral.check(),
       changed: (peer) => {
         this.#deps.onPeerState(peer.status());
-        if (peer.config.range !== undefined) this.#idleWatch.check(peer.config.name);
+        this.#newcomers.changed(peer);
       },
       linkOf: (localAddress, remoteAddress) => this.#linkOf(localAddress, remoteAddress),
       established: ({ session, config }) => {
@@ -481,7 +443,7 @@ export class Speaker {
     return found ?? (zone === undefined ? undefined : { interface: zone, global: [] });
   }
 
-  #addPeer(config: PeerConfig, heir?: Inheritance): void {
+  #addPeer(config: PeerConfig, heir?: Inheritance): Peer {
     const { clock, transport, log, random, tap } = this.#deps;
     const offer = this.#offer(config, heir !== undefined);
     const session = sessionConfig(this.#config, config, offer);
@@ -497,6 +459,7 @@ export class Speaker {
     this.#peers.set(config.name, peer);
     // One that is held down stays stopped, and refuses who connects.
     if (config.heldDown === undefined) peer.session.start();
+    return peer;
   }
 
   #mustRestart(peer: Peer, next: PeerConfig, before: SpeakerConfig, after: SpeakerConfig): boolean {
@@ -517,7 +480,7 @@ export class Speaker {
     peer.stop({ subcode, hard: true });
     peer.dropRoutes();
     this.#peers.delete(peer.config.name);
-    this.#idleWatch.stop(peer.config.name);
+    this.#newcomers.stop(peer.config.name);
     this.#rowsToFree.push(peer.row);
   }
 
@@ -526,31 +489,6 @@ export class Speaker {
     this.#rankDue = false;
     const order = addressOrder([...this.#peers.values()].map((peer) => peer.config));
     for (const peer of this.#peers.values()) this.#peerTable.addressOrder[peer.row] = order.get(peer.config.name)!;
-  }
-
-  #originate(before: readonly string[], after: readonly string[]): void {
-    if (this.#originatedSet < 0) {
-      const bytes = originatedAttributes({});
-      const values = emptyAttributeValues();
-      readCanonical(bytes, 0, bytes.length, 0, 0, values);
-      const key = Buffer.from(bytes).toString('latin1');
-      const known = this.#attributes.find(key);
-      this.#originatedSet = known >= 0 ? known : this.#attributes.add(key, values);
-      this.#attributes.retain(this.#originatedSet);
-    }
-    const wanted = new Set(after);
-    for (const text of before) {
-      if (wanted.has(text)) continue;
-      const rib = text.includes(':') ? this.#rib6 : this.#rib4;
-      const prefix = rib.prefixes.byText(text, false);
-      if (prefix !== undefined && prefix >= 0) rib.withdrawId(localPeer, prefix);
-    }
-    for (const text of after) {
-      const rib = text.includes(':') ? this.#rib6 : this.#rib4;
-      const prefix = rib.internText(text);
-      if (prefix === undefined) throw new Error(`originate: ${text} is not a prefix`);
-      rib.announceId(localPeer, prefix, this.#originatedSet, noNextHop);
-    }
   }
 
   /** From nothing each time: an address that moved to another router is a next hop like any other. */
@@ -580,14 +518,15 @@ export class Speaker {
     const live = [...this.#peers.values()].filter(
       ({ config }) => config.heldDown === undefined || (config.interface !== undefined && config.address === ''),
     );
-    return live.map((peer) => ({
+    const peers = live.map((peer) => ({
       name: peer.config.name,
-      passive: peer.config.passive,
+      passive: peer.config.passive || peer.config.address === '',
       opening: peer.session.stateName === 'OpenSent' || peer.session.stateName === 'OpenConfirm',
       established: peer.established,
       stateForMs: peer.stateForMs,
       done: peer.done,
     }));
+    return [...peers, ...this.#newcomers.deferralPeers()];
   }
 
   /** End-of-RIB and the marker go out, and R goes off, once all of it is decided: see #flush. */

@@ -61,7 +61,11 @@ class Packer implements UpdatePacker {
     this.#close();
     this.#kind = 'none';
     const bytesMax =
-      this.#messageBytesMax - headerBytes - 4 - (nextHop.length === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17) - this.#idBytes;
+      this.#messageBytesMax -
+      headerBytes -
+      4 -
+      (nextHop.length === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17) -
+      this.#idBytes;
     if (attributes.length > bytesMax) return false;
     copy(attributes.bytes, 0, attributes.length, this.#attributes, 0);
     this.#attributesLength = attributes.length;
