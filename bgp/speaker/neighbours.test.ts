@@ -127,7 +127,10 @@ test('who connects from a range becomes a peer, gets and gives routes, and is fo
 });
 
 test('RFC 4271 6.2: a range says which ASes its peers may have', () => {
-  for (const [asn, accepted] of [
+  for (const [asn, accepted, peerAsn = 64513] of [
+    ['internal', true, 64512],
+    ['external', false, 64512],
+    ['auto', true, 64512],
     [[64514], false],
     [[64513], true],
     ['internal', false],
@@ -137,9 +140,9 @@ test('RFC 4271 6.2: a range says which ASes its peers may have', () => {
   ] as const) {
     const network = new Network();
     const speaker = rangeSpeaker(network, [range('10.0.0.0/24', { asn })]);
-    network.add('10.0.0.2', config('10.0.0.2', 64513, [peer('10.0.0.1', 64512)]));
+    network.add('10.0.0.2', config('10.0.0.2', peerAsn, [peer('10.0.0.1', 64512)]));
     network.advance(2000);
-    assert.equal(speaker.status().peers[0]?.state === 'Established', accepted, `${asn}`);
+    assert.equal(speaker.status().peers[0]?.state === 'Established', accepted, `${asn} ${peerAsn}`);
   }
 });
 

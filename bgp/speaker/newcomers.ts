@@ -77,7 +77,6 @@ export class Newcomers {
     if (admission.type === 'peer') {
       const peer = this.#host.add(admission.config);
       peer.session.accept(connection);
-      this.#idle.check(admission.config.name);
     } else if (admission.type === 'full') {
       const { connectionRejected: subcode } = ceaseSubcode;
       connection.write(encodeNotification({ code: errorCode.cease, subcode, data: new Uint8Array(0) }));

@@ -86,6 +86,34 @@ for (const passive of [false, true]) {
   );
 }
 
+test('RFC 2385, RFC 5082: TCP-MD5 and TTL security between link-local addresses, from either side', wants, async () => {
+  for (const passive of [false, true]) {
+    await using link = new BgpLink();
+    withoutGlobalAddresses(link);
+    const guard = 'password "secret"; ttl security on; direct;';
+    const bird = await link.bird(
+      birdConfig({ neighbor: linkLocal, channels: both, bgp: `${guard} ${passive ? '' : 'passive on;'}` }),
+    );
+    const peer = { address: 'fe80::2%e0', extendedNextHop: true, passive, ttlSecurityHops: 1 } as const;
+    const speaker = await link.speaker(peerConfig({ ...peer, password: 'wrong' }));
+    await until(() => link.md5Failures(link.a) + link.md5Failures(link.b) > 0, {
+      what: 'a segment with the wrong key',
+    });
+    assert.equal((await speaker.peer('bird')).establishedCount, 0);
+    speaker.configure(peerConfig({ ...peer, password: 'secret' }));
+    await speaker.established('bird');
+    speaker.configure(peerConfig({ ...peer, password: 'third' }));
+    bird.configure(
+      birdConfig({
+        neighbor: linkLocal,
+        channels: both,
+        bgp: `${guard.replace('secret', 'third')} ${passive ? '' : 'passive on;'}`,
+      }),
+    );
+    await until(() => bird.established('peer'), { what: 'BIRD with the third key' });
+  }
+});
+
 test('RFC 2545 3: each form of a link-local next hop is taken by BIRD', wants, async () => {
   await using link = new BgpLink();
   withoutGlobalAddresses(link);
