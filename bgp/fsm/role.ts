@@ -14,7 +14,8 @@ const counterpart: Readonly<Record<number, number>> = {
 
 /** Roles of our OPEN. */
 export function rolesOffered(config: SessionConfig): readonly number[] {
-  return config.role === undefined || config.localAsn === config.peerAsn ? [] : [config.role];
+  const internal = config.peerAsn === config.localAsn || config.peerAsn === 'internal';
+  return config.role === undefined || internal ? [] : [config.role];
 }
 
 /** Role Mismatch (2/11) where the roles of an OPEN do not go with ours. */

@@ -200,6 +200,29 @@ test('a changed template reaches the peers of a range, a range that goes takes t
   assert.deepEqual(speaker.status().peers, []);
 });
 
+test('a plan knows the addresses of peers that were found and of those of ranges', () => {
+  const network = new Network();
+  const base = config('10.0.0.1', 64512, []);
+  const speaker = network.add('10.0.0.1', { ...base, peers: [unnumbered('eth0')], ranges: [range('10.0.0.0/24')] });
+  network.add('10.0.0.2', config('10.0.0.2', 64513, [peer('10.0.0.1', 64512)]));
+  speaker.neighbourFound('eth0', 'fe80::2', true);
+  network.advance(2000);
+  const plan = (holdTimeSec: number) =>
+    speaker.plan({
+      ...base,
+      peers: [unnumbered('eth0', { holdTimeSec })],
+      ranges: [range('10.0.0.0/24', { holdTimeSec })],
+    });
+  assert.deepEqual(plan(9).peers, []);
+  assert.deepEqual(
+    plan(30).peers.map((entry) => [entry.peer, entry.change]),
+    [
+      ['eth0', 'reset'],
+      ['10.0.0.2', 'reset'],
+    ],
+  );
+});
+
 test('an unnumbered peer has its session when it is found, and loses it with the link', () => {
   const network = new Network();
   const here = network.add('fe80::1%eth0', {

@@ -58,8 +58,12 @@ export class Neighbours {
     this.#config = config;
     const interfaces = new Set(config.peers.map((peer) => peer.interface));
     for (const name of this.#found.keys()) if (!interfaces.has(name)) this.#found.delete(name);
+    this.#ranges = this.#rangesOf(config);
+  }
+
+  #rangesOf(config: SpeakerConfig): readonly Range[] {
     const before = new Map(this.#ranges.map((range) => [range.config.prefix, range]));
-    this.#ranges = (config.ranges ?? [])
+    return (config.ranges ?? [])
       .map((range): Range => {
         const prefix = parseCidr(range.prefix);
         if (!prefix) throw new Error(`ranges: ${range.prefix} is not a prefix`);
@@ -69,18 +73,19 @@ export class Neighbours {
       .sort((a, b) => b.prefix.length - a.prefix.length);
   }
 
-  /** The configuration with an address for every peer that can have one. */
-  effective(): SpeakerConfig {
-    const peers = this.#config.peers.map((peer) => this.#withAddress(peer));
-    for (const range of this.#ranges) {
+  /** The configuration, or one that may become it, with an address for every peer that can have one. */
+  effective(config = this.#config): SpeakerConfig {
+    const ranges = config === this.#config ? this.#ranges : this.#rangesOf(config);
+    const peers = config.peers.map((peer) => this.#withAddress(peer, config, ranges));
+    for (const range of ranges) {
       for (const [address, name] of range.peers) peers.push(rangePeer(range.config, address, name));
     }
-    return { ...this.#config, peers };
+    return { ...config, peers };
   }
 
-  #withAddress(peer: PeerConfig): PeerConfig {
-    if (peer.interface === undefined) return this.#withoutKey(peer);
-    const first = this.#config.peers.find((other) => other.interface === peer.interface);
+  #withAddress(peer: PeerConfig, config: SpeakerConfig, ranges: readonly Range[]): PeerConfig {
+    if (peer.interface === undefined) return this.#withoutKey(peer, ranges);
+    const first = config.peers.find((other) => other.interface === peer.interface);
     if (first !== peer)
       return { ...peer, address: '', heldDown: `peer ${first?.name} is on ${peer.interface} already` };
     const found = this.#found.get(peer.interface);
@@ -89,9 +94,9 @@ export class Neighbours {
   }
 
   /** The kernel takes no unsigned connection from a prefix that has a TCP-MD5 key, whatever is configured for one address in it. */
-  #withoutKey(peer: PeerConfig): PeerConfig {
+  #withoutKey(peer: PeerConfig, ranges: readonly Range[]): PeerConfig {
     if (peer.password !== undefined || !peer.passive || peer.heldDown !== undefined) return peer;
-    const range = this.#rangeOf(peer.address);
+    const range = rangeOf(peer.address, ranges);
     if (range?.config.password === undefined) return peer;
     const heldDown = `it never dials and has no password, but its address lies in the range ${range.config.prefix}, which has one`;
     return { ...peer, heldDown };
@@ -141,7 +146,7 @@ export class Neighbours {
 
   /** Somebody connects who is no peer: perhaps one of a range. */
   admit(remoteAddress: string): Admission {
-    const range = this.#rangeOf(remoteAddress);
+    const range = rangeOf(remoteAddress, this.#ranges);
     if (!range || range.config.heldDown !== undefined) return { type: 'stranger' };
     const { peers, config } = range;
     if (peers.size >= config.limit) {
@@ -168,15 +173,15 @@ export class Neighbours {
       refused,
     }));
   }
+}
 
-  #rangeOf(remoteAddress: string): Range | undefined {
-    if (this.#ranges.length === 0) return undefined;
-    const address = parseIp(splitZone(remoteAddress).address);
-    if (!address) return undefined;
-    return this.#ranges.find(
-      ({ prefix }) => prefix.bytes.length === address.length && samePrefix(prefix.bytes, address, prefix.length),
-    );
-  }
+function rangeOf(remoteAddress: string, ranges: readonly Range[]): Range | undefined {
+  if (ranges.length === 0) return undefined;
+  const address = parseIp(splitZone(remoteAddress).address);
+  if (!address) return undefined;
+  return ranges.find(
+    ({ prefix }) => prefix.bytes.length === address.length && samePrefix(prefix.bytes, address, prefix.length),
+  );
 }
 
 function rangePeer(range: PeerRange, address: string, name: string): PeerConfig {

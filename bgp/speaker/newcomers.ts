@@ -44,6 +44,10 @@ export class Newcomers {
   get effective(): SpeakerConfig {
     return this.#neighbours.effective();
   }
+  /** What `configure` would return. */
+  preview(config: SpeakerConfig): SpeakerConfig {
+    return this.#neighbours.effective(config);
+  }
   configure(config: SpeakerConfig): SpeakerConfig {
     this.#neighbours.configure(config);
     return this.effective;

@@ -224,7 +224,8 @@ export class Speaker {
 
   /** What `configure(config)` would do to each session. A password that a connection refuses to change makes a new session all the same. */
   plan(config: SpeakerConfig): ChangePlan {
-    return planChange(this.#config, config, (name, next) => this.#peers.get(name)?.cannotImportAgain(next) ?? false);
+    const after = this.#newcomers.preview(config);
+    return planChange(this.#config, after, (name, next) => this.#peers.get(name)?.cannotImportAgain(next) ?? false);
   }
 
   /**
