@@ -1,12 +1,14 @@
 /** Peers by interface (unnumbered): found by router advertisements, with FRR at the other end. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { birdConfig } from '../support/bgp.ts';
 import { startFrr } from '../support/bgp-frr.ts';
 import { frrUnnumbered, unnumberedConfig, unnumberedLink } from '../support/bgp-unnumbered.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
 const wants = needs({ root: true, commands: ['ip', 'unshare', 'nsenter'], provided: ['zebra', 'bgpd', 'vtysh'] });
+const wantsBird = needs({ root: true, commands: ['ip'], provided: ['bird', 'birdc'] });
 
 for (const [title, peer, options] of [
   ['both dial, the AS is external', {}, {}],
@@ -93,4 +95,41 @@ test('RFC 2545 3: a global address that comes to the link is announced without a
   link.run(link.a, 'ip', 'addr', 'del', 'fd09::1/64', 'dev', 'e0');
   await until(() => !/fd09::1 from/.test(next()), { what: `the link-local next hop: ${next()}` });
   assert.equal((await speaker.peer('tor')).establishedCount, 1);
+});
+
+/** BIRD at fe80::2, which sends no router advertisements. */
+const silentBird = (bgp: string): string =>
+  birdConfig({
+    neighbor: 'local fe80::2 as 64513; neighbor fe80::1 as 64512; interface "e0";',
+    channels: 'ipv4 { import all; export all; extended next hop on; }; ipv6 { import all; export all; };',
+    bgp,
+  });
+function fixedLinkLocal(): ReturnType<typeof unnumberedLink> {
+  const link = unnumberedLink();
+  for (const [name, host] of [
+    [link.a, 1],
+    [link.b, 2],
+  ] as const) {
+    link.run(name, 'ip', '-6', 'addr', 'flush', 'dev', 'e0');
+    link.run(name, 'ip', 'addr', 'add', `fe80::${host}/64`, 'dev', 'e0', 'nodad');
+  }
+  return link;
+}
+
+test('a peer that sends no router advertisements is found when it connects', wantsBird, async () => {
+  await using link = fixedLinkLocal();
+  await link.bird(silentBird(''));
+  const speaker = await link.speaker(unnumberedConfig({ passive: true }));
+  assert.equal((await speaker.established('tor')).address, 'fe80::2%e0');
+  await until(() => speaker.routes.size === 2, { what: 'both routes of BIRD' });
+});
+
+test('a peer that does not even connect is found as a neighbour that the kernel knows', wantsBird, async () => {
+  await using link = fixedLinkLocal();
+  await link.bird(silentBird('passive on;'));
+  const speaker = await link.speaker(unnumberedConfig());
+  assert.match((await speaker.peer('tor')).lastError, /no router was heard of on e0/);
+  const greet = "require('node:dgram').createSocket('udp6').send('x', 9, 'fe80::1%e0', () => process.exit())";
+  link.run(link.b, process.execPath, '-e', greet);
+  assert.equal((await speaker.established('tor')).address, 'fe80::2%e0');
 });
