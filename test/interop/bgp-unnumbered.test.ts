@@ -67,6 +67,10 @@ test('RFC 4861: FRR comes back with another link-local address, after a loss of 
   link.run(link.b, 'ip', 'link', 'set', 'e0', 'down');
   await until(async () => (await speaker.peer('tor')).state !== 'Established', { what: 'the end of the session' });
   assert.equal(speaker.routes.size, 0);
+  assert.ok(
+    speaker.logs.some(({ message }) => message === 'path to the peer is gone'),
+    'by the link, not by the hold time',
+  );
   link.run(link.b, 'ip', '-6', 'addr', 'flush', 'dev', 'e0', 'scope', 'link');
   link.run(link.b, 'ip', 'addr', 'add', 'fe80::99/64', 'dev', 'e0', 'nodad');
   link.run(link.b, 'ip', 'link', 'set', 'e0', 'up');
@@ -80,6 +84,29 @@ test('RFC 4861: FRR comes back with another link-local address, after a loss of 
     { what: 'a session with the new address', deadlineMs: 30_000 },
   );
   assert.equal(after.address, 'fe80::99%e0');
+});
+
+test('RFC 4724 4.2: FRR is killed and comes back on the same link: no route leaves', wants, async () => {
+  await using link = unnumberedLink();
+  const config = frrUnnumbered({ bgp: ' bgp graceful-restart\n bgp graceful-restart preserve-fw-state' });
+  const first = await startFrr(link, config);
+  const speaker = await link.speaker(unnumberedConfig());
+  await speaker.established('tor');
+  await until(() => speaker.routes.size === 2, { what: 'both routes of FRR' });
+  await first.kill();
+  await until(async () => (await speaker.peer('tor')).families.every(({ stale }) => stale === 1), {
+    what: 'stale routes',
+  });
+  await startFrr(link, config);
+  await until(async () => (await speaker.peer('tor')).establishedCount === 2, {
+    what: 'FRR again',
+    deadlineMs: 30_000,
+  });
+  await until(async () => (await speaker.peer('tor')).families.every(({ stale }) => stale === 0), {
+    what: 'fresh routes',
+  });
+  assert.equal(speaker.routes.size, 2);
+  assert.ok(speaker.changes.every(({ type }) => type !== 'withdraw'));
 });
 
 test('RFC 2545 3: a global address that comes to the link is announced without a new session', wants, async () => {

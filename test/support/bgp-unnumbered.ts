@@ -24,7 +24,7 @@ export function unnumberedConfig(peer: Partial<PeerConfig> = {}, more: Partial<S
 }
 
 /** AS 64513, announces 10.60.1.0/24 and fd60:1::/64. */
-export function frrUnnumbered(options: { remote?: string; neighbor?: string } = {}): string {
+export function frrUnnumbered(options: { remote?: string; neighbor?: string; bgp?: string } = {}): string {
   return `frr defaults datacenter
 log stdout
 ip route 10.60.1.0/24 blackhole
@@ -35,6 +35,7 @@ router bgp 64513
  bgp router-id 10.9.0.2
  no bgp ebgp-requires-policy
  no bgp network import-check
+${options.bgp ?? ''}
  neighbor e0 interface remote-as ${options.remote ?? 'external'}
  neighbor e0 timers 3 9
  neighbor e0 timers connect 1
