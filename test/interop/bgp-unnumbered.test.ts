@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { birdConfig } from '../support/bgp.ts';
 import { startFrr } from '../support/bgp-frr.ts';
+import { needsGobgp, startGobgp } from '../support/bgp-gobgp.ts';
+import { gobgpConfig } from '../support/bgp-peers.ts';
 import { frrUnnumbered, unnumberedConfig, unnumberedLink } from '../support/bgp-unnumbered.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
@@ -160,3 +162,27 @@ test('a peer that does not even connect is found as a neighbour that the kernel 
   link.run(link.b, process.execPath, '-e', greet);
   assert.equal((await speaker.established('tor')).address, 'fe80::2%e0');
 });
+
+const wantsGobgp = needsGobgp(needs({ root: true, commands: ['ip'] }));
+
+test(
+  'RFC 8950: GoBGP on an unnumbered link, which looks for us among the neighbours of its kernel',
+  wantsGobgp,
+  async () => {
+    await using link = fixedLinkLocal();
+    const speaker = await link.speaker(unnumberedConfig());
+    await until(() => link.run(link.b, 'ip', '-6', 'neigh').includes('fe80::1'), { what: 'our advertisement there' });
+    const gobgp = await startGobgp(
+      link,
+      gobgpConfig().replace('neighbor-address = "10.9.0.1"', 'neighbor-interface = "e0"'),
+    );
+    await speaker.established('tor');
+    gobgp.cli('global rib add 10.60.1.0/24');
+    gobgp.cli('global rib add -a ipv6 fd60:1::/64');
+    await until(() => speaker.routes.size === 2, { what: `both routes of GoBGP: ${gobgp.cli('neighbor')}` });
+    assert.deepEqual(speaker.routes.get('10.60.1.0/24'), ['fe80::2%e0']);
+    assert.deepEqual(speaker.routes.get('fd60:1::/64'), ['fe80::2%e0']);
+    await until(() => gobgp.cli('global rib').includes('10.50.1.0/24'), { what: 'our IPv4 route at GoBGP' });
+    await until(() => gobgp.cli('global rib -a ipv6').includes('fd50:1::/64'), { what: 'our IPv6 route at GoBGP' });
+  },
+);
