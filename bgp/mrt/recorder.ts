@@ -2,7 +2,7 @@
  * Records the messages and states of all sessions as MRT (BGP4MP_ET: MESSAGE_AS4 and STATE_CHANGE_AS4; MESSAGE with a peer of
  * 2-octet AS numbers; the _LOCAL forms for what we send, those of RFC 8050 where prefixes have path identifiers). Allocates a record a message, and nothing while it is off.
  */
-import type { IpAddress } from '#kit';
+import { type IpAddress, splitZone } from '#kit';
 import type { SessionStateName } from '../fsm/types.ts';
 import type { SessionTap, TappedSession } from '../speaker/tap.ts';
 import { ByteWriter } from '../wire/byte-writer.ts';
@@ -69,6 +69,6 @@ function mrtSession({ peerAsn, localAsn, peerAddress, connection }: TappedSessio
     localAsn,
     ifIndex: 0,
     peerAddress: peerAddress as IpAddress,
-    localAddress: (connection?.localAddress ?? unknown) as IpAddress,
+    localAddress: splitZone(connection?.localAddress ?? unknown).address as IpAddress,
   };
 }

@@ -1,5 +1,5 @@
 /** An established session as monitoring stations see it. */
-import type { IpFamily } from '#kit';
+import { type IpFamily, splitZone } from '#kit';
 import type { BmpPeer } from '../bmp/index.ts';
 import { ipFamilyOf, type Negotiated } from '../wire/index.ts';
 import type { PeerConfig } from './config.ts';
@@ -20,10 +20,10 @@ export function monitoredPeer(
   return {
     row: peer.row,
     name: peer.config.name,
-    address: peer.config.address,
+    address: splitZone(peer.config.address).address,
     asn: negotiated.peerAsn,
     routerId: negotiated.peerRouterId,
-    localAddress: connection.localAddress,
+    localAddress: splitZone(connection.localAddress).address,
     localPort: connection.localPort ?? 0,
     remotePort: connection.remotePort,
     openSent: opens?.sent ?? nothing,

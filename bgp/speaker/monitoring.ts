@@ -1,5 +1,5 @@
 /** Ties monitoring stations (BMP) and table dumps (MRT) to the parts of a speaker. */
-import type { IpAddress } from '#kit';
+import { type IpAddress, splitZone } from '#kit';
 import { type BmpHost, BmpMonitor } from '../bmp/index.ts';
 import { type DumpPeer, ownDumpPeer, TableDump } from '../mrt/index.ts';
 import { type HopMarks, localPeer, type Rib, type RibTables } from '../rib/index.ts';
@@ -77,8 +77,8 @@ export class Monitoring {
       ...[...atStart.values()].map((peer) => ({
         row: peer.row,
         routerId: peer.session.negotiated?.peerRouterId ?? 0,
-        address: peer.config.address as IpAddress,
-        asn: peer.config.asn,
+        address: splitZone(peer.config.address).address as IpAddress,
+        asn: peer.asn,
         sinceSec: Math.floor((peer.monitored?.upAtUsec ?? 0) / 1e6),
       })),
     ];

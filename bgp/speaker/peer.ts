@@ -29,6 +29,7 @@ import { PrefixLimits } from './prefix-limit.ts';
 import { RefreshAnswer } from './refresh-answer.ts';
 import { RefreshIntake } from './refresh-intake.ts';
 import { Session, type SessionDeps } from './session.ts';
+import { knownAsn } from './session-config.ts';
 import { StaleRoutes } from './stale-routes.ts';
 import type { ByteConnection, LocalLink, PeerFamilyStatus, PeerStatus } from './types.ts';
 import { type UpdateReader, type UpdateSource, updateCounters } from './update-reader.ts';
@@ -163,6 +164,10 @@ export class Peer {
   /** It has a connection, or routes kept over its restart. */
   get inUse(): boolean {
     return this.session.openConnections > 0 || this.holdsStaleRoutes;
+  }
+  /** Its AS; 0: not known yet. */
+  get asn(): number {
+    return this.#negotiated?.peerAsn ?? knownAsn(this.config.asn);
   }
   get holdsStaleRoutes(): boolean {
     return (['ipv4-unicast', 'ipv6-unicast'] as const).some((family) => this.#host.rib(family).staleCount[this.row]);
@@ -341,7 +346,7 @@ export class Peer {
       port: config.port,
       ...(config.interface === undefined ? {} : { interface: config.interface }),
       ...(config.range === undefined ? {} : { range: config.range }),
-      asn: negotiated?.peerAsn ?? (typeof config.asn === 'number' ? config.asn : 0),
+      asn: this.asn,
       state: session.stateName,
       stateForMs: this.stateForMs,
       lastError: config.heldDown ?? session.lastError,

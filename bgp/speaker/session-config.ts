@@ -2,7 +2,7 @@
 import { isLinkLocal, parseIp, splitZone } from '#kit';
 import type { OpenTexts, SessionConfig } from '../fsm/index.ts';
 import { bgpRole } from '../wire/index.ts';
-import type { Family, GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
+import type { Family, GracefulRestartConfig, PeerAsn, PeerConfig, SpeakerConfig } from './config.ts';
 
 export function routerIdNumber(text: string, what = 'routerId'): number {
   const bytes = parseIp(text);
@@ -67,6 +67,11 @@ export function sessionConfig(
     gracefulRestart,
     ...nextHopOffers(peer),
   };
+}
+
+/** The AS that a peer must have, where that is one; else 0. */
+export function knownAsn(asn: PeerAsn): number {
+  return typeof asn === 'number' ? asn : 0;
 }
 
 /** Without IPv4 there is nothing to say of its next hops. */

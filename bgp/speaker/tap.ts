@@ -1,6 +1,8 @@
 /** A look at every message and state of every session, for records of them. Costs one comparison a message while nobody looks. */
+import { splitZone } from '#kit';
 import type { SessionConfig, SessionStateName } from '../fsm/types.ts';
 import type { Negotiated } from '../wire/types.ts';
+import { knownAsn } from './session-config.ts';
 import type { ByteConnection, DialRequest } from './types.ts';
 
 export interface TappedSession {
@@ -36,8 +38,8 @@ export function tappedSession(
 ): TappedSession {
   return {
     peer,
-    peerAddress: address,
-    peerAsn,
+    peerAddress: splitZone(address).address,
+    peerAsn: negotiated?.peerAsn ?? knownAsn(peerAsn),
     localAsn,
     connection,
     asn4: negotiated?.asn4 !== false,
