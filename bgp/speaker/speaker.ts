@@ -156,7 +156,9 @@ export class Speaker {
 
   /** A connection somebody opened to us: goes to the peer with that address, or to whom a range makes of it, or is refused. */
   accept(connection: ByteConnection): void {
-    if (!this.#acceptPeer(connection)) this.#newcomers.accept(connection);
+    if (this.#acceptPeer(connection)) return;
+    if (this.#stopped) connection.destroy();
+    else this.#newcomers.accept(connection);
   }
   #acceptPeer(connection: ByteConnection): boolean {
     for (const peer of this.#peers.values()) {
