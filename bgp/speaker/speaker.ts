@@ -14,7 +14,16 @@
 import { splitZone } from '#kit';
 import type { BfdSessionStatus } from '../bfd/index.ts';
 import type { TableDump } from '../mrt/index.ts';
-import { AttributePool, defaultMultipath, IntStack, NextHopPool, NextHopSetPool, PeerTable, Rib, RouteFeed } from '../rib/index.ts';
+import {
+  AttributePool,
+  defaultMultipath,
+  IntStack,
+  NextHopPool,
+  NextHopSetPool,
+  PeerTable,
+  Rib,
+  RouteFeed,
+} from '../rib/index.ts';
 import { ceaseSubcode } from '../wire/index.ts';
 import { BfdMonitor, bfdSession } from './bfd.ts';
 import { type ChangePlan, planChange } from './change-plan.ts';
@@ -392,6 +401,7 @@ export class Speaker {
         remove: (peer) => {
           setPeers(this.#config.peers.filter(({ name }) => name !== peer.config.name));
           this.#removePeer(peer, ceaseSubcode.peerDeconfigured);
+          this.#configureBfd();
         },
         apply: (effective) => this.#apply(effective),
         accept: (connection) => this.#acceptPeer(connection),
