@@ -7,7 +7,7 @@
  * take a packet that says Down for a failure (4.3.2.2); and FRR makes its BFD session anew when BGP is Established, which ends
  * the BGP session if BFD was up by then. A peer that waits for BFD before it comes up (strict mode) gets it after a while.
  */
-import type { Clock } from '#kit';
+import { type Clock, splitZone } from '#kit';
 import {
   type BfdSessionConfig,
   type BfdSessionStatus,
@@ -51,12 +51,6 @@ const defaultMultihopHops = 255;
 /** BFD begins so long after it was configured where no BGP session comes up. */
 const patienceMs = 15_000;
 const usPerMs = 1000;
-
-/** A link-local address is written with its link: `fe80::1%eth0`. */
-function splitZone(address: string): { readonly address: string; readonly zone: string | undefined } {
-  const at = address.indexOf('%');
-  return at < 0 ? { address, zone: undefined } : { address: address.slice(0, at), zone: address.slice(at + 1) };
-}
 
 /** The session that a peer asks for; undefined: none. */
 export function bfdSession(peer: PeerConfig): BfdSessionConfig | undefined {

@@ -183,8 +183,6 @@ export interface PeerConfig {
    */
   readonly nextHop4?: string;
   readonly nextHop6?: string;
-  /** Watches the path to the peer with BFD (RFC 5880 to 5883): a session that falls ends the BGP session (RFC 9384). */
-  readonly bfd?: BfdConfig;
   /** Offers IPv4 with IPv6 next hops (RFC 8950). Default: on for a peer by `interface`, else off. */
   readonly extendedNextHop?: boolean;
   /** Offers next hops of a link-local address alone (draft-ietf-idr-linklocal-capability). Default: on with link-local peers. */
@@ -194,6 +192,8 @@ export interface PeerConfig {
    * an address of zeros. Default: `single` where that capability is negotiated, else `double`, which every peer takes.
    */
   readonly linkLocalNextHopFormat?: 'native' | 'single' | 'double';
+  /** Watches the path to the peer with BFD (RFC 5880 to 5883): a session that falls ends the BGP session (RFC 9384). */
+  readonly bfd?: BfdConfig;
 }
 
 /** Live: a change is agreed upon with the peer while the session stays up. */

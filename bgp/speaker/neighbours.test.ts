@@ -67,7 +67,7 @@ test('two peers on one interface: the first, and the other says why not', () => 
 test('ranges: the longest prefix counts, up to its limit, and never beyond', () => {
   const n = neighbours([], [range('10.0.0.0/8', { asn: 1 }), range('10.1.0.0/16'), range('fe80::/10')]);
   const admit = (from: string) => {
-    const admission = n.admit(from);
+    const admission = n.admit(from, '10.0.0.99');
     return admission.type === 'peer' ? `${admission.config.name} ${admission.config.range}` : admission.type;
   };
   assert.equal(admit('192.0.2.1'), 'stranger');
@@ -183,6 +183,29 @@ test('RFC 4724 4.1: after our restart, peers that are not known yet are waited f
     network.advance(2000);
     assert.equal(speaker.status().deferring, false);
   }
+});
+
+test('a peer of a range that is configured by its address from then on is that peer, once', () => {
+  const network = new Network();
+  const speaker = rangeSpeaker(network, [range('10.0.0.0/24')]);
+  network.add('10.0.0.2', config('10.0.0.2', 64513, [peer('10.0.0.1', 64512)]));
+  network.advance(2000);
+  const configured = { ...config('10.0.0.1', 64512, [peer('10.0.0.2', 64513)]), ranges: [range('10.0.0.0/24')] };
+  speaker.configure(configured);
+  network.advance(5000);
+  const { peers, ranges } = speaker.status();
+  assert.deepEqual(
+    peers.map(({ name, state, range: from }) => [name, state, from]),
+    [['10.0.0.2', 'Established', undefined]],
+  );
+  assert.equal(ranges[0]!.peers, 0);
+});
+
+test('a range that is bound to an address of ours takes nobody who connects to another', () => {
+  const n = neighbours([], [range('10.0.0.0/8', { localAddress: '10.0.0.1' })]);
+  assert.equal(n.admit('10.0.0.2', '10.0.0.9').type, 'stranger');
+  assert.equal(n.admit('10.0.0.2', '10.0.0.1').type, 'peer');
+  assert.equal(n.admit('10.0.0.2', '10.0.0.1').type, 'stranger', 'it is a peer already');
 });
 
 test('a changed template reaches the peers of a range, a range that goes takes them along', () => {

@@ -59,6 +59,10 @@ export class Neighbours {
     const interfaces = new Set(config.peers.map((peer) => peer.interface));
     for (const name of this.#found.keys()) if (!interfaces.has(name)) this.#found.delete(name);
     this.#ranges = this.#rangesOf(config);
+    const configured = configuredNames(config);
+    for (const { peers } of this.#ranges) {
+      for (const [address, name] of peers) if (configured.has(address) || configured.has(name)) peers.delete(address);
+    }
   }
 
   #rangesOf(config: SpeakerConfig): readonly Range[] {
@@ -76,9 +80,12 @@ export class Neighbours {
   /** The configuration, or one that may become it, with an address for every peer that can have one. */
   effective(config = this.#config): SpeakerConfig {
     const ranges = config === this.#config ? this.#ranges : this.#rangesOf(config);
+    const configured = configuredNames(config);
     const peers = config.peers.map((peer) => this.#withAddress(peer, config, ranges));
     for (const range of ranges) {
-      for (const [address, name] of range.peers) peers.push(rangePeer(range.config, address, name));
+      for (const [address, name] of range.peers) {
+        if (!configured.has(address) && !configured.has(name)) peers.push(rangePeer(range.config, address, name));
+      }
     }
     return { ...config, peers };
   }
@@ -145,10 +152,12 @@ export class Neighbours {
   }
 
   /** Somebody connects who is no peer: perhaps one of a range. */
-  admit(remoteAddress: string): Admission {
+  admit(remoteAddress: string, localAddress: string): Admission {
     const range = rangeOf(remoteAddress, this.#ranges);
     if (!range || range.config.heldDown !== undefined) return { type: 'stranger' };
     const { peers, config } = range;
+    const elsewhere = config.localAddress !== undefined && config.localAddress !== localAddress;
+    if (elsewhere || peers.has(remoteAddress)) return { type: 'stranger' };
     if (peers.size >= config.limit) {
       range.refused++;
       return { type: 'full', prefix: config.prefix };
@@ -182,6 +191,11 @@ function rangeOf(remoteAddress: string, ranges: readonly Range[]): Range | undef
   return ranges.find(
     ({ prefix }) => prefix.bytes.length === address.length && samePrefix(prefix.bytes, address, prefix.length),
   );
+}
+
+/** Names and addresses: who is configured by one of them is no longer its range's. */
+function configuredNames({ peers }: SpeakerConfig): ReadonlySet<string> {
+  return new Set(peers.flatMap(({ name, address }) => [name, address]));
 }
 
 function rangePeer(range: PeerRange, address: string, name: string): PeerConfig {

@@ -77,7 +77,7 @@ export class Newcomers {
       this.found(zone, address, true);
       if (this.#host.accept(connection)) return;
     }
-    const admission = this.#admit(remoteAddress);
+    const admission = this.#admit(remoteAddress, connection.localAddress);
     if (admission.type === 'peer') {
       const peer = this.#host.add(admission.config);
       peer.session.accept(connection);
@@ -93,14 +93,14 @@ export class Newcomers {
   }
 
   /** Who only connects and says nothing for long makes room for somebody else. */
-  #admit(remoteAddress: string): Admission {
-    const admission = this.#neighbours.admit(remoteAddress);
+  #admit(remoteAddress: string, localAddress: string): Admission {
+    const admission = this.#neighbours.admit(remoteAddress, localAddress);
     if (admission.type !== 'full') return admission;
     for (const peer of this.#host.peers()) {
       if (peer.config.range !== admission.prefix || peer.established || peer.holdsStaleRoutes) continue;
       if (peer.stateForMs < rangePeerOpeningSec * 1000) continue;
       this.#giveUp(peer.config.name);
-      return this.#neighbours.admit(remoteAddress);
+      return this.#neighbours.admit(remoteAddress, localAddress);
     }
     return admission;
   }

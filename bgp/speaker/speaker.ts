@@ -109,9 +109,9 @@ export class Speaker {
 
   constructor(deps: SpeakerDeps, config: SpeakerConfig, options: SpeakerOptions) {
     this.#deps = deps;
-    this.#bfd = new BfdMonitor(deps.bfd, deps.clock, () => this.#configureBfd());
     this.#newcomers = this.#makeNewcomers(config);
     this.#config = this.#newcomers.effective;
+    this.#bfd = new BfdMonitor(deps.bfd, deps.clock, () => this.#configureBfd());
     const tables = {
       attributes: this.#attributes,
       nextHops: this.#nextHops,
@@ -165,7 +165,9 @@ export class Speaker {
 
   /** A connection somebody opened to us: goes to the peer with that address, or to whom a range makes of it, or is refused. */
   accept(connection: ByteConnection): void {
-    if (!this.#acceptPeer(connection)) this.#newcomers.accept(connection);
+    if (this.#acceptPeer(connection)) return;
+    if (this.#stopped) connection.destroy();
+    else this.#newcomers.accept(connection);
   }
   #acceptPeer(connection: ByteConnection): boolean {
     for (const peer of this.#peers.values()) {
@@ -399,6 +401,7 @@ export class Speaker {
         remove: (peer) => {
           setPeers(this.#config.peers.filter(({ name }) => name !== peer.config.name));
           this.#removePeer(peer, ceaseSubcode.peerDeconfigured);
+          this.#configureBfd();
         },
         apply: (effective) => this.#apply(effective),
         accept: (connection) => this.#acceptPeer(connection),
@@ -426,16 +429,16 @@ export class Speaker {
       },
       schedule: () => this.#schedule(),
       progress: () => this.#deferral.check(),
-      established: ({ session, config }) => {
-        session.setGracefulRestart(this.#offer(config, true));
-        if (session.establishedCount === 1) this.#configureBfd();
-      },
-      bfdStatus: (config) => this.#bfd.statusOf(config),
       changed: (peer) => {
         this.#deps.onPeerState(peer.status());
         this.#newcomers.changed(peer);
       },
       linkOf: (localAddress, remoteAddress) => this.#linkOf(localAddress, remoteAddress),
+      established: ({ session, config }) => {
+        session.setGracefulRestart(this.#offer(config, true));
+        if (session.establishedCount === 1) this.#configureBfd();
+      },
+      bfdStatus: (config) => this.#bfd.statusOf(config),
       ownAddress: (address) => {
         if (this.#ownAddresses.has(address)) return;
         this.#ownAddresses.add(address);

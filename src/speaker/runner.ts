@@ -50,7 +50,6 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   });
   const deps = {
     clock,
-    bfd,
     transport: {
       dial: transport.dial.bind(transport),
       linkOf: transport.linkOf.bind(transport),
@@ -59,6 +58,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
         discovery.configure(effective);
       },
     },
+    bfd,
     log,
     random: Math.random,
     defer: (fn: () => void) => void setImmediate(fn),

@@ -204,8 +204,8 @@ function asPeer(source: Source, node: Node | null, localAsn: number, filters: Na
     ...optionalKey('addPath', fields.optional('addPath', asAddPath)),
     ...nextHops(fields),
     ...sessionSettings(source, node, fields, external),
-    ...(bfd ? { bfd } : {}),
     ...survival(fields),
+    ...(bfd ? { bfd } : {}),
   };
   if (prefix !== undefined) {
     const range: PeerRange = { ...common, prefix, limit: fields.optional('limit', asRangeLimit) ?? defaultRangeLimit };
