@@ -2,7 +2,7 @@
  * A speaker in memory that strangers talk to in octets: no sockets, a clock that is moved by hand, and everything in an order that is the
  * same each time. Whatever its input, `run` is over after a number of steps, or throws.
  */
-import { createSpeaker, type PeerConfig, type Speaker, type SpeakerConfig, wire } from '#bgp';
+import { createSpeaker, type DialRequest, type PeerConfig, type Speaker, type SpeakerConfig, wire } from '#bgp';
 import { FakeClock, type Logger, silentLogger } from '#kit';
 
 type ByteConnection = Parameters<Speaker['accept']>[0];
@@ -87,6 +87,13 @@ export class VirtualClient implements ByteConnection {
   }
 }
 
+export interface VirtualOptions {
+  readonly address?: string;
+  readonly random?: () => number;
+  /** Who is dialled answers with this; nobody does where it is undefined. */
+  readonly answer?: (request: DialRequest) => VirtualClient | undefined;
+}
+
 export class VirtualSpeaker {
   readonly clock = new FakeClock();
   readonly speaker: Speaker;
@@ -94,7 +101,7 @@ export class VirtualSpeaker {
   readonly logs: { level: string; message: string; fields: object }[] = [];
   #queue: (() => void)[] = [];
 
-  constructor(config: SpeakerConfig, options: { readonly address?: string; readonly random?: () => number } = {}) {
+  constructor(config: SpeakerConfig, options: VirtualOptions = {}) {
     this.address = options.address ?? '10.0.0.1';
     const line = (level: string) => (fields: object, message: string) =>
       void this.logs.push({ level, message, fields });
@@ -109,7 +116,14 @@ export class VirtualSpeaker {
           while (this.speaker.takeRoutes() !== undefined);
         },
         onPeerState: () => undefined,
-        transport: { configure: () => undefined, dial: () => () => undefined },
+        transport: {
+          configure: () => undefined,
+          dial: (request, onConnected) => {
+            const other = options.answer?.(request);
+            if (other) this.#queue.push(() => onConnected(other));
+            return () => undefined;
+          },
+        },
       },
       config,
     );
