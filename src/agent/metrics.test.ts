@@ -15,7 +15,19 @@ async function scraped(): Promise<{ readonly body: string; readonly asked: numbe
   const observers = createObservers(metrics, clock);
   let asked = 0;
   const mesh = ['n2', 'n3', 'n4'].map((name) => peerStatus(`mesh/${name}`));
-  const speaker = speakerStatus([...mesh, peerStatus('peer/tor', { state: 'Active' })]);
+  const station = {
+    name: 'noc',
+    address: '192.0.2.9',
+    port: 11019,
+    lastError: '',
+    connectedCount: 3,
+    bytesOut: 1,
+    stateForMs: 1,
+  };
+  const speaker = {
+    ...speakerStatus([...mesh, peerStatus('peer/tor', { state: 'Active' })]),
+    stations: [{ ...station, state: 'connected' as const, overflowCount: 2, messagesOut: 7, queuedBytes: 9 }],
+  };
   observe(metrics, {
     version: '1.2.3',
     model: createModelStore(),
@@ -66,6 +78,10 @@ test('what an operator watches is there, with the labels of the manual', async (
     /^poplin_bgp_peer_established\{peer="peer\/tor"\} 0$/m,
     /^poplin_bgp_peer_messages_total\{peer="mesh",direction="received"\} \d+$/m,
     /^poplin_bgp_routes\{family="ipv4"\} \d+$/m,
+    /^poplin_bmp_station_connected\{station="noc"\} 1$/m,
+    /^poplin_bmp_station_overflows_total\{station="noc"\} 2$/m,
+    /^poplin_bmp_station_messages_total\{station="noc"\} 7$/m,
+    /^poplin_bmp_station_queued_bytes\{station="noc"\} 9$/m,
     /^poplin_routes_programmed\{family="ipv4"\} 3$/m,
     /^poplin_routes_learned 7$/m,
     /^poplin_routes_pending 3$/m,

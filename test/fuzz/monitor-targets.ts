@@ -159,7 +159,7 @@ class BmpEpisode {
   end(): void {
     for (const client of this.#clients) client.hangUp();
     this.#stations.at(-1)?.client.drain();
-    this.#world.speaker.configure(monitored({ bmp: [] }));
+    if (this.#random.oneIn(2)) this.#world.speaker.configure(monitored({ bmp: [] }));
     this.#world.advance(5000 * 1000);
     this.#look();
     const status = this.#world.speaker.status();

@@ -2,7 +2,7 @@
  * What the speaker counts, read when it is scraped. The model is openconfig-bgp's (neighbor/state, afi-safi/state), so that what people
  * have for other speakers fits. Series are bounded: `labelOf` may give many sessions one name, and their values are then added.
  */
-import type { PeerFamilyStatus, PeerStatus, SpeakerStatus } from '#bgp';
+import type { BmpStationStatus, PeerFamilyStatus, PeerStatus, SpeakerStatus } from '#bgp';
 import type { Metrics } from '#obs';
 
 export type AskStatus = () => SpeakerStatus | undefined | Promise<SpeakerStatus | undefined>;
@@ -90,6 +90,36 @@ export function observeSpeaker(
     });
   table('bgp_routes', 'Prefixes with a best path.', 'routes');
   table('bgp_paths', 'Paths held.', 'paths');
+  const byStation = (
+    name: string,
+    type: 'gauge' | 'counter',
+    help: string,
+    value: (station: BmpStationStatus) => number,
+  ): void =>
+    observed(name, type, help, ['station'], async () =>
+      ((await status())?.stations ?? []).map((station) => [{ station: station.name }, value(station)]),
+    );
+  byStation('bmp_station_connected', 'gauge', 'Whether a monitoring station is connected.', ({ state }) =>
+    state === 'connected' ? 1 : 0,
+  );
+  byStation(
+    'bmp_station_overflows_total',
+    'counter',
+    'Connections to a monitoring station that were ended because it did not read.',
+    ({ overflowCount }) => overflowCount,
+  );
+  byStation(
+    'bmp_station_messages_total',
+    'counter',
+    'BMP messages to a monitoring station.',
+    ({ messagesOut }) => messagesOut,
+  );
+  byStation(
+    'bmp_station_queued_bytes',
+    'gauge',
+    'Written to a monitoring station and not yet taken by TCP.',
+    ({ queuedBytes }) => queuedBytes,
+  );
 }
 
 /** One entry for each set of labels. */
