@@ -205,15 +205,16 @@ const contexts: readonly UpdateContext[] = [
   { ...ebgp, ipv4: false },
 ];
 
-test("the finds of another implementation's fuzzer, and its decoders' test inputs", () => {
+test("the finds of another implementation's fuzzer, its decoders' test inputs, and captures of what broke others", () => {
   const view = createUpdateView();
   const scratch = new Uint8Array(9000);
   const all = [
     ...fixture<Vector>('gobgp-fuzz.jsonl.gz'),
     ...fixture<Vector>('gobgp.jsonl.gz'),
     ...fixture<Vector>('exabgp.jsonl.gz'),
+    ...fixture<Vector>('captures.jsonl.gz'),
   ];
-  assert.ok(all.length > 500);
+  assert.ok(all.length > 900);
   for (const { hex } of all) {
     const bytes = bytesOf(hex);
     for (const context of contexts) {
@@ -225,6 +226,39 @@ test("the finds of another implementation's fuzzer, and its decoders' test input
       decodeRouteRefresh(framed, 0, framed.length);
     }
   }
+});
+
+interface Decoding {
+  readonly hex: string;
+  readonly decoded?: {
+    readonly update?: {
+      readonly announce?: Readonly<Record<string, Readonly<Record<string, readonly { readonly nlri?: string }[]>>>>;
+      readonly withdraw?: Readonly<Record<string, readonly { readonly nlri?: string }[]>>;
+    };
+  };
+}
+
+test('unicast UPDATEs decode to the prefixes that ExaBGP finds in them', () => {
+  const view = createUpdateView();
+  let compared = 0;
+  for (const { hex, decoded } of fixture<Decoding>('exabgp.jsonl.gz')) {
+    const bytes = bytesOf(hex);
+    const { announce = {}, withdraw = {} } = decoded?.update ?? {};
+    const families = [...Object.keys(announce), ...Object.keys(withdraw)];
+    const unicast = families.length > 0 && families.every((family) => /^ipv[46] unicast$/.test(family));
+    // Bare bodies, and those that the receiver of the session in question would not take as we do: ADD-PATH, RFC 8950.
+    if (!unicast || bytes[0] !== 0xff || JSON.stringify(decoded).includes('path-information')) continue;
+    if (decodeUpdate(view, { ...ibgp, acceptAsSet: true }, bytes, 0, bytes.length) !== 'accept') continue;
+    const theirs = (list: readonly { readonly nlri?: string }[]): string[] => list.map(({ nlri }) => nlri ?? '').sort();
+    assert.deepEqual(
+      announced(view).sort(),
+      theirs(Object.values(announce).flatMap((hops) => Object.values(hops).flat())),
+      hex,
+    );
+    assert.deepEqual(withdrawn(view).sort(), theirs(Object.values(withdraw).flat()), hex);
+    compared++;
+  }
+  assert.ok(compared > 40, `${compared} compared`);
 });
 
 test('well-formed vectors of another implementation decode, and encode to the same octets', () => {
