@@ -1,6 +1,7 @@
 /** Runs the targets: so many cases of each as its share says, every case with a seed of its own, so that any can be had again alone. */
 import { codecTargets, type Target } from './codec-targets.ts';
 import { loadCorpus } from './corpus.ts';
+import { otherTargets } from './other-targets.ts';
 import { Random } from './random.ts';
 import { sessionTarget } from './session-target.ts';
 
@@ -23,7 +24,7 @@ export interface FuzzResult {
 
 export function fuzzTargets(corpusFolder?: string): Target[] {
   const corpus = loadCorpus(corpusFolder);
-  return [...codecTargets(corpus), sessionTarget(corpus, 7)];
+  return [...codecTargets(corpus), sessionTarget(corpus, 5), ...otherTargets(corpus)];
 }
 
 /** @throws Error that names target, seed and case, and holds the octets, at the first thing that is wrong. */
