@@ -278,7 +278,7 @@ export function codecTargets(corpus: Corpus): Target[] {
     return target(name, share, makeFor, (bytes) => checkUpdate(bytes, context));
   };
   return [
-    updates('update', 45, generateUpdate),
+    updates('update', 42, generateUpdate),
     updates('update-mutated', 15, (random, wide) => mutate(random, generateUpdate(random, wide))),
     updates('update-recorded', 10, (random) => mutate(random, random.pick(corpus.updates))),
     updates('update-octets', 5, (random) => octets(random, 2)),

@@ -25,7 +25,7 @@ export interface FuzzResult {
 
 export function fuzzTargets(corpusFolder?: string): Target[] {
   const corpus = loadCorpus(corpusFolder);
-  return [...codecTargets(corpus), sessionTarget(corpus, 7), ...monitorTargets(corpus), bfdTarget(5)];
+  return [...codecTargets(corpus), sessionTarget(corpus, 5), ...monitorTargets(corpus), bfdTarget(5)];
 }
 
 /** @throws Error that names target, seed and case, and holds the octets, at the first thing that is wrong. */

@@ -15,9 +15,13 @@ function asn(random: Random): number {
   return random.oneIn(60) ? 0 : random.oneIn(4) ? random.word() : random.pick(asns);
 }
 
+/** Whether prefixes have identifiers before them (RFC 7911 3). */
+let pathIds = false;
+
 function prefixes(out: Writer, random: Random, family: 4 | 6, count: number): void {
   const max = family === 4 ? 32 : 128;
   for (let i = 0; i < count; i++) {
+    if (pathIds && !random.oneIn(40)) out.u32(random.below(4));
     const bits = random.oneIn(80)
       ? random.below(256)
       : random.oneIn(3)
@@ -149,9 +153,10 @@ function attribute(out: Writer, random: Random, type: number, wide: boolean): vo
   if (!long && length > 255) out.length = start + 255;
 }
 
-/** An UPDATE of a peer whose AS numbers are `wide` or not. */
-export function generateUpdate(random: Random, wide: boolean): Uint8Array {
+/** An UPDATE of a peer whose AS numbers are `wide` or not, and which sends several paths of a prefix or not. */
+export function generateUpdate(random: Random, wide: boolean, severalPaths = false): Uint8Array {
   const out = writer;
+  pathIds = severalPaths;
   out.header(2);
   out.u16(0);
   const withdrawnStart = out.length;

@@ -44,6 +44,6 @@ try {
 } catch (error) {
   process.stdout.write(`FOUND: ${(error as Error).message}\n`);
   const cause = (error as Error).cause;
-  if (cause instanceof Error && cause.cause) process.stdout.write(`${String((cause.cause as Error).stack)}\n`);
+  for (let deeper = cause; deeper instanceof Error; deeper = deeper.cause) process.stdout.write(`${deeper.stack}\n`);
   process.exitCode = 1;
 }

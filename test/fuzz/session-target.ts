@@ -24,19 +24,53 @@ interface FuzzPeer {
   readonly config: PeerConfig;
   readonly wide: boolean;
   readonly gracefulRestart: boolean;
+  /** Capabilities beside. */
+  readonly offers: readonly (readonly number[])[];
 }
 
+const bothUnicast = (value: (afi: 1 | 2) => readonly number[]): number[] => [...value(1), ...value(2)];
+const several = capability(
+  69,
+  bothUnicast((afi) => [0, afi, 1, 3]),
+);
+const longLived = capability(
+  71,
+  bothUnicast((afi) => [0, afi, 1, 0x80, 0, 0, 90]),
+);
+
 const peers: readonly FuzzPeer[] = [
-  { config: passivePeer('10.0.0.2', 64513), wide: true, gracefulRestart: false },
-  { config: passivePeer('10.0.0.3', localAsn), wide: true, gracefulRestart: true },
-  { config: passivePeer('10.0.0.4', 64513), wide: false, gracefulRestart: false },
-  { config: passivePeer('10.0.0.5', 64514, { holdTimeSec: 0 }), wide: true, gracefulRestart: true },
+  { config: passivePeer('10.0.0.2', 64513), wide: true, gracefulRestart: false, offers: [capability(70, [])] },
+  {
+    config: passivePeer('10.0.0.3', localAsn, { routeReflectorClient: true }),
+    wide: true,
+    gracefulRestart: true,
+    offers: [capability(6, [])],
+  },
+  {
+    config: passivePeer('10.0.0.4', 64513, { maxPrefixes: { 'ipv4-unicast': { limit: 12, restartSec: 3 } } }),
+    wide: false,
+    gracefulRestart: false,
+    offers: [],
+  },
+  {
+    config: passivePeer('10.0.0.5', 64514, { holdTimeSec: 0, longLivedStaleTimeSec: 100, adjRibIn: true }),
+    wide: true,
+    gracefulRestart: true,
+    offers: [longLived, capability(70, [])],
+  },
+  {
+    config: passivePeer('10.0.0.6', 64515, { addPath: { receive: true, send: 3 }, role: 'provider' }),
+    wide: true,
+    gracefulRestart: true,
+    offers: [several, capability(9, [3])],
+  },
 ];
 
 /** An OPEN that brings a session up. */
-function goodOpen({ config, wide, gracefulRestart }: FuzzPeer): Uint8Array {
+function goodOpen({ config, wide, gracefulRestart, offers }: FuzzPeer): Uint8Array {
   const asn = Number(config.asn);
   const more = [
+    ...offers,
     ...(wide ? [asn4(asn)] : []),
     ...(gracefulRestart ? [capability(64, [0x40, 60, 0, 1, 1, 0x80, 0, 2, 1, 0x80])] : []),
   ];
@@ -59,7 +93,8 @@ function checkAlways(world: VirtualSpeaker, clients: readonly VirtualClient[]): 
   assert.ok(status.paths.ipv4 >= 0 && status.paths.ipv6 >= 0);
   for (const peer of status.peers) {
     for (const family of peer.families) {
-      assert.ok(family.accepted >= 0 && family.stale >= 0 && family.stale <= family.accepted, `${family.accepted}`);
+      const { accepted, rejected = 0, stale } = family;
+      assert.ok(accepted >= 0 && rejected >= 0 && stale >= 0 && stale <= accepted + rejected, JSON.stringify(family));
       assert.ok(family.sent >= 0, 'announced prefixes are counted down once');
     }
     if (peer.state !== 'Established') assert.equal(peer.negotiated, undefined);
@@ -139,7 +174,7 @@ class Episode {
     } else if (kind < 8) this.#flood(peer, client);
     else if (kind < 9) this.#send(client, goodOpen(peer));
     else if (kind < 11) this.#send(client, keepalive);
-    else if (kind < 19) this.#send(client, generateUpdate(random, peer.wide));
+    else if (kind < 19) this.#send(client, generateUpdate(random, peer.wide, peer.offers.includes(several)));
     else this.#send(client, anything(random, this.#corpus));
     client.written.length = 0;
   }
@@ -168,7 +203,7 @@ class Episode {
       ? keepalive
       : random.oneIn(2)
         ? message(5, [0, 1 + random.below(2), random.below(3), 1])
-        : generateUpdate(random, peer.wide);
+        : generateUpdate(random, peer.wide, peer.offers.includes(several));
     this.log.push(`flood ${Buffer.from(one).toString('hex')}`);
     client.send(Uint8Array.from(Buffer.concat(new Array<Uint8Array>(50).fill(one))));
   }
