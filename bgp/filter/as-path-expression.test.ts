@@ -45,19 +45,20 @@ test('as a backtracking matcher says, on random expressions and paths', () => {
   const atom = fc.constantFrom('1', '2', '12', '.', '_', '^', '$', '[12]', '[^1]', '[0-9]', ' ', '\\{', ',');
   const { expression } = fc.letrec<{ expression: string }>((tie) => ({
     expression: fc.oneof(
-      { maxDepth: 4, withCrossShrink: true },
+      { maxDepth: 3, withCrossShrink: true },
       atom,
       fc.tuple(tie('expression'), tie('expression')).map(([a, b]) => a + b),
       fc.tuple(tie('expression'), tie('expression')).map(([a, b]) => `(${a}|${b})`),
       fc.tuple(tie('expression'), fc.constantFrom('*', '+', '?', '{2}', '{1,2}', '{2,}')).map(([a, b]) => `(${a})${b}`),
     ),
   }));
-  const asn = fc.constantFrom('1', '2', '12', '21', '112');
+  // Short: the oracle's time doubles with every character where repetitions are nested, which is why it is the oracle only.
+  const asn = fc.constantFrom('1', '2', '12');
   const segment = fc.oneof(
     asn,
-    fc.array(asn, { minLength: 1, maxLength: 3 }).map((asns) => `{${asns.join()}}`),
+    fc.tuple(asn, asn).map(([a, b]) => `{${a},${b}}`),
   );
-  const path = fc.array(segment, { maxLength: 5 }).map((segments) => segments.join(' '));
+  const path = fc.array(segment, { maxLength: 3 }).map((segments) => segments.join(' ').slice(0, 12));
   fc.assert(
     fc.property(
       fc.array(expression, { minLength: 1, maxLength: 4 }),

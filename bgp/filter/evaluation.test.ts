@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseCidr, parseIp } from '#kit';
+import { formatIp, parseCidr, parseIp } from '#kit';
 import { describeAttributes } from '../wire/index.ts';
 import { parseCommunity } from './community.ts';
 import { compileFilter, termFault } from './index.ts';
 import { kindOf, type NaiveRoute, naiveFilter, pathText } from './naive-filter.ts';
+import { PrefixSet } from './prefixes.ts';
 import type { FilterTerm } from './types.ts';
 
 const localAsn = 65000;
@@ -237,6 +238,52 @@ test('RFC 1997, 4360, 8092: a list that loses its last community is left out, fo
     const state = filter.run(words('10.0.0.0/8').words, 0, 8)!;
     const left = { ...route, communities: route.communities.filter((each) => kindOf(each) !== kindOf(pattern)) };
     assert.deepEqual(Buffer.from(state.bytes.subarray(0, state.end)), Buffer.from(routeBytes(left)));
+  }
+});
+
+test('RFC 8642 3: replacing communities of a kind leaves none of it, the well-known ones included', () => {
+  const terms: FilterTerm[] = [
+    { action: 'next', changes: [{ type: 'addCommunity', value: 'no-export' }] },
+    { action: 'accept', changes: [{ type: 'setCommunities', kind: 'standard', values: ['65001:2'] }] },
+  ];
+  const filter = compileFilter(terms, localAsn)!;
+  const bytes = Buffer.of(0xc0, 8, 4, 0xfd, 0xe9, 0, 1);
+  filter.use(bytes, bytes.length, { peer: 'p', kind: 'ebgp', nextHop: new Uint8Array(4) });
+  const state = filter.run(words('10.0.0.0/8').words, 0, 8)!;
+  assert.deepEqual(describeAttributes(state.bytes, 0, state.end).communities, ['65001:2']);
+});
+
+test('sets of prefixes of either family, however they nest, as bit strings say', () => {
+  const bits = (text: string): string => {
+    const { bytes, length } = parseCidr(text)!;
+    return [...bytes]
+      .map((byte) => byte.toString(2).padStart(8, '0'))
+      .join('')
+      .slice(0, length);
+  };
+  for (const family of [4, 6] as const) {
+    const lengths = family === 4 ? [0, 1, 8, 15, 16, 31, 32] : [0, 31, 32, 33, 63, 64, 65, 127, 128];
+    const cidr = fc.tuple(fc.nat(3), fc.constantFrom(...lengths)).map(([n, length]) => {
+      const address = Array.from({ length: family === 4 ? 4 : 16 }, (_, i) => ((i + n) % 3 === 0 ? 255 : n));
+      const masked = address.map((byte, i) => byte & (0xff00 >> Math.min(8, Math.max(0, length - 8 * i))) & 255);
+      return `${formatIp(Uint8Array.from(masked))}/${length}`;
+    });
+    const length = fc.constantFrom(...lengths);
+    const entry = fc.record({ cidr, minLength: length, maxLength: length }, { requiredKeys: ['cidr'] });
+    fc.assert(
+      fc.property(fc.array(entry, { maxLength: 8 }), fc.boolean(), cidr, (entries, negated, tested) => {
+        const own = bits(tested);
+        const inside = entries.some((each) => {
+          const outer = bits(each.cidr);
+          const max = each.maxLength ?? (each.minLength === undefined ? outer.length : 128);
+          return own.startsWith(outer) && own.length >= (each.minLength ?? outer.length) && own.length <= max;
+        });
+        const { bytes } = parseCidr(tested)!;
+        const prefix = Int32Array.from({ length: bytes.length / 4 }, (_, i) => Buffer.from(bytes).readInt32BE(4 * i));
+        assert.equal(new PrefixSet({ entries, negated }).holds(prefix, 0, own.length), inside !== negated);
+      }),
+      { numRuns: 1500 },
+    );
   }
 });
 
