@@ -58,7 +58,7 @@ suite('bundle', () => {
     const entry = unpacked(t);
     const config = path.join(path.dirname(entry), 'speaker.yaml');
     fs.writeFileSync(config, `asn: 65001\nrouterId: 192.0.2.1\nlisten: ["127.0.0.1:${await freePort()}"]\npeers: []\n`);
-    const child = spawn(nodeBinary, [entry, 'speaker', '--config', config], {
+    const child = spawn(nodeBinary, [entry, 'speaker', '--config', config, '--socket', ''], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: {},
     });

@@ -166,9 +166,10 @@ async function runSpeaker({ config, logLevel, socket, stateDir }: SpeakerFlags):
   readable(config, (file) => fs.readFileSync(file, 'utf8')); // says what is wrong with an unreadable one
   // Before it starts: a signal in between would end it without a word to its peers.
   const stopping = new Promise<'graceful' | 'drain'>((resolve) => {
-    process.once('SIGTERM', () => resolve('graceful'));
-    process.once('SIGINT', () => resolve('graceful'));
-    process.once('SIGQUIT', () => resolve('drain'));
+    // Heard again and again: a second signal must not cut short what the first one began.
+    process.on('SIGTERM', () => resolve('graceful'));
+    process.on('SIGINT', () => resolve('graceful'));
+    process.on('SIGQUIT', () => resolve('drain'));
   });
   let reload = (): void => undefined;
   process.on('SIGHUP', () => reload());
