@@ -1,0 +1,54 @@
+/** What docs/bgp.md says is so: its example is a configuration, and the tests that it names are there. */
+import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { test } from 'node:test';
+import { readSpeakerFile } from '#speaker';
+import { fencedBlocks } from './support/markdown.ts';
+
+const root = path.join(import.meta.dirname, '..');
+const document = fs.readFileSync(path.join(root, 'docs/bgp.md'), 'utf8');
+
+test('the example of docs/bgp.md is a configuration', (t) => {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-docs-'));
+  t.after(() => fs.rmSync(folder, { recursive: true }));
+  const secret = path.join(folder, 'tor');
+  fs.writeFileSync(secret, 'secret\n');
+  const [example] = fencedBlocks(document).filter(({ language }) => language === 'yaml');
+  const file = path.join(folder, 'speaker.yaml');
+  fs.writeFileSync(file, example!.text.replace('/run/secrets/tor', secret));
+  const config = readSpeakerFile(file);
+  assert.equal(config.peers[0]?.password, 'secret');
+  assert.equal(config.peers[0]?.importFilter?.ipv4.length, 2);
+  assert.ok(config.peers[0]?.bfd);
+});
+
+test('every test file that docs/bgp.md names is there, and holds the titles that are quoted behind it', () => {
+  const missing: string[] = [];
+  let named = 0;
+  for (const row of document.split('\n').filter((line) => line.startsWith('| '))) {
+    let text = '';
+    // A file counts until the next one is named; titles stand in quotes, cut short by dots.
+    for (const [, file, quoted] of row.matchAll(/([\w./-]+\.test\.ts)|"([^"]+)"/g)) {
+      if (file !== undefined) {
+        named++;
+        const found = candidates(file).find((name) => fs.existsSync(path.join(root, name)));
+        if (found) text = fs.readFileSync(path.join(root, found), 'utf8');
+        else missing.push(file);
+      } else if (text !== '') {
+        for (const part of quoted!.split('...')) {
+          const words = part.trim();
+          if (words.length > 8 && !text.includes(words) && !text.includes(words.replaceAll("'", "\\'"))) {
+            missing.push(`"${words}"`);
+          }
+        }
+      }
+    }
+  }
+  assert.deepEqual(missing, []);
+  assert.ok(named > 150, `${named} tests are named`);
+});
+
+/** A file of test/interop may stand without its folder behind another of it. */
+const candidates = (file: string): string[] => [file, `test/interop/${file}`];
