@@ -23,6 +23,7 @@ const groups = [
       'felix',
       'deploy',
       'test/architecture.test.ts',
+      'test/documentation.test.ts',
       'test/policy',
       'test/bgp',
       'test/fuzz',
