@@ -57,7 +57,7 @@ export async function runSpeakerDaemon(options: SpeakerDaemonOptions): Promise<S
       }
     });
     kernel?.routes.onUplinksChanged(() => running.speaker.pathBack());
-    const metrics = createMetrics();
+    const metrics = createMetrics({ process: true });
     observeSpeaker(metrics, () => running.speaker.status());
     const health = createHealthRegistry(systemClock());
     const programmed = (prefix: string): RouteStatus | undefined =>

@@ -66,6 +66,11 @@ const table: Readonly<Record<string, Part>> = {
     run: (name) => parts.manySessions(name, 1_000),
     goals: [absolute('seconds', 5, 3), absolute('growthMib', 80, 60)],
   },
+  underLoad: {
+    run: (name) => parts.underLoad(name, million),
+    only: ['poplin'],
+    goals: [absolute('longestMs', 50, 20), absolute('statusP99Ms', 50, 20)],
+  },
   idle: { run: (name) => parts.idle(name, 10), goals: [absolute('cpuPercent', 1, 0.5), absolute('rssMib', 110, 90)] },
 };
 

@@ -1,4 +1,6 @@
 /** What is measured, each part on one speaker under test; every part makes a world of its own. */
+import http from 'node:http';
+import path from 'node:path';
 import type { DutName, DutPeer } from './duts.ts';
 import { World } from './world.ts';
 
@@ -191,4 +193,53 @@ export async function idle(name: DutName, watchSec: number): Promise<Figures> {
   await new Promise((resolve) => setTimeout(resolve, watchSec * 1000));
   const after = world.dut.usage();
   return { cpuPercent: (100 * (after.cpuSec - before.cpuSec)) / watchSec, rssMib: after.rssMib };
+}
+
+/**
+ * A whole table through a speaker whose sessions have a hold time of 3 s, while its API is asked for the status again and again:
+ * how long an answer takes, of which the longest is more than the longest stall of its loop. A session that is lost fails.
+ */
+export async function underLoad(name: DutName, prefixes: number): Promise<Figures> {
+  const [from, to] = [sender(), receiver()];
+  await using world = await World.start(name, [from, to]);
+  await world.open([from, to], { holdTimeSec: 3 });
+  const table = { family: 4 as const, prefixes, asn: from.asn, nextHop: nextHopOf(from) };
+  await world.do({ op: 'prepare', id: from.id, table });
+  const socketPath = path.join(world.link.folder, 'speaker.sock');
+  let over = false;
+  const asking = (async () => {
+    const times: number[] = [];
+    while (!over) {
+      const started = performance.now();
+      await ask(socketPath, '/v1/bgp/peers');
+      times.push(performance.now() - started);
+    }
+    return times;
+  })();
+  for (const what of ['announce', 'withdraw'] as const) {
+    const wanted = [{ id: to.id, [what === 'announce' ? 'announced' : 'withdrawn']: prefixes }];
+    await world.do({ op: 'send', ids: [from.id], what, wanted });
+  }
+  over = true;
+  const times = (await asking).toSorted((a, b) => a - b);
+  const { peers } = JSON.parse(await ask(socketPath, '/v1/bgp/peers')) as { peers: { timesEstablished: number }[] };
+  if (peers.some((peer) => peer.timesEstablished !== 1))
+    throw new Error(`a session was lost: ${JSON.stringify(peers)}`);
+  return {
+    answers: times.length,
+    statusP99Ms: times[Math.floor(times.length * 0.99)]!,
+    longestMs: times.at(-1)!,
+  };
+}
+
+function ask(socketPath: string, url: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    http
+      .get({ socketPath, path: url, agent: false }, (response) => {
+        let body = '';
+        response.setEncoding('utf8').on('data', (chunk) => (body += chunk));
+        response.on('end', () => resolve(body));
+      })
+      .on('error', reject);
+  });
 }
