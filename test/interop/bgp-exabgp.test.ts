@@ -85,6 +85,10 @@ test('RFC 9003: its shutdown text is shown; ours ends its session', wants, async
   const exabgp = await startExabgp(link, exabgpConfig());
   const speaker = await link.speaker(linkConfig());
   await speaker.established('bird');
+  // A session that is not up there yet is not torn down.
+  await until(() => exabgp.heard.some((line) => line.includes('"state": "up"')), {
+    what: 'the session to be up there',
+  });
   exabgp.command('neighbor 10.9.0.1 teardown 2');
   await until(
     () => speaker.peerEvents.some((event) => /received Cease.Administrative Shutdown: "\w+/.test(event.lastError)),
