@@ -170,7 +170,15 @@ describe('netlink', needs({ root: true, commands: ['nft'] }), () => {
     assert.equal(netnsSysctls(host.netns).read('net/ipv4/conf/pop1/rp_filter'), '1');
     assert.deepEqual(dumpRoutes(host.netlink, 6, { table: 254 }), [], 'no link-local prefix');
     assert.deepEqual(dumpNeighbours(pod.netlink, 4), [
-      { family: 4, ifIndex: far.index, address: '169.254.1.1', mac: 'ee:ee:ee:ee:ee:ee', permanent: true },
+      {
+        family: 4,
+        ifIndex: far.index,
+        address: '169.254.1.1',
+        mac: 'ee:ee:ee:ee:ee:ee',
+        permanent: true,
+        router: false,
+        usable: true,
+      },
     ]);
     deleteLink(host.netlink, near.index);
     flush(host.netlink);

@@ -30,6 +30,8 @@ export interface HostileInput {
   readonly hasNot: readonly string[];
   /** Which of the victims the message is about. */
   readonly about: readonly string[];
+  /** Accepted only from a peer on a link of ours: the next hop means nothing elsewhere. */
+  readonly onLink?: true;
 }
 
 export const localAsn = 64512;

@@ -101,9 +101,23 @@ const nextHops: readonly HostileInput[] = [
   ).map(([name, value]) => six(`next-hop-${name}`, 'RFC 7606 3e', reach(mpReach(prefix6, value)), 'withdraw')),
   six('next-hop-::-then-::', 'RFC 7606 3e', reach(mpReach(prefix6, fill(32))), 'withdraw'),
   six('next-hop-global-then-link-local', 'RFC 2545 3', reach(mpReach(prefix6, [...global6, ...linkLocal])), 'accept'),
-  six('next-hop-link-local-alone', 'draft-ietf-idr-linklocal-capability', reach(mpReach(prefix6, linkLocal)), 'accept'),
-  six('next-hop-link-local-twice', 'RFC 2545 3', reach(mpReach(prefix6, [...linkLocal, ...linkLocal])), 'accept'),
-  six('next-hop-::-then-link-local', 'RFC 2545 3', reach(mpReach(prefix6, [...fill(16), ...linkLocal])), 'accept'),
+  {
+    ...six(
+      'next-hop-link-local-alone',
+      'draft-ietf-idr-linklocal-capability',
+      reach(mpReach(prefix6, linkLocal)),
+      'accept',
+    ),
+    onLink: true,
+  },
+  {
+    ...six('next-hop-link-local-twice', 'RFC 2545 3', reach(mpReach(prefix6, [...linkLocal, ...linkLocal])), 'accept'),
+    onLink: true,
+  },
+  {
+    ...six('next-hop-::-then-link-local', 'RFC 2545 3', reach(mpReach(prefix6, [...fill(16), ...linkLocal])), 'accept'),
+    onLink: true,
+  },
   six(
     'reserved-octet',
     'RFC 4760 3',
