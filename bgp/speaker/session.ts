@@ -112,6 +112,9 @@ export class Session {
   get localAddress(): string | undefined {
     return this.#established?.connection.localAddress;
   }
+  get remoteAddress(): string | undefined {
+    return this.#established?.connection.remoteAddress;
+  }
   get queuedBytes(): number {
     return this.#established?.connection.queuedBytes ?? 0;
   }
