@@ -1,12 +1,9 @@
 /**
- * Drives the state machine of one peer: owns its connections and timers, cuts bytes into messages, and carries out what
- * the machine says. Everything about routes is the hooks' business.
+ * Drives the state machine of one peer: what its connections, its dialler and its timers tell becomes the machine's input,
+ * and what the machine says is carried out on them. Everything about routes is the hooks' business.
  *
- * Known races, all covered here:
- * - Inputs that arise while outputs are carried out (a dial that fails at once, a hook that tears down) wait their turn.
- * - A hold timer that fires may be the speaker's own delay (it was busy): bytes may be waiting in the socket. It is looked
- *   at again after they could be read.
- * - Callbacks of a connection that was closed, or of a dial that was given up, are ignored.
+ * Known race, covered here: inputs that arise while outputs are carried out (a dial that fails at once, a hook that tears
+ * down) wait their turn. Those of one connection: see live-connection.ts.
  */
 import type { Clock, Logger } from '#kit';
 import {
@@ -19,26 +16,28 @@ import {
   type SessionOutput,
   type SessionState,
   type SessionStateName,
+  type SessionTimer,
   setGracefulRestart,
   setTexts,
   stateName,
   step,
 } from '../fsm/index.ts';
 import {
-  createFramer,
   decodeNotification,
   decodeOpen,
   decodeRouteRefresh,
   encodeKeepalive,
   encodeNotification,
   encodeOpen,
-  type Framer,
   messageType,
   type Negotiated,
   type ProtocolError,
   type RouteRefresh,
 } from '../wire/index.ts';
+import { Dialler } from './dialler.ts';
 import { sendHoldSecMin } from './limits.ts';
+import { LiveConnection, type LiveConnectionHooks } from './live-connection.ts';
+import { NamedTimers } from './named-timers.ts';
 import { type SessionTap, type TappedSession, tappedSession } from './tap.ts';
 import type { ByteConnection, DialRequest, Transport } from './types.ts';
 
@@ -69,24 +68,8 @@ export interface Opens {
   readonly received: Uint8Array;
 }
 
-interface Live {
-  readonly id: number;
-  readonly connection: ByteConnection;
-  readonly framer: Framer;
-  /** When the chunk under way arrived, and when the last whole message did. */
-  chunkAtMs: number;
-  lastMessageMs: number;
-  writtenBytes: number;
-  /** `writtenBytes` less the queue when the send hold timer was set. */
-  sentBytesSeen: number;
-  openSent: Uint8Array;
-  openReceived: Uint8Array;
-}
-
-const noBytes = new Uint8Array(0);
-
-/** How long after a hold timer fired unread bytes may still save the session: one turn of the event loop. */
-const secondLookMs = 5;
+/** Those that belong to no connection. */
+type PeerTimer = Exclude<SessionTimer, 'hold' | 'keepalive'>;
 
 export class Session {
   messagesIn = 0;
@@ -98,13 +81,12 @@ export class Session {
   stateSinceMs: number;
   readonly #deps: SessionDeps;
   readonly #hooks: SessionHooks;
-  #dialRequest: DialRequest;
+  readonly #dialler: Dialler;
   #state: SessionState;
-  readonly #live = new Map<number, Live>();
-  readonly #timers = new Map<string, () => void>();
-  #abortDial: (() => void) | undefined;
+  readonly #live = new Map<number, LiveConnection>();
+  readonly #timers: NamedTimers<PeerTimer>;
   #nextId = 1;
-  #established: Live | undefined;
+  #established: LiveConnection | undefined;
   #routeRefresh: RouteRefresh | undefined;
   readonly #inputs: SessionInput[] = [];
   #stepping = false;
@@ -112,7 +94,11 @@ export class Session {
   constructor(deps: SessionDeps, config: SessionConfig, dialRequest: DialRequest, hooks: SessionHooks) {
     this.#deps = deps;
     this.#hooks = hooks;
-    this.#dialRequest = dialRequest;
+    this.#dialler = new Dialler(deps.transport, dialRequest, {
+      onConnected: (connection) => this.#connected(connection, 'outgoing'),
+      onFailed: (reason) => this.#input({ type: 'tcpFailed', reason }),
+    });
+    this.#timers = new NamedTimers(deps.clock);
     this.#state = initialState(config);
     this.stateSinceMs = deps.clock.nowMs();
   }
@@ -125,6 +111,9 @@ export class Session {
   }
   get localAddress(): string | undefined {
     return this.#established?.connection.localAddress;
+  }
+  get remoteAddress(): string | undefined {
+    return this.#established?.connection.remoteAddress;
   }
   get queuedBytes(): number {
     return this.#established?.connection.queuedBytes ?? 0;
@@ -162,7 +151,7 @@ export class Session {
    * @returns false when a connection cannot change its key: it must be ended.
    */
   rekey(password: string): boolean {
-    this.#dialRequest = { ...this.#dialRequest, password };
+    this.#dialler.rekey(password);
     for (const { connection } of this.#live.values()) if (!connection.rekey(password)) return false;
     if (this.#state.dialler === 'connecting') this.#fireTimer('connectRetry');
     return true;
@@ -224,11 +213,10 @@ export class Session {
   #perform(output: SessionOutput): void {
     switch (output.type) {
       case 'dial':
-        this.#dial();
+        this.#dialler.dial();
         return;
       case 'abortDial':
-        this.#abortDial?.();
-        this.#abortDial = undefined;
+        this.#dialler.abort();
         return;
       case 'close':
         this.#close(output.connection);
@@ -246,7 +234,7 @@ export class Session {
         this.#startTimer(output.timer, output.connection, output.delayMs);
         return;
       case 'stopTimer':
-        this.#stopTimer(timerKey(output.timer, output.connection));
+        this.#stopTimer(output.timer, output.connection);
         return;
       case 'sessionUp':
         this.#up(output.connection, output.negotiated);
@@ -258,7 +246,7 @@ export class Session {
         this.#hooks.onDown(output.negotiated, output.gracefulRestartPreserve, output.reason);
         return;
       case 'deliverUpdate':
-        return; // Taken in #onFrame, before the machine sees it.
+        return; // Taken in #onMessage, before the machine sees it.
       case 'deliverRouteRefresh':
         if (this.#routeRefresh) this.#hooks.onRouteRefresh(this.#routeRefresh);
         return;
@@ -269,95 +257,49 @@ export class Session {
     const live = this.#live.get(id);
     if (!live) return;
     this.#established = live;
-    if (negotiated.extendedMessages) live.framer.allowExtended();
+    if (negotiated.extendedMessages) live.allowExtended();
     this.establishedCount++;
     this.lastError = '';
     this.#deps.log.info({ families: negotiated.families, holdTimeSec: negotiated.holdTimeSec }, 'session established');
     this.#hooks.onUp(negotiated, live.connection);
   }
 
-  #dial(): void {
-    let over = false;
-    const abort = this.#deps.transport.dial(
-      this.#dialRequest,
-      (connection) => {
-        if (over) {
-          connection.destroy();
-          return;
-        }
-        over = true;
-        this.#abortDial = undefined;
-        this.#connected(connection, 'outgoing');
-      },
-      (reason) => {
-        if (over) return;
-        over = true;
-        this.#abortDial = undefined;
-        this.#input({ type: 'tcpFailed', reason });
-      },
-    );
-    this.#abortDial = () => {
-      over = true;
-      abort();
-    };
-  }
-
   #connected(connection: ByteConnection, direction: 'incoming' | 'outgoing'): void {
-    const now = this.#deps.clock.nowMs();
-    const live: Live = {
-      id: this.#nextId++,
-      connection,
-      framer: createFramer(),
-      chunkAtMs: now,
-      lastMessageMs: now,
-      writtenBytes: 0,
-      sentBytesSeen: 0,
-      openSent: noBytes,
-      openReceived: noBytes,
-    };
+    const sendHoldMs = Math.max(sendHoldSecMin, 2 * this.#state.config.holdTimeSec) * 1000;
+    const live = new LiveConnection(this.#nextId++, connection, this.#deps.clock, sendHoldMs, this.#connectionHooks);
     this.#live.set(live.id, live);
-    connection.start({
-      onData: (chunk) => this.#onData(live, chunk),
-      onClosed: () => {
-        if (!this.#live.delete(live.id)) return;
-        this.#stopTimersOf(live.id);
-        this.#input({ type: 'tcpClosed', connection: live.id });
-      },
-      onDrained: () => {
-        if (live === this.#established) this.#hooks.onDrained();
-      },
-    });
+    live.start();
     this.#input({ type: 'tcpConnected', connection: live.id, direction });
   }
 
-  #onData(live: Live, chunk: Uint8Array): void {
-    if (!this.#live.has(live.id)) return;
-    live.chunkAtMs = this.#deps.clock.nowMs();
-    const error = live.framer.push(chunk, (type, bytes, start, end) => this.#onFrame(live, type, bytes, start, end));
-    if (error && this.#live.has(live.id)) this.#input({ type: 'messageError', connection: live.id, error });
-  }
+  readonly #connectionHooks: LiveConnectionHooks = {
+    onMessage: (live, type, bytes, start, end) => this.#onMessage(live, type, bytes, start, end),
+    onError: ({ id: connection }, error) => this.#input({ type: 'messageError', connection, error }),
+    onClosed: ({ id: connection }) => {
+      this.#live.delete(connection);
+      this.#input({ type: 'tcpClosed', connection });
+    },
+    onDrained: (live) => {
+      if (live === this.#established) this.#hooks.onDrained();
+    },
+    onTimer: ({ id: connection }, timer) => this.#input({ type: 'timer', timer, connection }),
+  };
 
-  /** Returns whether the connection is still there. */
-  #onFrame(live: Live, type: number, bytes: Uint8Array, start: number, end: number): boolean {
+  #onMessage(live: LiveConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
     this.messagesIn++;
     const connection = live.id;
     const { tap } = this.#deps;
     if (tap?.active) tap.received(this.#tapped(live), bytes, start, end);
     if (type === messageType.open) live.openReceived = bytes.slice(start, end);
-    if (live === this.#established && (type === messageType.update || type === messageType.keepalive)) {
-      live.lastMessageMs = live.chunkAtMs;
-      if (type === messageType.keepalive) {
-        this.#hooks.onKeepalive();
-        return true;
-      }
+    if (live === this.#established && type === messageType.update) {
       this.updatesIn++;
       const error = this.#hooks.onUpdate(bytes, start, end);
       if (error) this.#input({ type: 'messageError', connection, error });
-      return this.#live.has(connection);
+    } else if (live === this.#established && type === messageType.keepalive) {
+      this.#hooks.onKeepalive();
+    } else {
+      this.#input(this.#inputOf(connection, type, bytes, start, end));
     }
-    this.#input(this.#inputOf(connection, type, bytes, start, end));
-    live.lastMessageMs = live.chunkAtMs;
-    return this.#live.has(connection);
   }
 
   #inputOf(connection: number, type: number, bytes: Uint8Array, start: number, end: number): SessionInput {
@@ -394,92 +336,38 @@ export class Session {
     this.#write(live, message);
   }
 
-  #write(live: Live, bytes: Uint8Array): void {
+  #write(live: LiveConnection, bytes: Uint8Array): void {
     const { tap } = this.#deps;
     if (tap?.active) tap.sent(this.#tapped(live), bytes);
-    live.connection.write(bytes);
-    live.writtenBytes += bytes.length;
-    if (live.connection.queuedBytes > 0 && !this.#timers.has(timerKey('sendHold', live.id))) this.#watchSending(live);
-  }
-
-  /** RFC 9687: a peer that does not read is dropped, whatever it writes. */
-  #watchSending(live: Live): void {
-    const holdSec = this.#state.config.holdTimeSec;
-    const delayMs = Math.max(sendHoldSecMin, 2 * holdSec) * 1000;
-    const key = timerKey('sendHold', live.id);
-    live.sentBytesSeen = live.writtenBytes - live.connection.queuedBytes;
-    this.#schedule(key, delayMs, () => {
-      const queued = live.connection.queuedBytes;
-      if (queued === 0) return;
-      if (live.writtenBytes - queued > live.sentBytesSeen) this.#watchSending(live);
-      else this.#input({ type: 'timer', timer: 'sendHold', connection: live.id });
-    });
+    live.write(bytes);
   }
 
   #close(id: number): void {
     const live = this.#live.get(id);
-    if (!live) return;
     this.#live.delete(id);
-    this.#stopTimersOf(id);
-    live.connection.close();
+    live?.close();
   }
 
-  #startTimer(timer: string, connection: number | undefined, delayMs: number): void {
-    const key = timerKey(timer, connection);
-    if (timer === 'hold') {
-      const live = this.#live.get(connection!);
-      if (live) this.#startHold(live, key, delayMs, delayMs, false);
-    } else {
-      this.#schedule(key, delayMs, () => {
-        // Without the key, not with an undefined one: the machine tells the peer's timers from a connection's by it.
-        this.#input(
-          (connection === undefined ? { type: 'timer', timer } : { type: 'timer', timer, connection }) as SessionInput,
-        );
-      });
-    }
+  #startTimer(timer: SessionTimer, connection: number | undefined, delayMs: number): void {
+    if (timer === 'hold' || timer === 'keepalive') this.#live.get(connection!)?.startTimer(timer, delayMs);
+    else this.#timers.set(timer, delayMs, () => this.#input({ type: 'timer', timer }));
+  }
+  #stopTimer(timer: SessionTimer, connection: number | undefined): void {
+    if (timer === 'hold' || timer === 'keepalive') this.#live.get(connection!)?.stopTimer(timer);
+    else this.#timers.stop(timer);
   }
 
-  #startHold(live: Live, key: string, holdMs: number, waitMs: number, looked: boolean): void {
-    this.#schedule(key, waitMs, () => {
-      const silentMs = this.#deps.clock.nowMs() - live.lastMessageMs;
-      if (silentMs < holdMs) this.#startHold(live, key, holdMs, holdMs - silentMs, false);
-      else if (!looked) this.#startHold(live, key, holdMs, secondLookMs, true);
-      else this.#input({ type: 'timer', timer: 'hold', connection: live.id });
-    });
-  }
-
-  #anyLive(): Live | undefined {
+  #anyLive(): LiveConnection | undefined {
     for (const live of this.#live.values()) return live;
     return undefined;
   }
-  #tapped(live: Live | undefined): TappedSession {
+  #tapped(live: LiveConnection | undefined): TappedSession {
     const negotiated = live !== undefined && live === this.#established ? this.negotiated : undefined;
-    return tappedSession(this.#dialRequest, this.#state.config, live?.connection, negotiated);
+    return tappedSession(this.#dialler.request, this.#state.config, live?.connection, negotiated);
   }
 
   #fireTimer(timer: 'connectRetry' | 'idleHold'): void {
-    this.#stopTimer(timerKey(timer, undefined));
+    this.#timers.stop(timer);
     this.#input({ type: 'timer', timer });
   }
-  #schedule(key: string, delayMs: number, fn: () => void): void {
-    this.#stopTimer(key);
-    this.#timers.set(
-      key,
-      this.#deps.clock.schedule(delayMs, () => {
-        this.#timers.delete(key);
-        fn();
-      }),
-    );
-  }
-  #stopTimer(key: string): void {
-    this.#timers.get(key)?.();
-    this.#timers.delete(key);
-  }
-  #stopTimersOf(id: number): void {
-    for (const timer of ['hold', 'keepalive', 'sendHold']) this.#stopTimer(timerKey(timer, id));
-  }
-}
-
-function timerKey(timer: string, connection: number | undefined): string {
-  return connection === undefined ? timer : `${timer}:${connection}`;
 }

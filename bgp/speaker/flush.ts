@@ -1,0 +1,78 @@
+/**
+ * What events leave to be done, once they are all in (`SpeakerDeps.defer`), a slice at a time: routes are judged again and decided,
+ * peers and stations told, and whoever programs routes is called. More than a slice: again after the events that came meanwhile.
+ */
+import { prefixesPerSlice } from './limits.ts';
+import type { Monitoring } from './monitoring.ts';
+import type { OwnRestart } from './own-restart.ts';
+import type { PeerRegistry } from './peer-registry.ts';
+import type { Tables } from './tables.ts';
+import type { SpeakerDeps } from './types.ts';
+import type { UpdateReader } from './update-reader.ts';
+
+export interface FlushParts {
+  readonly deps: Pick<SpeakerDeps, 'defer' | 'onRoutes'>;
+  readonly tables: Tables;
+  readonly peers: PeerRegistry;
+  readonly restart: OwnRestart;
+  readonly monitoring: Monitoring;
+  readonly reader: UpdateReader;
+}
+
+export class Flush {
+  readonly #parts: FlushParts;
+  #scheduled = false;
+  #stopped = false;
+  /** Whoever programs routes was called, and has not taken them all since. */
+  #announced = false;
+
+  constructor(parts: FlushParts) {
+    this.#parts = parts;
+  }
+
+  /** Something is to be done. */
+  schedule(): void {
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    this.#parts.deps.defer(() => {
+      this.#scheduled = false;
+      if (!this.#stopped) this.#run();
+    });
+  }
+  /** Nothing is done any more. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** See `Speaker.takeRoutes`. */
+  takeRoutes(): ArrayBuffer | undefined {
+    const buffer = this.#parts.tables.feed?.take();
+    if (!buffer) this.#announced = false;
+    return buffer;
+  }
+
+  #run(): void {
+    const { deps, tables, peers, restart, monitoring, reader } = this.#parts;
+    const { bmp } = monitoring;
+    peers.rankIfDue();
+    let reviewing = false;
+    for (const peer of peers) if (peer.reviewImport(prefixesPerSlice)) reviewing = true;
+    tables.decide(restart.deferring, bmp);
+    const { decided } = tables;
+    if (decided && restart.allDecided()) {
+      for (const peer of peers) peer.selectionStarted();
+      restart.renewOffers();
+      bmp.selectionStarted();
+      tables.feed?.markDeferralEnded();
+    }
+    if (decided) peers.freeRows();
+    const behind = tables.groups.pump(prefixesPerSlice);
+    const more = bmp.pump() || behind;
+    if (tables.sweepNextHops((marks) => monitoring.markHops(marks))) reader.forgetNextHop();
+    if (more || reviewing || !decided) this.schedule();
+    if (tables.feed?.waiting && !this.#announced) {
+      this.#announced = true;
+      deps.onRoutes();
+    }
+  }
+}

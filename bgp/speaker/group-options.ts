@@ -1,0 +1,58 @@
+/** What decides on the update group of a peer's family: all that makes what it is told differ from what others are. Pure. */
+import type { UpdateGroupOptions } from '../rib/index.ts';
+import { ipFamilyOf, type Negotiated } from '../wire/index.ts';
+import type { Family, PeerConfig } from './config.ts';
+import { leakRules } from './leak-prevention.ts';
+import { nextHopSelf } from './next-hop-self.ts';
+import type { LocalLink } from './types.ts';
+
+/** Our side of the session. */
+export interface OwnSide {
+  readonly localAsn: number;
+  /** Unsigned. */
+  readonly clusterId: number;
+  /** See `nextHopSelf`. */
+  readonly localAddress: string;
+  readonly link: LocalLink | undefined;
+  /** GRACEFUL_SHUTDOWN goes with all routes (RFC 8326). */
+  readonly leaving: boolean;
+}
+
+/** Undefined: we have no address to announce as next hop, so that nothing can be. */
+export function groupOptions(
+  family: Family,
+  config: PeerConfig,
+  negotiated: Negotiated,
+  own: OwnSide,
+): UpdateGroupOptions | undefined {
+  const ipFamily = ipFamilyOf(family);
+  const nextHop = nextHopSelf(ipFamily, config, negotiated, own.localAddress, own.link);
+  if (!nextHop) return undefined;
+  const filter = ipFamily === 4 ? config.exportFilter?.ipv4 : config.exportFilter?.ipv6;
+  const rule = negotiated.ebgp && config.role ? leakRules[config.role] : undefined;
+  const sendsPaths = negotiated.addPath.some((entry) => entry.family === family && entry.send);
+  return {
+    ...(filter && filter.length > 0 ? { filter } : {}),
+    ...(sendsPaths ? { addPath: config.addPath?.send ?? 1 } : {}),
+    ebgp: negotiated.ebgp,
+    export: config.export,
+    ...(negotiated.ebgp
+      ? {}
+      : { routeReflectorClient: config.routeReflectorClient ?? false, clusterId: own.clusterId }),
+    asn4: negotiated.asn4,
+    extendedMessages: negotiated.extendedMessages,
+    localAsn: own.localAsn,
+    addOnlyToCustomer: rule?.addOut ?? false,
+    withholdOnlyToCustomer: rule?.withhold ?? false,
+    nextHopSelf: nextHop,
+    ...(own.leaving ? { gracefulShutdown: true } : {}),
+    ...longLivedExport(negotiated, config),
+    extendedNextHop: ipFamily === 4 && negotiated.extendedNextHop,
+  };
+}
+
+/** RFC 9494 4.3, 4.6. */
+function longLivedExport(negotiated: Negotiated, config: PeerConfig): Pick<UpdateGroupOptions, 'longLived'> {
+  if (negotiated.longLivedAware) return { longLived: 'aware' };
+  return config.longLivedToAllInternal && !negotiated.ebgp ? { longLived: 'internal' } : {};
+}

@@ -1,0 +1,89 @@
+/**
+ * The tables of one speaker, and what a change of them goes through: decided a slice at a time, then marked in the feed of chosen
+ * routes, shown to who watches the Loc-RIB, and applied to the update groups.
+ */
+import {
+  AttributePool,
+  defaultMultipath,
+  type HopMarks,
+  IntStack,
+  type MultipathOptions,
+  NextHopPool,
+  NextHopSetPool,
+  PeerTable,
+  Rib,
+  type RibTables,
+  RouteFeed,
+} from '../rib/index.ts';
+import type { Family } from './config.ts';
+import { Groups } from './groups.ts';
+import { nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
+
+/** Sees what was decided before groups do. */
+export interface LocRibWatcher {
+  locRibChanged(rib: Rib, changed: IntStack): void;
+}
+
+export class Tables implements RibTables {
+  readonly attributes = new AttributePool();
+  readonly nextHops = new NextHopPool();
+  readonly hopSets = new NextHopSetPool();
+  readonly peers = new PeerTable();
+  readonly rib4: Rib = new Rib(4, this);
+  readonly rib6: Rib = new Rib(6, this);
+  readonly ribs: readonly [Rib, Rib] = [this.rib4, this.rib6];
+  readonly groups = new Groups();
+  /** Absent: nobody wants chosen routes. */
+  readonly feed: RouteFeed | undefined;
+  readonly #changed = new IntStack();
+  /** Doubles with what is in use, so that the passes over the tables stay rare. */
+  #sweepHopsAbove = nextHopsSweepMin;
+
+  constructor(withFeed: boolean) {
+    this.feed = withFeed ? new RouteFeed([this.rib4, this.rib6]) : undefined;
+  }
+
+  rib(family: Family): Rib {
+    return family === 'ipv4-unicast' ? this.rib4 : this.rib6;
+  }
+  setMultipath(multipath: MultipathOptions = defaultMultipath): void {
+    for (const rib of this.ribs) rib.setMultipath(multipath);
+  }
+  /** Nothing waits for a decision. */
+  get decided(): boolean {
+    return this.rib4.dirtyCount + this.rib6.dirtyCount === 0;
+  }
+
+  /** One slice of each family. @param deferring see `Rib.decide`. */
+  decide(deferring: boolean, watcher: LocRibWatcher): void {
+    const changed = this.#changed;
+    for (const rib of this.ribs) {
+      if (rib.dirtyCount === 0) continue;
+      changed.clear();
+      rib.decide(prefixesPerSlice, deferring, changed);
+      this.feed?.mark(rib, changed);
+      watcher.locRibChanged(rib, changed);
+      this.groups.apply(rib, changed);
+      for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
+    }
+  }
+
+  /**
+   * Frees next hops and sets of them that nothing names, once there are many. True: some were; numbers may be given again.
+   *
+   * @param markOthers marks those that are in use elsewhere.
+   */
+  sweepNextHops(markOthers: (marks: HopMarks) => void): boolean {
+    const size = (): number => Math.max(this.nextHops.size, this.hopSets.size);
+    if (size() <= this.#sweepHopsAbove) return false;
+    const marks = { hops: new Set<number>(), sets: new Set<number>() };
+    for (const rib of this.ribs) rib.markHops(marks);
+    this.feed?.markHops(marks);
+    this.groups.markHops(marks);
+    markOthers(marks);
+    this.hopSets.sweep(marks);
+    this.nextHops.sweep(marks);
+    this.#sweepHopsAbove = Math.max(nextHopsSweepMin, 2 * size());
+    return true;
+  }
+}
