@@ -14,18 +14,9 @@
  * Within one `apply` changes are chained by source peer, then by attribute set, in columns: nothing is allocated per prefix.
  */
 import { compileFilter, type FilterTerm } from '../filter/index.ts';
-import {
-  canonicalAttributesBytesMax,
-  createExportedAttributes,
-  createUpdatePacker,
-  exportAttributes,
-  extendedMessageBytesMax,
-  messageBytesMax,
-} from '../wire/index.ts';
-import type { ExportContext, UpdatePacker } from '../wire/types.ts';
+import { AnnouncementEncoder, type EncodingOptions } from './announcement-encoder.ts';
 import { BitSet, grow, IntStack } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
-import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
 import { FilteredSets, hopAsLearned, hopUntouched } from './filtered-sets.ts';
 import type { Member, MemberSink } from './member.ts';
@@ -34,28 +25,12 @@ import { PathSlots } from './path-slots.ts';
 import { localPeer } from './path-table.ts';
 import type { Rib } from './rib.ts';
 
-export interface UpdateGroupOptions extends ExportPolicy, ExportMarks {
+export interface UpdateGroupOptions extends ExportPolicy, EncodingOptions {
   /** Of what the policy lets out, for the group's family. */
   readonly filter?: readonly FilterTerm[];
-  readonly asn4: boolean;
-  /** Messages up to 65,535 octets (RFC 8654). */
-  readonly extendedMessages?: boolean;
-  readonly localAsn: number;
-  /** Where a route has none, ONLY_TO_CUSTOMER of `localAsn` is added (RFC 9234 5). */
-  readonly addOnlyToCustomer?: boolean;
-  /** Internal peers: of ours as route reflector, put into CLUSTER_LIST (RFC 4456 8). Unsigned. */
-  readonly clusterId?: number;
   /** Members are told the best so many paths of a prefix, each under its path identifier (RFC 7911). Absent: the best one alone. */
   readonly addPath?: number;
-  /** Our address, announced as next hop: 4 bytes (IPv4), 16 or 32 (IPv6: one address, or a global and a link-local one). */
-  readonly nextHopSelf: Uint8Array;
-  /** RFC 8950 is negotiated: IPv4 prefixes may have an IPv6 next hop. */
-  readonly extendedNextHop?: boolean;
 }
-
-/** Canonical and exported attributes while a set is announced: within one call, so that all groups share them. */
-const scratch = Buffer.alloc(canonicalAttributesBytesMax);
-const exported = createExportedAttributes();
 
 export interface Announcement {
   /** Row of the peer that the route was learned from. */
@@ -82,24 +57,16 @@ export class UpdateGroup {
   #source = new Uint16Array(256);
   #nextHop = new Int32Array(256);
   #announcedBySource = new Int32Array(16);
-  // Work columns of one encoding pass: chains by source peer, and by attribute set within one.
+  // Work columns of one pass: chains by source peer.
   #link = new Int32Array(256);
   readonly #announceBy = new ChainSet();
   readonly #withdrawBy = new ChainSet();
   readonly #takeBackBy = new ChainSet();
   #takeBackLink = new Int32Array(256);
-  readonly #sets = new ChainSet();
-  #setLink = new Int32Array(256);
-  readonly #packer: UpdatePacker;
-  #recipients: readonly Member[] = [];
+  readonly #encoder: AnnouncementEncoder;
   readonly #filtered: FilteredSets | undefined;
   /** What can go out at all: a filter that may let more through than the policy has to see it. */
   readonly #widest: ExportPolicy;
-  readonly #ownContext: ExportContext;
-  readonly #learnedContext: ExportContext;
-  /** For what one internal peer said to another; the originator is filled in for each source. */
-  readonly #reflectedContext: ExportContext & { readonly reflection: { originatorId: number } };
-
   /** Prefixes below are decided about; see `fill`. */
   #filled = 0;
 
@@ -107,25 +74,12 @@ export class UpdateGroup {
   constructor(rib: Rib, options: UpdateGroupOptions) {
     this.#rib = rib;
     this.options = options;
-    const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
     this.#slots = options.addPath === undefined ? undefined : new PathSlots(rib);
     if (this.#slots) rib.pathWatchers++;
-    const filter = compileFilter(options.filter, localAsn);
-    this.#filtered = filter && new FilteredSets(filter, rib.tables, ebgp);
+    const filter = compileFilter(options.filter, options.localAsn);
+    this.#filtered = filter && new FilteredSets(filter, rib.tables, options.ebgp);
     this.#widest = filter && options.export !== 'reject' ? { ...options, export: 'accept' } : options;
-    const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
-    this.#ownContext = { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed: true, messageBytesMax: bytesMax };
-    // A filter that sets MED means it to be sent; those of other routes are off by then.
-    this.#learnedContext = { ...this.#ownContext, keepMed: filter?.setsMed ?? false };
-    const reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
-    this.#reflectedContext = { ...this.#learnedContext, reflection };
-    this.#packer = createUpdatePacker(
-      (chunk) => {
-        for (const member of this.#recipients) member.sink.write(chunk);
-      },
-      bytesMax,
-      this.#slots !== undefined,
-    );
+    this.#encoder = new AnnouncementEncoder(rib, options, this.#slots, filter?.setsMed ?? false);
   }
 
   /**
@@ -173,11 +127,10 @@ export class UpdateGroup {
       const set = (this.#attributes[row] ?? 0) - 1;
       const source = this.#source[row]!;
       if (set < 0 || source === peer) continue;
-      const length = this.#export(set, source, { ...this.#contextOf(source), asn4: true }) ? exported.length : 0;
-      const hop = this.#nextHop[row]!;
-      const nextHop = hop === noNextHop ? this.options.nextHopSelf : this.#rib.tables.nextHops.onward[hop]!;
-      if (length === 0) continue;
-      out.push({ source, nextHop, pathId: slots?.pathId[row] ?? 0, attributes: exported.bytes.slice(0, length) });
+      const attributes = this.#encoder.exportedBytes(set, source);
+      if (!attributes) continue;
+      const nextHop = this.#encoder.nextHopBytes(this.#nextHop[row]!);
+      out.push({ source, nextHop, pathId: slots?.pathId[row] ?? 0, attributes });
     }
     return out;
   }
@@ -250,7 +203,8 @@ export class UpdateGroup {
 
   /** Sends up to `limit` prefixes of a member's backlog, then End-of-RIB where due. Returns whether more is waiting. */
   pump(member: Member, limit: number): boolean {
-    this.#recipients = [member];
+    const encoder = this.#encoder;
+    encoder.recipients = [member];
     let cursor = member.cursor;
     let withdrawals = false;
     const done = new IntStack();
@@ -264,9 +218,9 @@ export class UpdateGroup {
       if (this.#attributes[row] !== 0 && this.#source[row] !== member.peer) {
         this.#link[row] = this.#announceBy.add(this.#source[row]!, row);
       } else {
-        if (!withdrawals) this.#startWithdraw();
+        if (!withdrawals) encoder.startWithdraw();
         withdrawals = true;
-        this.#addToPacker(row);
+        encoder.add(row);
       }
     }
     member.cursor = cursor;
@@ -275,9 +229,9 @@ export class UpdateGroup {
     const endOfRib = member.backlog.count === 0 && member.endOfRibDue;
     if (endOfRib) {
       member.endOfRibDue = false;
-      this.#packer.endOfRib(this.#rib.family);
+      encoder.endOfRib();
     }
-    this.#packer.flush();
+    encoder.flush();
     for (let i = 0; i < done.length; i++) this.#unhold(done.items[i]!);
     if (member.backlog.count === 0) member.sink.caughtUp?.(endOfRib);
     return member.backlog.count > 0;
@@ -406,16 +360,16 @@ export class UpdateGroup {
       keepingUp.some((member) => member.peer === peer) ? keepingUp.filter((member) => member.peer !== peer) : keepingUp;
     if (keepingUp.length > 0) {
       for (const source of this.#withdrawBy.keys()) {
-        this.#withdrawChain(without(source), this.#withdrawBy.first(source), this.#link);
+        this.#encoder.withdrawChain(without(source), this.#withdrawBy.first(source), this.#link);
       }
       for (const source of this.#takeBackBy.keys()) {
         const told = keepingUp.filter((member) => member.peer === source);
-        this.#withdrawChain(told, this.#takeBackBy.first(source), this.#takeBackLink);
+        this.#encoder.withdrawChain(told, this.#takeBackBy.first(source), this.#takeBackLink);
       }
       for (const source of this.#announceBy.keys()) {
-        this.#recipients = without(source);
-        if (this.#recipients.length > 0) this.#announceChain(source);
-        this.#packer.flush();
+        this.#encoder.recipients = without(source);
+        if (this.#encoder.recipients.length > 0) this.#announceChain(source);
+        this.#encoder.flush();
       }
     }
     this.#withdrawBy.clear();
@@ -423,68 +377,9 @@ export class UpdateGroup {
     this.#announceBy.clear();
   }
 
-  #withdrawChain(recipients: readonly Member[], first: number, link: Int32Array): void {
-    if (recipients.length === 0) return;
-    this.#recipients = recipients;
-    this.#startWithdraw();
-    for (let at = first; at !== 0; at = link[at - 1]!) this.#addToPacker(at - 1);
-    this.#packer.flush();
-  }
-
-  /** Announces what is chained under one source, grouped by attribute set and next hop. */
   #announceChain(source: number): void {
-    const link = this.#link;
-    for (let at = this.#announceBy.first(source); at !== 0; at = link[at - 1]!) {
-      const row = at - 1;
-      this.#setLink[row] = this.#sets.add(this.#attributes[row]! - 1, row);
-    }
-    for (const set of this.#sets.keys()) this.#announceSet(set, source);
-    this.#sets.clear();
-  }
-
-  /** Writes a set as a peer of the group is told it to `exported`; false: no message can carry it. */
-  #export(set: number, source: number, context = this.#contextOf(source)): boolean {
-    const pool = this.#rib.tables.attributes;
-    let length = scratch.write(pool.key(set), 0, 'latin1');
-    let bytes: Uint8Array | undefined = scratch;
-    const flags = pool.communityFlags[set]!;
-    if (isMarked(flags, this.options)) {
-      bytes = markExported(bytes.subarray(0, length), flags, this.options);
-      length = bytes?.length ?? 0;
-    }
-    return bytes !== undefined && exportAttributes(bytes, 0, length, context, exported);
-  }
-
-  #announceSet(set: number, source: number): void {
-    const fits = this.#export(set, source);
-    const nextHops = this.#rib.tables.nextHops.onward;
-    const link = this.#setLink;
-    let current = -1;
-    let announced = false;
-    for (let at = this.#sets.first(set); at !== 0; at = link[at - 1]!) {
-      const row = at - 1;
-      const nextHop = this.#nextHop[row]!;
-      if (nextHop !== current) {
-        current = nextHop;
-        const hop = nextHop === noNextHop ? this.options.nextHopSelf : nextHops[nextHop]!;
-        announced = fits && this.#packer.startAnnounce(this.#rib.family, exported, hop);
-        // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
-        if (!announced) this.#startWithdraw();
-      }
-      this.#addToPacker(row);
-    }
-  }
-
-  #contextOf(source: number): ExportContext {
-    if (source === localPeer) return this.#ownContext;
-    const { ebgp, routerId } = this.#rib.tables.peers;
-    if (this.options.ebgp || ebgp[source] === 1) return this.#learnedContext;
-    this.#reflectedContext.reflection.originatorId = routerId[source]!;
-    return this.#reflectedContext;
-  }
-
-  #startWithdraw(): void {
-    this.#packer.startWithdraw(this.#rib.family, this.options.extendedNextHop === true);
+    const columns = { attributes: this.#attributes, nextHop: this.#nextHop };
+    this.#encoder.announceChain(source, this.#announceBy.first(source), this.#link, columns);
   }
 
   /** The next hop as it was received, or ours where the peer could not use it: link-local, or IPv6 without RFC 8950. */
@@ -493,21 +388,6 @@ export class UpdateGroup {
     if (address === undefined) return noNextHop;
     const fits = this.#rib.family === 6 || address.length === 4 || this.options.extendedNextHop === true;
     return fits ? nextHop : noNextHop;
-  }
-
-  #addToPacker(row: number): void {
-    const { words, bits, stride } = this.#rib.prefixes;
-    let prefix = row;
-    if (this.#slots) {
-      prefix = this.#slots.prefix[row]!;
-      this.#packer.pathId = this.#slots.pathId[row]!;
-    }
-    if (stride === 1) {
-      this.#packer.add4(words[prefix]!, bits[prefix]!);
-    } else {
-      const base = 4 * prefix;
-      this.#packer.add6(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!, bits[prefix]!);
-    }
   }
 
   #behind(member: Member, row: number): void {
@@ -522,6 +402,5 @@ export class UpdateGroup {
     this.#nextHop = grow(this.#nextHop, row + 1);
     this.#link = grow(this.#link, row + 1);
     this.#takeBackLink = grow(this.#takeBackLink, row + 1);
-    this.#setLink = grow(this.#setLink, row + 1);
   }
 }

@@ -31,6 +31,37 @@ export class IntStack {
   }
 }
 
+/** A growing queue of integers. What was taken off stays in front until half of it is that. */
+export class IntQueue {
+  #items = new Int32Array(16);
+  #start = 0;
+  #end = 0;
+
+  get length(): number {
+    return this.#end - this.#start;
+  }
+  push(value: number): void {
+    if (this.#end === this.#items.length) this.#items = grow(this.#items, this.#end + 1);
+    this.#items[this.#end++] = value;
+  }
+  /** Undefined behaviour when empty: check `length`. */
+  shift(): number {
+    return this.#items[this.#start++]!;
+  }
+  /** Makes room after some `shift`s. */
+  compact(): void {
+    if (this.#start === this.#end) {
+      this.#start = 0;
+      this.#end = 0;
+      if (this.#items.length > 1 << 20) this.#items = new Int32Array(16);
+    } else if (2 * this.#start > this.#end) {
+      this.#items.copyWithin(0, this.#start, this.#end);
+      this.#end -= this.#start;
+      this.#start = 0;
+    }
+  }
+}
+
 /** A growing set of small integers with a count and iteration from a position. */
 export class BitSet {
   #words = new Int32Array(16);

@@ -13,7 +13,7 @@
  *   6 deferral over (once: every route known at the end of route selection deferral went before)
  */
 import { type Cidr, formatIp, type IpAddress, parseIp, type ScopedAddress, scoped, splitZone } from '#kit';
-import { grow, IntStack } from './arrays.ts';
+import { grow, IntQueue, type IntStack } from './arrays.ts';
 import type { HopMarks } from './next-hop-pool.ts';
 import type { Rib } from './rib.ts';
 
@@ -30,8 +30,7 @@ const recordBytesMax = 1 + 4 + 1 + 64 * (17 + 1 + interfaceNameBytesMax) + 1 + 1
 
 class FamilyFeed {
   readonly rib: Rib;
-  readonly #queue = new IntStack();
-  #start = 0;
+  readonly #queue = new IntQueue();
   #queued = new Uint8Array(256);
   /** Next hop set last told; 0: none. */
   #told = new Int32Array(256);
@@ -42,7 +41,7 @@ class FamilyFeed {
     this.rib = rib;
   }
   get waiting(): number {
-    return this.#queue.length - this.#start;
+    return this.#queue.length;
   }
   /** Position in the stream after everything queued now. */
   get position(): number {
@@ -70,7 +69,7 @@ class FamilyFeed {
   write(writer: FeedWriter): void {
     const rib = this.rib;
     while (this.waiting > 0 && writer.hasRoom) {
-      const prefix = this.#queue.items[this.#start++]!;
+      const prefix = this.#queue.shift();
       this.#taken++;
       this.#queued[prefix] = 0;
       const set = rib.locHopSet[prefix]!;
@@ -84,14 +83,7 @@ class FamilyFeed {
       rib.unpin(prefix);
       rib.settle(prefix);
     }
-    if (this.waiting === 0) {
-      this.#queue.clear();
-      this.#start = 0;
-    } else if (2 * this.#start > this.#queue.length) {
-      this.#queue.items.copyWithin(0, this.#start, this.#queue.length);
-      this.#queue.length -= this.#start;
-      this.#start = 0;
-    }
+    this.#queue.compact();
   }
 }
 

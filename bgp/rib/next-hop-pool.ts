@@ -89,6 +89,7 @@ export class NextHopSetPool {
 
   /** @param ids sorted, distinct. */
   intern(ids: readonly number[]): number {
+    if (ids.length === 0) return 0;
     if (ids.length === 1) {
       const known = this.#single[ids[0]!];
       if (known !== undefined) return known;

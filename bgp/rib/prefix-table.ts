@@ -9,6 +9,10 @@ import { grow, IntStack } from './arrays.ts';
 
 /** The length column of an id that is free. */
 const releasedBits = 255;
+/** A slot of the hash whose prefix went while others were behind it. */
+const tombstone = -1;
+/** Slots that one release clears of tombstones while a sweep is under way. */
+const sweepSlots = 16;
 
 export class PrefixTable {
   readonly family: IpFamily;
@@ -19,9 +23,16 @@ export class PrefixTable {
   /** Ids ever given are below this. */
   limit = 0;
   size = 0;
-  /** id + 1; 0 is an empty slot. */
+  /** Slots of the hash that are neither empty nor a prefix's. */
+  tombstones = 0;
+  /** Of `touch`: so that its reads count. */
+  touched = 0;
+  /** id + 1; 0 is an empty slot. At most half of the slots are prefixes. */
   #hash = new Int32Array(1024);
   #mask = 1023;
+  /** Slots that the sweep has yet to look at, and the one it is at: the first of a run. */
+  #sweepLeft = 0;
+  #sweepAt = 0;
   readonly #free = new IntStack();
 
   constructor(family: IpFamily) {
@@ -36,20 +47,32 @@ export class PrefixTable {
     const hash = this.#hash;
     let slot = this.#slotOf(words, 0, bits);
     for (;;) {
-      const id = hash[slot]! - 1;
-      if (id < 0 || this.#equals(id, words, bits)) return id;
+      const entry = hash[slot]!;
+      if (entry === 0) return -1;
+      if (entry !== tombstone && this.#equals(entry - 1, words, bits)) return entry - 1;
       slot = (slot + 1) & this.#mask;
     }
+  }
+
+  /**
+   * Loads what `find` and `intern` will look at: several of these one after the other wait for memory together, where the
+   * look-ups themselves would each wait on their own.
+   */
+  touch(words: Int32Array, bits: number): void {
+    this.touched ^= this.#hash[this.#slotOf(words, 0, bits)]!;
   }
 
   /** The id of a prefix, made when absent. */
   intern(words: Int32Array, bits: number): number {
     const hash = this.#hash;
     let slot = this.#slotOf(words, 0, bits);
+    let free = -1;
     for (;;) {
-      const id = hash[slot]! - 1;
-      if (id < 0) break;
-      if (this.#equals(id, words, bits)) return id;
+      const entry = hash[slot]!;
+      if (entry === 0) break;
+      if (entry === tombstone) {
+        if (free < 0) free = slot;
+      } else if (this.#equals(entry - 1, words, bits)) return entry - 1;
       slot = (slot + 1) & this.#mask;
     }
     const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
@@ -60,34 +83,45 @@ export class PrefixTable {
     this.bits[id] = bits;
     const base = id * this.stride;
     for (let i = 0; i < this.stride; i++) this.words[base + i] = words[i]!;
-    hash[slot] = id + 1;
+    if (free >= 0) this.tombstones--;
+    hash[free < 0 ? slot : free] = id + 1;
     this.size++;
     if (2 * this.size > this.#mask) this.#rehash();
     return id;
   }
 
-  /** Forgets a prefix; its id will be given again. */
+  /**
+   * Forgets a prefix; its id will be given again.
+   *
+   * To close the gap at once would mean to look up where each prefix behind it belongs: two reads of cold memory apiece. So a slot
+   * with others behind it becomes a tombstone, which goes as soon as nothing is behind it any more. When churn leaves so many that
+   * five eighths of the slots are taken, a sweep clears them, a few slots a release.
+   */
   release(id: number): void {
     const hash = this.#hash;
     const mask = this.#mask;
-    let hole = this.#slotOf(this.words, id * this.stride, this.bits[id]!);
-    while (hash[hole] !== id + 1) hole = (hole + 1) & mask;
-    // Backward shift: no tombstones, so that a table under churn does not grow.
-    let slot = hole;
-    for (;;) {
-      slot = (slot + 1) & mask;
-      const other = hash[slot]! - 1;
-      if (other < 0) break;
-      const home = this.#slotOf(this.words, other * this.stride, this.bits[other]!);
-      if (((slot - home) & mask) >= ((slot - hole) & mask)) {
-        hash[hole] = other + 1;
-        hole = slot;
-      }
-    }
-    hash[hole] = 0;
+    let slot = this.#slotOf(this.words, id * this.stride, this.bits[id]!);
+    while (hash[slot] !== id + 1) slot = (slot + 1) & mask;
     this.bits[id] = releasedBits;
     this.size--;
     this.#free.push(id);
+    if (hash[(slot + 1) & mask] === 0) {
+      hash[slot] = 0;
+      for (slot = (slot - 1) & mask; hash[slot] === tombstone; slot = (slot - 1) & mask) {
+        hash[slot] = 0;
+        this.tombstones--;
+      }
+    } else {
+      hash[slot] = tombstone;
+      this.tombstones++;
+      if (this.#sweepLeft === 0 && 8 * (this.size + this.tombstones) > 5 * mask) this.#beginSweep();
+    }
+    if (this.#sweepLeft > 0) this.#sweep();
+  }
+
+  /** Of the hash. */
+  get slots(): number {
+    return this.#hash.length;
   }
 
   isLive(id: number): boolean {
@@ -124,12 +158,45 @@ export class PrefixTable {
     return (h ^ (h >>> 15)) & this.#mask;
   }
 
+  /** A run begins after an empty slot; there is one, since not all slots are taken. */
+  #beginSweep(): void {
+    let slot = 0;
+    while (this.#hash[slot] !== 0) slot++;
+    this.#sweepAt = slot;
+    this.#sweepLeft = this.#hash.length;
+  }
+
+  /** Puts the prefixes of whole runs where they would be without tombstones, until `sweepSlots` were looked at. */
+  #sweep(): void {
+    const hash = this.#hash;
+    const mask = this.#mask;
+    let at = this.#sweepAt;
+    let left = sweepSlots;
+    // In the middle of a run nothing may stop: what is behind a cleared slot would not be found.
+    while (left > 0 || hash[at] !== 0) {
+      const entry = hash[at]!;
+      hash[at] = 0;
+      if (entry === tombstone) this.tombstones--;
+      else if (entry !== 0) {
+        let slot = this.#slotOf(this.words, (entry - 1) * this.stride, this.bits[entry - 1]!);
+        while (hash[slot] !== 0) slot = (slot + 1) & mask;
+        hash[slot] = entry;
+      }
+      at = (at + 1) & mask;
+      left--;
+    }
+    this.#sweepAt = at;
+    this.#sweepLeft = Math.max(this.#sweepLeft - sweepSlots + left, 0);
+  }
+
   #rehash(): void {
     const old = this.#hash;
     this.#hash = new Int32Array(2 * old.length);
     this.#mask = this.#hash.length - 1;
+    this.tombstones = 0;
+    this.#sweepLeft = 0;
     for (const entry of old) {
-      if (entry === 0) continue;
+      if (entry <= 0) continue;
       let slot = this.#slotOf(this.words, (entry - 1) * this.stride, this.bits[entry - 1]!);
       while (this.#hash[slot] !== 0) slot = (slot + 1) & this.#mask;
       this.#hash[slot] = entry;

@@ -8,7 +8,7 @@
  * unsent changes: see adj-out.ts and feed.ts).
  */
 import type { IpFamily } from '#kit';
-import { grow, IntStack } from './arrays.ts';
+import { grow, IntQueue, type IntStack } from './arrays.ts';
 import { Decision, type DecisionTables, type MultipathOptions } from './decision.ts';
 import { type DecisionOutcome, explainDecision } from './explain.ts';
 import type { HopMarks, NextHopSetPool } from './next-hop-pool.ts';
@@ -54,8 +54,7 @@ export class Rib {
   #first = new Int32Array(256);
   #pins = new Uint16Array(256);
   #isDirty = new Uint8Array(256);
-  readonly #dirty = new IntStack();
-  #dirtyStart = 0;
+  readonly #dirty = new IntQueue();
   readonly #decision: Decision;
 
   /** @param options `undecided`: a table of paths alone, from which nothing is ever chosen. */
@@ -69,7 +68,7 @@ export class Rib {
   }
 
   get dirtyCount(): number {
-    return this.#dirty.length - this.#dirtyStart;
+    return this.#dirty.length;
   }
 
   /** First path of a prefix plus 1, for walking `paths.next`; 0: none. */
@@ -88,7 +87,6 @@ export class Rib {
 
   announceId(peer: number, prefix: number, attributes: number, nextHop: number, pathId = 0): number {
     const paths = this.paths;
-    const pool = this.tables.attributes;
     let others = 0;
     for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
       const path = link - 1;
@@ -98,17 +96,11 @@ export class Rib {
         continue;
       }
       this.#confirm(path);
-      if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return path;
-      pool.retain(attributes);
-      pool.release(paths.attributes[path]!);
-      paths.attributes[path] = attributes;
-      paths.setNextHop(path, nextHop);
-      this.#markDirty(prefix);
-      this.onPathChange?.(prefix, peer, pathId, false);
+      this.#give(path, attributes, nextHop);
       return path;
     }
     if (others >= pathsPerPrefixMax) return -1;
-    pool.retain(attributes);
+    this.tables.attributes.retain(attributes);
     const path = paths.make(prefix, peer, attributes, nextHop, pathId);
     paths.next[path] = this.#first[prefix]!;
     this.#first[prefix] = path + 1;
@@ -135,15 +127,8 @@ export class Rib {
 
   /** The import policy makes something else of a path than before. Whether it is stale stays. */
   revise(path: number, attributes: number, nextHop: number, rejected: boolean): void {
-    const { paths } = this;
     this.setRejected(path, rejected);
-    if (paths.attributes[path] === attributes && paths.nextHop[path] === nextHop) return;
-    this.tables.attributes.retain(attributes);
-    this.tables.attributes.release(paths.attributes[path]!);
-    paths.attributes[path] = attributes;
-    paths.setNextHop(path, nextHop);
-    this.#markDirty(paths.prefix[path]!);
-    this.onPathChange?.(paths.prefix[path]!, paths.peer[path]!, paths.pathId(path), false);
+    this.#give(path, attributes, nextHop);
   }
 
   /** Removes a peer's path; nothing happens when there is none (RFC 7911 5). */
@@ -175,67 +160,59 @@ export class Rib {
   /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts) unless told to keep them. */
   markStale(peer: number, keepOlder = false): void {
     if (!keepOlder) this.removePeer(peer, true);
-    if ((this.pathCount[peer] ?? 0) === 0) return;
-    const paths = this.paths;
-    for (let path = 0; path < paths.limit; path++) {
-      if (paths.prefix[path]! < 0 || paths.peer[path] !== peer || (paths.flags[path]! & pathFlag.stale) !== 0) continue;
-      paths.flags[path]! |= pathFlag.stale;
+    const { flags } = this.paths;
+    this.#forEachOf(peer, (path) => {
+      if ((flags[path]! & pathFlag.stale) !== 0) return;
+      flags[path]! |= pathFlag.stale;
       this.staleCount[peer]!++;
-    }
+    });
   }
 
   /** Gives the stale paths of a peer the attribute set that `change` makes of theirs; -1: withdraws them. They stay stale. */
   changeStale(peer: number, change: (set: number) => number): void {
     if ((this.staleCount[peer] ?? 0) === 0) return;
-    const paths = this.paths;
-    const pool = this.tables.attributes;
-    for (let path = 0; path < paths.limit; path++) {
-      const prefix = paths.prefix[path]!;
-      if (prefix < 0 || paths.peer[path] !== peer || (paths.flags[path]! & pathFlag.stale) === 0) continue;
-      const old = paths.attributes[path]!;
-      const set = change(old);
-      if (set === old) continue;
-      if (set < 0) {
-        this.removePath(path);
-        continue;
-      }
-      pool.retain(set);
-      pool.release(old);
-      paths.attributes[path] = set;
-      this.#markDirty(prefix);
-      this.onPathChange?.(prefix, peer, paths.pathId(path), false);
-    }
+    const { attributes, flags, nextHop } = this.paths;
+    this.#forEachOf(peer, (path) => {
+      if ((flags[path]! & pathFlag.stale) === 0) return;
+      const set = change(attributes[path]!);
+      if (set < 0) this.removePath(path);
+      else this.#give(path, set, nextHop[path]!);
+    });
   }
 
   /** BoRR: all paths of a peer have to be announced again. A pass over all paths. */
   beginRefresh(peer: number): void {
-    if ((this.pathCount[peer] ?? 0) === 0) return;
-    const paths = this.paths;
-    for (let path = 0; path < paths.limit; path++) {
-      if (paths.peer[path] === peer && paths.prefix[path]! >= 0) paths.flags[path]! |= pathFlag.unconfirmed;
-    }
+    const { flags } = this.paths;
+    this.#forEachOf(peer, (path) => {
+      flags[path]! |= pathFlag.unconfirmed;
+    });
   }
 
   /** EoRR: drops the paths of a peer that were not announced since `beginRefresh`; how many. */
   endRefresh(peer: number): number {
     const before = this.pathCount[peer] ?? 0;
-    if (before === 0) return 0;
-    const paths = this.paths;
-    for (let path = 0; path < paths.limit; path++) {
-      if (paths.peer[path] !== peer || paths.prefix[path]! < 0) continue;
-      if ((paths.flags[path]! & pathFlag.unconfirmed) !== 0) this.removePath(path);
-    }
-    return before - this.pathCount[peer]!;
+    const { flags } = this.paths;
+    this.#forEachOf(peer, (path) => {
+      if ((flags[path]! & pathFlag.unconfirmed) !== 0) this.removePath(path);
+    });
+    return before - (this.pathCount[peer] ?? 0);
   }
 
   /** Drops all paths of a peer, or only the stale ones. Costs a pass over all paths unless there is nothing to do. */
   removePeer(peer: number, onlyStale: boolean): void {
-    const count = (onlyStale ? this.staleCount[peer] : this.pathCount[peer]) ?? 0;
-    if (count === 0) return;
+    if (onlyStale && (this.staleCount[peer] ?? 0) === 0) return;
+    const { flags } = this.paths;
+    this.#forEachOf(peer, (path) => {
+      if (!onlyStale || (flags[path]! & pathFlag.stale) !== 0) this.removePath(path);
+    });
+  }
+
+  /** `visit` may remove the path. A pass over all paths, unless the peer has none. */
+  #forEachOf(peer: number, visit: (path: number) => void): void {
+    if ((this.pathCount[peer] ?? 0) === 0) return;
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) {
-      if (paths.prefix[path]! < 0 || paths.peer[path] !== peer) continue;
-      if (!onlyStale || (paths.flags[path]! & pathFlag.stale) !== 0) this.removePath(path);
+      if (paths.peer[path] === peer && paths.prefix[path]! >= 0) visit(path);
     }
   }
 
@@ -259,24 +236,14 @@ export class Rib {
   decide(limit: number, localOnly: boolean, changed: IntStack): void {
     this.#localOnly = localOnly;
     const decision = this.#decision;
-    let left = limit;
-    let end = this.#dirtyStart;
-    while (end < this.#dirty.length && left > 0) {
-      const prefix = this.#dirty.items[end++]!;
+    const dirty = this.#dirty;
+    for (let left = limit; dirty.length > 0 && left > 0; left -= this.decisionCost(decision.considered)) {
+      const prefix = dirty.shift();
       this.#isDirty[prefix] = 0;
       if (this.#decideOne(prefix, localOnly) || this.pathWatchers > 0) changed.push(prefix);
       else this.settle(prefix);
-      left -= this.decisionCost(decision.considered);
     }
-    this.#dirtyStart = end;
-    if (end === this.#dirty.length) {
-      this.#dirty.clear();
-      this.#dirtyStart = 0;
-    } else if (2 * end > this.#dirty.length) {
-      this.#dirty.items.copyWithin(0, end, this.#dirty.length);
-      this.#dirty.length -= end;
-      this.#dirtyStart = 0;
-    }
+    dirty.compact();
   }
 
   /** Which equal-cost paths are used from now on; everything is decided again when that is another choice than before. */
@@ -410,6 +377,19 @@ export class Rib {
     if (flags === 0) return;
     this.paths.flags[path] = flags & ~(pathFlag.stale | pathFlag.unconfirmed);
     if ((flags & pathFlag.stale) !== 0) this.staleCount[this.paths.peer[path]!]!--;
+  }
+
+  /** Whether the path is stale or has to be confirmed stays. */
+  #give(path: number, attributes: number, nextHop: number): void {
+    const { paths } = this;
+    const old = paths.attributes[path]!;
+    if (old === attributes && paths.nextHop[path] === nextHop) return;
+    this.tables.attributes.retain(attributes);
+    this.tables.attributes.release(old);
+    paths.attributes[path] = attributes;
+    paths.setNextHop(path, nextHop);
+    this.#markDirty(paths.prefix[path]!);
+    this.onPathChange?.(paths.prefix[path]!, paths.peer[path]!, paths.pathId(path), false);
   }
 
   #unlink(prefix: number, path: number, previous: number): void {

@@ -262,6 +262,9 @@ export class UpdateReader {
   #withdraw(family: IpFamily, source: UpdateSource, start: number, end: number): void {
     const rib = family === 4 ? this.#rib4 : this.#rib6;
     const cursor = this.#cursor;
+    const { prefixes } = rib;
+    cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
+    while (cursor.next()) prefixes.touch(cursor.words, cursor.bits);
     cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
     while (cursor.next()) rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
   }

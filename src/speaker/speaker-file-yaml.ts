@@ -1,6 +1,6 @@
 /** Reading of YAML with places: every mistake is an error that names file, line and column. What the readers of the speaker's file share. */
 import { isMap, isScalar, isSeq, type LineCounter, type Node, type Pair, type YAMLMap } from 'yaml';
-import { type IpAddress, PoplinError, toIpAddress } from '#kit';
+import { type IpAddress, PoplinError, toCidr, toIpAddress } from '#kit';
 
 export type SpeakerFileFailure = {
   readonly code: 'BAD_SPEAKER_FILE';
@@ -100,4 +100,14 @@ export function asSeconds(what: string, min: number, max: number): Reader<number
     if (seconds >= min && seconds <= max) return seconds;
     fail(source, node, `${what} must be from ${min}s to ${max}s, not ${String(value)}`);
   };
+}
+export function asPrefix(source: Source, node: Node | null): string {
+  const text = asText(source, node);
+  return (
+    (text.includes('/') ? toCidr(text) : undefined) ?? fail(source, node, `${text} is not a prefix such as 10.1.0.0/16`)
+  );
+}
+/** An object with the key, or with none when there is no value. */
+export function optionalKey<K extends string, T>(key: K, value: T | undefined): { [P in K]?: T } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]: T });
 }

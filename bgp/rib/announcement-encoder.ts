@@ -1,0 +1,181 @@
+/**
+ * The half of an update group that writes: chains of rows become UPDATEs, grouped by attribute set and next hop, for those whom the
+ * group names as recipients. It knows what a set looks like to a peer of the group, and nothing of what was announced before.
+ */
+import {
+  canonicalAttributesBytesMax,
+  createExportedAttributes,
+  createUpdatePacker,
+  exportAttributes,
+  extendedMessageBytesMax,
+  messageBytesMax,
+} from '../wire/index.ts';
+import type { ExportContext, UpdatePacker } from '../wire/types.ts';
+import { grow } from './arrays.ts';
+import { ChainSet } from './chain-set.ts';
+import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
+import type { Member } from './member.ts';
+import { noNextHop } from './next-hop-pool.ts';
+import type { PathSlots } from './path-slots.ts';
+import { localPeer } from './path-table.ts';
+import type { Rib } from './rib.ts';
+
+export interface EncodingOptions extends ExportMarks {
+  readonly ebgp: boolean;
+  readonly asn4: boolean;
+  /** Messages up to 65,535 octets (RFC 8654). */
+  readonly extendedMessages?: boolean;
+  readonly localAsn: number;
+  /** Where a route has none, ONLY_TO_CUSTOMER of `localAsn` is added (RFC 9234 5). */
+  readonly addOnlyToCustomer?: boolean;
+  /** Internal peers: of ours as route reflector, put into CLUSTER_LIST (RFC 4456 8). Unsigned. */
+  readonly clusterId?: number;
+  /** Our address, announced as next hop: 4 bytes (IPv4), 16 or 32 (IPv6: one address, or a global and a link-local one). */
+  readonly nextHopSelf: Uint8Array;
+  /** RFC 8950 is negotiated: IPv4 prefixes may have an IPv6 next hop. */
+  readonly extendedNextHop?: boolean;
+}
+
+/** What is announced, by row. */
+export interface AnnouncedColumns {
+  /** Attribute set plus 1. */
+  readonly attributes: Int32Array;
+  readonly nextHop: Int32Array;
+}
+
+/** Canonical and exported attributes while a set is announced: within one call, so that all groups share them. */
+const scratch = Buffer.alloc(canonicalAttributesBytesMax);
+const exported = createExportedAttributes();
+
+export class AnnouncementEncoder {
+  /** Who gets what is written; `flush` comes before another choice. */
+  recipients: readonly Member[] = [];
+  readonly #rib: Rib;
+  readonly #options: EncodingOptions;
+  /** Absent: rows are prefixes. */
+  readonly #slots: PathSlots | undefined;
+  readonly #packer: UpdatePacker;
+  // Work columns of one pass: chains by attribute set.
+  readonly #sets = new ChainSet();
+  #setLink = new Int32Array(256);
+  readonly #ownContext: ExportContext;
+  readonly #learnedContext: ExportContext;
+  /** For what one internal peer said to another; the originator is filled in for each source. */
+  readonly #reflectedContext: ExportContext & { readonly reflection: { originatorId: number } };
+
+  /** @param setsMed a filter may set MED and means it to be sent then; those of other routes are off by then. */
+  constructor(rib: Rib, options: EncodingOptions, slots: PathSlots | undefined, setsMed: boolean) {
+    this.#rib = rib;
+    this.#options = options;
+    this.#slots = slots;
+    const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
+    const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
+    this.#ownContext = { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed: true, messageBytesMax: bytesMax };
+    this.#learnedContext = { ...this.#ownContext, keepMed: setsMed };
+    const reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
+    this.#reflectedContext = { ...this.#learnedContext, reflection };
+    this.#packer = createUpdatePacker(
+      (chunk) => {
+        for (const member of this.recipients) member.sink.write(chunk);
+      },
+      bytesMax,
+      slots !== undefined,
+    );
+  }
+
+  /** Withdraws what is chained. @param first row plus 1. */
+  withdrawChain(recipients: readonly Member[], first: number, link: Int32Array): void {
+    if (recipients.length === 0) return;
+    this.recipients = recipients;
+    this.startWithdraw();
+    for (let at = first; at !== 0; at = link[at - 1]!) this.add(at - 1);
+    this.#packer.flush();
+  }
+
+  /** Announces what is chained under one source, grouped by attribute set and next hop. @param first row plus 1. */
+  announceChain(source: number, first: number, link: Int32Array, columns: AnnouncedColumns): void {
+    const { attributes } = columns;
+    if (this.#setLink.length < attributes.length) this.#setLink = grow(this.#setLink, attributes.length);
+    for (let at = first; at !== 0; at = link[at - 1]!) {
+      const row = at - 1;
+      this.#setLink[row] = this.#sets.add(attributes[row]! - 1, row);
+    }
+    for (const set of this.#sets.keys()) this.#announceSet(set, source, columns.nextHop);
+    this.#sets.clear();
+  }
+
+  startWithdraw(): void {
+    this.#packer.startWithdraw(this.#rib.family, this.#options.extendedNextHop === true);
+  }
+  /** The prefix of a row, and the path identifier where there is one. */
+  add(row: number): void {
+    const { words, bits, stride } = this.#rib.prefixes;
+    let prefix = row;
+    if (this.#slots) {
+      prefix = this.#slots.prefix[row]!;
+      this.#packer.pathId = this.#slots.pathId[row]!;
+    }
+    if (stride === 1) {
+      this.#packer.add4(words[prefix]!, bits[prefix]!);
+    } else {
+      const base = 4 * prefix;
+      this.#packer.add6(words[base]!, words[base + 1]!, words[base + 2]!, words[base + 3]!, bits[prefix]!);
+    }
+  }
+  endOfRib(): void {
+    this.#packer.endOfRib(this.#rib.family);
+  }
+  flush(): void {
+    this.#packer.flush();
+  }
+
+  /** A set as a peer of the group is told it, but AS numbers of four octets; undefined: no message can carry it. */
+  exportedBytes(set: number, source: number): Uint8Array | undefined {
+    if (!this.#export(set, source, { ...this.#contextOf(source), asn4: true }) || exported.length === 0)
+      return undefined;
+    return exported.bytes.slice(0, exported.length);
+  }
+  /** @param nextHop as announced; `noNextHop` stands for ours. */
+  nextHopBytes(nextHop: number): Uint8Array {
+    return nextHop === noNextHop ? this.#options.nextHopSelf : this.#rib.tables.nextHops.onward[nextHop]!;
+  }
+
+  /** Writes a set as a peer of the group is told it to `exported`; false: no message can carry it. */
+  #export(set: number, source: number, context = this.#contextOf(source)): boolean {
+    const pool = this.#rib.tables.attributes;
+    let length = scratch.write(pool.key(set), 0, 'latin1');
+    let bytes: Uint8Array | undefined = scratch;
+    const flags = pool.communityFlags[set]!;
+    if (isMarked(flags, this.#options)) {
+      bytes = markExported(bytes.subarray(0, length), flags, this.#options);
+      length = bytes?.length ?? 0;
+    }
+    return bytes !== undefined && exportAttributes(bytes, 0, length, context, exported);
+  }
+
+  #announceSet(set: number, source: number, nextHops: Int32Array): void {
+    const fits = this.#export(set, source);
+    const link = this.#setLink;
+    let current = -1;
+    let announced = false;
+    for (let at = this.#sets.first(set); at !== 0; at = link[at - 1]!) {
+      const row = at - 1;
+      const nextHop = nextHops[row]!;
+      if (nextHop !== current) {
+        current = nextHop;
+        announced = fits && this.#packer.startAnnounce(this.#rib.family, exported, this.nextHopBytes(nextHop));
+        // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
+        if (!announced) this.startWithdraw();
+      }
+      this.add(row);
+    }
+  }
+
+  #contextOf(source: number): ExportContext {
+    if (source === localPeer) return this.#ownContext;
+    const { ebgp, routerId } = this.#rib.tables.peers;
+    if (this.#options.ebgp || ebgp[source] === 1) return this.#learnedContext;
+    this.#reflectedContext.reflection.originatorId = routerId[source]!;
+    return this.#reflectedContext;
+  }
+}

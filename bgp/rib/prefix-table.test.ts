@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import fc from 'fast-check';
+import { PrefixTable } from './prefix-table.ts';
+
+const one = new Int32Array(4);
+function words(key: number): Int32Array {
+  one[0] = key << 8;
+  one[3] = key;
+  return one;
+}
+
+for (const family of [4, 6] as const) {
+  test(`prefix table: finds what a Map finds, whatever comes and goes, family ${family}`, () => {
+    const step = fc.record({ key: fc.nat(3000), length: fc.integer({ min: 1, max: 400 }), come: fc.boolean() });
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const table = new PrefixTable(family);
+        const known = new Map<number, number>();
+        for (const { key, length, come } of steps) {
+          for (let k = key; k < key + length; k++) {
+            if (come) {
+              const id = table.intern(words(k), 24);
+              assert.equal(id, known.get(k) ?? id);
+              known.set(k, id);
+            } else if (known.has(k)) {
+              table.release(known.get(k)!);
+              known.delete(k);
+            }
+          }
+          assert.equal(table.size, known.size);
+          assert.equal(new Set(known.values()).size, known.size, 'no id is given twice');
+          for (let k = key - 10; k < key + length + 10; k++) {
+            table.touch(words(k), 24);
+            assert.equal(table.find(words(k), 24), known.get(k) ?? -1);
+          }
+        }
+        for (const [k, id] of known) assert.equal(table.find(words(k), 24), id);
+      }),
+      { numRuns: 200 },
+    );
+  });
+}
+
+test('prefix table: churn of ever new prefixes neither grows it nor makes it slow', () => {
+  const table = new PrefixTable(4);
+  const live: number[] = [];
+  const slots = (): number => table.slots;
+  for (let key = 0; key < 8000; key++) live.push(table.intern(words(key), 24));
+  const before = slots();
+  for (let key = 8000; key < 300_000; key++) {
+    table.release(live[key % 8000]!);
+    live[key % 8000] = table.intern(words(key), 24);
+    assert.ok(8 * (table.size + table.tombstones) <= 6 * slots(), 'three quarters of the slots are taken at most');
+  }
+  assert.equal(slots(), before);
+  for (let key = 292_000; key < 300_000; key++) assert.equal(table.find(words(key), 24), live[key % 8000]);
+  for (const id of live) table.release(id);
+  assert.equal(table.size, 0);
+  assert.equal(table.tombstones, 0, 'nothing is left behind');
+});
