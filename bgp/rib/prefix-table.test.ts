@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
-import { PrefixTable } from './prefix-table.ts';
+import { PrefixTable, prefixHash } from './prefix-table.ts';
 
 const one = new Int32Array(4);
 function words(key: number): Int32Array {
@@ -59,3 +59,22 @@ test('prefix table: churn of ever new prefixes neither grows it nor makes it slo
   assert.equal(table.size, 0);
   assert.equal(table.tombstones, 0, 'nothing is left behind');
 });
+
+for (const [family, stride] of [
+  [4, 1],
+  [6, 4],
+] as const) {
+  test(`prefixes that share a slot under one seed do not under another, family ${family}`, () => {
+    const mask = 0xfff;
+    const wanted = 64;
+    const chosen: Int32Array[] = [];
+    for (let i = 0; chosen.length < wanted; i++) {
+      const prefix = Int32Array.of(0x0a000000 + (i << 8), i, 0, 0);
+      if ((prefixHash(prefix, 0, stride, 24, 1) & mask) === 0) chosen.push(prefix);
+    }
+    for (const seed of [2, -3, 0x7fffffff, 123_456_789]) {
+      const slots = new Set(chosen.map((prefix) => prefixHash(prefix, 0, stride, 24, seed) & mask));
+      assert.ok(slots.size > wanted * 0.9, `${slots.size} slots for ${wanted} prefixes`);
+    }
+  });
+}

@@ -35,8 +35,13 @@ export class PrefixTable {
   #sweepAt = 0;
   readonly #free = new IntStack();
 
-  constructor(family: IpFamily) {
+  /** Of the hash: whoever chooses prefixes must not know which of them share a slot. */
+  readonly #seed: number;
+
+  /** @param seed any 32 bits that no peer can know. */
+  constructor(family: IpFamily, seed = 0) {
     this.family = family;
+    this.#seed = seed;
     this.stride = family === 4 ? 1 : 4;
     this.words = new Int32Array(256 * this.stride);
     this.bits = new Uint8Array(256);
@@ -151,11 +156,7 @@ export class PrefixTable {
   }
 
   #slotOf(words: Int32Array, base: number, bits: number): number {
-    let h = Math.imul(words[base]! ^ Math.imul(bits, 0x9e3779b1), 0x85ebca6b);
-    for (let i = 1; i < this.stride; i++) h = Math.imul((h ^ (h >>> 15)) + words[base + i]!, 0xc2b2ae35);
-    h ^= h >>> 16;
-    h = Math.imul(h, 0x7feb352d);
-    return (h ^ (h >>> 15)) & this.#mask;
+    return prefixHash(words, base, this.stride, bits, this.#seed) & this.#mask;
   }
 
   /** A run begins after an empty slot; there is one, since not all slots are taken. */
@@ -202,6 +203,17 @@ export class PrefixTable {
       this.#hash[slot] = entry;
     }
   }
+}
+
+/** 32 bits, signed; the low ones are as good as the others. */
+export function prefixHash(words: Int32Array, base: number, stride: number, bits: number, seed: number): number {
+  let h = Math.imul(words[base]! ^ Math.imul(bits, 0x9e3779b1) ^ seed, 0x85ebca6b);
+  // Once more: with a product alone the low bits of the hash would depend on the low bits of the address.
+  h = Math.imul((h ^ (h >>> 15)) + seed, 0x2c1b3c6d);
+  for (let i = 1; i < stride; i++) h = Math.imul((h ^ (h >>> 15)) + words[base + i]!, 0xc2b2ae35);
+  h ^= h >>> 16;
+  h = Math.imul(h, 0x7feb352d);
+  return h ^ (h >>> 15);
 }
 
 /** Big-endian words of 4 or 16 address bytes. */

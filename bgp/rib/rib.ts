@@ -21,6 +21,8 @@ export const pathsPerPrefixMax = 128;
 
 export interface RibTables extends DecisionTables {
   readonly hopSets: NextHopSetPool;
+  /** See `PrefixTable`. Default 0. */
+  readonly seed?: number;
 }
 
 export class Rib {
@@ -62,7 +64,7 @@ export class Rib {
     this.#undecided = options.undecided === true;
     this.family = family;
     this.tables = tables;
-    this.prefixes = new PrefixTable(family);
+    this.prefixes = new PrefixTable(family, tables.seed);
     this.received = new ReceivedTable(tables.attributes);
     this.#decision = new Decision(this.paths, tables);
   }

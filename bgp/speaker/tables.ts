@@ -29,9 +29,10 @@ export class Tables implements RibTables {
   readonly nextHops = new NextHopPool();
   readonly hopSets = new NextHopSetPool();
   readonly peers = new PeerTable();
-  readonly rib4: Rib = new Rib(4, this);
-  readonly rib6: Rib = new Rib(6, this);
-  readonly ribs: readonly [Rib, Rib] = [this.rib4, this.rib6];
+  readonly seed: number;
+  readonly rib4: Rib;
+  readonly rib6: Rib;
+  readonly ribs: readonly [Rib, Rib];
   readonly groups = new Groups();
   /** Absent: nobody wants chosen routes. */
   readonly feed: RouteFeed | undefined;
@@ -39,7 +40,12 @@ export class Tables implements RibTables {
   /** Doubles with what is in use, so that the passes over the tables stay rare. */
   #sweepHopsAbove = nextHopsSweepMin;
 
-  constructor(withFeed: boolean) {
+  /** @param random 0 <= x < 1 */
+  constructor(withFeed: boolean, random: () => number) {
+    this.seed = Math.floor(random() * 0x1_0000_0000) | 0;
+    this.rib4 = new Rib(4, this);
+    this.rib6 = new Rib(6, this);
+    this.ribs = [this.rib4, this.rib6];
     this.feed = withFeed ? new RouteFeed([this.rib4, this.rib6]) : undefined;
   }
 
