@@ -4,6 +4,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
+import { parse } from 'yaml';
+import { decodeObject, identify } from '#datastore';
 import { readSpeakerFile } from '#speaker';
 import { fencedBlocks } from './support/markdown.ts';
 
@@ -22,6 +24,19 @@ test('the example of docs/bgp.md is a configuration', (t) => {
   assert.equal(config.peers[0]?.password, 'secret');
   assert.equal(config.peers[0]?.importFilter?.ipv4.length, 2);
   assert.ok(config.peers[0]?.bfd);
+});
+
+test('the objects of docs/kubernetes.md are understood, with nothing in them that is not used', () => {
+  const text = fs.readFileSync(path.join(root, 'docs/kubernetes.md'), 'utf8');
+  const examples = fencedBlocks(text).filter(({ language }) => language === 'yaml');
+  assert.ok(examples.length > 0);
+  for (const example of examples) {
+    const value: unknown = parse(example.text);
+    const identity = identify(value);
+    assert.equal(identity.type, 'object', example.text);
+    const { faults, notes } = decodeObject(identity.type === 'object' ? identity.kind : 'Node', value, 'directory');
+    assert.deepEqual([faults, notes], [[], []]);
+  }
 });
 
 test('every test file that docs/bgp.md names is there, and holds the titles that are quoted behind it', () => {

@@ -213,6 +213,9 @@ export interface BfdConfig {
   readonly graceful?: boolean;
 }
 
+/** BFD that is on and says nothing more. */
+export const bfdDefaults: BfdConfig = { minTxMs: 300, minRxMs: 300, multiplier: 3 };
+
 /** A prefix whose hosts become peers by connecting; never dialled. */
 export interface PeerRange
   extends Omit<PeerConfig, 'name' | 'address' | 'interface' | 'range' | 'port' | 'passive' | 'connectRetrySec'> {

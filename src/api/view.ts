@@ -155,6 +155,8 @@ export interface BgpPeerView {
   /** Why the session last went down or does not come up. */
   readonly lastError?: string;
   readonly timesEstablished: number;
+  /** Of a peer with BFD, RFC 5880 4.1: AdminDown, Down, Init, Up. */
+  readonly bfd?: string;
 }
 
 export interface BgpRoutesQuery {

@@ -173,7 +173,7 @@ export function formatPeers(peers: readonly BgpPeerView[], nowMs: number): strin
         ? `[${peer.address}]:${peer.port}`
         : `${peer.address}:${peer.port}`,
     String(peer.asn),
-    peer.restarting ? `${peer.state} (restarting)` : peer.state,
+    stateText(peer),
     formatAge(peer.since, nowMs),
     peer.families.map(({ family }) => (family === 'ipv4-unicast' ? '4' : '6')).join('/') || '-',
     sum(peer, 'received'),
@@ -181,6 +181,11 @@ export function formatPeers(peers: readonly BgpPeerView[], nowMs: number): strin
     peer.state === 'Established' ? '' : (peer.lastError ?? ''),
   ]);
   return formatTable(['NAME', 'ADDRESS', 'AS', 'STATE', 'FOR', 'FAMILIES', 'RECEIVED', 'SENT', 'LAST ERROR'], rows);
+}
+
+function stateText({ state, restarting, bfd }: BgpPeerView): string {
+  const notes = [...(restarting ? ['restarting'] : []), ...(bfd === undefined ? [] : [`BFD ${bfd}`])];
+  return notes.length === 0 ? state : `${state} (${notes.join(', ')})`;
 }
 
 /** One line for each way that packets may take. */

@@ -120,6 +120,7 @@ function view(extra: Partial<AgentView>): AgentView {
         gracefulRestart: true,
         restarting: false,
         timesEstablished: 1,
+        bfd: 'Up',
       },
       {
         name: 'peer/tor',
@@ -235,7 +236,7 @@ test('bgp peers: counts by family, address with port only where it is another, w
       .map((line) => line.split(/ {2,}/)),
     [
       ['NAME', 'ADDRESS', 'AS', 'STATE', 'FOR', 'FAMILIES', 'RECEIVED', 'SENT', 'LAST ERROR'],
-      ['mesh/n2', '10.0.0.2', '64512', 'Established', '2m0s', '4/6', '5/6', '1/2'],
+      ['mesh/n2', '10.0.0.2', '64512', 'Established (BFD Up)', '2m0s', '4/6', '5/6', '1/2'],
       ['peer/tor', '[fd00::1]:1790', '65001', 'Active', '-', '-', '-', '-', 'connection refused'],
     ],
   );

@@ -110,6 +110,30 @@ export interface SecretObject {
   readonly data: Readonly<Record<string, Secret>>;
 }
 
+/** BFD beside a BGP session (RFC 5880 to 5883); what is left out has the speaker's default. */
+export interface BFDSettings {
+  /** Shortest intervals of what we send and take, milliseconds, 10..60000. */
+  readonly minTxMs?: number;
+  readonly minRxMs?: number;
+  /** 1..255. */
+  readonly multiplier?: number;
+  /** The peer is not on a link of the node. */
+  readonly multihop?: boolean;
+  /** BFD that falls may be a restart of the peer's control plane. */
+  readonly graceful?: boolean;
+}
+
+/** How many prefixes of one family a peer may have here. */
+export interface PrefixLimit {
+  /** 1..4294967295. */
+  readonly limit: number;
+  /** 1..100. */
+  readonly warnPercent?: number;
+  /** Seconds until the peer may come back. */
+  readonly restartSec?: number;
+  readonly warnOnly?: boolean;
+}
+
 /** projectcalico.org/v3. The object named `default` is for all nodes, `node.NAME` for one. */
 export interface BGPConfigurationObject {
   readonly metadata: ObjectMeta;
@@ -123,6 +147,8 @@ export interface BGPConfigurationObject {
   readonly nodeMeshMaxRestartTimeSec?: number;
   /** Ours: names of BGPFilters that apply to mesh peers, in order. */
   readonly nodeMeshFilters?: readonly string[];
+  /** Ours: BFD beside the sessions of the mesh. */
+  readonly nodeMeshBFD?: BFDSettings;
   /** Interface name patterns (`*` wildcard) whose addresses are never the node's. */
   readonly ignoredInterfaces?: readonly string[];
   /** Ours: announce the node's own addresses (its InternalIPs) as host routes. */
@@ -164,6 +190,18 @@ export interface BGPPeerObject {
   readonly filters?: readonly string[];
   /** With `peerSelector`; default Auto: the other end is generated. */
   readonly reversePeering?: 'Auto' | 'Manual';
+  /** Ours, as what follows. */
+  readonly bfd?: BFDSettings;
+  readonly maxPrefixes?: { readonly ipv4?: PrefixLimit; readonly ipv6?: PrefixLimit };
+  /** RFC 7911; `send`: the best so many paths, 0..128. */
+  readonly addPath?: { readonly receive: boolean; readonly send: number };
+  /** RFC 8326. */
+  readonly gracefulShutdown?: boolean;
+  /** RFC 9494, seconds, 0..16777215. */
+  readonly longLivedStaleTimeSec?: number;
+  /** RFC 9234: what the node is to the router at `peerIP`. */
+  readonly role?: 'Provider' | 'RouteServer' | 'RouteServerClient' | 'Customer' | 'Peer';
+  readonly strictRole?: boolean;
 }
 
 export interface BGPFilterRule {

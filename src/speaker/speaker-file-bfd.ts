@@ -1,8 +1,4 @@
-/** The key `bfd` of a peer in the stand-alone speaker's file: its defaults and bounds. */
-import type { BfdConfig } from '#bgp';
-
-/** What `bfd: true` means. */
-export const bfdDefaults: BfdConfig = { minTxMs: 300, minRxMs: 300, multiplier: 3 };
+/** The key `bfd` of a peer in the stand-alone speaker's file: its bounds. */
 export const bfdIntervalMsMin = 10;
 export const bfdIntervalMsMax = 60_000;
 export const bfdMultiplierMax = 255;

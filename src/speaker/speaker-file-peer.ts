@@ -1,13 +1,16 @@
 /** The entries of `peers` in the file of the stand-alone speaker: see speaker-file.ts, which shows all keys. */
 import { isMap, type Node } from 'yaml';
-import type { AddPathConfig, BfdConfig, BgpRole, Family, MaxPrefixes, PeerConfig, PeerRange } from '#bgp';
 import {
+  type AddPathConfig,
+  type BfdConfig,
+  type BgpRole,
   bfdDefaults,
-  bfdIntervalMsMax,
-  bfdIntervalMsMin,
-  bfdMultiplierMax,
-  parseBfdInterval,
-} from './speaker-file-bfd.ts';
+  type Family,
+  type MaxPrefixes,
+  type PeerConfig,
+  type PeerRange,
+} from '#bgp';
+import { bfdIntervalMsMax, bfdIntervalMsMin, bfdMultiplierMax, parseBfdInterval } from './speaker-file-bfd.ts';
 import { asPolicy, type NamedFilters } from './speaker-file-filters.ts';
 import { asInterface, asPeerAddress, asPeerAsn, asRangeLimit, nextHops } from './speaker-file-neighbours.ts';
 import {

@@ -48,16 +48,25 @@ interface BirdOptions {
   readonly password?: string;
   /** The agent's address. */
   readonly peer?: string;
+  /** BFD every 100 ms, and a hold time that is no match for it. */
+  readonly bfd?: boolean;
 }
-function birdText({ asn = 65001, peerAsn = 64512, password, peer = '192.0.2.1' }: BirdOptions = {}): string {
+function birdText({
+  asn = 65001,
+  peerAsn = 64512,
+  password,
+  peer = '192.0.2.1',
+  bfd = false,
+}: BirdOptions = {}): string {
   return `router id ${outside};
 log stderr all;
 protocol device { scan time 1; }
+${bfd ? 'protocol bfd { interface "up0" { min rx interval 100 ms; min tx interval 100 ms; multiplier 10; }; }' : ''}
 protocol static { ipv4; route 10.60.0.0/16 blackhole; route 10.61.0.0/16 blackhole; }
 protocol bgp peer {
   local ${outside} as ${asn}; neighbor ${peer} as ${peerAsn}; direct;
   ${password === undefined ? '' : `password "${password}";`}
-  hold time 9; error wait time 1, 2; connect delay time 1; connect retry time 1;
+  ${bfd ? 'bfd on; hold time 90;' : 'hold time 9;'} error wait time 1, 2; connect delay time 1; connect retry time 1;
   ipv4 { import all; export all; }; ipv6 { import all; export none; };
 }
 `;
@@ -65,7 +74,7 @@ protocol bgp peer {
 
 suite(
   'BGP from objects',
-  needs({ root: true, commands: ['ip'], provided: ['bird', 'birdc'], kube: apiServerAssets }),
+  needs({ root: true, commands: ['ip', 'nft'], provided: ['bird', 'birdc'], kube: apiServerAssets }),
   () => {
     let server: ApiServer;
     let kubeconfig: string;
@@ -285,6 +294,42 @@ suite(
       );
       await atBird('10.42.1.0/24', true);
       await established('peer/tor', 1);
+    });
+
+    test('RFC 5880, RFC 5882 4.2: a BGPPeer with bfd: {} has BFD with BIRD, which ends the session over a dead path long before the hold time', async (t) => {
+      const { node, bird, established, peers } = await world(t, { bird: { bfd: true } });
+      const tor = { peerIP: outside, asNumber: 65001, holdTime: '90s' };
+      await apply(object('BGPPeer', 'tor', tor));
+      assert.equal((await established('peer/tor', 1)).holdTimeSec, 90);
+      assert.equal((await peers())[0]!.bfd, undefined);
+      // Live, on the session that is up.
+      await apply(object('BGPPeer', 'tor', { ...tor, bfd: {} }));
+      const up = (what: string) =>
+        until(async () => (await peers())[0]?.bfd === 'Up' && /\bUp\b/.test(bird.birdc('show bfd sessions')), {
+          what: `BFD to be up ${what}: ${bird.birdc('show bfd sessions')}`,
+          deadlineMs: 30_000,
+        });
+      await up('beside the session');
+      await established('peer/tor', 1);
+      const netns = [node.netns, node.outside];
+      const cut = 'table inet cut { chain in { type filter hook input priority 0; iifname "up0" drop; }; }';
+      for (const each of netns) await node.must('ip', 'netns', 'exec', each, 'nft', cut);
+      const ended = await until(async () => (await peers()).find(({ state }) => state !== 'Established'), {
+        what: 'the session to end',
+        deadlineMs: 30_000,
+      });
+      assert.match(ended.lastError!, /BFD/);
+      await until(async () => !(await node.inside('ip', 'route')).stdout.includes('10.60.0.0/16'), {
+        what: 'the routes to go',
+        deadlineMs: 20_000,
+      });
+      for (const each of netns) await node.must('ip', 'netns', 'exec', each, 'nft', 'delete table inet cut');
+      await established('peer/tor');
+      await up('again');
+      await apply(object('BGPPeer', 'tor', tor));
+      await until(() => !bird.birdc('show bfd sessions').includes('Up'), { what: 'BFD to end at BIRD, too' });
+      assert.equal((await peers())[0]!.bfd, undefined);
+      await established('peer/tor');
     });
 
     test('the InternalIP changes while the agent runs: sessions of the node move, others do not', async (t) => {

@@ -13,6 +13,7 @@ import {
 } from './build.ts';
 import {
   asNumber,
+  bfdSettings,
   cidrText,
   communityRule,
   logSeverityPattern,
@@ -77,6 +78,10 @@ export const bgpConfiguration: KindDefinition = {
         "Poplin's own. Names of BGPFilters that apply to the sessions of the mesh, in order; the first rule that matches decides. In the object default only.",
         text('Name of a BGPFilter.', 253, { minLength: 1 }),
         100,
+      ),
+      nodeMeshBFD: bfdSettings(
+        "Poplin's own. BFD (RFC 5880) beside the sessions of the mesh: a path that fails ends the session at once. {} takes all defaults. In the object default only.",
+        'nodeMeshBFD',
       ),
       ignoredInterfaces: list(
         "Interfaces whose addresses are never taken for the node's own.",
@@ -157,11 +162,17 @@ export const bgpConfiguration: KindDefinition = {
     },
     {
       default: {},
-      ...rules(needsMesh('nodeMeshPassword'), needsMesh('nodeMeshMaxRestartTime'), needsMesh('nodeMeshFilters'), {
-        rule: '!has(self.communities) || self.communities.size() == 0 || has(self.prefixAdvertisements) && self.prefixAdvertisements.size() > 0',
-        message: 'communities has no effect without prefixAdvertisements; add these, or remove it',
-        fieldPath: '.communities',
-      }),
+      ...rules(
+        needsMesh('nodeMeshPassword'),
+        needsMesh('nodeMeshMaxRestartTime'),
+        needsMesh('nodeMeshFilters'),
+        needsMesh('nodeMeshBFD'),
+        {
+          rule: '!has(self.communities) || self.communities.size() == 0 || has(self.prefixAdvertisements) && self.prefixAdvertisements.size() > 0',
+          message: 'communities has no effect without prefixAdvertisements; add these, or remove it',
+          fieldPath: '.communities',
+        },
+      ),
     },
   ),
   status: conditionsOnlyStatus(
@@ -174,9 +185,9 @@ export const bgpConfiguration: KindDefinition = {
       fieldPath: '.metadata.name',
     },
     {
-      rule: "self.metadata.name == 'default' || !has(self.spec.nodeMeshPassword) && !has(self.spec.nodeMeshMaxRestartTime) && !has(self.spec.nodeMeshFilters)",
+      rule: "self.metadata.name == 'default' || !has(self.spec.nodeMeshPassword) && !has(self.spec.nodeMeshMaxRestartTime) && !has(self.spec.nodeMeshFilters) && !has(self.spec.nodeMeshBFD)",
       message:
-        'nodeMeshPassword, nodeMeshMaxRestartTime and nodeMeshFilters belong to all nodes; move them to the object named default',
+        'nodeMeshPassword, nodeMeshMaxRestartTime, nodeMeshFilters and nodeMeshBFD belong to all nodes; move them to the object named default',
       fieldPath: '.spec',
     },
   ],

@@ -11,7 +11,7 @@ import {
   rules,
   text,
 } from './build.ts';
-import { asNumber, seconds, secretPassword, selector } from './shared.ts';
+import { asNumber, bfdSettings, seconds, secretPassword, selector } from './shared.ts';
 
 /** An empty text is the same as none, as stored objects of older Calico have it. */
 const set = (field: string): string => `has(self.${field}) && self.${field} != ''`;
@@ -28,6 +28,21 @@ const peerAddress =
 const familyOfPeer = "(self.peerIP.startsWith('[') || self.peerIP.split(':').size() > 2 ? 6 : 4)";
 const whole = (field: string): string =>
   `self.${field}.matches('^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$') && self.${field}.size() > 1`;
+
+const prefixLimit = (family: string, field: string) =>
+  object(
+    `Limit of ${family} prefixes.`,
+    {
+      limit: integer('One more ends the session.', 1, 4_294_967_295),
+      warnPercent: integer('A warning is logged above so much of the limit, 75 if left out.', 1, 100),
+      restartTime: seconds(
+        'Time until the peer may come back. If left out: not before the limit is changed or the peer reset.',
+        { field: `${field}.restartTime`, minSec: 1, maxSec: 604_800 },
+      ),
+      warnOnly: flag('The warning is all. False if left out.'),
+    },
+    { required: ['limit'] },
+  );
 
 export const bgpPeer: KindDefinition = {
   group: 'projectcalico.org',
@@ -118,6 +133,36 @@ export const bgpPeer: KindDefinition = {
         'With peerSelector: Auto makes the other end of each session too, Manual leaves it to a BGPPeer of its own. Auto if left out.',
         ['Auto', 'Manual'],
       ),
+      bfd: bfdSettings(
+        "Poplin's own. BFD (RFC 5880) beside the session: a path that fails ends it at once. {} takes all defaults.",
+        'bfd',
+      ),
+      maxPrefixes: object("Poplin's own. How many prefixes the peer may have here, by family; no limit if left out.", {
+        ipv4: prefixLimit('IPv4', 'maxPrefixes.ipv4'),
+        ipv6: prefixLimit('IPv6', 'maxPrefixes.ipv6'),
+      }),
+      addPath: object(
+        "Poplin's own. Several paths of a prefix (RFC 7911), where the peer offers the other direction.",
+        {
+          receive: flag('Take several paths. False if left out.'),
+          send: integer('Announce the best so many paths; 0, as if left out: the best alone.', 0, 128),
+        },
+      ),
+      gracefulShutdown: flag(
+        "Poplin's own. The session is about to end (RFC 8326): both ends prefer other paths from now on. False if left out.",
+      ),
+      longLivedStaleTime: seconds(
+        "Poplin's own. Long-lived graceful restart (RFC 9494): how long routes are kept beyond the restart time, as last resort. Off at 0s, and if left out.",
+        { field: 'longLivedStaleTime', maxSec: 16_777_215 },
+      ),
+      role: oneOf("Poplin's own. What the node is to the router at peerIP, of another AS (RFC 9234).", [
+        'Provider',
+        'RouteServer',
+        'RouteServerClient',
+        'Customer',
+        'Peer',
+      ]),
+      strictRole: flag("Poplin's own. Beside role: a router that says none is refused. False if left out."),
     },
     rules(
       {
@@ -171,6 +216,18 @@ export const bgpPeer: KindDefinition = {
         rule: `!has(self.keepaliveTime) || !has(self.holdTime) || !(${whole('keepaliveTime')}) || !(${whole('holdTime')}) || duration(self.holdTime) == duration('0s') || duration(self.keepaliveTime) < duration(self.holdTime)`,
         message: 'keepaliveTime must be shorter than holdTime; a third of it is usual',
         fieldPath: '.keepaliveTime',
+      },
+      {
+        rule: `!has(self.role) || ${unset('peerSelector')}`,
+        message: 'role is towards a router; remove it, or peer with one by peerIP',
+        fieldPath: '.role',
+        reason: 'FieldValueForbidden',
+      },
+      {
+        rule: '!has(self.strictRole) || !self.strictRole || has(self.role)',
+        message: 'strictRole goes with role; set role, or remove it',
+        fieldPath: '.strictRole',
+        reason: 'FieldValueForbidden',
       },
     ),
   ),

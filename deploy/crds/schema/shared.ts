@@ -1,5 +1,5 @@
 /** Schema parts of several kinds. */
-import { type CelRule, integer, object, rules, type Schema, text } from './build.ts';
+import { type CelRule, flag, integer, object, rules, type Schema, text } from './build.ts';
 
 /** Text of a selector in Calico's language. */
 export function selector(description: string, more: Omit<Schema, 'description' | 'type'> = {}): Schema {
@@ -22,15 +22,18 @@ const durationText = '^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,8}s)?$';
 export interface DurationLimits {
   readonly field: string;
   readonly maxSec: number;
+  readonly minSec?: number;
   /** RFC 4271 4.2: a hold time is zero or at least three seconds. */
   readonly zeroOr?: number;
 }
 /** Whole seconds as metav1.Duration writes them. */
-export function seconds(description: string, { field, maxSec, zeroOr }: DurationLimits): Schema {
+export function seconds(description: string, { field, maxSec, minSec, zeroOr }: DurationLimits): Schema {
+  const least = minSec === undefined ? '' : ` && duration(self) >= duration('${minSec}s')`;
+  const bounds = minSec === undefined ? `at most ${maxSec}s` : `${minSec}s to ${maxSec}s`;
   const range: CelRule[] = [
     {
-      rule: `self.size() > 1 && self.matches('${durationText}') && duration(self) <= duration('${maxSec}s')`,
-      message: `${field} must be whole seconds such as 90s or 1m30s, at most ${maxSec}s`,
+      rule: `self.size() > 1 && self.matches('${durationText}') && duration(self) <= duration('${maxSec}s')${least}`,
+      message: `${field} must be whole seconds such as 90s or 1m30s, ${bounds}`,
     },
   ];
   if (zeroOr !== undefined) {
@@ -40,6 +43,32 @@ export function seconds(description: string, { field, maxSec, zeroOr }: Duration
     });
   }
   return text(description, 20, rules(...range));
+}
+
+/** An interval of BFD, milliseconds or seconds. */
+function interval(description: string, field: string): Schema {
+  return text(
+    description,
+    7,
+    rules({
+      rule: "self.matches('^([0-9]{1,5}ms|[0-9]{1,2}s)$') && duration(self) >= duration('10ms') && duration(self) <= duration('60s')",
+      message: `${field} must be 10ms to 60s, such as 300ms or 1s`,
+    }),
+  );
+}
+
+export function bfdSettings(description: string, field: string): Schema {
+  return object(description, {
+    minTx: interval('Shortest interval at which the node sends, 300ms if left out.', `${field}.minTx`),
+    minRx: interval('Shortest interval at which the peer may send, 300ms if left out.', `${field}.minRx`),
+    multiplier: integer('So many packets in a row must be lost, 3 if left out.', 1, 255),
+    multihop: flag(
+      'The peer is not on a link of the node (RFC 5883): UDP port 4784 in place of 3784, at both ends. False if left out.',
+    ),
+    graceful: flag(
+      "The peer's BFD ends with its routing process: BFD that falls is taken for a restart, and its routes are kept for the restart time. False if left out.",
+    ),
+  });
 }
 
 export function secretPassword(description: string): Schema {

@@ -13,12 +13,13 @@
  */
 import type { Family, PeerConfig } from '#bgp';
 import { familyOf, hostCidr, type IpAddress, type IpFamily } from '#kit';
-import type { BGPFilterObject, BGPPeerObject, Labels, LearnedRoute, NodeObject } from '#model';
+import type { BFDSettings, BGPFilterObject, BGPPeerObject, Labels, LearnedRoute, NodeObject } from '#model';
 import { compileFilters } from './filters.ts';
 import type { Issue, ObjectRef } from './issue.ts';
 import type { BgpNode } from './nodes.ts';
 import type { Password } from './passwords.ts';
 import type { SelectorMatch } from './selector.ts';
+import { bfdConfig, meshBfdIssue, speakerFields } from './speaker-fields.ts';
 
 export interface OnLink {
   readonly interfaceName: string;
@@ -63,7 +64,7 @@ export function explicitSessions(peers: readonly BGPPeerObject[], context: PeerC
     for (const peer of objects) {
       for (const target of targets(peer, end, context)) {
         const taken = sessions.get(target.address);
-        if (!taken) sessions.set(target.address, session(peer, target, context));
+        if (!taken) sessions.set(target.address, session(peer, end, target, context));
         else if (end === 'forward' && taken.object.name !== peer.metadata.name) {
           const field = peer.peerIP === undefined ? 'spec.peerSelector' : 'spec.peerIP';
           const message = `${taken.object.kind} ${taken.object.name} has the session to ${target.address} already, there is one an address; not used on this node`;
@@ -83,11 +84,13 @@ export function meshSessions(
     readonly password: Password | undefined;
     readonly filters: readonly string[];
     readonly restartTimeSec?: number;
+    readonly bfd?: BFDSettings;
   },
 ): Session[] {
   const { own, issues } = context;
   if (own.clusterId !== undefined) return [];
   const sessions: Session[] = [];
+  const notOnLink: string[] = [];
   for (const node of context.others) {
     if (node.clusterId !== undefined) continue;
     const pair = addressesOf(own, node);
@@ -104,10 +107,13 @@ export function meshSessions(
       ...(password && 'password' in password ? { password: password.password } : {}),
       ...(password && 'missing' in password ? { heldDown: password.missing } : {}),
       ...(mesh.restartTimeSec === undefined ? {} : { restartTimeSec: mesh.restartTimeSec }),
+      ...(mesh.bfd ? { bfd: bfdConfig(mesh.bfd) } : {}),
       ...meshFilters(node, pair.remote, mesh, context),
     };
     sessions.push({ config, object: mesh.object });
+    if (mesh.bfd && !context.onLink(pair.remote)) notOnLink.push(node.name);
   }
+  if (mesh.bfd) meshBfdIssue(mesh.bfd, notOnLink, mesh.object, issues);
   return sessions;
 }
 
@@ -197,7 +203,7 @@ function addressTarget(peer: BGPPeerObject, address: IpAddress, { own, others }:
 /** What a peerIP without a port stands for. */
 const defaultPort = 179;
 
-function session(peer: BGPPeerObject, target: Target, context: PeerContext): Session {
+function session(peer: BGPPeerObject, end: End, target: Target, context: PeerContext): Session {
   const object = ref(peer);
   const { own } = context;
   const link = context.onLink(target.address);
@@ -227,6 +233,14 @@ function session(peer: BGPPeerObject, target: Target, context: PeerContext): Ses
     ...(peer.maxRestartTimeSec === undefined ? {} : { restartTimeSec: peer.maxRestartTimeSec }),
     ...(own.clusterId === undefined || target.asn !== localAsn ? {} : reflection(target)),
     ...filters,
+    ...speakerFields(peer, {
+      object,
+      address: target.address,
+      reversed: end === 'reverse',
+      external: target.asn !== localAsn,
+      onLink: link !== undefined,
+      issues: context.issues,
+    }),
     nextHop4,
     nextHop6,
   };

@@ -1,95 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Cidr, type IpAddress, Secret } from '#kit';
-import type {
-  BGPConfigurationObject,
-  BGPFilterObject,
-  BGPPeerObject,
-  IPPoolObject,
-  NodeObject,
-  SecretObject,
-} from '#model';
+import { type IpAddress, Secret } from '#kit';
+import type { BGPFilterObject, BGPPeerObject, IPPoolObject, SecretObject } from '#model';
 import { issueText } from './issue.ts';
 import { annotation, parseAsn } from './nodes.ts';
 import { type SpeakerConfigInput, type SpeakerConfigResult, speakerConfig } from './speaker-config.ts';
+import { configuration, input, ip, n1, n2, node, nodePeer, peer, pool, ref, secret } from './test-input.ts';
 
-const ip = (text: string): IpAddress => text as IpAddress;
-const meta = (name: string, labels: Record<string, string> = {}, annotations: Record<string, string> = {}) => ({
-  name,
-  namespace: '',
-  uid: name,
-  labels,
-  annotations,
-});
-const node = (
-  name: string,
-  ips: string[],
-  cidrs: string[],
-  extra: Partial<NodeObject['metadata']> = {},
-): NodeObject => ({
-  metadata: { ...meta(name), ...extra },
-  internalIPs: ips.map(ip),
-  podCIDRs: cidrs as Cidr[],
-});
-const peer = (name: string, peerIP: string, extra: Partial<BGPPeerObject> = {}): BGPPeerObject => ({
-  metadata: meta(name),
-  peerIP: ip(peerIP),
-  port: 179,
-  asNumber: 65001,
-  ...extra,
-});
-/** To nodes, by selector. */
-const nodePeer = (name: string, extra: Partial<BGPPeerObject>): BGPPeerObject => ({
-  metadata: meta(name),
-  port: 179,
-  ...extra,
-});
-const configuration = (name: string, extra: Partial<BGPConfigurationObject> = {}): BGPConfigurationObject => ({
-  metadata: meta(name),
-  ...extra,
-});
-const pool = (name: string, cidr: string, extra: Partial<IPPoolObject> = {}): IPPoolObject => ({
-  metadata: meta(name),
-  cidr: cidr as Cidr,
-  natOutgoing: false,
-  disabled: false,
-  disableBGPExport: false,
-  ...extra,
-});
-const secret = (name: string, data: Record<string, string>, namespace = 'poplin-system'): SecretObject => ({
-  metadata: { ...meta(name), namespace },
-  data: Object.fromEntries(Object.entries(data).map(([key, value]) => [key, new Secret(value)])),
-});
-const ref = (name: string, key: string) => ({ type: 'secretKeyRef', name, key }) as const;
-const n1 = node('n1', ['10.0.0.1', 'fd00::1'], ['10.1.1.0/24', 'fd01:1::/64'], { labels: { rack: 'r1' } });
-const n2 = node('n2', ['10.0.0.2', 'fd00::2'], ['10.1.2.0/24']);
-
-function input(extra: Partial<SpeakerConfigInput> = {}): SpeakerConfigInput {
-  const nodes = extra.nodes ?? [n1, n2];
-  const self = nodes.find(({ metadata }) => metadata.name === (extra.nodeName ?? 'n1'));
-  const ipv4 = self?.internalIPs.find((address) => !address.includes(':'));
-  const ipv6 = self?.internalIPs.find((address) => address.includes(':'));
-  return {
-    nodeName: 'n1',
-    namespace: 'poplin-system',
-    nodes,
-    configurations: [],
-    peers: [],
-    filters: [],
-    pools: [],
-    secrets: [],
-    ownAddresses: { ...(ipv4 ? { ipv4 } : {}), ...(ipv6 ? { ipv6 } : {}) },
-    defaults: { asn: 64512, port: 179, holdTimeSec: 90, connectRetrySec: 5, meshEnabled: true, routerId: '' },
-    gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec: 120, deferralTimeSec: 30 },
-    onLink: () => undefined,
-    selects: (selector, labels) => {
-      const match = /^(\w+) == '(\w+)'$/.exec(selector);
-      if (selector === 'all()') return true;
-      return match ? labels[match[1]!] === match[2] : { error: 'expected )' };
-    },
-    ...extra,
-  };
-}
 const noMesh = { ...input().defaults, meshEnabled: false };
 const texts = (result: SpeakerConfigResult): string[] => result.issues.map(issueText);
 const names = ({ config }: SpeakerConfigResult): string[] => config!.peers.map(({ name }) => name);

@@ -138,6 +138,7 @@ function effectiveSettings(input: SpeakerConfigInput, issues: Issue[]): Settings
       'nodeMeshPassword',
       'nodeMeshMaxRestartTimeSec',
       'nodeMeshFilters',
+      'nodeMeshBFD',
     ] as const) {
       if (configuration[field] === undefined) continue;
       const name = field === 'nodeMeshMaxRestartTimeSec' ? 'nodeMeshMaxRestartTime' : field;
@@ -165,11 +166,13 @@ function meshOf(input: SpeakerConfigInput, settings: Settings, context: PeerCont
   if (password) passwordIssue(object, 'spec.nodeMeshPassword', password, issues);
   const restartTimeSec = general?.nodeMeshMaxRestartTimeSec;
   const filters = general?.nodeMeshFilters ?? [];
+  const bfd = general?.nodeMeshBFD;
   return meshSessions(context, {
     object,
     password,
     filters,
     ...(restartTimeSec === undefined ? {} : { restartTimeSec }),
+    ...(bfd === undefined ? {} : { bfd }),
   });
 }
 

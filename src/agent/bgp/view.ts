@@ -41,6 +41,7 @@ export function peerView(peer: PeerStatus): BgpPeerView {
     restarting: peer.state !== 'Established' && peer.families.some((f) => f.stale > 0),
     ...(peer.lastError ? { lastError: peer.lastError } : {}),
     timesEstablished: peer.establishedCount,
+    ...(peer.bfd ? { bfd: peer.bfd.state } : {}),
   };
 }
 

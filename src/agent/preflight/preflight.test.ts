@@ -72,7 +72,10 @@ test('what is served by others: kinds that lack, and what is off', () => {
     said[0]!,
     /^warning: projectcalico.org\/v3: lacks bgpconfigurations, bgpfilters, caliconodestatuses, felixconf/,
   );
-  assert.match(said[1]!, /holdTime, advertiseNodeAddresses and nodeMeshFilters .* are off/);
+  assert.match(
+    said[1]!,
+    /holdTime, bfd, .*, role, strictRole, advertiseNodeAddresses, nodeMeshFilters and nodeMeshBFD .* are off/,
+  );
   assert.equal(said.length, 2);
   const away = decide({ aggregated: { available: false, message: 'no endpoints' } });
   assert.deepEqual(away.said.length, 1);

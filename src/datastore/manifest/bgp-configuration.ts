@@ -1,4 +1,4 @@
-/** projectcalico.org/v3 BGPConfiguration: Calico's fields, and ours (advertiseNodeAddresses, holdTime, nodeMeshFilters). */
+/** projectcalico.org/v3 BGPConfiguration: Calico's fields, and ours (advertiseNodeAddresses, holdTime, nodeMeshFilters, nodeMeshBFD). */
 import type { BGPConfigurationObject, ObjectMeta } from '#model';
 import {
   type FieldsNotUsed,
@@ -13,6 +13,7 @@ import {
   restartTimeSecMax,
 } from './calico-fields.ts';
 import { type Reader, show } from './reader.ts';
+import { readBfd } from './speaker-fields.ts';
 
 const used = [
   'asNumber',
@@ -22,6 +23,7 @@ const used = [
   'nodeMeshPassword',
   'nodeMeshMaxRestartTime',
   'nodeMeshFilters',
+  'nodeMeshBFD',
   'ignoredInterfaces',
   'advertiseNodeAddresses',
   'holdTime',
@@ -60,6 +62,7 @@ export function readBgpConfiguration(document: Reader, metadata: ObjectMeta): BG
   const restartTimeReader = meshField(spec, 'nodeMeshMaxRestartTime', metadata, mesh);
   const nodeMeshMaxRestartTimeSec = readSeconds(restartTimeReader, restartTimeSecMax);
   const nodeMeshFilters = readFilterNames(meshField(spec, 'nodeMeshFilters', metadata, mesh));
+  const nodeMeshBFD = readBfd(meshField(spec, 'nodeMeshBFD', metadata, mesh));
   const ignoredInterfaces = readIgnoredInterfaces(spec.field('ignoredInterfaces'));
   const advertiseNodeAddresses = spec.field('advertiseNodeAddresses').boolean();
   const holdTimeSec = readHoldTime(spec.field('holdTime'));
@@ -72,6 +75,7 @@ export function readBgpConfiguration(document: Reader, metadata: ObjectMeta): BG
     ...(nodeMeshPassword === undefined ? {} : { nodeMeshPassword }),
     ...(nodeMeshMaxRestartTimeSec === undefined ? {} : { nodeMeshMaxRestartTimeSec }),
     ...(nodeMeshFilters.length === 0 ? {} : { nodeMeshFilters }),
+    ...(nodeMeshBFD === undefined ? {} : { nodeMeshBFD }),
     ...(ignoredInterfaces.length === 0 ? {} : { ignoredInterfaces }),
     ...(advertiseNodeAddresses === undefined ? {} : { advertiseNodeAddresses }),
     ...(holdTimeSec === undefined ? {} : { holdTimeSec }),

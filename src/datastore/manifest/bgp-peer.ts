@@ -1,4 +1,4 @@
-/** projectcalico.org/v3 BGPPeer: Calico's fields, and ours (holdTime, password.value). */
+/** projectcalico.org/v3 BGPPeer: Calico's fields, and ours (holdTime, password.value, those of speaker-fields.ts). */
 import { familyOf, type IpAddress, parseIp, toIpAddress } from '#kit';
 import type { BGPPeerObject, ObjectMeta } from '#model';
 import {
@@ -10,6 +10,7 @@ import {
   restartTimeSecMax,
 } from './calico-fields.ts';
 import { type Reader, show } from './reader.ts';
+import { readSpeakerFields, speakerFields } from './speaker-fields.ts';
 
 const fields = [
   'node',
@@ -31,6 +32,7 @@ const fields = [
   'filters',
   'reversePeering',
   'localWorkloadSelector',
+  ...speakerFields,
 ];
 
 export function readBgpPeer(document: Reader, metadata: ObjectMeta): BGPPeerObject | undefined {
@@ -43,6 +45,7 @@ export function readBgpPeer(document: Reader, metadata: ObjectMeta): BGPPeerObje
   const password = readPassword(spec.field('password'));
   const timers = readTimers(spec);
   const session = readSessionOptions(spec);
+  const speaker = readSpeakerFields(spec);
   const reachableBy = readReachableBy(spec.field('reachableBy'), remote?.peerIP);
   const reversePeering = spec.field('reversePeering').choiceOrNone(['Auto', 'Manual'] as const);
   if (reversePeering && remote?.peerIP) {
@@ -57,6 +60,7 @@ export function readBgpPeer(document: Reader, metadata: ObjectMeta): BGPPeerObje
       ...(password ? { password } : {}),
       ...timers,
       ...session,
+      ...speaker,
       ...(reachableBy ? { reachableBy } : {}),
       ...(reversePeering ? { reversePeering } : {}),
     }

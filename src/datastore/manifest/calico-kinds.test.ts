@@ -101,7 +101,7 @@ test('an unknown field: a fault in a directory; from an API server a note, but n
     decodeCalico(kind, spec, name, 'api'),
   ];
   for (const [kind, spec, name] of [
-    ['BGPPeer', '{peerIP: 10.0.0.1, asNumber: 1, bfd: {}, password: {value: a, future: 1}}', 'x'],
+    ['BGPPeer', '{peerIP: 10.0.0.1, asNumber: 1, past: {}, password: {value: a, future: 1}}', 'x'],
     ['BGPConfiguration', '{future: 1, holdtime: 2s}', 'default'],
     ['BGPFilter', '{importV4: [{action: Accept, future: 1}], future: 2}', 'x'],
     ['CalicoNodeStatus', '{node: a, classes: [BGP], updatePeriodSeconds: 0, future: 1, past: 1}', 'x'],

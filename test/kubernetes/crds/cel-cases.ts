@@ -36,14 +36,15 @@ function durations(
   field: string,
   maxSec: number,
   make: (text: string) => KubeObject,
-  holds = false,
+  { holds = false, minSec = 0 } = {},
 ): CelCase[] {
   const each = { kind, at: `.spec.${field}`, field: `spec.${field}` };
+  const short = minSec > 0 ? [`${minSec - 1}s`] : [];
   const form: CelCase = {
     ...each,
     message: new RegExp(`^${field} must be whole seconds`),
     accepted: [`${maxSec}s`, '10s', '1m30s', '1h0m0s'].map(make),
-    refused: [`${maxSec + 1}s`, '1.5s', '90', 's', '', '500ms', '-5s', '5s1m'].map(make),
+    refused: [`${maxSec + 1}s`, '1.5s', '90', 's', '', '500ms', '-5s', '5s1m', ...short].map(make),
   };
   if (!holds) return [form];
   const range: CelCase = {
@@ -53,6 +54,18 @@ function durations(
     refused: ['1s', '2s'].map(make),
   };
   return [form, range];
+}
+
+/** The two intervals of BFD. */
+function intervals(kind: string, field: string, make: (bfd: Fields) => KubeObject): CelCase[] {
+  return ['minTx', 'minRx'].map((name) => ({
+    kind,
+    at: `.spec.${field}.${name}`,
+    message: new RegExp(`^${field}\\.${name} must be 10ms to 60s`),
+    field: `spec.${field}.${name}`,
+    accepted: ['10ms', '300ms', '60000ms', '1s', '60s'].map((text) => make({ [name]: text })),
+    refused: ['9ms', '60001ms', '0s', '61s', '1.5s', '300', '', '1m', '-1s'].map((text) => make({ [name]: text })),
+  }));
 }
 
 const bgpConfigurationCases: readonly CelCase[] = [
@@ -67,17 +80,19 @@ const bgpConfigurationCases: readonly CelCase[] = [
   {
     kind: 'BGPConfiguration',
     at: '',
-    message: /^nodeMeshPassword, nodeMeshMaxRestartTime and nodeMeshFilters belong to all nodes/,
+    message: /^nodeMeshPassword, nodeMeshMaxRestartTime, nodeMeshFilters and nodeMeshBFD belong to all nodes/,
     field: 'spec',
-    accepted: [config({ nodeMeshPassword: secret, nodeMeshMaxRestartTime: '9s' })],
+    accepted: [config({ nodeMeshPassword: secret, nodeMeshMaxRestartTime: '9s', nodeMeshBFD: {} })],
     refused: [
       config({ nodeMeshPassword: secret }, 'node.n1'),
       config({ nodeMeshMaxRestartTime: '9s' }, 'node.n1'),
       config({ nodeMeshFilters: ['a'] }, 'node.n1'),
+      config({ nodeMeshBFD: {} }, 'node.n1'),
     ],
   },
-  ...['nodeMeshPassword', 'nodeMeshMaxRestartTime', 'nodeMeshFilters'].map((field): CelCase => {
-    const value = { nodeMeshPassword: secret, nodeMeshMaxRestartTime: '9s', nodeMeshFilters: ['a'] }[field];
+  ...['nodeMeshPassword', 'nodeMeshMaxRestartTime', 'nodeMeshFilters', 'nodeMeshBFD'].map((field): CelCase => {
+    const values = { nodeMeshPassword: secret, nodeMeshMaxRestartTime: '9s', nodeMeshFilters: ['a'], nodeMeshBFD: {} };
+    const value = values[field as keyof typeof values];
     return {
       kind: 'BGPConfiguration',
       at: '.spec',
@@ -142,7 +157,8 @@ const bgpConfigurationCases: readonly CelCase[] = [
     }),
   ),
   ...durations('BGPConfiguration', 'nodeMeshMaxRestartTime', 4095, (text) => config({ nodeMeshMaxRestartTime: text })),
-  ...durations('BGPConfiguration', 'holdTime', 65_535, (text) => config({ holdTime: text }), true),
+  ...durations('BGPConfiguration', 'holdTime', 65_535, (text) => config({ holdTime: text }), { holds: true }),
+  ...intervals('BGPConfiguration', 'nodeMeshBFD', (nodeMeshBFD) => config({ nodeMeshBFD })),
 ];
 
 const bgpPeerCases: readonly CelCase[] = [
@@ -287,7 +303,34 @@ const bgpPeerCases: readonly CelCase[] = [
   },
   ...durations('BGPPeer', 'maxRestartTime', 4095, (text) => router({ maxRestartTime: text })),
   ...durations('BGPPeer', 'keepaliveTime', 65_535, (text) => router({ keepaliveTime: text })),
-  ...durations('BGPPeer', 'holdTime', 65_535, (text) => router({ holdTime: text }), true),
+  ...durations('BGPPeer', 'holdTime', 65_535, (text) => router({ holdTime: text }), { holds: true }),
+  ...durations('BGPPeer', 'longLivedStaleTime', 16_777_215, (text) => router({ longLivedStaleTime: text })),
+  ...['ipv4', 'ipv6'].flatMap((family) =>
+    durations(
+      'BGPPeer',
+      `maxPrefixes.${family}.restartTime`,
+      604_800,
+      (restartTime) => router({ maxPrefixes: { [family]: { limit: 1, restartTime } } }),
+      { minSec: 1 },
+    ),
+  ),
+  ...intervals('BGPPeer', 'bfd', (bfd) => router({ bfd })),
+  {
+    kind: 'BGPPeer',
+    at: '.spec',
+    message: /^role is towards a router/,
+    field: 'spec.role',
+    accepted: [router({ role: 'Peer' }), router({ role: 'Peer', peerSelector: '' })],
+    refused: [nodes({ role: 'Peer' })],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec',
+    message: /^strictRole goes with role/,
+    field: 'spec.strictRole',
+    accepted: [router({ role: 'Customer', strictRole: true }), router({ strictRole: false }), nodes({ bfd: {} })],
+    refused: [router({ strictRole: true })],
+  },
 ];
 
 /** The four lists are alike but for the address family. */

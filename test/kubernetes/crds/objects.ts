@@ -24,6 +24,8 @@ const condition = {
 };
 const conditionsOnly = { observedGeneration: 1, conditions: [condition] };
 
+const bfd = { minTx: '300ms', minRx: '1s', multiplier: 3, multihop: false, graceful: false };
+
 export const bgpConfiguration = objectOf(
   'BGPConfiguration',
   {
@@ -35,6 +37,7 @@ export const bgpConfiguration = objectOf(
     nodeMeshPassword: secret,
     nodeMeshMaxRestartTime: '120s',
     nodeMeshFilters: ['a'],
+    nodeMeshBFD: bfd,
     ignoredInterfaces: ['docker*'],
     holdTime: '90s',
     advertiseNodeAddresses: false,
@@ -53,6 +56,8 @@ export const bgpConfiguration = objectOf(
   { name: 'default', status: conditionsOnly },
 );
 
+const prefixLimit = { limit: 1000, warnPercent: 75, restartTime: '10m', warnOnly: false };
+
 export const routerPeer = objectOf(
   'BGPPeer',
   {
@@ -70,6 +75,13 @@ export const routerPeer = objectOf(
     ttlSecurity: 1,
     reachableBy: '192.0.2.254',
     filters: ['a'],
+    bfd,
+    maxPrefixes: { ipv4: prefixLimit, ipv6: prefixLimit },
+    addPath: { receive: true, send: 4 },
+    gracefulShutdown: false,
+    longLivedStaleTime: '1h',
+    role: 'Customer',
+    strictRole: true,
   },
   { status: conditionsOnly },
 );
