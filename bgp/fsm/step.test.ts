@@ -14,6 +14,7 @@ import {
   stateName,
   step,
 } from './index.ts';
+import { collisionMs, keepalivePauseMs } from './state.ts';
 
 const config: SessionConfig = {
   localAsn: 64512,
@@ -283,8 +284,9 @@ test('a peer that comes back while Established (RFC 4724 5)', () => {
   assert.equal(back.name, 'OpenConfirm');
   assert.equal(establishedConnection(run([keepalive(2)], back.state).state)?.id, 2);
 
-  const young = run([...gracefulEstablished, accepted, open(2, gracefulOpen)], graceful);
+  const young = run([...gracefulEstablished, accepted], graceful);
   assert.deepEqual(sent(young.outputs), [[6, 7]], 'leftover of a collision');
+  assert.ok(!types(young.outputs).includes('sendOpen'), 'the peer shall not choose it for an OPEN of ours');
   assert.equal(establishedConnection(young.state)?.id, 1);
   const plain = run([...toEstablished, stable, accepted]);
   assert.deepEqual(sent(plain.outputs), [[6, 7]], 'without graceful restart the session stands (RFC 4271 6.8)');
@@ -303,8 +305,13 @@ for (const [what, message, order, winner] of collisions) {
   test(`collision, RFC 4271 6.8: ${what}`, () => {
     let { state } = run([start, dialled, accepted]);
     const ceased: number[] = [];
-    for (const id of order) {
-      const result = step(state, open(id, message), () => 1);
+    const took: SessionInput[] = [
+      ...order.map((id) => open(id, message)),
+      { type: 'timer', timer: 'keepalive', connection: winner },
+      keepalive(winner),
+    ];
+    for (const input of took) {
+      const result = step(state, input, () => 1);
       state = result.state;
       for (const o of result.outputs) {
         if (o.type === 'sendNotification') {
@@ -316,11 +323,67 @@ for (const [what, message, order, winner] of collisions) {
     assert.deepEqual(ceased, [3 - winner]);
     assert.deepEqual(
       state.connections.map((c) => [c.id, c.state]),
-      [[winner, 'OpenConfirm']],
+      [[winner, 'Established']],
     );
-    assert.equal(establishedConnection(run([keepalive(winner)], state).state)?.id, winner);
   });
 }
+
+/** We are lower, have told and got KEEPALIVE on our connection, and the peer's is there. */
+const confirmed: readonly SessionInput[] = [
+  start,
+  dialled,
+  accepted,
+  open(1, { ...peerOpen, routerId: 20 }),
+  keepalive(),
+];
+const reason = 'RFC 4271 6.8: the higher speaker chooses among two connections that are open from both ends';
+
+test(`${reason}: our KEEPALIVE came first there`, () => {
+  const waiting = run(confirmed);
+  assert.equal(waiting.name, 'OpenConfirm');
+  const choose = { type: 'startTimer', timer: 'hold', connection: 2, delayMs: collisionMs };
+  assert.deepEqual(waiting.outputs.slice(1), [choose]);
+  assert.equal(run([{ type: 'tcpClosed', connection: 2 }], waiting.state).name, 'Established');
+  assert.equal(
+    run([{ type: 'notification', connection: 2, notification: cease(7) }], waiting.state).name,
+    'Established',
+  );
+  const routes = run([{ type: 'update', connection: 1 }], waiting.state);
+  assert.equal(routes.name, 'Established', 'it sends routes there');
+  assert.deepEqual([sent(routes.outputs), types(routes.outputs).at(-1)], [[[6, 7]], 'deliverUpdate']);
+});
+
+test(`${reason}: our OPEN came first there`, () => {
+  const both = run([...confirmed, open(2, { ...peerOpen, routerId: 20 })]);
+  assert.deepEqual(sent(both.outputs), [], 'it may be Established on ours');
+  assert.ok(types(both.outputs).includes('sendKeepalive'));
+  const chosen = run([{ type: 'notification', connection: 1, notification: cease(7) }, keepalive(2)], both.state);
+  assert.equal(establishedConnection(chosen.state)?.id, 2);
+  assert.deepEqual(sent(chosen.outputs), []);
+  const other = run([{ type: 'notification', connection: 2, notification: cease(7) }], both.state);
+  assert.equal(establishedConnection(other.state)?.id, 1);
+});
+
+test(`${reason}: it does not choose, and a third connection is refused meanwhile`, () => {
+  const waiting = run([...confirmed, { type: 'tcpConnected', connection: 3, direction: 'incoming' }]);
+  assert.deepEqual(sent(waiting.outputs), [[6, 7]]);
+  const late = run([{ type: 'timer', timer: 'hold', connection: 2 }], waiting.state);
+  assert.equal(establishedConnection(late.state)?.id, 1);
+  assert.deepEqual(sent(late.outputs), [[6, 7]]);
+});
+
+test('KEEPALIVE waits until the peer has done with the loser; the session waits for it', () => {
+  const won = run([start, dialled, accepted, open(1, { ...peerOpen, routerId: 5 })]);
+  assert.ok(!types(won.outputs).includes('sendKeepalive'));
+  assert.equal(timer(won.outputs, 'keepalive'), keepalivePauseMs);
+  const early = run([keepalive()], won.state);
+  assert.equal(early.name, 'OpenConfirm');
+  const told = run([{ type: 'timer', timer: 'keepalive', connection: 1 }], early.state);
+  assert.equal(told.name, 'Established');
+  assert.deepEqual(types(told.outputs).slice(0, 2), ['sendKeepalive', 'startTimer']);
+  const alone = run([start, dialled, open(1)]);
+  assert.ok(types(alone.outputs).includes('sendKeepalive'), 'at once where there was no collision');
+});
 
 test('an attempt under way is given up when the incoming connection got its OPEN', () => {
   const { outputs, state } = run([start, accepted, open(2, { ...peerOpen, routerId: 5 })]);

@@ -38,6 +38,10 @@ wait -n
 
 export interface Frr {
   vtysh(...commands: string[]): string;
+  /** What both daemons said so far; bgpd's own log needs `log stdout` and `debug bgp ...` in the configuration. */
+  readonly output: string;
+  /** Halts bgpd (SIGSTOP) or lets it go on; its kernel goes on for it: connections to it are made. */
+  pause(paused: boolean): void;
   /** SIGKILL to bgpd and zebra: the kernel closes their connections, no NOTIFICATION is sent. */
   kill(): Promise<void>;
 }
@@ -77,6 +81,10 @@ export async function startFrr(link: BgpLink, config: string, namespace = link.b
   return {
     vtysh: (...commands) =>
       execFileSync('nsenter', [...inside, ...commands.flatMap((command) => ['-c', command])], { encoding: 'utf8' }),
+    get output() {
+      return output;
+    },
+    pause: (paused) => void process.kill(pidOf('bgpd'), paused ? 'SIGSTOP' : 'SIGCONT'),
     async kill() {
       const gone = new Promise((resolve) => child.once('exit', resolve));
       for (const daemon of ['bgpd', 'zebra']) process.kill(pidOf(daemon), 'SIGKILL');
