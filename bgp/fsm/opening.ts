@@ -17,8 +17,9 @@
  * close it for its own: both go on until it says which. KEEPALIVE on the incoming connection, UPDATE on the outgoing one or
  * the end of either says so; KEEPALIVE on the outgoing one does not, it may have been sent before the choice.
  *
- * FRR (8.4) lets the end of a loser that it has queued hit the winner when KEEPALIVE comes in the same pass of its event loop, and ends
- * an Established session for any new connection where graceful restart is negotiated. Hence the pause before KEEPALIVE.
+ * KEEPALIVE waits for a moment (`keepalivePauseMs`) on a connection of ours, since one of the peer may be under way, and on one that
+ * won. FRR (8.4) lets what it has queued for the loser (that it connected, that it ends) hit the winner when OPEN and KEEPALIVE come in
+ * one pass of its event loop, and ends an Established session for any new connection where graceful restart is negotiated.
  */
 import {
   ceaseSubcode,
@@ -156,9 +157,9 @@ function confirmedConnection(draft: Draft): Connection | undefined {
 export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessage): void {
   const before = draft.state;
   if (!resolveCollision(draft, connection, open)) return;
-  // An attempt that is given up may have got through to the peer already.
   const won = !establishedConnection(before) && draft.state.connections.length < before.connections.length;
-  const paused = won || before.dialler === 'connecting';
+  // An attempt that is given up may have got through to the peer already.
+  const paused = won || before.dialler === 'connecting' || connection.direction === 'outgoing';
   draft.stopDialler('off');
   const { config } = draft.state;
   const ours = connection.plain ? plainOpen(config)! : localOpen(config);

@@ -61,11 +61,13 @@ const dialled: SessionInput = { type: 'tcpConnected', connection: 1, direction: 
 const accepted: SessionInput = { type: 'tcpConnected', connection: 2, direction: 'incoming' };
 const open = (connection = 1, message = peerOpen): SessionInput => ({ type: 'open', connection, open: message });
 const keepalive = (connection = 1): SessionInput => ({ type: 'keepalive', connection });
+/** The pause before our own KEEPALIVE is over. */
+const told: SessionInput = { type: 'timer', timer: 'keepalive', connection: 1 };
 const toOpenSent = [start, dialled];
-const toOpenConfirm = [...toOpenSent, open()];
+const toOpenConfirm = [...toOpenSent, open(), told];
 const toEstablished = [...toOpenConfirm, keepalive()];
 const stable: SessionInput = { type: 'timer', timer: 'stable' };
-const gracefulEstablished = [start, dialled, open(1, gracefulOpen), keepalive()];
+const gracefulEstablished = [start, dialled, open(1, gracefulOpen), told, keepalive()];
 
 function sent(outputs: readonly SessionOutput[]): readonly (readonly [number, number])[] {
   return outputs.flatMap((o) =>
@@ -98,11 +100,10 @@ test('the way up: RFC 4271 8.2.2', () => {
     enhancedRouteRefresh: true,
   });
   assert.equal(timer(openSent.outputs, 'hold'), 240_000);
-  const confirm = run(toOpenConfirm);
-  assert.deepEqual(
-    [confirm.name, timer(confirm.outputs, 'hold'), timer(confirm.outputs, 'keepalive')],
-    ['OpenConfirm', 30_000, 10_000],
-  );
+  const opened = run([...toOpenSent, open()]);
+  assert.deepEqual([opened.name, timer(opened.outputs, 'hold')], ['OpenConfirm', 30_000]);
+  const confirm = run([told], opened.state);
+  assert.deepEqual([confirm.name, timer(confirm.outputs, 'keepalive')], ['OpenConfirm', 10_000]);
   assert.ok(types(confirm.outputs).includes('sendKeepalive'));
   const up = run(toEstablished);
   assert.equal(up.name, 'Established');
@@ -135,19 +136,19 @@ test('keepalives as often as we are told, and every third of the hold time where
     [30, 30, 10_000],
     [5, 0, undefined],
   ] as const) {
-    const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec })], { ...config, keepaliveSec });
+    const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec }), told], { ...config, keepaliveSec });
     assert.equal(timer(confirm.outputs, 'keepalive'), expectedMs);
   }
 });
 
 test('hold time 0 on either side: no hold timer, no keepalives (RFC 4271 4.2)', () => {
-  const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 })]);
+  const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 }), told]);
   assert.equal(timer(confirm.outputs, 'hold'), undefined);
   assert.equal(timer(confirm.outputs, 'keepalive'), undefined);
   const stopped = ({ outputs }: typeof confirm): boolean =>
     outputs.some((o) => o.type === 'stopTimer' && o.timer === 'hold');
   assert.equal(stopped(confirm), false, 'the one for OPENs runs until the session is up');
-  assert.ok(stopped(run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 }), keepalive()])));
+  assert.ok(stopped(run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 }), told, keepalive()])));
   const up = run([keepalive(), keepalive()], confirm.state);
   assert.equal(up.name, 'Established');
   assert.deepEqual(up.outputs, []);
@@ -156,8 +157,9 @@ test('hold time 0 on either side: no hold timer, no keepalives (RFC 4271 4.2)', 
 test('jitter is 0.75 to 1.0 and never on the hold timer (RFC 4271 10)', () => {
   assert.equal(timer(run([start], config, 0).outputs, 'connectRetry'), 90_000);
   assert.equal(timer(run([start], config, 1).outputs, 'connectRetry'), 120_000);
-  const confirm = run(toOpenConfirm, config, 0);
-  assert.deepEqual([timer(confirm.outputs, 'hold'), timer(confirm.outputs, 'keepalive')], [30_000, 7_500]);
+  const { state, outputs } = run([...toOpenSent, open()], config, 0);
+  assert.equal(timer(outputs, 'hold'), 30_000);
+  assert.equal(timer(run([told], state, 0).outputs, 'keepalive'), 7_500);
 });
 
 /** [what, inputs that lead there, input, NOTIFICATION sent] */
@@ -266,7 +268,7 @@ test('what is lost and what is preserved (RFC 4724 4)', () => {
   }
   const helperOnly = { ...gracefulOpen, gracefulRestart: { ...gracefulOpen.gracefulRestart!, families: [] } };
   const { outputs } = run(
-    [start, dialled, open(1, helperOnly), keepalive(), { type: 'tcpClosed', connection: 1 }],
+    [start, dialled, open(1, helperOnly), told, keepalive(), { type: 'tcpClosed', connection: 1 }],
     graceful,
   );
   assert.equal(down(outputs)?.gracefulRestartPreserve, false, 'the peer keeps no forwarding state');
@@ -334,6 +336,7 @@ const confirmed: readonly SessionInput[] = [
   dialled,
   accepted,
   open(1, { ...peerOpen, routerId: 20 }),
+  told,
   keepalive(),
 ];
 const reason = 'RFC 4271 6.8: the higher speaker chooses among two connections that are open from both ends';
@@ -378,11 +381,13 @@ test('KEEPALIVE waits until the peer has done with the loser; the session waits 
   assert.equal(timer(won.outputs, 'keepalive'), keepalivePauseMs);
   const early = run([keepalive()], won.state);
   assert.equal(early.name, 'OpenConfirm');
-  const told = run([{ type: 'timer', timer: 'keepalive', connection: 1 }], early.state);
-  assert.equal(told.name, 'Established');
-  assert.deepEqual(types(told.outputs).slice(0, 2), ['sendKeepalive', 'startTimer']);
-  const alone = run([start, dialled, open(1)]);
-  assert.ok(types(alone.outputs).includes('sendKeepalive'), 'at once where there was no collision');
+  const late = run([told], early.state);
+  assert.equal(late.name, 'Established');
+  assert.deepEqual(types(late.outputs).slice(0, 2), ['sendKeepalive', 'startTimer']);
+  const unseen = run([start, dialled, open(1)]);
+  assert.equal(timer(unseen.outputs, 'keepalive'), keepalivePauseMs, 'one of the peer may be under way');
+  const alone = run([start, { type: 'tcpFailed', reason: 'refused' }, accepted, open(2)]);
+  assert.ok(types(alone.outputs).includes('sendKeepalive'), 'at once where we have none');
 });
 
 test('an attempt under way is given up when the incoming connection got its OPEN', () => {
