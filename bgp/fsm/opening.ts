@@ -136,7 +136,7 @@ function resolveCollision(draft: Draft, connection: Connection, open: OpenMessag
   if (!other) return true;
   if ((connection.direction === 'outgoing') === outgoingWins(draft.state.config, open.routerId, open.asn)) {
     // We sent KEEPALIVE on the one that is to lose: the peer says which it is.
-    if (other.direction === 'outgoing' && other.state === 'OpenConfirm') return true;
+    if (other.direction === 'outgoing' && other.state === 'OpenConfirm' && !other.paused) return true;
     yieldConnection(draft, other);
     return true;
   }
