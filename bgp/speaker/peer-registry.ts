@@ -57,6 +57,7 @@ export class PeerRegistry {
     table.names[typeof from === 'number' ? from : from.row] = config.name;
     const peer = new Peer(host, deps, config, session, from);
     peer.earlierSessions = this.#earlierSessions.get(config.name) ?? 0;
+    this.#earlierSessions.delete(config.name);
     this.#peers.set(config.name, peer);
     // One that is held down stays stopped, and refuses who connects.
     if (config.heldDown === undefined) peer.session.start();
