@@ -14,6 +14,7 @@ import {
   type SessionState,
   step,
 } from './index.ts';
+import { literalPeer } from './test-literal-peer.ts';
 
 type Side = 0 | 1;
 type Message =
@@ -49,6 +50,7 @@ class Network {
   readonly downs: [number, number] = [0, 0];
   readonly random: () => number;
   readonly #latencyMaxMs: number;
+  readonly #steps: readonly [typeof step, typeof step];
   #events: { at: number; order: number; run: () => void }[] = [];
   #order = 0;
   #nextTcp = 1;
@@ -56,7 +58,9 @@ class Network {
   readonly #timers: [Map<string, number>, Map<string, number>] = [new Map(), new Map()];
   readonly #dialling: [Tcp | undefined, Tcp | undefined] = [undefined, undefined];
 
-  constructor(configs: [SessionConfig, SessionConfig], seed: number, latencyMaxMs: number) {
+  /** @param other the machine of side 1. */
+  constructor(configs: [SessionConfig, SessionConfig], seed: number, latencyMaxMs: number, other = step) {
+    this.#steps = [step, other];
     this.random = randomOf(seed);
     this.states = [initialState(configs[0]), initialState(configs[1])];
     this.#latencyMaxMs = latencyMaxMs;
@@ -71,7 +75,7 @@ class Network {
     return 0.01 + this.random() * this.#latencyMaxMs;
   }
   input(side: Side, input: SessionInput): void {
-    const result = step(this.states[side], input, this.random);
+    const result = this.#steps[side](this.states[side], input, this.random);
     this.states[side] = result.state;
     for (const output of result.outputs) this.#perform(side, output);
   }
@@ -272,6 +276,36 @@ for (const graceful of [false, true]) {
       if (session > 1) collisions++;
     }
     assert.ok(collisions > 100, `the second connection won ${collisions} times: collisions really happened`);
+  });
+}
+
+for (const examinesOpenSent of [false, true]) {
+  test(`RFC 4271 6.8: a peer that keeps to its letter dials at the same moment, 2,000 times: one session each time (it examines OpenSent: ${examinesOpenSent})`, () => {
+    let collisions = 0;
+    let atOnce = 0;
+    for (let seed = 1; seed <= 2000; seed++) {
+      const network = new Network(configs(seed, seed % 2 === 0), seed, 20, literalPeer(examinesOpenSent));
+      network.later(0, 0, { type: 'manualStart' });
+      network.later(1, network.random() * 10, { type: 'manualStart' });
+      // An attempt that we give up may be the one that it kept: then both begin anew, before there was a session.
+      network.run(5_000, () => network.session() !== undefined);
+      const session = network.session();
+      assert.ok(session !== undefined, `seed ${seed}: no common session`);
+      if (network.now < 500) atOnce++;
+      network.run(network.now + 5_000);
+      assert.equal(network.session(), session, `seed ${seed}: the session did not last`);
+      assert.deepEqual(
+        [network.ups, network.downs],
+        [
+          [1, 1],
+          [0, 0],
+        ],
+        `seed ${seed}`,
+      );
+      if (session > 1) collisions++;
+    }
+    assert.ok(collisions > 200, `the second connection won ${collisions} times: collisions really happened`);
+    assert.ok(atOnce > 1900, `${atOnce} at once`);
   });
 }
 

@@ -30,6 +30,8 @@ const start: SessionInput = { type: 'manualStart' };
 const dialled: SessionInput = { type: 'tcpConnected', connection: 1, direction: 'outgoing' };
 const open: SessionInput = { type: 'open', connection: 1, open: peerOpen };
 const keepalive: SessionInput = { type: 'keepalive', connection: 1 };
+/** The pause before our own KEEPALIVE is over. */
+const told: SessionInput = { type: 'timer', timer: 'keepalive', connection: 1 };
 const failed: SessionInput = { type: 'tcpFailed', reason: 'refused' };
 
 type Name = 'Idle' | 'IdleHold' | 'Connect' | 'Active' | 'OpenSent' | 'OpenConfirm' | 'Established';
@@ -40,8 +42,8 @@ const ways: Readonly<Record<Name, readonly SessionInput[]>> = {
   Connect: [start],
   Active: [start, failed],
   OpenSent: [start, dialled],
-  OpenConfirm: [start, dialled, open],
-  Established: [start, dialled, open, keepalive],
+  OpenConfirm: [start, dialled, open, told],
+  Established: [start, dialled, open, told, keepalive],
 };
 const names = Object.keys(ways) as Name[];
 

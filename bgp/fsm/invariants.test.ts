@@ -71,7 +71,13 @@ function checkState(state: SessionState): void {
   for (const direction of ['incoming', 'outgoing']) {
     assert.ok(by((c) => c.direction === direction && c.state !== 'Established') <= 1, 'one attempt each way');
   }
-  assert.ok(by((c) => c.state === 'OpenConfirm') <= 1, 'collisions are resolved at once');
+  if (by((c) => c.state === 'OpenConfirm') > 1)
+    assert.ok(
+      state.connections.every(({ paused }) => !paused),
+      'both told KEEPALIVE',
+    );
+  assert.ok(by((c) => c.confirmed === true) <= 1, 'the other end chooses between two connections');
+  assert.ok(state.connections.every((c) => c.state === 'OpenConfirm' || !(c.confirmed || c.paused)));
   assert.ok(state.connections.every((c) => (c.state === 'OpenSent') === (c.negotiated === undefined)));
   if (state.dialler === 'stopped') assert.equal(state.connections.length, 0);
   if (by((c) => c.state !== 'OpenSent') > 0) assert.equal(state.dialler, 'off', 'no dialling beside a session');

@@ -39,6 +39,7 @@ function outputs(last: SessionInput, ours = config(true), open = theirs(true)): 
     { type: 'manualStart' },
     { type: 'tcpConnected', connection: 1, direction: 'outgoing' },
     { type: 'open', connection: 1, open },
+    { type: 'timer', timer: 'keepalive', connection: 1 },
     { type: 'keepalive', connection: 1 },
   ];
   for (const input of up) state = step(state, input, () => 1).state;

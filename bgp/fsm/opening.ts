@@ -10,9 +10,16 @@
  *   OPEN on the incoming one, its own is connected  -> its own stays, the incoming one is closed (Cease/7)
  *   OPEN on the incoming one, its own is not        -> the incoming one stays, the attempt is given up without an OPEN
  *
- * so that it sends KEEPALIVE on one connection only and the lower speaker cannot become Established on the other. The
- * lower speaker closes its own connection only when OPEN came on the incoming one: the higher speaker stands by every
- * connection that it sent OPEN on.
+ * so that it sends KEEPALIVE on one connection only and the lower speaker cannot become Established on the other.
+ *
+ * The lower speaker follows, since the higher one may keep to the letter of the RFC: it closes its own connection when OPEN
+ * came on the incoming one, unless it sent KEEPALIVE there. Then the higher speaker may be Established there already, or may
+ * close it for its own: both go on until it says which. KEEPALIVE on the incoming connection, UPDATE on the outgoing one or
+ * the end of either says so; KEEPALIVE on the outgoing one does not, it may have been sent before the choice.
+ *
+ * KEEPALIVE waits for a moment (`keepalivePauseMs`) on a connection of ours, since one of the peer may be under way, and on one that
+ * won. FRR (8.4) lets what it has queued for the loser (that it connected, that it ends) hit the winner when OPEN and KEEPALIVE come in
+ * one pass of its event loop, and ends an Established session for any new connection where graceful restart is negotiated.
  */
 import {
   ceaseSubcode,
@@ -25,7 +32,15 @@ import {
 import type { OpenMessage, ProtocolError } from '../wire/types.ts';
 import { ceaseNotification, type Draft, type InputOf, sentReason } from './draft.ts';
 import { roleError } from './role.ts';
-import { establishedConnection, localOpen, openHoldMs, plainOpen, stableMs } from './state.ts';
+import {
+  collisionMs,
+  establishedConnection,
+  keepalivePauseMs,
+  localOpen,
+  openHoldMs,
+  plainOpen,
+  stableMs,
+} from './state.ts';
 import type { Connection, SessionConfig } from './types.ts';
 
 export function tcpConnected(draft: Draft, input: InputOf<'tcpConnected'>): void {
@@ -47,8 +62,10 @@ export function tcpConnected(draft: Draft, input: InputOf<'tcpConnected'>): void
     draft.stopTimer('connectRetry');
     draft.set({ dialler: 'off' });
   } else {
-    // With graceful restart this may be the peer after a crash that closed nothing; its OPEN will tell.
-    if (established && !established.negotiated?.gracefulRestart) {
+    // With graceful restart this may be the peer after a crash that closed nothing; its OPEN will tell. Right after a
+    // collision it is a leftover: OPEN on it could make the peer choose it while we are Established on the other.
+    const mayBeRestarted = established?.negotiated?.gracefulRestart && draft.state.stable;
+    if ((established && !mayBeRestarted) || confirmedConnection(draft)) {
       refuse(ceaseSubcode.connectionCollisionResolution);
       return;
     }
@@ -96,9 +113,9 @@ function isPeerAsn({ peerAsn, localAsn }: SessionConfig, asn: number): boolean {
 }
 
 /** Whether connections that we made win collisions. */
-function outgoingWins(config: SessionConfig, open: OpenMessage): boolean {
-  if (config.routerId !== open.routerId) return config.routerId > open.routerId;
-  return config.localAsn > open.asn;
+function outgoingWins(config: SessionConfig, peerRouterId: number, peerAsn: number): boolean {
+  if (config.routerId !== peerRouterId) return config.routerId > peerRouterId;
+  return config.localAsn > peerAsn;
 }
 
 /** Closes the loser of a collision. */
@@ -111,18 +128,16 @@ function yieldConnection(draft: Draft, loser: Connection): void {
 function resolveCollision(draft: Draft, connection: Connection, open: OpenMessage): boolean {
   const established = establishedConnection(draft.state);
   if (established) {
-    // Right after a collision its leftovers may still arrive, hence `stable`.
-    if (established.negotiated?.gracefulRestart && draft.state.stable) {
-      draft.drop(established, { type: 'peerRestarted', text: 'peer came back on a new connection (RFC 4724 5)' });
-      return true;
-    }
-    yieldConnection(draft, connection);
-    return false;
+    // `tcpConnected` let it get so far.
+    draft.drop(established, { type: 'peerRestarted', text: 'peer came back on a new connection (RFC 4724 5)' });
+    return true;
   }
   const other = draft.pending(connection.direction === 'incoming' ? 'outgoing' : 'incoming');
-  const wins = (connection.direction === 'outgoing') === outgoingWins(draft.state.config, open);
-  if (!other || wins) {
-    if (other) yieldConnection(draft, other);
+  if (!other) return true;
+  if ((connection.direction === 'outgoing') === outgoingWins(draft.state.config, open.routerId, open.asn)) {
+    // We sent KEEPALIVE on the one that is to lose: the peer says which it is.
+    if (other.direction === 'outgoing' && other.state === 'OpenConfirm' && !other.paused) return true;
+    yieldConnection(draft, other);
     return true;
   }
   // The other one would win. If we made it, it has our OPEN and stays; if the peer made it, it counts from its OPEN on.
@@ -133,9 +148,18 @@ function resolveCollision(draft: Draft, connection: Connection, open: OpenMessag
   return true;
 }
 
+/** The one whose KEEPALIVE came while it had to wait. */
+function confirmedConnection(draft: Draft): Connection | undefined {
+  return draft.state.connections.find((c) => c.confirmed);
+}
+
 /** A valid OPEN in OpenSent: RFC 4271 8.2.2, Event 19. */
 export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessage): void {
+  const before = draft.state;
   if (!resolveCollision(draft, connection, open)) return;
+  const won = !establishedConnection(before) && draft.state.connections.length < before.connections.length;
+  // An attempt that is given up may have got through to the peer already.
+  const paused = won || before.dialler === 'connecting' || connection.direction === 'outgoing';
   draft.stopDialler('off');
   const { config } = draft.state;
   const ours = connection.plain ? plainOpen(config)! : localOpen(config);
@@ -143,23 +167,66 @@ export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessa
   const wanted = config.keepaliveSec ?? 0;
   const keepaliveSec = wanted > 0 && wanted < agreed.holdTimeSec ? wanted : agreed.keepaliveSec;
   const negotiated = { ...agreed, keepaliveSec };
-  const confirmed: Connection = { ...connection, state: 'OpenConfirm', negotiated };
+  const confirmed: Connection = { ...connection, state: 'OpenConfirm', negotiated, ...(paused ? { paused } : {}) };
   draft.put(confirmed);
-  draft.out({ type: 'sendKeepalive', connection: connection.id });
   // With a hold time of 0 the one for OPENs runs on: who never sends its KEEPALIVE holds no connection for ever.
-  if (negotiated.holdTimeSec === 0) return;
   draft.restartHold(confirmed);
-  draft.startTimer('keepalive', negotiated.keepaliveSec * 1000, connection.id);
+  if (paused) {
+    draft.startTimer('keepalive', keepalivePauseMs, connection.id);
+    return;
+  }
+  draft.out({ type: 'sendKeepalive', connection: connection.id });
+  if (negotiated.holdTimeSec > 0) draft.startTimer('keepalive', negotiated.keepaliveSec * 1000, connection.id);
 }
 
-/** KEEPALIVE in OpenConfirm: Event 26. */
+/** KEEPALIVE in OpenConfirm: Event 26, unless ours is yet to be sent, or the peer has yet to choose between this connection and its own. */
+export function confirm(draft: Draft, connection: Connection): void {
+  const rival = chosenByPeer(draft, connection);
+  if (!rival && !connection.paused) {
+    becomeEstablished(draft, connection);
+    return;
+  }
+  draft.restartHold(connection);
+  if (connection.confirmed) return;
+  draft.put({ ...connection, confirmed: true });
+  if (rival) draft.startTimer('hold', collisionMs, rival.id);
+}
+
+/** The peer's own connection, which would win over this one of ours. */
+function chosenByPeer(draft: Draft, { direction, negotiated }: Connection): Connection | undefined {
+  if (direction === 'incoming' || !negotiated) return undefined;
+  const ours = outgoingWins(draft.state.config, negotiated.peerRouterId, negotiated.peerAsn);
+  return ours ? undefined : draft.pending('incoming');
+}
+
+/** After each step: what was confirmed becomes the session once nothing is in its way. */
+export function settleCollision(draft: Draft): void {
+  const connection = confirmedConnection(draft);
+  if (connection && !connection.paused && !chosenByPeer(draft, connection)) becomeEstablished(draft, connection);
+}
+
+/** The pause before KEEPALIVE is over. */
+export function endPause(draft: Draft, { paused: _, ...connection }: Connection): void {
+  draft.put(connection);
+}
+
+/** The hold timer of the connection that the peer was to choose, or not. Returns whether that was it. */
+export function collisionTimedOut(draft: Draft, connection: Connection): boolean {
+  const ours = confirmedConnection(draft);
+  if (!ours || ours.id === connection.id) return false;
+  yieldConnection(draft, connection);
+  return true;
+}
+
+/** Its rivals are closed. */
 export function becomeEstablished(draft: Draft, connection: Connection): void {
-  const { negotiated } = connection;
+  const { confirmed: _, paused: __, ...rest } = connection;
+  const { negotiated } = rest;
   if (!negotiated) return;
   for (const other of draft.state.connections) {
     if (other.id !== connection.id) yieldConnection(draft, other);
   }
-  draft.put({ ...connection, state: 'Established' });
+  draft.put({ ...rest, state: 'Established' });
   if (negotiated.holdTimeSec === 0) draft.stopTimer('hold', connection.id);
   else draft.restartHold(connection);
   draft.set({ stable: false });

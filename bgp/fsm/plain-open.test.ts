@@ -54,6 +54,7 @@ test('after Unsupported Optional Parameter the next OPEN has no parameters, and 
       connection: 2,
       open: { ...old, routeRefresh: true, families: ['ipv4-unicast', 'ipv6-unicast'], asn4: true },
     },
+    { type: 'timer', timer: 'keepalive', connection: 2 },
     { type: 'keepalive', connection: 2 },
   ]);
   assert.deepEqual(

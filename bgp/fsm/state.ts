@@ -8,6 +8,10 @@ export const idleHoldMinMs = 1_000;
 export const idleHoldMaxMs = 30_000;
 /** Established this long: earlier errors are forgotten, and leftovers of a collision can no longer arrive. */
 export const stableMs = 10_000;
+/** How long the peer has to choose between two connections that are open both ways; it takes a few round trips. */
+export const collisionMs = 5_000;
+/** KEEPALIVE waits so long after OPEN, until the peer has done with, or we have seen, a connection that collides. */
+export const keepalivePauseMs = 50;
 /** Hold timer until the OPENs have set one: RFC 4271 8.2.2 suggests 4 minutes. */
 export const openHoldMs = 240_000;
 

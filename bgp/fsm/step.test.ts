@@ -14,6 +14,7 @@ import {
   stateName,
   step,
 } from './index.ts';
+import { collisionMs, keepalivePauseMs } from './state.ts';
 
 const config: SessionConfig = {
   localAsn: 64512,
@@ -60,11 +61,13 @@ const dialled: SessionInput = { type: 'tcpConnected', connection: 1, direction: 
 const accepted: SessionInput = { type: 'tcpConnected', connection: 2, direction: 'incoming' };
 const open = (connection = 1, message = peerOpen): SessionInput => ({ type: 'open', connection, open: message });
 const keepalive = (connection = 1): SessionInput => ({ type: 'keepalive', connection });
+/** The pause before our own KEEPALIVE is over. */
+const told: SessionInput = { type: 'timer', timer: 'keepalive', connection: 1 };
 const toOpenSent = [start, dialled];
-const toOpenConfirm = [...toOpenSent, open()];
+const toOpenConfirm = [...toOpenSent, open(), told];
 const toEstablished = [...toOpenConfirm, keepalive()];
 const stable: SessionInput = { type: 'timer', timer: 'stable' };
-const gracefulEstablished = [start, dialled, open(1, gracefulOpen), keepalive()];
+const gracefulEstablished = [start, dialled, open(1, gracefulOpen), told, keepalive()];
 
 function sent(outputs: readonly SessionOutput[]): readonly (readonly [number, number])[] {
   return outputs.flatMap((o) =>
@@ -97,11 +100,10 @@ test('the way up: RFC 4271 8.2.2', () => {
     enhancedRouteRefresh: true,
   });
   assert.equal(timer(openSent.outputs, 'hold'), 240_000);
-  const confirm = run(toOpenConfirm);
-  assert.deepEqual(
-    [confirm.name, timer(confirm.outputs, 'hold'), timer(confirm.outputs, 'keepalive')],
-    ['OpenConfirm', 30_000, 10_000],
-  );
+  const opened = run([...toOpenSent, open()]);
+  assert.deepEqual([opened.name, timer(opened.outputs, 'hold')], ['OpenConfirm', 30_000]);
+  const confirm = run([told], opened.state);
+  assert.deepEqual([confirm.name, timer(confirm.outputs, 'keepalive')], ['OpenConfirm', 10_000]);
   assert.ok(types(confirm.outputs).includes('sendKeepalive'));
   const up = run(toEstablished);
   assert.equal(up.name, 'Established');
@@ -134,19 +136,19 @@ test('keepalives as often as we are told, and every third of the hold time where
     [30, 30, 10_000],
     [5, 0, undefined],
   ] as const) {
-    const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec })], { ...config, keepaliveSec });
+    const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec }), told], { ...config, keepaliveSec });
     assert.equal(timer(confirm.outputs, 'keepalive'), expectedMs);
   }
 });
 
 test('hold time 0 on either side: no hold timer, no keepalives (RFC 4271 4.2)', () => {
-  const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 })]);
+  const confirm = run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 }), told]);
   assert.equal(timer(confirm.outputs, 'hold'), undefined);
   assert.equal(timer(confirm.outputs, 'keepalive'), undefined);
   const stopped = ({ outputs }: typeof confirm): boolean =>
     outputs.some((o) => o.type === 'stopTimer' && o.timer === 'hold');
   assert.equal(stopped(confirm), false, 'the one for OPENs runs until the session is up');
-  assert.ok(stopped(run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 }), keepalive()])));
+  assert.ok(stopped(run([...toOpenSent, open(1, { ...peerOpen, holdTimeSec: 0 }), told, keepalive()])));
   const up = run([keepalive(), keepalive()], confirm.state);
   assert.equal(up.name, 'Established');
   assert.deepEqual(up.outputs, []);
@@ -155,8 +157,9 @@ test('hold time 0 on either side: no hold timer, no keepalives (RFC 4271 4.2)', 
 test('jitter is 0.75 to 1.0 and never on the hold timer (RFC 4271 10)', () => {
   assert.equal(timer(run([start], config, 0).outputs, 'connectRetry'), 90_000);
   assert.equal(timer(run([start], config, 1).outputs, 'connectRetry'), 120_000);
-  const confirm = run(toOpenConfirm, config, 0);
-  assert.deepEqual([timer(confirm.outputs, 'hold'), timer(confirm.outputs, 'keepalive')], [30_000, 7_500]);
+  const { state, outputs } = run([...toOpenSent, open()], config, 0);
+  assert.equal(timer(outputs, 'hold'), 30_000);
+  assert.equal(timer(run([told], state, 0).outputs, 'keepalive'), 7_500);
 });
 
 /** [what, inputs that lead there, input, NOTIFICATION sent] */
@@ -265,7 +268,7 @@ test('what is lost and what is preserved (RFC 4724 4)', () => {
   }
   const helperOnly = { ...gracefulOpen, gracefulRestart: { ...gracefulOpen.gracefulRestart!, families: [] } };
   const { outputs } = run(
-    [start, dialled, open(1, helperOnly), keepalive(), { type: 'tcpClosed', connection: 1 }],
+    [start, dialled, open(1, helperOnly), told, keepalive(), { type: 'tcpClosed', connection: 1 }],
     graceful,
   );
   assert.equal(down(outputs)?.gracefulRestartPreserve, false, 'the peer keeps no forwarding state');
@@ -283,8 +286,9 @@ test('a peer that comes back while Established (RFC 4724 5)', () => {
   assert.equal(back.name, 'OpenConfirm');
   assert.equal(establishedConnection(run([keepalive(2)], back.state).state)?.id, 2);
 
-  const young = run([...gracefulEstablished, accepted, open(2, gracefulOpen)], graceful);
+  const young = run([...gracefulEstablished, accepted], graceful);
   assert.deepEqual(sent(young.outputs), [[6, 7]], 'leftover of a collision');
+  assert.ok(!types(young.outputs).includes('sendOpen'), 'the peer shall not choose it for an OPEN of ours');
   assert.equal(establishedConnection(young.state)?.id, 1);
   const plain = run([...toEstablished, stable, accepted]);
   assert.deepEqual(sent(plain.outputs), [[6, 7]], 'without graceful restart the session stands (RFC 4271 6.8)');
@@ -303,8 +307,13 @@ for (const [what, message, order, winner] of collisions) {
   test(`collision, RFC 4271 6.8: ${what}`, () => {
     let { state } = run([start, dialled, accepted]);
     const ceased: number[] = [];
-    for (const id of order) {
-      const result = step(state, open(id, message), () => 1);
+    const took: SessionInput[] = [
+      ...order.map((id) => open(id, message)),
+      { type: 'timer', timer: 'keepalive', connection: winner },
+      keepalive(winner),
+    ];
+    for (const input of took) {
+      const result = step(state, input, () => 1);
       state = result.state;
       for (const o of result.outputs) {
         if (o.type === 'sendNotification') {
@@ -316,11 +325,70 @@ for (const [what, message, order, winner] of collisions) {
     assert.deepEqual(ceased, [3 - winner]);
     assert.deepEqual(
       state.connections.map((c) => [c.id, c.state]),
-      [[winner, 'OpenConfirm']],
+      [[winner, 'Established']],
     );
-    assert.equal(establishedConnection(run([keepalive(winner)], state).state)?.id, winner);
   });
 }
+
+/** We are lower, have told and got KEEPALIVE on our connection, and the peer's is there. */
+const confirmed: readonly SessionInput[] = [
+  start,
+  dialled,
+  accepted,
+  open(1, { ...peerOpen, routerId: 20 }),
+  told,
+  keepalive(),
+];
+const reason = 'RFC 4271 6.8: the higher speaker chooses among two connections that are open from both ends';
+
+test(`${reason}: our KEEPALIVE came first there`, () => {
+  const waiting = run(confirmed);
+  assert.equal(waiting.name, 'OpenConfirm');
+  const choose = { type: 'startTimer', timer: 'hold', connection: 2, delayMs: collisionMs };
+  assert.deepEqual(waiting.outputs.slice(1), [choose]);
+  assert.equal(run([{ type: 'tcpClosed', connection: 2 }], waiting.state).name, 'Established');
+  assert.equal(
+    run([{ type: 'notification', connection: 2, notification: cease(7) }], waiting.state).name,
+    'Established',
+  );
+  const routes = run([{ type: 'update', connection: 1 }], waiting.state);
+  assert.equal(routes.name, 'Established', 'it sends routes there');
+  assert.deepEqual([sent(routes.outputs), types(routes.outputs).at(-1)], [[[6, 7]], 'deliverUpdate']);
+});
+
+test(`${reason}: our OPEN came first there`, () => {
+  const both = run([...confirmed, open(2, { ...peerOpen, routerId: 20 })]);
+  assert.deepEqual(sent(both.outputs), [], 'it may be Established on ours');
+  assert.ok(types(both.outputs).includes('sendKeepalive'));
+  const chosen = run([{ type: 'notification', connection: 1, notification: cease(7) }, keepalive(2)], both.state);
+  assert.equal(establishedConnection(chosen.state)?.id, 2);
+  assert.deepEqual(sent(chosen.outputs), []);
+  const other = run([{ type: 'notification', connection: 2, notification: cease(7) }], both.state);
+  assert.equal(establishedConnection(other.state)?.id, 1);
+});
+
+test(`${reason}: it does not choose, and a third connection is refused meanwhile`, () => {
+  const waiting = run([...confirmed, { type: 'tcpConnected', connection: 3, direction: 'incoming' }]);
+  assert.deepEqual(sent(waiting.outputs), [[6, 7]]);
+  const late = run([{ type: 'timer', timer: 'hold', connection: 2 }], waiting.state);
+  assert.equal(establishedConnection(late.state)?.id, 1);
+  assert.deepEqual(sent(late.outputs), [[6, 7]]);
+});
+
+test('KEEPALIVE waits until the peer has done with the loser; the session waits for it', () => {
+  const won = run([start, dialled, accepted, open(1, { ...peerOpen, routerId: 5 })]);
+  assert.ok(!types(won.outputs).includes('sendKeepalive'));
+  assert.equal(timer(won.outputs, 'keepalive'), keepalivePauseMs);
+  const early = run([keepalive()], won.state);
+  assert.equal(early.name, 'OpenConfirm');
+  const late = run([told], early.state);
+  assert.equal(late.name, 'Established');
+  assert.deepEqual(types(late.outputs).slice(0, 2), ['sendKeepalive', 'startTimer']);
+  const unseen = run([start, dialled, open(1)]);
+  assert.equal(timer(unseen.outputs, 'keepalive'), keepalivePauseMs, 'one of the peer may be under way');
+  const alone = run([start, { type: 'tcpFailed', reason: 'refused' }, accepted, open(2)]);
+  assert.ok(types(alone.outputs).includes('sendKeepalive'), 'at once where we have none');
+});
 
 test('an attempt under way is given up when the incoming connection got its OPEN', () => {
   const { outputs, state } = run([start, accepted, open(2, { ...peerOpen, routerId: 5 })]);

@@ -18,7 +18,16 @@ import {
 } from '../wire/index.ts';
 import type { Notification, ProtocolError } from '../wire/types.ts';
 import { ceaseNotification, Draft, flushing, type InputOf, sentReason } from './draft.ts';
-import { acceptOpen, becomeEstablished, openError, tcpConnected } from './opening.ts';
+import {
+  acceptOpen,
+  becomeEstablished,
+  collisionTimedOut,
+  confirm,
+  endPause,
+  openError,
+  settleCollision,
+  tcpConnected,
+} from './opening.ts';
 import { idleHoldMinMs } from './state.ts';
 import type { Connection, SessionInput, SessionState, StepResult } from './types.ts';
 
@@ -54,6 +63,7 @@ export function step(state: SessionState, input: SessionInput, random: () => num
       if (connection) connectionInput(draft, connection, input);
     }
   }
+  settleCollision(draft);
   return { state: draft.state, outputs: draft.outputs };
 }
 
@@ -119,12 +129,14 @@ function connectionTimer(draft: Draft, timer: 'hold' | 'keepalive' | 'sendHold',
   const connection = draft.connection(id);
   if (!connection) return;
   if (timer === 'keepalive') {
-    const keepaliveSec = connection.negotiated?.keepaliveSec ?? 0;
-    if (keepaliveSec === 0) return;
+    if (!connection.negotiated) return;
+    const { keepaliveSec } = connection.negotiated;
     draft.out({ type: 'sendKeepalive', connection: id });
-    draft.startTimer('keepalive', keepaliveSec * 1000, id);
+    if (connection.paused) endPause(draft, connection);
+    if (keepaliveSec > 0) draft.startTimer('keepalive', keepaliveSec * 1000, id);
   } else if (timer === 'hold') {
-    fail(draft, connection, protocolError(errorCode.holdTimerExpired, 0, 'the peer was silent for the hold time'));
+    if (!collisionTimedOut(draft, connection))
+      fail(draft, connection, protocolError(errorCode.holdTimerExpired, 0, 'the peer was silent for the hold time'));
   } else {
     fail(draft, connection, protocolError(errorCode.sendHoldTimerExpired, 0, 'the peer stopped reading (RFC 9687)'));
   }
@@ -175,12 +187,14 @@ function connectionInput(draft: Draft, connection: Connection, input: Connection
     }
     case 'keepalive':
       if (connection.state === 'OpenSent') unexpected(draft, connection, input.type);
-      else if (connection.state === 'OpenConfirm') becomeEstablished(draft, connection);
+      else if (connection.state === 'OpenConfirm') confirm(draft, connection);
       else draft.restartHold(connection);
       break;
     case 'update':
     case 'routeRefresh':
-      if (connection.state === 'Established') {
+      // Who sends routes has chosen.
+      if (connection.confirmed && !connection.paused) becomeEstablished(draft, connection);
+      if (draft.connection(connection.id)?.state === 'Established') {
         draft.restartHold(connection);
         const type = input.type === 'update' ? 'deliverUpdate' : 'deliverRouteRefresh';
         draft.out({ type, connection: connection.id });

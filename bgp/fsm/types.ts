@@ -65,6 +65,10 @@ export interface Connection {
   readonly id: number;
   readonly direction: Direction;
   readonly state: 'OpenSent' | 'OpenConfirm' | 'Established';
+  /** In OpenConfirm: our KEEPALIVE is yet to be sent, by the keepalive timer. */
+  readonly paused?: true;
+  /** In OpenConfirm: the peer's KEEPALIVE came, but `paused`, or the peer has yet to choose between this connection and its own. */
+  readonly confirmed?: true;
   /** Our OPEN on it had no capabilities. */
   readonly plain?: true;
   /** From OpenConfirm on. */
@@ -79,7 +83,7 @@ export interface SessionState {
   readonly dialler: DiallerPhase;
   /**
    * At most one of each direction that is not Established. Beside an Established one there may be one incoming in OpenSent:
-   * where graceful restart is negotiated it may turn out to be the restarted peer.
+   * where graceful restart is negotiated and the session is `stable` it may turn out to be the restarted peer.
    */
   readonly connections: readonly Connection[];
   /** The session has been Established for `stableMs`: errors before are forgotten. */

@@ -24,6 +24,8 @@ export class PeerRegistry {
   readonly #peers = new Map<string, Peer>();
   /** Rows of removed peers, free when nothing announced names them any more. */
   readonly #rowsToFree: number[] = [];
+  /** Of peers that the change under way makes anew, by name. */
+  readonly #earlierSessions = new Map<string, number>();
   #rankDue = false;
 
   constructor(deps: PeerRegistryDeps) {
@@ -54,6 +56,8 @@ export class PeerRegistry {
     const from = heir ?? table.make();
     table.names[typeof from === 'number' ? from : from.row] = config.name;
     const peer = new Peer(host, deps, config, session, from);
+    peer.earlierSessions = this.#earlierSessions.get(config.name) ?? 0;
+    this.#earlierSessions.delete(config.name);
     this.#peers.set(config.name, peer);
     // One that is held down stays stopped, and refuses who connects.
     if (config.heldDown === undefined) peer.session.start();
@@ -73,11 +77,13 @@ export class PeerRegistry {
     const { peerDeconfigured, otherConfigurationChange, administrativeShutdown } = ceaseSubcode;
     const wanted = new Map(after.peers.map((peer) => [peer.name, peer]));
     const inherit = new Map<string, Inheritance>();
+    this.#earlierSessions.clear();
     for (const [name, peer] of this.#peers) {
       const next = wanted.get(name);
       if (!next) this.remove(peer, peerDeconfigured);
       else if (mustRestart(peer, next, before, after)) {
         const another = isAnotherPeer({ speaker: before, peer: peer.config }, { speaker: after, peer: next });
+        if (peer.config.address === next.address) this.#earlierSessions.set(name, peer.establishedCount);
         const heir = another ? undefined : this.#succeed(peer, next);
         if (heir) inherit.set(name, heir);
         else this.remove(peer, next.heldDown === undefined ? otherConfigurationChange : administrativeShutdown);

@@ -16,6 +16,7 @@ export interface PeerStatusParts {
   readonly asn: number;
   readonly stateForMs: number;
   readonly session: Session;
+  readonly establishedCount: number;
   /** Of the established session. */
   readonly negotiated: Negotiated | undefined;
   /** See `PrefixLimits`. */
@@ -43,7 +44,7 @@ export function peerStatus(parts: PeerStatusParts): PeerStatus {
     ...(session.localAddress ? { localAddress: session.localAddress } : {}),
     ...(restartInSec === undefined ? {} : { restartInSec }),
     ...(negotiated ? { peerRouterId: dottedQuad(negotiated.peerRouterId) } : {}),
-    establishedCount: session.establishedCount,
+    establishedCount: parts.establishedCount,
     messagesIn: session.messagesIn,
     messagesOut: session.messagesOut,
     updatesIn: session.updatesIn,

@@ -44,6 +44,8 @@ export class Peer {
   config: PeerConfig;
   readonly row: number;
   readonly session: Session;
+  /** Sessions of this peer before a change of settings made `session` anew. */
+  earlierSessions = 0;
   /** The session that is there, for monitoring stations. */
   monitored: BmpPeer | undefined;
   readonly #host: PeerHost;
@@ -143,6 +145,9 @@ export class Peer {
   /** What we told the peer in this process it may still know, and we have gone on forwarding it. */
   get everEstablished(): boolean {
     return this.#inherited || this.session.establishedCount > 0;
+  }
+  get establishedCount(): number {
+    return this.earlierSessions + this.session.establishedCount;
   }
   /** Everything that is to be announced has been, and TCP has taken it. */
   get told(): boolean {
@@ -270,6 +275,7 @@ export class Peer {
       asn: this.asn,
       stateForMs: this.stateForMs,
       session: this.session,
+      establishedCount: this.establishedCount,
       negotiated: this.#negotiated,
       restartInSec: this.#limits.restartInSec,
       imports: this.#imports,

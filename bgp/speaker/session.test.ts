@@ -123,8 +123,9 @@ test('a dial that fails at once is repeated for ever, and the one that is answer
   pass(60);
   assert.equal(seen.dials, 6, 'repeated until somebody answered, and not then');
   wire.say(encodeOpen(theirOpen), encodeKeepalive());
+  pass(1);
   assert.equal(session.stateName, 'Established');
-  pass(8);
+  pass(7);
   assert.equal(seen.downs.length, 0, 'nothing ends it within the hold time');
   pass(3);
   assert.match(seen.downs[0]!.text, /hold timer/i);

@@ -291,13 +291,15 @@ export class Session {
     const { tap } = this.#deps;
     if (tap?.active) tap.received(this.#tapped(live), bytes, start, end);
     if (type === messageType.open) live.openReceived = bytes.slice(start, end);
+    // It may be what makes the session: fsm/opening.ts.
+    if (live !== this.#established && type === messageType.update) this.#input({ type: 'update', connection });
     if (live === this.#established && type === messageType.update) {
       this.updatesIn++;
       const error = this.#hooks.onUpdate(bytes, start, end);
       if (error) this.#input({ type: 'messageError', connection, error });
     } else if (live === this.#established && type === messageType.keepalive) {
       this.#hooks.onKeepalive();
-    } else {
+    } else if (type !== messageType.update) {
       this.#input(this.#inputOf(connection, type, bytes, start, end));
     }
   }

@@ -228,7 +228,7 @@ test('a peer changed, removed, or added touches its own session only', () => {
   speaker.configure(config(me, 65001, [{ ...a, password: 'new' }, b]));
   assert.deepEqual(sessions(), { '10.0.0.2': 0, '10.0.0.3': 1 }, 'a new password means a new session');
   network.advance(5000);
-  assert.deepEqual(sessions(), { '10.0.0.2': 1, '10.0.0.3': 1 });
+  assert.deepEqual(sessions(), { '10.0.0.2': 2, '10.0.0.3': 1 });
   speaker.configure(config(me, 65001, [b, c]));
   network.advance(5000);
   assert.deepEqual(sessions(), { '10.0.0.3': 1, '10.0.0.4': 1 });

@@ -59,6 +59,27 @@ test('RFC 8538 4: a change that needs a new session takes no route from either s
   }
 });
 
+test('sessions are counted on over changes of settings, whether routes stay or go, and anew for another address or after removal', () => {
+  const { network, speaker, ours, status } = pair();
+  let settings: Partial<PeerConfig> = {};
+  const changes: readonly Partial<PeerConfig>[] = [{ holdTimeSec: 30 }, { holdTimeSec: 60, import: 'reject' }];
+  for (const [i, change] of changes.entries()) {
+    settings = { ...settings, ...change };
+    speaker.configure(ours(settings));
+    network.advance(5000);
+    assert.deepEqual([status().state, status().establishedCount], ['Established', i + 2]);
+  }
+  speaker.configure(ours({ ...settings, role: 'peer' }));
+  assert.equal(status().establishedCount, 3, 'one that is the peer of another identity is still there');
+  speaker.configure(ours({ ...settings, address: '10.9.9.9' }));
+  assert.equal(status().establishedCount, 0);
+  speaker.configure({ ...ours({}), peers: [] });
+  speaker.configure(ours({}));
+  assert.equal(status().establishedCount, 0);
+  network.advance(5000);
+  assert.equal(status().establishedCount, 1);
+});
+
 test('RFC 8538 5: the end of a peer, of ourselves, and another identity are Hard Resets that say why; the routes go', () => {
   const cases: readonly [string, (world: ReturnType<typeof pair>) => void, RegExp][] = [
     ['deconfigured', ({ speaker, ours }) => speaker.configure({ ...ours({}), peers: [] }), /Peer De-configured/],

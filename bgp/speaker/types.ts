@@ -173,7 +173,7 @@ export interface PeerStatus {
   readonly peerRouterId?: string;
   /** Seconds until a peer with too many prefixes may come back. */
   readonly restartInSec?: number;
-  /** Sessions that reached Established since the peer was configured. */
+  /** Sessions that reached Established since the peer was configured at its address, whatever its settings have been. */
   readonly establishedCount: number;
   readonly messagesIn: number;
   readonly messagesOut: number;

@@ -168,3 +168,42 @@ test(
     await until(() => routes() === '', { what: 'the route to be gone', intervalMs: 100 });
   },
 );
+
+test(
+  'RFC 4724 4.1: kernel: true says R and F for its earlier run: killed under BIRD as helper, twice, no route leaves BIRD',
+  wants,
+  async (t) => {
+    const { write, start, link, bird, file } = await world(t);
+    write('', 'kernel: true\n');
+    const text = fs.readFileSync(file, 'utf8');
+    fs.writeFileSync(file, text.replace('[10.50.1.0/24]', '[10.50.1.0/24, "fd50:1::/64"]'));
+    bird.configure(`log stderr all;\n${birdText.replace('protocol bgp p {', 'protocol bgp p { debug { routes };')}`);
+    const ours = ['10.50.1.0/24', 'fd50:1::/64'];
+    const theirs = ['10.50.2.0/24', 'fd50:2::/64'];
+    const installed = (): boolean =>
+      theirs.every(
+        (prefix) => link.run(link.a, 'ip', prefix.includes(':') ? '-6' : '-4', 'route', 'show', prefix) !== '',
+      );
+    const told = (): boolean => ours.every((prefix) => bird.birdc('show route protocol p').includes(prefix));
+    let daemon = await start();
+    await until(() => told() && installed(), { what: 'routes on both sides', intervalMs: 100 });
+    for (let round = 0; round < 2; round++) {
+      await ended(daemon, 'SIGKILL');
+      await until(() => !bird.established('p'), { what: 'BIRD to notice' });
+      assert.ok(installed(), 'forwarding goes on');
+      daemon = await start();
+      await until(() => bird.established('p'), { what: 'the session at BIRD' });
+      const said = bird.birdc('show protocols all p');
+      const neighbour = said.slice(said.indexOf('Neighbor capabilities'));
+      assert.match(neighbour, /Restart recovery/, 'R');
+      assert.match(neighbour, /AF preserved: ipv4 ipv6/, 'F');
+      await until(() => !/\bstale\b/i.test(bird.birdc('show route all protocol p')) && told(), {
+        what: 'our routes anew',
+      });
+    }
+    const gone = bird.output
+      .split('\n')
+      .filter((line) => line.includes('removed') && ours.some((p) => line.includes(p)));
+    assert.deepEqual(gone, []);
+  },
+);

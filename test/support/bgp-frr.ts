@@ -38,6 +38,10 @@ wait -n
 
 export interface Frr {
   vtysh(...commands: string[]): string;
+  /** What the daemons said; `log stdout` is on, `debug bgp neighbor-events` is for the configuration. */
+  readonly output: string;
+  /** Halts bgpd (SIGSTOP) or lets it go on; its kernel goes on for it: connections to it are made. */
+  pause(paused: boolean): void;
   /** SIGKILL to bgpd and zebra: the kernel closes their connections, no NOTIFICATION is sent. */
   kill(): Promise<void>;
 }
@@ -74,9 +78,16 @@ export async function startFrr(link: BgpLink, config: string, namespace = link.b
   const inside = ['-t', String(child.pid), '-m', '-n', tool('vtysh'), '--vty_socket', `${folder}/run`];
   const pidOf = (daemon: string): number =>
     Number(fs.readFileSync(`/proc/${child.pid}/root${folder}/run/${daemon}.pid`, 'utf8'));
+  const vtysh = (...commands: string[]): string =>
+    execFileSync('nsenter', [...inside, ...commands.flatMap((command) => ['-c', command])], { encoding: 'utf8' });
+  // Before, bgpd knows no interfaces and answers an IPv6 next hop that has a link-local address with a NOTIFICATION (3/10).
+  await until(() => /^bgp\b/m.test(vtysh('show zebra client summary')), { what: 'bgpd to know zebra' });
   return {
-    vtysh: (...commands) =>
-      execFileSync('nsenter', [...inside, ...commands.flatMap((command) => ['-c', command])], { encoding: 'utf8' }),
+    vtysh,
+    get output() {
+      return output;
+    },
+    pause: (paused) => void process.kill(pidOf('bgpd'), paused ? 'SIGSTOP' : 'SIGCONT'),
     async kill() {
       const gone = new Promise((resolve) => child.once('exit', resolve));
       for (const daemon of ['bgpd', 'zebra']) process.kill(pidOf(daemon), 'SIGKILL');

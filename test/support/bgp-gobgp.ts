@@ -15,6 +15,8 @@ export function needsGobgp(others: { readonly skip?: string }): { readonly skip?
 export interface Gobgp {
   /** `gobgp ...`. */
   cli(command: string): string;
+  /** Halts it (SIGSTOP) or lets it go on; connections to it are made all the same. */
+  pause(paused: boolean): void;
   /** SIGKILL: the kernel closes its connections, no NOTIFICATION is sent. */
   kill(): Promise<void>;
 }
@@ -51,5 +53,6 @@ export async function startGobgp(
     child.kill('SIGKILL');
     await gone;
   };
-  return { cli, kill };
+  const pause = (paused: boolean): void => void child.kill(paused ? 'SIGSTOP' : 'SIGCONT');
+  return { cli, pause, kill };
 }
