@@ -7,7 +7,7 @@ import { silentLogger } from '#kit';
 import { type Runner, runSpeaker } from '#speaker';
 import { until } from '../support/wait.ts';
 
-const rounds = Number(process.env['COLLISION_ROUNDS'] ?? 1000);
+const rounds = Number(process.env['COLLISION_ROUNDS'] ?? 300);
 
 async function freePort(address: string): Promise<number> {
   const server = net.createServer().listen(0, address);
