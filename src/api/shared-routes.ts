@@ -8,6 +8,8 @@ import type { BgpRoutesQuery, BgpView, HealthView } from './view.ts';
 /** Prefixes in one answer of /v1/bgp/routes; a full table comes in pages. */
 const routesMax = 10_000;
 const routesDefault = 1_000;
+/** Of a peer. */
+const nameCharsMax = 300;
 
 export async function addRoutesRoute(app: FastifyInstance, view: BgpView): Promise<void> {
   const { default: Type } = await import('typebox');
@@ -17,18 +19,26 @@ export async function addRoutesRoute(app: FastifyInstance, view: BgpView): Promi
       family: Type.Optional(Type.Union([Type.Literal('4'), Type.Literal('6')])),
       limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,5}$' })),
       cursor: Type.Optional(Type.String({ maxLength: 64 })),
+      peer: Type.Optional(Type.String({ maxLength: nameCharsMax })),
+      received: Type.Optional(Type.Literal('true')),
+      sentTo: Type.Optional(Type.String({ maxLength: nameCharsMax })),
     },
     { additionalProperties: false },
   );
-  type Query = { readonly [K in 'prefix' | 'family' | 'limit' | 'cursor']?: string };
+  type Query = {
+    readonly [K in 'prefix' | 'family' | 'limit' | 'cursor' | 'peer' | 'received' | 'sentTo']?: string;
+  };
   app.get<{ Querystring: Query }>('/v1/bgp/routes', { schema: { querystring } }, (request) => {
-    const { prefix, family, limit, cursor } = request.query;
+    const { prefix, family, limit, cursor, peer, received, sentTo } = request.query;
     const count = Number(limit ?? routesDefault);
     if (count > routesMax) throw badRequest(`limit ${count} is over ${routesMax}; ask for the next ones with cursor`);
     return view.bgpRoutes({
       ...(prefix === undefined ? {} : prefixQuery(prefix)),
       ...(family === undefined ? {} : { family: family === '4' ? 4 : 6 }),
       ...(cursor === undefined ? {} : { cursor }),
+      ...(peer === undefined ? {} : { peer }),
+      ...(received === undefined ? {} : { received: true }),
+      ...(sentTo === undefined ? {} : { sentTo }),
       limit: count,
     });
   });

@@ -165,6 +165,12 @@ export interface BgpRoutesQuery {
   /** The most specific prefix that holds this address: where a packet to it goes. */
   readonly covers?: IpAddress;
   readonly family?: IpFamily;
+  /** Only paths of this peer (name). */
+  readonly peer?: string;
+  /** Also what import policy rejects, of peers whose routes are kept as received; attributes as received instead of as used. */
+  readonly received?: boolean;
+  /** What is announced to this peer (name), attributes as it is told them. */
+  readonly sentTo?: string;
   readonly limit: number;
   /** `next` of the answer before. */
   readonly cursor?: string;
@@ -189,15 +195,24 @@ export interface BgpPathView {
   /** Chosen, alone or as one of several equal ones. */
   readonly best: boolean;
   readonly nextHop: string;
-  /** Where packets go: the next hop resolved through the kernel's table. Empty: it does not resolve. */
-  readonly resolved: readonly { readonly gateway?: string; readonly device: string }[];
+  /** Where packets go: the next hop resolved through the kernel's table. Empty: it does not resolve. Absent: nothing is installed. */
+  readonly resolved?: readonly { readonly gateway?: string; readonly device: string }[];
   readonly origin: 'IGP' | 'EGP' | 'incomplete';
   /** AS numbers with a space between, sets in braces; empty from inside the AS. */
   readonly asPath: string;
   readonly localPref?: number;
   readonly med?: number;
+  readonly communities?: readonly string[];
+  readonly largeCommunities?: readonly string[];
+  readonly extendedCommunities?: readonly string[];
+  /** RFC 7911. */
+  readonly pathId?: number;
   /** Kept from a peer that restarts. */
   readonly stale: boolean;
+  /** The step of the decision (RFC 4271 9.1.2.2) that left the best path alone, or at which another one lost. */
+  readonly reason?: string;
+  /** Not used: by import policy, as a loop or leak, or by which rule of which filter. */
+  readonly rejected?: { readonly by: string; readonly filter?: string; readonly term?: number };
 }
 
 export interface PolicyEndpointView {

@@ -36,7 +36,10 @@ Examples:
     )
     .option('-4', 'IPv4 only')
     .option('-6', 'IPv6 only')
-    .option('-a, --all', 'every path, not only the chosen ones (marked *)')
+    .option('-a, --all', 'every path, not only the chosen ones (marked *), and why it is chosen or not')
+    .option('--peer <name>', 'only paths of this peer')
+    .option('--received', 'what was received: also what import policy rejects, where that is kept, and by which rule')
+    .option('--sent-to <name>', 'what this peer is told, as it is told it')
     .addHelpText(
       'after',
       `
@@ -132,6 +135,9 @@ interface RoutesOptions extends AskOptions {
   readonly 4?: boolean;
   readonly 6?: boolean;
   readonly all?: boolean;
+  readonly peer?: string;
+  readonly received?: boolean;
+  readonly sentTo?: string;
 }
 
 /** Asks page by page; a table is printed as pages come, so that a full table needs no memory. */
@@ -140,14 +146,18 @@ async function printRoutes(prefix: string | undefined, options: RoutesOptions, c
   const query = {
     ...(prefix === undefined ? {} : { prefix }),
     ...(options['4'] ? { family: '4' } : options['6'] ? { family: '6' } : {}),
+    ...(options.peer === undefined ? {} : { peer: options.peer }),
+    ...(options.received ? { received: 'true' } : {}),
+    ...(options.sentTo === undefined ? {} : { sentTo: options.sentTo }),
   };
+  const every = options.all || options.received || options.sentTo !== undefined;
   const collected: BgpRouteView[] = [];
   let found = 0;
   let cursor: string | undefined;
   do {
     const page = await client.bgpRoutes({ ...query, ...(cursor === undefined ? {} : { cursor }) });
-    const routes = options.all ? page.routes : page.routes.map(onlyBest).filter((route) => route.paths.length > 0);
-    if (options.output === 'table' && routes.length > 0) context.terminal.out(formatRoutes(routes, found === 0));
+    const routes = every ? page.routes : page.routes.map(onlyBest).filter((route) => route.paths.length > 0);
+    if (options.output === 'table' && routes.length > 0) context.terminal.out(formatRoutes(routes, found === 0, every));
     else collected.push(...routes);
     found += routes.length;
     cursor = page.next;
@@ -189,7 +199,7 @@ function stateText({ state, restarting, bfd }: BgpPeerView): string {
 }
 
 /** One line for each way that packets may take. */
-export function formatRoutes(routes: readonly BgpRouteView[], withHeader = true): string {
+export function formatRoutes(routes: readonly BgpRouteView[], withHeader = true, withReason = false): string {
   const rows = routes.flatMap((route) =>
     route.paths.flatMap((path) => {
       const ways = waysOf(route, path);
@@ -200,14 +210,29 @@ export function formatRoutes(routes: readonly BgpRouteView[], withHeader = true)
         path.origin,
         path.asPath || '-',
         `${path.peer ?? 'this node'}${path.stale ? ' (stale)' : ''}`,
+        ...(withReason ? [index > 0 ? '' : reasonText(path)] : []),
       ]);
     }),
   );
-  const text = formatTable(['  PREFIX', 'NEXT HOP', 'VIA', 'ORIGIN', 'AS PATH', 'FROM'], rows);
+  const head = ['  PREFIX', 'NEXT HOP', 'VIA', 'ORIGIN', 'AS PATH', 'FROM', ...(withReason ? ['WHY'] : [])];
+  const text = formatTable(head, rows);
   return withHeader ? text : text.slice(text.indexOf('\n') + 1);
 }
 
+/** `best by med`, `lost by as-path-length`, `rejected by filter from-tor, rule 2`. */
+function reasonText({ best, reason, rejected }: BgpPathView): string {
+  if (rejected) {
+    const { by, filter, term } = rejected;
+    const which = [filter, term === undefined ? undefined : `rule ${term + 1}`].filter((part) => part !== undefined);
+    return `rejected by ${by}${which.length > 0 ? ` ${which.join(', ')}` : ''}`;
+  }
+  if (reason === undefined) return '';
+  if (reason === 'only-path') return 'only path';
+  return `${best ? 'best' : 'lost'} by ${reason}`;
+}
+
 function waysOf(route: BgpRouteView, path: BgpPathView): readonly string[] {
+  if (path.resolved === undefined) return ['-'];
   if (path.resolved.length > 0) {
     return path.resolved.map(({ gateway, device }) =>
       gateway === undefined ? `dev ${device}` : `${gateway} dev ${device}`,

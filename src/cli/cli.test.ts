@@ -260,6 +260,34 @@ test('bgp routes: next hop resolved to every gateway and device; other paths onl
   assert.equal(formatRoutes(routes, false).includes('PREFIX'), false);
 });
 
+test('bgp routes: what was received, what a peer is told, and why', async (t) => {
+  const asked: unknown[] = [];
+  const path = { best: false, nextHop: '10.0.0.2', origin: 'IGP', asPath: '65001', stale: false, peer: 'tor' } as const;
+  const paths = [
+    { ...path, rejected: { by: 'filter', filter: 'from-tor', term: 1 } },
+    { ...path, rejected: { by: 'loop' } },
+    { ...path, reason: 'med' },
+    { ...path, best: true, reason: 'only-path' },
+  ];
+  const env = await agent(t, {
+    bgpRoutes: (query) => {
+      asked.push(query);
+      return { routes: [{ prefix: '10.7.0.0/16', source: 'learned', paths }] };
+    },
+  });
+  const { out } = await run(['bgp', 'routes', '--received', '--peer', 'tor'], env);
+  const why = out
+    .trimEnd()
+    .split('\n')
+    .map((line) => line.split(/ {2,}/).at(-1));
+  assert.deepEqual(why, ['WHY', 'rejected by filter from-tor, rule 2', 'rejected by loop', 'lost by med', 'only path']);
+  assert.equal((await run(['bgp', 'routes', '--sent-to', 'tor'], env)).code, 0);
+  assert.deepEqual(asked, [
+    { peer: 'tor', received: true, limit: 1000 },
+    { sentTo: 'tor', limit: 1000 },
+  ]);
+});
+
 test('bgp routes asks page by page and passes its filter on; none is exit code 1', async (t) => {
   const asked: unknown[] = [];
   const env = await agent(t, {

@@ -106,6 +106,28 @@ test('sessions, routes and metrics are asked for; a second daemon on the socket 
   assert.match(bgp('peers').err, /there is no socket/);
 });
 
+test('the looking glass: why a path won, what was rejected by which rule, what a peer was told', wants, async (t) => {
+  const { write, start, bgp, file } = await world(t);
+  const filters =
+    'filters:\n  from-bird:\n  - { then: next }\n  - { match: { prefixes: [10.50.2.0/24] }, then: reject }\n';
+  write('  adjRibIn: true\n', filters);
+  fs.writeFileSync(file, fs.readFileSync(file, 'utf8').replace('import: accept', 'import: from-bird'));
+  await start();
+  await until(() => bgp('routes', '-6').out.includes('fd50:2::/64'), {
+    what: 'the route that passes',
+    intervalMs: 100,
+  });
+  assert.match(bgp('routes', '--all', '-6').out, /fd50:2::\/64.* 10\.9\.0\.2 +only path/);
+  assert.equal(bgp('routes', '10.50.2.0/24').code, 1, 'it is not used');
+  assert.match(
+    bgp('routes', '10.50.2.0/24', '--received').out,
+    /10\.50\.2\.0\/24.* 10\.9\.0\.2 +rejected by filter from-bird, rule 2/,
+  );
+  const [told] = JSON.parse(bgp('routes', '-4', '--sent-to', '10.9.0.2', '-o', 'json').out);
+  assert.deepEqual([told.prefix, told.paths[0].asPath, told.paths[0].nextHop], ['10.50.1.0/24', '64512', '10.9.0.1']);
+  assert.match(bgp('routes', '--sent-to', 'nobody').err, /nobody/);
+});
+
 test(
   'a dry run says what a reload would do, and the reload does it: one session reset, then none',
   wants,

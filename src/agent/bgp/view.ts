@@ -3,10 +3,10 @@ import type { BgpPathView, BgpPeerView, BgpRoutesView, BgpRouteView } from '#api
 import type { PeerStatus, RouteAnswer, RoutePath } from '#bgp';
 import type { RouteStatus } from '#felix';
 
-/** @param programmed what became of a prefix in the kernel */
+/** @param programmed what became of a prefix in the kernel; absent: nothing is installed */
 export function routesView(
   { routes, next }: RouteAnswer,
-  programmed: (prefix: string) => RouteStatus | undefined,
+  programmed?: (prefix: string) => RouteStatus | undefined,
 ): BgpRoutesView {
   return {
     ...(next === undefined ? {} : { next }),
@@ -14,7 +14,10 @@ export function routesView(
       ({ prefix, paths }): BgpRouteView => ({
         prefix,
         source: paths.some((p) => p.best && p.peer === undefined) ? 'originated' : 'learned',
-        paths: paths.map((path) => pathView(path, programmed(prefix))),
+        paths: paths.map((path) => ({
+          ...pathView(path),
+          ...(programmed ? { resolved: ways(path, programmed(prefix)) } : {}),
+        })),
       }),
     ),
   };
@@ -45,18 +48,36 @@ export function peerView(peer: PeerStatus): BgpPeerView {
   };
 }
 
-function pathView(path: RoutePath, programmed: RouteStatus | undefined): BgpPathView {
-  const { attributes } = path;
-  const chosen = path.best || path.multipath;
+function ways(path: RoutePath, programmed: RouteStatus | undefined): NonNullable<BgpPathView['resolved']> {
+  return (path.best || path.multipath) && path.peer !== undefined ? (programmed?.via ?? []) : [];
+}
+
+function pathView({
+  peer,
+  best,
+  multipath,
+  nextHop,
+  stale,
+  pathId,
+  reason,
+  rejected,
+  attributes,
+}: RoutePath): BgpPathView {
+  const { origin, asPath, localPref, med, communities, largeCommunities, extendedCommunities } = attributes;
   return {
-    ...(path.peer === undefined ? {} : { peer: path.peer }),
-    best: chosen,
-    nextHop: path.nextHop ?? '',
-    resolved: chosen && path.peer !== undefined ? (programmed?.via ?? []) : [],
-    origin: attributes.origin === 'INCOMPLETE' ? 'incomplete' : attributes.origin,
-    asPath: attributes.asPath,
-    ...(attributes.localPref === undefined ? {} : { localPref: attributes.localPref }),
-    ...(attributes.med === undefined ? {} : { med: attributes.med }),
-    stale: path.stale,
+    ...(peer === undefined ? {} : { peer }),
+    best: best || multipath,
+    nextHop: nextHop ?? '',
+    origin: origin === 'INCOMPLETE' ? 'incomplete' : origin,
+    asPath,
+    ...(localPref === undefined ? {} : { localPref }),
+    ...(med === undefined ? {} : { med }),
+    ...(communities ? { communities } : {}),
+    ...(largeCommunities ? { largeCommunities } : {}),
+    ...(extendedCommunities ? { extendedCommunities } : {}),
+    ...(pathId === undefined ? {} : { pathId }),
+    stale,
+    ...(reason === undefined ? {} : { reason }),
+    ...(rejected ? { rejected } : {}),
   };
 }
