@@ -42,6 +42,10 @@ class Tor {
   get established(): boolean {
     return /BGP state:\s+Established/.test(this.session);
   }
+  /** It waits for End-of-RIB of the agent. */
+  get restarting(): boolean {
+    return /Neighbor graceful restart active/.test(this.session);
+  }
   /** What the agent's OPEN of the session in force said of graceful restart. */
   get restart(): { recovery: boolean; preserved: string } {
     const neighbor = this.session.split('Neighbor capabilities')[1]?.split('Session:')[0] ?? '';
@@ -92,6 +96,8 @@ test(
         assert.doesNotMatch(tor.session, /Received:/, 'without a NOTIFICATION');
         lab = await restartAgent(lab, 'n1');
         await until(() => tor.established, { what: `the session after ${signal}`, deadlineMs: 20_000 });
+        // A second restart before our End-of-RIB takes what was not announced again (RFC 4724 4.2).
+        await until(() => !tor.restarting, { what: `our End-of-RIB after ${signal}`, deadlineMs: 20_000 });
         assert.deepEqual(tor.restart, { recovery: true, preserved: 'ipv4 ipv6' }, `the first OPEN after ${signal}`);
         if (signal === 'SIGTERM') await settled(lab);
       }
