@@ -34,7 +34,19 @@ async function bird(link: BgpLink, longLived = false): Promise<Restarter> {
 async function frr(link: BgpLink, longLived = false): Promise<Restarter> {
   const times = longLived ? { restartSec: 1, bgp: ' bgp long-lived-graceful-restart stale-time 60' } : {};
   const daemon = await startFrr(link, frrConfig({ ...times, networks4: [lost] }));
-  return { kill: () => daemon.kill(), restart: async () => void (await startFrr(link, frrConfig(times))) };
+  return {
+    kill: () => daemon.kill(),
+    async restart() {
+      // A bgpd that does not know zebra yet answers our IPv6 routes with a NOTIFICATION, which ends what was stale.
+      away(link, 'add');
+      await startFrr(link, frrConfig(times));
+      away(link, 'del');
+    },
+  };
+}
+/** Keeps a daemon that starts from answering us before it is ready. */
+function away(link: BgpLink, what: 'add' | 'del'): void {
+  execFileSync('ip', ['-n', link.b, 'route', what, 'blackhole', '10.9.0.1/32']);
 }
 async function gobgp(link: BgpLink, longLived = false): Promise<Restarter> {
   const config = longLived
@@ -45,16 +57,14 @@ async function gobgp(link: BgpLink, longLived = false): Promise<Restarter> {
       })
     : gobgpConfig();
   // It has its routes from its command line: the session must wait until they are there.
-  const away = (what: 'add' | 'del'): void =>
-    void execFileSync('ip', ['-n', link.b, 'route', what, 'blackhole', '10.9.0.1/32']);
   const start = async (extra: string[], routes: string[]): ReturnType<typeof startGobgp> => {
-    away('add');
+    away(link, 'add');
     const daemon = await startGobgp(link, config, link.b, extra);
     for (const prefix of routes) {
       const six = prefix.includes(':');
       daemon.cli(`global rib add ${six ? '-a ipv6 ' : ''}${prefix} nexthop ${six ? 'fd09::2' : '10.9.0.2'}`);
     }
-    away('del');
+    away(link, 'del');
     return daemon;
   };
   const daemon = await start([], [...kept, lost]);
