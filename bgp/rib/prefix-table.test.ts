@@ -51,13 +51,29 @@ test('prefix table: churn of ever new prefixes neither grows it nor makes it slo
   for (let key = 8000; key < 300_000; key++) {
     table.release(live[key % 8000]!);
     live[key % 8000] = table.intern(words(key), 24);
-    assert.ok(8 * (table.size + table.tombstones) <= 6 * slots(), 'three quarters of the slots are taken at most');
+    assert.ok(8 * (table.size + table.releasedCount) <= 5 * slots(), 'five eighths of the slots are taken at most');
   }
   assert.equal(slots(), before);
   for (let key = 292_000; key < 300_000; key++) assert.equal(table.find(words(key), 24), live[key % 8000]);
   for (const id of live) table.release(id);
   assert.equal(table.size, 0);
-  assert.equal(table.tombstones, 0, 'nothing is left behind');
+  for (let key = 300_000; key < 301_500; key++) table.intern(words(key), 24);
+  assert.deepEqual([table.size, table.releasedCount], [1500, 0], 'nothing is left behind');
+  assert.ok(table.limit <= 16_384, `${table.limit} ids for 8,000 prefixes at once`);
+});
+
+test('prefix table: a table that goes and another that comes take the same ids; one that comes back has its own', () => {
+  const table = new PrefixTable(6);
+  const ids = Array.from({ length: 8000 }, (_, key) => table.intern(words(key), 48));
+  for (const id of ids) table.release(id);
+  for (const id of ids) assert.ok(!table.isLive(id));
+  assert.equal(table.find(words(5), 48), -1);
+  for (let key = 0; key < 8000; key++) assert.equal(table.intern(words(key), 48), ids[key]);
+  assert.deepEqual([table.size, table.releasedCount, table.limit], [8000, 0, 8000]);
+  for (const id of ids) table.release(id);
+  for (let key = 8000; key < 16_000; key++) table.intern(words(key), 48);
+  assert.deepEqual([table.size, table.releasedCount], [8000, 0]);
+  assert.ok(table.limit < 8200, `${table.limit} ids`);
 });
 
 for (const [family, stride] of [

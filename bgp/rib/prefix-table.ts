@@ -3,15 +3,17 @@
  *
  * An id stays the same until it is released and indexes the columns of everybody who keeps something per prefix. Cost:
  * 4 + 1 bytes (IPv4) or 16 + 1 (IPv6) a prefix and at most 16 of hash; nothing is allocated per prefix.
+ *
+ * What is released stays where it is, marked, and is there again when the prefix comes back: to look up the slot of each prefix that a
+ * withdrawn table leaves would be a read of cold memory apiece. Prefixes that are new take the marked ones away: each clears a few slots of
+ * the hash on its turn, so that a whole round is over before those that come meanwhile fill it.
  */
 import { type Cidr, formatIp, type IpFamily, parseCidr } from '#kit';
-import { grow, IntStack } from './arrays.ts';
+import { BitSet, grow, IntStack } from './arrays.ts';
 
-/** The length column of an id that is free. */
-const releasedBits = 255;
-/** A slot of the hash whose prefix went while others were behind it. */
-const tombstone = -1;
-/** Slots that one release clears of tombstones while a sweep is under way. */
+/** The length column of an id that is in `#free`. */
+const freeBits = 255;
+/** Slots of the hash that a new prefix clears of released ones, while there are any. */
 const sweepSlots = 16;
 
 export class PrefixTable {
@@ -22,17 +24,18 @@ export class PrefixTable {
   bits: Uint8Array;
   /** Ids ever given are below this. */
   limit = 0;
-  size = 0;
-  /** Slots of the hash that are neither empty nor a prefix's. */
-  tombstones = 0;
   /** Of `touch`: so that its reads count. */
   touched = 0;
-  /** id + 1; 0 is an empty slot. At most half of the slots are prefixes. */
+  /** Released ids that the hash still has. */
+  readonly #released = new BitSet();
+  /** id + 1; 0 is an empty slot. At most half of the slots are live prefixes, and five eighths those and released ones. */
   #hash = new Int32Array(1024);
   #mask = 1023;
-  /** Slots that the sweep has yet to look at, and the one it is at: the first of a run. */
-  #sweepLeft = 0;
+  /** Prefixes in the hash, live or released. */
+  #taken = 0;
+  /** Where the sweep goes on. */
   #sweepAt = 0;
+  /** Ids that the hash does not have. */
   readonly #free = new IntStack();
 
   /** Of the hash: whoever chooses prefixes must not know which of them share a slot. */
@@ -47,14 +50,23 @@ export class PrefixTable {
     this.bits = new Uint8Array(256);
   }
 
+  /** Live prefixes. */
+  get size(): number {
+    return this.#taken - this.#released.count;
+  }
+  /** Released prefixes that the hash still has. */
+  get releasedCount(): number {
+    return this.#released.count;
+  }
+
   /** The id of a prefix, or -1. `words` holds at least `stride` words with host bits clear. */
   find(words: Int32Array, bits: number): number {
     const hash = this.#hash;
     let slot = this.#slotOf(words, 0, bits);
     for (;;) {
-      const entry = hash[slot]!;
-      if (entry === 0) return -1;
-      if (entry !== tombstone && this.#equals(entry - 1, words, bits)) return entry - 1;
+      const id = hash[slot]! - 1;
+      if (id < 0) return -1;
+      if (this.#equals(id, words, bits)) return this.#released.has(id) ? -1 : id;
       slot = (slot + 1) & this.#mask;
     }
   }
@@ -71,14 +83,11 @@ export class PrefixTable {
   intern(words: Int32Array, bits: number): number {
     const hash = this.#hash;
     let slot = this.#slotOf(words, 0, bits);
-    let free = -1;
-    for (;;) {
-      const entry = hash[slot]!;
-      if (entry === 0) break;
-      if (entry === tombstone) {
-        if (free < 0) free = slot;
-      } else if (this.#equals(entry - 1, words, bits)) return entry - 1;
-      slot = (slot + 1) & this.#mask;
+    for (; hash[slot] !== 0; slot = (slot + 1) & this.#mask) {
+      const id = hash[slot]! - 1;
+      if (!this.#equals(id, words, bits)) continue;
+      this.#released.delete(id);
+      return id;
     }
     const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
     if (id >= this.bits.length) {
@@ -88,40 +97,16 @@ export class PrefixTable {
     this.bits[id] = bits;
     const base = id * this.stride;
     for (let i = 0; i < this.stride; i++) this.words[base + i] = words[i]!;
-    if (free >= 0) this.tombstones--;
-    hash[free < 0 ? slot : free] = id + 1;
-    this.size++;
+    hash[slot] = id + 1;
+    this.#taken++;
     if (2 * this.size > this.#mask) this.#rehash();
+    else if (this.#released.count > 0) this.#sweep();
     return id;
   }
 
-  /**
-   * Forgets a prefix; its id will be given again.
-   *
-   * To close the gap at once would mean to look up where each prefix behind it belongs: two reads of cold memory apiece. So a slot
-   * with others behind it becomes a tombstone, which goes as soon as nothing is behind it any more. When churn leaves so many that
-   * five eighths of the slots are taken, a sweep clears them, a few slots a release.
-   */
+  /** Forgets a prefix; its id will be given again. */
   release(id: number): void {
-    const hash = this.#hash;
-    const mask = this.#mask;
-    let slot = this.#slotOf(this.words, id * this.stride, this.bits[id]!);
-    while (hash[slot] !== id + 1) slot = (slot + 1) & mask;
-    this.bits[id] = releasedBits;
-    this.size--;
-    this.#free.push(id);
-    if (hash[(slot + 1) & mask] === 0) {
-      hash[slot] = 0;
-      for (slot = (slot - 1) & mask; hash[slot] === tombstone; slot = (slot - 1) & mask) {
-        hash[slot] = 0;
-        this.tombstones--;
-      }
-    } else {
-      hash[slot] = tombstone;
-      this.tombstones++;
-      if (this.#sweepLeft === 0 && 8 * (this.size + this.tombstones) > 5 * mask) this.#beginSweep();
-    }
-    if (this.#sweepLeft > 0) this.#sweep();
+    this.#released.add(id);
   }
 
   /** Of the hash. */
@@ -130,7 +115,7 @@ export class PrefixTable {
   }
 
   isLive(id: number): boolean {
-    return id < this.limit && this.bits[id] !== releasedBits;
+    return id < this.limit && this.bits[id] !== freeBits && !this.#released.has(id);
   }
 
   text(id: number): Cidr {
@@ -159,49 +144,44 @@ export class PrefixTable {
     return prefixHash(words, base, this.stride, bits, this.#seed) & this.#mask;
   }
 
-  /** A run begins after an empty slot; there is one, since not all slots are taken. */
-  #beginSweep(): void {
-    let slot = 0;
-    while (this.#hash[slot] !== 0) slot++;
-    this.#sweepAt = slot;
-    this.#sweepLeft = this.#hash.length;
-  }
-
-  /** Puts the prefixes of whole runs where they would be without tombstones, until `sweepSlots` were looked at. */
+  /** Takes released prefixes out of `sweepSlots` slots and the rest of the run, and puts the others where they are without them. */
   #sweep(): void {
     const hash = this.#hash;
     const mask = this.#mask;
     let at = this.#sweepAt;
     let left = sweepSlots;
-    // In the middle of a run nothing may stop: what is behind a cleared slot would not be found.
+    // In the middle of a run it may begin but not stop: what is behind a cleared slot would not be found.
     while (left > 0 || hash[at] !== 0) {
-      const entry = hash[at]!;
+      const id = hash[at]! - 1;
       hash[at] = 0;
-      if (entry === tombstone) this.tombstones--;
-      else if (entry !== 0) {
-        let slot = this.#slotOf(this.words, (entry - 1) * this.stride, this.bits[entry - 1]!);
-        while (hash[slot] !== 0) slot = (slot + 1) & mask;
-        hash[slot] = entry;
-      }
+      if (id >= 0 && !this.#discard(id)) this.#put(id);
       at = (at + 1) & mask;
       left--;
     }
     this.#sweepAt = at;
-    this.#sweepLeft = Math.max(this.#sweepLeft - sweepSlots + left, 0);
+  }
+
+  /** True: the id was released, and may be given again from now on: it is no more in the hash. */
+  #discard(id: number): boolean {
+    if (!this.#released.delete(id)) return false;
+    this.bits[id] = freeBits;
+    this.#taken--;
+    this.#free.push(id);
+    return true;
+  }
+
+  #put(id: number): void {
+    let slot = this.#slotOf(this.words, id * this.stride, this.bits[id]!);
+    while (this.#hash[slot] !== 0) slot = (slot + 1) & this.#mask;
+    this.#hash[slot] = id + 1;
   }
 
   #rehash(): void {
     const old = this.#hash;
     this.#hash = new Int32Array(2 * old.length);
     this.#mask = this.#hash.length - 1;
-    this.tombstones = 0;
-    this.#sweepLeft = 0;
-    for (const entry of old) {
-      if (entry <= 0) continue;
-      let slot = this.#slotOf(this.words, (entry - 1) * this.stride, this.bits[entry - 1]!);
-      while (this.#hash[slot] !== 0) slot = (slot + 1) & this.#mask;
-      this.#hash[slot] = entry;
-    }
+    this.#sweepAt = 0;
+    for (const entry of old) if (entry !== 0 && !this.#discard(entry - 1)) this.#put(entry - 1);
   }
 }
 
