@@ -4,6 +4,10 @@
  * An id stays the same until it is released and indexes the columns of everybody who keeps something per prefix. Cost:
  * 4 + 1 bytes (IPv4) or 16 + 1 (IPv6) a prefix and at most 16 of hash; nothing is allocated per prefix.
  *
+ * Whoever walks a table walks it in the same order each time: a peer that announces it, announces it again, or withdraws it, and the next
+ * peer with the same one. So the id behind the last one is looked at first, which is a read of the same cache line, and the hash, whose
+ * every slot is a cold one in a full table, only when that is another prefix.
+ *
  * What is released stays where it is, marked, and is there again when the prefix comes back: to look up the slot of each prefix that a
  * withdrawn table leaves would be a read of cold memory apiece. Prefixes that are new take the marked ones away: each clears a few slots of
  * the hash on its turn, so that a whole round is over before those that come meanwhile fill it.
@@ -26,6 +30,8 @@ export class PrefixTable {
   limit = 0;
   /** Of `touch`: so that its reads count. */
   touched = 0;
+  /** The id after the one that was found or made last. */
+  #expected = 0;
   /** Released ids that the hash still has. */
   readonly #released = new BitSet();
   /** id + 1; 0 is an empty slot. At most half of the slots are live prefixes, and five eighths those and released ones. */
@@ -61,14 +67,23 @@ export class PrefixTable {
 
   /** The id of a prefix, or -1. `words` holds at least `stride` words with host bits clear. */
   find(words: Int32Array, bits: number): number {
-    const hash = this.#hash;
-    let slot = this.#slotOf(words, 0, bits);
-    for (;;) {
-      const id = hash[slot]! - 1;
-      if (id < 0) return -1;
-      if (this.#equals(id, words, bits)) return this.#released.has(id) ? -1 : id;
-      slot = (slot + 1) & this.#mask;
+    let id = this.#expected;
+    if (!this.expects(words, bits)) {
+      let slot = this.#slotOf(words, 0, bits);
+      for (;;) {
+        id = this.#hash[slot]! - 1;
+        if (id < 0) return -1;
+        if (this.#equals(id, words, bits)) break;
+        slot = (slot + 1) & this.#mask;
+      }
     }
+    this.#expected = id + 1;
+    return this.#released.has(id) ? -1 : id;
+  }
+
+  /** Whether it is the prefix behind the one that was found or made last: then nothing else will be looked at. */
+  expects(words: Int32Array, bits: number): boolean {
+    return this.#expected < this.limit && this.#equals(this.#expected, words, bits);
   }
 
   /**
@@ -81,13 +96,11 @@ export class PrefixTable {
 
   /** The id of a prefix, made when absent. */
   intern(words: Int32Array, bits: number): number {
+    if (this.expects(words, bits)) return this.#again(this.#expected);
     const hash = this.#hash;
     let slot = this.#slotOf(words, 0, bits);
     for (; hash[slot] !== 0; slot = (slot + 1) & this.#mask) {
-      const id = hash[slot]! - 1;
-      if (!this.#equals(id, words, bits)) continue;
-      this.#released.delete(id);
-      return id;
+      if (this.#equals(hash[slot]! - 1, words, bits)) return this.#again(hash[slot]! - 1);
     }
     const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
     if (id >= this.bits.length) {
@@ -99,6 +112,7 @@ export class PrefixTable {
     for (let i = 0; i < this.stride; i++) this.words[base + i] = words[i]!;
     hash[slot] = id + 1;
     this.#taken++;
+    this.#expected = id + 1;
     if (2 * this.size > this.#mask) this.#rehash();
     else if (this.#released.count > 0) this.#sweep();
     return id;
@@ -128,6 +142,12 @@ export class PrefixTable {
     if (!parsed || parsed.family !== this.family) return undefined;
     const words = bytesToWords(parsed.bytes);
     return make ? this.intern(words, parsed.length) : this.find(words, parsed.length);
+  }
+
+  #again(id: number): number {
+    this.#expected = id + 1;
+    this.#released.delete(id);
+    return id;
   }
 
   #equals(id: number, words: Int32Array, bits: number): boolean {

@@ -264,7 +264,10 @@ export class UpdateReader {
     const cursor = this.#cursor;
     const { prefixes } = rib;
     cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
-    while (cursor.next()) prefixes.touch(cursor.words, cursor.bits);
+    if (cursor.next() && !prefixes.expects(cursor.words, cursor.bits)) {
+      do prefixes.touch(cursor.words, cursor.bits);
+      while (cursor.next());
+    }
     cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
     while (cursor.next()) rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
   }
