@@ -3,7 +3,6 @@ import { noNextHop, type Rib } from '../rib/index.ts';
 import { attributeType } from '../wire/attribute-types.ts';
 import { copy } from '../wire/bytes.ts';
 import {
-  canonicalAttributesBytesMax,
   createExportedAttributes,
   createUpdatePacker,
   extendedMessageBytesMax,
@@ -16,7 +15,6 @@ import { valueEnd } from '../wire/update.ts';
 const unspecified = { 4: new Uint8Array(4), 6: new Uint8Array(16) } as const;
 
 /** Large, and used within one call. */
-const scratch = Buffer.alloc(canonicalAttributesBytesMax);
 const exported = createExportedAttributes();
 
 export class RouteEncoder {
@@ -81,11 +79,12 @@ export class RouteEncoder {
   #announces(rib: Rib, set: number, hop: number): boolean {
     if (set === this.#openSet && hop === this.#openHop) return true;
     const { attributes, nextHops } = rib.tables;
-    const length = scratch.write(attributes.key(set), 0, 'latin1');
+    const length = copy(attributes.bytes(set), attributes.start(set), attributes.end(set), exported.bytes, 0);
     let split = 0;
-    while (split < length && scratch[split + 1]! <= attributeType.asPath) split = valueEnd(scratch, split);
+    while (split < length && exported.bytes[split + 1]! <= attributeType.asPath)
+      split = valueEnd(exported.bytes, split);
     exported.split = split;
-    exported.length = copy(scratch, 0, length, exported.bytes, 0);
+    exported.length = length;
     const bytes = hop === noNextHop ? unspecified[rib.family] : nextHops.bytes[hop]!;
     this.#current = this.#packer;
     if (!this.#packer.startAnnounce(rib.family, exported, bytes)) {

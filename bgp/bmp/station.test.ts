@@ -366,7 +366,7 @@ test('the walk of the initial dump has its turns, and sees every prefix once', (
   const rib = new Rib(4, { ...tables, peers: new PeerTable() }, { undecided: true });
   const values = emptyAttributeValues();
   for (let i = 0; i < 100; i++) {
-    const set = tables.attributes.add(`${i}`, values);
+    const set = tables.attributes.intern(Buffer.from(`${i}`), values);
     rib.announce(1, Int32Array.of(i << 8), 24, set, 0, 0);
   }
   for (let i = 0; i < 50; i++) rib.withdraw(1, Int32Array.of(i << 8), 24, 0);

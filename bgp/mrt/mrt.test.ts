@@ -320,7 +320,7 @@ test('RFC 8050 4: a prefix with path identifiers is dumped with them, another on
   const tables = { attributes: new AttributePool(), nextHops: new NextHopPool(), hopSets: new NextHopSetPool() };
   const rib = new Rib(4, { ...tables, peers: new PeerTable() });
   const bytes = originatedAttributes({});
-  const set = tables.attributes.add(Buffer.from(bytes).toString('latin1'), emptyAttributeValues());
+  const set = tables.attributes.intern(bytes, emptyAttributeValues());
   const hop = tables.nextHops.intern('\n\0\0\u0002', Uint8Array.of(10, 0, 0, 2), 0, 4);
   rib.announce(1, Int32Array.of(10 << 24), 8, set, hop, 7);
   rib.announce(1, Int32Array.of(10 << 24), 8, set, hop, 9);

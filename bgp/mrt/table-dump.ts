@@ -97,11 +97,11 @@ export class TableDump {
       if ((paths.flags[path]! & pathFlag.rejected) !== 0) continue;
       const peer = this.#peers[(this.#indexOf[paths.peer[path]!] ?? 0) - 1];
       if (!peer || !this.#tables.isStill(peer)) continue;
-      const key = rib.tables.attributes.key(paths.attributes[path]!);
+      const attributes = rib.tables.attributes.copy(paths.attributes[path]!);
       const hop = rib.tables.nextHops.bytes[paths.nextHop[path]!]!;
       const entryAt = out.length;
       const lengthAt = beginRibEntry(out, record, this.#indexOf[peer.row]! - 1, peer.sinceSec, paths.pathId(path));
-      writeRibAttributes(out, Buffer.from(key, 'latin1'), family, hop);
+      writeRibAttributes(out, attributes, family, hop);
       if (out.length - lengthAt - 2 > attributeBytesMax) {
         out.length = entryAt;
         continue;

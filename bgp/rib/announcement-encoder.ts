@@ -3,7 +3,6 @@
  * group names as recipients. It knows what a set looks like to a peer of the group, and nothing of what was announced before.
  */
 import {
-  canonicalAttributesBytesMax,
   createExportedAttributes,
   createUpdatePacker,
   exportAttributes,
@@ -43,8 +42,7 @@ export interface AnnouncedColumns {
   readonly nextHop: Int32Array;
 }
 
-/** Canonical and exported attributes while a set is announced: within one call, so that all groups share them. */
-const scratch = Buffer.alloc(canonicalAttributesBytesMax);
+/** Exported attributes while a set is announced: within one call, so that all groups share them. */
 const exported = createExportedAttributes();
 
 export class AnnouncementEncoder {
@@ -143,14 +141,12 @@ export class AnnouncementEncoder {
   /** Writes a set as a peer of the group is told it to `exported`; false: no message can carry it. */
   #export(set: number, source: number, context = this.#contextOf(source)): boolean {
     const pool = this.#rib.tables.attributes;
-    let length = scratch.write(pool.key(set), 0, 'latin1');
-    let bytes: Uint8Array | undefined = scratch;
     const flags = pool.communityFlags[set]!;
-    if (isMarked(flags, this.#options)) {
-      bytes = markExported(bytes.subarray(0, length), flags, this.#options);
-      length = bytes?.length ?? 0;
+    if (!isMarked(flags, this.#options)) {
+      return exportAttributes(pool.bytes(set), pool.start(set), pool.end(set), context, exported);
     }
-    return bytes !== undefined && exportAttributes(bytes, 0, length, context, exported);
+    const marked = markExported(pool.copy(set), flags, this.#options);
+    return marked !== undefined && exportAttributes(marked, 0, marked.length, context, exported);
   }
 
   #announceSet(set: number, source: number, nextHops: Int32Array): void {

@@ -32,7 +32,7 @@ function decide(...given: readonly Path[]): { best: number; hops: number } {
     });
     for (const i of order) {
       const { values, metric = 0 } = given[i]!;
-      const set = tables.attributes.add(`set ${i}`, {
+      const set = tables.attributes.intern(Buffer.from(`set ${i}`), {
         ...emptyAttributeValues(),
         asPathLength: 2,
         firstAsn: 7,

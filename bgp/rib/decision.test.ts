@@ -55,7 +55,6 @@ function decided(paths: readonly NaivePath[], sets: readonly NaiveSet[], metrics
   for (const path of paths) {
     const set = sets[path.set]!;
     const key = keyOf(path.set, set);
-    const known = attributes.find(key);
     const values = {
       ...emptyAttributeValues(),
       origin: set.origin,
@@ -67,7 +66,7 @@ function decided(paths: readonly NaivePath[], sets: readonly NaiveSet[], metrics
       clusterListLength: set.clusters,
       communityFlags: set.stale ? communityFlag.llgrStale : 0,
     };
-    const id = known < 0 ? attributes.add(key, values) : known;
+    const id = attributes.intern(Buffer.from(key, 'latin1'), values);
     rib.announceId(path.peer, rib.internText(prefix)!, id, path.hop, path.pathId);
   }
   rib.decide(1000, false, new IntStack());

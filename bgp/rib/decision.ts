@@ -281,11 +281,10 @@ export class Decision {
     const candidates = this.#candidates;
     const attributes = this.#paths.attributes;
     const best = attributes[candidates[0]!]!;
-    const asPath = pool.asPath(best);
     let kept = 1;
     for (let i = 1; i < count; i++) {
       const set = attributes[candidates[i]!]!;
-      if (set === best || pool.asPath(set) === asPath) candidates[kept++] = candidates[i]!;
+      if (set === best || pool.sameAsPath(set, best)) candidates[kept++] = candidates[i]!;
     }
     return kept;
   }

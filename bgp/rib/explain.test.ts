@@ -106,7 +106,7 @@ test('RFC 4271 9.1.2.2: each path is said to have won or lost by the step that d
           clusterListLength,
           firstAsn: path.neighbour,
         };
-        const set = tables.attributes.add(`set ${i}`, values);
+        const set = tables.attributes.intern(Buffer.from(`set ${i}`), values);
         const hop = path.own ? 0 : tables.nextHops.intern(`${i}`, Uint8Array.of(10, 0, 0, i), 0, 4);
         if (hop !== 0) tables.nextHops.igpMetric[hop] = path.metric;
         const row = rib.announce(peer, Int32Array.of(0x0a000000), 8, set, hop, 0);

@@ -4,6 +4,7 @@
  */
 import type { CompiledFilter, FilterState, RouteOrigins } from '../filter/index.ts';
 import { ownRoute } from '../filter/index.ts';
+import { copy } from '../wire/bytes.ts';
 import { attributeType, emptyAttributeValues, readCanonical, withoutAttribute } from '../wire/index.ts';
 import type { AttributePool } from './attribute-pool.ts';
 import { type NextHopPool, noNextHop } from './next-hop-pool.ts';
@@ -31,7 +32,7 @@ export class FilteredSets {
   #set = -1;
   #source = -1;
   #nextHop = -1;
-  #bytes = Buffer.alloc(256);
+  #bytes = new Uint8Array(256);
   readonly #made: number[] = [];
 
   constructor(filter: CompiledFilter, tables: FilterTables, toEbgp = false) {
@@ -70,10 +71,12 @@ export class FilteredSets {
     this.#set = set;
     this.#source = source;
     this.#nextHop = nextHop;
-    const key = this.#pool.key(set);
-    if (key.length > this.#bytes.length) this.#bytes = Buffer.alloc(2 * key.length);
-    this.#bytes.write(key, 0, 'latin1');
-    this.filter.use(this.#bytes, key.length, this.filter.asksOrigins ? this.#origins(source, nextHop) : ownRoute);
+    const pool = this.#pool;
+    const start = pool.start(set);
+    const length = pool.end(set) - start;
+    if (length > this.#bytes.length) this.#bytes = new Uint8Array(2 * length);
+    copy(pool.bytes(set), start, start + length, this.#bytes, 0);
+    this.filter.use(this.#bytes, length, this.filter.asksOrigins ? this.#origins(source, nextHop) : ownRoute);
   }
 
   #origins(source: number, nextHop: number): RouteOrigins {
@@ -103,13 +106,13 @@ export class FilteredSets {
   }
 
   #intern(bytes: Uint8Array): number {
-    const key = latin1(bytes);
-    const known = this.#pool.find(key);
+    const length = copy(bytes, 0, bytes.length, this.#pool.octets, 0);
+    const known = this.#pool.find(length);
     if (known >= 0) return known;
     const values = emptyAttributeValues();
     // Loops were looked for when the route came in.
     readCanonical(bytes, 0, bytes.length, 0, 0, values);
-    const made = this.#pool.add(key, values);
+    const made = this.#pool.add(length, values);
     this.#made.push(made);
     return made;
   }

@@ -35,12 +35,9 @@ function withLlgrStale(pool: AttributePool, set: number): number {
   const flags = pool.communityFlags[set]!;
   if ((flags & communityFlag.noLlgr) !== 0) return -1;
   if ((flags & communityFlag.llgrStale) !== 0) return set;
-  const bytes = addCommunity(Buffer.from(pool.key(set), 'latin1'), llgrStale);
+  const bytes = addCommunity(pool.copy(set), llgrStale);
   if (!bytes) return -1;
-  const key = Buffer.from(bytes).toString('latin1');
-  const known = pool.find(key);
-  if (known >= 0) return known;
   const values = emptyAttributeValues();
   readCanonical(bytes, 0, bytes.length, 0, 0, values);
-  return pool.add(key, values);
+  return pool.intern(bytes, values);
 }

@@ -83,9 +83,7 @@ for (const family of [4, 6] as const) {
           const metrics = [0, 0, 0, 0];
           const intern = (index: number): number => {
             const s = sets[index]!;
-            const known = attributes.find(keyOf(index, s));
-            if (known >= 0) return known;
-            return attributes.add(keyOf(index, s), {
+            return attributes.intern(Buffer.from(keyOf(index, s), 'latin1'), {
               ...emptyAttributeValues(),
               origin: s.origin,
               asPathLength: s.length,
@@ -108,7 +106,10 @@ for (const family of [4, 6] as const) {
               assert.equal(locPeer, expected ? expected.best.peer + 1 : 0, text);
               if (!expected) continue;
               const { set, pathId } = expected.best;
-              assert.equal(attributes.key(rib.locAttributes[id]!), keyOf(set, sets[set]!));
+              assert.equal(
+                Buffer.from(attributes.copy(rib.locAttributes[id]!)).toString('latin1'),
+                keyOf(set, sets[set]!),
+              );
               assert.equal(rib.paths.pathId(rib.explain(id).best), pathId);
               assert.deepEqual(
                 rankedRows(rib, id).map((path) => `${rib.paths.peer[path]} ${rib.paths.pathId(path)}`),

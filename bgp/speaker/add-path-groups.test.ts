@@ -166,11 +166,9 @@ for (const family of [4, 6] as const) {
             if (call.op === 'announce') {
               const community = (65_000 << 16) + (peer * 3 + pathId) * 2 + call.version;
               const bytes = originatedAttributes({ communities: [community >>> 0], localPref: call.localPref });
-              const key = Buffer.from(bytes).toString('latin1');
               const values = emptyAttributeValues();
               readCanonical(bytes, 0, bytes.length, 0, 0, values);
-              const known = attributes.find(key);
-              rib.announceId(peer, id, known < 0 ? attributes.add(key, values) : known, peer === 0 ? 0 : 1, pathId);
+              rib.announceId(peer, id, attributes.intern(bytes, values), peer === 0 ? 0 : 1, pathId);
               live.add(pathName(peer, pathId, prefix));
             } else if (call.op === 'withdraw') {
               rib.withdrawId(peer, id, pathId);
@@ -208,7 +206,7 @@ for (const family of [4, 6] as const) {
                 const best = rankedRows(rib, id).filter(mayGo).slice(0, count);
                 for (const path of best) {
                   if (paths.peer[path] === row) continue;
-                  const bytes = Buffer.from(attributes.key(paths.attributes[path]!), 'latin1');
+                  const bytes = attributes.copy(paths.attributes[path]!);
                   const { communities } = describeAttributes(bytes, 0, bytes.length);
                   expected.push(`${index + 1} #${rib.sentId(path)} ${communities![0]}`);
                 }

@@ -86,16 +86,21 @@ export class ImportPolicy {
   #misledBy(set: number): 'loop' | 'leak' | undefined {
     if (set !== this.#lookedAt) {
       this.#lookedAt = set;
-      this.#misled = this.#lookAt(Buffer.from(this.#tables.attributes.key(set), 'latin1'));
+      this.#misled = this.#lookAt(this.#tables.attributes.copy(set));
     }
     return this.#misled;
   }
-  #lookAt(bytes: Buffer): 'loop' | 'leak' | undefined {
+  #lookAt(bytes: Uint8Array): 'loop' | 'leak' | undefined {
     const { localAsn, localRouterId, localClusterId, peerAsn } = this.context;
     readCanonical(bytes, 0, bytes.length, localAsn, localRouterId, this.#values, localClusterId);
     if (this.#values.ownAsnCount > this.allowedOwnAsns || this.#values.reflectionLoop) return 'loop';
     const otc = attributeValue(bytes, 0, bytes.length, attributeType.onlyToCustomer);
-    if (this.leakRule && otc && isLeak(this.leakRule, bytes.readUInt32BE(otc.start), peerAsn)) return 'leak';
+    if (
+      this.leakRule &&
+      otc &&
+      isLeak(this.leakRule, Buffer.from(bytes.buffer, bytes.byteOffset).readUInt32BE(otc.start), peerAsn)
+    )
+      return 'leak';
     return undefined;
   }
   /** Numbers of sets may have been given again. */

@@ -98,7 +98,7 @@ function held(tables: GlassTables, { peer: name, received = false }: RouteQuery)
       const asReceived = received ? rib.received.attributes(path) : -1;
       const hop = asReceived < 0 ? paths.nextHop[path]! : rib.received.nextHop(path);
       const pathId = paths.pathId(path);
-      const bytes = Buffer.from(pools.attributes.key(asReceived < 0 ? paths.attributes[path]! : asReceived), 'latin1');
+      const bytes = pools.attributes.copy(asReceived < 0 ? paths.attributes[path]! : asReceived);
       const best = outcome?.best === path;
       const rejected = isRejected ? rejection(rib, path, peer?.importPolicy) : undefined;
       const reason = best ? (outcome.decidedBy ?? 'only-path') : outcome?.lostBy.get(path);

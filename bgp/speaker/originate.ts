@@ -39,9 +39,7 @@ export class Origination {
     const bytes = originatedAttributes({});
     const values = emptyAttributeValues();
     readCanonical(bytes, 0, bytes.length, 0, 0, values);
-    const key = Buffer.from(bytes).toString('latin1');
-    const known = this.#attributes.find(key);
-    const set = known >= 0 ? known : this.#attributes.add(key, values);
+    const set = this.#attributes.intern(bytes, values);
     this.#attributes.retain(set);
     return set;
   }

@@ -4,13 +4,7 @@
  */
 import type { IpFamily } from '#kit';
 import { type HopMarks, Rib, type RibTables } from '../rib/index.ts';
-import {
-  canonicalAttributes,
-  canonicalAttributesBytesMax,
-  createPrefixCursor,
-  type UpdateContext,
-  type UpdateView,
-} from '../wire/index.ts';
+import { canonicalAttributes, createPrefixCursor, type UpdateContext, type UpdateView } from '../wire/index.ts';
 
 export class ReceivedRoutes {
   readonly ribs: readonly [Rib, Rib];
@@ -18,7 +12,6 @@ export class ReceivedRoutes {
   readonly #cursor = createPrefixCursor();
   /** Of the UPDATE that is being applied. */
   #context: UpdateContext | undefined;
-  readonly #scratch = Buffer.alloc(canonicalAttributesBytesMax);
 
   constructor(tables: RibTables) {
     this.#tables = tables;
@@ -41,11 +34,10 @@ export class ReceivedRoutes {
       if (mpReachFamily !== 0) this.#withdraw(mpReachFamily, row, view, mpReachNlriStart, mpReachNlriEnd);
       return;
     }
-    const length = canonicalAttributes(view, this.#scratch, 0);
-    const key = this.#scratch.toString('latin1', 0, length);
     const pool = this.#tables.attributes;
-    const known = pool.find(key);
-    const set = known >= 0 ? known : pool.add(key, view);
+    const length = canonicalAttributes(view, pool.octets, 0);
+    const known = pool.find(length);
+    const set = known >= 0 ? known : pool.add(length, view);
     if (nlriEnd > nlriStart && view.nextHopStart >= 0) {
       this.#announce(4, row, view, nlriStart, nlriEnd, set, this.#hop(view, view.nextHopStart, 4));
     }

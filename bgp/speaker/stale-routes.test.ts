@@ -52,14 +52,9 @@ function world() {
   );
   const announce = (prefix: number): void => {
     const bytes = originatedAttributes({ communities: communitiesOf(prefix) });
-    const key = Buffer.from(bytes).toString('latin1');
-    let set = attributes.find(key);
-    if (set < 0) {
-      const values = emptyAttributeValues();
-      readCanonical(bytes, 0, bytes.length, 0, 0, values);
-      set = attributes.add(key, values);
-    }
-    rib.announceId(row, rib.internText(prefixes[prefix]!)!, set, 1);
+    const values = emptyAttributeValues();
+    readCanonical(bytes, 0, bytes.length, 0, 0, values);
+    rib.announceId(row, rib.internText(prefixes[prefix]!)!, attributes.intern(bytes, values), 1);
   };
   const withdraw = (prefix: number): void => {
     const id = rib.prefixes.byText(prefixes[prefix]!, false);

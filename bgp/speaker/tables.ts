@@ -25,7 +25,7 @@ export interface LocRibWatcher {
 }
 
 export class Tables implements RibTables {
-  readonly attributes = new AttributePool();
+  readonly attributes: AttributePool;
   readonly nextHops = new NextHopPool();
   readonly hopSets = new NextHopSetPool();
   readonly peers = new PeerTable();
@@ -42,7 +42,9 @@ export class Tables implements RibTables {
 
   /** @param random 0 <= x < 1 */
   constructor(withFeed: boolean, random: () => number) {
-    this.seed = Math.floor(random() * 0x1_0000_0000) | 0;
+    const word = (): number => Math.floor(random() * 0x1_0000_0000) | 0;
+    this.seed = word();
+    this.attributes = new AttributePool([word(), word()]);
     this.rib4 = new Rib(4, this);
     this.rib6 = new Rib(6, this);
     this.ribs = [this.rib4, this.rib6];

@@ -5,13 +5,11 @@ import {
   addCommunity,
   addOnlyToCustomer,
   canonicalAttributes,
-  canonicalAttributesBytesMax,
   communityFlag,
   createPrefixCursor,
   createUpdateView,
   type Disposition,
   decodeUpdate,
-  onlyToCustomerBytes,
   onlyToCustomerOf,
   type ProtocolError,
   type UpdateContext,
@@ -80,7 +78,6 @@ export class UpdateReader {
   readonly #isOwnAddress: (address: string) => boolean;
   readonly #view = createUpdateView();
   readonly #cursor = createPrefixCursor();
-  readonly #scratch = Buffer.alloc(canonicalAttributesBytesMax + onlyToCustomerBytes);
   /** Four-byte next hops are looked up as a number first: most peers have one. */
   #lastWord = 0;
   #lastWordId = -1;
@@ -124,17 +121,16 @@ export class UpdateReader {
     const leak = rule !== undefined && isLeak(rule, onlyToCustomer, source.context.peerAsn);
     const accepted = source.accept && !loop && !leak;
     if (disposition === 'accept' && (accepted || source.keeps)) {
-      let length = canonicalAttributes(view, this.#scratch, 0);
+      const pool = this.#tables.attributes;
+      let length = canonicalAttributes(view, pool.octets, 0);
       if (rule?.addIn && onlyToCustomer < 0) {
-        length = addOnlyToCustomer(this.#scratch, length, source.context.peerAsn);
+        length = addOnlyToCustomer(pool.octets, length, source.context.peerAsn);
         view.communityFlags |= communityFlag.onlyToCustomer;
       }
       const leaving = source.gracefulShutdown || (view.communityFlags & communityFlag.gracefulShutdown) !== 0;
       if (leaving && source.context.ebgp) length = this.#leastPreferred(length);
-      const key = this.#scratch.toString('latin1', 0, length);
-      const pool = this.#tables.attributes;
-      attributes = pool.find(key);
-      if (attributes < 0) attributes = pool.add(key, view);
+      attributes = pool.find(length);
+      if (attributes < 0) attributes = pool.add(length, view);
     }
     if (hasNlri) this.#announce(4, source, view.nlriStart, view.nlriEnd, attributes, accepted, view.nextHopStart, 4);
     if (hasMpReach) {
@@ -155,12 +151,13 @@ export class UpdateReader {
    */
   #leastPreferred(length: number): number {
     const view = this.#view;
-    let bytes = withLocalPref(this.#scratch.subarray(0, length), 0);
+    const { octets } = this.#tables.attributes;
+    let bytes = withLocalPref(octets.subarray(0, length), 0);
     if (bytes && (view.communityFlags & communityFlag.gracefulShutdown) === 0) {
       bytes = addCommunity(bytes, gracefulShutdownCommunity);
     }
     if (!bytes) return length;
-    this.#scratch.set(bytes);
+    octets.set(bytes);
     view.localPref = 0;
     view.communityFlags |= communityFlag.gracefulShutdown;
     return bytes.length;

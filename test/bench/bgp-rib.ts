@@ -52,10 +52,8 @@ function announce(row: number): void {
       const bytes = wire.originatedAttributes({
         communities: Array.from({ length: 12 }, (_, k) => (k === 0 ? i : 4_000_000_000 + k)),
       });
-      const key = Buffer.from(bytes).toString('latin1');
       wire.readCanonical(bytes, 0, bytes.length, 0, 0, values);
-      set = attributes.find(key);
-      if (set < 0) set = attributes.add(key, values);
+      set = attributes.intern(bytes, values);
     }
     words[0] = 0x0100_0000 + (i << 8);
     rib.announce(row, words, 24, set, row, 0);

@@ -37,7 +37,7 @@ for (let i = 0; i < prefixCount / prefixesPerSet; i++) {
   octets.push(0xc0, 32, 12, ...u32(64513), ...u32(i), ...u32(1));
   const bytes = Uint8Array.from(octets);
   readCanonical(bytes, 0, bytes.length, 0, 0, values);
-  const set = tables.attributes.add(Buffer.from(bytes).toString('latin1'), values);
+  const set = tables.attributes.intern(bytes, values);
   tables.attributes.retain(set);
   sets.push(set);
 }

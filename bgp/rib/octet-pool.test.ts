@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import fc from 'fast-check';
+import { halfSipHash } from './half-sip-hash.ts';
+import { OctetPool } from './octet-pool.ts';
+
+const octetsMax = 131_077;
+const slabOctets = 4 * 65_536;
+
+/** Octets that say which string it is, and whose length is `length`. */
+function write(pool: OctetPool, name: number, length: number): void {
+  new DataView(pool.octets.buffer).setUint32(0, name);
+  for (let at = 4; at < length; at++) pool.octets[at] = name + at;
+}
+function read(pool: OctetPool, id: number): string {
+  const start = pool.start(id);
+  return Buffer.from(pool.bytes(id).subarray(start, start + pool.length(id))).toString('latin1');
+}
+
+test('octet pool: finds and keeps what a Map does, whatever comes and goes, and in whatever order', () => {
+  const step = fc.record({
+    name: fc.nat(400),
+    count: fc.integer({ min: 1, max: 300 }),
+    come: fc.boolean(),
+    backwards: fc.boolean(),
+    length: fc.oneof(fc.integer({ min: 4, max: 300 }), fc.constantFrom(4095, 40_000, 131_077)),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 25 }), (steps) => {
+      const pool = new OctetPool(octetsMax, [1, 2]);
+      const known = new Map<string, number>();
+      for (const { name, count, come, backwards, length } of steps) {
+        // Long ones are few.
+        const many = Math.min(count, Math.ceil(1_000_000 / length));
+        for (let i = 0; i < many; i++) {
+          write(pool, name + (backwards ? many - i : i), length);
+          const key = Buffer.from(pool.octets.subarray(0, length)).toString('latin1');
+          const id = pool.find(length);
+          assert.equal(id, known.get(key) ?? -1);
+          if (come && id < 0) known.set(key, pool.add(length));
+          else if (!come && id >= 0) {
+            pool.remove(id);
+            known.delete(key);
+          }
+        }
+        assert.equal(pool.size, known.size);
+        assert.equal(new Set(known.values()).size, known.size, 'no id is given twice');
+      }
+      let octets = 0;
+      for (const [key, id] of known) {
+        assert.ok(read(pool, id) === key, 'its octets are its own');
+        pool.octets.set(Buffer.from(key, 'latin1'));
+        assert.equal(pool.find(key.length), id);
+        octets += key.length + 8;
+      }
+      assert.ok(pool.capacity <= 4 * octets + 2 * slabOctets, `${pool.capacity} octets for ${octets}`);
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('octet pool: what goes in any order gives its room back; what comes in the same order again has the same ids', () => {
+  const pool = new OctetPool(octetsMax, [3, 4]);
+  const count = 40_000;
+  const add = (name: number): number => {
+    write(pool, name, 100);
+    assert.equal(pool.find(100), -1);
+    return pool.add(100);
+  };
+  const ids = Array.from({ length: count }, (_, name) => add(name));
+  const full = pool.capacity;
+  // 17 is prime to the count: every string once, none beside the one before.
+  for (let i = 0, left = count; left > 0; left--, i = (i + 17_001) % count) {
+    pool.remove(ids[i]!);
+    assert.ok(
+      pool.capacity <= 2 * 108 * (left - 1) + 3 * slabOctets,
+      `${pool.capacity} octets for ${left - 1} strings`,
+    );
+  }
+  assert.deepEqual([pool.size, pool.capacity], [0, slabOctets]);
+  for (let name = 0; name < count; name++) add(name);
+  assert.equal(pool.capacity, full);
+  for (const id of ids) pool.remove(id);
+  for (let name = 0; name < count; name++) assert.equal(add(name), ids[name]);
+});
+
+test('strings that share a slot under one key do not under another', () => {
+  const mask = 0xfff;
+  const chosen: Int32Array[] = [];
+  for (let i = 0; chosen.length < 64; i++) {
+    const words = Int32Array.of(i, 7, 8, 9);
+    if ((halfSipHash([1, 2], words, 16) & mask) === 0) chosen.push(words);
+  }
+  const slots = new Set(chosen.map((words) => halfSipHash([1, 3], words, 16) & mask));
+  assert.ok(slots.size > 55, `${slots.size} slots`);
+});
