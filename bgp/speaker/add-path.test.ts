@@ -95,7 +95,8 @@ test('RFC 7911 4: offered as configured, in force by what both say, and shown', 
     const { raw, status } = session(mine, theirs);
     const rows = (pair: unknown) =>
       pair && families.map((family) => ({ family, receive: (pair as boolean[])[0], send: (pair as boolean[])[1] }));
-    assert.deepEqual(raw.theirOpen?.addPath, rows(offered));
+    const said = raw.theirOpen?.addPath?.map(({ limit: _, ...rest }) => rest);
+    assert.deepEqual(said, rows(offered));
     assert.deepEqual(status().negotiated?.addPath, rows(agreed));
   }
 });
@@ -245,6 +246,34 @@ test('RFC 7911 5: the best so many paths to another peer, each under its own ide
   assert.deepEqual(
     hear(() => speaker.configure(settings({ import: 'reject' }, { addPath: { receive: false, send: 3 } }))),
     [`-${one} #1`, `-${one} #2`, `-${one} #3`],
+  );
+});
+
+test('draft-abraitis-idr-addpath-paths-limit 3: a peer gets no more paths of a prefix than it takes, by family; ours is told', () => {
+  const { network, speaker, settings, say, raw } = session(receive);
+  const limits = (open: OpenMessage | undefined) => open?.addPath?.map(({ limit }) => limit);
+  assert.deepEqual(limits(raw.theirOpen), [pathsPerPrefixMax, pathsPerPrefixMax], 'what is taken at most');
+  const toOther = (send: number) => settings({}, { addPath: { receive: true, send, limit: 9 } });
+  speaker.configure(toOther(4));
+  const takes: Partial<OpenMessage> = {
+    addPath: families.map((family, i) => ({ family, receive: true, send: true, limit: i === 0 ? 2 : 1 })),
+  };
+  const sink = new RawPeer(network, other, here, { asn: 64514, ...takes }).establish();
+  network.run();
+  assert.deepEqual(limits(sink.theirOpen), [9, 9]);
+  const longer = (pathId: number, ...asns: number[]): Uint8Array =>
+    update({ attributes: [origin, attribute(0x40, 2, sequence(64513, ...asns)), nextHop], nlri: nlri(pathId) });
+  sink.take();
+  say(longer(7, 1), longer(8, 1, 2), longer(9, 1, 2, 3), announce6(1, 2, 3));
+  const best = [`+${one} #1`, `+${one} #2`];
+  assert.deepEqual(sink.take().sort(), [...best, '+fd01::/16 #1']);
+  speaker.configure(toOther(1));
+  network.run();
+  assert.ok(sink.take().includes(`-${one} #2`), 'fewer than it takes are ours to choose');
+  const status = speaker.peerStatuses().find(({ name }) => name === other)!;
+  assert.deepEqual(
+    status.negotiated?.addPath?.map(({ limit }) => limit),
+    [2, 1],
   );
 });
 

@@ -92,8 +92,10 @@ export interface MaxPrefixes {
 export interface AddPathConfig {
   /** Take several paths of a prefix, where the peer offers to send them. */
   readonly receive: boolean;
-  /** Announce the best so many paths of a prefix, 0..128, where the peer offers to take them; 0: the best alone. */
+  /** Announce the best so many paths of a prefix, 0..128, where the peer offers to take them; 0: the best alone. Never more than it says that it takes. */
   readonly send: number;
+  /** With `receive`: so many paths of a prefix are asked for (PATHS-LIMIT), 1..128, which a peer may not know or heed. Default 128. */
+  readonly limit?: number;
 }
 
 export interface PeerConfig {

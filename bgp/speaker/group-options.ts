@@ -1,5 +1,5 @@
 /** What decides on the update group of a peer's family: all that makes what it is told differ from what others are. Pure. */
-import type { UpdateGroupOptions } from '../rib/index.ts';
+import { pathsPerPrefixMax, type UpdateGroupOptions } from '../rib/index.ts';
 import { ipFamilyOf, type Negotiated } from '../wire/index.ts';
 import type { Family, PeerConfig } from './config.ts';
 import { leakRules } from './leak-prevention.ts';
@@ -30,10 +30,10 @@ export function groupOptions(
   if (!nextHop) return undefined;
   const filter = ipFamily === 4 ? config.exportFilter?.ipv4 : config.exportFilter?.ipv6;
   const rule = negotiated.ebgp && config.role ? leakRules[config.role] : undefined;
-  const sendsPaths = negotiated.addPath.some((entry) => entry.family === family && entry.send);
+  const paths = negotiated.addPath.find((entry) => entry.family === family && entry.send);
   return {
     ...(filter && filter.length > 0 ? { filter } : {}),
-    ...(sendsPaths ? { addPath: config.addPath?.send ?? 1 } : {}),
+    ...(paths ? { addPath: Math.min(config.addPath?.send ?? 1, paths.limit ?? pathsPerPrefixMax) } : {}),
     ebgp: negotiated.ebgp,
     export: config.export,
     ...(negotiated.ebgp

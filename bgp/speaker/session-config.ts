@@ -1,6 +1,7 @@
 /** From the configuration to sessions: what each session is told, and which sessions a change must restart. Pure. */
 import { isLinkLocal, parseIp, splitZone } from '#kit';
 import type { OpenTexts, SessionConfig } from '../fsm/index.ts';
+import { pathsPerPrefixMax } from '../rib/index.ts';
 import { bgpRole } from '../wire/index.ts';
 import type { Family, GracefulRestartConfig, PeerAsn, PeerConfig, SpeakerConfig } from './config.ts';
 
@@ -92,6 +93,7 @@ function addPathOffer({ families, addPath }: PeerConfig): NonNullable<SessionCon
     family,
     receive: addPath?.receive === true,
     send: (addPath?.send ?? 0) > 0,
+    ...(addPath?.receive ? { limit: addPath.limit ?? pathsPerPrefixMax } : {}),
   }));
 }
 

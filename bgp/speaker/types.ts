@@ -117,7 +117,13 @@ export interface NegotiatedStatus {
   readonly holdTimeSec: number;
   readonly keepaliveSec: number;
   /** RFC 7911, by what we may do: families with neither are left out. */
-  readonly addPath?: readonly { readonly family: Family; readonly receive: boolean; readonly send: boolean }[];
+  readonly addPath?: readonly {
+    readonly family: Family;
+    readonly receive: boolean;
+    readonly send: boolean;
+    /** Paths of a prefix that the peer takes, where it says so. */
+    readonly limit?: number;
+  }[];
   /** RFC 8950. */
   readonly extendedNextHop: boolean;
   /** draft-ietf-idr-linklocal-capability. */

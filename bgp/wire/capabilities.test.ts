@@ -29,6 +29,13 @@ test('every capability octet by octet, with the clause that says so', () => {
     { family: 'ipv6-unicast', receive: true, send: true },
   ] as const;
   assert.equal(added({ addPath }), '45080001010100020103', 'RFC 7911 4');
+  const limited = addPath.map((entry) => ({ ...entry, limit: 260 }));
+  const pathsLimit = '4c0a' + '0001010104' + '0002010104';
+  assert.equal(
+    added({ addPath: limited }),
+    `45080001010100020103${pathsLimit}`,
+    'draft-abraitis-idr-addpath-paths-limit 3',
+  );
   assert.equal(added({ enhancedRouteRefresh: true }), '4600', 'RFC 7313 3.1');
   const longLived = [{ family: 'ipv6-unicast', forwarding: true, staleTimeSec: 86_400 }] as const;
   assert.equal(added({ longLived }), '4707000201800151' + '80', 'RFC 9494 3');
@@ -138,6 +145,26 @@ test('RFC 7911 4: paths go the way on which one side sends and the other receive
   assert.deepEqual(agreed([true, true], [true, true]), [{ family: 'ipv4-unicast', receive: true, send: true }]);
   assert.deepEqual(agreed([true, false], [true, false]), []);
   assert.deepEqual(negotiate({ ...base, addPath: [] }, base).addPath, []);
+});
+
+test('draft-abraitis-idr-addpath-paths-limit 3: a limit goes with ADD-PATH that receives; the first of a family counts, 0 and odd lengths say nothing', () => {
+  const read = (...capabilities: readonly (readonly [number, readonly number[]])[]) => {
+    const bytes = capabilities.flatMap(([code, value]) => [code, value.length, ...value]);
+    const open = message(1, [4, 0xfc, 0, 0, 90, 10, 0, 0, 1, bytes.length + 2, 2, bytes.length, ...bytes]);
+    const decoded = decodeOpen(open, 0, open.length);
+    assert.ok(decoded.ok);
+    return decoded.value.addPath;
+  };
+  const receives = [69, [0, 1, 1, 1]] as const;
+  const entry = { family: 'ipv4-unicast', receive: true, send: false };
+  assert.deepEqual(read(receives, [76, [0, 1, 1, 0, 3]]), [{ ...entry, limit: 3 }]);
+  assert.deepEqual(read([76, [0, 1, 1, 0, 3]], receives), [{ ...entry, limit: 3 }], 'in either order');
+  assert.deepEqual(read(receives, [76, [0, 1, 1, 0, 3, 0, 1, 1, 0, 9]]), [{ ...entry, limit: 3 }]);
+  for (const value of [[0, 1, 1, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0, 3, 0], [0, 2, 1, 0, 3], [0, 1, 128, 0, 3], []]) {
+    assert.deepEqual(read(receives, [76, value]), [entry], value.join(' '));
+  }
+  assert.deepEqual(read([69, [0, 1, 1, 2]], [76, [0, 1, 1, 0, 3]]), [{ ...entry, receive: false, send: true }]);
+  assert.equal(read([76, [0, 1, 1, 0, 3]]), undefined);
 });
 
 test('what is negotiated needs both sides; LLGR needs graceful restart too (RFC 9494 4.1)', () => {

@@ -25,6 +25,7 @@ const capabilityCode = {
   longLived: 71,
   hostName: 73,
   softwareVersion: 75,
+  pathsLimit: 76,
   linkLocalNextHop: 77,
 } as const;
 
@@ -56,6 +57,7 @@ export interface CapabilitySet {
   linkLocalNextHop: boolean;
   longLived: LongLivedCapability[] | undefined;
   readonly addPath: AddPathCapability[];
+  readonly pathsLimits: Map<Family, number>;
   readonly roles: Set<number>;
   hostName: OpenMessage['hostName'];
   softwareVersion: string | undefined;
@@ -132,6 +134,15 @@ const readers: Readonly<Record<number, Reader>> = {
       replace(set.addPath, { family, receive: (mode & addPathReceive) !== 0, send: (mode & addPathSend) !== 0 });
     }
   },
+  // draft-abraitis-idr-addpath-paths-limit 3: of several entries of a family the first one counts, 0 says nothing.
+  [capabilityCode.pathsLimit](set, value) {
+    if (value.length % 5 !== 0) return;
+    for (let at = 0; at < value.length; at += 5) {
+      const family = familyOfAfiSafi(word(value, at), value[at + 2]!);
+      const limit = word(value, at + 3);
+      if (family && limit > 0 && !set.pathsLimits.has(family)) set.pathsLimits.set(family, limit);
+    }
+  },
   [capabilityCode.role](set, value) {
     if (value.length === 1) set.roles.add(value[0]!);
   },
@@ -176,6 +187,7 @@ export function emptyCapabilitySet(): CapabilitySet {
     linkLocalNextHop: false,
     longLived: undefined,
     addPath: [],
+    pathsLimits: new Map(),
     roles: new Set(),
     hostName: undefined,
     softwareVersion: undefined,
@@ -224,6 +236,11 @@ export function encodeCapabilities(open: OpenMessage): Uint8Array {
     for (const { family, receive, send } of addPath) {
       out.push(0, afiOf(family), safiUnicast, (receive ? addPathReceive : 0) | (send ? addPathSend : 0));
     }
+  }
+  const limited = addPath.filter(({ receive, limit }) => receive && limit !== undefined);
+  if (limited.length > 0) {
+    out.push(capabilityCode.pathsLimit, 5 * limited.length);
+    for (const { family, limit = 0 } of limited) out.push(0, afiOf(family), safiUnicast, limit >> 8, limit & 0xff);
   }
   if (open.enhancedRouteRefresh) out.push(capabilityCode.enhancedRouteRefresh, 0);
   if (longLived) {

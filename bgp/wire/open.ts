@@ -65,12 +65,20 @@ export function decodeOpen(bytes: Uint8Array, start: number, end: number): Decod
     ...(set.extendedNextHop ? { extendedNextHop: true } : {}),
     ...(set.linkLocalNextHop ? { linkLocalNextHop: true } : {}),
     ...(set.longLived ? { longLived: set.longLived } : {}),
-    ...(set.addPath.length > 0 ? { addPath: set.addPath } : {}),
+    ...(set.addPath.length > 0 ? { addPath: withLimits(set) } : {}),
     ...(set.roles.size > 0 ? { roles: [...set.roles] } : {}),
     ...(set.hostName ? { hostName: set.hostName } : {}),
     ...(set.softwareVersion === undefined ? {} : { softwareVersion: set.softwareVersion }),
   };
   return { ok: true, value: open };
+}
+
+/** A limit without ADD-PATH, or of who takes one path only, says nothing. */
+function withLimits({ addPath, pathsLimits }: CapabilitySet): AddPathCapability[] {
+  return addPath.map((entry) => {
+    const limit = entry.receive ? pathsLimits.get(entry.family) : undefined;
+    return limit === undefined ? entry : { ...entry, limit };
+  });
 }
 
 /** Reads optional parameters, whose length field is at `at`, in either form (RFC 9072 2). */
@@ -185,6 +193,7 @@ function agreedAddPath(
   return local.flatMap(({ family, receive, send }) => {
     const other = remote.find((entry) => entry.family === family);
     const agreed = { family, receive: receive && other?.send === true, send: send && other?.receive === true };
-    return agreed.receive || agreed.send ? [agreed] : [];
+    const limit = agreed.send && other?.limit !== undefined ? { limit: other.limit } : {};
+    return agreed.receive || agreed.send ? [{ ...agreed, ...limit }] : [];
   });
 }

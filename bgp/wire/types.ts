@@ -84,6 +84,11 @@ export interface AddPathCapability {
   readonly family: Family;
   readonly receive: boolean;
   readonly send: boolean;
+  /**
+   * Paths of a prefix that the sender takes, 1..65535 (PATHS-LIMIT, draft-abraitis-idr-addpath-paths-limit); absent: as many as there are. In
+   * `Negotiated`: that the peer takes.
+   */
+  readonly limit?: number;
 }
 
 /** RFC 9234 4.1: what the sender of the capability is to its peer. */

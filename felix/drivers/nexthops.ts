@@ -1,10 +1,15 @@
 /** Our next-hop objects: what is wanted, what is there, ids from a range of our own, and what a lost device takes with it. */
-import { DeltaTracker, familyOf, type IpAddress } from '#kit';
+import { DeltaTracker, familyOf, type IpAddress, type IpFamily } from '#kit';
 import type { KernelNexthop, RouteWrite } from './route-ports.ts';
 
 /** First and last id that we give. Objects of ours outside the range (an earlier version's) are adopted or swept all the same. */
 const ID_FIRST = 155_000_000;
-const ID_LAST = 155_999_999;
+const ID_LAST = 155_999_997;
+/** Objects that no route uses: see `setMark`. Never changed, a later version looks for them. */
+const MARK_IDS: Readonly<Record<IpFamily, number>> = { 4: 155_999_998, 6: 155_999_999 };
+
+/** Stands for a gateway where packets are dropped. */
+export const DISCARD: Readonly<Record<IpFamily, IpAddress>> = { 4: '0.0.0.0' as IpAddress, 6: '::' as IpAddress };
 
 export interface Hop {
   readonly gateway: IpAddress;
@@ -12,11 +17,24 @@ export interface Hop {
   readonly onlink: boolean;
 }
 
+export interface WeightedHop extends Hop {
+  /** 1..256; default 1. */
+  readonly weight?: number;
+}
+
+interface Member {
+  readonly id: number;
+  readonly weight: number;
+}
+
+function discards({ gateway }: Hop): boolean {
+  return gateway === DISCARD[4] || gateway === DISCARD[6];
+}
 function hopName(hop: Hop): string {
   return `${hop.ifIndex} ${hop.gateway}${hop.onlink ? ' onlink' : ''}`;
 }
-function sameMembers(a: readonly number[], b: readonly number[]): boolean {
-  return a.length === b.length && a.every((id, i) => id === b[i]);
+function sameMembers(a: readonly Member[], b: readonly Member[]): boolean {
+  return a.length === b.length && a.every(({ id, weight }, i) => id === b[i]!.id && weight === b[i]!.weight);
 }
 
 /**
@@ -25,7 +43,7 @@ function sameMembers(a: readonly number[], b: readonly number[]): boolean {
  */
 export class NexthopObjects {
   readonly singles = new DeltaTracker<number, Hop>((a, b) => hopName(a) === hopName(b));
-  readonly groups = new DeltaTracker<number, readonly number[]>(sameMembers);
+  readonly groups = new DeltaTracker<number, readonly Member[]>(sameMembers);
   readonly #protocol: number;
   readonly #used = new Set<number>();
   readonly #singleIds = new Map<string, { readonly id: number; references: number }>();
@@ -38,7 +56,7 @@ export class NexthopObjects {
   /** A full dump of all objects, also those of others: their ids are taken. */
   replaceActual(nexthops: readonly KernelNexthop[]): void {
     const singles: [number, Hop][] = [];
-    const groups: [number, readonly number[]][] = [];
+    const groups: [number, readonly Member[]][] = [];
     for (const nexthop of nexthops) {
       this.#used.add(nexthop.id);
       if (nexthop.protocol !== this.#protocol) continue;
@@ -49,7 +67,7 @@ export class NexthopObjects {
     this.singles.replaceActual(singles);
     this.groups.replaceActual(groups);
     for (const [id, hop] of singles) {
-      if (!this.#singleIds.has(hopName(hop))) this.#singleIds.set(hopName(hop), { id, references: 0 });
+      if (!isMark(id) && !this.#singleIds.has(hopName(hop))) this.#singleIds.set(hopName(hop), { id, references: 0 });
     }
   }
 
@@ -74,16 +92,31 @@ export class NexthopObjects {
   }
 
   /** Makes the group wanted with exactly these members. */
-  desireGroup(id: number, hops: readonly Hop[]): void {
+  desireGroup(id: number, hops: readonly WeightedHop[]): void {
     const before = this.groups.desired.get(id) ?? [];
-    const members = hops.map((hop) => this.#retainSingle(hop)).sort((a, b) => a - b);
-    this.groups.desire(id, members);
-    for (const member of before) this.#releaseSingle(member);
+    const members = hops.map((hop) => ({ id: this.#retainSingle(hop), weight: hop.weight ?? 1 }));
+    this.groups.desire(
+      id,
+      members.sort((a, b) => a.id - b.id),
+    );
+    for (const member of before) this.#releaseSingle(member.id);
   }
   undesireGroup(id: number): void {
     const before = this.groups.desired.get(id) ?? [];
     this.groups.undesire(id);
-    for (const member of before) this.#releaseSingle(member);
+    for (const member of before) this.#releaseSingle(member.id);
+  }
+
+  /**
+   * An object that no route uses and that lasts as long as the kernel's tables do: it says to a later run that this one was there, and left
+   * no routes of the family.
+   */
+  setMark(family: IpFamily, wanted: boolean): void {
+    if (wanted) this.singles.desire(MARK_IDS[family], { gateway: DISCARD[family], ifIndex: 0, onlink: false });
+    else this.singles.undesire(MARK_IDS[family]);
+  }
+  hasMark(family: IpFamily): boolean {
+    return this.singles.actual.has(MARK_IDS[family]);
   }
 
   /**
@@ -94,8 +127,8 @@ export class NexthopObjects {
     this.singles.gone(id);
     const emptied: number[] = [];
     for (const [group, members] of this.groups.actual) {
-      if (!members.includes(id)) continue;
-      const rest = members.filter((member) => member !== id);
+      const rest = members.filter((member) => member.id !== id);
+      if (rest.length === members.length) continue;
       if (rest.length > 0) this.groups.found(group, rest);
       else emptied.push(group);
     }
@@ -110,19 +143,20 @@ export class NexthopObjects {
 
   writeOf(kind: 'single' | 'group', id: number): RouteWrite {
     if (kind === 'group') {
-      const group = this.groups.desired.get(id)!.map((member) => ({ id: member, weight: 1 }));
+      const group = this.groups.desired.get(id)!;
       return { op: 'nexthop', nexthop: { id, protocol: this.#protocol, group } };
     }
-    const { gateway, ifIndex, onlink } = this.singles.desired.get(id)!;
+    const hop = this.singles.desired.get(id)!;
+    const { gateway, ifIndex, onlink } = hop;
     const family = familyOf(gateway);
+    if (discards(hop)) return { op: 'nexthop', nexthop: { id, protocol: this.#protocol, family, blackhole: true } };
     return { op: 'nexthop', nexthop: { id, protocol: this.#protocol, family, ifIndex, gateway, onlink } };
   }
 
-  #content(nexthop: KernelNexthop): { readonly members: readonly number[] } | { readonly hop: Hop } {
-    if (nexthop.group.length > 0) {
-      // A weight that is not ours makes it another group.
-      const members = nexthop.group.map(({ id, weight }) => (weight === 1 ? id : -id));
-      return { members: members.sort((a, b) => a - b) };
+  #content(nexthop: KernelNexthop): { readonly members: readonly Member[] } | { readonly hop: Hop } {
+    if (nexthop.group.length > 0) return { members: nexthop.group.toSorted((a, b) => a.id - b.id) };
+    if (nexthop.blackhole && nexthop.family !== 0) {
+      return { hop: { gateway: DISCARD[nexthop.family], ifIndex: 0, onlink: false } };
     }
     const { gateway = '' as IpAddress, ifIndex, onlink } = nexthop;
     return { hop: { gateway, ifIndex, onlink } };
@@ -145,4 +179,8 @@ export class NexthopObjects {
     this.#singleIds.delete(hopName(hop));
     this.singles.undesire(id);
   }
+}
+
+function isMark(id: number): boolean {
+  return id === MARK_IDS[4] || id === MARK_IDS[6];
 }

@@ -46,6 +46,8 @@ export interface KernelRoute {
 export interface KernelNexthop {
   readonly id: number;
   readonly protocol: number;
+  /** 0 for a group. */
+  readonly family: IpFamily | 0;
   readonly ifIndex: number;
   readonly gateway?: IpAddress;
   readonly onlink: boolean;
@@ -67,6 +69,8 @@ export interface RouteSpec {
 
 type NexthopSpec = { readonly id: number; readonly protocol: number } & (
   | { readonly family: IpFamily; readonly ifIndex: number; readonly gateway?: IpAddress; readonly onlink?: boolean }
+  /** Packets are dropped. A group may hold one such object, alone. */
+  | { readonly family: IpFamily; readonly blackhole: true }
   | { readonly group: readonly { readonly id: number; readonly weight: number }[] }
 );
 

@@ -209,7 +209,7 @@ export class LearnedRouteTable {
   *#writableGroups(): Generator<number> {
     const { singles, groups } = this.nexthops;
     for (const id of groups.pendingUpdates) {
-      if (groups.desired.get(id)!.every((member) => singles.actual.has(member))) yield id;
+      if (groups.desired.get(id)!.every(({ id: single }) => singles.actual.has(single))) yield id;
     }
   }
   *#writableRoutes(): Generator<Cidr> {

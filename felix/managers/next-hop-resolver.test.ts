@@ -212,7 +212,7 @@ test('after any sequence of changes every set resolves as the definition says', 
         const expected = new Set(hops.flatMap((address) => [...naive(state, address)]));
         assert.deepEqual(texts(resolver.resolution(nextHopSetKey(hops))).sort(), [...expected].sort());
       }
-      assert.equal(resolver.setCount, new Set([...learned.values()].map(nextHopSetKey)).size);
+      assert.equal(resolver.setCount, new Set([...learned.values()].map((hops) => nextHopSetKey(hops))).size);
     }),
     { numRuns: 400 },
   );

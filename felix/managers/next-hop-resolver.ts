@@ -9,17 +9,21 @@
  *
  * Longest match over the kernel's routes that are not ours and the learned ones; at one prefix the smaller metric wins, as in the kernel.
  * A route whose devices are all down, or which does not resolve itself, is not there: the next longer match counts, a default route included. A
- * blackhole of somebody else ends the search. Several results are equal-cost paths.
+ * blackhole, of somebody else or learned, ends the search. Several results are equal-cost paths; where next hops have weights, each hands its
+ * own down to what it resolves to in equal parts.
  *
  * Pure. An evaluation remembers every address that it looked up; a changed prefix touches the sets that looked up an address inside it.
  */
-import { type Cidr, type IpAddress, isLinkLocal, type ScopedAddress, splitZone } from '#kit';
+import { type Cidr, type IpAddress, isLinkLocal, type ScopedAddress, scaleWeights, splitZone } from '#kit';
+import { DISCARD } from '../drivers/nexthops.ts';
 import { AddressIndex, PrefixLengths } from './next-hop-prefixes.ts';
 
 export interface ResolvedHop {
   readonly gateway: IpAddress;
   readonly ifIndex: number;
   readonly onlink: boolean;
+  /** 1..256; absent: all are equal. */
+  readonly weight?: number;
 }
 
 /** A route of the main table that is not ours. */
@@ -31,12 +35,17 @@ export interface ForeignRoute {
   readonly nextHops: readonly { readonly gateway?: IpAddress; readonly ifIndex: number; readonly onlink: boolean }[];
 }
 
-/** A BGP next hop: an address to be resolved, or a neighbour with its interface (`fe80::1%eth0`), which needs no route. */
+/**
+ * A BGP next hop: an address to be resolved, or a neighbour with its interface (`fe80::1%eth0`), which needs no route. `DISCARD` of either family, alone
+ * in its set, stands for dropping.
+ */
 export type NextHop = IpAddress | ScopedAddress;
 
-/** Next hops, sorted, joined by commas. */
+/** Next hops, sorted, joined by commas; each with `*` and its weight where there are weights. */
 export type NextHopSetKey = string;
-export function nextHopSetKey(nextHops: readonly NextHop[]): NextHopSetKey {
+/** @param weights by next hop; both sorted by it. */
+export function nextHopSetKey(nextHops: readonly NextHop[], weights?: readonly number[]): NextHopSetKey {
+  if (weights) return nextHops.map((hop, i) => `${hop}*${weights[i]}`).join(',');
   if (nextHops.length === 1) return nextHops[0]!;
   // As the model promises them: nothing to copy.
   for (let i = 1; i < nextHops.length; i++) {
@@ -66,13 +75,14 @@ interface PrefixEntry {
 interface NextHopSet {
   readonly key: NextHopSetKey;
   readonly nextHops: readonly NextHop[];
+  readonly weights: readonly number[] | undefined;
   references: number;
   resolution: readonly ResolvedHop[];
   lookedUp: ReadonlySet<IpAddress>;
 }
 
 interface Evaluation {
-  readonly found: Map<string, ResolvedHop>;
+  found: Map<string, ResolvedHop>;
   readonly lookedUp: Set<IpAddress>;
   readonly stack: Cidr[];
   lookups: number;
@@ -101,12 +111,12 @@ export class NextHopResolver {
   }
 
   /** Sets are counted: one `retain` for each route that uses the set. */
-  retain(nextHops: readonly NextHop[], key = nextHopSetKey(nextHops)): NextHopSetKey {
+  retain(nextHops: readonly NextHop[], key = nextHopSetKey(nextHops), weights?: readonly number[]): NextHopSetKey {
     const set = this.#sets.get(key);
     if (set) set.references++;
     else {
-      const sorted = [...new Set(nextHops)].sort();
-      this.#sets.set(key, { key, nextHops: sorted, references: 1, resolution: [], lookedUp: new Set() });
+      const sorted = weights ? nextHops : [...new Set(nextHops)].sort();
+      this.#sets.set(key, { key, nextHops: sorted, weights, references: 1, resolution: [], lookedUp: new Set() });
       this.#dirty.add(key);
     }
     return key;
@@ -205,8 +215,28 @@ export class NextHopResolver {
 
   #evaluate(set: NextHopSet): Evaluation {
     const evaluation: Evaluation = { found: new Map(), lookedUp: new Set(), stack: [], lookups: 0 };
-    for (const nextHop of set.nextHops) this.#resolve(nextHop, evaluation);
+    if (set.weights) this.#evaluateWeighted(set.nextHops, set.weights, evaluation);
+    else for (const nextHop of set.nextHops) this.#resolve(nextHop, evaluation);
     return evaluation;
+  }
+
+  #evaluateWeighted(nextHops: readonly NextHop[], weights: readonly number[], evaluation: Evaluation): void {
+    const all = new Map<string, ResolvedHop>();
+    const shares = new Map<string, number>();
+    for (const [i, nextHop] of nextHops.entries()) {
+      evaluation.found = new Map();
+      this.#resolve(nextHop, evaluation);
+      for (const [name, hop] of evaluation.found) {
+        all.set(name, hop);
+        shares.set(name, (shares.get(name) ?? 0) + weights[i]! / evaluation.found.size);
+      }
+    }
+    const names = [...all.keys()].sort();
+    const scaled = scaleWeights(names.map((name) => shares.get(name)!));
+    const equal = scaled.every((weight) => weight === scaled[0]);
+    evaluation.found = new Map(
+      names.map((name, i) => [name, equal ? all.get(name)! : { ...all.get(name)!, weight: scaled[i]! }]),
+    );
   }
 
   /** Adds what `address` resolves to; false when it does not resolve. */
@@ -214,6 +244,10 @@ export class NextHopResolver {
     const { address: text, zone } = splitZone(nextHop);
     const address = text as IpAddress;
     if (zone !== undefined) return this.#onLink(address, zone, evaluation);
+    if (isDiscard(address)) {
+      evaluation.found.set(address, { gateway: address, ifIndex: 0, onlink: false });
+      return true;
+    }
     evaluation.lookedUp.add(address);
     if (++evaluation.lookups > LOOKUPS_MAX || this.#localAddresses.has(address)) return false;
     // A link-local next hop names no link: fe80::/64 is everywhere.
@@ -272,9 +306,11 @@ export class NextHopResolver {
     if (entry.learned === undefined || evaluation.stack.includes(prefix) || evaluation.stack.length >= DEPTH_MAX) {
       return undefined;
     }
+    const nextHops = this.#sets.get(entry.learned)?.nextHops ?? [];
+    if (nextHops.some(isDiscard)) return false;
     evaluation.stack.push(prefix);
     let any = false;
-    for (const nextHop of this.#sets.get(entry.learned)?.nextHops ?? []) {
+    for (const nextHop of nextHops) {
       any = this.#resolve(nextHop, evaluation) || any;
     }
     evaluation.stack.pop();
@@ -331,7 +367,11 @@ export class NextHopResolver {
 }
 
 function sameHops(a: readonly ResolvedHop[], b: readonly ResolvedHop[]): boolean {
-  return a.length === b.length && a.every((hop, i) => sameHop(hop, b[i]!));
+  return a.length === b.length && a.every((hop, i) => sameHop(hop, b[i]!) && hop.weight === b[i]!.weight);
+}
+
+function isDiscard(hop: NextHop): boolean {
+  return hop === DISCARD[4] || hop === DISCARD[6];
 }
 
 function sameHop(

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Cidr, familyOf, type IpAddress } from '#kit';
+import type { LearnedRoute } from '#model';
 import type { KernelNexthop, KernelRoute, RouteKernel, RouteWrite, WriteFailure } from '../drivers/route-ports.ts';
 import { LearnedRouteTable } from '../drivers/routes.ts';
 import { NextHopResolver } from './next-hop-resolver.ts';
@@ -48,12 +49,14 @@ class FakeKernel {
     }));
     return { nexthops: [...this.nexthops.values()], routes };
   }
-  /** prefix -> `gateway%device`, sorted. */
+  /** prefix -> `gateway%device` with ` *weight`, sorted. */
   forwarding(): Record<string, string[]> {
     const found: Record<string, string[]> = {};
     for (const [prefix, id] of this.routes) {
       const members = this.nexthops.get(id)!.group.map((m) => this.nexthops.get(m.id)!);
-      found[prefix] = members.map((m) => `${m.gateway}%${m.ifIndex}`).sort();
+      const weights = this.nexthops.get(id)!.group.map((m) => (m.weight === 1 ? '' : ` *${m.weight}`));
+      const way = (m: KernelNexthop): string => (m.blackhole ? 'blackhole' : `${m.gateway}%${m.ifIndex}`);
+      found[prefix] = members.map((m, i) => `${way(m)}${weights[i]}`).sort();
     }
     return found;
   }
@@ -65,12 +68,18 @@ class FakeKernel {
         if ('group' in nexthop) {
           if (nexthop.group.some((m) => !this.nexthops.has(m.id))) return 'EINVAL';
           const { id, protocol, group } = nexthop;
-          this.nexthops.set(id, { id, protocol, ifIndex: 0, onlink: false, blackhole: false, group });
+          this.nexthops.set(id, { id, protocol, family: 0, ifIndex: 0, onlink: false, blackhole: false, group });
           return undefined;
         }
-        if (!this.up.has(nexthop.ifIndex)) return 'ENETDOWN';
-        const { id, protocol, ifIndex, gateway } = nexthop;
-        this.nexthops.set(id, { id, protocol, ifIndex, gateway: gateway!, onlink: false, blackhole: false, group: [] });
+        const { id, protocol, family } = nexthop;
+        const single = { id, protocol, family, onlink: false, group: [] };
+        if ('blackhole' in nexthop) {
+          this.nexthops.set(id, { ...single, ifIndex: 0, blackhole: true });
+          return undefined;
+        }
+        const { ifIndex, gateway } = nexthop;
+        if (!this.up.has(ifIndex)) return 'ENETDOWN';
+        this.nexthops.set(id, { ...single, ifIndex, gateway: gateway!, blackhole: false });
         return undefined;
       }
       case 'nexthopDelete':
@@ -125,8 +134,18 @@ const nextHops = fc
     maxLength: 3,
   })
   .map((list) => list.sort().map(ip));
+const ways: fc.Arbitrary<Omit<LearnedRoute, 'prefix'>> = fc.oneof(
+  { weight: 4, arbitrary: nextHops.map((list) => ({ nextHops: list })) },
+  {
+    weight: 3,
+    arbitrary: fc
+      .tuple(nextHops, fc.array(fc.integer({ min: 1, max: 256 }), { minLength: 3, maxLength: 3 }))
+      .map(([list, weights]) => ({ nextHops: list, weights: weights.slice(0, list.length) })),
+  },
+  { weight: 1, arbitrary: fc.constant({ nextHops: [], blackhole: true as const }) },
+);
 const step = fc.oneof(
-  fc.record({ op: fc.constant('learn' as const), prefix, nextHops }),
+  fc.record({ op: fc.constant('learn' as const), prefix, way: ways }),
   fc.record({ op: fc.constant('withdraw' as const), prefix }),
   fc.record({
     op: fc.constant('link' as const),
@@ -144,7 +163,7 @@ test('whatever happens on the way, the kernel ends with what the last word resol
       const kernel = new FakeKernel();
       for (const k of [1, 2, 3]) kernel.up.add(k);
       const side = makeSide(kernel);
-      const said = new Map<Cidr, readonly IpAddress[]>();
+      const said = new Map<Cidr, LearnedRoute>();
       let missed = false;
       const resync = (): void => {
         for (const k of [1, 2, 3]) side.resolver.setLinkUsable(k, kernel.up.has(k));
@@ -153,8 +172,8 @@ test('whatever happens on the way, the kernel ends with what the last word resol
       };
       for (const s of steps) {
         if (s.op === 'learn') {
-          side.learned.update({ upsert: [s], withdraw: [] });
-          said.set(s.prefix, s.nextHops);
+          side.learned.update({ upsert: [{ prefix: s.prefix, ...s.way }], withdraw: [] });
+          said.set(s.prefix, { prefix: s.prefix, ...s.way });
         } else if (s.op === 'withdraw') {
           side.learned.update({ upsert: [], withdraw: [s.prefix] });
           said.delete(s.prefix);
@@ -183,7 +202,7 @@ test('whatever happens on the way, the kernel ends with what the last word resol
       const fresh = new FakeKernel();
       for (const k of kernel.up) fresh.up.add(k);
       const direct = makeSide(fresh);
-      direct.learned.update({ upsert: [...said].map(([p, n]) => ({ prefix: p, nextHops: n })), withdraw: [] });
+      direct.learned.update({ upsert: [...said.values()], withdraw: [] });
       direct.learned.settle();
       await direct.apply();
       assert.deepEqual(kernel.forwarding(), fresh.forwarding());
@@ -195,8 +214,8 @@ test('whatever happens on the way, the kernel ends with what the last word resol
       const { nexthops, routes } = kernel.dump();
       second.table.replaceActual(nexthops, routes);
       second.table.held[4] = routes.length > 0;
-      for (const [p, n] of [...said].reverse()) {
-        second.learned.update({ upsert: [{ prefix: p, nextHops: n }], withdraw: [] });
+      for (const route of [...said.values()].reverse()) {
+        second.learned.update({ upsert: [route], withdraw: [] });
         second.learned.settle();
         await second.apply();
       }
@@ -262,4 +281,75 @@ test('a link that goes and comes back before anybody looks took its routes silen
   assert.deepEqual(kernel.forwarding(), {});
   await side.apply();
   assert.deepEqual(kernel.forwarding(), { '10.1.0.0/16': ['172.16.1.1%1'] });
+});
+
+test('RFC 7999 3.3: a blackhole is one object of its family, and no next hop resolves by it', async () => {
+  const kernel = new FakeKernel();
+  kernel.up.add(1);
+  const side = makeSide(kernel);
+  const discard = { nextHops: [], blackhole: true as const };
+  const upsert = [
+    { prefix: net('0.0.0.0/0'), nextHops: [ip('172.16.1.1')] },
+    { prefix: net('10.0.0.2/32'), ...discard },
+    { prefix: net('fd00::1/128'), ...discard },
+    { prefix: net('10.1.0.0/16'), nextHops: [ip('10.0.0.2')] },
+  ];
+  side.learned.update({ upsert, withdraw: [] });
+  side.learned.settle();
+  assert.equal((await side.apply()).failed, 0);
+  assert.deepEqual(kernel.forwarding(), {
+    '0.0.0.0/0': ['172.16.1.1%1'],
+    '10.0.0.2/32': ['blackhole'],
+    'fd00::1/128': ['blackhole'],
+  });
+  const dropping = [...kernel.nexthops.values()].filter((n) => n.blackhole);
+  assert.deepEqual(dropping.map((n) => n.family).sort(), [4, 6]);
+  side.learned.update({ upsert: [], withdraw: [net('10.0.0.2/32'), net('fd00::1/128')] });
+  side.learned.settle();
+  await side.apply();
+  assert.deepEqual(kernel.forwarding(), { '0.0.0.0/0': ['172.16.1.1%1'], '10.1.0.0/16': ['172.16.1.1%1'] });
+});
+
+test('RFC 10005: weights go into the group as they are; what a next hop resolves to shares its weight', async () => {
+  const kernel = new FakeKernel();
+  for (const k of [1, 2, 3]) kernel.up.add(k);
+  const side = makeSide(kernel);
+  const [one, two, three] = ['172.16.1.1', '172.16.2.1', '172.16.3.1'].map(ip);
+  const put = async (nextHops: readonly IpAddress[], weights?: readonly number[]): Promise<string[] | undefined> => {
+    const route = { prefix: net('10.1.0.0/16'), nextHops, ...(weights ? { weights } : {}) };
+    side.learned.update({ upsert: [route], withdraw: [] });
+    side.learned.settle();
+    await side.apply();
+    return kernel.forwarding()['10.1.0.0/16'];
+  };
+  assert.deepEqual(await put([one!, two!], [2, 5]), ['172.16.1.1%1 *2', '172.16.2.1%2 *5']);
+  assert.deepEqual(await put([one!, two!], [5, 2]), ['172.16.1.1%1 *5', '172.16.2.1%2 *2']);
+  assert.deepEqual(await put([one!, two!]), ['172.16.1.1%1', '172.16.2.1%2']);
+  side.learned.update({ upsert: [{ prefix: net('10.0.0.2/32'), nextHops: [one!, two!] }], withdraw: [] });
+  const split = ['172.16.1.1%1 *256', '172.16.2.1%2 *256', '172.16.3.1%3 *171'];
+  assert.deepEqual(await put([ip('10.0.0.2'), three!], [3, 1]), split);
+  const summed = ['172.16.1.1%1 *3', '172.16.2.1%2'];
+  assert.deepEqual(await put([ip('10.0.0.2'), one!], [2, 2]), summed);
+});
+
+test('RFC 4724 4.1: a mark is one object that no route shares, made before the last route goes and gone after the first is there', async () => {
+  const kernel = new FakeKernel();
+  kernel.up.add(1);
+  const side = makeSide(kernel);
+  side.table.nexthops.setMark(4, true);
+  side.learned.update({ upsert: [{ prefix: net('10.9.9.9/32'), nextHops: [], blackhole: true }], withdraw: [] });
+  side.learned.settle();
+  await side.apply();
+  assert.ok(side.table.nexthops.hasMark(4) && !side.table.nexthops.hasMark(6));
+  assert.equal([...kernel.nexthops.values()].filter((n) => n.blackhole).length, 2);
+  const later = makeSide(kernel);
+  const { nexthops, routes } = kernel.dump();
+  later.table.replaceActual(nexthops, routes);
+  assert.ok(later.table.nexthops.hasMark(4), 'the next run sees it');
+  later.table.nexthops.setMark(4, false);
+  later.learned.update({ upsert: [{ prefix: net('10.9.9.9/32'), nextHops: [], blackhole: true }], withdraw: [] });
+  later.learned.settle();
+  await later.apply();
+  assert.deepEqual(kernel.forwarding(), { '10.9.9.9/32': ['blackhole'] });
+  assert.ok(!later.table.nexthops.hasMark(4));
 });

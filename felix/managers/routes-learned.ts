@@ -7,6 +7,7 @@
  */
 import { type Cidr, familyOf, type IpFamily } from '#kit';
 import type { LearnedRoute, LearnedRouteDelta } from '#model';
+import { DISCARD } from '../drivers/nexthops.ts';
 import type { LearnedRouteTable } from '../drivers/routes.ts';
 import {
   type NextHop,
@@ -21,6 +22,7 @@ interface SetEntry {
   readonly family: IpFamily;
   readonly key: NextHopSetKey;
   readonly nextHops: readonly NextHop[];
+  readonly weights: readonly number[] | undefined;
   readonly prefixes: Set<Cidr>;
   /** 0: none yet. */
   groupId: number;
@@ -66,7 +68,7 @@ export class LearnedRoutes {
   update(delta: LearnedRouteDelta): void {
     for (const prefix of delta.withdraw) this.#withdraw(prefix);
     for (const route of delta.upsert) {
-      if (route.nextHops.length === 0) this.#withdraw(route.prefix);
+      if (route.nextHops.length === 0 && !route.blackhole) this.#withdraw(route.prefix);
       else this.#upsert(route);
     }
   }
@@ -104,20 +106,23 @@ export class LearnedRoutes {
   *view(): Generator<LearnedRouteView> {
     for (const [prefix, set] of this.#setOf) {
       const resolved = this.#resolver.resolution(set.key);
-      yield { prefix, nextHops: set.nextHops, resolved, groupId: set.groupId };
+      const { nextHops, weights, family, groupId } = set;
+      if (nextHops[0] === DISCARD[family]) yield { prefix, nextHops: [], blackhole: true, resolved, groupId };
+      else yield { prefix, nextHops, ...(weights ? { weights } : {}), resolved, groupId };
     }
   }
 
-  #upsert({ prefix, nextHops }: LearnedRoute): void {
+  #upsert({ prefix, nextHops: learned, weights, blackhole }: LearnedRoute): void {
     const before = this.#setOf.get(prefix);
-    const key = nextHopSetKey(nextHops);
-    if (before?.key === key) return;
     const family = familyOf(prefix);
+    const nextHops = blackhole ? [DISCARD[family]] : learned;
+    const key = nextHopSetKey(nextHops, weights);
+    if (before?.key === key) return;
     const name = `${family} ${key}`;
-    this.#resolver.retain(nextHops, key);
+    this.#resolver.retain(nextHops, key, weights);
     let set = this.#sets.get(name);
     if (!set) {
-      set = { name, family, key, nextHops: [...nextHops], prefixes: new Set(), groupId: 0, active: false };
+      set = { name, family, key, nextHops: [...nextHops], weights, prefixes: new Set(), groupId: 0, active: false };
       this.#sets.set(name, set);
       // Known already for the other family: no change will be reported.
       if (this.#resolver.resolution(key).length > 0) this.#write(set);

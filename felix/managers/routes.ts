@@ -55,6 +55,8 @@ export interface RouteDataplaneOptions {
   readonly preferredSource?: Partial<Record<IpFamily, IpAddress>>;
   /** Between full comparisons. Default 90000. */
   readonly refreshMs?: number;
+  /** Marks in the kernel tell the next run that this one was there, also where it left no routes: see `hadEarlierRoutes`. Default off. */
+  readonly marksRun?: boolean;
   /** `start` leaves forwarding as it is: the caller says when (`enableForwarding`). */
   readonly forwardingLater?: boolean;
 }
@@ -66,7 +68,9 @@ export interface RouteStatus {
   /** As BGP says. */
   readonly nextHops: readonly NextHop[];
   /** What they resolve to: where packets go. */
-  readonly via: readonly { readonly gateway: IpAddress; readonly device: string }[];
+  readonly via: readonly { readonly gateway: IpAddress; readonly device: string; readonly weight?: number }[];
+  /** Packets to it are dropped. */
+  readonly blackhole?: true;
   readonly nexthopGroup: number;
   readonly state: RouteState;
   /** Why it was refused. */
@@ -121,6 +125,7 @@ export class RouteDataplane {
   readonly #uplinks: Uplinks;
   readonly #loop: ApplyLoop;
   readonly #forwardingLater: boolean;
+  readonly #marksRun: boolean;
   readonly #linkDownListeners = new Set<(down: LinkDown) => void>();
   readonly #uplinkListeners = new Set<() => void>();
   #watch: { close(): void } | undefined;
@@ -137,6 +142,7 @@ export class RouteDataplane {
 
   constructor(deps: RouteDataplaneDeps, options: RouteDataplaneOptions = {}) {
     this.#forwardingLater = options.forwardingLater ?? false;
+    this.#marksRun = options.marksRun ?? false;
     this.#deps = deps;
     const { protocol = 155, interfacePrefix = 'pop', metric = 2048, preferredSource: sources = {} } = options;
     this.#protocol = protocol;
@@ -163,8 +169,9 @@ export class RouteDataplane {
   }
 
   /**
-   * Whether an earlier run left routes of ours, by family; after `start`. Decides the forwarding-state bit of graceful restart: a node
-   * that has learned nothing still forwards to its pods.
+   * Whether an earlier run left routes of ours, or a mark that it had none, by family; after `start`. Decides the forwarding-state bit of
+   * graceful restart: a node that has learned nothing still forwards to its pods. A mark lives as long as the kernel's tables (not over a reboot, and in
+   * this namespace only), and is never beside a route for long: whoever clears our routes while we are away clears what this rests on.
    */
   get hadEarlierRoutes(): Readonly<Record<IpFamily, boolean>> {
     return this.#hadEarlierRoutes;
@@ -186,7 +193,9 @@ export class RouteDataplane {
     const { held, routes } = this.#table;
     for (const prefix of routes.actual.keys()) held[prefix.includes(':') ? 6 : 4] = true;
     // Only learned routes are held: BGP has no say in the others.
-    this.#hadEarlierRoutes = { 4: held[4] || this.#node.has(4), 6: held[6] || this.#node.has(6) };
+    const had = (family: IpFamily): boolean =>
+      held[family] || this.#node.has(family) || (this.#marksRun && this.#table.nexthops.hasMark(family));
+    this.#hadEarlierRoutes = { 4: had(4), 6: had(6) };
     if (!this.#forwardingLater) this.enableForwarding();
     this.#loop.open();
   }
@@ -283,11 +292,14 @@ export class RouteDataplane {
 
   *#routeStatuses(): Generator<RouteStatus> {
     const { routes, errors, held } = this.#table;
-    for (const { prefix, nextHops, resolved, groupId } of this.#learned.view()) {
-      const via = resolved.map(({ gateway, ifIndex }) => ({
-        gateway,
-        device: this.#view.link(ifIndex)?.name ?? `#${ifIndex}`,
-      }));
+    for (const { prefix, nextHops, resolved, groupId, blackhole } of this.#learned.view()) {
+      const via = blackhole
+        ? []
+        : resolved.map(({ gateway, ifIndex, weight }) => ({
+            gateway,
+            device: this.#view.link(ifIndex)?.name ?? `#${ifIndex}`,
+            ...(weight === undefined ? {} : { weight }),
+          }));
       const reason = errors.get(prefix);
       const isHeld = held[prefix.includes(':') ? 6 : 4];
       const installed = !isHeld && routes.desired.has(prefix) && !routes.pendingUpdates.has(prefix);
@@ -304,6 +316,7 @@ export class RouteDataplane {
         prefix,
         nextHops,
         via,
+        ...(blackhole ? { blackhole } : {}),
         nexthopGroup: groupId,
         state,
         ...(state === 'refused' ? { reason: reason! } : {}),
@@ -314,6 +327,7 @@ export class RouteDataplane {
   async #run(resync: boolean): Promise<void> {
     if (resync) await this.#readAll();
     this.#settle();
+    if (this.#marksRun) this.#setMarks();
     const outcome = await this.#table.apply(this.#deps.kernel);
     const refused = outcome.failed + this.#node.apply(this.#deps.kernel);
     this.#writes += outcome.writes;
@@ -329,6 +343,14 @@ export class RouteDataplane {
     const delayMs = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#refusedRuns++);
     this.#cancelRetry?.();
     this.#cancelRetry = this.#deps.clock.schedule(delayMs, () => this.#loop.requestResync());
+  }
+
+  /** Before the last route of a family goes and until the first one is there: objects are made first and removed last. */
+  #setMarks(): void {
+    const { resolved } = this.#learned.totals();
+    for (const family of [4, 6] as const) {
+      if (!this.#table.held[family]) this.#table.nexthops.setMark(family, resolved[family] === 0);
+    }
   }
 
   #settle(): void {
@@ -376,6 +398,8 @@ export class RouteDataplane {
 
   /** Blackholes and routes to pods are ours too, but BGP has no say in them. */
   #isLearned(route: KernelRoute): boolean {
+    // Learned ones have a next-hop object, which may be one that drops.
+    if (route.type === 'blackhole') return route.nexthopId !== 0;
     return route.type === 'unicast' && !route.nextHops.some((hop) => this.#view.isPod(hop.ifIndex));
   }
 

@@ -148,7 +148,8 @@ async function openKernel({ stateDir, log }: SpeakerDaemonOptions, undo: (() => 
       clock: systemClock(),
       log,
     },
-    { interfacePrefix: INTERFACE_PREFIX },
+    // Unlike an agent, which has routes of its own as soon as it is anything, a speaker may run for long and learn nothing.
+    { interfacePrefix: INTERFACE_PREFIX, marksRun: true },
   );
   await routes.start();
   undo.push(() => routes.stop());

@@ -7,3 +7,4 @@ export * from './log.ts';
 export * from './nearest.ts';
 export * from './scoped-address.ts';
 export * from './secret.ts';
+export * from './weights.ts';

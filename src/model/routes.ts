@@ -5,6 +5,10 @@ import type { Cidr, IpAddress, ScopedAddress } from '#kit';
 export interface LearnedRoute {
   readonly prefix: Cidr;
   readonly nextHops: readonly (IpAddress | ScopedAddress)[];
+  /** Shares of the traffic by next hop, 1..256; absent: equal ones. */
+  readonly weights?: readonly number[];
+  /** Packets to it are dropped; there are no next hops then. */
+  readonly blackhole?: true;
 }
 
 /** Changes in order; `withdraw` names prefixes. */

@@ -34,7 +34,7 @@ const defaultHoldTimeSec = 90;
 const defaultRangeLimit = 100;
 const connectRetrySec = 5;
 const passwordBytesMax = 80;
-const addPathSendMax = 128;
+const addPathMax = 128;
 /** A week. */
 const restartSecMax = 604_800;
 
@@ -102,9 +102,11 @@ export function asPeer(
 function asAddPath(source: Source, node: Node | null): AddPathConfig {
   const fields = new Fields(source, node, 'addPath');
   const receive = fields.optional('receive', asBoolean) ?? false;
-  const send = fields.optional('send', asInteger(0, addPathSendMax, 'the number of paths to send')) ?? 0;
+  const send = fields.optional('send', asInteger(0, addPathMax, 'the number of paths to send')) ?? 0;
+  const limit = fields.optional('limit', asInteger(1, addPathMax, 'the number of paths to ask for'));
   fields.done();
-  return { receive, send };
+  if (limit !== undefined && !receive) fail(source, node, 'limit goes with receive: true');
+  return { receive, send, ...(limit === undefined ? {} : { limit }) };
 }
 
 function importPolicy(

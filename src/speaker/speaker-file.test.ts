@@ -31,7 +31,7 @@ peers:
     maxPrefixes:
       ipv4: { limit: 1000, warnPercent: 80, restartTime: 600s }
       ipv6: { limit: 50, warnOnly: true }
-    addPath: { receive: true, send: 4 }
+    addPath: { receive: true, send: 4, limit: 8 }
   - { address: 10.0.0.3, asn: 4200000000, routeReflectorClient: true }
 `);
   assert.deepEqual(config.multipath, { max: 8, asPathRelax: false });
@@ -43,7 +43,7 @@ peers:
   const peer = config.peers[0]!;
   assert.equal(peer.password, 'key of /etc/key');
   assert.equal(peer.holdTimeSec, 30);
-  assert.deepEqual(peer.addPath, { receive: true, send: 4 });
+  assert.deepEqual(peer.addPath, { receive: true, send: 4, limit: 8 });
   assert.deepEqual(peer.families, ['ipv4-unicast', 'ipv6-unicast']);
   assert.deepEqual(
     [config.clusterId, config.hostName, config.softwareVersion],
@@ -178,7 +178,12 @@ test('errors name line, column and remedy', () => {
     [peer('maxPrefixes: { ipv4: { limit: 1, restartTime: 0s } }'), /restartTime must be from 1s/],
     [peer('maxPrefixes: { ipv5: { limit: 1 } }'), /unknown key ipv5 in maxPrefixes/],
     [peer('addPath: { send: 129 }'), /:6:22: the number of paths to send must be a whole number from 0 to 128/],
-    [peer('addPath: { sends: 1 }'), /:6:16: unknown key sends in addPath; known are receive, send/],
+    [
+      peer('addPath: { receive: true, limit: 0 }'),
+      /the number of paths to ask for must be a whole number from 1 to 128/,
+    ],
+    [peer('addPath: { send: 1, limit: 4 }'), /limit goes with receive: true/],
+    [peer('addPath: { sends: 1 }'), /:6:16: unknown key sends in addPath; known are receive, send, limit/],
     [`${head}multipath: { max: 0 }\n`, /:3:19: the number of next hops must be a whole number from 1 to 64/],
     [`${head}multipath: { relax: true }\n`, /:3:14: unknown key relax in multipath/],
     [peer('interface: eth0'), /:4:5: a peer needs one of the keys address, interface and range/],

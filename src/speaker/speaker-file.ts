@@ -19,7 +19,7 @@
  *       import: accept                          # accept | reject | names of filters, see speaker-file-filters.ts
  *       export: [to-tor, reject]                # what no filter decides is accepted; a last accept or reject decides it
  *       adjRibIn: false                         # keep what is received as received, rejected routes included
- *       addPath: { receive: true, send: 4 }     # RFC 7911; default: neither; send: the best so many of each prefix
+ *       addPath: { receive: true, send: 4 }     # RFC 7911; default: neither; send: the best so many of each prefix; limit: ask for so many
  *       localAddress: 10.0.0.1
  *       port: 179
  *       passive: false

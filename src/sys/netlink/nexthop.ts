@@ -74,6 +74,8 @@ export function dumpNexthops(netlink: Netlink, filter: { readonly protocol?: num
 
 export type NexthopSpec = { readonly id: number; readonly protocol: number } & (
   | { readonly family: IpFamily; readonly ifIndex: number; readonly gateway?: IpAddress; readonly onlink?: boolean }
+  /** The kernel binds it to `lo`, which must be up when it is made. */
+  | { readonly family: IpFamily; readonly blackhole: true }
   | { readonly group: readonly GroupMember[] }
 );
 
@@ -87,6 +89,11 @@ export function replaceNexthop(netlink: Netlink, nexthop: NexthopSpec): Netlink 
         members[8 * i + 4] = member.weight - 1;
       });
       w.raw(0, 0, nexthop.protocol, 0).u32(0).attrU32(NHA_ID, nexthop.id).attr(NHA_GROUP, members);
+      return;
+    }
+    if ('blackhole' in nexthop) {
+      w.raw(addressFamily(nexthop.family), 0, nexthop.protocol, 0).u32(0);
+      w.attrU32(NHA_ID, nexthop.id).attr(NHA_BLACKHOLE, Buffer.alloc(0));
       return;
     }
     w.raw(addressFamily(nexthop.family), 0, nexthop.protocol, 0)
