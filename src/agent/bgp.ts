@@ -49,18 +49,6 @@ export interface BgpDeps {
   readonly onStart?: (failure: string | undefined) => void;
 }
 
-/** A session as the object that asks for it sees it. */
-export interface ObjectSession {
-  readonly name: string;
-  readonly address: string;
-  readonly asn: number;
-  /** `Idle` until the speaker says otherwise. */
-  readonly state: PeerStatus['state'];
-  readonly lastError: string;
-  /** Why it is kept down. */
-  readonly heldDown?: string;
-}
-
 export interface Bgp {
   /** The model is complete: talk to peers. */
   start(): void;
@@ -70,6 +58,8 @@ export interface Bgp {
   linkDown(down: LinkDown): void;
   /** Links or addresses changed, perhaps for the better. */
   uplinksChanged(): void;
+  /** The kernel's routes may lead out by other devices. */
+  waysChanged(): void;
   /** Undefined before the first configuration. */
   status(): Promise<SpeakerStatus | undefined>;
   routes(query: BgpRoutesQuery): Promise<RouteAnswer>;
@@ -82,12 +72,12 @@ export interface Bgp {
   startFailure(): string | undefined;
   /** Both in words. */
   problems(): readonly string[];
-  /** Sessions of this node that a BGPPeer, or the mesh (`BGPConfiguration default`), asks for. */
-  sessionsOf(kind: 'BGPPeer' | 'BGPConfiguration', name: string): readonly ObjectSession[];
   /** As last found, with what was not taken and why; undefined before the Node object is known. */
   nodeAddress(): NodeAddressResult | undefined;
 }
 
+/** Filters about interfaces follow the kernel's routes at this pace. */
+const WAYS_MS = 100;
 /** How often a speaker that could not start is tried again. */
 const START_RETRY_MS = 5_000;
 /** What a dial says that failed for want of a route. */
@@ -99,12 +89,13 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   let live = false;
   let current: SpeakerConfig | undefined;
   let currentText = '';
-  let result: SpeakerConfigResult = { sessions: new Map(), routes: [], issues: [] };
+  let result: SpeakerConfigResult = { sessions: new Map(), routes: [], issues: [], asksWays: false };
   let found: NodeAddressResult | undefined;
   let told = '';
   const machine = deps.machine ?? openMachineAddresses();
   const gateways = gatewayRoutes(routes);
   let cancelRetry: (() => void) | undefined;
+  let cancelWays: (() => void) | undefined;
   const peerStates = new Map<string, PeerStatus>();
 
   const compute = (): SpeakerConfig | undefined => {
@@ -135,6 +126,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
         deferralTimeSec: options.gracefulRestartDeferralSec,
       },
       onLink: (address) => onLink(routes, address),
+      ways: () => routes.ways(),
       selects: createSelectorMatch(),
     });
     const problems = issues().map(issueText);
@@ -251,6 +243,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     async stop(mode) {
       live = false;
       cancelRetry?.();
+      cancelWays?.();
       await starting;
       await thread?.stop(mode);
     },
@@ -263,6 +256,13 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       machine.forget();
       reconfigure();
       thread?.pathBack();
+    },
+    waysChanged() {
+      if (!live || !result.asksWays || cancelWays) return;
+      cancelWays = clock.schedule(WAYS_MS, () => {
+        cancelWays = undefined;
+        reconfigure();
+      });
     },
     status: async () => thread?.status(),
     routes: async (query) => (thread ? answerQuery((each) => thread!.routes(each), query) : { routes: [] }),
@@ -277,13 +277,6 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     problems() {
       const all = issues().map(issueText);
       return startFailure === undefined ? all : [...all, `BGP: ${startFailure}`];
-    },
-    sessionsOf(kind, name) {
-      const ours = (current?.peers ?? []).filter((peer) => {
-        const object = result.sessions.get(peer.name);
-        return object?.kind === kind && object.name === name;
-      });
-      return ours.map((peer) => objectSession(peer, peerStates.get(peer.name)));
     },
     nodeAddress: () => found,
   };
@@ -303,15 +296,6 @@ function hostOf(url: string): IpAddress | undefined {
   return toIpAddress(new URL(url).hostname.replace(/^\[|\]$/g, ''));
 }
 
-function objectSession(peer: PeerConfig, status: PeerStatus | undefined): ObjectSession {
-  const { name, heldDown } = peer;
-  const { address } = status ?? peer;
-  const asn = status?.asn ?? (typeof peer.asn === 'number' ? peer.asn : 0);
-  const lastError = heldDown ?? status?.lastError ?? '';
-  const session = { name, address, asn, state: status?.state ?? 'Idle', lastError };
-  return heldDown === undefined ? session : { ...session, heldDown };
-}
-
 /** Families of which an earlier run left something in the kernel: packets are still forwarded. */
 function earlierFamilies(routes: RouteDataplane): Family[] {
   const { hadEarlierRoutes: had } = routes;
@@ -329,7 +313,6 @@ function onLink(routes: RouteDataplane, address: IpAddress): OnLink | undefined 
   const ipv4 = here.family === 4 ? here : beside.find((local) => local.family === 4);
   const ipv6 = here.family === 6 ? here : beside.find((local) => local.family === 6);
   return {
-    interfaceName: here.device,
     ...(ipv4 ? { ipv4: ipv4.address } : {}),
     ...(ipv6 ? { ipv6: ipv6.address } : {}),
   };

@@ -11,7 +11,7 @@
  * There is one session an address. Of several objects that want it, as in Calico: global ones first, then those of nodes, then
  * generated other ends, in order of names; then the mesh. A later one of another object is left out and says so.
  */
-import type { Family, PeerConfig } from '#bgp';
+import type { Family, InterfaceWay, PeerConfig } from '#bgp';
 import { familyOf, hostCidr, type IpAddress, type IpFamily } from '#kit';
 import type { BFDSettings, BGPFilterObject, BGPPeerObject, Labels, LearnedRoute, NodeObject } from '#model';
 import { compileFilters } from './filters.ts';
@@ -22,7 +22,6 @@ import type { SelectorMatch } from './selector.ts';
 import { bfdConfig, meshBfdIssue, speakerFields } from './speaker-fields.ts';
 
 export interface OnLink {
-  readonly interfaceName: string;
   /** Our address on that link, of each family; link-local IPv6 is left out. */
   readonly ipv4?: IpAddress;
   readonly ipv6?: IpAddress;
@@ -36,6 +35,7 @@ export interface PeerContext {
   readonly holdTimeSec: number;
   readonly connectRetrySec: number;
   readonly onLink: (address: IpAddress) => OnLink | undefined;
+  readonly ways: () => readonly InterfaceWay[];
   readonly selects: SelectorMatch;
   readonly password: (source: NonNullable<BGPPeerObject['password']>) => Password;
   readonly issues: Issue[];
@@ -108,7 +108,7 @@ export function meshSessions(
       ...(password && 'missing' in password ? { heldDown: password.missing } : {}),
       ...(mesh.restartTimeSec === undefined ? {} : { restartTimeSec: mesh.restartTimeSec }),
       ...(mesh.bfd ? { bfd: bfdConfig(mesh.bfd) } : {}),
-      ...meshFilters(node, pair.remote, mesh, context),
+      ...meshFilters(node, mesh, context),
     };
     sessions.push({ config, object: mesh.object });
     if (mesh.bfd && !context.onLink(pair.remote)) notOnLink.push(node.name);
@@ -120,14 +120,13 @@ export function meshSessions(
 /** Calico's mesh has none; ours takes them as BGPPeers do. */
 function meshFilters(
   node: BgpNode,
-  address: IpAddress,
   mesh: { readonly object: ObjectRef; readonly filters: readonly string[] },
-  { own, filters, onLink, issues }: PeerContext,
+  { own, filters, ways, issues }: PeerContext,
 ): ReturnType<typeof compileFilters> {
   return compileFilters(mesh.filters, {
     filters,
     peerType: node.asn === own.asn ? 'iBGP' : 'eBGP',
-    interfaceName: onLink(address)?.interfaceName,
+    ways,
     peer: mesh.object,
     field: 'spec.nodeMeshFilters',
     issues,
@@ -214,7 +213,7 @@ function session(peer: BGPPeerObject, end: End, target: Target, context: PeerCon
   const filters = compileFilters(peer.filters ?? [], {
     filters: context.filters,
     peerType: target.asn === localAsn ? 'iBGP' : 'eBGP',
-    interfaceName: link?.interfaceName,
+    ways: context.ways,
     peer: object,
     issues: context.issues,
   });

@@ -16,6 +16,7 @@ import type {
   NodeObject,
   SecretObject,
 } from '#model';
+import { type InterfaceWays, interfaceWays, type KernelWay, waysMax } from './interface-ways.ts';
 import { type Issue, issueText, type ObjectRef } from './issue.ts';
 import { type BgpNode, bgpNode, named, usableClusterId } from './nodes.ts';
 import { resolvePassword } from './passwords.ts';
@@ -47,6 +48,8 @@ export interface SpeakerConfigInput {
   readonly gracefulRestart: GracefulRestartConfig;
   /** What the kernel says of the way to an address that is on a link of ours: our addresses on that link. */
   readonly onLink: (address: IpAddress) => OnLink | undefined;
+  /** Which device packets leave by, for routes that BGP did not bring. */
+  readonly ways: () => Iterable<KernelWay>;
   readonly selects: SelectorMatch;
 }
 
@@ -58,6 +61,8 @@ export interface SpeakerConfigResult {
   /** Host routes to peers behind a gateway. */
   readonly routes: readonly LearnedRoute[];
   readonly issues: readonly Issue[];
+  /** `ways` were asked for: a change of them may make another configuration. */
+  readonly asksWays: boolean;
 }
 
 export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
@@ -65,7 +70,7 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
   const issues: Issue[] = [];
   const waiting = (field: string, message: string): SpeakerConfigResult => {
     issues.push({ object: { kind: 'Node', name: nodeName }, field, message, effect: 'waiting' });
-    return { sessions: new Map(), routes: [], issues };
+    return { sessions: new Map(), routes: [], issues, asksWays: false };
   };
   const self = named(input.nodes, nodeName);
   if (!self) return waiting('', 'no such object yet; BGP waits for it');
@@ -74,6 +79,7 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
   if (!own.ipv4 && !own.ipv6) return waiting('status.addresses', 'the node has no address for BGP; BGP waits for one');
   const settings = effectiveSettings(input, issues);
   const others = input.nodes.filter((node) => node !== self);
+  let interfaces: InterfaceWays | undefined;
   const context: PeerContext = {
     self,
     own,
@@ -82,6 +88,10 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
     holdTimeSec: settings.holdTimeSec,
     connectRetrySec: defaults.connectRetrySec,
     onLink: input.onLink,
+    ways() {
+      interfaces ??= interfaceWays(input.ways());
+      return interfaces.ways;
+    },
     selects,
     password: (source) => resolvePassword(source, input.secrets, input.namespace),
     issues,
@@ -93,6 +103,10 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
   if (self.podCIDRs.length === 0) {
     const message = 'is empty; there are no pods to announce until somebody sets it';
     issues.push({ object: { kind: 'Node', name: nodeName }, field: 'spec.podCIDRs', message, effect: 'waiting' });
+  }
+  if (interfaces?.omitted) {
+    const message = `the kernel has ${interfaces.omitted} routes more than are looked at for rules about interfaces (${waysMax}): those with the longest prefixes count for nothing there`;
+    issues.push({ object: { kind: 'Node', name: nodeName }, field: '', message, effect: 'partial' });
   }
   const clusterId = own.clusterId === undefined ? undefined : usableClusterId(own.clusterId);
   const originate = podPrefixes(self, input.pools, selects, issues);
@@ -110,6 +124,7 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
     sessions: new Map(sessions.map(({ config, object }) => [config.name, object])),
     routes: sessions.flatMap(({ route }) => (route ? [route] : [])),
     issues: distinct(issues),
+    asksWays: interfaces !== undefined,
   };
 }
 
