@@ -9,16 +9,7 @@
  */
 
 import type { BgpRoutesQuery } from '#api';
-import type {
-  Family,
-  PeerConfig,
-  PeerStatus,
-  RouteAnswer,
-  RouteChange,
-  SpeakerConfig,
-  SpeakerStatus,
-  StopMode,
-} from '#bgp';
+import type { Family, PeerStatus, RouteAnswer, RouteChange, SpeakerConfig, SpeakerStatus, StopMode } from '#bgp';
 import type { AgentConfig } from '#config';
 import type { LinkDown, RouteDataplane } from '#felix';
 import { type Cidr, type Clock, cidrContains, errorText, type IpAddress, type Logger, toIpAddress } from '#kit';
@@ -26,7 +17,7 @@ import type { LearnedRoute } from '#model';
 import { type SpeakerThread, startSpeakerThread } from '#speaker';
 import { gatewayRoutes } from './bgp/gateway-routes.ts';
 import { type Issue, issueText } from './bgp/issue.ts';
-import type { OnLink } from './bgp/peers.ts';
+import type { OnLink } from './bgp/peer-context.ts';
 import { answerQuery } from './bgp/route-query.ts';
 import { createSelectorMatch } from './bgp/selector.ts';
 import { type SpeakerConfigResult, speakerConfig } from './bgp/speaker-config.ts';
@@ -165,8 +156,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     if (!config || (thread && text === currentText)) return;
     current = config;
     currentText = text;
-    const names = new Set(config.peers.map((peer) => peer.name));
-    for (const name of peerStates.keys()) if (!names.has(name)) peerStates.delete(name);
+    for (const status of [...peerStates.values()]) if (!isWanted(status)) peerStates.delete(status.name);
     if (thread) thread.configure(config);
     else starting = start(config);
   };
@@ -217,11 +207,17 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     };
     routes.whenApplied().then(dial, () => undefined);
   };
+  /** Whose peer it is. Of a range those that have connected, until they have nothing to say any more. */
+  const isWanted = ({ name, range, state }: PeerStatus): boolean => {
+    if (range === undefined) return current?.peers.some((peer) => peer.name === name) ?? false;
+    return state !== 'Idle' && (current?.ranges?.some(({ prefix }) => prefix === range) ?? false);
+  };
   const onPeerState = (status: PeerStatus): void => {
     const before = peerStates.get(status.name)?.state;
     const { name: peer, address, state, lastError } = status;
     // The last word of a peer that was removed comes after the configuration without it.
-    if (current?.peers.some(({ name }) => name === peer)) peerStates.set(peer, status);
+    if (isWanted(status)) peerStates.set(peer, status);
+    else peerStates.delete(peer);
     if (state === before) return;
     if (state === 'Established' || before === 'Established') deps.onSessionChange?.();
     if (state === 'Established') log.info({ peer, address }, 'BGP session is Established');
@@ -249,8 +245,9 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     },
     reconfigure,
     linkDown(down) {
-      const lost = (current?.peers ?? []).filter((peer) => peerIsOn(down, peer));
-      for (const peer of lost) thread?.pathLost({ peer: peer.name });
+      for (const { name, address } of peerStates.values()) {
+        if (isOn(down, address)) thread?.pathLost({ peer: name });
+      }
     },
     uplinksChanged() {
       machine.forget();
@@ -268,9 +265,10 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     routes: async (query) => (thread ? answerQuery((each) => thread!.routes(each), query) : { routes: [] }),
     config: () => current,
     peers() {
-      const configured = current?.peers ?? [];
-      const established = configured.filter((peer) => peerStates.get(peer.name)?.state === 'Established');
-      return { established: established.length, configured: configured.length };
+      const states = [...peerStates.values()];
+      const ofRanges = states.filter(({ range }) => range !== undefined).length;
+      const established = states.filter(({ state }) => state === 'Established').length;
+      return { established, configured: (current?.peers.length ?? 0) + ofRanges };
     },
     issues,
     startFailure: () => startFailure,
@@ -319,7 +317,7 @@ function onLink(routes: RouteDataplane, address: IpAddress): OnLink | undefined 
 }
 
 /** Only sessions across the lost link itself; a loopback peer may still be reached another way. */
-function peerIsOn(down: LinkDown, peer: PeerConfig): boolean {
-  const address = toIpAddress(peer.address);
+function isOn(down: LinkDown, remoteAddress: string): boolean {
+  const address = toIpAddress(remoteAddress);
   return address !== undefined && down.addresses.some((local) => cidrContains(local.subnet, address));
 }

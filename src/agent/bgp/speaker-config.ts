@@ -20,7 +20,9 @@ import { type InterfaceWays, interfaceWays, type KernelWay, waysMax } from './in
 import { type Issue, issueText, type ObjectRef } from './issue.ts';
 import { type BgpNode, bgpNode, named, usableClusterId } from './nodes.ts';
 import { resolvePassword } from './passwords.ts';
-import { explicitSessions, meshSessions, type OnLink, type PeerContext, passwordIssue, type Session } from './peers.ts';
+import type { OnLink, PeerContext, Session } from './peer-context.ts';
+import { passwordIssue } from './peer-settings.ts';
+import { explicitSessions, meshSessions } from './peers.ts';
 import { addressPrefixes, podPrefixes } from './prefixes.ts';
 import type { SelectorMatch } from './selector.ts';
 
@@ -97,9 +99,9 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
     issues,
   };
   const explicit = explicitSessions(input.peers, context);
-  const taken = new Set(explicit.map(({ config }) => config.address));
+  const taken = new Set(explicit.sessions.map(({ config }) => config.address));
   const mesh = meshOf(input, settings, context).filter(({ config }) => !taken.has(config.address));
-  const sessions = [...explicit, ...mesh].sort((a, b) => (a.config.name < b.config.name ? -1 : 1));
+  const sessions = [...explicit.sessions, ...mesh].sort((a, b) => (a.config.name < b.config.name ? -1 : 1));
   if (self.podCIDRs.length === 0) {
     const message = 'is empty; there are no pods to announce until somebody sets it';
     issues.push({ object: { kind: 'Node', name: nodeName }, field: 'spec.podCIDRs', message, effect: 'waiting' });
@@ -119,6 +121,7 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
       listen: listenAddresses(settings, own),
       originate: [...new Set(originate)].sort(),
       peers: sessions.map(({ config }): PeerConfig => config),
+      ...(explicit.ranges.length > 0 ? { ranges: explicit.ranges.map(({ config }) => config) } : {}),
       gracefulRestart: input.gracefulRestart,
     },
     sessions: new Map(sessions.map(({ config, object }) => [config.name, object])),

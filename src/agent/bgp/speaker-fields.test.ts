@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { PeerConfig } from '#bgp';
 import type { BGPPeerObject } from '#model';
 import { issueText } from './issue.ts';
-import type { OnLink } from './peers.ts';
+import type { OnLink } from './peer-context.ts';
 import { type SpeakerConfigInput, speakerConfig } from './speaker-config.ts';
 import { configuration, input, ip, n1, n2, node, nodePeer, peer } from './test-input.ts';
 
