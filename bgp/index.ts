@@ -2,7 +2,14 @@
 
 export * from './bfd/index.ts';
 export { type BmpStationConfig, type BmpStationStatus, type BmpTable, bmpTables } from './bmp/index.ts';
-export type { AttributeChange, FilterTerm, PrefixMatch, PrefixSetEntry, RouteFilter } from './filter/index.ts';
+export type {
+  AttributeChange,
+  FilterTerm,
+  InterfaceWay,
+  PrefixMatch,
+  PrefixSetEntry,
+  RouteFilter,
+} from './filter/index.ts';
 export * as filter from './filter/index.ts';
 export { prependTimesMax, termFault } from './filter/index.ts';
 export type { SessionStateName } from './fsm/index.ts';

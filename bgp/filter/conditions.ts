@@ -1,9 +1,18 @@
 /** Conditions of a term on anything but the prefix, as functions of a {@link RouteView}. All of them hold, or the term does not match. */
 import { segmentType } from '../wire/index.ts';
 import { type CommunityPattern, communityBytes, parseCommunityPattern } from './community.ts';
+import { interfaceOf } from './interfaces.ts';
 import { addressTest } from './prefixes.ts';
 import { type RouteView, read32 } from './route-view.ts';
-import type { AsnRange, AsPathMatch, CommunitiesMatch, FilterTerm, NumberRange, RouteSource } from './types.ts';
+import type {
+  AsnRange,
+  AsPathMatch,
+  CommunitiesMatch,
+  FilterTerm,
+  InterfaceMatch,
+  NumberRange,
+  RouteSource,
+} from './types.ts';
 
 export type Condition = (view: RouteView) => boolean;
 
@@ -19,6 +28,7 @@ const lookUpMin = 8;
 export function compileConditions(term: FilterTerm, expressions: Map<string, number>): Condition[] {
   const out: Condition[] = [];
   const { source, origin, med, localPref, peers, nextHop, community, communities, asPathPrefix, asPath } = term;
+  const { interface: leavesBy } = term;
   if (source) out.push((view) => source.some((wanted) => isFrom(view.origins.kind, wanted)));
   if (origin) {
     const wanted: readonly number[] = origin.map((name) => originNumber[name]);
@@ -31,6 +41,7 @@ export function compileConditions(term: FilterTerm, expressions: Map<string, num
     const test = addressTest(nextHop);
     out.push((view) => test(view.origins.nextHop));
   }
+  if (leavesBy) out.push(interfaceCondition(leavesBy));
   if (community !== undefined) out.push(carriesAny([community]));
   if (communities) out.push(...communityConditions(communities));
   if (asPathPrefix) out.push((view) => beginsWith(view, asPathPrefix));
@@ -39,8 +50,8 @@ export function compileConditions(term: FilterTerm, expressions: Map<string, num
 }
 
 /** Whether conditions of the term depend on where a route comes from, not only on its attributes. */
-export function asksOrigins({ source, peers, nextHop }: FilterTerm): boolean {
-  return source !== undefined || peers !== undefined || nextHop !== undefined;
+export function asksOrigins({ source, peers, nextHop, interface: leavesBy }: FilterTerm): boolean {
+  return source !== undefined || peers !== undefined || nextHop !== undefined || leavesBy !== undefined;
 }
 
 export const originNumber = { igp: 0, egp: 1, incomplete: 2 } as const;
@@ -65,6 +76,12 @@ function peerCondition(patterns: readonly string[]): Condition {
     }
     return lastHolds;
   };
+}
+
+/** A pattern of nothing but `*` holds for the empty name as well. */
+function interfaceCondition({ pattern, ways }: InterfaceMatch): Condition {
+  const [holds, find] = [namePattern(pattern), interfaceOf(ways)];
+  return ({ origins }) => holds(origins.link === '' ? find(origins.nextHop) : origins.link);
 }
 
 /** `*` stands for anything. Greedy from the left, so that the time is bounded by the product of the lengths. */

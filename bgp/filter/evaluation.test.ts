@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { formatIp, parseCidr, parseIp } from '#kit';
 import { describeAttributes } from '../wire/index.ts';
 import { parseCommunity } from './community.ts';
-import { compileFilter, termFault } from './index.ts';
+import { compileFilter, ownRoute, termFault } from './index.ts';
 import { kindOf, type NaiveRoute, naiveFilter, pathText } from './naive-filter.ts';
 import { PrefixSet } from './prefixes.ts';
 import type { FilterTerm } from './types.ts';
@@ -58,6 +58,11 @@ const change = fc.oneof(
   fc.record({ type: fc.constant('setOrigin'), value: origin }),
 );
 
+const way = fc.record({
+  cidr: fc.constantFrom('192.0.2.0/24', '192.0.2.1/32', '0.0.0.0/0', '192.0.0.0/16'),
+  interface: fc.constantFrom('', 'eth0', 'eth1', 'bond0'),
+});
+
 const term = fc.record(
   {
     action: fc.constantFrom('accept', 'reject', 'next', 'next', 'nextFilter'),
@@ -73,6 +78,10 @@ const term = fc.record(
       { requiredKeys: ['entries'] },
     ),
     nextHop: some(fc.constantFrom('192.0.2.0/24', '192.0.2.1/32', '0.0.0.0/0', '2001:db8::/32')),
+    interface: fc.record({
+      pattern: fc.constantFrom('*', 'eth*', 'eth1', '*0'),
+      ways: fc.array(way, { maxLength: 4 }),
+    }),
     community,
     communities: fc.record({ any: some(pattern), all: some(pattern), none: some(pattern) }, { requiredKeys: [] }),
     asPathPrefix: some(asn),
@@ -95,6 +104,7 @@ const sparse = fc
         'prefix',
         'prefixes',
         'nextHop',
+        'interface',
         'community',
         'communities',
         'asPathPrefix',
@@ -139,10 +149,11 @@ const randomRoute: fc.Arbitrary<NaiveRoute> = fc.record(
     localPref: fc.constantFrom(100, 150, 200),
     communities: fc.subarray(communities),
     nextHop: fc.constantFrom('192.0.2.1', '198.51.100.1'),
+    link: fc.constantFrom('', '', 'eth0', 'bond1'),
     peer: fc.constantFrom('tor-1', 'tor-2', 'spine'),
     kind: fc.constantFrom('own', 'ebgp', 'ibgp'),
   },
-  { requiredKeys: ['prefix', 'origin', 'path', 'communities', 'nextHop', 'peer', 'kind'] },
+  { requiredKeys: ['prefix', 'origin', 'path', 'communities', 'nextHop', 'link', 'peer', 'kind'] },
 ) as fc.Arbitrary<NaiveRoute>;
 
 /** Canonical attributes of a route. */
@@ -172,8 +183,8 @@ function routeBytes({ origin, path, med, localPref, communities }: NaiveRoute): 
     ...optional(0xc0, 32, list('large')),
   ]);
 }
-function routeOrigins({ peer, kind, nextHop }: NaiveRoute) {
-  return kind === 'own' ? { peer: '', kind, nextHop: new Uint8Array(0) } : { peer, kind, nextHop: parseIp(nextHop)! };
+function routeOrigins({ peer, kind, nextHop, link }: NaiveRoute) {
+  return kind === 'own' ? ownRoute : { peer, kind, nextHop: parseIp(nextHop)!, link };
 }
 
 /** As the looking glass prints it; extended communities left in octets there are compared as those. */
@@ -227,6 +238,7 @@ test('RFC 1997, 4360, 8092: a list that loses its last community is left out, fo
     path: [],
     communities: ['65001:1', '65001:1:1', 'rt:65001:1'],
     nextHop: '192.0.2.1',
+    link: '',
     peer: 'tor-1',
     kind: 'ebgp',
   };
@@ -248,7 +260,7 @@ test('RFC 8642 3: replacing communities of a kind leaves none of it, the well-kn
   ];
   const filter = compileFilter(terms, localAsn)!;
   const bytes = Buffer.of(0xc0, 8, 4, 0xfd, 0xe9, 0, 1);
-  filter.use(bytes, bytes.length, { peer: 'p', kind: 'ebgp', nextHop: new Uint8Array(4) });
+  filter.use(bytes, bytes.length, { peer: 'p', kind: 'ebgp', nextHop: new Uint8Array(4), link: '' });
   const state = filter.run(words('10.0.0.0/8').words, 0, 8)!;
   assert.deepEqual(describeAttributes(state.bytes, 0, state.end).communities, ['65001:2']);
 });
@@ -291,7 +303,7 @@ test('route targets match in all three forms of their number (RFC 4360 3, RFC 56
   const carries = (hex: string, any: string): boolean => {
     const filter = compileFilter([{ action: 'accept', communities: { any: [any] } }, { action: 'reject' }], localAsn)!;
     const bytes = Buffer.concat([Buffer.of(0xc0, 16, 8), Buffer.from(hex, 'hex')]);
-    filter.use(bytes, bytes.length, { peer: 'p', kind: 'ebgp', nextHop: new Uint8Array(4) });
+    filter.use(bytes, bytes.length, { peer: 'p', kind: 'ebgp', nextHop: new Uint8Array(4), link: '' });
     return filter.run(words('10.0.0.0/8').words, 0, 8) !== undefined;
   };
   const cases: [string, string, boolean][] = [
@@ -315,6 +327,7 @@ test('terms that are none are refused with a reason', () => {
     [{ prefix: { operator: 'in', cidr: '10.0.0.0/33' } }, /10\.0\.0\.0\/33 is not a prefix/],
     [{ prefixes: { entries: [{ cidr: 'x' }] } }, /x is not a prefix/],
     [{ nextHop: ['10.0.0'] }, /10\.0\.0 is not a prefix/],
+    [{ interface: { pattern: '*', ways: [{ cidr: '10', interface: 'eth0' }] } }, /10 is not a prefix/],
     [{ community: '65536:1' }, /65536:1 is not a community/],
     [{ communities: { any: ['1:2:3:4'] } }, /is not a community/],
     [{ communities: { none: ['1:9-2'] } }, /is not a community/],

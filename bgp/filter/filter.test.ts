@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseCidr } from '#kit';
+import { parseCidr, parseIp } from '#kit';
 import { canonicalAttributes, createUpdateView, decodeUpdate, originatedAttributes } from '../wire/index.ts';
 import { compileFilter, ownRoute } from './index.ts';
 import type { AttributeChange, FilterTerm, PrefixMatch } from './types.ts';
@@ -92,6 +92,38 @@ test('conditions on attributes are joined by and with the prefix', () => {
   assert.equal(accepts(both, '10.1.0.0/16', tagged), false);
   assert.equal(accepts(both, '11.1.0.0/16', tagged), true);
   assert.equal(accepts(both, '10.1.0.0/16'), true);
+});
+
+test('the interface of the longest way, the link of a link-local next hop, no name for our own routes', () => {
+  const ways = [
+    { cidr: '0.0.0.0/0', interface: 'eth0' },
+    { cidr: '172.16.2.0/24', interface: 'eth1' },
+    { cidr: '172.16.2.9/32', interface: '' },
+    { cidr: '2001:db8::/32', interface: 'eth1' },
+  ];
+  const bytes = attributes();
+  const matches = (pattern: string, nextHop: string, link = ''): boolean => {
+    const filter = compileFilter([{ action: 'reject', interface: { pattern, ways } }], 65000)!;
+    const learned = { peer: 'tor', kind: 'ebgp', nextHop: parseIp(nextHop)!, link } as const;
+    filter.use(bytes, bytes.length, nextHop === '' ? ownRoute : learned);
+    return filter.run(words('10.0.0.0/8').words, 0, 8) === undefined;
+  };
+  const cases: [string, string, string, boolean][] = [
+    ['eth0', '10.0.0.1', '', true],
+    ['eth1', '172.16.2.1', '', true],
+    ['eth0', '172.16.2.1', '', false],
+    ['eth*', '172.16.2.9', '', false],
+    ['*', '172.16.2.9', '', true],
+    ['eth1', '2001:db8::1', '', true],
+    ['eth*', '2001:db9::1', '', false],
+    ['eth2', 'fe80::1', 'eth2', true],
+    ['eth2', '2001:db8::1', 'eth2', true],
+    ['eth*', '', '', false],
+    ['*', '', '', true],
+  ];
+  for (const [pattern, nextHop, link, expected] of cases) {
+    assert.equal(matches(pattern, nextHop, link), expected, `${pattern} for ${nextHop}%${link}`);
+  }
 });
 
 test('changed attributes are what a peer would have sent that way', () => {

@@ -1,6 +1,14 @@
 /** Filters read word for word on routes as plain objects, for tests: slow, and without anything of the compiled form. */
 import { parseCidr } from '#kit';
-import type { AsnRange, AttributeChange, FilterTerm, NumberRange, RouteOrigin, RouteSource } from './types.ts';
+import type {
+  AsnRange,
+  AttributeChange,
+  FilterTerm,
+  InterfaceWay,
+  NumberRange,
+  RouteOrigin,
+  RouteSource,
+} from './types.ts';
 
 export interface NaiveRoute {
   readonly prefix: string;
@@ -11,6 +19,8 @@ export interface NaiveRoute {
   /** As text, of all kinds. */
   readonly communities: readonly string[];
   readonly nextHop: string;
+  /** Of a link-local next hop; empty: none. */
+  readonly link: string;
   readonly peer: string;
   readonly kind: Exclude<RouteSource, 'learned'>;
 }
@@ -51,6 +61,7 @@ function matches(term: FilterTerm, route: NaiveRoute): boolean {
     !prefixes || prefixes.entries.some((entry) => inEntry(entry, route.prefix)) !== (prefixes.negated ?? false),
     !term.nextHop ||
       (route.kind !== 'own' && term.nextHop.some((cidr) => bits(`${route.nextHop}/32`).startsWith(bits(cidr)))),
+    !term.interface || globMatches(term.interface.pattern, interfaceOf(term.interface.ways, route)),
     term.community === undefined || carries(term.community),
     !communities?.any || communities.any.some(carries),
     !communities?.all || communities.all.every(carries),
@@ -67,6 +78,14 @@ function matches(term: FilterTerm, route: NaiveRoute): boolean {
     !term.med || inRange(route.med ?? 0, term.med),
     !term.localPref || inRange(route.localPref ?? 100, term.localPref),
   ].every(Boolean);
+}
+
+function interfaceOf(ways: readonly InterfaceWay[], { kind, nextHop, link }: NaiveRoute): string {
+  if (kind === 'own') return '';
+  if (link !== '') return link;
+  const holding = ways.filter(({ cidr }) => bits(`${nextHop}/32`).startsWith(bits(cidr)));
+  const longest = Math.max(...holding.map(({ cidr }) => bits(cidr).length));
+  return holding.find(({ cidr }) => bits(cidr).length === longest)?.interface ?? '';
 }
 
 function changed(route: NaiveRoute, change: AttributeChange, localAsn: number): NaiveRoute {

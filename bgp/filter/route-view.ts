@@ -10,9 +10,11 @@ export interface RouteOrigins {
   readonly kind: Exclude<RouteSource, 'learned'>;
   /** Address bytes; empty: none. */
   readonly nextHop: Uint8Array;
+  /** Of a link-local next hop; empty: none. */
+  readonly link: string;
 }
 
-export const ownRoute: RouteOrigins = { peer: '', kind: 'own', nextHop: new Uint8Array(0) };
+export const ownRoute: RouteOrigins = { peer: '', kind: 'own', nextHop: new Uint8Array(0), link: '' };
 
 const defaultLocalPref = 100;
 const kinds: readonly CommunityKind[] = ['standard', 'extended', 'large'];

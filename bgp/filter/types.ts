@@ -16,6 +16,7 @@ export interface FilterTerm {
   readonly prefixes?: PrefixSetMatch;
   /** Prefixes, one of which has the next hop (of two IPv6 ones: the global one). Our own routes have none. */
   readonly nextHop?: readonly string[];
+  readonly interface?: InterfaceMatch;
   /** Standard `64512:100` or large `64512:1:2`: the route carries it. */
   readonly community?: string;
   readonly communities?: CommunitiesMatch;
@@ -42,6 +43,21 @@ export interface TermOrigin {
 
 export type RouteOrigin = 'igp' | 'egp' | 'incomplete';
 export type RouteSource = 'own' | 'learned' | 'ebgp' | 'ibgp';
+
+/**
+ * Name of the interface that the next hop leads out by, `*` standing for anything: its link where it is link-local, else what the longest way
+ * that holds it says (of two IPv6 ones: the global one). Our own routes, and next hops that no way holds, have the empty name.
+ */
+export interface InterfaceMatch {
+  readonly pattern: string;
+  readonly ways: readonly InterfaceWay[];
+}
+
+/** `interface` empty: several, or none (a blackhole). Of one prefix the first counts. */
+export interface InterfaceWay {
+  readonly cidr: string;
+  readonly interface: string;
+}
 
 /** Inclusive; an absent bound is none. */
 export interface NumberRange {

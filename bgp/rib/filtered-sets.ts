@@ -2,6 +2,7 @@
  * What a filter makes of routes: nothing (rejected), the attribute set itself, or a changed one, interned like any other; and the
  * next hop. Each is worked out once a set between `release`s, whatever the number of prefixes.
  */
+import { splitZone } from '#kit';
 import type { CompiledFilter, FilterState, RouteOrigins } from '../filter/index.ts';
 import { ownRoute } from '../filter/index.ts';
 import { copy } from '../wire/bytes.ts';
@@ -88,6 +89,7 @@ export class FilteredSets {
       kind: peers.ebgp[source] === 1 ? 'ebgp' : 'ibgp',
       // Of a global and a link-local address the first (RFC 2545 3).
       nextHop: bytes.length === 32 ? bytes.subarray(0, 16) : bytes,
+      link: splitZone(nextHops.addresses[nextHop]!).zone ?? '',
     };
   }
 

@@ -221,6 +221,8 @@ export const bfdDefaults: BfdConfig = { minTxMs: 300, minRxMs: 300, multiplier: 
 /** A prefix whose hosts become peers by connecting; never dialled. */
 export interface PeerRange
   extends Omit<PeerConfig, 'name' | 'address' | 'interface' | 'range' | 'port' | 'passive' | 'connectRetrySec'> {
+  /** Its peers are called by it and their address, `NAME/10.2.0.5`; absent: by the address alone. */
+  readonly name?: string;
   /** Of two that hold an address the longer one counts. */
   readonly prefix: string;
   /** Peers at once; who comes beyond is refused (Cease, connection rejected) and counted. */

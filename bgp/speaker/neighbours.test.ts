@@ -170,6 +170,19 @@ test('a silent connection holds a place in a full range for seconds only, a sess
   assert.equal(speaker.status().ranges[0]!.refused, 3);
 });
 
+test('peers of a range that has a name are called by it and their address; another name makes them other peers', () => {
+  const network = new Network();
+  const speaker = rangeSpeaker(network, [range('10.0.0.0/24', { name: 'peer/rack' })]);
+  network.add('10.0.0.2', config('10.0.0.2', 64513, [peer('10.0.0.1', 64512)]));
+  network.advance(2000);
+  const names = () => speaker.status().peers.map(({ name, state, range: from }) => [name, state, from]);
+  assert.deepEqual(names(), [['peer/rack/10.0.0.2', 'Established', '10.0.0.0/24']]);
+  speaker.configure({ ...config('10.0.0.1', 64512, []), ranges: [range('10.0.0.0/24', { name: 'peer/row' })] });
+  assert.deepEqual(names(), []);
+  network.advance(10_000);
+  assert.deepEqual(names(), [['peer/row/10.0.0.2', 'Established', '10.0.0.0/24']]);
+});
+
 test('RFC 4724 4.1: after our restart, peers that are not known yet are waited for, for the grace', () => {
   for (const more of [{ ranges: [range('10.0.0.0/24')] }, { peers: [unnumbered('eth0')] }]) {
     const network = new Network();

@@ -71,8 +71,10 @@ export class Neighbours {
       .map((range): Range => {
         const prefix = parseCidr(range.prefix);
         if (!prefix) throw new Error(`ranges: ${range.prefix} is not a prefix`);
-        const { peers = new Map(), refused = 0 } = before.get(range.prefix) ?? {};
-        return { config: range, prefix, peers, refused };
+        const known = before.get(range.prefix);
+        // Under another name they are other peers.
+        const peers = known?.config.name === range.name ? known?.peers : undefined;
+        return { config: range, prefix, peers: peers ?? new Map(), refused: known?.refused ?? 0 };
       })
       .sort((a, b) => b.prefix.length - a.prefix.length);
   }
@@ -162,8 +164,9 @@ export class Neighbours {
       range.refused++;
       return { type: 'full', prefix: config.prefix };
     }
-    const taken = this.#config.peers.some((peer) => peer.name === remoteAddress);
-    const name = taken ? `${remoteAddress} of ${config.prefix}` : remoteAddress;
+    const wanted = config.name === undefined ? remoteAddress : `${config.name}/${remoteAddress}`;
+    const taken = this.#config.peers.some((peer) => peer.name === wanted);
+    const name = taken ? `${wanted} of ${config.prefix}` : wanted;
     peers.set(remoteAddress, name);
     return { type: 'peer', config: rangePeer(config, remoteAddress, name) };
   }

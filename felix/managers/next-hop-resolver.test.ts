@@ -43,6 +43,25 @@ test('a loopback announced by its own owner resolves by the learned default rout
   assert.deepEqual(resolver.resolution(node), []);
 });
 
+test('foreign ways: one usable device, or none where there are several or a blackhole; learned routes do not count', () => {
+  const resolver = dualHomed();
+  const ways = () => [...resolver.foreignWays()].map(({ prefix, ifIndex }) => `${prefix} ${ifIndex ?? '-'}`).sort();
+  resolver.setForeign(via('0.0.0.0/0', '172.16.1.1', 2, 100));
+  resolver.setForeign(via('0.0.0.0/0', '172.16.2.1', 3, 200));
+  resolver.setForeign({ ...via('10.7.0.0/16', '172.16.1.1', 2), unicast: false });
+  const [one, two] = [via('10.8.0.0/16', '172.16.1.1', 2), via('10.8.0.0/16', '172.16.2.1', 3)];
+  resolver.setForeign({ ...one, nextHops: [...one.nextHops, ...two.nextHops] });
+  resolver.setLearned(net('10.9.0.0/16'), resolver.retain([ip('172.16.1.1')]));
+  const rest = ['10.7.0.0/16 -', '10.8.0.0/16 -', '172.16.1.0/24 2', '172.16.2.0/24 3'];
+  assert.deepEqual(ways(), ['0.0.0.0/0 2', ...rest]);
+  resolver.setLinkUsable(2, false);
+  assert.deepEqual(ways(), ['0.0.0.0/0 3', '10.7.0.0/16 -', '10.8.0.0/16 3', '172.16.2.0/24 3']);
+  resolver.replaceForeign([via('0.0.0.0/0', '172.16.2.1', 3, 200)]);
+  assert.deepEqual(ways(), ['0.0.0.0/0 3']);
+  resolver.removeForeign(net('0.0.0.0/0'), 200);
+  assert.deepEqual(ways(), []);
+});
+
 test('a route that appears later resolves what was unresolved, and only that is evaluated', () => {
   const resolver = dualHomed();
   const far = resolver.retain([ip('192.0.2.9')]);

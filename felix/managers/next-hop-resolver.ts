@@ -54,6 +54,12 @@ export function nextHopSetKey(nextHops: readonly NextHop[], weights?: readonly n
   return nextHops.join(',');
 }
 
+/** The device that packets to a prefix leave by; undefined: several, or none (a blackhole). */
+export interface ForeignWay {
+  readonly prefix: Cidr;
+  readonly ifIndex: number | undefined;
+}
+
 export interface ResolverOptions {
   /** Metric that learned routes get in the kernel. */
   readonly learnedMetric: number;
@@ -91,6 +97,8 @@ interface Evaluation {
 export class NextHopResolver {
   readonly #options: ResolverOptions;
   readonly #prefixes = new Map<Cidr, PrefixEntry>();
+  /** Those of `#prefixes` with routes that are not ours: few beside many learned ones. */
+  readonly #foreign = new Set<Cidr>();
   readonly #lengths = new PrefixLengths();
   readonly #usableLinks = new Set<number>();
   /** Their names. */
@@ -172,11 +180,13 @@ export class NextHopResolver {
     const before = foreign.get(route.metric);
     if (before && sameForeign(before, route)) return;
     foreign.set(route.metric, route);
+    this.#foreign.add(route.prefix);
     this.#touch(route.prefix);
   }
   removeForeign(prefix: Cidr, metric: number): void {
     const entry = this.#prefixes.get(prefix);
     if (!entry?.foreign.delete(metric)) return;
+    if (entry.foreign.size === 0) this.#foreign.delete(prefix);
     this.#touch(prefix);
     this.#prune(prefix, entry);
   }
@@ -187,9 +197,24 @@ export class NextHopResolver {
       kept.add(`${route.prefix} ${route.metric}`);
       this.setForeign(route);
     }
-    for (const [prefix, entry] of this.#prefixes) {
-      for (const metric of [...entry.foreign.keys()]) {
+    for (const prefix of [...this.#foreign]) {
+      for (const metric of [...this.#prefixes.get(prefix)!.foreign.keys()]) {
         if (!kept.has(`${prefix} ${metric}`)) this.removeForeign(prefix, metric);
+      }
+    }
+  }
+
+  /** Of the routes that are not ours, the one of the smallest metric of each prefix that is usable. */
+  *foreignWays(): Generator<ForeignWay> {
+    for (const prefix of this.#foreign) {
+      const { foreign } = this.#prefixes.get(prefix)!;
+      const metrics = [...foreign.keys()].sort((a, b) => a - b);
+      for (const metric of metrics) {
+        const { unicast, nextHops } = foreign.get(metric)!;
+        const devices = new Set(nextHops.map(({ ifIndex }) => ifIndex).filter((index) => this.#usableLinks.has(index)));
+        if (unicast && devices.size === 0) continue;
+        yield { prefix, ifIndex: unicast && devices.size === 1 ? [...devices][0] : undefined };
+        break;
       }
     }
   }

@@ -128,6 +128,7 @@ export class RouteDataplane {
   readonly #marksRun: boolean;
   readonly #linkDownListeners = new Set<(down: LinkDown) => void>();
   readonly #uplinkListeners = new Set<() => void>();
+  readonly #wayListeners = new Set<() => void>();
   #watch: { close(): void } | undefined;
   #cancelRetry: (() => void) | undefined;
   #cancelRedump: (() => void) | undefined;
@@ -135,6 +136,7 @@ export class RouteDataplane {
   #lastRefusal = '';
   #touched = false;
   #uplinksTouched = false;
+  #waysTouched = false;
   #events = 0;
   #hadEarlierRoutes: Readonly<Record<IpFamily, boolean>> = { 4: false, 6: false };
   #writes = 0;
@@ -247,6 +249,17 @@ export class RouteDataplane {
   onUplinksChanged(listener: () => void): () => void {
     this.#uplinkListeners.add(listener);
     return () => void this.#uplinkListeners.delete(listener);
+  }
+  /** `ways` may have changed, routes of others among them: perhaps many times a second. Returns the way to stop listening. */
+  onWaysChanged(listener: () => void): () => void {
+    this.#wayListeners.add(listener);
+    return () => void this.#wayListeners.delete(listener);
+  }
+  /** Prefixes of the main table, but for learned ones, and the device that packets leave by; empty: several, or a blackhole. */
+  *ways(): Generator<{ readonly prefix: Cidr; readonly device: string }> {
+    for (const { prefix, ifIndex } of this.#resolver.foreignWays()) {
+      yield { prefix, device: ifIndex === undefined ? '' : (this.#view.link(ifIndex)?.name ?? '') };
+    }
   }
   localAddresses(): readonly LocalAddress[] {
     return this.#view.localAddresses();
@@ -394,6 +407,7 @@ export class RouteDataplane {
     this.#table.replaceActual(nexthops, learned);
     this.#node.replaceActual(learned.length === ours.length ? [] : ours.filter((route) => !this.#isLearned(route)));
     this.#tellDown(lost);
+    this.#tellWays();
   }
 
   /** Blackholes and routes to pods are ours too, but BGP has no say in them. */
@@ -436,6 +450,7 @@ export class RouteDataplane {
     if (route.protocol === this.#protocol && gone && this.#isThere(route)) this.#repairs++;
     if (route.protocol !== this.#protocol) {
       this.#view.onForeignRoute(route, gone);
+      this.#waysTouched = true;
     } else if (!this.#isLearned(route)) {
       if (gone) this.#node.gone(route);
       else this.#node.found(route);
@@ -464,6 +479,7 @@ export class RouteDataplane {
     }
     if (!this.#touched) return;
     this.#touched = false;
+    if (this.#waysTouched || this.#uplinksTouched) this.#tellWays();
     if (this.#uplinksTouched) {
       this.#uplinksTouched = false;
       for (const listener of this.#uplinkListeners) listener();
@@ -473,6 +489,10 @@ export class RouteDataplane {
     if (!this.#table.inSync || !this.#node.inSync) this.#loop.markDirty();
   }
 
+  #tellWays(): void {
+    this.#waysTouched = false;
+    for (const listener of this.#wayListeners) listener();
+  }
   #tellDown(lost: readonly LinkDown[]): void {
     for (const down of lost) {
       for (const listener of this.#linkDownListeners) {

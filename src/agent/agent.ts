@@ -326,6 +326,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
         mtu.forget();
         bgp.uplinksChanged();
       });
+      routes.onWaysChanged(() => bgp.waysChanged());
       reporter?.start();
       await datastore.start();
     },

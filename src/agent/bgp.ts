@@ -9,16 +9,7 @@
  */
 
 import type { BgpRoutesQuery } from '#api';
-import type {
-  Family,
-  PeerConfig,
-  PeerStatus,
-  RouteAnswer,
-  RouteChange,
-  SpeakerConfig,
-  SpeakerStatus,
-  StopMode,
-} from '#bgp';
+import type { Family, PeerStatus, RouteAnswer, RouteChange, SpeakerConfig, SpeakerStatus, StopMode } from '#bgp';
 import type { AgentConfig } from '#config';
 import type { LinkDown, RouteDataplane } from '#felix';
 import { type Cidr, type Clock, cidrContains, errorText, type IpAddress, type Logger, toIpAddress } from '#kit';
@@ -26,7 +17,7 @@ import type { LearnedRoute } from '#model';
 import { type SpeakerThread, startSpeakerThread } from '#speaker';
 import { gatewayRoutes } from './bgp/gateway-routes.ts';
 import { type Issue, issueText } from './bgp/issue.ts';
-import type { OnLink } from './bgp/peers.ts';
+import type { OnLink } from './bgp/peer-context.ts';
 import { answerQuery } from './bgp/route-query.ts';
 import { createSelectorMatch } from './bgp/selector.ts';
 import { type SpeakerConfigResult, speakerConfig } from './bgp/speaker-config.ts';
@@ -49,18 +40,6 @@ export interface BgpDeps {
   readonly onStart?: (failure: string | undefined) => void;
 }
 
-/** A session as the object that asks for it sees it. */
-export interface ObjectSession {
-  readonly name: string;
-  readonly address: string;
-  readonly asn: number;
-  /** `Idle` until the speaker says otherwise. */
-  readonly state: PeerStatus['state'];
-  readonly lastError: string;
-  /** Why it is kept down. */
-  readonly heldDown?: string;
-}
-
 export interface Bgp {
   /** The model is complete: talk to peers. */
   start(): void;
@@ -70,6 +49,8 @@ export interface Bgp {
   linkDown(down: LinkDown): void;
   /** Links or addresses changed, perhaps for the better. */
   uplinksChanged(): void;
+  /** The kernel's routes may lead out by other devices. */
+  waysChanged(): void;
   /** Undefined before the first configuration. */
   status(): Promise<SpeakerStatus | undefined>;
   routes(query: BgpRoutesQuery): Promise<RouteAnswer>;
@@ -82,12 +63,12 @@ export interface Bgp {
   startFailure(): string | undefined;
   /** Both in words. */
   problems(): readonly string[];
-  /** Sessions of this node that a BGPPeer, or the mesh (`BGPConfiguration default`), asks for. */
-  sessionsOf(kind: 'BGPPeer' | 'BGPConfiguration', name: string): readonly ObjectSession[];
   /** As last found, with what was not taken and why; undefined before the Node object is known. */
   nodeAddress(): NodeAddressResult | undefined;
 }
 
+/** Filters about interfaces follow the kernel's routes at this pace. */
+const WAYS_MS = 100;
 /** How often a speaker that could not start is tried again. */
 const START_RETRY_MS = 5_000;
 /** What a dial says that failed for want of a route. */
@@ -99,12 +80,13 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   let live = false;
   let current: SpeakerConfig | undefined;
   let currentText = '';
-  let result: SpeakerConfigResult = { sessions: new Map(), routes: [], issues: [] };
+  let result: SpeakerConfigResult = { sessions: new Map(), routes: [], issues: [], asksWays: false };
   let found: NodeAddressResult | undefined;
   let told = '';
   const machine = deps.machine ?? openMachineAddresses();
   const gateways = gatewayRoutes(routes);
   let cancelRetry: (() => void) | undefined;
+  let cancelWays: (() => void) | undefined;
   const peerStates = new Map<string, PeerStatus>();
 
   const compute = (): SpeakerConfig | undefined => {
@@ -135,6 +117,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
         deferralTimeSec: options.gracefulRestartDeferralSec,
       },
       onLink: (address) => onLink(routes, address),
+      ways: () => routes.ways(),
       selects: createSelectorMatch(),
     });
     const problems = issues().map(issueText);
@@ -173,8 +156,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     if (!config || (thread && text === currentText)) return;
     current = config;
     currentText = text;
-    const names = new Set(config.peers.map((peer) => peer.name));
-    for (const name of peerStates.keys()) if (!names.has(name)) peerStates.delete(name);
+    for (const status of [...peerStates.values()]) if (!isWanted(status)) peerStates.delete(status.name);
     if (thread) thread.configure(config);
     else starting = start(config);
   };
@@ -225,11 +207,17 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     };
     routes.whenApplied().then(dial, () => undefined);
   };
+  /** Whose peer it is. Of a range those that have connected, until they have nothing to say any more. */
+  const isWanted = ({ name, range, state }: PeerStatus): boolean => {
+    if (range === undefined) return current?.peers.some((peer) => peer.name === name) ?? false;
+    return state !== 'Idle' && (current?.ranges?.some(({ prefix }) => prefix === range) ?? false);
+  };
   const onPeerState = (status: PeerStatus): void => {
     const before = peerStates.get(status.name)?.state;
     const { name: peer, address, state, lastError } = status;
     // The last word of a peer that was removed comes after the configuration without it.
-    if (current?.peers.some(({ name }) => name === peer)) peerStates.set(peer, status);
+    if (isWanted(status)) peerStates.set(peer, status);
+    else peerStates.delete(peer);
     if (state === before) return;
     if (state === 'Established' || before === 'Established') deps.onSessionChange?.();
     if (state === 'Established') log.info({ peer, address }, 'BGP session is Established');
@@ -251,39 +239,42 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     async stop(mode) {
       live = false;
       cancelRetry?.();
+      cancelWays?.();
       await starting;
       await thread?.stop(mode);
     },
     reconfigure,
     linkDown(down) {
-      const lost = (current?.peers ?? []).filter((peer) => peerIsOn(down, peer));
-      for (const peer of lost) thread?.pathLost({ peer: peer.name });
+      for (const { name, address } of peerStates.values()) {
+        if (isOn(down, address)) thread?.pathLost({ peer: name });
+      }
     },
     uplinksChanged() {
       machine.forget();
       reconfigure();
       thread?.pathBack();
     },
+    waysChanged() {
+      if (!live || !result.asksWays || cancelWays) return;
+      cancelWays = clock.schedule(WAYS_MS, () => {
+        cancelWays = undefined;
+        reconfigure();
+      });
+    },
     status: async () => thread?.status(),
     routes: async (query) => (thread ? answerQuery((each) => thread!.routes(each), query) : { routes: [] }),
     config: () => current,
     peers() {
-      const configured = current?.peers ?? [];
-      const established = configured.filter((peer) => peerStates.get(peer.name)?.state === 'Established');
-      return { established: established.length, configured: configured.length };
+      const states = [...peerStates.values()];
+      const ofRanges = states.filter(({ range }) => range !== undefined).length;
+      const established = states.filter(({ state }) => state === 'Established').length;
+      return { established, configured: (current?.peers.length ?? 0) + ofRanges };
     },
     issues,
     startFailure: () => startFailure,
     problems() {
       const all = issues().map(issueText);
       return startFailure === undefined ? all : [...all, `BGP: ${startFailure}`];
-    },
-    sessionsOf(kind, name) {
-      const ours = (current?.peers ?? []).filter((peer) => {
-        const object = result.sessions.get(peer.name);
-        return object?.kind === kind && object.name === name;
-      });
-      return ours.map((peer) => objectSession(peer, peerStates.get(peer.name)));
     },
     nodeAddress: () => found,
   };
@@ -303,15 +294,6 @@ function hostOf(url: string): IpAddress | undefined {
   return toIpAddress(new URL(url).hostname.replace(/^\[|\]$/g, ''));
 }
 
-function objectSession(peer: PeerConfig, status: PeerStatus | undefined): ObjectSession {
-  const { name, heldDown } = peer;
-  const { address } = status ?? peer;
-  const asn = status?.asn ?? (typeof peer.asn === 'number' ? peer.asn : 0);
-  const lastError = heldDown ?? status?.lastError ?? '';
-  const session = { name, address, asn, state: status?.state ?? 'Idle', lastError };
-  return heldDown === undefined ? session : { ...session, heldDown };
-}
-
 /** Families of which an earlier run left something in the kernel: packets are still forwarded. */
 function earlierFamilies(routes: RouteDataplane): Family[] {
   const { hadEarlierRoutes: had } = routes;
@@ -329,14 +311,13 @@ function onLink(routes: RouteDataplane, address: IpAddress): OnLink | undefined 
   const ipv4 = here.family === 4 ? here : beside.find((local) => local.family === 4);
   const ipv6 = here.family === 6 ? here : beside.find((local) => local.family === 6);
   return {
-    interfaceName: here.device,
     ...(ipv4 ? { ipv4: ipv4.address } : {}),
     ...(ipv6 ? { ipv6: ipv6.address } : {}),
   };
 }
 
 /** Only sessions across the lost link itself; a loopback peer may still be reached another way. */
-function peerIsOn(down: LinkDown, peer: PeerConfig): boolean {
-  const address = toIpAddress(peer.address);
+function isOn(down: LinkDown, remoteAddress: string): boolean {
+  const address = toIpAddress(remoteAddress);
   return address !== undefined && down.addresses.some((local) => cidrContains(local.subnet, address));
 }

@@ -12,9 +12,9 @@
  * left. From 4 on the choice is ours, and addresses that many machines share or that move are left out: bridges, tunnels, pods'
  * interfaces, dummies, loopback, and virtual addresses beside a real one. Whatever is not chosen is named with the reason.
  */
+import { filter } from '#bgp';
 import { familyOf, type IpAddress, type IpFamily } from '#kit';
 import type { NodeObject } from '#model';
-import { matchesPattern } from './bgp/filters.ts';
 import type { Issue } from './bgp/issue.ts';
 import { annotatedAddress, annotation } from './bgp/nodes.ts';
 
@@ -244,7 +244,7 @@ class Detection {
   #mayBeSaid(local: MachineAddress): boolean {
     const link = this.#link(local);
     for (const pattern of this.#input.ignoredInterfaces) {
-      if (!matchesPattern(pattern, link.name)) continue;
+      if (!filter.namePattern(pattern)(link.name)) continue;
       return this.#reject(local.address, local, `ignoredInterfaces of BGPConfiguration names it (${pattern})`);
     }
     const never = neverNames.find(([name]) => name.test(link.name));

@@ -157,7 +157,7 @@ export interface BGPConfigurationObject {
   readonly holdTimeSec?: number;
 }
 
-/** projectcalico.org/v3. Without `node` and `nodeSelector` it is global. Exactly one of `peerIP` and `peerSelector`. */
+/** projectcalico.org/v3. Without `node` and `nodeSelector` it is global. Exactly one of `peerIP`, `peerSelector`, `interface` and `range`. */
 export interface BGPPeerObject {
   readonly metadata: ObjectMeta;
   readonly node?: string;
@@ -168,8 +168,16 @@ export interface BGPPeerObject {
   readonly port: number;
   /** Selector of nodes to peer with; both ends are generated. */
   readonly peerSelector?: string;
-  /** Absent with `peerSelector`: the selected node's own. */
+  /** Ours: the router that is found on that interface. */
+  readonly interface?: string;
+  /** Ours: who connects from there, at most `limit` at once. */
+  readonly range?: { readonly prefix: Cidr; readonly limit: number };
+  /** Absent with `peerSelector`: the selected node's own. Exactly one of it and the next two with `interface` and `range`. */
   readonly asNumber?: number;
+  /** Ours: one of them. */
+  readonly asNumbers?: readonly number[];
+  /** Ours: any that is not the node's, or the node's. */
+  readonly remoteAS?: 'External' | 'Internal';
   /** Replaces our AS number on this session. */
   readonly localASNumber?: number;
   readonly nextHopMode?: 'Auto' | 'Self' | 'Keep';
@@ -202,6 +210,8 @@ export interface BGPPeerObject {
   /** RFC 9234: what the node is to the router at `peerIP`. */
   readonly role?: 'Provider' | 'RouteServer' | 'RouteServerClient' | 'Customer' | 'Peer';
   readonly strictRole?: boolean;
+  /** What the peer announces is kept as received. Default: with filters on import. */
+  readonly adjRibIn?: boolean;
 }
 
 export interface BGPFilterRule {

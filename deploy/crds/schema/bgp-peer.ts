@@ -17,6 +17,9 @@ import { asNumber, bfdSettings, seconds, secretPassword, selector } from './shar
 const set = (field: string): string => `has(self.${field}) && self.${field} != ''`;
 const unset = (field: string): string => `(!has(self.${field}) || self.${field} == '')`;
 
+/** A peer without an address of its own in the object. */
+const found = '(has(self.interface) || has(self.range))';
+
 /** What CEL takes as address, alone or with a port. */
 const portIn = (text: string): string => `int(${text}) >= 1 && int(${text}) <= 65535`;
 const ipv4Part = "self.substring(0, self.lastIndexOf(':'))";
@@ -73,6 +76,34 @@ export const bgpPeer: KindDefinition = {
       }),
       asNumber: asNumber(
         "The peer's AS number; required beside peerIP, not allowed beside peerSelector (nodes have their own).",
+      ),
+      interface: text(
+        "Poplin's own. In place of peerIP: the peer is the router on this interface, found by its router advertisements (RFC 4861); IPv4 has IPv6 next hops (RFC 8950).",
+        15,
+        {
+          minLength: 1,
+          ...rules({
+            rule: "self.matches('^[!-$&-)+-.0-9;-~]+$')",
+            message: 'interface must be the name of one interface, such as eth1, without / : % * and spaces',
+          }),
+        },
+      ),
+      range: text("Poplin's own. In place of peerIP: who connects from this prefix is a peer, none is dialled.", 49, {
+        ...rules({
+          rule: 'isCIDR(self)',
+          message: 'range must be a prefix with its length, such as 10.2.0.0/16 or 2001:db8::/64',
+        }),
+      }),
+      limit: integer('Beside range: how many peers there may be at once, 100 if left out.', 1, 65_535),
+      asNumbers: list(
+        "Poplin's own. Beside interface and range, in place of asNumber: AS numbers of which the peer has one.",
+        asNumber('One of them.'),
+        64,
+        { minItems: 1 },
+      ),
+      remoteAS: oneOf(
+        "Poplin's own. Beside interface and range, in place of asNumber: External is any AS but the node's, Internal the node's.",
+        ['External', 'Internal'],
       ),
       localASNumber: asNumber('AS number that the node uses in place of its own on this session.'),
       peerSelector: selector(
@@ -155,7 +186,7 @@ export const bgpPeer: KindDefinition = {
         "Poplin's own. Long-lived graceful restart (RFC 9494): how long routes are kept beyond the restart time, as last resort. Off at 0s, and if left out.",
         { field: 'longLivedStaleTime', maxSec: 16_777_215 },
       ),
-      role: oneOf("Poplin's own. What the node is to the router at peerIP, of another AS (RFC 9234).", [
+      role: oneOf("Poplin's own. What the node is to the router, of another AS (RFC 9234).", [
         'Provider',
         'RouteServer',
         'RouteServerClient',
@@ -163,6 +194,9 @@ export const bgpPeer: KindDefinition = {
         'Peer',
       ]),
       strictRole: flag("Poplin's own. Beside role: a router that says none is refused. False if left out."),
+      adjRibIn: flag(
+        "Poplin's own. What the peer announces is kept as received, rejected routes too: shown by the looking glass, and judged again without asking the peer when filters change. If left out: kept where filters apply.",
+      ),
     },
     rules(
       {
@@ -172,10 +206,33 @@ export const bgpPeer: KindDefinition = {
         reason: 'FieldValueForbidden',
       },
       {
-        rule: `[${set('peerIP')}, ${set('peerSelector')}, ${set('localWorkloadSelector')}].exists_one(given, given)`,
+        rule: `[${set('peerIP')}, ${set('peerSelector')}, ${set('localWorkloadSelector')}, has(self.interface), has(self.range)].exists_one(given, given)`,
         message:
-          'exactly one of peerIP, peerSelector and localWorkloadSelector must be set: peerIP for a router, peerSelector for other nodes',
+          'exactly one of peerIP, peerSelector, localWorkloadSelector, interface and range must be set: peerIP for a router, peerSelector for other nodes',
         fieldPath: '.peerIP',
+      },
+      {
+        rule: `!${found} || [has(self.asNumber), has(self.asNumbers), has(self.remoteAS)].exists_one(given, given)`,
+        message: 'exactly one of asNumber, asNumbers and remoteAS must be set beside interface and range',
+        fieldPath: '.asNumber',
+      },
+      {
+        rule: `${found} || !has(self.asNumbers) && !has(self.remoteAS)`,
+        message: 'asNumbers and remoteAS go with interface and range; write asNumber',
+        fieldPath: '.asNumber',
+        reason: 'FieldValueForbidden',
+      },
+      {
+        rule: '!has(self.limit) || has(self.range)',
+        message: 'limit is of the peers of a range; set range, or remove it',
+        fieldPath: '.limit',
+        reason: 'FieldValueForbidden',
+      },
+      {
+        rule: `!${found} || !has(self.sourceAddress)`,
+        message: 'sourceAddress is of sessions to an address; remove it beside interface and range',
+        fieldPath: '.sourceAddress',
+        reason: 'FieldValueForbidden',
       },
       {
         rule: `${unset('peerIP')} || has(self.asNumber)`,
@@ -249,6 +306,8 @@ export const bgpPeer: KindDefinition = {
       jsonPath: '.spec.peerSelector',
       description: 'The nodes that are peered with.',
     },
+    { name: 'Interface', type: 'string', jsonPath: '.spec.interface', description: 'Where the router is found.' },
+    { name: 'Range', type: 'string', jsonPath: '.spec.range', description: 'From where peers may connect.' },
     { name: 'Peer ASN', type: 'string', jsonPath: '.spec.asNumber', description: 'AS number of the peer.' },
     {
       name: 'Local ASN',

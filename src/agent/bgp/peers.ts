@@ -8,51 +8,34 @@
  *   selected node A  --forward-->  selected node B       A: session to B by the object
  *                    <--reverse--                        B: session to A by the same object
  *
+ * Peers that are found on an interface, or connect from a range, are found-peers.ts's.
+ *
  * There is one session an address. Of several objects that want it, as in Calico: global ones first, then those of nodes, then
  * generated other ends, in order of names; then the mesh. A later one of another object is left out and says so.
  */
 import type { Family, PeerConfig } from '#bgp';
 import { familyOf, hostCidr, type IpAddress, type IpFamily } from '#kit';
-import type { BFDSettings, BGPFilterObject, BGPPeerObject, Labels, LearnedRoute, NodeObject } from '#model';
+import type { BFDSettings, BGPPeerObject, Labels, LearnedRoute } from '#model';
 import { compileFilters } from './filters.ts';
-import type { Issue, ObjectRef } from './issue.ts';
+import { interfaceSession, rangeOfPeers } from './found-peers.ts';
+import type { ObjectRef } from './issue.ts';
 import type { BgpNode } from './nodes.ts';
 import type { Password } from './passwords.ts';
-import type { SelectorMatch } from './selector.ts';
-import { bfdConfig, meshBfdIssue, speakerFields } from './speaker-fields.ts';
-
-export interface OnLink {
-  readonly interfaceName: string;
-  /** Our address on that link, of each family; link-local IPv6 is left out. */
-  readonly ipv4?: IpAddress;
-  readonly ipv6?: IpAddress;
-}
-
-export interface PeerContext {
-  readonly self: NodeObject;
-  readonly own: BgpNode;
-  readonly others: readonly BgpNode[];
-  readonly filters: readonly BGPFilterObject[];
-  readonly holdTimeSec: number;
-  readonly connectRetrySec: number;
-  readonly onLink: (address: IpAddress) => OnLink | undefined;
-  readonly selects: SelectorMatch;
-  readonly password: (source: NonNullable<BGPPeerObject['password']>) => Password;
-  readonly issues: Issue[];
-}
-
-/** A session and the object that asks for it. */
-export interface Session {
-  readonly config: PeerConfig;
-  readonly object: ObjectRef;
-  /** To a peer behind a gateway that the object names. */
-  readonly route?: LearnedRoute;
-}
+import { common, type OnLink, type PeerContext, peerRef, type RangeOfPeers, type Session } from './peer-context.ts';
+import { peerSettings } from './peer-settings.ts';
+import { bfdConfig, meshBfdIssue } from './speaker-fields.ts';
 
 type End = 'forward' | 'reverse';
 
-export function explicitSessions(peers: readonly BGPPeerObject[], context: PeerContext): Session[] {
+/** What BGPPeers make: sessions, and ranges of addresses whose hosts get one when they connect. */
+export interface Explicit {
+  readonly sessions: readonly Session[];
+  readonly ranges: readonly RangeOfPeers[];
+}
+
+export function explicitSessions(peers: readonly BGPPeerObject[], context: PeerContext): Explicit {
   const sessions = new Map<string, Session>();
+  const ranges = new Map<string, RangeOfPeers>();
   const isGlobal = (peer: BGPPeerObject): boolean => peer.node === undefined && peer.nodeSelector === undefined;
   const usable = peers.filter((peer) => selectorsAreReadable(peer, context));
   const forwards = [...usable.filter(isGlobal), ...usable.filter((peer) => !isGlobal(peer))];
@@ -60,20 +43,40 @@ export function explicitSessions(peers: readonly BGPPeerObject[], context: PeerC
     ['forward', forwards],
     ['reverse', usable.filter((peer) => peer.reversePeering !== 'Manual')],
   ];
+  const isTaken = (taken: { readonly object: ObjectRef } | undefined, peer: BGPPeerObject, what: string): boolean => {
+    if (taken && taken.object.name !== peer.metadata.name) {
+      const message = `${taken.object.kind} ${taken.object.name} has ${what} already; not used on this node`;
+      context.issues.push({ object: peerRef(peer), field: remoteField(peer), message, effect: 'unused' });
+    }
+    return taken !== undefined;
+  };
   for (const [end, objects] of passes) {
     for (const peer of objects) {
+      if (end === 'forward' && isFrom(peer, context.own, context)) {
+        const { interface: name, range } = peer;
+        if (name !== undefined && !isTaken(sessions.get(name), peer, `the session on interface ${name}`)) {
+          const found = interfaceSession(peer, name, context);
+          if (found) sessions.set(name, found);
+        }
+        if (range !== undefined && !isTaken(ranges.get(range.prefix), peer, `the range ${range.prefix}`)) {
+          const found = rangeOfPeers(peer, range, context);
+          if (found) ranges.set(range.prefix, found);
+        }
+      }
       for (const target of targets(peer, end, context)) {
         const taken = sessions.get(target.address);
         if (!taken) sessions.set(target.address, session(peer, end, target, context));
-        else if (end === 'forward' && taken.object.name !== peer.metadata.name) {
-          const field = peer.peerIP === undefined ? 'spec.peerSelector' : 'spec.peerIP';
-          const message = `${taken.object.kind} ${taken.object.name} has the session to ${target.address} already, there is one an address; not used on this node`;
-          context.issues.push({ object: ref(peer), field, message, effect: 'unused' });
-        }
+        else if (end === 'forward') isTaken(taken, peer, `the session to ${target.address}`);
       }
     }
   }
-  return [...sessions.values()];
+  return { sessions: [...sessions.values()], ranges: [...ranges.values()] };
+}
+
+function remoteField({ peerIP, interface: name, range }: BGPPeerObject): string {
+  if (peerIP !== undefined) return 'spec.peerIP';
+  if (name !== undefined) return 'spec.interface';
+  return range === undefined ? 'spec.peerSelector' : 'spec.range';
 }
 
 /** Without a session of its own to a node, the mesh has one. A node with a cluster id is a reflector and not part of it. */
@@ -108,7 +111,7 @@ export function meshSessions(
       ...(password && 'missing' in password ? { heldDown: password.missing } : {}),
       ...(mesh.restartTimeSec === undefined ? {} : { restartTimeSec: mesh.restartTimeSec }),
       ...(mesh.bfd ? { bfd: bfdConfig(mesh.bfd) } : {}),
-      ...meshFilters(node, pair.remote, mesh, context),
+      ...meshFilters(node, mesh, context),
     };
     sessions.push({ config, object: mesh.object });
     if (mesh.bfd && !context.onLink(pair.remote)) notOnLink.push(node.name);
@@ -120,14 +123,13 @@ export function meshSessions(
 /** Calico's mesh has none; ours takes them as BGPPeers do. */
 function meshFilters(
   node: BgpNode,
-  address: IpAddress,
   mesh: { readonly object: ObjectRef; readonly filters: readonly string[] },
-  { own, filters, onLink, issues }: PeerContext,
+  { own, filters, ways, issues }: PeerContext,
 ): ReturnType<typeof compileFilters> {
   return compileFilters(mesh.filters, {
     filters,
     peerType: node.asn === own.asn ? 'iBGP' : 'eBGP',
-    interfaceName: onLink(address)?.interfaceName,
+    ways,
     peer: mesh.object,
     field: 'spec.nodeMeshFilters',
     issues,
@@ -165,7 +167,7 @@ function targets(peer: BGPPeerObject, end: End, context: PeerContext): Target[] 
     if (!pair) {
       const message = `Node ${node.name} has no address of a family that this node has, too; no session to it`;
       const field = peer.peerIP === undefined ? 'spec.peerSelector' : 'spec.peerIP';
-      context.issues.push({ object: ref(peer), field, message, effect: 'waiting' });
+      context.issues.push({ object: peerRef(peer), field, message, effect: 'waiting' });
       continue;
     }
     found.push({
@@ -204,56 +206,27 @@ function addressTarget(peer: BGPPeerObject, address: IpAddress, { own, others }:
 const defaultPort = 179;
 
 function session(peer: BGPPeerObject, end: End, target: Target, context: PeerContext): Session {
-  const object = ref(peer);
   const { own } = context;
   const link = context.onLink(target.address);
   const { nextHop4, nextHop6, localAddress } = ownAddresses(peer, target, link, context);
-  const password = peer.password && context.password(peer.password);
-  if (password) passwordIssue(object, 'spec.password', password, context.issues);
-  const localAsn = target.localAsn ?? own.asn;
-  const filters = compileFilters(peer.filters ?? [], {
-    filters: context.filters,
-    peerType: target.asn === localAsn ? 'iBGP' : 'eBGP',
-    interfaceName: link?.interfaceName,
-    peer: object,
-    issues: context.issues,
-  });
   const route = gatewayRoute(peer, target.address, context);
+  const external = target.asn !== (target.localAsn ?? own.asn);
   const config: Loose<PeerConfig> = {
     ...common(context, target.name, target.address, target.port, target.asn),
     families: target.families,
     ...(localAddress ? { localAddress } : {}),
-    holdTimeSec: peer.holdTimeSec ?? context.holdTimeSec,
-    ...(password && 'password' in password ? { password: password.password } : {}),
-    ...(password && 'missing' in password ? { heldDown: password.missing } : {}),
-    ...(target.localAsn === undefined || target.localAsn === own.asn ? {} : { localAsn: target.localAsn }),
-    ...(peer.keepaliveTimeSec === undefined ? {} : { keepaliveSec: peer.keepaliveTimeSec }),
-    ...(peer.ttlSecurity === undefined ? {} : { ttlSecurityHops: peer.ttlSecurity }),
-    ...(peer.numAllowedLocalASNumbers === undefined ? {} : { allowOwnAsn: peer.numAllowedLocalASNumbers }),
-    ...(peer.maxRestartTimeSec === undefined ? {} : { restartTimeSec: peer.maxRestartTimeSec }),
-    ...(own.clusterId === undefined || target.asn !== localAsn ? {} : reflection(target)),
-    ...filters,
-    ...speakerFields(peer, {
-      object,
-      address: target.address,
+    ...peerSettings(peer, context, {
+      who: target.address,
       reversed: end === 'reverse',
-      external: target.asn !== localAsn,
+      external,
       onLink: link !== undefined,
-      issues: context.issues,
+      ...(target.localAsn === undefined ? {} : { localAsn: target.localAsn }),
+      reflector: target.reflector ?? false,
     }),
     nextHop4,
     nextHop6,
   };
-  return { config: withoutUndefined(config), object, ...(route ? { route } : {}) };
-}
-
-/**
- * A node with a cluster id passes on to internal peers what internal peers said (RFC 4456). Those without one are its clients,
- * other reflectors are not, whether in its cluster or in another: reflectors are meshed with each other. What routers outside
- * said stays with the node, as on every other one.
- */
-function reflection({ reflector }: Target): Pick<PeerConfig, 'export' | 'routeReflectorClient'> {
-  return { export: 'reflected', ...(reflector ? {} : { routeReflectorClient: true }) };
+  return { config: withoutUndefined(config), object: peerRef(peer), ...(route ? { route } : {}) };
 }
 
 /**
@@ -274,7 +247,7 @@ function ownAddresses(
   if (peer.sourceAddress === 'None') return byKernel;
   if (peer.sourceAddress === 'UseNodeIP' && !nodeAddress) {
     const message = `the node has no IPv${familyOf(target.address)} address for the session to ${target.address}; the kernel chooses one`;
-    issues.push({ object: ref(peer), field: 'spec.sourceAddress', message, effect: 'partial' });
+    issues.push({ object: peerRef(peer), field: 'spec.sourceAddress', message, effect: 'partial' });
     return byKernel;
   }
   const auto = peer.sourceAddress === undefined && target.localAddress === undefined;
@@ -286,7 +259,7 @@ function gatewayRoute(peer: BGPPeerObject, address: IpAddress, { issues }: PeerC
   const { reachableBy } = peer;
   if (reachableBy === undefined) return undefined;
   const refuse = (message: string): undefined => {
-    issues.push({ object: ref(peer), field: 'spec.reachableBy', message, effect: 'partial' });
+    issues.push({ object: peerRef(peer), field: 'spec.reachableBy', message, effect: 'partial' });
   };
   if (peer.peerIP === undefined) return refuse('goes with peerIP only; no route is made');
   if (familyOf(reachableBy) !== familyOf(address)) {
@@ -296,29 +269,6 @@ function gatewayRoute(peer: BGPPeerObject, address: IpAddress, { issues }: PeerC
   }
   if (reachableBy === address) return refuse('is the peer itself; no route is made: name the gateway before it');
   return { prefix: hostCidr(address), nextHops: [reachableBy] };
-}
-
-function common(
-  context: PeerContext,
-  name: string,
-  address: IpAddress,
-  port: number,
-  asn: number,
-): Omit<PeerConfig, 'families'> {
-  const { own } = context;
-  return {
-    name,
-    address,
-    port,
-    asn,
-    holdTimeSec: context.holdTimeSec,
-    passive: false,
-    connectRetrySec: context.connectRetrySec,
-    import: 'accept',
-    export: 'originated',
-    ...(own.ipv4 ? { nextHop4: own.ipv4 } : {}),
-    ...(own.ipv6 ? { nextHop6: own.ipv6 } : {}),
-  };
 }
 
 /** One session carries both families; it runs over IPv4 where both nodes have it, or over the family that is asked for. */
@@ -357,23 +307,10 @@ function selectorsAreReadable(peer: BGPPeerObject, context: PeerContext): boolea
     const read = text === undefined ? true : context.selects(text, {});
     if (typeof read === 'boolean') continue;
     const message = `${read.error}; the peer is not used`;
-    context.issues.push({ object: ref(peer), field: `spec.${field}`, message, effect: 'unused' });
+    context.issues.push({ object: peerRef(peer), field: `spec.${field}`, message, effect: 'unused' });
     return false;
   }
   return true;
-}
-
-export function passwordIssue(object: ObjectRef, field: string, password: Password, issues: Issue[]): void {
-  if ('missing' in password) {
-    const message = `${password.missing}; the session is kept down`;
-    issues.push({ object, field, message, effect: 'heldDown' });
-  } else if (password.warning) {
-    issues.push({ object, field, message: password.warning, effect: 'partial' });
-  }
-}
-
-function ref(peer: BGPPeerObject): ObjectRef {
-  return { kind: 'BGPPeer', name: peer.metadata.name };
 }
 
 type Loose<T> = { [K in keyof T]: T[K] | undefined };

@@ -16,10 +16,13 @@ import type {
   NodeObject,
   SecretObject,
 } from '#model';
+import { type InterfaceWays, interfaceWays, type KernelWay, waysMax } from './interface-ways.ts';
 import { type Issue, issueText, type ObjectRef } from './issue.ts';
 import { type BgpNode, bgpNode, named, usableClusterId } from './nodes.ts';
 import { resolvePassword } from './passwords.ts';
-import { explicitSessions, meshSessions, type OnLink, type PeerContext, passwordIssue, type Session } from './peers.ts';
+import type { OnLink, PeerContext, Session } from './peer-context.ts';
+import { passwordIssue } from './peer-settings.ts';
+import { explicitSessions, meshSessions } from './peers.ts';
 import { addressPrefixes, podPrefixes } from './prefixes.ts';
 import type { SelectorMatch } from './selector.ts';
 
@@ -47,6 +50,8 @@ export interface SpeakerConfigInput {
   readonly gracefulRestart: GracefulRestartConfig;
   /** What the kernel says of the way to an address that is on a link of ours: our addresses on that link. */
   readonly onLink: (address: IpAddress) => OnLink | undefined;
+  /** Which device packets leave by, for routes that BGP did not bring. */
+  readonly ways: () => Iterable<KernelWay>;
   readonly selects: SelectorMatch;
 }
 
@@ -58,6 +63,8 @@ export interface SpeakerConfigResult {
   /** Host routes to peers behind a gateway. */
   readonly routes: readonly LearnedRoute[];
   readonly issues: readonly Issue[];
+  /** `ways` were asked for: a change of them may make another configuration. */
+  readonly asksWays: boolean;
 }
 
 export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
@@ -65,7 +72,7 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
   const issues: Issue[] = [];
   const waiting = (field: string, message: string): SpeakerConfigResult => {
     issues.push({ object: { kind: 'Node', name: nodeName }, field, message, effect: 'waiting' });
-    return { sessions: new Map(), routes: [], issues };
+    return { sessions: new Map(), routes: [], issues, asksWays: false };
   };
   const self = named(input.nodes, nodeName);
   if (!self) return waiting('', 'no such object yet; BGP waits for it');
@@ -74,6 +81,7 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
   if (!own.ipv4 && !own.ipv6) return waiting('status.addresses', 'the node has no address for BGP; BGP waits for one');
   const settings = effectiveSettings(input, issues);
   const others = input.nodes.filter((node) => node !== self);
+  let interfaces: InterfaceWays | undefined;
   const context: PeerContext = {
     self,
     own,
@@ -82,17 +90,25 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
     holdTimeSec: settings.holdTimeSec,
     connectRetrySec: defaults.connectRetrySec,
     onLink: input.onLink,
+    ways() {
+      interfaces ??= interfaceWays(input.ways());
+      return interfaces.ways;
+    },
     selects,
     password: (source) => resolvePassword(source, input.secrets, input.namespace),
     issues,
   };
   const explicit = explicitSessions(input.peers, context);
-  const taken = new Set(explicit.map(({ config }) => config.address));
+  const taken = new Set(explicit.sessions.map(({ config }) => config.address));
   const mesh = meshOf(input, settings, context).filter(({ config }) => !taken.has(config.address));
-  const sessions = [...explicit, ...mesh].sort((a, b) => (a.config.name < b.config.name ? -1 : 1));
+  const sessions = [...explicit.sessions, ...mesh].sort((a, b) => (a.config.name < b.config.name ? -1 : 1));
   if (self.podCIDRs.length === 0) {
     const message = 'is empty; there are no pods to announce until somebody sets it';
     issues.push({ object: { kind: 'Node', name: nodeName }, field: 'spec.podCIDRs', message, effect: 'waiting' });
+  }
+  if (interfaces?.omitted) {
+    const message = `the kernel has ${interfaces.omitted} routes more than are looked at for rules about interfaces (${waysMax}): those with the longest prefixes count for nothing there`;
+    issues.push({ object: { kind: 'Node', name: nodeName }, field: '', message, effect: 'partial' });
   }
   const clusterId = own.clusterId === undefined ? undefined : usableClusterId(own.clusterId);
   const originate = podPrefixes(self, input.pools, selects, issues);
@@ -105,11 +121,13 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
       listen: listenAddresses(settings, own),
       originate: [...new Set(originate)].sort(),
       peers: sessions.map(({ config }): PeerConfig => config),
+      ...(explicit.ranges.length > 0 ? { ranges: explicit.ranges.map(({ config }) => config) } : {}),
       gracefulRestart: input.gracefulRestart,
     },
     sessions: new Map(sessions.map(({ config, object }) => [config.name, object])),
     routes: sessions.flatMap(({ route }) => (route ? [route] : [])),
     issues: distinct(issues),
+    asksWays: interfaces !== undefined,
   };
 }
 

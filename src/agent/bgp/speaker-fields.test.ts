@@ -3,11 +3,11 @@ import { test } from 'node:test';
 import type { PeerConfig } from '#bgp';
 import type { BGPPeerObject } from '#model';
 import { issueText } from './issue.ts';
-import type { OnLink } from './peers.ts';
+import type { OnLink } from './peer-context.ts';
 import { type SpeakerConfigInput, speakerConfig } from './speaker-config.ts';
 import { configuration, input, ip, n1, n2, node, nodePeer, peer } from './test-input.ts';
 
-const link: OnLink = { interfaceName: 'eth0', ipv4: ip('10.0.0.1') };
+const link: OnLink = { ipv4: ip('10.0.0.1') };
 /** Of n1, by name, with what was said. */
 function run(extra: Partial<SpeakerConfigInput>) {
   const { config, issues } = speakerConfig(input({ onLink: () => link, ...extra }));

@@ -1,13 +1,12 @@
 /** What BGPPeer and BGPConfiguration say in fields of ours, as a peer of the speaker has it. */
 import { type BfdConfig, type BgpRole, bfdDefaults, type PeerConfig } from '#bgp';
-import type { IpAddress } from '#kit';
 import type { BFDSettings, BGPPeerObject } from '#model';
 import type { Issue, ObjectRef } from './issue.ts';
 
 export interface FieldsContext {
   readonly object: ObjectRef;
-  /** Of the peer. */
-  readonly address: IpAddress;
+  /** The peer, for people. */
+  readonly who: string;
   /** This node is whom the object peers with, and the peer the one that asks. */
   readonly reversed: boolean;
   /** The peer is in another AS. */
@@ -25,7 +24,7 @@ type Fields = Pick<
 export function speakerFields(peer: BGPPeerObject, context: FieldsContext): Fields {
   const { bfd, maxPrefixes, addPath, gracefulShutdown, longLivedStaleTimeSec } = peer;
   if (bfd && !bfd.multihop && !context.onLink) {
-    const message = `${context.address} is on no link of this node, BFD does not reach it; set bfd.multihop to true, and the same at the peer`;
+    const message = `${context.who} is on no link of this node, BFD does not reach it; set bfd.multihop to true, and the same at the peer`;
     context.issues.push({ object: context.object, field: 'spec.bfd', message, effect: 'partial' });
   }
   return {
@@ -75,11 +74,11 @@ const roles: Readonly<Record<Role, { readonly ours: BgpRole; readonly theirs: Bg
 
 function roleFields(
   { role, strictRole }: BGPPeerObject,
-  { object, address, reversed, external, issues }: FieldsContext,
+  { object, who, reversed, external, issues }: FieldsContext,
 ): Pick<PeerConfig, 'role' | 'strictRole'> {
   if (role === undefined) return {};
   if (!external) {
-    const message = `is for peers of another AS (RFC 9234), and ${address} is in this one; not used`;
+    const message = `is for peers of another AS (RFC 9234), and ${who} is in this one; not used`;
     issues.push({ object, field: 'spec.role', message, effect: 'partial' });
     return {};
   }

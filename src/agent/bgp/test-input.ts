@@ -72,6 +72,7 @@ export function input(extra: Partial<SpeakerConfigInput> = {}): SpeakerConfigInp
     defaults: { asn: 64512, port: 179, holdTimeSec: 90, connectRetrySec: 5, meshEnabled: true, routerId: '' },
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec: 120, deferralTimeSec: 30 },
     onLink: () => undefined,
+    ways: () => [],
     selects: (selector, labels) => {
       const match = /^(\w+) == '(\w+)'$/.exec(selector);
       if (selector === 'all()') return true;

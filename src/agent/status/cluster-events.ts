@@ -21,6 +21,7 @@ const actions: Readonly<Record<string, string>> = {
   InServiceRange: 'Followed',
   NotUsed: 'LeftOut',
   PasswordMissing: 'HeldDown',
+  HeldDown: 'HeldDown',
   FieldsNotApplied: 'AppliedInPart',
 };
 

@@ -66,6 +66,23 @@ test('BGPPeer: established on how many nodes, and why not on the others', () => 
   assert.match(held.message, /NotConfigured: Secret x is missing \(on n1\); 10.0.0.9 Idle \(on n2\)/);
 });
 
+test('BGPPeer with a range that is held down: why, though there is no session to say so', () => {
+  const objects = { BGPPeer: [object('tor')] };
+  const of = (field: string, message: string) => {
+    const issue = { object: 'BGPPeer tor', field, message, effect: 'heldDown' as const };
+    const reports = [report('n1', { issues: [issue] }), report('n2')];
+    const {
+      status,
+      reason,
+      message: text,
+    } = conditionOf(input({ objects, reports }), 'BGPPeer', 'tor', 'Established')!;
+    return [status, reason, text];
+  };
+  const text = 'Secret x is not there';
+  assert.deepEqual(of('spec.password', text), ['False', 'PasswordMissing', `spec.password: ${text} (on n1)`]);
+  assert.equal(of('spec.tcpAO', 'the kernel has no TCP-AO')[1], 'HeldDown');
+});
+
 test('sessions of another object whose name begins alike do not count', () => {
   const reports = [report('n1', { sessions: [session('tor-2', 'Established')] })];
   const found = conditionOf(

@@ -117,7 +117,7 @@ function said({ reports }: ClusterInput, { issues }: About, effect: IssueEffect)
 function specific(input: ClusterInput, kind: StatusKind, object: ApiObject, about: About): readonly ConditionNow[] {
   switch (kind) {
     case 'BGPPeer':
-      return [established(about)];
+      return [established(input, about)];
     case 'BGPFilter':
       return [applied(input, object, about)];
     case 'IPPool':
@@ -127,10 +127,13 @@ function specific(input: ClusterInput, kind: StatusKind, object: ApiObject, abou
   }
 }
 
-function established({ sessions }: About): ConditionNow {
+function established(input: ClusterInput, about: About): ConditionNow {
+  const { sessions } = about;
   const type = 'Established';
   const nodes = new Set(sessions.map(({ node }) => node));
   if (nodes.size === 0) {
+    const held = said(input, about, 'heldDown');
+    if (held) return condition(type, false, heldDownReason(about), held);
     return condition(type, 'Unknown', 'NoSession', 'no node has a session because of this object');
   }
   const down = sessions.filter(({ state }) => state !== 'Established');
@@ -141,8 +144,14 @@ function established({ sessions }: About): ConditionNow {
     ({ node, address, state, lastError }) => [node, `${address} ${state}${lastError ? `: ${lastError}` : ''}`] as const,
   );
   const none = down.length === sessions.length;
-  const reason = held.length > 0 ? 'PasswordMissing' : none ? 'NoneEstablished' : 'SomeNotEstablished';
+  const reason = held.length > 0 ? heldDownReason(about) : none ? 'NoneEstablished' : 'SomeNotEstablished';
   return condition(type, false, reason, `${count}; ${byNodes(why, nodes.size)}`);
+}
+
+/** A Secret that is missing is what most sessions are held down for; everything else is told by the message. */
+function heldDownReason({ issues }: About): string {
+  const others = issues.some(({ effect, field }) => effect === 'heldDown' && field !== 'spec.password');
+  return others ? 'HeldDown' : 'PasswordMissing';
 }
 
 function applied(input: ClusterInput, { metadata }: ApiObject, about: About): ConditionNow {

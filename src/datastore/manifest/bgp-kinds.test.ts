@@ -66,6 +66,54 @@ test('BGPPeer: older and empty forms', () => {
   assert.match(optional.notes.join(), /optional: is not used by Poplin: without the Secret the session stays down/);
 });
 
+test('BGPPeer: the router on an interface, and who connects from a range', () => {
+  const peer = (spec: string) => readCalico<BGPPeerObject>('BGPPeer', spec);
+  assert.deepEqual(peer('{interface: swp1.100, remoteAS: External, reversePeering: ""}').spec, {
+    interface: 'swp1.100',
+    port: 179,
+    remoteAS: 'External',
+  });
+  assert.deepEqual(peer('{interface: eth1, asNumber: "1.10", limit: null}').spec, {
+    interface: 'eth1',
+    port: 179,
+    asNumber: 65546,
+  });
+  assert.deepEqual(peer('{range: 10.2.3.4/16, asNumbers: [65001, "1.10"], role: Peer, adjRibIn: false}').spec, {
+    range: { prefix: '10.2.0.0/16', limit: 100 },
+    port: 179,
+    asNumbers: [65001, 65546],
+    role: 'Peer',
+    adjRibIn: false,
+  });
+  assert.deepEqual(peer('{range: "2001:db8::/64", remoteAS: Internal, limit: 5}').spec.range, {
+    prefix: '2001:db8::/64',
+    limit: 5,
+  });
+});
+
+test('BGPPeer: interfaces and ranges that make no sense are refused, at their place', () => {
+  assertRefused('BGPPeer', [
+    ['{interface: eth*/1, remoteAS: External}', 'spec.interface', /no name of an interface/],
+    ['{interface: "fe80::1%eth0", remoteAS: External}', 'spec.interface', /no name of an interface/],
+    ['{interface: eth1}', 'spec.asNumber', /is required; .*remoteAS: External/],
+    ['{interface: eth1, remoteAS: Auto}', 'spec.remoteAS', /write one of External, Internal/],
+    [
+      '{interface: eth1, asNumber: 1, remoteAS: External}',
+      'spec.asNumber',
+      /keep one of asNumber, asNumbers and remoteAS/,
+    ],
+    ['{interface: eth1, peerIP: 10.0.0.1, asNumber: 1}', 'spec.peerIP', /stands beside interface; keep one/],
+    ['{range: 10.0.0.0/8, peerSelector: all()}', 'spec.peerSelector', /stands beside range; keep one/],
+    ['{range: 10.0.0.0, remoteAS: External}', 'spec.range', /not a prefix; write one such as/],
+    ['{range: 10.0.0.0/8, remoteAS: External, limit: 0}', 'spec.limit', /out of range 1\.\.65535/],
+    ['{range: 10.0.0.0/8, remoteAS: External, sourceAddress: None}', 'spec.sourceAddress', /stands beside range/],
+    ['{interface: eth1, remoteAS: External, limit: 5}', 'spec.limit', /of the peers of a range/],
+    ['{interface: eth1, remoteAS: External, reachableBy: 10.0.0.1}', 'spec.reachableBy', /set peerIP, or remove it/],
+    ['{peerIP: 10.0.0.1, asNumber: 1, remoteAS: External}', 'spec.remoteAS', /goes with interface and range/],
+    ['{peerIP: 10.0.0.1, asNumber: 1, asNumbers: [2]}', 'spec.asNumbers', /goes with interface and range/],
+  ]);
+});
+
 test('BGPPeer: what makes no sense is refused, at its place', () => {
   const base = 'peerIP: 10.0.0.1, asNumber: 1';
   assertRefused('BGPPeer', [

@@ -1,6 +1,7 @@
-/** projectcalico.org/v3 BGPPeer: Calico's fields, and ours (holdTime, password.value, those of speaker-fields.ts). */
-import { familyOf, type IpAddress, parseIp, toIpAddress } from '#kit';
+/** projectcalico.org/v3 BGPPeer: Calico's fields, and ours (holdTime, password.value, those of bgp-peer-remote.ts and speaker-fields.ts). */
+import { familyOf, type IpAddress, toIpAddress } from '#kit';
 import type { BGPPeerObject, ObjectMeta } from '#model';
+import { readRemote, remoteFields } from './bgp-peer-remote.ts';
 import {
   readAsn,
   readFilterNames,
@@ -15,9 +16,6 @@ import { readSpeakerFields, speakerFields } from './speaker-fields.ts';
 const fields = [
   'node',
   'nodeSelector',
-  'peerIP',
-  'peerSelector',
-  'asNumber',
   'localASNumber',
   'keepOriginalNextHop',
   'nextHopMode',
@@ -32,6 +30,7 @@ const fields = [
   'filters',
   'reversePeering',
   'localWorkloadSelector',
+  ...remoteFields,
   ...speakerFields,
 ];
 
@@ -48,8 +47,8 @@ export function readBgpPeer(document: Reader, metadata: ObjectMeta): BGPPeerObje
   const speaker = readSpeakerFields(spec);
   const reachableBy = readReachableBy(spec.field('reachableBy'), remote?.peerIP);
   const reversePeering = spec.field('reversePeering').choiceOrNone(['Auto', 'Manual'] as const);
-  if (reversePeering && remote?.peerIP) {
-    spec.field('reversePeering').note('is not used by Poplin beside peerIP: a router makes its own end');
+  if (reversePeering && remote && remote.peerSelector === undefined) {
+    spec.field('reversePeering').note('is not used by Poplin without peerSelector: a router makes its own end');
   }
   return (
     remote && {
@@ -65,55 +64,6 @@ export function readBgpPeer(document: Reader, metadata: ObjectMeta): BGPPeerObje
       ...(reversePeering ? { reversePeering } : {}),
     }
   );
-}
-
-type Remote = Pick<BGPPeerObject, 'peerIP' | 'port' | 'peerSelector' | 'asNumber'>;
-
-/** Whom to peer with: a router by address and AS number, or nodes by their labels. */
-function readRemote(spec: Reader): Remote | undefined {
-  const local = spec.field('localWorkloadSelector');
-  if (local.textOrNone() !== undefined) {
-    return local.fault('is not supported by Poplin; name a router by peerIP, or nodes by peerSelector');
-  }
-  const peerReader = spec.field('peerIP');
-  const selectorReader = spec.field('peerSelector');
-  const peerSelector = selectorReader.textOrNone();
-  const asReader = spec.field('asNumber');
-  if (peerSelector === undefined) {
-    const peer = readPeerAddress(peerReader);
-    const asNumber = asReader.present ? readAsn(asReader) : asReader.fault("is required; write the router's AS number");
-    return peer && asNumber !== undefined ? { peerIP: peer.address, port: peer.port, asNumber } : undefined;
-  }
-  if (peerReader.textOrNone() !== undefined) {
-    return peerReader.fault('stands beside peerSelector; keep peerIP for a router, or peerSelector for nodes');
-  }
-  if (asReader.present && asReader.value !== 0) {
-    return asReader.fault('stands beside peerSelector, whose nodes have their own; remove it');
-  }
-  return { peerSelector, port: bgpPort };
-}
-
-const bgpPort = 179;
-
-/** `address`, `IPv4:port` or `[IPv6]:port`. */
-function readPeerAddress(reader: Reader): { readonly address: IpAddress; readonly port: number } | undefined {
-  if (!reader.present || reader.value === '') {
-    return reader.fault('is required; write the address of a router, or name nodes by peerSelector');
-  }
-  const text = reader.string();
-  if (text === undefined) return undefined;
-  const withPort = /^\[([^\]]+)\]:(\d{1,5})$/.exec(text) ?? /^([^:]+):(\d{1,5})$/.exec(text);
-  const address = toIpAddress(withPort?.[1] ?? text);
-  const port = withPort ? Number(withPort[2]) : bgpPort;
-  if (!address || port < 1 || port > 65535) {
-    return reader.fault(`${show(text)} is not an address; write 192.0.2.1, 192.0.2.1:179 or [2001:db8::1]:179`);
-  }
-  const first = parseIp(address)!;
-  const multicast = first.length === 4 ? first[0]! >= 224 : first[0] === 0xff;
-  if (multicast || first.every((byte) => byte === 0)) {
-    return reader.fault(`${show(text)} is no host's address; write the address that the peer listens on`);
-  }
-  return { address, port };
 }
 
 type Timers = Pick<BGPPeerObject, 'holdTimeSec' | 'keepaliveTimeSec' | 'maxRestartTimeSec'>;

@@ -1,4 +1,4 @@
-/** Fields of ours on BGPPeer and BGPConfiguration that Calico's speaker knows nothing of: BFD, limits of prefixes, ADD-PATH, roles, LLGR. */
+/** Fields of ours on BGPPeer and BGPConfiguration that Calico's speaker knows nothing of: BFD, limits of prefixes, ADD-PATH, roles, LLGR, Adj-RIB-In. */
 import type { BFDSettings, BGPPeerObject, PrefixLimit } from '#model';
 import { readSeconds } from './calico-fields.ts';
 import { type Reader, show } from './reader.ts';
@@ -11,11 +11,12 @@ export const speakerFields = [
   'longLivedStaleTime',
   'role',
   'strictRole',
+  'adjRibIn',
 ];
 
 type SpeakerFields = Pick<
   BGPPeerObject,
-  'bfd' | 'maxPrefixes' | 'addPath' | 'gracefulShutdown' | 'longLivedStaleTimeSec' | 'role' | 'strictRole'
+  'bfd' | 'maxPrefixes' | 'addPath' | 'gracefulShutdown' | 'longLivedStaleTimeSec' | 'role' | 'strictRole' | 'adjRibIn'
 >;
 
 /** RFC 9494 4.2: twenty-four bits. */
@@ -27,6 +28,7 @@ export function readSpeakerFields(spec: Reader): SpeakerFields {
   const addPath = readAddPath(spec.field('addPath'));
   const gracefulShutdown = spec.field('gracefulShutdown').boolean();
   const longLivedStaleTimeSec = readSeconds(spec.field('longLivedStaleTime'), longLivedStaleTimeSecMax);
+  const adjRibIn = spec.field('adjRibIn').boolean();
   return {
     ...(bfd === undefined ? {} : { bfd }),
     ...(maxPrefixes === undefined ? {} : { maxPrefixes }),
@@ -34,6 +36,7 @@ export function readSpeakerFields(spec: Reader): SpeakerFields {
     ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
     ...(longLivedStaleTimeSec === undefined ? {} : { longLivedStaleTimeSec }),
     ...readRole(spec),
+    ...(adjRibIn === undefined ? {} : { adjRibIn }),
   };
 }
 
@@ -113,7 +116,7 @@ function readAddPath(reader: Reader): BGPPeerObject['addPath'] {
 
 const roles = ['Provider', 'RouteServer', 'RouteServerClient', 'Customer', 'Peer'] as const;
 
-/** RFC 9234 4.1: of this node towards a router, hence beside peerIP. */
+/** RFC 9234 4.1: of this node towards a router, hence not beside peerSelector. */
 function readRole(spec: Reader): Pick<BGPPeerObject, 'role' | 'strictRole'> {
   const roleReader = spec.field('role');
   const role = roleReader.choiceOrNone(roles);

@@ -26,6 +26,10 @@ function withSpec(object: KubeObject, fields: Fields, name?: string): KubeObject
 }
 const config = (fields: Fields, name = 'default') => objectOf('BGPConfiguration', fields, { name });
 const router = (fields: Fields) => withSpec(objectOf('BGPPeer', { peerIP: '192.0.2.1', asNumber: 64513 }), fields);
+const unnumbered = (fields: Fields) =>
+  withSpec(objectOf('BGPPeer', { interface: 'eth1', remoteAS: 'External' }), fields);
+const dynamic = (fields: Fields) =>
+  withSpec(objectOf('BGPPeer', { range: '10.2.0.0/16', asNumbers: [64513, '1.10'] }), fields);
 const nodes = (fields: Fields) => withSpec(objectOf('BGPPeer', { peerSelector: 'all()' }), fields);
 const pool = (fields: Fields) => withSpec(objectOf('IPPool', { cidr: '10.0.0.0/8' }), fields);
 const secret = { secretKeyRef: { name: 'bgp', key: 'tor' } };
@@ -224,14 +228,76 @@ const bgpPeerCases: readonly CelCase[] = [
   {
     kind: 'BGPPeer',
     at: '.spec',
-    message: /^exactly one of peerIP, peerSelector and localWorkloadSelector/,
+    message: /^exactly one of peerIP, peerSelector, localWorkloadSelector, interface and range/,
     field: 'spec.peerIP',
     accepted: [routerPeer, nodesPeer, nodes({ peerIP: '' }), router({ peerSelector: '', localWorkloadSelector: '' })],
     refused: [
       objectOf('BGPPeer', {}),
       objectOf('BGPPeer', { asNumber: 1 }),
       router({ localWorkloadSelector: 'all()' }),
+      unnumbered({ range: '10.2.0.0/16' }),
+      unnumbered({ peerSelector: 'all()' }),
     ],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec.interface',
+    message: /^interface must be the name of one interface/,
+    field: 'spec.interface',
+    accepted: ['eth1', 'bond0.100', 'swp1s0', 'wan@1'].map((name) => unnumbered({ interface: name })),
+    refused: ['eth*', 'eth 1', 'fe80::1%eth0', 'a/b', 'eth0:1'].map((name) => unnumbered({ interface: name })),
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec.range',
+    message: /^range must be a prefix with its length/,
+    field: 'spec.range',
+    accepted: ['10.2.0.0/16', '0.0.0.0/0', '2001:db8::/64'].map((range) => dynamic({ range })),
+    refused: ['10.2.0.0', '10.2.0.0/33', 'rack', ''].map((range) => dynamic({ range })),
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec',
+    message: /^exactly one of asNumber, asNumbers and remoteAS/,
+    field: 'spec.asNumber',
+    accepted: [
+      unnumbered({}),
+      unnumbered({ remoteAS: 'Internal' }),
+      unnumbered({ remoteAS: undefined, asNumber: '1.10' }),
+      dynamic({}),
+      dynamic({ asNumbers: undefined, asNumber: 64513 }),
+    ],
+    refused: [
+      unnumbered({ remoteAS: undefined }),
+      unnumbered({ asNumber: 64513 }),
+      dynamic({ asNumber: 64513 }),
+      dynamic({ remoteAS: 'External' }),
+      dynamic({ asNumbers: undefined }),
+    ],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec',
+    message: /^asNumbers and remoteAS go with interface and range/,
+    field: 'spec.asNumber',
+    accepted: [router({}), nodes({}), unnumbered({}), dynamic({})],
+    refused: [router({ asNumbers: [64513] }), router({ remoteAS: 'External' }), nodes({ remoteAS: 'Internal' })],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec',
+    message: /^limit is of the peers of a range/,
+    field: 'spec.limit',
+    accepted: [dynamic({ limit: 1 }), dynamic({ limit: 65_535 })],
+    refused: [router({ limit: 1 }), unnumbered({ limit: 1 })],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec',
+    message: /^sourceAddress is of sessions to an address/,
+    field: 'spec.sourceAddress',
+    accepted: [router({ sourceAddress: 'None' }), nodes({ sourceAddress: 'UseNodeIP' })],
+    refused: [unnumbered({ sourceAddress: 'None' }), dynamic({ sourceAddress: 'UseNodeIP' })],
   },
   {
     kind: 'BGPPeer',

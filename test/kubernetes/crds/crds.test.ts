@@ -100,6 +100,8 @@ suite('definitions under kubectl', needs({ commands: ['setpriv'], kube: apiServe
       'NODE SELECTOR': '',
       'PEER IP': '192.0.2.1',
       'PEER SELECTOR': '',
+      INTERFACE: '',
+      RANGE: '',
       'PEER ASN': '64513',
       ESTABLISHED: '',
     });

@@ -82,9 +82,12 @@ export const routerPeer = objectOf(
     longLivedStaleTime: '1h',
     role: 'Customer',
     strictRole: true,
+    adjRibIn: true,
   },
   { status: conditionsOnly },
 );
+const unnumberedPeer = objectOf('BGPPeer', { interface: 'eth1', remoteAS: 'External' });
+const rangePeer = objectOf('BGPPeer', { range: '10.2.0.0/16', limit: 10, asNumbers: [64513] });
 export const nodesPeer = objectOf('BGPPeer', {
   nodeSelector: 'all()',
   peerSelector: 'has(reflector)',
@@ -253,6 +256,8 @@ export const accepted: readonly KubeObject[] = [
   routerPeer,
   nodesPeer,
   podsPeer,
+  unnumberedPeer,
+  rangePeer,
   bgpFilter,
   objectOf('BGPFilter', lists(prepend, prepend)),
   objectOf('BGPFilter', lists(setPriority, setPriority)),
