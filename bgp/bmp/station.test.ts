@@ -6,7 +6,7 @@ import type { SpeakerConfig } from '../speaker/config.ts';
 import { config, fresh, Network, peer } from '../speaker/test-network.ts';
 import { decodeOpen, dottedQuad, emptyAttributeValues } from '../wire/index.ts';
 import { InitialDump } from './initial-dump.ts';
-import { parseStatistics, parseTlvs, TestStation } from './test-station.ts';
+import { parseTlvs, TestStation } from './test-station.ts';
 import { type BmpStationConfig, bmpTables } from './types.ts';
 
 const stationAddress = '10.0.0.9';
@@ -284,29 +284,6 @@ test('RFC 7854 3.2: attempts back off from 30 s to 720 s, a restarted station ge
   assert.deepEqual(station.table('loc-rib'), before);
   assert.equal(station.complete.size, 18);
   assert.equal(status().connectedCount, 2);
-});
-
-test('RFC 7854 4.8, RFC 8671 6.2, RFC 9069 5.4: statistics of each peer and of the Loc-RIB, as often as asked for', () => {
-  const filter = {
-    ipv4: [{ action: 'reject' as const, prefix: { operator: 'equal' as const, cidr: '10.3.0.0/16' } }],
-    ipv6: [],
-  };
-  const { network } = world({ bmp: [{ ...all, statisticsSec: 60 }] }, { three: { importFilter: filter } });
-  const station = new TestStation(network, stationAddress);
-  network.advance(40_000);
-  station.messages = [];
-  network.advance(120_000);
-  const reports = station.of('statistics');
-  assert.equal(reports.length, 2 * 3);
-  const of = (address: string) => parseStatistics(reports.find(({ peer: about }) => about!.address === address)!.body);
-  const expected: Record<string, Record<string, number>> = {
-    '10.0.0.2': { 0: 0, 4: 0, 11: 0, 12: 0, 7: 2, '9/1': 1, '9/2': 1, 15: 2, '17/1': 1, '17/2': 1 },
-    '10.0.0.3': { 0: 1, 4: 0, 11: 0, 12: 0, 7: 1, '9/1': 1, '9/2': 0, 15: 4, '17/1': 2, '17/2': 2 },
-    '0.0.0.0': { 8: 4, '10/1': 2, '10/2': 2 },
-  };
-  for (const [address, values] of Object.entries(expected)) {
-    assert.deepEqual(Object.fromEntries(of(address)), values, address);
-  }
 });
 
 test('a station that never reads costs a bounded queue and disturbs nobody; one that reads again is told what is then', () => {

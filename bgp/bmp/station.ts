@@ -271,8 +271,9 @@ export class BmpStation {
   }
   #report(): void {
     const now = this.#host.wallUsec();
-    for (const { header, peer } of this.#tables.values()) {
-      writeStatistics(this.#out, header, now, peerStatistics(this.#host.ribs, this.#host.received(), peer));
+    for (const tables of this.#tables.values()) {
+      const statistics = peerStatistics(this.#host.ribs, this.#host.received(), tables);
+      writeStatistics(this.#out, tables.header, now, statistics);
     }
     const locRib = this.#locRib[0];
     if (locRib) writeStatistics(this.#out, locRib.header, now, locRibStatistics(this.#host.ribs));

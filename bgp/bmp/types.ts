@@ -31,8 +31,14 @@ export interface BmpStationConfig {
 export interface BmpPeerCounters {
   readonly prefixesRejected: number;
   readonly asPathLoops: number;
+  readonly originatorLoops: number;
+  readonly clusterListLoops: number;
   readonly updatesTreatedAsWithdraw: number;
   readonly prefixesTreatedAsWithdraw: number;
+  /** See `UpdateCounters`: those that are known. */
+  readonly duplicateAnnouncements: number;
+  readonly duplicateWithdrawals: number;
+  readonly duplicateUpdates: number;
 }
 
 /** An established session. */
