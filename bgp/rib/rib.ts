@@ -272,6 +272,10 @@ export class Rib {
   nextRanked(): number {
     return this.#decision.nextRanked();
   }
+  /** The paths of a prefix that share the load, see `Decision.members`. */
+  members(prefix: number, out: IntStack): void {
+    this.#decision.members(this.firstPath(prefix), this.#localOnly, out);
+  }
   /**
    * What it costs to decide about a prefix, in prefixes with few paths: to choose the best path is linear in their number, and where
    * several are wanted each may take a choice of its own.
