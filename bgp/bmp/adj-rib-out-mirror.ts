@@ -20,7 +20,7 @@ export class AdjRibOutMirror {
   readonly #groups: Groups;
   readonly #rib: Rib;
   readonly #row: number;
-  readonly #prePolicy: boolean;
+  readonly prePolicy: boolean;
   readonly #sink: MirrorSink;
   #membership: Membership | undefined;
   /** What stood there at the start has all been sent. */
@@ -38,12 +38,16 @@ export class AdjRibOutMirror {
     this.#rib = rib;
     this.#row = row;
     this.header = header;
-    this.#prePolicy = options.prePolicy;
+    this.prePolicy = options.prePolicy;
     this.#sink = sink;
   }
 
   get joined(): boolean {
     return this.#membership !== undefined;
+  }
+  /** Prefixes that stand in the table it mirrors. */
+  get announced(): number {
+    return this.#membership?.group.announcedTo(this.#row) ?? 0;
   }
   /** Not from within a write: a group empties the backlog first. Returns whether it is so. */
   noteDumped(): boolean {
@@ -86,7 +90,7 @@ export class AdjRibOutMirror {
 
   #options(peer: Membership): UpdateGroupOptions {
     const { options } = peer.group;
-    if (!this.#prePolicy) return options;
+    if (!this.prePolicy) return options;
     const { filter: _, ...rest } = options;
     return { ...rest, export: 'accept' };
   }

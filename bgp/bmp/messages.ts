@@ -39,14 +39,22 @@ export const terminationReason = { administrativelyClosed: 0, outOfResources: 2 
 /** RFC 7854 4.8, RFC 8671 6.2: numbers of statistics. Widths and families are theirs. */
 export const bmpStatistic = {
   prefixesRejected: 0,
+  duplicateAnnouncements: 1,
+  duplicateWithdrawals: 2,
+  clusterListLoops: 3,
   asPathLoops: 4,
+  originatorLoops: 5,
+  confederationLoops: 6,
   adjRibIn: 7,
   locRib: 8,
   adjRibInByFamily: 9,
   locRibByFamily: 10,
   updatesTreatedAsWithdraw: 11,
   prefixesTreatedAsWithdraw: 12,
+  duplicateUpdates: 13,
+  adjRibOutPrePolicy: 14,
   adjRibOutPostPolicy: 15,
+  adjRibOutPrePolicyByFamily: 16,
   adjRibOutPostPolicyByFamily: 17,
 } as const;
 
@@ -191,9 +199,15 @@ export interface BmpStatistic {
 /** Counters are 32 bits wide and wrap, gauges 64 (RFC 7854 4.8). */
 const counters: ReadonlySet<number> = new Set([
   bmpStatistic.prefixesRejected,
+  bmpStatistic.duplicateAnnouncements,
+  bmpStatistic.duplicateWithdrawals,
+  bmpStatistic.clusterListLoops,
   bmpStatistic.asPathLoops,
+  bmpStatistic.originatorLoops,
+  bmpStatistic.confederationLoops,
   bmpStatistic.updatesTreatedAsWithdraw,
   bmpStatistic.prefixesTreatedAsWithdraw,
+  bmpStatistic.duplicateUpdates,
 ]);
 const unicast = 1;
 

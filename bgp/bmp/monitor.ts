@@ -9,10 +9,16 @@ import { stationsMax } from './limits.ts';
 import { type BmpHost, BmpStation } from './station.ts';
 import type { BmpPeer, BmpStationConfig, BmpStationStatus } from './types.ts';
 
+/** It asks for all paths of the Loc-RIB that share the load. */
+const tellsPaths = ({ monitor, multipath }: BmpStationConfig): boolean =>
+  monitor.includes('loc-rib') && (multipath ?? true);
+
 export class BmpMonitor {
   readonly #host: BmpHost;
   readonly #watched: readonly Rib[];
   readonly #stations = new Map<string, BmpStation>();
+  /** What decides which paths of the Loc-RIB are told, as of the last `configure`. */
+  #multipath = '';
 
   /** @param watched tables whose paths stations may ask for, but for those of `host.received`, which come and go. */
   constructor(host: BmpHost, watched: readonly Rib[]) {
@@ -33,8 +39,12 @@ export class BmpMonitor {
         'too many monitoring stations: the rest is left out',
       );
     }
+    const multipath = JSON.stringify(this.#host.multipath());
+    const otherPaths = multipath !== this.#multipath;
+    this.#multipath = multipath;
     for (const [name, station] of this.#stations) {
-      if (JSON.stringify(station.config) === JSON.stringify(wanted.get(name))) continue;
+      const same = !otherPaths || !tellsPaths(station.config);
+      if (same && JSON.stringify(station.config) === JSON.stringify(wanted.get(name))) continue;
       station.stop('monitoring was reconfigured');
       this.#stations.delete(name);
     }
@@ -44,11 +54,14 @@ export class BmpMonitor {
       this.#stations.set(name, station);
       station.start();
     }
-    this.#observe(this.#watched, (table) => table === 'post-policy');
+    this.#observe(
+      this.#watched,
+      (config) => config.monitor.includes('post-policy') || (tellsPaths(config) && this.#host.multipath().max > 1),
+    );
   }
   /** The tables before import policy came, or are about to go. */
   observeReceived(ribs: readonly Rib[]): void {
-    this.#observe(ribs, (table) => table === 'pre-policy');
+    this.#observe(ribs, ({ monitor }) => monitor.includes('pre-policy'));
   }
   stop(): void {
     for (const station of this.#stations.values()) station.stop('the speaker stops');
@@ -86,8 +99,8 @@ export class BmpMonitor {
     return [...this.#stations.values()].map((station) => station.status());
   }
 
-  #observe(ribs: readonly Rib[], wants: (table: BmpStationConfig['monitor'][number]) => boolean): void {
-    const stations = [...this.#stations.values()].filter(({ config }) => config.monitor.some(wants));
+  #observe(ribs: readonly Rib[], wants: (config: BmpStationConfig) => boolean): void {
+    const stations = [...this.#stations.values()].filter(({ config }) => wants(config));
     for (const rib of ribs) {
       rib.onPathChange =
         stations.length === 0

@@ -53,6 +53,11 @@ export class PeerTables {
     ];
   }
 
+  /** Prefixes of the Adj-RIB-Out before policy; undefined where the station does not ask for that table. */
+  prePolicyAnnounced(wanted: IpFamily): number | undefined {
+    return this.#mirrors.find(({ family, mirror }) => family === wanted && mirror.prePolicy)?.mirror.announced;
+  }
+
   markAll(): void {
     for (const view of this.views) view.markAll();
   }

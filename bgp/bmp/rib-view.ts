@@ -4,8 +4,12 @@
  * As in update groups, a table is not sent as a history but as what it is: one bit a prefix says that it changed since it was
  * sent last, and `pump` sends what stands there then. So a station that reads slowly costs one bit a prefix, whatever happens
  * meanwhile, and the initial dump is nothing but all bits set. RFC 7854 4.6 and 5 let messages be compressed like that.
+ *
+ * Where several paths of the Loc-RIB share the load, each is told: RFC 9069 4 wants all routes that were selected, and 5.2 has ADD-PATH
+ * (RFC 7911) for it. One for each next hop, as in forwarding; the best has identifier 1, the others follow by the tie-break. So an
+ * identifier is a rank and may pass from one path to another, which is an announcement like any.
  */
-import { BitSet, IntStack, noNextHop, pathFlag, type Rib } from '../rib/index.ts';
+import { BitSet, grow, IntStack, noNextHop, pathFlag, type Rib } from '../rib/index.ts';
 import { goneWithdrawalsMax } from './limits.ts';
 import type { BmpPeerHeader } from './messages.ts';
 import type { RouteEncoder } from './route-encoder.ts';
@@ -18,7 +22,7 @@ export interface RibViewOptions {
   readonly onWaiting: (view: RibView) => void;
   /** More than can be kept waits: the station has to begin anew. */
   readonly onOverflow?: () => void;
-  /** The peer has several paths to a prefix, told apart by identifiers (RFC 7911). */
+  /** The peer has several paths to a prefix, told apart by identifiers (RFC 7911); of the Loc-RIB: all that share the load are told. */
   readonly withPathIds?: boolean;
 }
 
@@ -33,6 +37,9 @@ export class RibView {
   /** Path identifiers to withdraw, by prefix. */
   readonly #gone = new Map<number, Set<number>>();
   #goneCount = 0;
+  /** Of the Loc-RIB with path identifiers: how many paths of a prefix were told last, where it was more than one; a byte a prefix. */
+  #told = new Uint8Array(0);
+  readonly #members = new IntStack();
   readonly #backlog = new BitSet();
   #cursor = 0;
   #endOfRibDue = false;
@@ -68,6 +75,10 @@ export class RibView {
     }
     gone.add(pathId);
     this.#goneCount++;
+  }
+  /** Of the Loc-RIB: a path of the prefix changed. Only where several share the load may that be no change of the route itself. */
+  pathChanged(prefix: number): void {
+    if (this.withPathIds && (this.#sharers(prefix) > 1 || this.#toldOf(prefix) > 1)) this.mark(prefix);
   }
   /** Everything that is there is to be sent. Costs a pass over the table. */
   markAll(): void {
@@ -125,11 +136,46 @@ export class RibView {
     this.#endOfRibDue = false;
   }
 
+  #sharers(prefix: number): number {
+    const { locHopSet, tables } = this.rib;
+    return tables.hopSets.members[locHopSet[prefix]!]!.length;
+  }
+  #toldOf(prefix: number): number {
+    return this.#told[prefix] ?? 0;
+  }
+  #sendChosen(prefix: number, encoder: RouteEncoder): void {
+    const { rib } = this;
+    const there = rib.locPeer[prefix] !== 0;
+    const told = this.#toldOf(prefix);
+    let count = there ? 1 : 0;
+    if (there && this.withPathIds && this.#sharers(prefix) > 1) {
+      count = this.#sendMembers(prefix, encoder);
+    } else if (there) {
+      encoder.send(rib, prefix, rib.locAttributes[prefix]!, rib.locNextHop[prefix]!, 1);
+    }
+    for (let pathId = count + 1; pathId <= Math.max(told, 1); pathId++) {
+      encoder.send(rib, prefix, -1, noNextHop, pathId);
+    }
+    if (count > 1 && prefix >= this.#told.length) this.#told = grow(this.#told, prefix + 1);
+    if (count > 1 || told > 1) this.#told[prefix] = count;
+  }
+  /** As the paths are now: what is still to be decided about is sent once more then. Returns how many. */
+  #sendMembers(prefix: number, encoder: RouteEncoder): number {
+    const { rib } = this;
+    const members = this.#members;
+    const { attributes, nextHop } = rib.paths;
+    rib.members(prefix, members);
+    for (let i = 0; i < members.length; i++) {
+      const path = members.items[i]!;
+      encoder.send(rib, prefix, attributes[path]!, nextHop[path]!, i + 1);
+    }
+    return members.length;
+  }
+
   #send(prefix: number, encoder: RouteEncoder): void {
     const { rib, row } = this;
     if (row === locRibRow) {
-      if (rib.locPeer[prefix] === 0) encoder.send(rib, prefix, -1, noNextHop);
-      else encoder.send(rib, prefix, rib.locAttributes[prefix]!, rib.locNextHop[prefix]!);
+      this.#sendChosen(prefix, encoder);
       return;
     }
     const gone = this.#gone.get(prefix);

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { defaultMultipath, type MultipathOptions } from '../rib/index.ts';
 import type { SpeakerConfig } from '../speaker/config.ts';
 import { config, Network, peer } from '../speaker/test-network.ts';
+import type { RouteAnswer } from '../speaker/types.ts';
 import { TestStation } from './test-station.ts';
 import { bmpTables } from './types.ts';
 
@@ -23,6 +25,7 @@ type Action =
   | { readonly type: 'kill' | 'start'; readonly who: 0 | 1 }
   | { readonly type: 'pathLost'; readonly who: 0 | 1 }
   | { readonly type: 'tag'; readonly who: 0 | 1; readonly tag: number }
+  | { readonly type: 'multipath'; readonly max: number; readonly asPathRelax: boolean }
   | { readonly type: 'stick' | 'unstick' | 'hangUp' | 'step' }
   | { readonly type: 'advance'; readonly sec: number };
 
@@ -39,6 +42,11 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   fc.record({ type: fc.constant('tag' as const), who, tag: fc.nat({ max: 3 }) }),
   fc.record({ type: fc.constant('filter' as const), who, prefix: fc.option(fc.nat({ max: 2 }), { nil: undefined }) }),
   fc.record({ type: fc.constantFrom('kill' as const, 'start' as const, 'pathLost' as const), who }),
+  fc.record({
+    type: fc.constant('multipath' as const),
+    max: fc.integer({ min: 1, max: 2 }),
+    asPathRelax: fc.boolean(),
+  }),
   fc.record({ type: fc.constantFrom('stick' as const, 'unstick' as const, 'hangUp' as const, 'step' as const) }),
   fc.record({ type: fc.constant('advance' as const), sec: fc.integer({ min: 1, max: 50 }) }),
 );
@@ -52,6 +60,7 @@ class World {
   readonly tags = [0, 0];
   readonly policies: object[] = [{}, {}];
   readonly filters: object[] = [{}, {}];
+  multipath: MultipathOptions = defaultMultipath;
 
   constructor() {
     this.network.add('10.0.0.1', this.middle());
@@ -60,7 +69,7 @@ class World {
   middle(): SpeakerConfig {
     const ours = peers.map((address, i) => peer(address, i + 2, { ...this.policies[i], ...this.filters[i] }));
     const bmp = [{ name: 'noc', address: '10.0.0.9', port: 1, monitor: bmpTables, connectRetrySec: 1 }];
-    return config('10.0.0.1', 1, ours, ['10.1.0.0/16', 'fd01::/64'], { bmp });
+    return config('10.0.0.1', 1, ours, ['10.1.0.0/16', 'fd01::/64'], { bmp, multipath: this.multipath });
   }
   outer(index: 0 | 1): SpeakerConfig {
     const changes = [{ type: 'addCommunity' as const, value: `1:${this.tags[index]}` }];
@@ -100,6 +109,10 @@ class World {
         this.monitored.configure(this.middle());
         return;
       }
+      case 'multipath':
+        this.multipath = { max: act.max, asPathRelax: act.asPathRelax };
+        this.monitored.configure(this.middle());
+        return;
       case 'kill':
         if (this.alive[act.who]) this.network.kill(peers[act.who]);
         this.alive[act.who] = false;
@@ -134,6 +147,20 @@ class World {
   }
 }
 
+/** The Loc-RIB with all that share the load: of two peers that is one beside the best. */
+function locRibOf(routes: RouteAnswer['routes']): Record<string, string> {
+  const out: [string, string][] = [];
+  for (const { prefix, paths } of routes) {
+    for (const path of paths.filter(({ multipath }) => multipath)) {
+      const { asPath, communities } = path.attributes;
+      const tags = communities ? ` [${communities}]` : '';
+      const nextHop = path.nextHop ?? (prefix.includes(':') ? '::' : '0.0.0.0');
+      out.push([path.best ? prefix : `${prefix} id 2`, `${asPath} via ${nextHop}${tags}`]);
+    }
+  }
+  return Object.fromEntries(out.sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
 const keys = (table: Record<string, string>): string[] => Object.keys(table).sort();
 
 test('RFC 7854, 8671, 9069: after any course of events the tables of a station are those of the speaker', () => {
@@ -150,8 +177,7 @@ test('RFC 7854, 8671, 9069: after any course of events the tables of a station a
       const { station, monitored } = world;
       assert.equal(monitored.status().stations![0]!.state, 'connected');
       const routes = monitored.routes({ limit: 1000 }).routes;
-      const best = routes.filter(({ paths }) => paths.some((path) => path.best)).map(({ prefix }) => prefix);
-      assert.deepEqual(keys(station.table('loc-rib')), best.sort(), 'Loc-RIB');
+      assert.deepEqual(station.table('loc-rib'), locRibOf(routes), 'Loc-RIB');
       peers.forEach((address, index) => {
         assert.equal(station.up.has(address), world.alive[index], `${address} is up`);
         const accepted = routes.filter(({ paths }) =>

@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AttributePool, NextHopPool, NextHopSetPool, PeerTable, Rib } from '../rib/index.ts';
 import type { SpeakerConfig } from '../speaker/config.ts';
-import { config, fresh, Network, peer } from '../speaker/test-network.ts';
+import { config, Network, peer } from '../speaker/test-network.ts';
 import { decodeOpen, dottedQuad, emptyAttributeValues } from '../wire/index.ts';
 import { InitialDump } from './initial-dump.ts';
-import { parseStatistics, parseTlvs, TestStation } from './test-station.ts';
+import { parseTlvs, TestStation } from './test-station.ts';
 import { type BmpStationConfig, bmpTables } from './types.ts';
 
 const stationAddress = '10.0.0.9';
@@ -100,27 +100,6 @@ test('RFC 7854 4.10: Peer Up carries addresses, ports and both OPENs as they wen
     ],
   );
   assert.equal(monitored.status().stations?.[0]?.state, 'connected');
-});
-
-test('RFC 9069 5.2: Peer Up of the Loc-RIB has no address, no ports, OPENs of its families, and the name of the table', () => {
-  const { network } = world({ bmp: [{ ...all, monitor: ['loc-rib'] }] });
-  const station = new TestStation(network, stationAddress);
-  network.advance(40_000);
-  assert.deepEqual([...station.up], ['loc-rib'], 'and no peer is told of');
-  const up = station.of('up')[0]!;
-  const { type, flags, address, asn, routerId } = up.peer!;
-  assert.deepEqual(
-    { type, flags, address, asn, routerId },
-    { type: 3, flags: 0, address: '0.0.0.0', asn: 1, routerId: '10.0.0.1' },
-  );
-  assert.equal(up.body.toString('hex', 0, 20), '0'.repeat(40));
-  const length = up.body.readUInt16BE(36);
-  const open = decodeOpen(up.body.subarray(20, 20 + length), 0, length);
-  assert.ok(open.ok);
-  assert.deepEqual([open.value.families, open.value.asn4], [['ipv4-unicast', 'ipv6-unicast'], true]);
-  assert.deepEqual(up.body.subarray(20, 20 + length), up.body.subarray(20 + length, 20 + 2 * length));
-  const tlvs = parseTlvs(up.body.subarray(20 + 2 * length)).map(([kind, value]) => [kind, value.toString()]);
-  assert.deepEqual(tlvs, [[3, 'global']]);
 });
 
 test('RFC 7854 4.9: Peer Down says who ended the session and how', () => {
@@ -286,29 +265,6 @@ test('RFC 7854 3.2: attempts back off from 30 s to 720 s, a restarted station ge
   assert.equal(status().connectedCount, 2);
 });
 
-test('RFC 7854 4.8, RFC 8671 6.2, RFC 9069 5.4: statistics of each peer and of the Loc-RIB, as often as asked for', () => {
-  const filter = {
-    ipv4: [{ action: 'reject' as const, prefix: { operator: 'equal' as const, cidr: '10.3.0.0/16' } }],
-    ipv6: [],
-  };
-  const { network } = world({ bmp: [{ ...all, statisticsSec: 60 }] }, { three: { importFilter: filter } });
-  const station = new TestStation(network, stationAddress);
-  network.advance(40_000);
-  station.messages = [];
-  network.advance(120_000);
-  const reports = station.of('statistics');
-  assert.equal(reports.length, 2 * 3);
-  const of = (address: string) => parseStatistics(reports.find(({ peer: about }) => about!.address === address)!.body);
-  const expected: Record<string, Record<string, number>> = {
-    '10.0.0.2': { 0: 0, 4: 0, 11: 0, 12: 0, 7: 2, '9/1': 1, '9/2': 1, 15: 2, '17/1': 1, '17/2': 1 },
-    '10.0.0.3': { 0: 1, 4: 0, 11: 0, 12: 0, 7: 1, '9/1': 1, '9/2': 0, 15: 4, '17/1': 2, '17/2': 2 },
-    '0.0.0.0': { 8: 4, '10/1': 2, '10/2': 2 },
-  };
-  for (const [address, values] of Object.entries(expected)) {
-    assert.deepEqual(Object.fromEntries(of(address)), values, address);
-  }
-});
-
 test('a station that never reads costs a bounded queue and disturbs nobody; one that reads again is told what is then', () => {
   const { network, monitored, two } = world({ bmp: [all] });
   const station = new TestStation(network, stationAddress);
@@ -381,7 +337,6 @@ test('the walk of the initial dump has its turns, and sees every prefix once', (
 test('RFC 7911: several paths of a peer are told apart by their identifiers, and withdrawn by them', () => {
   const network = new Network();
   const station = new TestStation(network, stationAddress);
-  for (const table of ['pre-policy', 'post-policy']) station.pathIdTables.add(`10.0.0.2 ${table}`);
   const monitor = ['pre-policy', 'post-policy', 'loc-rib'] as const;
   const bmp = [{ ...all, monitor }];
   const receive = { addPath: { receive: true, send: 0 } };
@@ -415,19 +370,4 @@ test('RFC 8654: attributes that fit no message of 4096 octets go out in a longer
   assert.ok(long.length >= 2, 'Adj-RIB-In and Loc-RIB');
   assert.deepEqual(Object.keys(station.table('10.0.0.2 post-policy')), ['10.2.0.0/16', 'fd02::/64']);
   assert.deepEqual(Object.keys(station.table('loc-rib')), ['10.2.0.0/16', 'fd02::/64']);
-});
-
-test('RFC 7854 5 with RFC 4724 4.1: the Loc-RIB of a restarting speaker is not called complete before routes are selected', () => {
-  const network = new Network();
-  const station = new TestStation(network, stationAddress);
-  const gracefulRestart = { ...fresh, restarting: true };
-  network.add(
-    '10.0.0.1',
-    config('10.0.0.1', 1, [peer('10.0.0.2', 2)], ['10.1.0.0/16'], { bmp: [all], gracefulRestart }),
-  );
-  network.advance(2000);
-  assert.ok(station.up.has('loc-rib'));
-  assert.deepEqual([...station.complete], []);
-  network.advance(30_000);
-  assert.deepEqual([...station.complete].sort(), ['loc-rib 4', 'loc-rib 6']);
 });

@@ -7,7 +7,7 @@
  */
 import type { Logger } from '#kit';
 import type { SessionDownReason } from '../fsm/index.ts';
-import { type IntStack, pathFlag, type Rib } from '../rib/index.ts';
+import { type IntStack, type MultipathOptions, pathFlag, type Rib } from '../rib/index.ts';
 import type { Family } from '../speaker/config.ts';
 import type { Groups } from '../speaker/groups.ts';
 import { ByteWriter } from '../wire/byte-writer.ts';
@@ -46,6 +46,8 @@ export interface BmpHost extends StationLinkDeps {
   received(): readonly [Rib, Rib] | undefined;
   speaker(): { readonly asn: number; readonly routerId: number };
   peers(): Iterable<BmpPeer>;
+  /** Which paths share the load. */
+  multipath(): MultipathOptions;
   /** Routes are selected; until then the Loc-RIB is not complete. */
   readonly selecting: boolean;
   /** Something waits to be pumped. */
@@ -56,6 +58,8 @@ const bothFamilies: readonly Family[] = ['ipv4-unicast', 'ipv6-unicast'];
 
 export class BmpStation {
   readonly config: BmpStationConfig;
+  /** All paths of the Loc-RIB that share the load are told. */
+  readonly #locRibPaths: boolean;
   readonly #host: BmpHost;
   readonly #link: StationLink;
   readonly #tables = new Map<number, PeerTables>();
@@ -77,6 +81,7 @@ export class BmpStation {
   constructor(host: BmpHost, config: BmpStationConfig) {
     this.#host = host;
     this.config = config;
+    this.#locRibPaths = (config.multipath ?? true) && host.multipath().max > 1;
     const deps = { ...host, log: host.log.child({ station: config.name }) };
     this.#link = new StationLink(deps, config, {
       onUp: () => this.#up(),
@@ -134,6 +139,7 @@ export class BmpStation {
   /** @param gone path identifier of a path that went; -1: one came or changed. */
   pathChanged(rib: Rib, prefix: number, row: number, gone: number): void {
     this.#tables.get(row)?.pathChanged(rib, prefix, gone);
+    for (const view of this.#locRib) if (view.rib === rib) view.pathChanged(prefix);
   }
   locRibChanged(rib: Rib, changed: IntStack): void {
     for (const view of this.#locRib) {
@@ -251,13 +257,15 @@ export class BmpStation {
   #addLocRib(): void {
     const { asn, routerId } = this.#host.speaker();
     const header: BmpPeerHeader = { type: bmpPeerType.locRib, flags: 0, asn, routerId };
-    const capabilities = { families: bothFamilies, asn4: true, routeRefresh: false, extendedMessages: true };
+    const withPathIds = this.#locRibPaths;
+    const addPath = withPathIds ? bothFamilies.map((family) => ({ family, receive: true, send: true })) : [];
+    const capabilities = { families: bothFamilies, asn4: true, routeRefresh: false, extendedMessages: true, addPath };
     const open = encodeOpen({ asn, holdTimeSec: 0, routerId, ...capabilities });
     const up = { localPort: 0, remotePort: 0, openSent: open, openReceived: open, tableName };
     writePeerUp(this.#out, header, this.#host.wallUsec(), up);
     this.#write(1);
     this.#locRib = this.#host.ribs.map(
-      (rib) => new RibView(rib, locRibRow, header, { onWaiting: (view) => this.#wait(view) }),
+      (rib) => new RibView(rib, locRibRow, header, { onWaiting: (view) => this.#wait(view), withPathIds }),
     );
   }
 
@@ -271,8 +279,9 @@ export class BmpStation {
   }
   #report(): void {
     const now = this.#host.wallUsec();
-    for (const { header, peer } of this.#tables.values()) {
-      writeStatistics(this.#out, header, now, peerStatistics(this.#host.ribs, this.#host.received(), peer));
+    for (const tables of this.#tables.values()) {
+      const statistics = peerStatistics(this.#host.ribs, this.#host.received(), tables);
+      writeStatistics(this.#out, tables.header, now, statistics);
     }
     const locRib = this.#locRib[0];
     if (locRib) writeStatistics(this.#out, locRib.header, now, locRibStatistics(this.#host.ribs));

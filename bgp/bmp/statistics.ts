@@ -1,17 +1,17 @@
 /** Statistics of a peer and of the Loc-RIB (RFC 7854 4.8, RFC 8671 6.2): those that are counted here. */
 import type { Rib } from '../rib/index.ts';
 import { type BmpStatistic, bmpStatistic } from './messages.ts';
-import type { BmpPeer } from './types.ts';
+import type { PeerTables } from './peer-tables.ts';
 
 const afiOf = ({ family }: Rib): 1 | 2 => (family === 4 ? 1 : 2);
-const sum = (numbers: readonly number[]): number => numbers.reduce((total, n) => total + n, 0);
 
 /** @param received what was received before policy, where that is kept: then it is the Adj-RIB-In (RFC 7854 4.8). */
 export function peerStatistics(
   ribs: readonly Rib[],
   received: readonly Rib[] | undefined,
-  peer: BmpPeer,
+  tables: PeerTables,
 ): BmpStatistic[] {
+  const { peer } = tables;
   const counters = peer.counters();
   const own = ribs.filter((rib) => peer.families.includes(rib.family));
   const adjIn = (received ?? ribs)
@@ -21,22 +21,41 @@ export function peerStatistics(
     const membership = peer.membership(rib.family);
     return { afi: afiOf(rib), value: membership ? membership.group.announcedTo(peer.row) : 0 };
   });
-  const values = (list: readonly { readonly value: number }[]): number => sum(list.map(({ value }) => value));
+  const outPrePolicy = own.flatMap((rib) => {
+    const value = tables.prePolicyAnnounced(rib.family);
+    return value === undefined ? [] : [{ afi: afiOf(rib), value }];
+  });
+  const { duplicateAnnouncements, duplicateWithdrawals, duplicateUpdates } = counters;
   return [
     { type: bmpStatistic.prefixesRejected, value: counters.prefixesRejected },
+    { type: bmpStatistic.duplicateAnnouncements, value: duplicateAnnouncements },
+    { type: bmpStatistic.duplicateWithdrawals, value: duplicateWithdrawals },
+    { type: bmpStatistic.clusterListLoops, value: counters.clusterListLoops },
     { type: bmpStatistic.asPathLoops, value: counters.asPathLoops },
+    { type: bmpStatistic.originatorLoops, value: counters.originatorLoops },
+    // We are in no confederation: what has such segments is malformed (RFC 5065 5), and counted among those.
+    { type: bmpStatistic.confederationLoops, value: 0 },
     { type: bmpStatistic.updatesTreatedAsWithdraw, value: counters.updatesTreatedAsWithdraw },
     { type: bmpStatistic.prefixesTreatedAsWithdraw, value: counters.prefixesTreatedAsWithdraw },
-    { type: bmpStatistic.adjRibIn, value: values(adjIn) },
-    ...adjIn.map((entry) => ({ type: bmpStatistic.adjRibInByFamily, ...entry })),
-    { type: bmpStatistic.adjRibOutPostPolicy, value: values(adjOut) },
-    ...adjOut.map((entry) => ({ type: bmpStatistic.adjRibOutPostPolicyByFamily, ...entry })),
+    { type: bmpStatistic.duplicateUpdates, value: duplicateUpdates },
+    ...gauges(bmpStatistic.adjRibIn, bmpStatistic.adjRibInByFamily, adjIn),
+    ...(outPrePolicy.length > 0
+      ? gauges(bmpStatistic.adjRibOutPrePolicy, bmpStatistic.adjRibOutPrePolicyByFamily, outPrePolicy)
+      : []),
+    ...gauges(bmpStatistic.adjRibOutPostPolicy, bmpStatistic.adjRibOutPostPolicyByFamily, adjOut),
   ];
 }
 
+/** A prefix with several paths (see rib-view.ts) counts once. */
 export function locRibStatistics(ribs: readonly Rib[]): BmpStatistic[] {
-  return [
-    { type: bmpStatistic.locRib, value: sum(ribs.map((rib) => rib.routeCount)) },
-    ...ribs.map((rib) => ({ type: bmpStatistic.locRibByFamily, afi: afiOf(rib), value: rib.routeCount })),
-  ];
+  const routes = ribs.map((rib) => ({ afi: afiOf(rib), value: rib.routeCount }));
+  return gauges(bmpStatistic.locRib, bmpStatistic.locRibByFamily, routes);
+}
+
+type ByFamily = readonly { readonly afi: 1 | 2; readonly value: number }[];
+
+/** The number of all, and of each family. */
+function gauges(all: number, byFamily: number, values: ByFamily): BmpStatistic[] {
+  const total = values.reduce((sum, { value }) => sum + value, 0);
+  return [{ type: all, value: total }, ...values.map((entry) => ({ type: byFamily, ...entry }))];
 }

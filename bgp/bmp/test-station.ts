@@ -7,6 +7,7 @@ import {
   canonicalAttributes,
   createPrefixCursor,
   createUpdateView,
+  decodeOpen,
   decodeUpdate,
   describeAttributes,
 } from '../wire/index.ts';
@@ -164,6 +165,9 @@ function tableOf(peer: NonNullable<BmpMessage['peer']>): string {
   return `${peer.address} ${names.get(peer.flags & 0x7f)}`;
 }
 
+/** Of the Loc-RIB the best path is 1, and goes by the prefix alone here. */
+const keyOf = (table: string, prefix: string): string => (table === 'loc-rib' ? prefix.replace(/ id 1$/, '') : prefix);
+
 export class TestStation {
   readonly pipes: Pipe[] = [];
   messages: BmpMessage[] = [];
@@ -172,8 +176,8 @@ export class TestStation {
   /** Tables whose End-of-RIB came, with the family. */
   readonly complete = new Set<string>();
   readonly up = new Set<string>();
-  /** Tables whose messages have path identifiers, as the OPENs of their peer say. */
-  readonly pathIdTables = new Set<string>();
+  /** Tables whose messages have path identifiers, as the OPENs of their peer say (RFC 7911 4). */
+  readonly #pathIdTables = new Set<string>();
   bytes = 0;
   #left: Buffer = Buffer.alloc(0);
 
@@ -206,12 +210,31 @@ export class TestStation {
     for (const message of messages) this.#take(message);
   }
 
+  #noteOpens(who: string, body: Buffer): void {
+    const sent = body.subarray(20, 20 + body.readUInt16BE(36));
+    const received = body.subarray(20 + sent.length);
+    const [ours, theirs] = [sent, received].map((bytes) => {
+      const open = decodeOpen(bytes, 0, bytes.readUInt16BE(16));
+      assert.ok(open.ok);
+      return open.value.addPath ?? [];
+    });
+    const both = (a: typeof ours, b: typeof ours): boolean => !!(a?.some((x) => x.send) && b?.some((x) => x.receive));
+    const note = (name: string, on: boolean): void =>
+      void (on ? this.#pathIdTables.add(name) : this.#pathIdTables.delete(name));
+    if (who === 'loc-rib') note('loc-rib', both(ours, theirs));
+    for (const table of ['pre-policy', 'post-policy']) note(`${who} ${table}`, both(theirs, ours));
+    for (const table of ['adj-rib-out-pre-policy', 'adj-rib-out']) note(`${who} ${table}`, both(ours, theirs));
+  }
+
   #take(message: BmpMessage): void {
     this.messages.push(message);
     const { peer, type, body } = message;
     if (!peer) return;
     const who = peer.type === 3 ? 'loc-rib' : peer.address;
-    if (type === 'up') this.up.add(who);
+    if (type === 'up') {
+      this.up.add(who);
+      this.#noteOpens(who, body);
+    }
     if (type !== 'down') assert.ok(this.up.has(who), `Peer Up of ${who} comes first (RFC 7854 3.3)`);
     if (type === 'down') {
       this.up.delete(who);
@@ -222,11 +245,11 @@ export class TestStation {
     const name = tableOf(peer);
     const table = this.tables.get(name) ?? new Map<string, string>();
     this.tables.set(name, table);
-    const update = parseUpdate(body, this.pathIdTables.has(name));
-    for (const prefix of update.withdrawn) table.delete(prefix);
+    const update = parseUpdate(body, this.#pathIdTables.has(name));
+    for (const prefix of update.withdrawn) table.delete(keyOf(name, prefix));
     const { asPath, communities } = update.attributes;
     const tags = communities ? ` [${communities}]` : '';
-    for (const prefix of update.announced) table.set(prefix, `${asPath} via ${update.nextHop}${tags}`);
+    for (const prefix of update.announced) table.set(keyOf(name, prefix), `${asPath} via ${update.nextHop}${tags}`);
     if (update.endOfRib) this.complete.add(`${name} ${update.endOfRib}`);
   }
 }

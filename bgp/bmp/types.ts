@@ -21,6 +21,8 @@ export interface BmpStationConfig {
   readonly localAddress?: string;
   /** Nothing but the state of peers when empty. */
   readonly monitor: readonly BmpTable[];
+  /** False: of several paths of the Loc-RIB that share the load only the best is told, without identifiers. Default true. */
+  readonly multipath?: boolean;
   /** Between statistics reports; 0 or absent: none. */
   readonly statisticsSec?: number;
   /** First wait before another attempt to connect, 1..720 s; it doubles. Default 30 (RFC 7854 3.2). */
@@ -31,8 +33,14 @@ export interface BmpStationConfig {
 export interface BmpPeerCounters {
   readonly prefixesRejected: number;
   readonly asPathLoops: number;
+  readonly originatorLoops: number;
+  readonly clusterListLoops: number;
   readonly updatesTreatedAsWithdraw: number;
   readonly prefixesTreatedAsWithdraw: number;
+  /** See `UpdateCounters`: those that are known. */
+  readonly duplicateAnnouncements: number;
+  readonly duplicateWithdrawals: number;
+  readonly duplicateUpdates: number;
 }
 
 /** An established session. */

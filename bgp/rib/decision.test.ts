@@ -17,6 +17,7 @@ import {
 } from './index.ts';
 import {
   keyOf,
+  memberRows,
   type NaivePath,
   type NaivePeer,
   type NaiveSet,
@@ -127,6 +128,7 @@ test('the best path, its equal-cost set and the order of the others do not depen
           if (expected) assert.equal(nameOf(rib.explain(id).best), name(expected.best));
           assert.deepEqual(rib.tables.hopSets.members[rib.locHopSet[id]!], expected?.hops ?? []);
           assert.deepEqual(rankedRows(rib, id).map(nameOf), order);
+          assert.deepEqual(memberRows(rib, id).map(nameOf), expected?.members.map(name) ?? []);
         }
       },
     ),

@@ -147,6 +147,32 @@ export class Decision {
     return this.#ranked.items[this.#taken++]!;
   }
 
+  /**
+   * The paths that share the load as `run` would have it, the best first, the others by the tie-break: one for each next hop. For those
+   * who look on, not for each change.
+   */
+  members(first: number, localOnly: boolean, out: IntStack): void {
+    out.clear();
+    this.rank(first, localOnly);
+    if (this.#ranked.length > 0) {
+      out.push(this.#ranked.items[0]!);
+      return;
+    }
+    const candidates = this.#candidates;
+    let count = this.#left;
+    for (let i = 0; i < count; i++) candidates[i] = this.#remaining[i]!;
+    if (count > 1) count = this.#equalCost(count);
+    if (count > 1) this.#sortCandidates(count);
+    const { max, asPathRelax } = this.multipath;
+    if (count > 1 && !asPathRelax) count = this.#keepAsPathOfBest(count);
+    const { nextHop } = this.#paths;
+    for (let i = 0; i < count && out.length < max; i++) {
+      let seen = false;
+      for (let k = 0; k < out.length && !seen; k++) seen = nextHop[out.items[k]!] === nextHop[candidates[i]!];
+      if (!seen) out.push(candidates[i]!);
+    }
+  }
+
   /** Puts the best of the `left` remaining paths in order; returns how many remain. */
   #rankSome(left: number): number {
     const candidates = this.#candidates;

@@ -23,6 +23,10 @@ export class ReceivedTable {
     return this.#nextHop[path] ?? 0;
   }
 
+  /** Whether the path was kept, with these. */
+  isSame(path: number, attributes: number, nextHop: number): boolean {
+    return this.attributes(path) === attributes && this.#nextHop[path] === nextHop;
+  }
   note(path: number, attributes: number, nextHop: number): void {
     if (path >= this.#attributes.length) {
       this.#attributes = grow(this.#attributes, path + 1);

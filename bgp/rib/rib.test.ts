@@ -13,7 +13,15 @@ import {
   Rib,
   unreachable,
 } from './index.ts';
-import { keyOf, type NaivePath, type NaivePeer, naiveDecision, naiveRank, rankedRows } from './test-naive-decision.ts';
+import {
+  keyOf,
+  memberRows,
+  type NaivePath,
+  type NaivePeer,
+  naiveDecision,
+  naiveRank,
+  rankedRows,
+} from './test-naive-decision.ts';
 
 const peers: NaivePeer[] = [
   { ebgp: false, routerId: 0 },
@@ -116,6 +124,10 @@ for (const family of [4, 6] as const) {
                 naiveRank(paths, sets, peers, metrics, multipath).map((path) => `${path.peer} ${path.pathId}`),
               );
               assert.deepEqual(rib.tables.hopSets.members[rib.locHopSet[id]!], expected.hops);
+              assert.deepEqual(
+                memberRows(rib, id).map((path) => `${rib.paths.peer[path]} ${rib.paths.pathId(path)}`),
+                expected.members.map((path) => `${path.peer} ${path.pathId}`),
+              );
             }
             for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
           };

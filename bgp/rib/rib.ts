@@ -19,6 +19,9 @@ import { ReceivedTable } from './received.ts';
 /** Paths to one prefix that are taken of one peer. A flood of path identifiers must not make walks over a prefix long. */
 export const pathsPerPrefixMax = 128;
 
+/** What an announcement found of the peer's path: none that counted (also: one that restart or refresh waited for), another, or the same. */
+export const announcementFound = { nothing: 0, other: 1, same: 2 } as const;
+
 export interface RibTables extends DecisionTables {
   readonly hopSets: NextHopSetPool;
   /** See `PrefixTable`. Default 0. */
@@ -46,6 +49,8 @@ export class Rib {
   routeCount = 0;
   /** How many look at paths that are not best, too. */
   pathWatchers = 0;
+  /** What the last `announce` found: a value of `announcementFound`. */
+  found: number = announcementFound.nothing;
   /** As `decide` was told last: other paths than ours do not count. */
   #localOnly = false;
   /**
@@ -97,10 +102,12 @@ export class Rib {
         others++;
         continue;
       }
-      this.#confirm(path);
-      this.#give(path, attributes, nextHop);
+      const awaited = this.#confirm(path);
+      const given = this.#give(path, attributes, nextHop);
+      this.found = awaited ? announcementFound.nothing : given ? announcementFound.other : announcementFound.same;
       return path;
     }
+    this.found = announcementFound.nothing;
     if (others >= pathsPerPrefixMax) return -1;
     this.tables.attributes.retain(attributes);
     const path = paths.make(prefix, peer, attributes, nextHop, pathId);
@@ -133,23 +140,24 @@ export class Rib {
     this.#give(path, attributes, nextHop);
   }
 
-  /** Removes a peer's path; nothing happens when there is none (RFC 7911 5). */
-  withdraw(peer: number, words: Int32Array, bits: number, pathId: number): void {
+  /** Removes a peer's path; nothing happens when there is none (RFC 7911 5). Returns whether there was. */
+  withdraw(peer: number, words: Int32Array, bits: number, pathId: number): boolean {
     const prefix = this.prefixes.find(words, bits);
-    if (prefix >= 0) this.withdrawId(peer, prefix, pathId);
+    return prefix >= 0 && this.withdrawId(peer, prefix, pathId);
   }
 
-  withdrawId(peer: number, prefix: number, pathId = 0): void {
+  withdrawId(peer: number, prefix: number, pathId = 0): boolean {
     const paths = this.paths;
     let previous = -1;
     for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
       const path = link - 1;
       if (paths.peer[path] === peer && paths.pathId(path) === pathId) {
         this.#unlink(prefix, path, previous);
-        return;
+        return true;
       }
       previous = path;
     }
+    return false;
   }
 
   removePath(path: number): void {
@@ -264,6 +272,10 @@ export class Rib {
   nextRanked(): number {
     return this.#decision.nextRanked();
   }
+  /** The paths of a prefix that share the load, see `Decision.members`. */
+  members(prefix: number, out: IntStack): void {
+    this.#decision.members(this.firstPath(prefix), this.#localOnly, out);
+  }
   /**
    * What it costs to decide about a prefix, in prefixes with few paths: to choose the best path is linear in their number, and where
    * several are wanted each may take a choice of its own.
@@ -373,25 +385,27 @@ export class Rib {
     this.#dirty.push(prefix);
   }
 
-  /** The path was announced again, or goes: neither restart nor refresh waits for it. */
-  #confirm(path: number): void {
+  /** The path was announced again, or goes: neither restart nor refresh waits for it. Returns whether one did. */
+  #confirm(path: number): boolean {
     const flags = this.paths.flags[path]!;
-    if (flags === 0) return;
+    if ((flags & (pathFlag.stale | pathFlag.unconfirmed)) === 0) return false;
     this.paths.flags[path] = flags & ~(pathFlag.stale | pathFlag.unconfirmed);
     if ((flags & pathFlag.stale) !== 0) this.staleCount[this.paths.peer[path]!]!--;
+    return true;
   }
 
-  /** Whether the path is stale or has to be confirmed stays. */
-  #give(path: number, attributes: number, nextHop: number): void {
+  /** Whether the path is stale or has to be confirmed stays. Returns whether this changes it. */
+  #give(path: number, attributes: number, nextHop: number): boolean {
     const { paths } = this;
     const old = paths.attributes[path]!;
-    if (old === attributes && paths.nextHop[path] === nextHop) return;
+    if (old === attributes && paths.nextHop[path] === nextHop) return false;
     this.tables.attributes.retain(attributes);
     this.tables.attributes.release(old);
     paths.attributes[path] = attributes;
     paths.setNextHop(path, nextHop);
     this.#markDirty(paths.prefix[path]!);
     this.onPathChange?.(paths.prefix[path]!, paths.peer[path]!, paths.pathId(path), false);
+    return true;
   }
 
   #unlink(prefix: number, path: number, previous: number): void {

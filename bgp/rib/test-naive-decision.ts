@@ -1,5 +1,5 @@
 /** The decision process straight from the RFCs' text, over objects: the oracle of tests. */
-import { type MultipathOptions, type Rib, unreachable } from './index.ts';
+import { IntStack, type MultipathOptions, type Rib, unreachable } from './index.ts';
 
 export interface NaivePath {
   readonly peer: number;
@@ -38,7 +38,7 @@ export function naiveDecision(
   multipath: MultipathOptions,
 ) {
   const local = all.find((path) => path.peer === 0);
-  if (local) return { best: local, hops: [] as number[] };
+  if (local) return { best: local, hops: [] as number[], members: [local] };
   let left = all.filter((path) => metrics[path.hop] !== unreachable);
   if (left.length === 0) return undefined;
   left = lowest(left, (path) => (sets[path.set]!.stale ? 1 : 0));
@@ -66,8 +66,17 @@ export function naiveDecision(
     return [firstAsn, ...new Array<number>(length - 1).fill(lastAsn)].join();
   };
   const shared = equal.filter((path) => multipath.asPathRelax || asPath(path) === asPath(best));
-  const hops = [...new Set(shared.map((path) => path.hop))].slice(0, multipath.max).sort((a, b) => a - b);
-  return { best, hops };
+  const members = shared.filter((path, i) => !shared.slice(0, i).some(({ hop }) => hop === path.hop));
+  members.splice(multipath.max);
+  const hops = members.map(({ hop }) => hop).sort((a, b) => a - b);
+  return { best, hops, members };
+}
+
+/** Rows of the paths of a prefix that share the load. */
+export function memberRows(rib: Rib, prefix: number): number[] {
+  const rows = new IntStack();
+  rib.members(prefix, rows);
+  return [...rows.items.subarray(0, rows.length)];
 }
 
 /** Rows of the paths of a prefix, in the order of the RIB. */

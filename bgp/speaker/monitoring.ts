@@ -2,7 +2,7 @@
 import { type IpAddress, splitZone } from '#kit';
 import { type BmpHost, BmpMonitor } from '../bmp/index.ts';
 import { type DumpPeer, ownDumpPeer, TableDump } from '../mrt/index.ts';
-import { type HopMarks, localPeer, type Rib, type RibTables } from '../rib/index.ts';
+import { defaultMultipath, type HopMarks, localPeer, type Rib, type RibTables } from '../rib/index.ts';
 import { encodeRouteRefresh } from '../wire/index.ts';
 import type { SpeakerConfig } from './config.ts';
 import type { Groups } from './groups.ts';
@@ -102,6 +102,7 @@ export class Monitoring {
       groups,
       ribs,
       received: () => reader.received?.ribs,
+      multipath: () => config().multipath ?? defaultMultipath,
       speaker: () => ({ asn: config().asn, routerId: routerIdNumber(config().routerId) }),
       *peers() {
         for (const peer of peers()) if (peer.monitored) yield peer.monitored;

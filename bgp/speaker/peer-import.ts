@@ -78,8 +78,8 @@ export class PeerImport {
   sessionUp(negotiated: Negotiated): void {
     const { host, log, row } = this.#deps;
     this.#negotiated = negotiated;
-    this.counters.prefixesReceived = 0;
-    this.counters.pathsRefused = 0;
+    const { updateErrors } = this.counters;
+    Object.assign(this.counters, updateCounters(), { updateErrors });
     const policy = this.#makePolicy(updateContext(negotiated, host.clusterId));
     policy.complete = policy.keeps;
     this.#source = this.#makeSource(policy);
@@ -157,6 +157,8 @@ export class PeerImport {
     if (negotiated) this.#source = this.#makeSource(policy);
     policy.complete = policy.keeps && (before.complete || (negotiated?.routeRefresh ?? false));
     const ribs = (['ipv4-unicast', 'ipv6-unicast'] as const).map((family) => host.rib(family));
+    // The review may drop what the peer announced.
+    if (!policy.keeps || !before.complete) this.counters.pathsNotKept++;
     this.#review = new ImportReview(row, policy, before, ribs);
     if (!negotiated?.routeRefresh || (!policy.accept && !policy.keeps)) return;
     if (before.complete && !anew) return;

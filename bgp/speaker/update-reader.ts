@@ -1,6 +1,13 @@
 /** From UPDATEs to the Adj-RIB-In: decode, intern, announce or withdraw. One for all peers; allocates one string an UPDATE. */
 import type { IpFamily } from '#kit';
-import { type FilteredSets, type NextHopPool, noNextHop, type Rib, type RibTables } from '../rib/index.ts';
+import {
+  announcementFound,
+  type FilteredSets,
+  type NextHopPool,
+  noNextHop,
+  type Rib,
+  type RibTables,
+} from '../rib/index.ts';
 import {
   addCommunity,
   addOnlyToCustomer,
@@ -19,16 +26,28 @@ import { isLeak, type LeakRule } from './leak-prevention.ts';
 import type { ReceivedRoutes } from './received-routes.ts';
 
 const gracefulShutdownCommunity = Uint8Array.of(0xff, 0xff, 0x00, 0x00);
+/** Of a session; `updateErrors` of all sessions. */
 export interface UpdateCounters {
   prefixesReceived: number;
   updateErrors: number;
   pathsRefused: number;
+  /** Announcements that left no path: refused, rejected, loops, treated as withdrawn. What is withdrawn then may have been announced. */
+  pathsNotKept: number;
   /** By import policy. */
   prefixesRejected: number;
   /** UPDATEs with our own AS more often than allowed. */
   asPathLoops: number;
+  /** UPDATEs with our router id as ORIGINATOR_ID; others with our cluster in CLUSTER_LIST (RFC 4456 8). */
+  originatorLoops: number;
+  clusterListLoops: number;
   updatesTreatedAsWithdraw: number;
   prefixesTreatedAsWithdraw: number;
+  /** Announced as they stand there already, as far as what was received is known: where no filter changes it, or it is kept. */
+  duplicateAnnouncements: number;
+  /** Withdrawn, and not there, while all that was announced in this session is kept. */
+  duplicateWithdrawals: number;
+  /** UPDATEs of nothing but such prefixes. */
+  duplicateUpdates: number;
 }
 
 export function updateCounters(): UpdateCounters {
@@ -36,10 +55,16 @@ export function updateCounters(): UpdateCounters {
     prefixesReceived: 0,
     updateErrors: 0,
     pathsRefused: 0,
+    pathsNotKept: 0,
     prefixesRejected: 0,
     asPathLoops: 0,
+    originatorLoops: 0,
+    clusterListLoops: 0,
     updatesTreatedAsWithdraw: 0,
     prefixesTreatedAsWithdraw: 0,
+    duplicateAnnouncements: 0,
+    duplicateWithdrawals: 0,
+    duplicateUpdates: 0,
   };
 }
 
@@ -81,6 +106,8 @@ export class UpdateReader {
   /** Four-byte next hops are looked up as a number first: most peers have one. */
   #lastWord = 0;
   #lastWordId = -1;
+  /** By the UPDATE that is being applied. */
+  #prefixesWithdrawn = 0;
 
   constructor(rib4: Rib, rib6: Rib, tables: RibTables, isOwnAddress: (address: string) => boolean) {
     this.#rib4 = rib4;
@@ -103,6 +130,9 @@ export class UpdateReader {
       source.onTolerated(view.error, view.discardedCount);
     }
     this.received?.apply(source.row, source.context, view);
+    const { counters } = source;
+    const duplicatesBefore = counters.duplicateAnnouncements + counters.duplicateWithdrawals;
+    this.#prefixesWithdrawn = 0;
     if (view.withdrawnEnd > view.withdrawnStart) {
       this.#withdraw(4, source, view.withdrawnStart, view.withdrawnEnd);
     }
@@ -111,7 +141,16 @@ export class UpdateReader {
     }
     const hasNlri = view.nlriEnd > view.nlriStart;
     const hasMpReach = view.mpReachFamily !== 0 && view.mpReachNlriEnd > view.mpReachNlriStart;
-    if (!hasNlri && !hasMpReach) return undefined;
+    const receivedBefore = counters.prefixesReceived;
+    if (hasNlri || hasMpReach) this.#announcements(source, disposition, hasNlri, hasMpReach);
+    const prefixes = this.#prefixesWithdrawn + counters.prefixesReceived - receivedBefore;
+    const duplicates = counters.duplicateAnnouncements + counters.duplicateWithdrawals - duplicatesBefore;
+    if (duplicates > 0 && duplicates === prefixes) counters.duplicateUpdates++;
+    return undefined;
+  }
+
+  #announcements(source: UpdateSource, disposition: Disposition, hasNlri: boolean, hasMpReach: boolean): void {
+    const view = this.#view;
     const receivedBefore = source.counters.prefixesReceived;
     let attributes = -1;
     // RFC 4271 9.1.2, RFC 4456 8: what comes back to us is not used.
@@ -142,7 +181,6 @@ export class UpdateReader {
     if (attributes < 0 || !accepted) {
       this.#countUnused(source, disposition, source.counters.prefixesReceived - receivedBefore);
     }
-    return undefined;
   }
 
   /**
@@ -164,12 +202,17 @@ export class UpdateReader {
   }
 
   /** Of an announcement that is not used: why not. */
-  #countUnused({ counters, accept, allowedOwnAsns }: UpdateSource, disposition: Disposition, prefixes: number): void {
+  #countUnused(source: UpdateSource, disposition: Disposition, prefixes: number): void {
+    const { counters, accept, allowedOwnAsns, context } = source;
+    const { ownAsnCount, originatorId, reflectionLoop } = this.#view;
     if (disposition === 'withdraw') {
       counters.updatesTreatedAsWithdraw++;
       counters.prefixesTreatedAsWithdraw += prefixes;
-    } else if (this.#view.ownAsnCount > allowedOwnAsns) {
+    } else if (ownAsnCount > allowedOwnAsns) {
       counters.asPathLoops++;
+    } else if (reflectionLoop) {
+      if (originatorId === context.localRouterId) counters.originatorLoops++;
+      else counters.clusterListLoops++;
     } else if (!accept) {
       counters.prefixesRejected += prefixes;
     }
@@ -193,6 +236,7 @@ export class UpdateReader {
       // Treat-as-withdraw, loop, import policy, own next hop: an older route of the peer must go (RFC 4271 9.1.2, 3.1).
       while (cursor.next()) {
         source.counters.prefixesReceived++;
+        source.counters.pathsNotKept++;
         rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
       }
       return;
@@ -204,7 +248,8 @@ export class UpdateReader {
       while (cursor.next()) {
         source.counters.prefixesReceived++;
         const path = rib.announce(source.row, cursor.words, cursor.bits, attributes, hop, cursor.pathId);
-        if (path < 0) source.counters.pathsRefused++;
+        if (path < 0) refused(source.counters);
+        else if (rib.found === announcementFound.same) source.counters.duplicateAnnouncements++;
       }
     }
   }
@@ -216,12 +261,14 @@ export class UpdateReader {
       const set = sets.of(attributes, source.row, hop, cursor.words, 0, cursor.bits);
       if (set < 0) {
         source.counters.prefixesRejected++;
+        source.counters.pathsNotKept++;
         rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
         continue;
       }
       const changedHop = sets.hop > noNextHop ? sets.hop : hop;
       const path = rib.announce(source.row, cursor.words, cursor.bits, set, changedHop, cursor.pathId);
-      if (path < 0) source.counters.pathsRefused++;
+      if (path < 0) refused(source.counters);
+      else if (rib.found === announcementFound.same && !sets.filter.changes) source.counters.duplicateAnnouncements++;
     }
     sets.release();
   }
@@ -247,8 +294,11 @@ export class UpdateReader {
       const used = set < 0 ? attributes : set;
       const path = rib.announce(source.row, cursor.words, cursor.bits, used, changedHop, cursor.pathId);
       if (path < 0) {
-        source.counters.pathsRefused++;
+        refused(source.counters);
         continue;
+      }
+      if (rib.found !== announcementFound.nothing && rib.received.isSame(path, attributes, hop)) {
+        source.counters.duplicateAnnouncements++;
       }
       rib.setRejected(path, set < 0);
       rib.received.note(path, attributes, hop);
@@ -266,7 +316,12 @@ export class UpdateReader {
       while (cursor.next());
     }
     cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
-    while (cursor.next()) rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
+    let missing = 0;
+    while (cursor.next()) {
+      this.#prefixesWithdrawn++;
+      if (!rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId)) missing++;
+    }
+    if (source.counters.pathsNotKept === 0) source.counters.duplicateWithdrawals += missing;
   }
 
   /** The id of the next hop, or -1 when it is one of our own addresses (RFC 4271 6.3), or link-local with nobody knows which link. */
@@ -296,6 +351,11 @@ export class UpdateReader {
   forgetNextHop(): void {
     this.#lastWordId = -1;
   }
+}
+
+function refused(counters: UpdateCounters): void {
+  counters.pathsRefused++;
+  counters.pathsNotKept++;
 }
 
 function hasPathIds({ context }: UpdateSource, family: IpFamily): boolean {

@@ -36,6 +36,7 @@ function asStation(source: Source, node: Node | null): BmpStationConfig {
   const port = fields.required('port', asPort);
   const localAddress = fields.optional('localAddress', asAddress);
   const statisticsSec = fields.optional('statistics', asSeconds('statistics', 1, daySec));
+  const multipath = fields.optional('multipath', asBoolean);
   const connectRetrySec = fields.optional('connectRetry', asSeconds('connectRetry', 1, retrySecMax));
   const station: BmpStationConfig = {
     name: fields.optional('name', asText) ?? `${address} port ${port}`,
@@ -43,6 +44,7 @@ function asStation(source: Source, node: Node | null): BmpStationConfig {
     port,
     ...(localAddress === undefined ? {} : { localAddress }),
     monitor: [...new Set(fields.required('monitor', listOf(asBmpTable)))],
+    ...(multipath === undefined ? {} : { multipath }),
     ...(statisticsSec === undefined ? {} : { statisticsSec }),
     ...(connectRetrySec === undefined ? {} : { connectRetrySec }),
   };

@@ -210,7 +210,7 @@ test('errors name line, column and remedy', () => {
 test('monitoring stations and records (RFC 7854, RFC 6396)', () => {
   const head = 'asn: 64512\nrouterId: 10.0.0.1\n';
   const config = parse(`${head}bmp:
-  - { name: noc, address: "fd00::9", port: 11019, monitor: [pre-policy, loc-rib, loc-rib], statistics: 60s, connectRetry: 5 }
+  - { name: noc, address: "fd00::9", port: 11019, monitor: [pre-policy, loc-rib, loc-rib], multipath: false, statistics: 60s, connectRetry: 5 }
   - { address: 10.0.0.9, port: 5000, monitor: [], localAddress: 10.0.0.1 }
 mrt:
   updates: { file: /var/log/bgp.mrt, rotate: 300s, sent: true }
@@ -221,6 +221,7 @@ mrt:
       address: 'fd00::9',
       port: 11019,
       monitor: ['pre-policy', 'loc-rib'],
+      multipath: false,
       statisticsSec: 60,
       connectRetrySec: 5,
     },

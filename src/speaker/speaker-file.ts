@@ -43,6 +43,7 @@
  *       address: 192.0.2.10
  *       port: 11019
  *       monitor: [pre-policy, post-policy, adj-rib-out-pre-policy, adj-rib-out, loc-rib]
+ *       multipath: true                           # loc-rib: every path that shares the load, by ADD-PATH (RFC 9069 5.2); false: the best
  *       statistics: 60s                           # default: none
  *       connectRetry: 30s                         # first wait between attempts; it doubles up to 720s
  *       localAddress: 192.0.2.1
