@@ -5,7 +5,8 @@
  *
  * ROUNDS (default 5; orders alternate), SCALE (default 1: 1,000,000 and 200,000 prefixes), DUTS (default: all that can be had).
  */
-import { type DutName, dutNames } from './bgp/duts.ts';
+import type { DutName } from './bgp/dut-starters.ts';
+import { dutNames } from './bgp/duts.ts';
 import * as parts from './bgp/parts.ts';
 
 interface Goal {

@@ -12,7 +12,7 @@ import { until } from './wait.ts';
 const [user, vtyGroup] = ['61900', '61901'];
 
 /** Becomes a shell that ends with the first of the daemons. */
-const script = (folder: string): string => `
+const script = (folder: string, bgpdFlags: string): string => `
 trap 'kill $(jobs -p)' EXIT
 mount -t tmpfs -o mode=755 poplin-frr ${folder}
 cd ${folder}
@@ -22,12 +22,12 @@ echo 'frr:x:${user}:${user}::/nonexistent:/usr/sbin/nologin' >> /etc/passwd
 printf 'frr:x:${user}:\\nfrrvty:x:${vtyGroup}:frr\\n' >> /etc/group
 mkdir -p /etc/frr /etc/pam.d
 printf 'auth sufficient pam_rootok.so\\naccount sufficient pam_rootok.so\\n' > /etc/pam.d/frr
-printf '%s' "$1" > /etc/frr/frr.conf
+cp ${folder}.conf /etc/frr/frr.conf
 : > /etc/frr/vtysh.conf
 chown -R frr:frr /etc/frr
 chown frr:frrvty run
 for daemon in ${tool('zebra')} ${tool('bgpd')}; do
-  $daemon --vty_socket $PWD/run -z $PWD/run/zserv.api -i $PWD/run/\${daemon##*/}.pid -P 0 --log stdout &
+  $daemon --vty_socket $PWD/run -z $PWD/run/zserv.api -i $PWD/run/\${daemon##*/}.pid -P 0 --log stdout $([[ $daemon != */bgpd ]] || echo ${bgpdFlags}) &
 done
 until ${tool('vtysh')} --vty_socket $PWD/run -d zebra -c 'show version' > run/ready 2>&1 &&
       ${tool('vtysh')} --vty_socket $PWD/run -d bgpd -c 'show version' >> run/ready 2>&1; do sleep 0.2; done
@@ -42,29 +42,23 @@ export interface Frr {
   readonly output: string;
   /** Halts bgpd (SIGSTOP) or lets it go on; its kernel goes on for it: connections to it are made. */
   pause(paused: boolean): void;
+  /** Ends with the daemons, which are below it. */
+  readonly process: ChildProcess;
   /** SIGKILL to bgpd and zebra: the kernel closes their connections, no NOTIFICATION is sent. */
   kill(): Promise<void>;
 }
 
 let counter = 0;
 
-/** Starts it with this `frr.conf`; it ends with the link. */
-export async function startFrr(link: BgpLink, config: string, namespace = link.b): Promise<Frr> {
+/** Starts it with this `frr.conf`; it ends with the link. `bgpdFlags`: more of bgpd's, such as `-n` (no kernel routes). */
+export async function startFrr(link: BgpLink, config: string, namespace = link.b, bgpdFlags = ''): Promise<Frr> {
   const folder = path.join(link.folder, `frr-${++counter}`);
   // FRR's own user must get through to its folder.
   fs.chmodSync(link.folder, 0o711);
   fs.mkdirSync(folder);
-  const args = [
-    '-m',
-    '--propagation',
-    'private',
-    '--kill-child=SIGTERM',
-    'bash',
-    '-euc',
-    script(folder),
-    'frr',
-    config,
-  ];
+  // Not as an argument: those of a thousand neighbours are longer than one may be.
+  fs.writeFileSync(`${folder}.conf`, config);
+  const args = ['-m', '--propagation', 'private', '--kill-child=SIGTERM', 'bash', '-euc', script(folder, bgpdFlags)];
   const child: ChildProcess = link.spawn(namespace, 'unshare', args);
   let output = '';
   for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk) => (output += chunk));
@@ -84,6 +78,7 @@ export async function startFrr(link: BgpLink, config: string, namespace = link.b
   await until(() => /^bgp\b/m.test(vtysh('show zebra client summary')), { what: 'bgpd to know zebra' });
   return {
     vtysh,
+    process: child,
     get output() {
       return output;
     },

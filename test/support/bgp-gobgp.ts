@@ -1,5 +1,5 @@
 /** GoBGP in a namespace of a {@link BgpLink}. The set-up builds it where there is a Go toolchain (test/kubernetes/assets/gobgp). */
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { kubeAsset } from '#setup';
@@ -13,6 +13,7 @@ export function needsGobgp(others: { readonly skip?: string }): { readonly skip?
 }
 
 export interface Gobgp {
+  readonly process: ChildProcess;
   /** `gobgp ...`. */
   cli(command: string): string;
   /** Halts it (SIGSTOP) or lets it go on; connections to it are made all the same. */
@@ -54,5 +55,5 @@ export async function startGobgp(
     await gone;
   };
   const pause = (paused: boolean): void => void child.kill(paused ? 'SIGSTOP' : 'SIGCONT');
-  return { cli, pause, kill };
+  return { process: child, cli, pause, kill };
 }

@@ -2,7 +2,7 @@
  * OpenBGPD in a namespace of a {@link BgpLink}. It wants users of its own, a chroot, and a folder in /run: it gets them in a mount namespace
  * that nobody else sees, and nothing is left of them.
  */
-import { execFileSync } from 'node:child_process';
+import { type ChildProcess, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import type { BgpLink } from './bgp.ts';
@@ -13,6 +13,8 @@ const user = '_openbgpd';
 const id = 64999;
 
 export interface Openbgpd {
+  /** The parent of its other two. */
+  readonly process: ChildProcess;
   /** `bgpctl ...`. */
   cli(command: string): string;
   /** Another configuration, taken up by `bgpctl reload`. */
@@ -55,6 +57,7 @@ mount -t tmpfs none /run && mkdir -p /run/openbgpd && exec "$0" -d -f ${file('co
   };
   await until(answers, { what: `OpenBGPD to answer; it said ${output}` });
   return {
+    process: child,
     cli,
     configure(text) {
       write(text);

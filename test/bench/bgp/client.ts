@@ -62,6 +62,7 @@ class Session {
   readonly #to: string;
   readonly #onUp: () => void;
   up = false;
+  #cut = false;
   announced = 0;
   withdrawn = 0;
   readonly announcedFrom = new Map<number, number>();
@@ -83,9 +84,12 @@ class Session {
     const framer = wire.createFramer();
     socket.setNoDelay(true);
     socket.on('connect', () => socket.write(wire.encodeOpen(this.#open())));
-    socket.on('error', (error) => {
-      // Who is called by a thousand at once may refuse some: they call again.
-      if (this.up) fail(`${spec.id}: ${error.message}`);
+    let problem = 'closed by the speaker';
+    socket.on('error', (error) => (problem = error.message));
+    socket.on('close', () => {
+      if (this.#cut) return;
+      // Who is called by a thousand at once, or has only begun, may refuse some: they call again.
+      if (this.up) fail(`${spec.id}: ${problem}`);
       else setTimeout(() => (this.socket = this.#connect()), redialMs);
     });
     socket.on('data', (chunk) => {
@@ -154,6 +158,10 @@ class Session {
     return count;
   }
 
+  cut(): void {
+    this.#cut = true;
+    this.socket.destroy();
+  }
   reset(): void {
     this.announced = 0;
     this.withdrawn = 0;
@@ -314,7 +322,7 @@ async function run(command: Command): Promise<object> {
       for (const each of sessions.values()) each.reset();
       const started = performance.now();
       const arrived = arrival(command.wanted);
-      session(command.id).socket.destroy();
+      session(command.id).cut();
       sessions.delete(command.id);
       await arrived;
       return { seconds: (performance.now() - started) / 1000 };

@@ -1,7 +1,7 @@
 /** What is measured, each part on one speaker under test; every part makes a world of its own. */
 import http from 'node:http';
 import path from 'node:path';
-import type { DutName, DutPeer } from './duts.ts';
+import type { DutName, DutPeer } from './dut-starters.ts';
 import { World } from './world.ts';
 
 /** Figures of one run; wall time first, where there is one. */

@@ -4,7 +4,8 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { BgpLink } from '../../support/bgp.ts';
 import type { Command, SessionSpec } from './client.ts';
-import { type Dut, type DutName, type DutPeer, dutAddress, startDut } from './duts.ts';
+import { type DutName, type DutPeer, dutAddress } from './dut-starters.ts';
+import { type Dut, startDut } from './duts.ts';
 
 export type Answer = Readonly<Record<string, unknown>> & { readonly seconds: number };
 
