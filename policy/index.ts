@@ -4,6 +4,7 @@ export { networkPolicyTier } from './calc/active-policies.ts';
 export { createPolicyEngine, type PolicyEngine } from './calc/engine.ts';
 export type { Work } from './calc/work.ts';
 export * from './explain/evaluate.ts';
+export * from './explain/explain.ts';
 export { type PolicyState, PolicyStateStore, setsOf } from './explain/policy-state.ts';
 export * from './explain/show.ts';
 export { type CompiledPolicy, compileNetworkPolicy } from './rules/network-policy.ts';

@@ -57,7 +57,8 @@ function evaluateTier(state: PolicyState, query: PolicyQuery, tier: TierProgram)
   return tier.endOfTier === 'deny' ? { verdict: 'deny', by: 'endOfTier', tier: tier.tier } : undefined;
 }
 
-function ruleMatches(state: PolicyState, rule: PolicyRule, packet: Packet): boolean {
+/** Whether the rule is about the packet, whatever it says of it. */
+export function ruleMatches(state: PolicyState, rule: PolicyRule, packet: Packet): boolean {
   if (rule.family !== undefined && rule.family !== familyOf(packet.toAddress)) return false;
   if (rule.protocol !== undefined && rule.protocol !== protocolNumbers[packet.protocol]) return false;
   if (rule.source && !peerMatches(state, rule.source, packet.fromAddress)) return false;

@@ -1,4 +1,5 @@
 /** `poplin lab`: topologies in network namespaces with real agents and routers, and a prober that sends real packets. */
+export { startProber } from './agents.ts';
 export { type BirdSession, birdSessions } from './bird.ts';
 export { registerLabCommands } from './commands.ts';
 export { agentPeers } from './demo/agent-api.ts';
@@ -23,7 +24,16 @@ export { type LabPaths, labPaths, machineNetns, netnsPath, nodePaths, podNetns }
 export { addNamespaces, deleteNamespaces, ipBatch, must, namespacesWith, writeSysctls } from './netns.ts';
 export { cell, formatTable, type ProbeOptions, type ProbeResult, type ProbeTable, probe } from './probe.ts';
 export { ProberClient } from './prober/client.ts';
-export type { ProbeRequest, StreamReport, StreamRequest, Target } from './prober/protocol.ts';
+export type {
+  FlowReport,
+  FlowRequest,
+  ProbeOutcome,
+  ProbeProtocol,
+  ProbeRequest,
+  StreamReport,
+  StreamRequest,
+  Target,
+} from './prober/protocol.ts';
 export {
   endProcesses,
   isAlive,
@@ -33,3 +43,4 @@ export {
   startProcess,
   startTimeOf,
 } from './processes.ts';
+export { claim } from './state.ts';

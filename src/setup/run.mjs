@@ -61,6 +61,13 @@ const tasks = {
     return { tools: testTools, daemons: ['bird', 'cniReference'], shim: true, run };
   },
   fuzz: (args) => ({ tools: [], daemons: [], shim: false, run: ['test/fuzz/main.ts', ...args] }),
+  /** Suites of policy cases; packets only where they are asked for. */
+  'policy-suite': (args) => ({
+    tools: args.includes('--kernel') ? testTools : [],
+    daemons: [],
+    shim: false,
+    run: ['test/policy-suite/main.ts', ...args],
+  }),
   /** A test cluster by hand: `npm run cluster -- up`. */
   cluster: (args) => ({ ...wholeCluster, run: ['test/cluster/main.ts', ...args] }),
   poplin: (args) => {

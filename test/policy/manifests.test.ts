@@ -4,8 +4,8 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 import { decodeObject } from '#datastore';
-import { loadPolicySuite } from '../support/policy-suite.ts';
-import { networkPolicyOf } from '../support/suite-world.ts';
+import { loadPolicySuite } from '../policy-suite/format.ts';
+import { networkPolicyOf } from '../support/raw-network-policy.ts';
 
 test("the datastore reads every policy of the suites as the suites' own reader does", (t) => {
   const fixtures = path.join(import.meta.dirname, '..', 'fixtures', 'policy');

@@ -6,6 +6,7 @@ import fs from 'node:fs';
 import net from 'node:net';
 import { createInterface } from 'node:readline';
 import { errorText, unreachable } from '#kit';
+import { Flows } from './flows.ts';
 import { Prober } from './probes.ts';
 import type { ProberRequest, ProberResults, Target } from './protocol.ts';
 import { Servers } from './server.ts';
@@ -20,6 +21,7 @@ const namespaces = new Namespaces();
 const streams = new Streams(namespaces);
 const servers = new Servers(reactor, namespaces, (target, packet) => streams.arrived(target, packet));
 const prober = new Prober(reactor, namespaces);
+const flows = new Flows(reactor, namespaces, prober);
 let targets: ReadonlyMap<string, Target> = new Map();
 
 async function handle(request: ProberRequest): Promise<ProberResults[keyof ProberResults]> {
@@ -35,6 +37,14 @@ async function handle(request: ProberRequest): Promise<ProberResults[keyof Probe
       const outcomes = await prober.run(request.probes, targets);
       return { outcomes, elapsedMs: Math.round(performance.now() - started) };
     }
+    case 'flowOpen':
+      for (const flow of request.flows) flows.open(flow, () => targets);
+      return {};
+    case 'flowStatus':
+      return flows.report(request.flow);
+    case 'flowClose':
+      flows.close(request.flow);
+      return {};
     case 'streamStart':
       for (const stream of request.streams) streams.start(stream, targets.get(stream.from));
       return {};

@@ -8,7 +8,8 @@
 import { errorText } from '#kit';
 import { EPOLLIN, EPOLLOUT, errnoName, type Fd, getIntOption, libc, SO_ERROR, SOL_SOCKET, sockaddrIn } from '#sys';
 import type { ProbeOutcome, ProbeRequest, Target } from './protocol.ts';
-import { type Namespaces, type Reactor, tcpClient, udpClient } from './sockets.ts';
+import { SctpProbe, sctpSocket } from './sctp.ts';
+import { bindTo, type Namespaces, type Reactor, tcpClient, udpClient } from './sockets.ts';
 
 const MSG_NOSIGNAL = 0x4000;
 const EAGAIN = 11;
@@ -79,12 +80,12 @@ export class Prober {
       };
       const attempt = (): void => {
         try {
-          const make = request.protocol === 'TCP' ? tcpClient : udpClient;
-          const fd = this.#namespaces.within(source.netns, () => make(request.address));
+          const fd = this.#namespaces.within(source.netns, () => clientSocket(request));
           sockets.push(fd);
           const running = { request, fd, settle };
           if (request.protocol === 'TCP') this.#startTcp(running);
-          else this.#startUdp(running);
+          else if (request.protocol === 'UDP') this.#startUdp(running);
+          else this.#startSctp(running);
         } catch (error) {
           settle({ verdict: 'deny', reason: errorText(error) });
         }
@@ -128,6 +129,23 @@ export class Prober {
     libc.send(fd.number, question, question.length, MSG_NOSIGNAL);
   }
 
+  #startSctp({ request, fd, settle }: Running): void {
+    const probe = new SctpProbe(fd, request.address, request.port);
+    this.#reactor.add(fd, EPOLLIN, () => {
+      // The socket sees every SCTP packet to its namespace.
+      for (;;) {
+        const length = libc.recv(fd.number, this.#answer, this.#answer.length, 0);
+        if (length < 0) return;
+        const who = probe.answer(this.#answer.subarray(0, length));
+        if (who === undefined) continue;
+        settle(verdictOf(request, who));
+        return;
+      }
+    });
+    const result = probe.send();
+    if (result < 0) settle(failure(-result));
+  }
+
   #readIdentity(request: ProbeRequest, fd: Fd, settle: Running['settle']): void {
     const length = libc.recv(fd.number, this.#answer, this.#answer.length, 0);
     if (length === -EAGAIN) return;
@@ -136,9 +154,27 @@ export class Prober {
       return;
     }
     const who = this.#answer.toString('utf8', 0, length);
-    // Reached somebody, but not the one that has the address: whatever that is, it is not "allowed".
-    settle(who === request.to ? { verdict: 'allow' } : { verdict: 'deny', reason: `answered by ${who || 'nobody'}` });
+    settle(verdictOf(request, who));
   }
+}
+
+/** A socket for one attempt, in this thread's namespace. @throws SysError */
+export function clientSocket({ protocol, address, source }: ProbeRequest): Fd {
+  const make = { TCP: tcpClient, UDP: udpClient, SCTP: sctpSocket }[protocol];
+  const fd = make(address);
+  try {
+    if (source !== undefined) bindTo(fd, source);
+    return fd;
+  } catch (error) {
+    fd.close();
+    throw error;
+  }
+}
+
+/** Reached somebody, but not the one that has the address: whatever that is, it is not "allowed". */
+function verdictOf(request: ProbeRequest, who: string): ProbeOutcome {
+  if ((request.answeredBy ?? [request.to]).includes(who)) return { verdict: 'allow' };
+  return { verdict: 'deny', reason: `answered by ${who || 'nobody'}` };
 }
 
 function failure(errno: number): ProbeOutcome {

@@ -1,6 +1,7 @@
 /** What is said on the prober's unix socket: one JSON object a line, answered in order of completion by `id`. */
 
-export type ProbeProtocol = 'TCP' | 'UDP';
+/** SCTP is INIT and INIT-ACK only. */
+export type ProbeProtocol = 'TCP' | 'UDP' | 'SCTP';
 
 /** Something with a network namespace: a pod, a node (`node:NAME`) or a host (`ext:NAME`). */
 export interface Target {
@@ -17,6 +18,25 @@ export interface ProbeRequest {
   readonly protocol: ProbeProtocol;
   readonly port: number;
   readonly address: string;
+  /** Source address, where the source has several of a family. */
+  readonly source?: string;
+  /** Whose answers count, where several may give one (the pods behind a service); absent: `to` alone. */
+  readonly answeredBy?: readonly string[];
+}
+
+/** A connection that stays open and exchanges something every 100 ms (SCTP: the same INIT). */
+export interface FlowRequest extends ProbeRequest {
+  /** Unique among open flows. */
+  readonly flow: string;
+  /** New connections without pause instead, each from a port of its own. */
+  readonly retry: boolean;
+}
+
+export interface FlowReport {
+  /** Answers so far; with `retry` connections that were made. */
+  readonly answers: number;
+  /** Why it ended, when it did. */
+  readonly ended?: string;
 }
 
 export interface ProbeOutcome {
@@ -54,11 +74,17 @@ export type ProberRequest =
   | { readonly op: 'streamStart'; readonly streams: readonly StreamRequest[] }
   /** How a running stream stands; packets of the last moments count as lost only when later ones arrived. */
   | { readonly op: 'streamStop'; readonly streams: readonly string[] }
+  | { readonly op: 'flowOpen'; readonly flows: readonly FlowRequest[] }
+  | { readonly op: 'flowStatus'; readonly flow: string }
+  | { readonly op: 'flowClose'; readonly flow: string }
   | { readonly op: 'status' };
 
 export interface ProberResults {
   readonly sync: { readonly serving: number; readonly problems: readonly string[] };
   readonly probe: { readonly outcomes: readonly ProbeOutcome[]; readonly elapsedMs: number };
+  readonly flowOpen: Record<string, never>;
+  readonly flowStatus: FlowReport;
+  readonly flowClose: Record<string, never>;
   readonly streamStart: Record<string, never>;
   readonly streamStop: { readonly reports: readonly StreamReport[] };
   readonly status: {

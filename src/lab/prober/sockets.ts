@@ -73,8 +73,14 @@ export function domainOf(address: string): number {
   return address.includes(':') ? AF_INET6 : AF_INET;
 }
 
+/** Gives a socket its local address. @throws SysError */
+export function bindTo(socket: Fd, address: string): void {
+  const local = sockaddrIn(address, 0);
+  check('bind', libc.bind(socket.number, local, local.length), address);
+}
+
 /** A server socket on one address and port, in this thread's namespace. @throws SysError */
-export function serverSocket(protocol: ProbeProtocol, address: string, port: number): Fd {
+export function serverSocket(protocol: Exclude<ProbeProtocol, 'SCTP'>, address: string, port: number): Fd {
   const socket = newSocket(domainOf(address), protocol === 'TCP' ? SOCK_STREAM : SOCK_DGRAM);
   try {
     const to = sockaddrIn(address, port);

@@ -1,0 +1,106 @@
+/**
+ * Why a connection passes or not: tiers, policies and rules of both ends in the order in which they are asked, up to the one
+ * that decides. It walks the same rules as the kernel's, and says of each whether it matched.
+ */
+import type { EndpointId, PolicyId, PolicyRule, TierProgram } from '#model';
+import { type ConnectionEnd, type Packet, type PolicyQuery, ruleMatches, type Verdict } from './evaluate.ts';
+import type { PolicyState } from './policy-state.ts';
+import { ruleText } from './show.ts';
+
+export interface ExplainedRule {
+  /** Index of the rule in the policy's direction. */
+  readonly rule: number;
+  readonly action: PolicyRule['action'];
+  readonly text: string;
+  readonly matched: boolean;
+}
+
+export interface ExplainedPolicy {
+  readonly policy: PolicyId;
+  /** Those that were asked: up to the first that decided. */
+  readonly rules: readonly ExplainedRule[];
+}
+
+export interface ExplainedTier {
+  readonly tier: string;
+  readonly policies: readonly ExplainedPolicy[];
+  /** `pass`: it went on to the next tier. */
+  readonly outcome: 'allow' | 'deny' | 'pass';
+  /** No rule decided: the end of the tier did. */
+  readonly byEndOfTier: boolean;
+}
+
+export interface ExplainedDirection {
+  readonly endpoint: EndpointId;
+  readonly direction: 'ingress' | 'egress';
+  readonly tiers: readonly ExplainedTier[];
+  readonly verdict: Verdict;
+}
+
+export interface Explanation {
+  readonly verdict: 'allow' | 'deny';
+  /** The pod talks to itself at its own address: such packets never leave it. */
+  readonly toItself: boolean;
+  /** Of the ends that are endpoints, in the order in which a packet meets them. */
+  readonly directions: readonly ExplainedDirection[];
+}
+
+export function explainConnection(
+  state: PolicyState,
+  {
+    from,
+    to,
+    protocol,
+    port,
+  }: {
+    readonly from: ConnectionEnd;
+    readonly to: ConnectionEnd;
+    readonly protocol: Packet['protocol'];
+    readonly port: number;
+  },
+): Explanation {
+  if (from.endpoint !== undefined && from.endpoint === to.endpoint) {
+    return { verdict: 'allow', toItself: true, directions: [] };
+  }
+  const packet: Packet = { fromAddress: from.address, toAddress: to.address, protocol, port };
+  const directions = [
+    ...(from.endpoint === undefined ? [] : [{ ...packet, endpoint: from.endpoint, direction: 'egress' as const }]),
+    ...(to.endpoint === undefined ? [] : [{ ...packet, endpoint: to.endpoint, direction: 'ingress' as const }]),
+  ].map((query) => explainDirection(state, query));
+  const verdict = directions.every((one) => one.verdict.verdict === 'allow') ? 'allow' : 'deny';
+  return { verdict, toItself: false, directions };
+}
+
+export function explainDirection(state: PolicyState, query: PolicyQuery): ExplainedDirection {
+  const { endpoint, direction } = query;
+  const program = state.endpoints.get(endpoint);
+  const tiers: ExplainedTier[] = [];
+  const said = (verdict: Verdict): ExplainedDirection => ({ endpoint, direction, tiers, verdict });
+  if (!program) return said({ verdict: 'deny', by: 'unknownEndpoint' });
+  for (const tier of program[direction]) {
+    const explained = explainTier(state, query, tier);
+    tiers.push(explained);
+    if (explained.outcome === 'pass') continue;
+    if (explained.byEndOfTier) return said({ verdict: explained.outcome, by: 'endOfTier', tier: tier.tier });
+    const last = explained.policies.at(-1)!;
+    const rule = last.rules.at(-1)!.rule;
+    return said({ verdict: explained.outcome, by: 'rule', tier: tier.tier, policy: last.policy, rule });
+  }
+  return said({ verdict: 'allow', by: 'notIsolated' });
+}
+
+function explainTier(state: PolicyState, query: PolicyQuery, tier: TierProgram): ExplainedTier {
+  const policies: ExplainedPolicy[] = [];
+  for (const policy of tier.policies) {
+    const rules: ExplainedRule[] = [];
+    policies.push({ policy, rules });
+    for (const [index, rule] of state.policies.get(policy)![query.direction].entries()) {
+      const matched = ruleMatches(state, rule, query);
+      rules.push({ rule: index, action: rule.action, text: ruleText(state, rule, query.direction), matched });
+      if (matched && rule.action !== 'log') {
+        return { tier: tier.tier, policies, outcome: rule.action, byEndOfTier: false };
+      }
+    }
+  }
+  return { tier: tier.tier, policies, outcome: tier.endOfTier, byEndOfTier: true };
+}
