@@ -259,8 +259,8 @@ export class BmpStation {
     const header: BmpPeerHeader = { type: bmpPeerType.locRib, flags: 0, asn, routerId };
     const withPathIds = this.#locRibPaths;
     const addPath = withPathIds ? bothFamilies.map((family) => ({ family, receive: true, send: true })) : [];
-    const capabilities = { families: bothFamilies, asn4: true, routeRefresh: false, extendedMessages: true, addPath };
-    const open = encodeOpen({ asn, holdTimeSec: 0, routerId, ...capabilities });
+    const forms = { asn4: true, extendedMessages: true, extendedNextHop: true, addPath };
+    const open = encodeOpen({ asn, holdTimeSec: 0, routerId, families: bothFamilies, routeRefresh: false, ...forms });
     const up = { localPort: 0, remotePort: 0, openSent: open, openReceived: open, tableName };
     writePeerUp(this.#out, header, this.#host.wallUsec(), up);
     this.#write(1);

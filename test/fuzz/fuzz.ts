@@ -4,7 +4,7 @@ import { codecTargets, type Target } from './codec-targets.ts';
 import { loadCorpus } from './corpus.ts';
 import { monitorTargets } from './monitor-targets.ts';
 import { Random } from './random.ts';
-import { sessionTarget } from './session-target.ts';
+import { sessionTargets } from './session-target.ts';
 
 export interface FuzzOptions {
   readonly cases: number;
@@ -25,7 +25,7 @@ export interface FuzzResult {
 
 export function fuzzTargets(corpusFolder?: string): Target[] {
   const corpus = loadCorpus(corpusFolder);
-  return [...codecTargets(corpus), sessionTarget(corpus, 5), ...monitorTargets(corpus), bfdTarget(5)];
+  return [...codecTargets(corpus), ...sessionTargets(corpus, 5), ...monitorTargets(corpus), bfdTarget(5)];
 }
 
 /** @throws Error that names target, seed and case, and holds the octets, at the first thing that is wrong. */

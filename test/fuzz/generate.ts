@@ -15,13 +15,22 @@ function asn(random: Random): number {
   return random.oneIn(60) ? 0 : random.oneIn(4) ? random.word() : random.pick(asns);
 }
 
-/** Whether prefixes have identifiers before them (RFC 7911 3). */
-let pathIds = false;
+/** What a peer agreed on that changes the form of its UPDATEs. */
+export interface Dialect {
+  /** Prefixes have identifiers before them (RFC 7911 3). */
+  readonly addPath4?: boolean;
+  readonly addPath6?: boolean;
+  /** IPv4 prefixes have IPv6 next hops (RFC 8950). */
+  readonly extendedNextHop?: boolean;
+}
+/** Of the message that is being made. */
+let dialect: Dialect = {};
 
 function prefixes(out: Writer, random: Random, family: 4 | 6, count: number): void {
   const max = family === 4 ? 32 : 128;
   for (let i = 0; i < count; i++) {
-    if (pathIds && !random.oneIn(40)) out.u32(random.below(4));
+    const withId = (family === 4 ? dialect.addPath4 : dialect.addPath6) ?? false;
+    if (withId !== random.oneIn(60)) out.u32(random.oneIn(9) ? random.word() : random.below(4));
     const bits = random.oneIn(80)
       ? random.below(256)
       : random.oneIn(3)
@@ -52,6 +61,11 @@ function path(out: Writer, random: Random, wide: boolean): void {
   if (random.oneIn(40)) out.u8(random.below(256));
 }
 
+function nextHopLength(random: Random, family: 4 | 6): number {
+  if (family === 4 && (dialect.extendedNextHop !== true || random.oneIn(4))) return 4;
+  return random.oneIn(3) ? 32 : 16;
+}
+
 function octets(out: Writer, random: Random, count: number): void {
   for (let i = 0; i < count; i++) out.u8(random.below(256));
 }
@@ -61,7 +75,13 @@ function list(out: Writer, random: Random, size: number): void {
 }
 
 function address(out: Writer, random: Random, length: number): void {
-  if (random.oneIn(12)) for (let i = 0; i < length; i++) out.u8(0);
+  if (length === 32 && random.oneIn(2)) {
+    // The forms seen in the wild: nothing or a link-local address first, and a link-local one after it.
+    for (let i = 0; i < 16; i++) out.u8(0);
+    if (random.oneIn(2)) [out.bytes[out.length - 16], out.bytes[out.length - 15]] = [0xfe, 0x80];
+    out.u16(0xfe80);
+    octets(out, random, 14);
+  } else if (random.oneIn(12)) for (let i = 0; i < length; i++) out.u8(0);
   else if (length < 16) octets(out, random, length);
   else {
     const first = random.oneIn(6) ? random.below(256) : random.oneIn(5) ? 0xfe : 0x20;
@@ -115,7 +135,7 @@ const attributes: ReadonlyMap<number, readonly [flags: number, value: Value]> = 
       0x80,
       (out, random) => {
         const kind = family(out, random);
-        const length = random.oneIn(20) ? random.below(40) : kind === 4 ? 4 : random.oneIn(3) ? 32 : 16;
+        const length = random.oneIn(20) ? random.below(40) : nextHopLength(random, kind);
         out.u8(length);
         address(out, random, length);
         out.u8(random.oneIn(9) ? 1 : 0);
@@ -153,10 +173,10 @@ function attribute(out: Writer, random: Random, type: number, wide: boolean): vo
   if (!long && length > 255) out.length = start + 255;
 }
 
-/** An UPDATE of a peer whose AS numbers are `wide` or not, and which sends several paths of a prefix or not. */
-export function generateUpdate(random: Random, wide: boolean, severalPaths = false): Uint8Array {
+/** An UPDATE of a peer whose AS numbers are `wide` or not, and what else it agreed on. */
+export function generateUpdate(random: Random, wide: boolean, agreed: Dialect = {}): Uint8Array {
   const out = writer;
-  pathIds = severalPaths;
+  dialect = agreed;
   out.header(2);
   out.u16(0);
   const withdrawnStart = out.length;

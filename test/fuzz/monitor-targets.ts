@@ -4,13 +4,13 @@
  * and nothing of what was kept for it is left once all are gone.
  */
 import assert from 'node:assert/strict';
-import { bmpTables, mrt, type SpeakerConfig, wire } from '#bgp';
+import { bmpTables, mrt, type PeerConfig, type SpeakerConfig, wire } from '#bgp';
 import { passivePeer, VirtualClient, VirtualSpeaker, virtualConfig } from '../support/bgp-virtual.ts';
 import { asn4, bothFamilies, capabilities, capability, message, open } from '../support/hostile/build.ts';
 import { mrtFixture, mrtFixtures } from '../support/mrt.ts';
 import { anything, CaseError, type Target } from './codec-targets.ts';
 import type { Corpus } from './corpus.ts';
-import { generateUpdate } from './generate.ts';
+import { type Dialect, generateUpdate } from './generate.ts';
 import type { Random } from './random.ts';
 
 const fileBytesMax = 4000;
@@ -43,9 +43,27 @@ function mrtTarget(): Target {
 
 const localAsn = 64512;
 const stepsMax = 40;
-/** AS number by address. */
-const asns: Readonly<Record<string, number>> = { '10.0.0.2': 64513, '10.0.0.3': localAsn, '10.0.0.4': 64514 };
-const peers = Object.entries(asns).map(([address, asn]) => passivePeer(address, asn));
+interface MonitoredPeer {
+  readonly config: PeerConfig;
+  readonly offers: readonly (readonly number[])[];
+  readonly dialect?: Dialect;
+}
+const severalPaths = capability(69, [0, 1, 1, 3, 0, 2, 1, 3]);
+const monitoredPeers: readonly MonitoredPeer[] = [
+  { config: passivePeer('10.0.0.2', 64513), offers: [] },
+  { config: passivePeer('10.0.0.3', localAsn), offers: [] },
+  {
+    config: passivePeer('10.0.0.4', 64514, { addPath: { receive: true, send: 2 }, adjRibIn: true }),
+    offers: [severalPaths],
+    dialect: { addPath4: true, addPath6: true },
+  },
+  {
+    config: passivePeer('10.0.0.5', 64513, { extendedNextHop: true, addPath: { receive: false, send: 2 } }),
+    offers: [severalPaths, capability(5, [0, 1, 0, 1, 0, 2])],
+    dialect: { extendedNextHop: true },
+  },
+];
+const peers = monitoredPeers.map(({ config }) => config);
 const keepalive = message(4, []);
 const station = { name: 'noc', address: '10.0.0.9', port: 1, monitor: bmpTables, connectRetrySec: 1, statisticsSec: 5 };
 const monitored = (more: Partial<SpeakerConfig> = {}): SpeakerConfig =>
@@ -63,11 +81,32 @@ const context: wire.UpdateContext = {
   acceptAsSet: true,
 };
 
+/** RFC 7854 4.10: what both OPENs of a Peer Up say of path identifiers (RFC 7911 4) and next hops (RFC 8950 4). */
+function dialects(body: Buffer): { readonly in: Dialect; readonly out: Dialect } {
+  const sentBytes = body.subarray(20, 20 + body.readUInt16BE(36));
+  const receivedBytes = body.subarray(20 + sentBytes.length);
+  const [sent, received] = [sentBytes, receivedBytes].map((bytes) => {
+    const open = wire.decodeOpen(bytes, 0, bytes.readUInt16BE(16));
+    assert.ok(open.ok, 'an OPEN');
+    return open.value;
+  });
+  const agreed = (from: typeof sent, to: typeof sent, family: string): boolean =>
+    from?.addPath?.some((entry) => entry.family === family && entry.send) === true &&
+    to?.addPath?.some((entry) => entry.family === family && entry.receive) === true;
+  const both = (from: typeof sent, to: typeof sent): Dialect => ({
+    addPath4: agreed(from, to, 'ipv4-unicast'),
+    addPath6: agreed(from, to, 'ipv6-unicast'),
+    extendedNextHop: sent?.extendedNextHop === true && received?.extendedNextHop === true,
+  });
+  return { in: both(received, sent), out: both(sent, received) };
+}
+
 /** RFC 7854 4.1, 4.2 and 3.3: whole messages, Initiation first, Peer Up before what is said of a peer. */
 class Listener {
   #left: Buffer = Buffer.alloc(0);
   #greeted = false;
-  readonly #up = new Set<string>();
+  /** Which of its tables have path identifiers, by peer: of what it sends, of what it is sent. */
+  readonly #up = new Map<string, { readonly in: Dialect; readonly out: Dialect }>();
 
   read(chunks: readonly Uint8Array[]): void {
     let bytes = Buffer.concat([this.#left, ...chunks]);
@@ -88,16 +127,23 @@ class Listener {
     this.#greeted = true;
     if (type === 4 || type === 5) return;
     const peer = `${body[0]} ${body.toString('hex', 2, 26)}`;
+    const tables = this.#up.get(peer);
     if (type === 3) {
-      assert.ok(!this.#up.has(peer), 'one Peer Up');
-      this.#up.add(peer);
-    } else assert.ok(this.#up.has(peer), `Peer Up before type ${type}`);
+      assert.ok(!tables, 'one Peer Up');
+      this.#up.set(peer, dialects(body.subarray(42)));
+    } else assert.ok(tables, `Peer Up before type ${type}`);
     if (type === 2) this.#up.delete(peer);
-    if (type !== 0) return;
+    if (type !== 0 || !tables) return;
     const update = body.subarray(42);
     assert.equal(update.readUInt16BE(16), update.length, 'one whole UPDATE');
     assert.equal(update[18], 2);
-    const disposition = wire.decodeUpdate(view, context, update, 0, update.length);
+    const disposition = wire.decodeUpdate(
+      view,
+      { ...context, ...((body[1]! & 0x10) === 0 ? tables.in : tables.out) },
+      update,
+      0,
+      update.length,
+    );
     assert.notEqual(disposition, 'reset', view.error?.reason);
   }
 }
@@ -148,9 +194,12 @@ class BmpEpisode {
     else if (kind === 5 && current) current.stuck = true;
     else if (kind === 6) current?.drain();
     else if (kind === 7 && random.oneIn(3)) current?.hangUp();
+    else if (kind === 7) current?.send(this.#random.oneIn(2) ? anything(random, this.#corpus) : new Uint8Array(5000));
     else if (kind === 8) {
-      const bmp = random.oneIn(4) ? [] : [{ ...station, monitor: bmpTables.filter(() => !random.oneIn(4)) }];
-      this.#world.speaker.configure(monitored({ bmp }));
+      const monitor = bmpTables.filter(() => !random.oneIn(4));
+      const bmp = random.oneIn(4) ? [] : [{ ...station, monitor, multipath: !random.oneIn(4) }];
+      const multipath = { max: random.oneIn(4) ? 1 : 4, asPathRelax: !random.oneIn(4) };
+      this.#world.speaker.configure(monitored({ bmp, multipath }));
     } else this.#send(random.pick(this.#clients));
     this.#look();
     this.#clients = this.#clients.filter((client) => !client.closed);
@@ -174,18 +223,19 @@ class BmpEpisode {
     for (const client of this.#clients) client.written.length = 0;
   }
   #connect(): void {
-    const config = this.#random.pick(peers);
+    const { config, offers } = this.#random.pick(monitoredPeers);
     const client = this.#world.connect(config.address);
     this.#clients.push(client);
-    const asn = asns[config.address]!;
+    const asn = Number(config.asn);
     const id = [10, 0, 0, Number(config.address.split('.')[3])];
-    const parameters = capabilities(...bothFamilies, capability(2, []), asn4(asn));
+    const parameters = capabilities(...bothFamilies, capability(2, []), asn4(asn), ...offers);
     client.send(open({ asn, hold: config.holdTimeSec, id, parameters }));
     client.send(keepalive);
   }
   #send(client: VirtualClient): void {
     const random = this.#random;
-    this.last = random.oneIn(6) ? anything(random, this.#corpus) : generateUpdate(random, true);
+    const dialect = monitoredPeers.find(({ config }) => config.address === client.remoteAddress)?.dialect;
+    this.last = random.oneIn(6) ? anything(random, this.#corpus) : generateUpdate(random, true, dialect);
     this.log.push(Buffer.from(this.last).toString('hex'));
     client.send(this.last);
   }

@@ -7,9 +7,11 @@ import type { wire } from '#bgp';
 export interface ReferenceVerdict {
   readonly disposition: 'accept' | 'withdraw' | 'reset';
   readonly discarded: number;
-  /** `bits/octets in hex`; only of a message that is not reset. */
+  /** `bits/digits`, with `#identifier ` before it where there are such; only of a message that is not reset. */
   readonly announced: readonly string[];
   readonly withdrawn: readonly string[];
+  /** Octets in hex of the next hop that counts for MP_REACH (RFC 2545 3); empty without routes there. */
+  readonly multiprotocolNextHop: string;
 }
 
 class Reset extends Error {}
@@ -24,17 +26,24 @@ interface Prefix {
   readonly ignored: boolean;
 }
 
-/** RFC 4271 4.3; undefined: not prefixes of this family. */
-function prefixesOf(octets: Uint8Array, family: 4 | 6): Prefix[] | undefined {
+/** RFC 4271 4.3, RFC 7911 3; undefined: not prefixes of this family. */
+function prefixesOf(octets: Uint8Array, family: 4 | 6, context: wire.UpdateContext): Prefix[] | undefined {
   const out: Prefix[] = [];
+  const withIds = (family === 4 ? context.addPath4 : context.addPath6) ?? false;
   let rest = octets;
   while (rest.length > 0) {
+    let name = '';
+    if (withIds) {
+      if (rest.length < 5) return undefined;
+      name = `#${number(rest.subarray(0, 4))} `;
+      rest = rest.subarray(4);
+    }
     const bits = rest[0]!;
     const size = Math.ceil(bits / 8);
     if (bits > (family === 4 ? 32 : 128) || rest.length < 1 + size) return undefined;
     let digits = [...rest.subarray(1, 1 + size)].map((octet) => octet.toString(2).padStart(8, '0')).join('');
     digits = digits.slice(0, bits);
-    out.push({ text: `${bits}/${digits}`, ignored: isIgnored(digits, family) });
+    out.push({ text: `${name}${bits}/${digits}`, ignored: isIgnored(digits, family) });
     rest = rest.subarray(1 + size);
   }
   return out;
@@ -168,11 +177,19 @@ function judge(type: number, value: Uint8Array, context: wire.UpdateContext): Ve
 const unwelcome = (type: number, context: wire.UpdateContext): boolean =>
   (context.ebgp && [5, 9, 10].includes(type)) || (context.asn4 && [17, 18].includes(type));
 
+const isLinkLocal = (address: Uint8Array): boolean => address[0] === 0xfe && (address[1]! & 0xc0) === 0x80;
+
 const isHost = (address: Uint8Array): boolean => {
   if (address.length === 4) return address[0] !== 0 && address[0] !== 127 && address[0]! < 224;
   const zeros = address.subarray(0, 15).every((octet) => octet === 0);
   return address[0] !== 0xff && !(zeros && address[15]! <= 1);
 };
+
+/** RFC 4760 3, RFC 2545 3, RFC 8950 3. */
+function nextHopSizes(family: 4 | 6, context: wire.UpdateContext): readonly number[] {
+  if (family === 6) return [16, 32];
+  return context.extendedNextHop ? [4, 16, 32] : [4];
+}
 
 function familyOf(value: Uint8Array, context: wire.UpdateContext): 4 | 6 | undefined {
   const afi = number(value.subarray(0, 2));
@@ -186,7 +203,8 @@ export function referenceVerdict(context: wire.UpdateContext, bytes: Uint8Array)
   try {
     return judgeWhole(context, bytes.subarray(19));
   } catch (error) {
-    if (error instanceof Reset) return { disposition: 'reset', discarded: 0, announced: [], withdrawn: [] };
+    if (error instanceof Reset)
+      return { disposition: 'reset', discarded: 0, announced: [], withdrawn: [], multiprotocolNextHop: '' };
     throw error;
   }
 }
@@ -200,8 +218,8 @@ function judgeWhole(context: wire.UpdateContext, body: Uint8Array): ReferenceVer
   const withdrawn: Prefix[] = [];
   const announced: Prefix[] = [];
   if (context.ipv4) {
-    withdrawn.push(...(prefixesOf(body.subarray(2, 2 + withdrawnSize), 4) ?? reset('RFC 7606 5.3')));
-    announced.push(...(prefixesOf(nlriOctets, 4) ?? reset('RFC 7606 5.3')));
+    withdrawn.push(...(prefixesOf(body.subarray(2, 2 + withdrawnSize), 4, context) ?? reset('RFC 7606 5.3')));
+    announced.push(...(prefixesOf(nlriOctets, 4, context) ?? reset('RFC 7606 5.3')));
   }
   const classic = announced.length > 0;
   let bad = false;
@@ -210,6 +228,7 @@ function judgeWhole(context: wire.UpdateContext, body: Uint8Array): ReferenceVer
   let rest = body.subarray(4 + withdrawnSize, 4 + withdrawnSize + attributesSize);
   let reach: { family: 4 | 6; next: Uint8Array; prefixes: Prefix[] } | undefined;
   let foreignReach = false;
+  let multiprotocolNextHop = '';
   while (rest.length > 0) {
     const [flags, type] = [rest[0]!, rest[1]!];
     const head = (flags & 0x10) === 0 ? 3 : 4;
@@ -244,11 +263,11 @@ function judgeWhole(context: wire.UpdateContext, body: Uint8Array): ReferenceVer
         continue;
       }
       if (type === 15) {
-        withdrawn.push(...(prefixesOf(value.subarray(3), family) ?? reset('RFC 7606 5.3')));
+        withdrawn.push(...(prefixesOf(value.subarray(3), family, context) ?? reset('RFC 7606 5.3')));
       } else {
         const hopSize = value[3]!;
-        if (!(family === 4 ? [4] : [16, 32]).includes(hopSize) || 5 + hopSize > value.length) reset('RFC 7606 7.11');
-        const prefixes = prefixesOf(value.subarray(5 + hopSize), family) ?? reset('RFC 7606 5.3');
+        if (!nextHopSizes(family, context).includes(hopSize) || 5 + hopSize > value.length) reset('RFC 7606 7.11');
+        const prefixes = prefixesOf(value.subarray(5 + hopSize), family, context) ?? reset('RFC 7606 5.3');
         reach = { family, next: value.subarray(4, 4 + hopSize), prefixes: prefixes as Prefix[] };
       }
       if (!flagsGood) {
@@ -274,8 +293,11 @@ function judgeWhole(context: wire.UpdateContext, body: Uint8Array): ReferenceVer
   if (reach && reachable) {
     const [first, second] = [reach.next.subarray(0, 16), reach.next.subarray(16)];
     const unspecified = second.length === 16 && first.every((octet) => octet === 0);
-    const linkLocal = second[0] === 0xfe && (second[1]! & 0xc0) === 0x80;
-    if (!isHost(unspecified && linkLocal ? second : first)) bad = true;
+    const linkLocal = isLinkLocal(second);
+    const counting = unspecified && linkLocal ? second : first;
+    if (!isHost(counting)) bad = true;
+    const both = linkLocal && !unspecified && !isLinkLocal(first);
+    multiprotocolNextHop = Buffer.from(both ? reach.next : counting).toString('hex');
     announced.push(...reach.prefixes);
   }
   const path = seen.get(2);
@@ -294,5 +316,6 @@ function judgeWhole(context: wire.UpdateContext, body: Uint8Array): ReferenceVer
     discarded,
     announced: usable(announced),
     withdrawn: usable(withdrawn),
+    multiprotocolNextHop,
   };
 }

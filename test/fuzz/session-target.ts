@@ -8,7 +8,7 @@ import { passivePeer, type VirtualClient, VirtualSpeaker, virtualConfig } from '
 import { asn4, bothFamilies, capabilities, capability, message, open } from '../support/hostile/build.ts';
 import { anything, CaseError, type Target } from './codec-targets.ts';
 import type { Corpus } from './corpus.ts';
-import { generateUpdate } from './generate.ts';
+import { type Dialect, generateRefresh, generateUpdate } from './generate.ts';
 import type { Random } from './random.ts';
 
 const localAsn = 64512;
@@ -24,8 +24,9 @@ interface FuzzPeer {
   readonly config: PeerConfig;
   readonly wide: boolean;
   readonly gracefulRestart: boolean;
-  /** Capabilities beside. */
+  /** Capabilities beside, and what they make of its UPDATEs. */
   readonly offers: readonly (readonly number[])[];
+  readonly dialect?: Dialect;
 }
 
 const bothUnicast = (value: (afi: 1 | 2) => readonly number[]): number[] => [...value(1), ...value(2)];
@@ -63,6 +64,18 @@ const peers: readonly FuzzPeer[] = [
     wide: true,
     gracefulRestart: true,
     offers: [several, capability(9, [3])],
+    dialect: { addPath4: true, addPath6: true },
+  },
+  {
+    config: passivePeer('10.0.0.7', 64516, {
+      extendedNextHop: true,
+      adjRibIn: true,
+      addPath: { receive: false, send: 2 },
+    }),
+    wide: true,
+    gracefulRestart: false,
+    offers: [capability(5, [0, 1, 0, 1, 0, 2]), several, capability(6, []), capability(70, [])],
+    dialect: { extendedNextHop: true },
   },
 ];
 
@@ -104,13 +117,16 @@ function checkAlways(world: VirtualSpeaker, clients: readonly VirtualClient[]): 
 
 /** Everybody is gone, and the time in which stale routes are kept is over. */
 function checkNothingIsLeft(world: VirtualSpeaker): void {
-  world.advance(5000 * 1000);
+  checkForgotten(world, 5000 * 1000);
+  world.speaker.stop('drain');
+}
+function checkForgotten(world: VirtualSpeaker, afterMs: number): void {
+  world.advance(afterMs);
   const status = world.speaker.status();
   assert.deepEqual(status.paths, { ipv4: 1, ipv6: 0 }, 'only our own route');
   assert.deepEqual(status.routes, { ipv4: 1, ipv6: 0 });
   assert.equal(status.attributeSets, 1, 'attribute sets are given back');
   assert.equal(world.speaker.openConnections, 0);
-  world.speaker.stop('drain');
 }
 
 /** One episode: a new speaker, some tens of inputs. */
@@ -174,7 +190,7 @@ class Episode {
     } else if (kind < 8) this.#flood(peer, client);
     else if (kind < 9) this.#send(client, goodOpen(peer));
     else if (kind < 11) this.#send(client, keepalive);
-    else if (kind < 19) this.#send(client, generateUpdate(random, peer.wide, peer.offers.includes(several)));
+    else if (kind < 19) this.#send(client, generateUpdate(random, peer.wide, peer.dialect));
     else this.#send(client, anything(random, this.#corpus));
     client.written.length = 0;
   }
@@ -203,7 +219,7 @@ class Episode {
       ? keepalive
       : random.oneIn(2)
         ? message(5, [0, 1 + random.below(2), random.below(3), 1])
-        : generateUpdate(random, peer.wide, peer.offers.includes(several));
+        : generateUpdate(random, peer.wide, peer.dialect);
     this.log.push(`flood ${Buffer.from(one).toString('hex')}`);
     client.send(Uint8Array.from(Buffer.concat(new Array<Uint8Array>(50).fill(one))));
   }
@@ -225,7 +241,57 @@ class Episode {
   }
 }
 
-export function sessionTarget(corpus: Corpus, share: number): Target {
+/** Longest of what a peer says before it is cut off, in octets. */
+const talkBytesMax = 1200;
+/** Longer than stale routes and refused peers are remembered. */
+const forgottenMs = 600_000;
+
+/** Something that a peer might say, from the OPEN on. */
+function talk(random: Random, corpus: Corpus, peer: FuzzPeer): Uint8Array {
+  const messages = [goodOpen(peer), keepalive];
+  for (let i = 1 + random.below(4); i > 0; i--) {
+    if (random.oneIn(4)) messages.push(random.oneIn(2) ? generateRefresh(random) : anything(random, corpus));
+    else messages.push(generateUpdate(random, peer.wide, peer.dialect));
+  }
+  return Uint8Array.from(Buffer.concat(messages).subarray(0, talkBytesMax));
+}
+
+/** The same talk again and again, cut off one octet later each time, in one piece or octet by octet. */
+function cutTarget(corpus: Corpus, share: number): Target {
+  return {
+    name: 'session-cut',
+    share,
+    run(random) {
+      const world = new VirtualSpeaker(virtualConfig(peers.map(({ config }) => config)), {
+        random: () => random.fraction(),
+      });
+      const peer = random.pick(peers);
+      const bytes = talk(random, corpus, peer);
+      let end = 0;
+      try {
+        for (; end <= bytes.length; end++) {
+          const client = world.connect(peer.config.address);
+          if (random.oneIn(8)) client.stuck = true;
+          if (random.oneIn(2)) client.send(bytes.slice(0, end));
+          else for (let at = 0; at < end && !client.closed; at++) client.send(bytes.slice(at, at + 1));
+          checkAlways(world, [client]);
+          client.hangUp();
+          checkForgotten(world, forgottenMs);
+        }
+        checkNothingIsLeft(world);
+      } catch (error) {
+        throw new CaseError(bytes.slice(0, end), error);
+      }
+      return bytes.length + 1;
+    },
+  };
+}
+
+export function sessionTargets(corpus: Corpus, share: number): Target[] {
+  return [sessionTarget(corpus, share - 1), cutTarget(corpus, 1)];
+}
+
+function sessionTarget(corpus: Corpus, share: number): Target {
   return {
     name: 'session',
     share,
