@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
 import { after, before, suite, test } from 'node:test';
+import { outsideBird } from '../support/agent-outside.ts';
 import { calico, installPoplin, kubeAgentNeeds, kubeNode, nodeName, schedulePod } from '../support/kube/agent.ts';
 import { addPod, patience, startReady, untilProblem, untilSession } from '../support/kube/agent-state.ts';
 import { type ApiServer, startApiServer } from '../support/kube/api-server.ts';
-import { outsideBird } from '../support/kube/outside-bird.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import { outsideBird } from '../support/agent-outside.ts';
 import {
   calico,
   installedObjects,
@@ -15,7 +16,6 @@ import {
 import { patience, startReady, untilNoProblem, untilProblem, untilSession } from '../support/kube/agent-state.ts';
 import { type ApiServer, startApiServer } from '../support/kube/api-server.ts';
 import type { KubeObject } from '../support/kube/objects.ts';
-import { outsideBird } from '../support/kube/outside-bird.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 

@@ -5,7 +5,7 @@
 import { type ChildProcess, execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
-import type { BgpLink } from './bgp.ts';
+import type { BgpLink, BirdHost } from './bgp.ts';
 import { tool } from './tools.ts';
 import { until } from './wait.ts';
 
@@ -51,7 +51,12 @@ export interface Frr {
 let counter = 0;
 
 /** Starts it with this `frr.conf`; it ends with the link. `bgpdFlags`: more of bgpd's, such as `-n` (no kernel routes). */
-export async function startFrr(link: BgpLink, config: string, namespace = link.b, bgpdFlags = ''): Promise<Frr> {
+export async function startFrr(
+  link: BirdHost & Pick<BgpLink, 'b'>,
+  config: string,
+  namespace = link.b,
+  bgpdFlags = '',
+): Promise<Frr> {
   const folder = path.join(link.folder, `frr-${++counter}`);
   // FRR's own user must get through to its folder.
   fs.chmodSync(link.folder, 0o711);
