@@ -130,6 +130,8 @@ export class KernelJudge implements Judge {
       await this.#agents.get(wire.node)?.detach(wire);
       this.#wires.delete(wire.id);
     }
+    // The prober lets go of their namespaces: one of the same name is another.
+    if (gone.length > 0) await this.#serve();
     await this.#network.unwire(gone);
     for (const agent of this.#agents.values()) agent.update(updates);
     this.#told = new Map([...this.#told, ...updates.map((update) => [refOf(update), update] as const)]);
