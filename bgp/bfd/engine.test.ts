@@ -32,6 +32,7 @@ class End {
   readonly engine: BfdEngine;
   readonly sent: { atMs: number; slot: number; packet: ControlPacket }[] = [];
   readonly statuses: BfdSessionStatus[] = [];
+  readonly gaps: number[] = [];
   readonly open = new Set<number>();
   nowMs = 0;
   onSend: ((bytes: Uint8Array) => void) | undefined;
@@ -46,6 +47,7 @@ class End {
         this.sent.push({ atMs: this.nowMs, slot, packet });
         this.onSend?.(bytes.slice());
       },
+      onGap: (gapMs) => void this.gaps.push(gapMs),
       onChange: (status) => void this.statuses.push(status),
       random,
     });
@@ -399,6 +401,26 @@ test('a system that was held up sends once for each session, not all that it mis
   wire.a.nowMs = 3_095;
   wire.a.engine.runDue(3_095);
   assert.equal(wire.a.sent.length, before + 1);
+});
+
+test('RFC 5880 6.8.4: a system that was held up sends first, and takes what waits before it judges who was silent', () => {
+  const wire = perfect();
+  wire.start();
+  wire.runTo(3_000);
+  const { a, b } = wire;
+  const last = b.sent.at(-1)!.packet;
+  const { lastFlaps, sent } = { lastFlaps: a.status.flaps, sent: a.sent.length };
+  a.nowMs = 3_900;
+  a.engine.sendDue(3_900);
+  assert.equal(a.sent.length, sent + 1);
+  assert.equal(a.sent.at(-1)!.packet.state, stateCode.up);
+  assert.ok(a.gaps.at(-1)! > 850, 'the gap is known, whatever becomes of the session');
+  a.receive(last, { source: '10.0.0.2' });
+  a.engine.judgeDue(3_900);
+  assert.deepEqual([a.status.state, a.status.flaps], ['Up', lastFlaps]);
+  a.nowMs = 4_800;
+  a.engine.judgeDue(4_800);
+  assert.deepEqual([a.status.state, a.status.flaps], ['Down', lastFlaps + 1]);
 });
 
 test('sessions beyond the bound are left out and counted', () => {

@@ -3,8 +3,8 @@
  *
  * Hot path: a packet that says what the last one said costs a look-up by discriminator and one store; a periodic transmission a heap operation
  * and 24 octets. Neither allocates. The detection timer is not moved for each packet: when it fires, the time of the last packet is looked
- * at. Whoever calls must hand in the packets that wait before it runs timers, so that a system that was held up does not take its own
- * delay for the peer's.
+ * at. Whoever calls hands in the packets that wait between `sendDue` and `judgeDue`: a system that was held up sends first, as peers wait for
+ * that, and does not take its own delay for theirs.
  */
 import {
   type ControlPacket,
@@ -60,8 +60,10 @@ export interface BfdEngineHooks {
   close(slot: number): void;
   /** `packet` is only valid during the call. */
   send(slot: number, packet: Uint8Array): void;
-  /** A periodic packet went out `lateMs` after its time; `gapMs` after the one before where the session is Up. */
-  onPeriodic?(lateMs: number, gapMs: number | undefined): void;
+  /** A periodic packet goes out `lateMs` after its time. */
+  onPeriodic?(lateMs: number): void;
+  /** A packet goes out `gapMs` after another that said Up: for so long the peer heard nothing. */
+  onGap?(gapMs: number): void;
   /** State, or values in force, of a session changed. */
   onChange(status: BfdSessionStatus): void;
   /** 0 <= x < 1. */
@@ -72,17 +74,17 @@ interface Slot {
   config: BfdSessionConfig;
   session: BfdSession;
   lastSentMs: number;
+  lastSentUp: boolean;
   lastReceivedMs: number;
   flaps: number;
   /** No longer wanted: says AdminDown until then. */
   farewellEndMs: number | undefined;
 }
 
-/** Three timers a slot. */
-const timersPerSlot = 3;
-const sendTimer = 0;
-const detectionTimer = 1;
-const farewellTimer = 2;
+/** Beside that for sending, each slot has two. */
+const timersPerSlot = 2;
+const detectionTimer = 0;
+const farewellTimer = 1;
 
 export class BfdEngine {
   readonly #hooks: BfdEngineHooks;
@@ -92,6 +94,8 @@ export class BfdEngine {
   readonly #byDiscriminator = new Map<number, number>();
   /** Port and address -> slots, for packets that name no discriminator of ours. */
   readonly #byAddress = new Map<string, number[]>();
+  /** When each slot sends. */
+  readonly #sendTimers = new TimerHeap();
   readonly #timers = new TimerHeap();
   readonly #received: ControlPacket = emptyControlPacket();
   readonly #sent: ControlPacket = emptyControlPacket();
@@ -107,7 +111,7 @@ export class BfdEngine {
 
   /** Infinity when nothing is to be done. */
   get nextDueMs(): number {
-    return this.#timers.nextDueMs;
+    return Math.min(this.#sendTimers.nextDueMs, this.#timers.nextDueMs);
   }
   /** Those that say farewell included. */
   get size(): number {
@@ -169,23 +173,30 @@ export class BfdEngine {
     this.#step(id, slot, { type: 'packet', packet }, nowMs);
   }
 
-  /** Sends what is due and lets fall what was silent for too long. */
+  /** Both halves, where no packets wait. */
   runDue(nowMs: number): void {
-    // Each slot's timers move forward when they fire, so that the number of rounds is bounded by what is due now.
+    this.sendDue(nowMs);
+    this.judgeDue(nowMs);
+  }
+
+  // In both a timer that fired moves forward or is gone, so that the number of rounds is bounded by what is due now.
+
+  /** Sends what is due. */
+  sendDue(nowMs: number): void {
+    while (this.#sendTimers.nextDueMs <= nowMs) {
+      const id = this.#sendTimers.next;
+      this.#sendPeriodic(id, this.#slots[id]!, nowMs);
+    }
+  }
+
+  /** Lets fall what was silent for too long: every packet that waits has been handed in. */
+  judgeDue(nowMs: number): void {
     while (this.#timers.nextDueMs <= nowMs) {
       const timer = this.#timers.next;
       const id = Math.floor(timer / timersPerSlot);
       const slot = this.#slots[id]!;
-      switch (timer % timersPerSlot) {
-        case sendTimer:
-          this.#sendPeriodic(id, slot, nowMs);
-          break;
-        case detectionTimer:
-          this.#checkDetection(id, slot, nowMs);
-          break;
-        default:
-          this.#remove(id, slot);
-      }
+      if (timer % timersPerSlot === detectionTimer) this.#checkDetection(id, slot, nowMs);
+      else this.#remove(id, slot);
     }
   }
 
@@ -195,6 +206,7 @@ export class BfdEngine {
       config,
       session: initialSession(config, this.#newDiscriminator()),
       lastSentMs: Number.NEGATIVE_INFINITY,
+      lastSentUp: false,
       lastReceivedMs: nowMs,
       flaps: 0,
       farewellEndMs: undefined,
@@ -204,7 +216,7 @@ export class BfdEngine {
     this.#byDiscriminator.set(slot.session.localDiscriminator, id);
     this.#list(id, config);
     this.#hooks.open(id, config);
-    this.#timers.set(timersPerSlot * id + sendTimer, nowMs);
+    this.#sendTimers.set(id, nowMs);
     this.#hooks.onChange(status(slot));
   }
 
@@ -234,6 +246,7 @@ export class BfdEngine {
   }
 
   #remove(id: number, slot: Slot): void {
+    this.#sendTimers.remove(id);
     for (let timer = 0; timer < timersPerSlot; timer++) this.#timers.remove(timersPerSlot * id + timer);
     this.#byKey.delete(slot.config.key);
     this.#byDiscriminator.delete(slot.session.localDiscriminator);
@@ -288,25 +301,25 @@ export class BfdEngine {
   #send(id: number, slot: Slot, kind: PacketKind, nowMs: number): void {
     fillPacket(slot.session, kind, this.#sent);
     encodeControlPacket(this.#sent, this.#packet);
+    if (slot.lastSentUp) this.#hooks.onGap?.(nowMs - slot.lastSentMs);
     slot.lastSentMs = nowMs;
+    slot.lastSentUp = slot.session.state === stateCode.up;
     this.#hooks.send(id, this.#packet);
   }
 
   #sendPeriodic(id: number, slot: Slot, nowMs: number): void {
-    const gapMs = slot.session.state === stateCode.up ? nowMs - slot.lastSentMs : undefined;
-    this.#hooks.onPeriodic?.(nowMs - this.#timers.nextDueMs, gapMs);
+    this.#hooks.onPeriodic?.(nowMs - this.#sendTimers.nextDueMs);
     this.#send(id, slot, 'periodic', nowMs);
     if (slot.session.poll === 'due') slot.session = stepBfd(slot.session, { type: 'pollSent' }).session;
-    this.#timers.set(timersPerSlot * id + sendTimer, this.#nextSendMs(slot.session, nowMs));
+    this.#sendTimers.set(id, this.#nextSendMs(slot.session, nowMs));
   }
 
   /** 6.8.7: a changed interval holds from the last packet on. */
   #scheduleSending(id: number, slot: Slot, intervalBeforeUs: number, nowMs: number): void {
-    const timer = timersPerSlot * id + sendTimer;
     const intervalUs = transmitIntervalUs(slot.session);
-    if (intervalUs === 0) this.#timers.remove(timer);
-    else if (intervalUs !== intervalBeforeUs || this.#timers.dueMs(timer) === Number.POSITIVE_INFINITY) {
-      this.#timers.set(timer, Math.max(nowMs, this.#nextSendMs(slot.session, slot.lastSentMs)));
+    if (intervalUs === 0) this.#sendTimers.remove(id);
+    else if (intervalUs !== intervalBeforeUs || this.#sendTimers.dueMs(id) === Number.POSITIVE_INFINITY) {
+      this.#sendTimers.set(id, Math.max(nowMs, this.#nextSendMs(slot.session, slot.lastSentMs)));
     }
   }
 

@@ -1,7 +1,7 @@
 /** What crosses between whoever owns the thread of BFD and the thread. */
 import type { BfdDropReason, BfdSessionConfig, BfdSessionStatus } from '#bgp';
 
-/** How well the thread keeps time. */
+/** How well the thread keeps time. Counts are since it started; what is the longest or the latest, since it was asked last. */
 export interface BfdTiming {
   /** SCHED_RR was granted. */
   readonly realtime: boolean;
@@ -10,7 +10,7 @@ export interface BfdTiming {
   /** Periodic packets by how long after their time they were sent. */
   readonly lateness: readonly number[];
   readonly latestMs: number;
-  /** Gaps between the packets of a session that is Up. */
+  /** Between a packet of a session that said Up and the next: as long as the peer heard nothing of it. */
   readonly gaps: readonly number[];
   readonly longestGapMs: number;
   /** The longest that the thread was at work without a pause, its collections of garbage included. */
@@ -28,6 +28,12 @@ export interface BfdTiming {
 
 /** Whether peers are told AdminDown, once, or packets just end, as they do when the process is killed. */
 export type BfdStop = 'adminDown' | 'silent';
+
+/** Given to the thread when it starts. */
+export interface BfdWorkerData {
+  /** An `EventFd` that is signalled after each message: the thread sleeps past its event loop. */
+  readonly wakeFd: number;
+}
 
 export type ToBfd =
   | { readonly type: 'configure'; readonly sessions: readonly BfdSessionConfig[] }

@@ -4,11 +4,16 @@
  */
 import type { BfdSessionConfig, PacketPath } from '#bgp';
 import { errorText, type Logger } from '#kit';
-import { EPOLLIN, type Epoll, type Fd, SysError, UdpReceiver, udpSocket } from '#sys';
+import { type EpollSleep, type Fd, SysError, UdpReceiver, udpSocket } from '#sys';
 import { linkPort, multihopPort, tosInternetworkControl } from './sending-sockets.ts';
 
-/** Datagrams taken from one socket in one turn; the rest comes in the next. */
+/**
+ * Datagrams taken from one socket in one turn; the rest comes in the next. More than its buffer holds, so that all are read that waited when the
+ * turn began, however many come in the meantime.
+ */
 const datagramsPerTurn = 1024;
+/** The kernel doubles it and charges at least 576 bytes for a datagram: room for 910, half a second of 500 sessions at 300 ms. */
+const receiveBufferBytes = 262_144;
 /** A control packet with the longest authentication section has 52 octets; what is longer is cut off. */
 const datagramBytes = 64;
 const hopsSent = 255;
@@ -42,16 +47,18 @@ class LastPath implements PacketPath {
 
 export class ReceivingSockets {
   readonly #log: Logger;
-  readonly #epoll: Epoll;
+  readonly #epoll: EpollSleep;
   readonly #onPacket: (bytes: Uint8Array, length: number, path: PacketPath) => void;
   readonly #receiver = new UdpReceiver(datagramBytes);
   readonly #path = new LastPath(this.#receiver);
   readonly #open = new Map<string, Receiving>();
+  /** The same, to be gone through without an iterator being made. */
+  #list: readonly Receiving[] = [];
   #wanted = new Set<string>();
   #retry: NodeJS.Timeout | undefined;
   received = 0;
 
-  constructor(log: Logger, epoll: Epoll, onPacket: (bytes: Uint8Array, length: number, path: PacketPath) => void) {
+  constructor(log: Logger, epoll: EpollSleep, onPacket: (bytes: Uint8Array, length: number, path: PacketPath) => void) {
     this.#log = log;
     this.#epoll = epoll;
     this.#onPacket = onPacket;
@@ -79,11 +86,9 @@ export class ReceivingSockets {
     this.configure([]);
   }
 
-  /** Reads what waits on one socket (by descriptor), or on all of them. */
-  drain(fd?: number): void {
-    for (const receiving of this.#open.values()) {
-      if (fd === undefined || receiving.socket.number === fd) this.#drain(receiving);
-    }
+  /** Reads what waits on every socket. */
+  drain(): void {
+    for (let i = 0; i < this.#list.length; i++) this.#drain(this.#list[i]!);
   }
 
   #drain({ socket, multihop }: Receiving): void {
@@ -105,10 +110,17 @@ export class ReceivingSockets {
       if (this.#open.has(name)) continue;
       const [local, port] = name.split(' ') as [string, string];
       try {
-        const options = { local, port: Number(port), hops: hopsSent, tos: tosInternetworkControl, receiveInfo: true };
+        const options = {
+          local,
+          port: Number(port),
+          hops: hopsSent,
+          tos: tosInternetworkControl,
+          receiveInfo: true,
+          receiveBufferBytes,
+        };
         const socket = udpSocket(options);
         this.#open.set(name, { socket, multihop: Number(port) === multihopPort });
-        this.#epoll.add(socket.number, EPOLLIN);
+        this.#epoll.add(socket.number);
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
         failed = true;
@@ -120,6 +132,7 @@ export class ReceivingSockets {
         }
       }
     }
+    this.#list = [...this.#open.values()];
     if (failed) this.#retry = setTimeout(() => this.#openWanted(false), retryMs);
   }
 }

@@ -2,19 +2,16 @@
  * The owner's side of the thread of BFD. The owner is the speaker's thread, so that news of a session that fell goes to where routes are
  * dropped without passing main. The thread starts with the first session that is wanted: who uses no BFD has none of it.
  *
- * `#sys` is imported for its effect: a process that exits ends its threads as they are, and koffi's library would be unloaded with the last
- * thread that has it, before the handles in it are closed (SIGSEGV, seen with koffi 3.3.4). The owner outlives this thread and keeps it.
+ * That the owner has `#sys`, too, is needed: a process that exits ends its threads as they are, and koffi's library would be unloaded with the
+ * last thread that has it, before the handles in it are closed (SIGSEGV, seen with koffi 3.3.4). The owner outlives this thread.
  */
-import '#sys';
 import { Worker } from 'node:worker_threads';
 import type { BfdPort, BfdSessionConfig, BfdSessionStatus } from '#bgp';
 import type { Logger } from '#kit';
-import type { BfdStop, BfdTiming, FromBfd, ToBfd } from './protocol.ts';
+import { EventFd } from '#sys';
+import type { BfdStop, BfdTiming, BfdWorkerData, FromBfd, ToBfd } from './protocol.ts';
 
-/**
- * Of V8 in that thread. A young space that fills but every minute or so: its collection waits for helper threads, which have no real-time
- * scheduling and on a busy machine take 10 ms for nearly nothing.
- */
+/** Of V8 in that thread. A young space that fills but every few minutes: see service.ts. */
 const resourceLimits = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 64 };
 
 export interface BfdThread extends BfdPort {
@@ -27,17 +24,27 @@ export interface BfdThread extends BfdPort {
 /** An uncaught error in the thread is thrown here as an uncaught error. */
 export function createBfdThread(log: Logger, onChange: (status: BfdSessionStatus) => void): BfdThread {
   let worker: Worker | undefined;
+  let wake: EventFd | undefined;
   let gone = Promise.resolve();
   let nextId = 1;
   const waiting = new Map<number, (timing: BfdTiming | undefined) => void>();
-  const post = (message: ToBfd): void => worker?.postMessage(message);
+  const post = (message: ToBfd): void => {
+    worker?.postMessage(message);
+    wake?.signal();
+  };
 
   const start = (): void => {
-    const started = new Worker(new URL('./worker.ts', import.meta.url), { name: 'bfd', resourceLimits });
+    const waking = new EventFd();
+    const data: BfdWorkerData = { wakeFd: waking.fd };
+    const options = { name: 'bfd', resourceLimits, workerData: data };
+    const started = new Worker(new URL('./worker.ts', import.meta.url), options);
     worker = started;
+    wake = waking;
     gone = new Promise((resolve) => {
       started.once('exit', () => {
         worker = undefined;
+        wake = undefined;
+        waking.close();
         for (const answer of waiting.values()) answer(undefined);
         waiting.clear();
         resolve();

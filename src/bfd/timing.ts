@@ -4,12 +4,30 @@ export const bucketEdgesMs: readonly number[] = [
   305, 310, 350, 500, 1000,
 ];
 
-export class Buckets {
-  readonly counts = new Uint32Array(bucketEdgesMs.length + 1);
-  max = 0;
+/** The longest of the times since it was taken last; 0: there were none. */
+export class Longest {
+  #ms = 0;
 
   add(ms: number): void {
-    if (ms > this.max) this.max = ms;
+    if (ms > this.#ms) this.#ms = ms;
+  }
+  take(): number {
+    const ms = this.#ms;
+    this.#ms = 0;
+    return ms;
+  }
+}
+
+export class Buckets {
+  readonly counts = new Uint32Array(bucketEdgesMs.length + 1);
+  readonly #max = new Longest();
+
+  takeMax(): number {
+    return this.#max.take();
+  }
+
+  add(ms: number): void {
+    this.#max.add(ms);
     let i = 0;
     while (i < bucketEdgesMs.length && ms > bucketEdgesMs[i]!) i++;
     this.counts[i]!++;

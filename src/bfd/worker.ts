@@ -3,14 +3,16 @@
  * scheduler gives to others, some 10 ms on a busy machine. An uncaught error ends the process (see thread.ts): a BFD that is silently gone
  * would be a failure that nobody notices.
  */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import type { Logger } from '#kit';
 import { becomeRealtime } from '#sys';
-import type { FromBfd, ToBfd } from './protocol.ts';
+import type { BfdWorkerData, FromBfd, ToBfd } from './protocol.ts';
 import { BfdService } from './service.ts';
 
 /** Below what an operator gives to watchdogs. */
 const realtimePriority = 10;
+/** The event loop runs so often where no message calls for it: for retries, and for what V8 has to do by itself. */
+const roundMs = 1_000;
 
 if (!parentPort) throw new Error('worker.ts runs in a worker thread only');
 const port = parentPort;
@@ -36,7 +38,9 @@ if (refused) {
     'BFD runs without real-time scheduling (CAP_SYS_NICE is not granted): on a busy machine intervals below 100 ms may flap',
   );
 }
-const service = new BfdService(log, Math.random, (status) => send({ type: 'session', status }));
+const { wakeFd } = workerData as BfdWorkerData;
+const service = new BfdService(log, wakeFd, Math.random, (status) => send({ type: 'session', status }));
+let stopped = false;
 
 port.on('message', (message: ToBfd) => {
   switch (message.type) {
@@ -47,9 +51,18 @@ port.on('message', (message: ToBfd) => {
       send({ type: 'timing', id: message.id, timing: service.timing(refused === undefined) });
       return;
     case 'stop':
+      stopped = true;
       service.close(message.how);
       send({ type: 'stopped' });
       port.close();
       return;
   }
 });
+
+/** Messages are taken in between. */
+function serve(): void {
+  if (stopped) return;
+  service.run(roundMs);
+  setImmediate(serve);
+}
+setImmediate(serve);

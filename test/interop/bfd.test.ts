@@ -194,6 +194,52 @@ test(
   },
 );
 
+test(
+  'RFC 5880 6.8.4: a process that was stopped for far longer than the detection time takes its own delay for no silence of its peers',
+  alone,
+  async () => {
+    await using link = new BgpLink();
+    const [a, b] = [new BfdProcess(link, link.a), new BfdProcess(link, link.b)];
+    // b waits for 100 of our packets, we for 10 of its own.
+    const of = (own: 'a' | 'b', key: string, addresses: readonly [string, string]): BfdSessionConfig =>
+      session(key, {
+        peerAddress: addresses[own === 'a' ? 1 : 0],
+        localAddress: addresses[own === 'a' ? 0 : 1],
+        multihop: key === 'far',
+        maxHops: key === 'far' ? 255 : 1,
+        multiplier: own === 'a' ? 100 : 10,
+      });
+    const all = (own: 'a' | 'b'): BfdSessionConfig[] => [
+      of(own, 'near', ['10.9.0.1', '10.9.0.2']),
+      of(own, 'near6', ['fd09::1', 'fd09::2']),
+      of(own, 'far', ['10.9.0.1', '10.9.0.2']),
+    ];
+    a.configure(...all('a'));
+    b.configure(...all('b'));
+    for (const end of [a, b]) {
+      for (const { key } of all('a')) {
+        await end.reaches(key, 'Up');
+        await until(() => end.status(key)!.detectionTimeUs === (end === a ? 500_000 : 5_000_000), {
+          what: `${key} to be as quick as agreed`,
+        });
+      }
+    }
+    for (let round = 0; round < 5; round++) {
+      const { sent } = await b.timing();
+      a.process.kill('SIGSTOP');
+      // 3 sessions, 20 intervals each.
+      await until(async () => (await b.timing()).sent > sent + 60, { what: 'the time to pass' });
+      a.process.kill('SIGCONT');
+      const { received } = await a.timing();
+      await until(async () => (await a.timing()).received > received + 10, { what: 'the process to go on' });
+    }
+    for (const end of [a, b]) {
+      for (const { key } of all('a'))
+        assert.deepEqual([end.status(key)!.state, end.status(key)!.flaps], ['Up', 0], key);
+    }
+  },
+);
+
 test('a process that exits in the midst of it ends with its own code', alone, async () => {
   await using link = new BgpLink();
   const a = new BfdProcess(link, link.a);
