@@ -1,6 +1,6 @@
 /**
  * Octet strings as small integers, equal ones the same: an open-addressing hash over typed arrays, keyed so that a peer cannot choose
- * strings that share a slot. Nothing is allocated a string; one costs 12 octets, at most 16 of hash, and its own length.
+ * strings that share a slot. Nothing is allocated a string; one costs 20 octets, at most 16 of hash, and its own length.
  *
  * Who sends the same strings again sends them in the same order: the one behind the last is compared first, before anything is hashed.
  */
@@ -18,6 +18,7 @@ export class OctetPool {
   readonly #key: HashKey;
   readonly #slabs: Slabs;
   #address = new Int32Array(64);
+  #length = new Int32Array(64);
   #hashes = new Int32Array(64);
   /** id + 1; 0 is an empty slot. At most half of the slots are taken. */
   #slots = new Int32Array(256);
@@ -38,8 +39,11 @@ export class OctetPool {
     this.#words = new Int32Array((octetsMax + 3) >> 2);
     this.octets = new Uint8Array(this.#words.buffer, 0, octetsMax);
     this.#key = key;
-    this.#slabs = new Slabs((id, address) => {
-      this.#address[id] = address;
+    this.#slabs = new Slabs({
+      has: (id, address) => this.#address[id] === address,
+      moved: (id, address) => {
+        this.#address[id] = address;
+      },
     });
   }
 
@@ -80,9 +84,11 @@ export class OctetPool {
     } else {
       this.#limit++;
       this.#address = grow(this.#address, id + 1);
+      this.#length = grow(this.#length, id + 1);
       this.#hashes = grow(this.#hashes, id + 1);
     }
     this.#hashes[id] = this.#hash;
+    this.#length[id] = length;
     this.#address[id] = this.#slabs.put(id, this.#words, length);
     this.#put(id);
     this.#size++;
@@ -103,8 +109,9 @@ export class OctetPool {
       gap = slot;
     }
     slots[gap] = 0;
-    this.#slabs.free(this.#address[id]!);
+    const address = this.#address[id]!;
     this.#address[id] = nowhere;
+    this.#slabs.free(address, this.#length[id]!);
     this.#free.push(id);
     this.#size--;
   }
@@ -117,12 +124,12 @@ export class OctetPool {
     return this.#slabs.start(this.#address[id]!);
   }
   length(id: number): number {
-    return this.#slabs.length(this.#address[id]!);
+    return this.#length[id]!;
   }
 
   #is(id: number, length: number): boolean {
     const address = this.#address[id]!;
-    return address !== nowhere && this.#slabs.equals(address, this.#words, length);
+    return address !== nowhere && this.#length[id] === length && this.#slabs.equals(address, this.#words, length);
   }
 
   /** Zeros behind the last octet: what is compared and hashed is words. */
