@@ -38,11 +38,14 @@ export class PathTable {
   readonly #usedIds = new BitSet();
   /** Rows ever used are below this. */
   limit = 0;
-  readonly #free = new IntStack();
+  /** Free rows, plus 1, chained by `next` in the order in which they became free: who announces a table again fills them in order. */
+  #firstFree = 0;
+  #lastFree = 0;
 
   /** A row with all columns set but `next`. */
   make(prefix: number, peer: number, attributes: number, nextHop: number, pathId: number): number {
-    const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
+    const id = this.#firstFree > 0 ? this.#firstFree - 1 : this.limit++;
+    if (this.#firstFree > 0) this.#firstFree = this.next[id]!;
     if (id >= this.prefix.length) {
       this.next = grow(this.next, id + 1);
       this.prefix = grow(this.prefix, id + 1);
@@ -97,7 +100,10 @@ export class PathTable {
   }
   free(id: number): void {
     this.prefix[id] = -1;
-    this.#free.push(id);
+    this.next[id] = 0;
+    if (this.#firstFree === 0) this.#firstFree = id + 1;
+    else this.next[this.#lastFree - 1] = id + 1;
+    this.#lastFree = id + 1;
   }
 }
 

@@ -328,6 +328,7 @@ export class Rib {
   }
 
   #decideOne(prefix: number, localOnly: boolean): boolean {
+    if (this.#first[prefix] === 0) return this.#loseRoute(prefix);
     const decision = this.#decision;
     decision.run(this.#first[prefix]!, localOnly);
     const paths = this.paths;
@@ -352,6 +353,19 @@ export class Rib {
     this.locAttributes[prefix] = attributes;
     this.locNextHop[prefix] = nextHop;
     this.locHopSet[prefix] = hopSet;
+    return true;
+  }
+
+  /** The last path went: there is nothing to choose. */
+  #loseRoute(prefix: number): boolean {
+    this.#decision.considered = 0;
+    if (this.locPeer[prefix] === 0) return false;
+    this.tables.attributes.release(this.locAttributes[prefix]!);
+    this.routeCount--;
+    this.locPeer[prefix] = 0;
+    this.locAttributes[prefix] = 0;
+    this.locNextHop[prefix] = 0;
+    this.locHopSet[prefix] = 0;
     return true;
   }
 
