@@ -267,7 +267,7 @@ export class UpdateGroup {
       if (path < 0) break;
       const set = this.#exportedSet(prefix, peer[path]!, attributes[path]!, nextHop[path]!);
       if (set === 0) continue;
-      const slot = slots.row(prefix, rib.sentId(path));
+      const slot = slots.row(prefix, rib.sentId(prefix, path));
       this.#ensure(slot);
       wanted.add(slot);
       if (!this.#announce(slot, set, peer[path]!, nextHop[path]!)) continue;

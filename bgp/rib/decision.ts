@@ -83,15 +83,15 @@ export class Decision {
     this.best = -1;
     this.considered = 0;
     let count = 0;
-    const { next, peer, nextHop, flags } = this.#paths;
+    const { next, peer, nextHop } = this.#paths;
     const metric = this.#tables.nextHops.igpMetric;
-    for (let link = first; link !== 0; link = next[link - 1]!) {
+    for (let link = first; link > 0; link = next[link - 1]!) {
       const path = link - 1;
       if (peer[path] === localPeer) {
         this.best = path;
         return;
       }
-      if (localOnly || metric[nextHop[path]!] === unreachable || (flags[path]! & pathFlag.rejected) !== 0) continue;
+      if (localOnly || metric[nextHop[path]!] === unreachable || this.#isRejected(path)) continue;
       if (count === this.#candidates.length) this.#candidates = growCandidates(this.#candidates);
       this.#candidates[count++] = path;
     }
@@ -121,16 +121,16 @@ export class Decision {
   rank(first: number, localOnly: boolean): void {
     this.#ranked.clear();
     this.#taken = 0;
-    const { next, peer, nextHop, flags } = this.#paths;
+    const { next, peer, nextHop } = this.#paths;
     const metric = this.#tables.nextHops.igpMetric;
     let left = 0;
-    for (let link = first; link !== 0; link = next[link - 1]!) {
+    for (let link = first; link > 0; link = next[link - 1]!) {
       const path = link - 1;
       if (peer[path] === localPeer) {
         this.#ranked.push(path);
         continue;
       }
-      if (localOnly || metric[nextHop[path]!] === unreachable || (flags[path]! & pathFlag.rejected) !== 0) continue;
+      if (localOnly || metric[nextHop[path]!] === unreachable || this.#isRejected(path)) continue;
       if (left === this.#remaining.length) this.#remaining = growCandidates(this.#remaining);
       this.#remaining[left++] = path;
     }
@@ -191,6 +191,10 @@ export class Decision {
       if (!includesSorted(candidates, taken, remaining[i]!)) remaining[kept++] = remaining[i]!;
     }
     return kept;
+  }
+
+  #isRejected(path: number): boolean {
+    return (this.#paths.flags(path) & pathFlag.rejected) !== 0;
   }
 
   #equalCost(initial: number): number {

@@ -71,7 +71,7 @@ export class ImportPolicy {
     const filter = this.filter(rib.family);
     if (!filter) return received;
     const { words, bits, stride } = rib.prefixes;
-    const prefix = rib.paths.prefix[path]!;
+    const prefix = rib.paths.prefixOf(path);
     const set = filter.of(received, rib.paths.peer[path]!, hop, words, prefix * stride, bits[prefix]!);
     return set < 0 ? this.#refuse('filter') : set;
   }
@@ -137,7 +137,7 @@ export class ImportReview {
       left -= Math.max(0, end - work.cursor);
       for (; work.cursor < end; work.cursor++) {
         const path = work.cursor;
-        if (rib.paths.prefix[path]! >= 0 && rib.paths.peer[path] === this.#row) this.#one(work, path);
+        if (rib.paths.peer[path] === this.#row && rib.paths.isPath(path)) this.#one(work, path);
       }
       this.#policy.filter(rib.family)?.release();
       if (work.cursor < rib.paths.limit) {
