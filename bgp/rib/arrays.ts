@@ -9,6 +9,9 @@ export function grow<T extends Int32Array | Uint32Array | Uint16Array | Uint8Arr
   return bigger;
 }
 
+/** Room of a work list that is kept once it is empty: what a few turns of the event loop fill. */
+const keptItemsMax = 1 << 16;
+
 /** A growing stack of integers: work lists and free lists. */
 export class IntStack {
   items: Int32Array;
@@ -27,7 +30,7 @@ export class IntStack {
   }
   clear(): void {
     this.length = 0;
-    if (this.items.length > 1 << 20) this.items = new Int32Array(16);
+    if (this.items.length > keptItemsMax) this.items = new Int32Array(16);
   }
 }
 
@@ -53,7 +56,7 @@ export class IntQueue {
     if (this.#start === this.#end) {
       this.#start = 0;
       this.#end = 0;
-      if (this.#items.length > 1 << 20) this.#items = new Int32Array(16);
+      if (this.#items.length > keptItemsMax) this.#items = new Int32Array(16);
     } else if (2 * this.#start > this.#end) {
       this.#items.copyWithin(0, this.#start, this.#end);
       this.#end -= this.#start;
