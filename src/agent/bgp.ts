@@ -15,7 +15,7 @@ import type { LinkDown, RouteDataplane } from '#felix';
 import { type Cidr, type Clock, cidrContains, errorText, type IpAddress, type Logger, toIpAddress } from '#kit';
 import type { LearnedRoute } from '#model';
 import { type SpeakerThread, startSpeakerThread } from '#speaker';
-import { gatewayRoutes } from './bgp/gateway-routes.ts';
+import { gatewayRoutes, learnedRoute } from './bgp/gateway-routes.ts';
 import { type Issue, issueText } from './bgp/issue.ts';
 import type { OnLink } from './bgp/peer-context.ts';
 import { answerQuery } from './bgp/route-query.ts';
@@ -184,7 +184,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     let deferralEnded = false;
     for (const change of changes) {
       if (change.type !== 'deferralEnded' && gateways.learned(change)) continue;
-      if (change.type === 'upsert') upsert.push({ prefix: change.prefix, nextHops: change.nextHops });
+      if (change.type === 'upsert') upsert.push(learnedRoute(change));
       else if (change.type === 'withdraw') withdraw.push(change.prefix);
       else deferralEnded = true;
     }

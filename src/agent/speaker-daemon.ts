@@ -14,6 +14,7 @@ import { createHealthRegistry, createMetrics } from '#obs';
 import { readSpeakerFile, runStandaloneSpeaker, SpeakerFileError, type StandaloneKernel } from '#speaker';
 import { acquireLock, durableFile, openRouteKernel, sysctlFiles } from '#sys';
 import { AgentError } from './agent.ts';
+import { learnedRoute } from './bgp/gateway-routes.ts';
 import { observeSpeaker } from './bgp/metrics.ts';
 import { answerQuery } from './bgp/route-query.ts';
 import { peerView, routesView } from './bgp/view.ts';
@@ -166,7 +167,7 @@ async function openKernel({ stateDir, log }: SpeakerDaemonOptions, undo: (() => 
       const withdraw: Cidr[] = [];
       let released = false;
       for (const change of changes) {
-        if (change.type === 'upsert') upsert.push({ prefix: change.prefix, nextHops: change.nextHops });
+        if (change.type === 'upsert') upsert.push(learnedRoute(change));
         else if (change.type === 'withdraw') withdraw.push(change.prefix);
         else released = true;
       }
