@@ -32,6 +32,12 @@
  *       longLivedStaleTime: 3600s               # RFC 9494; default: not offered
  *       longLivedToAllInternal: false           # RFC 9494 4.6
  *       gracefulShutdown: false                 # RFC 8326: what is announced says that the session is about to end
+ *       blackhole: true                         # obeyed (RFC 7999); or { ipv4: 32, ipv6: 128 }, the shortest prefixes of which it is
+ *       linkBandwidth: 10Gbit                   # of the link to it (RFC 10005): of routes from it that say none
+ *       ttlSecurity: 1                          # RFC 5082: at most so many hops away; the peer must send with TTL 255
+ *       localAsn: 64999                         # ours on this session
+ *       keepaliveTime: 30s                      # default: a third of the hold time
+ *       allowOwnAsn: 0                          # how often our AS may stand in a path that is used
  *       bfd: true                               # or { minTx: 300ms, minRx: 300ms, multiplier: 3, multihop: false, graceful: false }
  *     - interface: eth0                         # unnumbered: the router found there; families default to both
  *       asn: external                           # or internal, auto, a number, a list of numbers
