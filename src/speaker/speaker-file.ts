@@ -62,6 +62,7 @@
 import { LineCounter, type Node, parseDocument } from 'yaml';
 import type { MultipathConfig, SpeakerConfig } from '#bgp';
 import { familyOf, toIpAddress } from '#kit';
+import { readyFilters } from './ready-filters.ts';
 import { readFilters } from './speaker-file-filters.ts';
 import { asMrt, asStations } from './speaker-file-monitoring.ts';
 import { asPeer, defaultPort } from './speaker-file-peer.ts';
@@ -118,7 +119,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   const hostName = root.optional('hostName', asLabel);
   const softwareVersion = root.optional('softwareVersion', asLabel);
   const originate = root.optional('originate', listOf(asPrefix)) ?? [];
-  const filters = root.optional('filters', readFilters) ?? new Map();
+  const filters = new Map([...readyFilters(originate), ...(root.optional('filters', readFilters) ?? [])]);
   const gracefulShutdown = root.optional('gracefulShutdown', asBoolean);
   const entries =
     root.optional(
