@@ -149,7 +149,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     peers,
     ...optionalKey('multipath', multipath),
     ...(ranges.length > 0 ? { ranges } : {}),
-    // It forwards nothing itself and keeps no state between runs, so it has nothing to say about an earlier one.
+    // Whether there was an earlier run, and what of it is left, the file does not know.
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec, deferralTimeSec },
     ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
     ...(bmp ? { bmp } : {}),
