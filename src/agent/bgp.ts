@@ -24,6 +24,7 @@ import { type SpeakerConfigResult, speakerConfig } from './bgp/speaker-config.ts
 import { type MachineAddresses, openMachineAddresses } from './machine-addresses.ts';
 import type { ModelStore } from './model-store.ts';
 import { type NodeAddressResult, nodeAddresses } from './node-address.ts';
+import { agentVersion } from './version.ts';
 
 export interface BgpDeps {
   readonly model: ModelStore;
@@ -89,6 +90,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   let cancelWays: (() => void) | undefined;
   const peerStates = new Map<string, PeerStatus>();
 
+  const names = options.bgpTellNames ? { toldVersion: agentVersion() } : {};
   const compute = (): SpeakerConfig | undefined => {
     const earlier = earlierFamilies(routes);
     found = detect();
@@ -116,6 +118,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
         restartTimeSec: options.gracefulRestartTimeSec,
         deferralTimeSec: options.gracefulRestartDeferralSec,
       },
+      ...names,
       onLink: (address) => onLink(routes, address),
       ways: () => routes.ways(),
       selects: createSelectorMatch(),
