@@ -297,8 +297,8 @@ export class Decision {
   }
 
   /**
-   * RFC 10005: shares after bandwidths, where every path says one; of several paths by one next hop the greatest counts. Who says zero gets
-   * nothing while others say more.
+   * RFC 10005: shares after bandwidths, where every path by one of the next hops says one; of several by one next hop the greatest counts.
+   * Who says zero gets nothing while others say more.
    */
   #weigh(count: number): void {
     const { hops, weights } = this;
@@ -308,12 +308,13 @@ export class Decision {
     for (let i = 0; i < count; i++) {
       const path = this.#candidates[i]!;
       const hop = hops.indexOf(nextHop[path]!);
+      if (hop < 0) continue;
       const bandwidth = linkBandwidth[attributes[path]!]!;
       if (bandwidth < 0) {
         weights.length = 0;
         return;
       }
-      if (hop >= 0 && bandwidth > weights[hop]!) weights[hop] = bandwidth;
+      if (bandwidth > weights[hop]!) weights[hop] = bandwidth;
     }
     let kept = 0;
     for (let hop = 0; hop < hops.length; hop++) {
