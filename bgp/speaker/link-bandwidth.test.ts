@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import type { RouteFilter } from '../filter/index.ts';
 import { encodeLinkBandwidth } from '../wire/index.ts';
 import { asPath, attribute, mpReach, origin, update } from '../wire/test-messages.ts';
-import type { PeerConfig } from './config.ts';
+import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { config, Network, peer } from './test-network.ts';
 import { RawPeer } from './test-raw-peer.ts';
 
@@ -14,14 +14,20 @@ const prefix = '10.1.0.0/16';
 const net = [16, 10, 1];
 const gigabit = 1.25e8;
 
-function fabric(mine: readonly Partial<PeerConfig>[] = []) {
+function fabric(mine: readonly Partial<PeerConfig>[] = [], multipath?: SpeakerConfig['multipath']) {
   const network = new Network();
   const settings = (more: readonly Partial<PeerConfig>[]) =>
-    config(here, 64512, [
-      ...routers.map((address, i) => peer(address, 64513, { passive: true, ...more[i] })),
-      peer('10.0.0.9', 64512, { passive: true }),
-      peer('10.0.0.10', 64600, { passive: true, ...more[3] }),
-    ]);
+    config(
+      here,
+      64512,
+      [
+        ...routers.map((address, i) => peer(address, 64513, { passive: true, ...more[i] })),
+        peer('10.0.0.9', 64512, { passive: true }),
+        peer('10.0.0.10', 64600, { passive: true, ...more[3] }),
+      ],
+      [],
+      multipath ? { multipath } : {},
+    );
   const speaker = network.add(here, settings(mine));
   const raws = routers.map((address) => new RawPeer(network, address, here, { asn: 64513 }).establish());
   const internal = new RawPeer(network, '10.0.0.9', here, { asn: 64512 }).establish();
@@ -90,6 +96,17 @@ test('RFC 10005: shares follow the bandwidths where every path of the multipath 
   assert.deepEqual(ways(), [0, 2], 'equal ones are no weights');
   gone(2);
   assert.deepEqual(ways(), [0]);
+});
+
+test('RFC 10005: a path that more than enough others leave no place has no say', () => {
+  const { say, ways } = fabric([], { max: 2, asPathRelax: true });
+  say(2);
+  say(1, bandwidth(3 * gigabit));
+  say(0, bandwidth(gigabit));
+  assert.deepEqual(ways(), [
+    [0, 1],
+    [1, 3],
+  ]);
 });
 
 test('RFC 10005: weights do not depend on the order of arrival', () => {
