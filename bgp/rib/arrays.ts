@@ -1,7 +1,9 @@
 /** Growing typed arrays: the tables of the RIB are columns indexed by small integers. */
 
+type Column = Int32Array | Uint32Array | Uint16Array | Uint8Array | Float32Array;
+
 /** A copy of `array` with room for at least `size` elements (doubled), new ones zero. */
-export function grow<T extends Int32Array | Uint32Array | Uint16Array | Uint8Array>(array: T, size: number): T {
+export function grow<T extends Column>(array: T, size: number): T {
   if (size <= array.length) return array;
   const Constructor = array.constructor as new (length: number) => T;
   const bigger = new Constructor(Math.max(size, 2 * array.length, 16));

@@ -153,6 +153,9 @@ export class PeerTable {
   routerId = new Uint32Array(16);
   /** Rank of the peer's address among all: the last tie-break (RFC 4271 9.1.2.2 g). */
   addressOrder = new Int32Array(16);
+  /** Shortest prefix whose BLACKHOLE is obeyed (RFC 7999), by family; 0: that of none. */
+  blackhole4 = new Uint8Array(16);
+  blackhole6 = new Uint8Array(16);
   /** As configured; what filters and people call the peer. */
   readonly names: string[] = [''];
   limit = 1;
@@ -164,6 +167,8 @@ export class PeerTable {
     if (row >= this.ebgp.length) {
       this.ebgp = grow(this.ebgp, row + 1);
       this.client = grow(this.client, row + 1);
+      this.blackhole4 = grow(this.blackhole4, row + 1);
+      this.blackhole6 = grow(this.blackhole6, row + 1);
       this.routerId = grow(this.routerId, row + 1);
       this.addressOrder = grow(this.addressOrder, row + 1);
     }

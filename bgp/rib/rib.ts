@@ -8,10 +8,11 @@
  * unsent changes: see adj-out.ts and feed.ts).
  */
 import type { IpFamily } from '#kit';
+import { communityFlag } from '../wire/types.ts';
 import { grow, IntQueue, type IntStack } from './arrays.ts';
 import { Decision, type DecisionTables, type MultipathOptions } from './decision.ts';
 import { type DecisionOutcome, explainDecision } from './explain.ts';
-import type { HopMarks, NextHopSetPool } from './next-hop-pool.ts';
+import { discardSet, type HopMarks, type NextHopSetPool } from './next-hop-pool.ts';
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
 import { ReceivedTable } from './received.ts';
@@ -336,7 +337,8 @@ export class Rib {
     const peer = best < 0 ? 0 : paths.peer[best]! + 1;
     const attributes = best < 0 ? 0 : paths.attributes[best]!;
     const nextHop = best < 0 ? 0 : paths.nextHop[best]!;
-    const hopSet = this.tables.hopSets.intern(decision.hops);
+    const drops = best >= 0 && this.#drops(prefix, attributes, paths.peer[best]!);
+    const hopSet = drops ? discardSet : this.tables.hopSets.intern(decision.hops, decision.weights);
     const oldPeer = this.locPeer[prefix]!;
     if (
       peer === oldPeer &&
@@ -367,6 +369,14 @@ export class Rib {
     this.locNextHop[prefix] = 0;
     this.locHopSet[prefix] = 0;
     return true;
+  }
+
+  /** RFC 7999 3.3: BLACKHOLE, from a peer of which it is obeyed, for so long a prefix. */
+  #drops(prefix: number, attributes: number, peer: number): boolean {
+    const { attributes: pool, peers } = this.tables;
+    if ((pool.communityFlags[attributes]! & communityFlag.blackhole) === 0) return false;
+    const least = (this.family === 4 ? peers.blackhole4 : peers.blackhole6)[peer]!;
+    return least !== 0 && this.prefixes.bits[prefix]! >= least;
   }
 
   #intern(words: Int32Array, bits: number): number {

@@ -93,6 +93,8 @@ test('the plan is what happens: sessions that it calls reset are those that end,
       addPath: fc.constantFrom({ receive: true, send: 0 }, { receive: false, send: 2 }, { receive: false, send: 3 }),
       maxPrefixes: fc.constant({ 'ipv4-unicast': { limit: 1000 } }),
       extendedMessages: fc.boolean(),
+      blackhole: fc.constantFrom({}, { minLength4: 24 }),
+      linkBandwidthBytesPerSec: fc.constantFrom(1e9, 1e10),
     },
     { requiredKeys: [] },
   );

@@ -1,6 +1,6 @@
 /** Routes as JSON for people: pages through the prefix tables. */
 import { cidrContains, formatIp, parseCidr, toCidr } from '#kit';
-import { localPeer, pathFlag, type Rib } from '../rib/index.ts';
+import { discardSet, localPeer, pathFlag, type Rib } from '../rib/index.ts';
 import { describeAttributes } from '../wire/index.ts';
 import type { Membership } from './groups.ts';
 import type { ImportPolicy } from './import-policy.ts';
@@ -108,6 +108,7 @@ function held(tables: GlassTables, { peer: name, received = false }: RouteQuery)
         ...(pathId === 0 ? {} : { pathId }),
         best,
         multipath: best || (!isRejected && rib.locPeer[prefix] !== 0 && multipath.includes(hop)),
+        ...(best && rib.locHopSet[prefix] === discardSet ? { blackhole: true as const } : {}),
         stale: (paths.flags(path) & pathFlag.stale) !== 0,
         ...(reason === undefined ? {} : { reason }),
         ...(rejected ? { rejected } : {}),

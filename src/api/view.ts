@@ -196,7 +196,14 @@ export interface BgpPathView {
   readonly best: boolean;
   readonly nextHop: string;
   /** Where packets go: the next hop resolved through the kernel's table. Empty: it does not resolve. Absent: nothing is installed. */
-  readonly resolved?: readonly { readonly gateway?: string; readonly device: string }[];
+  readonly resolved?: readonly {
+    readonly gateway?: string;
+    readonly device: string;
+    /** Share of the traffic, 1..256; absent: all are equal. */
+    readonly weight?: number;
+  }[];
+  /** Packets to the prefix are dropped (RFC 7999). */
+  readonly blackhole?: true;
   readonly origin: 'IGP' | 'EGP' | 'incomplete';
   /** AS numbers with a space between, sets in braces; empty from inside the AS. */
   readonly asPath: string;

@@ -232,11 +232,13 @@ function reasonText({ best, reason, rejected }: BgpPathView): string {
 }
 
 function waysOf(route: BgpRouteView, path: BgpPathView): readonly string[] {
+  if (path.blackhole) return ['blackhole'];
   if (path.resolved === undefined) return ['-'];
   if (path.resolved.length > 0) {
-    return path.resolved.map(({ gateway, device }) =>
-      gateway === undefined ? `dev ${device}` : `${gateway} dev ${device}`,
-    );
+    return path.resolved.map(({ gateway, device, weight }) => {
+      const way = gateway === undefined ? `dev ${device}` : `${gateway} dev ${device}`;
+      return weight === undefined ? way : `${way} weight ${weight}`;
+    });
   }
   return [route.source === 'originated' ? '-' : path.best ? 'UNRESOLVED' : '-'];
 }

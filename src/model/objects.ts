@@ -202,7 +202,7 @@ export interface BGPPeerObject {
   readonly bfd?: BFDSettings;
   readonly maxPrefixes?: { readonly ipv4?: PrefixLimit; readonly ipv6?: PrefixLimit };
   /** RFC 7911; `send`: the best so many paths, 0..128. */
-  readonly addPath?: { readonly receive: boolean; readonly send: number };
+  readonly addPath?: { readonly receive: boolean; readonly send: number; readonly limit?: number };
   /** RFC 8326. */
   readonly gracefulShutdown?: boolean;
   /** RFC 9494, seconds, 0..16777215. */
@@ -212,6 +212,10 @@ export interface BGPPeerObject {
   readonly strictRole?: boolean;
   /** What the peer announces is kept as received. Default: with filters on import. */
   readonly adjRibIn?: boolean;
+  /** RFC 7999: obeyed; shortest prefixes of which it is, 1..32 and 1..128, default 32 and 128. */
+  readonly blackhole?: { readonly ipv4?: number; readonly ipv6?: number };
+  /** RFC 10005: of the link to the peer, 1..1e15. */
+  readonly linkBandwidthBytesPerSec?: number;
 }
 
 export interface BGPFilterRule {
