@@ -10,11 +10,14 @@ import { IdleWatch } from './idle-watch.ts';
 import { rangePeerOpeningSec } from './limits.ts';
 import { type Admission, Neighbours } from './neighbours.ts';
 import type { Peer } from './peer.ts';
+import { holdUnsigned, type TcpAoFault } from './tcp-ao.ts';
 import type { ByteConnection, RangeStatus } from './types.ts';
 
 export interface NewcomerHost {
   readonly clock: Clock;
   readonly log: Logger;
+  /** See `Transport`. */
+  readonly tcpAoFault: TcpAoFault;
   peers(): Iterable<Peer>;
   peer(name: string): Peer | undefined;
   /** One peer more. */
@@ -33,7 +36,7 @@ export class Newcomers {
 
   constructor(host: NewcomerHost, config: SpeakerConfig) {
     this.#host = host;
-    this.#neighbours = new Neighbours(host.log, config);
+    this.#neighbours = new Neighbours(host.log, this.#signed(config));
     this.#idle = new IdleWatch(host.clock, {
       inUse: (name) => host.peer(name)?.inUse === true,
       giveUp: (name) => this.#giveUp(name),
@@ -46,11 +49,14 @@ export class Newcomers {
   }
   /** What `configure` would return. */
   preview(config: SpeakerConfig): SpeakerConfig {
-    return this.#neighbours.effective(config);
+    return this.#neighbours.effective(this.#signed(config));
   }
   configure(config: SpeakerConfig): SpeakerConfig {
-    this.#neighbours.configure(config);
+    this.#neighbours.configure(this.#signed(config));
     return this.effective;
+  }
+  #signed(config: SpeakerConfig): SpeakerConfig {
+    return holdUnsigned(config, this.#host.tcpAoFault);
   }
   stop(name?: string): void {
     this.#idle.stop(name);
