@@ -9,11 +9,12 @@
  * connection gets that of its peer, and the SYN is looked at afterwards; who came from too far is cut before a byte is read.
  */
 import net from 'node:net';
-import type { ByteConnection, DialRequest, LocalLink, SpeakerConfig, TcpAoAlgorithm, Transport } from '#bgp';
+import type { ByteConnection, DialRequest, LocalLink, SpeakerConfig, Transport } from '#bgp';
 import { errorText, type Logger, splitZone } from '#kit';
-import { aoFault, descriptorOf, interfaceIndex, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
+import { descriptorOf, interfaceIndex, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
 import { type AddressRule, addressRules, type RuleList } from './address-rules.ts';
 import { aoSubject, type ConnectionKeys, signAccepted, signDialled } from './ao-keys.ts';
+import { createAoProbe } from './ao-probe.ts';
 import { ListenerKeys } from './listener-keys.ts';
 import { LocalLinks } from './local-links.ts';
 import { TcpConnection } from './tcp-connection.ts';
@@ -33,6 +34,7 @@ interface Listener {
 }
 
 export class TcpTransport implements Transport {
+  readonly tcpAoFault = createAoProbe();
   readonly #log: Logger;
   readonly #onAccept: (connection: ByteConnection) => void;
   readonly #listeners = new Map<string, Listener>();
@@ -41,8 +43,6 @@ export class TcpTransport implements Transport {
   /** What peers and ranges ask of who connects. */
   #rules: RuleList = addressRules([], []);
   #configured = false;
-  /** Of TCP-AO, known to the kernel. */
-  readonly #aoAlgorithms = new Set<TcpAoAlgorithm>();
 
   constructor(log: Logger, onAccept: (connection: ByteConnection) => void) {
     this.#log = log;
@@ -81,14 +81,6 @@ export class TcpTransport implements Transport {
     for (const [name, { keys }] of this.#listeners) {
       keys.sync(this.#rules.keys(wanted.get(name)!.address.includes(':') ? 6 : 4));
     }
-  }
-
-  /** See `Transport`. What the kernel can do it goes on to do; what it cannot is asked again: a module may have been loaded. */
-  tcpAoFault({ algorithm }: { readonly algorithm: TcpAoAlgorithm }): string | undefined {
-    if (this.#aoAlgorithms.has(algorithm)) return undefined;
-    const fault = aoFault(algorithm);
-    if (fault === undefined) this.#aoAlgorithms.add(algorithm);
-    return fault;
   }
 
   dial(
