@@ -51,7 +51,7 @@ export function planChange(
 
 const fields = (peer: PeerConfig): Readonly<Record<string, unknown>> => ({ ...peer });
 /** Never shown. */
-const secretFields: ReadonlySet<string> = new Set(['password']);
+const secretFields: ReadonlySet<string> = new Set(['password', 'tcpAo']);
 
 /** `holdTimeSec: 90 -> 30`, one for each field that differs. */
 function differences(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>): string[] {

@@ -6,6 +6,7 @@
 
 import type { BmpStationConfig } from '../bmp/types.ts';
 import type { RouteFilter } from '../filter/types.ts';
+import type { TcpAoKey } from './tcp-ao.ts';
 
 export type Family = 'ipv4-unicast' | 'ipv6-unicast';
 
@@ -127,6 +128,11 @@ export interface PeerConfig {
   readonly holdTimeSec: number;
   /** TCP-MD5 (RFC 2385), at most 80 bytes. One that is changed for another keeps the session; see `ByteConnection.rekey`. */
   readonly password?: string;
+  /**
+   * TCP-AO (RFC 5925), in place of `password`: keys in order of preference. Connections that we open begin with the first, and the peer
+   * is asked to use it. Keys added, removed and put in another order keep the session; see `ByteConnection.rekey`.
+   */
+  readonly tcpAo?: readonly TcpAoKey[];
   /** Why there must be no session: nothing is dialled, who connects is refused. Shown as the peer's last error. */
   readonly heldDown?: string;
   /** Our AS number on this session instead of the speaker's. */

@@ -65,7 +65,7 @@ test('an attempt has one outcome, after which there is nothing to give up', () =
 test('another password is for attempts to come', () => {
   const { dialler, attempts, seen } = world();
   dialler.dial();
-  dialler.rekey('new');
+  dialler.rekey({ password: 'new' });
   attempts[0]!.fail('ETIMEDOUT');
   dialler.dial();
   assert.deepEqual(seen.passwords, ['old', 'new']);

@@ -1,4 +1,5 @@
 /** Dials a peer, one attempt at a time. What becomes of an attempt that was given up is nobody's business any more. */
+import type { SessionKeys } from './tcp-ao.ts';
 import type { ByteConnection, DialRequest, Transport } from './types.ts';
 
 export interface DialHooks {
@@ -22,8 +23,8 @@ export class Dialler {
     return this.#request;
   }
   /** For attempts to come. */
-  rekey(password: string): void {
-    this.#request = { ...this.#request, password };
+  rekey(keys: SessionKeys): void {
+    this.#request = { ...this.#request, ...keys };
   }
 
   /** Either hook may be called within. */

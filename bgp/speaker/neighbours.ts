@@ -11,6 +11,7 @@
 import { type Logger, type ParsedCidr, parseCidr, parseIp, samePrefix, splitZone } from '#kit';
 import type { PeerConfig, PeerRange, SpeakerConfig } from './config.ts';
 import { neighbourAgeSec } from './limits.ts';
+import { authenticationOf } from './tcp-ao.ts';
 import type { RangeStatus } from './types.ts';
 
 interface Found {
@@ -93,7 +94,7 @@ export class Neighbours {
   }
 
   #withAddress(peer: PeerConfig, config: SpeakerConfig, ranges: readonly Range[]): PeerConfig {
-    if (peer.interface === undefined) return this.#withoutKey(peer, ranges);
+    if (peer.interface === undefined) return this.#besideRange(peer, ranges);
     const first = config.peers.find((other) => other.interface === peer.interface);
     if (first !== peer)
       return { ...peer, address: '', heldDown: `peer ${first?.name} is on ${peer.interface} already` };
@@ -102,13 +103,19 @@ export class Neighbours {
     return { ...peer, address: '', heldDown: peer.heldDown ?? `no router was heard of on ${peer.interface} yet` };
   }
 
-  /** The kernel takes no unsigned connection from a prefix that has a TCP-MD5 key, whatever is configured for one address in it. */
-  #withoutKey(peer: PeerConfig, ranges: readonly Range[]): PeerConfig {
-    if (peer.password !== undefined || !peer.passive || peer.heldDown !== undefined) return peer;
-    const range = rangeOf(peer.address, ranges);
-    if (range?.config.password === undefined) return peer;
-    const heldDown = `it never dials and has no password, but its address lies in the range ${range.config.prefix}, which has one`;
-    return { ...peer, heldDown };
+  /**
+   * The kernel takes no unsigned connection from a prefix that has a key, whatever is configured for one address in it, and no keys of
+   * both kinds where they overlap.
+   */
+  #besideRange(peer: PeerConfig, ranges: readonly Range[]): PeerConfig {
+    if (!peer.passive || peer.heldDown !== undefined) return peer;
+    const range = rangeOf(peer.address, ranges)?.config;
+    const [own, theirs] = [authenticationOf(peer), range === undefined ? 'none' : authenticationOf(range)];
+    if (range === undefined || theirs === 'none' || own === theirs) return peer;
+    const lies = `its address lies in the range ${range.prefix}, which has`;
+    if (own !== 'none') return { ...peer, heldDown: `it never dials and has ${own}, but ${lies} ${theirs}` };
+    const [what, one] = theirs === 'TCP-MD5' ? ['password', 'one'] : ['TCP-AO keys', 'some'];
+    return { ...peer, heldDown: `it never dials and has no ${what}, but ${lies} ${one}` };
   }
 
   /**

@@ -10,11 +10,14 @@ import { IdleWatch } from './idle-watch.ts';
 import { rangePeerOpeningSec } from './limits.ts';
 import { type Admission, Neighbours } from './neighbours.ts';
 import type { Peer } from './peer.ts';
+import { holdUnsigned, type TcpAoFault } from './tcp-ao.ts';
 import type { ByteConnection, RangeStatus } from './types.ts';
 
 export interface NewcomerHost {
   readonly clock: Clock;
   readonly log: Logger;
+  /** See `Transport`. */
+  readonly tcpAoFault: TcpAoFault;
   peers(): Iterable<Peer>;
   peer(name: string): Peer | undefined;
   /** One peer more. */
@@ -30,10 +33,12 @@ export class Newcomers {
   readonly #host: NewcomerHost;
   readonly #neighbours: Neighbours;
   readonly #idle: IdleWatch;
+  /** Why sessions cannot be signed, by name of the peer or prefix of the range. */
+  #unsigned: ReadonlyMap<string, string> = new Map();
 
   constructor(host: NewcomerHost, config: SpeakerConfig) {
     this.#host = host;
-    this.#neighbours = new Neighbours(host.log, config);
+    this.#neighbours = new Neighbours(host.log, this.#held(config));
     this.#idle = new IdleWatch(host.clock, {
       inUse: (name) => host.peer(name)?.inUse === true,
       giveUp: (name) => this.#giveUp(name),
@@ -46,11 +51,32 @@ export class Newcomers {
   }
   /** What `configure` would return. */
   preview(config: SpeakerConfig): SpeakerConfig {
-    return this.#neighbours.effective(config);
+    return this.#neighbours.effective(this.#signed(config));
   }
   configure(config: SpeakerConfig): SpeakerConfig {
-    this.#neighbours.configure(config);
+    this.#neighbours.configure(this.#held(config));
     return this.effective;
+  }
+  #signed(config: SpeakerConfig): SpeakerConfig {
+    return holdUnsigned(config, this.#host.tcpAoFault);
+  }
+  /** As `#signed`; who is held down for it is logged once. */
+  #held(config: SpeakerConfig): SpeakerConfig {
+    const signed = this.#signed(config);
+    const unsigned = new Map<string, string>();
+    for (const [of, as] of [
+      [config.peers, signed.peers],
+      [config.ranges ?? [], signed.ranges ?? []],
+    ] as const) {
+      for (const [index, { heldDown: reason, ...peer }] of as.entries()) {
+        if (reason === undefined || reason === of[index]?.heldDown) continue;
+        const name = 'prefix' in peer ? peer.prefix : peer.name;
+        unsigned.set(name, reason);
+        if (this.#unsigned.get(name) !== reason) this.#host.log.error({ peer: name, reason }, 'session is held down');
+      }
+    }
+    this.#unsigned = unsigned;
+    return signed;
   }
   stop(name?: string): void {
     this.#idle.stop(name);

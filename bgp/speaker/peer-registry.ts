@@ -126,5 +126,5 @@ export class PeerRegistry {
 
 function mustRestart(peer: Peer, next: PeerConfig, before: SpeakerConfig, after: SpeakerConfig): boolean {
   const changed = needsNewSession({ speaker: before, peer: peer.config }, { speaker: after, peer: next });
-  return changed || peer.cannotImportAgain(next) || !peer.rekey(next.password);
+  return changed || peer.cannotImportAgain(next) || !peer.rekey(next);
 }

@@ -18,6 +18,7 @@ import { PrefixLimits } from './prefix-limit.ts';
 import { Session, type SessionDeps } from './session.ts';
 import { knownAsn } from './session-config.ts';
 import { StaleRoutes } from './stale-routes.ts';
+import { type SessionKeys, sameKeys, sessionKeys } from './tcp-ao.ts';
 import type { ByteConnection, DialRequest, LocalLink, PeerStatus } from './types.ts';
 
 /** What a peer needs of its speaker. */
@@ -229,8 +230,8 @@ export class Peer {
   }
 
   /** See `Session.rekey`. True when there is nothing to do. */
-  rekey(password: string | undefined): boolean {
-    return password === undefined || password === this.config.password || this.session.rekey(password);
+  rekey(next: SessionKeys): boolean {
+    return sameKeys(this.config, next) || this.session.rekey(sessionKeys(next));
   }
 
   /** New policies or next hops, without touching the session. */
@@ -379,7 +380,7 @@ function dialRequest(config: PeerConfig): DialRequest {
     address: config.address,
     port: config.port,
     ...(config.localAddress === undefined ? {} : { localAddress: config.localAddress }),
-    ...(config.password === undefined ? {} : { password: config.password }),
+    ...sessionKeys(config),
     ...(config.ttlSecurityHops === undefined ? {} : { ttlSecurityHops: config.ttlSecurityHops }),
   };
 }

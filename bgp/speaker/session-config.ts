@@ -4,6 +4,7 @@ import type { OpenTexts, SessionConfig } from '../fsm/index.ts';
 import { pathsPerPrefixMax } from '../rib/index.ts';
 import { bgpRole } from '../wire/index.ts';
 import type { Family, GracefulRestartConfig, PeerAsn, PeerConfig, SpeakerConfig } from './config.ts';
+import { authenticationOf } from './tcp-ao.ts';
 
 export function routerIdNumber(text: string, what = 'routerId'): number {
   const bytes = parseIp(text);
@@ -99,7 +100,7 @@ function addPathOffer({ families, addPath }: PeerConfig): NonNullable<SessionCon
 
 /**
  * Whether a change needs a new session. Import and export, filters, next hops, the restart time and what OPEN tells people (next OPEN) do not; nor does a
- * password that takes the place of another, which the connection can change.
+ * password, or TCP-AO keys, that take the place of others, which the connection can change.
  */
 export function needsNewSession(
   before: { readonly speaker: SpeakerConfig; readonly peer: PeerConfig },
@@ -128,7 +129,7 @@ function identityKey(speaker: SpeakerConfig, peer: PeerConfig): string {
     peer.address,
     peer.localAddress,
     peer.role,
-    peer.password !== undefined,
+    authenticationOf(peer),
     peer.heldDown !== undefined,
   ]);
 }
@@ -145,7 +146,7 @@ export function sessionFacts(speaker: SpeakerConfig, peer: PeerConfig): Readonly
     families: peer.families,
     holdTimeSec: peer.holdTimeSec,
     keepaliveSec: peer.keepaliveSec,
-    hasPassword: peer.password !== undefined,
+    authentication: authenticationOf(peer),
     heldDown: peer.heldDown !== undefined,
     ttlSecurityHops: peer.ttlSecurityHops,
     passive: peer.passive,

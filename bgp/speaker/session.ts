@@ -39,6 +39,7 @@ import { sendHoldSecMin } from './limits.ts';
 import { LiveConnection, type LiveConnectionHooks } from './live-connection.ts';
 import { NamedTimers } from './named-timers.ts';
 import { type SessionTap, type TappedSession, tappedSession } from './tap.ts';
+import type { SessionKeys } from './tcp-ao.ts';
 import type { ByteConnection, DialRequest, Transport } from './types.ts';
 
 export interface SessionHooks {
@@ -145,14 +146,14 @@ export class Session {
     this.#state = setTexts(this.#state, texts);
   }
   /**
-   * Another TCP-MD5 password from now on: for connections that are there, which then wait for the peer to change its own, and
+   * Another TCP-MD5 password, or other TCP-AO keys, from now on: for connections that are there, which then wait for the peer to change its own, and
    * for those to come. An attempt under way began with the old one and is made again.
    *
    * @returns false when a connection cannot change its key: it must be ended.
    */
-  rekey(password: string): boolean {
-    this.#dialler.rekey(password);
-    for (const { connection } of this.#live.values()) if (!connection.rekey(password)) return false;
+  rekey(keys: SessionKeys): boolean {
+    this.#dialler.rekey(keys);
+    for (const { connection } of this.#live.values()) if (!connection.rekey(keys)) return false;
     if (this.#state.dialler === 'connecting') this.#fireTimer('connectRetry');
     return true;
   }

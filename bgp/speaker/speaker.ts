@@ -306,7 +306,7 @@ export class Speaker {
   }
 
   #makeNewcomers(config: SpeakerConfig): Newcomers {
-    const { clock, log } = this.#deps;
+    const { clock, log, transport } = this.#deps;
     const setPeers = (peers: readonly PeerConfig[]): void => {
       this.#config = { ...this.#config, peers };
       this.#peers.rankLater();
@@ -316,6 +316,7 @@ export class Speaker {
       {
         clock,
         log,
+        tcpAoFault: (key) => transport.tcpAoFault?.(key),
         peers: () => this.#peers,
         peer: (name) => this.#peers.get(name),
         add: (peer) => {

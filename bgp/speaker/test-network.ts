@@ -4,6 +4,7 @@ import { decodeRouteChanges, type RouteChange } from '../rib/index.ts';
 import type { BfdPort } from './bfd.ts';
 import type { GracefulRestartConfig, PeerConfig, SpeakerConfig } from './config.ts';
 import { createSpeaker, type Speaker } from './speaker.ts';
+import type { SessionKeys, TcpAoFault } from './tcp-ao.ts';
 import type { ByteConnection, ConnectionHandlers } from './types.ts';
 
 /** One end of a pipe; bytes and ends arrive in a later step of the network. */
@@ -16,8 +17,8 @@ export class Pipe implements ByteConnection {
   closed = false;
   /** What is written arrives nowhere. */
   cut = false;
-  /** Passwords it was told to change to, and whether it can. */
-  readonly keys: string[] = [];
+  /** What it was told to change to, and whether it can. */
+  readonly keys: SessionKeys[] = [];
   rekeys = true;
   readonly localAddress: string;
   readonly remoteAddress: string;
@@ -39,8 +40,8 @@ export class Pipe implements ByteConnection {
   get queuedBytes(): number {
     return this.stuckBytes;
   }
-  rekey(password: string): boolean {
-    this.keys.push(password);
+  rekey(keys: SessionKeys): boolean {
+    this.keys.push(keys);
     return this.rekeys;
   }
   close(): void {
@@ -72,6 +73,8 @@ export class Network {
   readonly others = new Map<string, (there: Pipe) => void>();
   /** What a speaker's wall clock says. */
   wallMs = 0;
+  /** Why nobody there can sign with TCP-AO. */
+  tcpAoFault: TcpAoFault = () => undefined;
   #queue: (() => void)[] = [];
 
   add(address: string, config: SpeakerConfig, bfd?: BfdPort): Speaker {
@@ -94,6 +97,7 @@ export class Network {
           }),
         transport: {
           configure: () => undefined,
+          tcpAoFault: (key) => this.tcpAoFault(key),
           dial: (request, onConnected, onFailed) => {
             let aborted = false;
             later(() => {

@@ -7,6 +7,7 @@ import type { AttributeText, Family } from '../wire/types.ts';
 import type { BfdPort, PeerBfdStatus } from './bfd.ts';
 import type { SpeakerConfig } from './config.ts';
 import type { SessionTap } from './tap.ts';
+import type { SessionKeys, TcpAoFault, TcpAoKey } from './tcp-ao.ts';
 
 /** One TCP connection, in either direction, once it is connected. */
 export interface ByteConnection {
@@ -22,10 +23,11 @@ export interface ByteConnection {
   /** Bytes taken by `write` and not yet by the kernel. */
   readonly queuedBytes: number;
   /**
-   * Changes the TCP-MD5 key of the connection. Segments are lost until the peer has done the same, which TCP makes good within
-   * the hold time. False: it has no key to change, or it is refused.
+   * Changes the TCP-MD5 key or the TCP-AO keys of the connection. With TCP-MD5, and when a TCP-AO key goes that the peer still wants,
+   * segments are lost until the peer has done the same, which TCP makes good within the hold time. False: it has no key to change, or
+   * it is refused, as when other bytes are to stand under the ids of a key that is there.
    */
-  rekey(password: string): boolean;
+  rekey(keys: SessionKeys): boolean;
   /** Ends the connection after what is queued is sent, within a bounded time. */
   close(): void;
   /** Ends it now. */
@@ -46,7 +48,8 @@ export interface DialRequest {
   readonly port: number;
   readonly localAddress?: string;
   readonly password?: string;
-  /** See `PeerConfig`. */
+  /** See `PeerConfig`, as what follows. */
+  readonly tcpAo?: readonly TcpAoKey[];
   readonly ttlSecurityHops?: number;
 }
 
@@ -71,7 +74,9 @@ export interface PathSelector {
 export interface Transport {
   /** Starts an attempt; exactly one callback is called, later, unless the returned function was called before. */
   dial(request: DialRequest, onConnected: (c: ByteConnection) => void, onFailed: (reason: string) => void): () => void;
-  /** Brings listeners and TCP-MD5 keys in line; called on each change. */
+  /** Absent: it can sign whatever is asked. Asked on each change for each key. */
+  readonly tcpAoFault?: TcpAoFault;
+  /** Brings listeners, TCP-MD5 and TCP-AO keys in line; called on each change. */
   configure(config: SpeakerConfig): void;
   /** The link that both ends share; undefined when the other end is not on a link of ours, or that cannot be told. */
   linkOf?(localAddress: string, remoteAddress: string): LocalLink | undefined;

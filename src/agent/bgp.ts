@@ -14,7 +14,7 @@ import type { AgentConfig } from '#config';
 import type { LinkDown, RouteDataplane } from '#felix';
 import { type Cidr, type Clock, cidrContains, errorText, type IpAddress, type Logger, toIpAddress } from '#kit';
 import type { LearnedRoute } from '#model';
-import { type SpeakerThread, startSpeakerThread } from '#speaker';
+import { createAoProbe, type SpeakerThread, startSpeakerThread } from '#speaker';
 import { gatewayRoutes, learnedRoute } from './bgp/gateway-routes.ts';
 import { type Issue, issueText } from './bgp/issue.ts';
 import type { OnLink } from './bgp/peer-context.ts';
@@ -86,6 +86,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   let told = '';
   const machine = deps.machine ?? openMachineAddresses();
   const gateways = gatewayRoutes(routes);
+  const tcpAoFault = createAoProbe();
   let cancelRetry: (() => void) | undefined;
   let cancelWays: (() => void) | undefined;
   const peerStates = new Map<string, PeerStatus>();
@@ -122,6 +123,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
       onLink: (address) => onLink(routes, address),
       ways: () => routes.ways(),
       selects: createSelectorMatch(),
+      tcpAoFault,
     });
     const problems = issues().map(issueText);
     if (problems.join('\n') !== told) {

@@ -97,11 +97,22 @@ export interface NetworkPolicyObject {
   readonly standIn?: true;
 }
 
-/** Where the text of a TCP-MD5 password stands. `value` is ours, for directories of manifests. */
+/** Where the text of a TCP-MD5 password, or of a TCP-AO key, stands. `value` is ours, for directories of manifests. */
 export type PasswordSource =
   | { readonly type: 'value'; readonly value: Secret }
   /** A Secret in the agent's own namespace. */
   | { readonly type: 'secretKeyRef'; readonly name: string; readonly key: string };
+
+/** Ours: a key of TCP-AO (RFC 5925). */
+export interface TCPAOKey {
+  /** KeyIDs of what the node sends and receives, 0..255. */
+  readonly sendID: number;
+  readonly recvID: number;
+  readonly algorithm: 'hmac-sha-1-96' | 'aes-128-cmac-96';
+  readonly secret: PasswordSource;
+  /** Other TCP options are not signed. Default false. */
+  readonly excludeTCPOptions?: boolean;
+}
 
 /** v1 Secret: only those that other objects name are read, by name. */
 export interface SecretObject {
@@ -184,6 +195,8 @@ export interface BGPPeerObject {
   /** Default UseNodeIP. */
   readonly sourceAddress?: 'UseNodeIP' | 'None';
   readonly password?: PasswordSource;
+  /** Ours: in place of `password`, at least one, in order of preference. */
+  readonly tcpAO?: { readonly keys: readonly TCPAOKey[] };
   /** Ours: seconds, 0 or >= 3. */
   readonly holdTimeSec?: number;
   readonly keepaliveTimeSec?: number;

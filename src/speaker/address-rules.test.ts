@@ -34,14 +34,14 @@ test('RFC 2385, RFC 5082: the peer counts before its range, the longer prefix be
   assert.equal(subject('192.0.2.1'), undefined);
   assert.equal(subject('2001:db8::1'), undefined);
   assert.deepEqual(
-    [...rules.keys(4)],
+    [...rules.keys(4).md5],
     [
       ['10.1.0.1', 'a'],
       ['10.0.0.0/8', 'b'],
       ['10.1.0.0/16', 'c'],
     ],
   );
-  assert.equal(rules.keys(6).size, 0);
+  assert.equal(rules.keys(6).md5.size, 0);
 });
 
 test('RFC 2385: link-local peers have their key without the interface, and one that is not found yet none', () => {
@@ -53,8 +53,25 @@ test('RFC 2385: link-local peers have their key without the interface, and one t
     ],
     [],
   );
-  assert.deepEqual([...rules.keys(6)], [['fe80::1', 'b']]);
+  assert.deepEqual([...rules.keys(6).md5], [['fe80::1', 'b']]);
   assert.deepEqual(rules.ambiguous, ['fe80::1']);
   assert.equal(rules.of('fe80::1%eth0')?.password, 'a');
   assert.equal(rules.of('fe80::1%eth2'), undefined, 'RFC 4007: another link');
+});
+
+test('RFC 5925: an address has keys of one kind, the last ones; a peer that is held down has none', () => {
+  const tcpAo = [{ sendId: 1, recvId: 1, algorithm: 'hmac-sha-1-96', secret: 'x' }] as const;
+  const rules = addressRules(
+    [
+      peer('10.1.0.1', { tcpAo }),
+      peer('10.1.0.2', { tcpAo, heldDown: 'no TCP-AO' }),
+      peer('fe80::1%eth0', { password: 'a' }),
+      peer('fe80::1%eth1', { tcpAo }),
+    ],
+    [range('10.0.0.0/8', { tcpAo })],
+  );
+  assert.deepEqual([...rules.keys(4).ao.keys()], ['10.1.0.1', '10.0.0.0/8']);
+  assert.deepEqual([[...rules.keys(6).ao.keys()], rules.keys(6).md5.size], [['fe80::1'], 0]);
+  assert.deepEqual(rules.ambiguous, ['fe80::1']);
+  assert.deepEqual(rules.of('10.1.0.2')?.tcpAo, tcpAo, 'who connects there must be signed all the same');
 });

@@ -1,5 +1,6 @@
 /** The BGP speaker's shell: sockets, its thread, and the stand-alone daemon. */
 
+export { createAoProbe } from './ao-probe.ts';
 export { dumpTable, dumpTableToFile, UpdateFiles, type UpdateFilesStatus } from './mrt-files.ts';
 export { type Runner, type RunnerHooks, runSpeaker } from './runner.ts';
 export { SpeakerFileError } from './speaker-file.ts';

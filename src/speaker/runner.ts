@@ -53,6 +53,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     transport: {
       dial: transport.dial.bind(transport),
       linkOf: transport.linkOf.bind(transport),
+      tcpAoFault: transport.tcpAoFault,
       configure: (effective: SpeakerConfig) => {
         transport.configure(effective);
         discovery.configure(effective);

@@ -14,6 +14,7 @@ import {
 import { parseBitRate } from '#kit';
 import { bfdIntervalMsMax, bfdIntervalMsMin, bfdMultiplierMax, parseBfdInterval } from './speaker-file-bfd.ts';
 import { asPolicy, type NamedFilters } from './speaker-file-filters.ts';
+import { keysOf } from './speaker-file-keys.ts';
 import { asInterface, asPeerAddress, asPeerAsn, asRangeLimit, nextHops } from './speaker-file-neighbours.ts';
 import {
   asAsn,
@@ -36,7 +37,6 @@ export const defaultPort = 179;
 const defaultHoldTimeSec = 90;
 const defaultRangeLimit = 100;
 const connectRetrySec = 5;
-const passwordBytesMax = 80;
 const addPathMax = 128;
 const allowOwnAsnMax = 255;
 /** A week. */
@@ -66,13 +66,12 @@ export function asPeer(
       : ['ipv4-unicast', 'ipv6-unicast'];
   const families = fields.optional('families', listOf(asFamily)) ?? own;
   const policy = external ? 'reject' : 'accept';
-  const password = fields.optional('password', asPassword);
   const bfd = fields.optional('bfd', asBfd);
   const common = {
     asn,
     families: [...new Set(families)],
     holdTimeSec: fields.optional('holdTime', asHoldTime) ?? defaultHoldTimeSec,
-    ...(password === undefined ? {} : { password }),
+    ...keysOf(source, node, fields),
     ...importPolicy(fields, filters, policy),
     ...exportPolicy(fields, filters, policy),
     ...optionalKey('addPath', fields.optional('addPath', asAddPath)),
@@ -264,32 +263,4 @@ function asBfdInterval(source: Source, node: Node | null): number {
   const text = String(scalar(source, node));
   const range = `from ${bfdIntervalMsMin}ms to ${bfdIntervalMsMax}ms, for example 300ms`;
   return parseBfdInterval(text) ?? fail(source, node, `an interval of BFD must be ${range}, not ${text}`);
-}
-function asPassword(source: Source, node: Node | null): string {
-  let text: string;
-  if (isMap(node)) {
-    const fields = new Fields(source, node, 'password');
-    const value = fields.optional('value', asText);
-    const file = fields.optional('file', asText);
-    fields.done();
-    if ((value === undefined) === (file === undefined)) fail(source, node, 'password needs either value or file');
-    text = value ?? readPassword(source, node, file!);
-  } else {
-    text = asText(source, node);
-  }
-  const bytes = Buffer.byteLength(text);
-  if (bytes === 0 || bytes > passwordBytesMax)
-    fail(source, node, `a password has 1 to ${passwordBytesMax} bytes, not ${bytes}`);
-  return text;
-}
-function readPassword(source: Source, node: Node, file: string): string {
-  try {
-    return source.readFile(file).replace(/\r?\n$/, '');
-  } catch (error) {
-    fail(
-      source,
-      node,
-      `cannot read the password file ${file}: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  }
 }

@@ -272,3 +272,30 @@ mrt:
     );
   }
 });
+
+test('RFC 5925: TCP-AO keys, in place of a password', () => {
+  const peers = (more: string) =>
+    parse(`{ asn: 1, routerId: 10.0.0.1, peers: [{ address: 10.0.0.2, asn: 2, ${more} }] }`);
+  const key = (more: string) =>
+    `tcpAO: { keys: [{ sendID: 1, recvID: 2, algorithm: hmac-sha-1-96, secret: a }, { ${more} }] }`;
+  const second =
+    'sendID: 0, recvID: 255, algorithm: aes-128-cmac-96, secret: { file: /etc/ao }, excludeTCPOptions: true';
+  const [peer] = peers(key(second)).peers;
+  assert.deepEqual(peer!.tcpAo, [
+    { sendId: 1, recvId: 2, algorithm: 'hmac-sha-1-96', secret: 'a' },
+    { sendId: 0, recvId: 255, algorithm: 'aes-128-cmac-96', secret: 'key of /etc/ao', excludeTcpOptions: true },
+  ]);
+  assert.equal(peer!.password, undefined);
+  for (const [text, message] of [
+    [`password: b, ${key(second)}`, /speaker.yaml:1:39: password \(TCP-MD5\) stands beside tcpAO/],
+    ['tcpAO: { keys: [] }', /there is no key/],
+    ['tcpAO: {}', /tcpAO lacks the key keys/],
+    [key('sendID: 1, recvID: 3, algorithm: hmac-sha-1-96, secret: b'), /two keys have the id 1 to send/],
+    [key('sendID: 256, recvID: 3, algorithm: hmac-sha-1-96, secret: b'), /sendID must be .* from 0 to 255, not 256/],
+    [key('sendID: 2, recvID: 3, algorithm: md5, secret: b'), /md5 is none of hmac-sha-1-96, aes-128-cmac-96/],
+    [key("sendID: 2, recvID: 3, algorithm: hmac-sha-1-96, secret: ''"), /a secret has 1 to 80 bytes, not 0/],
+    [key('sendID: 2, recvID: 3, algorithm: hmac-sha-1-96'), /lacks the key secret/],
+  ] as const) {
+    assert.throws(() => peers(text), message);
+  }
+});

@@ -16,6 +16,8 @@
  *       families: [ipv4, ipv6]                  # default: the address's own family
  *       holdTime: 90s                           # default 90s; 0, or at least 3s
  *       password: { file: /etc/poplin/bgp.key } # or { value: ... } or plain text
+ *       tcpAO:                                  # RFC 5925, in place of password; keys in order of preference
+ *         keys: [{ sendID: 1, recvID: 1, algorithm: hmac-sha-1-96, secret: { file: /etc/poplin/ao.key }, excludeTCPOptions: false }]
  *       import: accept                          # accept | reject | names of filters, see speaker-file-filters.ts
  *       export: [to-tor, reject]                # what no filter decides is accepted; a last accept or reject decides it
  *       adjRibIn: false                         # keep what is received as received, rejected routes included

@@ -1,8 +1,9 @@
 /** A node:net socket as the speaker's byte connection. */
 import type { Socket } from 'node:net';
-import type { ByteConnection, ConnectionHandlers } from '#bgp';
+import type { ByteConnection, ConnectionHandlers, SessionKeys } from '#bgp';
 import { splitZone } from '#kit';
 import { descriptorOf, SysError, setMd5Key } from '#sys';
+import { type ConnectionKeys, rekeyConnection } from './ao-keys.ts';
 
 /** How long `close` may take to send what is queued (a NOTIFICATION) before the connection is cut. */
 const closeMsMax = 1000;
@@ -20,14 +21,17 @@ export class TcpConnection implements ByteConnection {
   readonly localPort: number;
   readonly #socket: Socket;
   readonly #onEnd: (connection: TcpConnection) => void;
+  /** TCP-AO keys that it has. */
+  #keys: ConnectionKeys | undefined;
   #handlers: ConnectionHandlers | undefined;
   #error = '';
   /** Read in this turn of the event loop; 0: nothing yet. */
   #readBytes = 0;
 
   /** @param onEnd called once, when the socket is gone. */
-  constructor(socket: Socket, onEnd: (connection: TcpConnection) => void) {
+  constructor(socket: Socket, keys: ConnectionKeys | undefined, onEnd: (connection: TcpConnection) => void) {
     this.#socket = socket;
+    this.#keys = keys;
     this.#onEnd = onEnd;
     this.remoteAddress = socket.remoteAddress ?? '';
     this.remotePort = socket.remotePort ?? 0;
@@ -69,9 +73,15 @@ export class TcpConnection implements ByteConnection {
   get queuedBytes(): number {
     return this.#socket.writableLength;
   }
-  rekey(password: string): boolean {
+  rekey({ password, tcpAo }: SessionKeys): boolean {
     try {
-      setMd5Key(descriptorOf(this.#socket), splitZone(this.remoteAddress).address, password);
+      const fd = descriptorOf(this.#socket);
+      if (password !== undefined) {
+        setMd5Key(fd, splitZone(this.remoteAddress).address, password);
+        return true;
+      }
+      if (!this.#keys || !tcpAo || !rekeyConnection(fd, this.#keys, tcpAo)) return false;
+      this.#keys = { ...this.#keys, keys: tcpAo };
       return true;
     } catch (error) {
       if (!(error instanceof SysError) && !this.#socket.destroyed) throw error;

@@ -1,10 +1,9 @@
 /**
- * BGP's sockets: listeners and outgoing connections, made through system calls because node:net can set neither a TCP-MD5
- * key before the SYN nor the TOS of a listener.
+ * BGP's sockets: listeners and outgoing connections, made through system calls because node:net can set neither keys
+ * before the SYN nor the TOS of a listener.
  *
- * TCP-MD5 (RFC 2385): the kernel answers a SYN by the key on the *listener*, so each peer's key is put there when the peer
- * is configured, changed in place, and deleted with the peer; connections that exist keep the key they were made with until they
- * are given another.
+ * TCP-MD5 (RFC 2385) and TCP-AO (RFC 5925): listener-keys.ts; connections that exist keep the keys they were made with until they are
+ * given others.
  *
  * GTSM (RFC 5082): a listener sends with TTL 255, for the peer's sake. Its own minimum would hold for all peers, so that each accepted
  * connection gets that of its peer, and the SYN is looked at afterwards; who came from too far is cut before a byte is read.
@@ -12,8 +11,11 @@
 import net from 'node:net';
 import type { ByteConnection, DialRequest, LocalLink, SpeakerConfig, Transport } from '#bgp';
 import { errorText, type Logger, splitZone } from '#kit';
-import { descriptorOf, interfaceIndex, SysError, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
+import { descriptorOf, interfaceIndex, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
 import { type AddressRule, addressRules, type RuleList } from './address-rules.ts';
+import { aoSubject, type ConnectionKeys, signAccepted, signDialled } from './ao-keys.ts';
+import { createAoProbe } from './ao-probe.ts';
+import { ListenerKeys } from './listener-keys.ts';
 import { LocalLinks } from './local-links.ts';
 import { TcpConnection } from './tcp-connection.ts';
 
@@ -27,15 +29,12 @@ function minHops(ttlSecurityHops: number): number {
 }
 
 interface Listener {
-  readonly fd: number;
   readonly server: net.Server;
-  /** Peer address or prefix -> key on this listener. */
-  readonly keys: Map<string, string>;
-  /** Peers and ranges whose key could not be set (ENOMEM: net.core.optmem_max): without it anybody at their address would get in. */
-  readonly keyless: Set<string>;
+  readonly keys: ListenerKeys;
 }
 
 export class TcpTransport implements Transport {
+  readonly tcpAoFault = createAoProbe();
   readonly #log: Logger;
   readonly #onAccept: (connection: ByteConnection) => void;
   readonly #listeners = new Map<string, Listener>();
@@ -76,10 +75,12 @@ export class TcpTransport implements Transport {
     for (const address of this.#rules.ambiguous) {
       this.#log.error(
         { address },
-        'peers with this link-local address on several interfaces have different passwords: TCP-MD5 knows no interface, the last one counts',
+        'peers with this link-local address on several interfaces have different passwords or keys: those know no interface, the last ones count',
       );
     }
-    for (const [name, listener] of this.#listeners) this.#setKeys(listener, wanted.get(name)!.address);
+    for (const [name, { keys }] of this.#listeners) {
+      keys.sync(this.#rules.keys(wanted.get(name)!.address.includes(':') ? 6 : 4));
+    }
   }
 
   dial(
@@ -87,14 +88,17 @@ export class TcpTransport implements Transport {
     onConnected: (connection: ByteConnection) => void,
     onFailed: (reason: string) => void,
   ): () => void {
-    const { address, port, localAddress, password, ttlSecurityHops } = request;
+    const { address, port, localAddress, password, tcpAo, ttlSecurityHops } = request;
+    const subject = splitZone(address).address;
+    const keys = tcpAo && { subject: { address: subject }, keys: tcpAo };
     let socket: net.Socket;
     try {
       const { address: local, zone } = splitZone(localAddress ?? (address.includes(':') ? '::' : '0.0.0.0'));
       const scopeId = zone === undefined ? 0 : interfaceIndex(zone);
       const guard = ttlSecurityHops === undefined ? {} : { hops: hopsMax, minHops: minHops(ttlSecurityHops) };
       using fd = tcpSocket({ local, port: 0, scopeId, ...guard });
-      if (password !== undefined) setMd5Key(fd.number, splitZone(address).address, password);
+      if (password !== undefined) setMd5Key(fd.number, subject, password);
+      if (keys) signDialled(fd.number, keys);
       // manualStart: reading from a socket that is not connected yet is an error.
       socket = new net.Socket({ fd: fd.take(), manualStart: true } as net.SocketConstructorOpts);
     } catch (error) {
@@ -113,7 +117,7 @@ export class TcpTransport implements Transport {
       if (over) return;
       over = true;
       socket.off('error', fail);
-      onConnected(this.#adopt(socket));
+      onConnected(this.#adopt(socket, keys));
     });
     return () => {
       if (over) return;
@@ -142,22 +146,23 @@ export class TcpTransport implements Transport {
 
   #listen(address: string, port: number): Listener {
     using socket = tcpSocket({ local: address, port, hops: hopsMax, saveSyn: true });
-    const fd = socket.number;
-    const keyless = new Set<string>();
+    const keys = new ListenerKeys(socket.number, this.#log);
     const server = net.createServer((accepted) => {
       const peer = accepted.remoteAddress ?? '';
       const rule = this.#rules.of(peer);
-      const unsafe = rule !== undefined && keyless.has(rule.subject);
-      if (this.#connections.size >= connectionsMax || unsafe || !this.#isNear(accepted, peer, rule)) {
+      const signed = rule?.tcpAo && { subject: aoSubject(rule.subject), keys: rule.tcpAo };
+      const unsafe = rule !== undefined && keys.isKeyless(rule.subject);
+      const full = this.#connections.size >= connectionsMax;
+      if (full || unsafe || !this.#isNear(accepted, peer, rule) || !this.#isSigned(accepted, peer, signed)) {
         accepted.destroy();
         return;
       }
-      this.#onAccept(this.#adopt(accepted));
+      this.#onAccept(this.#adopt(accepted, signed));
     });
     server.on('error', (error) => this.#log.error({ address, port, error: error.message }, 'listener failed'));
     server.listen({ fd: socket.take() });
     this.#log.info({ address, port }, 'listening');
-    return { fd, server, keys: new Map(), keyless };
+    return { server, keys };
   }
 
   /** Sets the GTSM minimum of the peer where it has one; false when the connection is from farther, or cannot be guarded. */
@@ -177,33 +182,21 @@ export class TcpTransport implements Transport {
     return false;
   }
 
-  #adopt(socket: net.Socket): TcpConnection {
-    const connection = new TcpConnection(socket, (gone) => this.#connections.delete(gone));
-    this.#connections.add(connection);
-    return connection;
+  #isSigned(accepted: net.Socket, address: string, keys: ConnectionKeys | undefined): boolean {
+    if (!keys) return true;
+    try {
+      const fault = signAccepted(descriptorOf(accepted), keys);
+      if (fault === undefined) return true;
+      this.#log.warn({ address, fault }, 'connection of a peer with TCP-AO keys is refused');
+    } catch (error) {
+      this.#log.error({ address, error: errorText(error) }, 'cannot set the TCP-AO keys of a connection; refused');
+    }
+    return false;
   }
 
-  #setKeys(listener: Listener, listenAddress: string): void {
-    const six = listenAddress.includes(':');
-    const wanted = this.#rules.keys(six ? 6 : 4);
-    const set = (address: string, key: string | undefined): void => {
-      const [host = '', length] = address.split('/');
-      try {
-        setMd5Key(listener.fd, host, key, length === undefined ? undefined : Number(length));
-        if (key === undefined) listener.keys.delete(address);
-        else listener.keys.set(address, key);
-        listener.keyless.delete(address);
-      } catch (error) {
-        if (!(error instanceof SysError)) throw error;
-        if (key !== undefined) listener.keyless.add(address);
-        this.#log.error(
-          { address, error: error.message },
-          'cannot change the TCP-MD5 key of a peer on the listener; without its key it is refused',
-        );
-      }
-    };
-    for (const address of listener.keyless) if (!wanted.has(address)) listener.keyless.delete(address);
-    for (const address of [...listener.keys.keys()]) if (!wanted.has(address)) set(address, undefined);
-    for (const [address, key] of wanted) if (listener.keys.get(address) !== key) set(address, key);
+  #adopt(socket: net.Socket, keys: ConnectionKeys | undefined): TcpConnection {
+    const connection = new TcpConnection(socket, keys, (gone) => this.#connections.delete(gone));
+    this.#connections.add(connection);
+    return connection;
   }
 }

@@ -18,6 +18,7 @@ export * from './sockaddr.ts';
 export * from './sys-error.ts';
 export * from './sysctl.ts';
 export * from './tcp.ts';
+export * from './tcp-ao.ts';
 export * from './timer-fd.ts';
 export * from './udp.ts';
 export * from './unix-server.ts';

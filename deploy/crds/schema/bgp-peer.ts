@@ -47,6 +47,37 @@ const prefixLimit = (family: string, field: string) =>
     { required: ['limit'] },
   );
 
+const tcpAoKey = object(
+  'One key (RFC 5925), for both directions. What one end sends with the other receives with.',
+  {
+    sendID: integer('KeyID of what the node sends.', 0, 255),
+    recvID: integer('KeyID of what the node receives.', 0, 255),
+    algorithm: oneOf('Algorithm (RFC 5926), the same at both ends.', ['hmac-sha-1-96', 'aes-128-cmac-96']),
+    secret: secretPassword('The key itself.'),
+    excludeTCPOptions: flag('Other TCP options are not signed, as some routers have it. False if left out.'),
+  },
+  { required: ['sendID', 'recvID', 'algorithm', 'secret'] },
+);
+
+const tcpAo = object(
+  "Poplin's own. TCP-AO (RFC 5925) in place of password: needs a kernel that has it (Linux 6.7 or later, CONFIG_TCP_AO); without, the sessions stay down.",
+  {
+    keys: list(
+      'In order of preference: sessions begin with the first, and the peer is asked to use it. To change keys without a session loss: add the new one at both ends, put it first, remove the old one.',
+      tcpAoKey,
+      16,
+      {
+        minItems: 1,
+        ...rules({
+          rule: 'self.all(key, self.exists_one(other, other.sendID == key.sendID) && self.exists_one(other, other.recvID == key.recvID))',
+          message: 'each key needs a sendID and a recvID of its own',
+        }),
+      },
+    ),
+  },
+  { required: ['keys'] },
+);
+
 export const bgpPeer: KindDefinition = {
   group: 'projectcalico.org',
   version: 'v3',
@@ -115,6 +146,7 @@ export const bgpPeer: KindDefinition = {
         ['Auto', 'Self', 'Keep'],
       ),
       password: secretPassword('TCP-MD5 password (RFC 2385) of the session.'),
+      tcpAO: tcpAo,
       sourceAddress: oneOf(
         "UseNodeIP connects from the node's BGP address, None leaves it to the kernel. UseNodeIP if left out.",
         ['UseNodeIP', 'None'],
@@ -289,6 +321,17 @@ export const bgpPeer: KindDefinition = {
         rule: `${unset('reachableBy')} || ${unset('peerIP')} || !isIP(self.reachableBy) || ip(self.reachableBy).family() == ${familyOfPeer}`,
         message: 'reachableBy must be of the same address family as peerIP',
         fieldPath: '.reachableBy',
+      },
+      {
+        rule: '!has(self.tcpAO) || !has(self.password)',
+        message: 'tcpAO and password (TCP-MD5) exclude each other; keep one of them',
+        fieldPath: '.tcpAO',
+        reason: 'FieldValueForbidden',
+      },
+      {
+        rule: `!has(self.tcpAO) || ${unset('peerSelector')} || self.tcpAO.keys.all(key, key.sendID == key.recvID)`,
+        message: 'sendID and recvID of a key must be equal beside peerSelector: both ends are of this object',
+        fieldPath: '.tcpAO.keys',
       },
       {
         rule: '!has(self.keepOriginalNextHop) || !self.keepOriginalNextHop || !has(self.nextHopMode)',

@@ -77,8 +77,11 @@ export function secretPassword(description: string): Schema {
       "One key of a Secret in the namespace that Poplin's agents run in. While the Secret or the key is missing, the sessions stay down.",
       {
         name: text('Name of the Secret.', 253, { minLength: 1 }),
-        key: text('Key in its data; at most 80 bytes of text, as TCP-MD5 takes.', 253, { minLength: 1 }),
-        optional: { description: 'Without effect: a session never goes on without its password.', type: 'boolean' },
+        key: text('Key in its data; at most 80 bytes of text, as TCP-MD5 and TCP-AO take.', 253, { minLength: 1 }),
+        optional: {
+          description: 'Without effect: a session never goes on without its password or keys.',
+          type: 'boolean',
+        },
       },
       { required: ['name', 'key'], 'x-kubernetes-map-type': 'atomic' },
     ),

@@ -1,10 +1,10 @@
 /**
- * TCP-MD5 passwords from where objects say they are. A session whose password is not to be had is held down: it never goes on
+ * TCP-MD5 passwords and TCP-AO keys from where objects say they are. A session whose password is not to be had is held down: it never goes on
  * without.
  */
 import type { PasswordSource, SecretObject } from '#model';
 
-/** RFC 2385 sets no limit, Linux does. */
+/** RFC 2385 and RFC 5925 set no limit, Linux does: the same. */
 const PASSWORD_BYTES_MAX = 80;
 
 export type Password =
@@ -12,8 +12,16 @@ export type Password =
   /** Why there is none, and what to do. */
   | { readonly missing: string };
 
-export function resolvePassword(source: PasswordSource, secrets: readonly SecretObject[], namespace: string): Password {
-  if (source.type === 'value') return checked(source.value.reveal(), 'the password', 'give a shorter one');
+export type PasswordUse = 'TCP-MD5' | 'TCP-AO';
+
+export function resolvePassword(
+  source: PasswordSource,
+  secrets: readonly SecretObject[],
+  namespace: string,
+  use: PasswordUse,
+): Password {
+  const noun = nouns[use];
+  if (source.type === 'value') return checked(source.value.reveal(), `the ${noun}`, 'give a shorter one', use);
   const { name, key } = source;
   const secret = secrets.find(({ metadata }) => metadata.name === name && metadata.namespace === namespace);
   const where = `Secret ${namespace}/${name}`;
@@ -24,18 +32,20 @@ export function resolvePassword(source: PasswordSource, secrets: readonly Secret
   if (value === undefined) {
     const keys = Object.keys(secret.data).sort();
     const has = keys.length === 0 ? 'it has none' : `it has ${keys.join(', ')}`;
-    return { missing: `${where} has no key ${key} (${has}); put the password there` };
+    return { missing: `${where} has no key ${key} (${has}); put the ${noun} there` };
   }
-  return checked(value.reveal(), `${where}, key ${key}`, 'put a shorter one there, and at the other end');
+  return checked(value.reveal(), `${where}, key ${key}`, 'put a shorter one there, and at the other end', use);
 }
 
-function checked(password: string, what: string, remedy: string): Password {
+const nouns = { 'TCP-MD5': 'password', 'TCP-AO': 'key of the session' } as const;
+
+function checked(password: string, what: string, remedy: string, use: PasswordUse): Password {
   const bytes = Buffer.byteLength(password);
-  if (bytes === 0) return { missing: `${what} is empty; put the password there` };
+  if (bytes === 0) return { missing: `${what} is empty; put the ${nouns[use]} there` };
   if (bytes > PASSWORD_BYTES_MAX) {
-    return { missing: `${what} has ${bytes} bytes and TCP-MD5 takes ${PASSWORD_BYTES_MAX} at most; ${remedy}` };
+    return { missing: `${what} has ${bytes} bytes and ${use} takes ${PASSWORD_BYTES_MAX} at most; ${remedy}` };
   }
   if (password.includes('\0')) return { missing: `${what} holds a zero byte; put text there` };
-  const warning = `${what} ends with a line break, which is part of the password`;
+  const warning = `${what} ends with a line break, which is part of the ${nouns[use]}`;
   return /[\r\n]$/.test(password) ? { password, warning } : { password };
 }

@@ -1,10 +1,10 @@
 /** What the mapping of BGPPeers and the mesh works with and makes. */
-import type { InterfaceWay, PeerAsn, PeerConfig, PeerRange } from '#bgp';
+import type { InterfaceWay, PeerAsn, PeerConfig, PeerRange, TcpAoFault } from '#bgp';
 import type { IpAddress } from '#kit';
-import type { BGPFilterObject, BGPPeerObject, LearnedRoute, NodeObject } from '#model';
+import type { BGPFilterObject, BGPPeerObject, LearnedRoute, NodeObject, PasswordSource } from '#model';
 import type { Issue, ObjectRef } from './issue.ts';
 import type { BgpNode } from './nodes.ts';
-import type { Password } from './passwords.ts';
+import type { Password, PasswordUse } from './passwords.ts';
 import type { SelectorMatch } from './selector.ts';
 
 export interface OnLink {
@@ -23,7 +23,9 @@ export interface PeerContext {
   readonly onLink: (address: IpAddress) => OnLink | undefined;
   readonly ways: () => readonly InterfaceWay[];
   readonly selects: SelectorMatch;
-  readonly password: (source: NonNullable<BGPPeerObject['password']>) => Password;
+  readonly secret: (source: PasswordSource, use: PasswordUse) => Password;
+  /** Why the kernel cannot sign with a key, and what to do. */
+  readonly tcpAoFault: TcpAoFault;
   readonly issues: Issue[];
 }
 

@@ -6,6 +6,7 @@ import type { Issue, ObjectRef } from './issue.ts';
 import type { Password } from './passwords.ts';
 import { type PeerContext, peerRef } from './peer-context.ts';
 import { speakerFields } from './speaker-fields.ts';
+import { tcpAoSettings } from './tcp-ao.ts';
 
 export interface PeerFacts {
   /** For people. */
@@ -26,7 +27,7 @@ export function peerSettings(peer: BGPPeerObject, context: PeerContext, facts: P
   const { own } = context;
   const { external, localAsn } = facts;
   const object = peerRef(peer);
-  const password = peer.password && context.password(peer.password);
+  const password = peer.password && context.secret(peer.password, 'TCP-MD5');
   if (password) passwordIssue(object, 'spec.password', password, context.issues);
   const filters = compileFilters(peer.filters ?? [], {
     filters: context.filters,
@@ -39,6 +40,7 @@ export function peerSettings(peer: BGPPeerObject, context: PeerContext, facts: P
     holdTimeSec: peer.holdTimeSec ?? context.holdTimeSec,
     ...(password && 'password' in password ? { password: password.password } : {}),
     ...(password && 'missing' in password ? { heldDown: password.missing } : {}),
+    ...tcpAoSettings(peer, context, facts.reversed),
     ...(localAsn === undefined || localAsn === own.asn ? {} : { localAsn }),
     ...(peer.keepaliveTimeSec === undefined ? {} : { keepaliveSec: peer.keepaliveTimeSec }),
     ...(peer.ttlSecurity === undefined ? {} : { ttlSecurityHops: peer.ttlSecurity }),

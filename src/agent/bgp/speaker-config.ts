@@ -5,7 +5,7 @@
  * The BGPConfiguration named `node.NAME` overrides `default` for that node; without either, the full mesh is on. Agents announce
  * what they originate and nothing they learned, but for route reflectors (peers.ts). What cannot be done is an issue of the object that asks for it.
  */
-import type { GracefulRestartConfig, PeerConfig, SpeakerConfig } from '#bgp';
+import type { GracefulRestartConfig, PeerConfig, SpeakerConfig, TcpAoFault } from '#bgp';
 import type { IpAddress } from '#kit';
 import type {
   BGPConfigurationObject,
@@ -55,6 +55,8 @@ export interface SpeakerConfigInput {
   /** Which device packets leave by, for routes that BGP did not bring. */
   readonly ways: () => Iterable<KernelWay>;
   readonly selects: SelectorMatch;
+  /** What the kernel says of TCP-AO. */
+  readonly tcpAoFault: TcpAoFault;
 }
 
 export interface SpeakerConfigResult {
@@ -97,7 +99,8 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
       return interfaces.ways;
     },
     selects,
-    password: (source) => resolvePassword(source, input.secrets, input.namespace),
+    secret: (source, use) => resolvePassword(source, input.secrets, input.namespace, use),
+    tcpAoFault: input.tcpAoFault,
     issues,
   };
   const explicit = explicitSessions(input.peers, context);
@@ -185,7 +188,7 @@ function meshOf(input: SpeakerConfigInput, settings: Settings, context: PeerCont
   if (!settings.mesh) return [];
   const general = named(input.configurations, 'default');
   const object: ObjectRef = { kind: 'BGPConfiguration', name: 'default' };
-  const password = general?.nodeMeshPassword && context.password(general.nodeMeshPassword);
+  const password = general?.nodeMeshPassword && context.secret(general.nodeMeshPassword, 'TCP-MD5');
   if (password) passwordIssue(object, 'spec.nodeMeshPassword', password, issues);
   const restartTimeSec = general?.nodeMeshMaxRestartTimeSec;
   const filters = general?.nodeMeshFilters ?? [];

@@ -73,6 +73,7 @@ export function input(extra: Partial<SpeakerConfigInput> = {}): SpeakerConfigInp
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec: 120, deferralTimeSec: 30 },
     onLink: () => undefined,
     ways: () => [],
+    tcpAoFault: () => undefined,
     selects: (selector, labels) => {
       const match = /^(\w+) == '(\w+)'$/.exec(selector);
       if (selector === 'all()') return true;

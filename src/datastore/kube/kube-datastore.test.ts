@@ -512,6 +512,33 @@ test('Secrets that peers name: missing is known, refused is said and keeps what 
   assert.equal(w.get('Secret', 'poplin-system/bgp'), undefined);
 });
 
+test('Secrets that TCP-AO keys name are read, each once', async (t) => {
+  const w = await world(t);
+  w.cluster.serve(peers, '/api/v1/secrets');
+  const put = (name: string) =>
+    w.cluster.put('/api/v1/secrets', {
+      metadata: { name, namespace: 'poplin-system' },
+      apiVersion: 'v1',
+      kind: 'Secret',
+      data: { k: Buffer.from(name).toString('base64') },
+    });
+  for (const name of ['old', 'new', 'nobody-asks']) put(name);
+  const key = (id: number, name: string) => ({
+    sendID: id,
+    recvID: id,
+    algorithm: 'hmac-sha-1-96',
+    secret: { secretKeyRef: { name, key: 'k' } },
+  });
+  const tcpAO = { keys: [key(1, 'old'), key(2, 'new')] };
+  w.cluster.put(peers, peer('projectcalico.org/v3', 'tor', { tcpAO }));
+  await w.datastore.start();
+  await w.pass(1_000);
+  const texts = ['old', 'new', 'nobody-asks'].map((name) =>
+    w.get('Secret', `poplin-system/${name}`)?.data['k']?.reveal(),
+  );
+  assert.deepEqual(texts, ['old', 'new', undefined]);
+});
+
 test('a Pod asked for by name goes ahead of the watch, and older events do not undo it', async (t) => {
   const w = await world(t);
   w.cluster.put(pods, pod('a', 1));

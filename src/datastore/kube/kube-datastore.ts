@@ -344,7 +344,11 @@ class ApiDatastore implements KubeDatastore {
   #wantSecrets(): void {
     const names = new Set<string>();
     for (const [, peer] of this.#model.stores.BGPPeer.entries()) {
-      if ('password' in peer && peer.password?.type === 'secretKeyRef') names.add(peer.password.name);
+      const sources = [
+        ...('password' in peer ? [peer.password] : []),
+        ...('tcpAO' in peer ? (peer.tcpAO?.keys ?? []).map(({ secret }) => secret) : []),
+      ];
+      for (const source of sources) if (source?.type === 'secretKeyRef') names.add(source.name);
     }
     for (const [, found] of this.#model.stores.BGPConfiguration.entries()) {
       if ('nodeMeshPassword' in found && found.nodeMeshPassword?.type === 'secretKeyRef') {

@@ -91,6 +91,44 @@ test('BGPPeer: the router on an interface, and who connects from a range', () =>
   });
 });
 
+test('RFC 5925: BGPPeer with TCP-AO keys', () => {
+  const keys = `[{sendID: 1, recvID: 255, algorithm: hmac-sha-1-96, secret: {secretKeyRef: {name: bgp, key: a}}},
+    {sendID: 0, recvID: 1, algorithm: aes-128-cmac-96, secret: {value: hush}, excludeTCPOptions: true}]`;
+  const { spec } = readCalico<BGPPeerObject>('BGPPeer', `{peerIP: 10.0.0.1, asNumber: 1, tcpAO: {keys: ${keys}}}`);
+  const [first, second] = spec.tcpAO!.keys;
+  assert.deepEqual(first, {
+    sendID: 1,
+    recvID: 255,
+    algorithm: 'hmac-sha-1-96',
+    secret: { type: 'secretKeyRef', name: 'bgp', key: 'a' },
+  });
+  assert.deepEqual([second!.sendID, second!.recvID, second!.excludeTCPOptions], [0, 1, true]);
+  assert.equal(passwordText(second!.secret), 'hush');
+  const base = 'peerIP: 10.0.0.1, asNumber: 1';
+  const key = (more: string) => `{${base}, tcpAO: {keys: [{sendID: 1, recvID: 2, algorithm: hmac-sha-1-96, ${more}}]}}`;
+  const rest = 'algorithm: hmac-sha-1-96, secret: {value: a}';
+  const two = (a: string, b: string) => `tcpAO: {keys: [{${a}, ${rest}}, {${b}, ${rest}}]}`;
+  assertRefused('BGPPeer', [
+    [`{${base}, tcpAO: {}}`, 'spec.tcpAO.keys', /at least one key/],
+    [`{${base}, tcpAO: {keys: []}}`, 'spec.tcpAO.keys', /at least one key/],
+    [`{${base}, password: {value: a}, tcpAO: {keys: ${keys}}}`, 'spec.tcpAO', /stands beside password \(TCP-MD5\)/],
+    [key('x: 1'), 'spec.tcpAO.keys[0].secret', /is required; name a Secret/],
+    [key('secret: {}'), 'spec.tcpAO.keys[0].secret.value', /is required/],
+    [key(`secret: {value: ${'x'.repeat(81)}}`), 'spec.tcpAO.keys[0].secret.value', /TCP-AO takes at most 80/],
+    [`{${base}, tcpAO: {keys: [{recvID: 1, ${rest}}]}}`, 'spec.tcpAO.keys[0].sendID', /is required/],
+    [`{${base}, ${two('sendID: 256, recvID: 1', 'sendID: 2, recvID: 2')}}`, 'spec.tcpAO.keys[0].sendID', /0\.\.255/],
+    [`{${base}, ${two('sendID: 1, recvID: 1', 'sendID: 1, recvID: 2')}}`, 'spec.tcpAO.keys[1].sendID', /another key/],
+    [`{${base}, ${two('sendID: 1, recvID: 1', 'sendID: 2, recvID: 1')}}`, 'spec.tcpAO.keys[1].recvID', /another key/],
+    [
+      `{peerSelector: all(), ${two('sendID: 1, recvID: 1', 'sendID: 2, recvID: 3')}}`,
+      'spec.tcpAO.keys[1].recvID',
+      /both ends are of this object/,
+    ],
+  ]);
+  const shown = decodeCalico('BGPPeer', key('secret: hush')).faults.join();
+  assert.ok(shown !== '' && !shown.includes('hush'), shown);
+});
+
 test('BGPPeer: interfaces and ranges that make no sense are refused, at their place', () => {
   assertRefused('BGPPeer', [
     ['{interface: eth*/1, remoteAS: External}', 'spec.interface', /no name of an interface/],

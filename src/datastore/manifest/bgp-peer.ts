@@ -1,4 +1,4 @@
-/** projectcalico.org/v3 BGPPeer: Calico's fields, and ours (holdTime, password.value, those of bgp-peer-remote.ts and speaker-fields.ts). */
+/** projectcalico.org/v3 BGPPeer: Calico's fields, and ours (holdTime, password.value, tcpAO, those of bgp-peer-remote.ts and speaker-fields.ts). */
 import { familyOf, type IpAddress, toIpAddress } from '#kit';
 import type { BGPPeerObject, ObjectMeta } from '#model';
 import { readRemote, remoteFields } from './bgp-peer-remote.ts';
@@ -12,6 +12,7 @@ import {
 } from './calico-fields.ts';
 import { type Reader, show } from './reader.ts';
 import { readSpeakerFields, speakerFields } from './speaker-fields.ts';
+import { readTcpAo } from './tcp-ao.ts';
 
 const fields = [
   'node',
@@ -21,6 +22,7 @@ const fields = [
   'nextHopMode',
   'sourceAddress',
   'password',
+  'tcpAO',
   'holdTime',
   'keepaliveTime',
   'maxRestartTime',
@@ -42,6 +44,7 @@ export function readBgpPeer(document: Reader, metadata: ObjectMeta): BGPPeerObje
   if (node && nodeSelector) spec.field('node').fault('stands beside nodeSelector; keep one of them');
   const remote = readRemote(spec);
   const password = readPassword(spec.field('password'));
+  const tcpAO = readTcpAo(spec);
   const timers = readTimers(spec);
   const session = readSessionOptions(spec);
   const speaker = readSpeakerFields(spec);
@@ -57,6 +60,7 @@ export function readBgpPeer(document: Reader, metadata: ObjectMeta): BGPPeerObje
       ...(nodeSelector ? { nodeSelector } : {}),
       ...remote,
       ...(password ? { password } : {}),
+      ...(tcpAO ? { tcpAO } : {}),
       ...timers,
       ...session,
       ...speaker,

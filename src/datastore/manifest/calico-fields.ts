@@ -72,11 +72,16 @@ export function readSeconds(reader: Reader, max: number): number | undefined {
   return seconds <= max ? seconds : reader.fault(`${show(reader.value)} is too long; ${remedy}`);
 }
 
-/** TCP_MD5SIG_MAXKEYLEN. */
-const md5KeyBytesMax = 80;
+/** TCP_MD5SIG_MAXKEYLEN, TCP_AO_MAXKEYLEN. */
+const keyBytesMax = 80;
 
 /** `value` (ours) or `secretKeyRef`, not both. */
 export function readPassword(reader: Reader): PasswordSource | undefined {
+  return readSecretSource(reader, 'TCP-MD5');
+}
+
+/** The same, of a key of the other kind. */
+export function readSecretSource(reader: Reader, use: 'TCP-MD5' | 'TCP-AO'): PasswordSource | undefined {
   if (!reader.present) return undefined;
   reader.onlyFields(['value', 'secretKeyRef']);
   const value = reader.field('value');
@@ -87,7 +92,7 @@ export function readPassword(reader: Reader): PasswordSource | undefined {
     return value.fault('is required and must be text; put it in quotes. Or name a Secret: secretKeyRef: {name, key}');
   }
   const bytes = Buffer.byteLength(value.value);
-  if (bytes > md5KeyBytesMax) return value.fault(`has ${bytes} bytes; TCP-MD5 takes at most ${md5KeyBytesMax}`);
+  if (bytes > keyBytesMax) return value.fault(`has ${bytes} bytes; ${use} takes at most ${keyBytesMax}`);
   return { type: 'value', value: new Secret(value.value) };
 }
 

@@ -32,7 +32,13 @@ export function show(value: unknown): string {
 }
 
 /** Messages go to logs and to everybody who may ask for the status. `data` and `stringData` are a Secret's. */
-const secretFields: ReadonlySet<string | number> = new Set(['password', 'nodeMeshPassword', 'data', 'stringData']);
+const secretFields: ReadonlySet<string | number> = new Set([
+  'password',
+  'nodeMeshPassword',
+  'secret',
+  'data',
+  'stringData',
+]);
 
 /**
  * What a field that is not known here means. `fault`: nobody else has looked at the document, it may be a misspelt one that

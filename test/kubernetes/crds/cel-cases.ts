@@ -33,6 +33,9 @@ const dynamic = (fields: Fields) =>
 const nodes = (fields: Fields) => withSpec(objectOf('BGPPeer', { peerSelector: 'all()' }), fields);
 const pool = (fields: Fields) => withSpec(objectOf('IPPool', { cidr: '10.0.0.0/8' }), fields);
 const secret = { secretKeyRef: { name: 'bgp', key: 'tor' } };
+const tcpAo = (...ids: readonly (readonly [sendID: number, recvID: number])[]) => ({
+  keys: ids.map(([sendID, recvID]) => ({ sendID, recvID, algorithm: 'hmac-sha-1-96', secret })),
+});
 
 /** A duration field: its form, and for hold times what RFC 4271 refuses. */
 function durations(
@@ -412,6 +415,30 @@ const bgpPeerCases: readonly CelCase[] = [
     field: 'spec.strictRole',
     accepted: [router({ role: 'Customer', strictRole: true }), router({ strictRole: false }), nodes({ bfd: {} })],
     refused: [router({ strictRole: true })],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec',
+    message: /^tcpAO and password .* exclude each other/,
+    field: 'spec.tcpAO',
+    accepted: [router({ tcpAO: tcpAo([1, 2]) }), router({ password: secret })],
+    refused: [router({ tcpAO: tcpAo([1, 2]), password: secret })],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec',
+    message: /^sendID and recvID of a key must be equal beside peerSelector/,
+    field: 'spec.tcpAO.keys',
+    accepted: [nodes({ tcpAO: tcpAo([1, 1], [2, 2]) }), router({ tcpAO: tcpAo([1, 2]), peerSelector: '' })],
+    refused: [nodes({ tcpAO: tcpAo([1, 1], [2, 3]) })],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec.tcpAO.keys',
+    message: /^each key needs a sendID and a recvID of its own/,
+    field: 'spec.tcpAO.keys',
+    accepted: [router({ tcpAO: tcpAo([1, 2], [2, 1]) })],
+    refused: [router({ tcpAO: tcpAo([1, 2], [1, 3]) }), router({ tcpAO: tcpAo([1, 2], [3, 2]) })],
   },
 ];
 

@@ -88,7 +88,18 @@ export const routerPeer = objectOf(
   },
   { status: conditionsOnly },
 );
-const unnumberedPeer = objectOf('BGPPeer', { interface: 'eth1', remoteAS: 'External' });
+const tcpAoKey = {
+  sendID: 1,
+  recvID: 2,
+  algorithm: 'hmac-sha-1-96',
+  secret,
+  excludeTCPOptions: false,
+};
+const unnumberedPeer = objectOf('BGPPeer', {
+  interface: 'eth1',
+  remoteAS: 'External',
+  tcpAO: { keys: [tcpAoKey, { ...tcpAoKey, sendID: 3, recvID: 4, algorithm: 'aes-128-cmac-96' }] },
+});
 const rangePeer = objectOf('BGPPeer', { range: '10.2.0.0/16', limit: 10, asNumbers: [64513] });
 export const nodesPeer = objectOf('BGPPeer', {
   nodeSelector: 'all()',

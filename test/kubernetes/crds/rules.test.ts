@@ -25,6 +25,7 @@ const refusedBesideOthers: readonly RegExp[] = [
   /^enum \.spec\.\w+\[\]\.action = "Reject"$/, // operations
   /^enum \.spec\.allowedUses\[\] = "(LoadBalancer|Tunnel)"$/, // namespaceSelector, disableBGPExport
   /^m\w+ \.spec\.blockSize = (0|128)$/, // of an IPv4 pool
+  /^maxItems \.spec\.tcpAO\.keys = /, // of one key: ids have to differ
   /^maxLength \.spec\.node = /, // no length of it is refused
 ];
 
