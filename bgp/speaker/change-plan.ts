@@ -1,5 +1,6 @@
 /** What a new configuration would do to each session, before it is put in force: for people who want to know what it costs. Pure. */
 import type { PeerConfig, SpeakerConfig } from './config.ts';
+import { differences } from './config-differences.ts';
 import { sessionFacts } from './session-config.ts';
 
 export type PeerChange =
@@ -50,25 +51,6 @@ export function planChange(
 }
 
 const fields = (peer: PeerConfig): Readonly<Record<string, unknown>> => ({ ...peer });
-/** Never shown. */
-const secretFields: ReadonlySet<string> = new Set(['password']);
-
-/** `holdTimeSec: 90 -> 30`, one for each field that differs. */
-function differences(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>): string[] {
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
-  return names.flatMap((name) => {
-    const [from, to] = [JSON.stringify(before[name]), JSON.stringify(after[name])];
-    if (from === to) return [];
-    return secretFields.has(name) ? [`${name} changed`] : [`${name}: ${shown(from)} -> ${shown(to)}`];
-  });
-}
-
-const shownCharsMax = 80;
-function shown(json: string | undefined): string {
-  if (json === undefined) return 'none';
-  return json.length > shownCharsMax ? `${json.slice(0, shownCharsMax)}…` : json;
-}
-
 function addedAndRemoved(before: readonly string[], after: readonly string[]): ChangePlan['originate'] {
   const [old, next] = [new Set(before), new Set(after)];
   return { added: after.filter((entry) => !old.has(entry)), removed: before.filter((entry) => !next.has(entry)) };
