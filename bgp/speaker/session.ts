@@ -76,6 +76,8 @@ export class Session {
   messagesOut = 0;
   updatesIn = 0;
   updatesOut = 0;
+  notificationsIn = 0;
+  notificationsOut = 0;
   establishedCount = 0;
   lastError = '';
   stateSinceMs: number;
@@ -228,6 +230,7 @@ export class Session {
         this.#send(output.connection, encodeKeepalive());
         return;
       case 'sendNotification':
+        this.notificationsOut++;
         this.#send(output.connection, encodeNotification(output.notification));
         return;
       case 'startTimer':
@@ -291,6 +294,7 @@ export class Session {
     const { tap } = this.#deps;
     if (tap?.active) tap.received(this.#tapped(live), bytes, start, end);
     if (type === messageType.open) live.openReceived = bytes.slice(start, end);
+    if (type === messageType.notification) this.notificationsIn++;
     // It may be what makes the session: fsm/opening.ts.
     if (live !== this.#established && type === messageType.update) this.#input({ type: 'update', connection });
     if (live === this.#established && type === messageType.update) {

@@ -14,6 +14,7 @@ import type { ByteConnection, DialRequest, LocalLink, SpeakerConfig, Transport }
 import { errorText, type Logger, splitZone } from '#kit';
 import { descriptorOf, interfaceIndex, SysError, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
 import { type AddressRule, addressRules, type RuleList } from './address-rules.ts';
+import { dialFailure } from './dial-failure.ts';
 import { LocalLinks } from './local-links.ts';
 import { TcpConnection } from './tcp-connection.ts';
 
@@ -106,7 +107,7 @@ export class TcpTransport implements Transport {
       if (over) return;
       over = true;
       socket.destroy();
-      onFailed(error.code ?? error.message);
+      onFailed(dialFailure(error));
     };
     socket.once('error', fail);
     socket.connect({ host: address, port }, () => {
