@@ -49,6 +49,8 @@ export interface ChangePlanView {
   readonly unchangedPeers: number;
   readonly originate: { readonly added: readonly string[]; readonly removed: readonly string[] };
   readonly listen: { readonly added: readonly string[]; readonly removed: readonly string[] };
+  /** Of the speaker as a whole: `multipath.max: 64 -> 8`. */
+  readonly settings: readonly string[];
 }
 
 export interface AgentView extends BgpView, HealthView {
@@ -235,6 +237,7 @@ export interface BgpPathView {
   readonly med?: number;
   readonly communities?: readonly string[];
   readonly largeCommunities?: readonly string[];
+  /** `rt:64512:7`, `soo:10.0.0.1:7`; others as 16 hexadecimal digits. */
   readonly extendedCommunities?: readonly string[];
   /** RFC 7911. */
   readonly pathId?: number;

@@ -1,12 +1,13 @@
 /** Sessions and routes in the shapes of the API. */
 import type { BgpPathView, BgpPeerFamilyView, BgpPeerView, BgpRoutesView, BgpRouteView } from '#api';
-import type { PeerFamilyStatus, PeerStatus, RouteAnswer, RoutePath } from '#bgp';
+import { filter, type PeerFamilyStatus, type PeerStatus, type RouteAnswer, type RoutePath } from '#bgp';
 import type { RouteStatus } from '#felix';
+import type { Cidr } from '#kit';
 
 /** @param programmed what became of a prefix in the kernel; absent: nothing is installed */
 export function routesView(
   { routes, next }: RouteAnswer,
-  programmed?: (prefix: string) => RouteStatus | undefined,
+  programmed?: (prefix: Cidr) => RouteStatus | undefined,
 ): BgpRoutesView {
   return {
     ...(next === undefined ? {} : { next }),
@@ -16,7 +17,7 @@ export function routesView(
         source: paths.some((p) => p.best && p.peer === undefined) ? 'originated' : 'learned',
         paths: paths.map((path) => ({
           ...pathView(path),
-          ...(programmed ? { resolved: ways(path, programmed(prefix)) } : {}),
+          ...(programmed ? { resolved: ways(path, programmed(prefix as Cidr)) } : {}),
         })),
       }),
     ),
@@ -70,6 +71,10 @@ function familyView({
   };
 }
 
+function extendedText(hex: string): string {
+  return filter.formatExtendedCommunity(Buffer.from(hex, 'hex'));
+}
+
 function ways(path: RoutePath, programmed: RouteStatus | undefined): NonNullable<BgpPathView['resolved']> {
   return (path.best || path.multipath) && path.peer !== undefined ? (programmed?.via ?? []) : [];
 }
@@ -97,7 +102,7 @@ function pathView({
     ...(med === undefined ? {} : { med }),
     ...(communities ? { communities } : {}),
     ...(largeCommunities ? { largeCommunities } : {}),
-    ...(extendedCommunities ? { extendedCommunities } : {}),
+    ...(extendedCommunities ? { extendedCommunities: extendedCommunities.map(extendedText) } : {}),
     ...(pathId === undefined ? {} : { pathId }),
     stale,
     ...(reason === undefined ? {} : { reason }),
