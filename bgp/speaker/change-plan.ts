@@ -14,6 +14,8 @@ export interface ChangePlan {
   readonly unchangedPeers: number;
   readonly originate: { readonly added: readonly string[]; readonly removed: readonly string[] };
   readonly listen: { readonly added: readonly string[]; readonly removed: readonly string[] };
+  /** Everything else that differs: it touches no session that is there, but by what `peers` says. */
+  readonly settings: readonly string[];
 }
 
 /** @param cannotImportAgain names of peers that only a new session brings to send again what was rejected before. */
@@ -47,9 +49,11 @@ export function planChange(
     unchangedPeers: after.peers.length - peers.filter(({ change }) => change !== 'removed').length,
     originate: addedAndRemoved(before.originate, after.originate),
     listen: addedAndRemoved(listens(before), listens(after)),
+    settings: differences(settings(before), settings(after)),
   };
 }
 
+const settings = ({ peers: _, originate: __, listen: ___, ...others }: SpeakerConfig) => others;
 const fields = (peer: PeerConfig): Readonly<Record<string, unknown>> => ({ ...peer });
 function addedAndRemoved(before: readonly string[], after: readonly string[]): ChangePlan['originate'] {
   const [old, next] = [new Set(before), new Set(after)];

@@ -19,6 +19,16 @@ test('a leaf that differs is named with its place, a rule of a filter by its nam
     [{}, { role: 'Peer' }, ['role: none -> "Peer"']],
     [{ password: 'a' }, { password: 'b' }, ['password changed']],
     [{ bfd: { minTxMs: 300, minRxMs: 300 } }, { bfd: { minTxMs: 100, minRxMs: 300 } }, ['bfd.minTxMs: 300 -> 100']],
+    [
+      { ranges: [{ prefix: '10.0.0.0/8', limit: 1, password: 'a' }] },
+      { ranges: [{ prefix: '10.0.0.0/8', limit: 2, password: 'b' }] },
+      ['ranges[10.0.0.0/8].limit: 1 -> 2', 'ranges[10.0.0.0/8].password changed'],
+    ],
+    [
+      { ranges: [] },
+      { ranges: [{ prefix: '10.0.0.0/8', password: 'b' }] },
+      ['ranges[10.0.0.0/8] added: {"prefix":"10.0.0.0/8","password":"..."}'],
+    ],
     [{ asn: [1, 2, 3] }, { asn: [1, 3] }, ['asn[1] removed: 2']],
     [
       filter(community('1:1'), preferred(200)),

@@ -26,7 +26,8 @@ function leaves(at: string, from: unknown, to: unknown): string[] {
   if (Array.isArray(from) && Array.isArray(to)) return items(at, from, to);
   if (isFields(from) && isFields(to) && from['type'] === to['type']) {
     return [...new Set([...Object.keys(from), ...Object.keys(to)])].flatMap((key) => {
-      if (key === 'from') return [];
+      if (key === 'from' || same(from[key], to[key])) return [];
+      if (secretFields.has(key)) return [`${at}.${key} changed`];
       return leaves(isFamily(key) ? at : `${at}${at.endsWith(':') ? ' ' : '.'}${key}`, from[key], to[key]);
     });
   }
@@ -53,7 +54,8 @@ function itemName(at: string, item: unknown, index: number): string {
   if (!isFields(item)) return `${at}[${index}]`;
   const { from, type } = item;
   if (isFields(from)) return `${at}: ${from['filter']} rule ${Number(from['index']) + 1}:`;
-  return `${at}[${typeof type === 'string' ? type : index}]`;
+  const name = [type, item['name'], item['prefix']].find((each) => typeof each === 'string');
+  return `${at}[${name ?? index}]`;
 }
 
 const isFields = (value: unknown): value is Fields =>
@@ -64,11 +66,14 @@ const isFamily = (key: string): boolean => key === 'ipv4' || key === 'ipv6';
 function withoutOrigin(key: string, value: unknown): unknown {
   return key === 'from' ? undefined : value;
 }
+function withoutSecrets(key: string, value: unknown): unknown {
+  return secretFields.has(key) ? '...' : withoutOrigin(key, value);
+}
 function same(a: unknown, b: unknown): boolean {
   return JSON.stringify(a, withoutOrigin) === JSON.stringify(b, withoutOrigin);
 }
 function shown(value: unknown): string {
-  const json = JSON.stringify(value, withoutOrigin);
+  const json = JSON.stringify(value, withoutSecrets);
   if (json === undefined) return 'none';
   return json.length > shownCharsMax ? `${json.slice(0, shownCharsMax)}…` : json;
 }

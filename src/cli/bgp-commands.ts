@@ -71,6 +71,10 @@ Examples:
           context.terminal.err('poplin: -4 and -6 exclude each other: leave both out for both families\n');
           return exitCode.usage;
         }
+        if (options.sentTo !== undefined && (options.received || options.peer !== undefined)) {
+          context.terminal.err('poplin: --sent-to is of what is sent; leave out --received and --peer\n');
+          return exitCode.usage;
+        }
         return printRoutes(prefix, options, context);
       }),
     );
@@ -133,7 +137,7 @@ Example:
     );
 }
 
-export function formatPlan({ peers, unchangedPeers, originate, listen }: ChangePlanView): string {
+export function formatPlan({ peers, unchangedPeers, originate, listen, settings }: ChangePlanView): string {
   const rows = peers.map(({ peer, change, because }) => [peer, change, (because ?? []).join('; ')]);
   const list = (what: string, { added, removed }: ChangePlanView['originate']): string[] => [
     ...added.map((entry) => `${what} ${entry}: added\n`),
@@ -143,9 +147,10 @@ export function formatPlan({ peers, unchangedPeers, originate, listen }: ChangeP
     ...(rows.length > 0 ? [formatTable(['PEER', 'CHANGE', 'BECAUSE'], rows)] : []),
     ...list('prefix', originate),
     ...list('listener', listen),
+    ...settings.map((text) => `${text}\n`),
   ];
   const others = `${unchangedPeers} ${rows.length > 0 ? 'other ' : ''}${unchangedPeers === 1 ? 'peer does' : 'peers do'} not notice\n`;
-  return [...(lines.length > 0 ? lines : ['no peer, prefix or listener changes\n']), others].join('');
+  return [...(lines.length > 0 ? lines : ['nothing changes\n']), others].join('');
 }
 
 /** More are counted. */
@@ -172,7 +177,7 @@ async function printRoutes(prefix: string | undefined, options: RoutesOptions, c
   };
   const isTold = options.sentTo !== undefined;
   const every = options.all || options.received || isTold;
-  const table = routesTable({ attributes: every === true, reason: every === true && !isTold });
+  const table = routesTable({ attributes: every === true, decision: !isTold });
   const collected: BgpRouteView[] = [];
   let found = 0;
   let cursor: string | undefined;

@@ -24,7 +24,7 @@ const cells = (text: string): string[][] =>
     .map((line) => line.trim().split(/ {3,}/));
 
 test('with attributes: preference, MED and communities of every kind; who shares the load is told from who is first', () => {
-  const table = routesTable({ attributes: true, reason: true });
+  const table = routesTable({ attributes: true, decision: true });
   const text = table([
     route(
       '10.7.0.0/16',
@@ -45,7 +45,7 @@ test('with attributes: preference, MED and communities of every kind; who shares
 });
 
 test('pages: one header; a speaker that installs nothing has no column for ways', () => {
-  const table = routesTable({ attributes: false, reason: false });
+  const table = routesTable({ attributes: false, decision: true });
   assert.deepEqual(cells(table([route('10.7.0.0/16', path())]))[0], [
     'PREFIX',
     'NEXT HOP',
@@ -54,7 +54,7 @@ test('pages: one header; a speaker that installs nothing has no column for ways'
     'FROM',
   ]);
   assert.equal(cells(table([route('10.8.0.0/16', path())])).length, 1);
-  const installed = routesTable({ attributes: false, reason: false })([route('10.7.0.0/16', path({ resolved: [] }))]);
+  const installed = routesTable({ attributes: false, decision: true })([route('10.7.0.0/16', path({ resolved: [] }))]);
   assert.match(installed, /VIA.*\n.*UNRESOLVED/);
 });
 

@@ -6,18 +6,18 @@ import { formatTable } from './output.ts';
 export interface RoutesTable {
   /** The attributes that the decision looks at, and communities. */
   readonly attributes: boolean;
-  /** Why a path is chosen or not. */
-  readonly reason: boolean;
+  /** Why a path is chosen or not, and where packets go; not so of what is sent. */
+  readonly decision: boolean;
 }
 
 type Column = readonly [head: string, cell: (route: BgpRouteView, path: BgpPathView, via: string) => string];
 
 /** Prints page by page, the header with the first; what stands in the first decides about columns. */
-export function routesTable({ attributes, reason }: RoutesTable): (routes: readonly BgpRouteView[]) => string {
+export function routesTable({ attributes, decision }: RoutesTable): (routes: readonly BgpRouteView[]) => string {
   let columns: readonly Column[] | undefined;
   return (routes) => {
     const isFirst = columns === undefined;
-    columns ??= columnsOf(routes, attributes, reason);
+    columns ??= columnsOf(routes, attributes, decision);
     const rows = routes.flatMap((route) =>
       route.paths.flatMap((path) =>
         waysOf(route, path).map((via, index) =>
@@ -36,8 +36,8 @@ export function routesTable({ attributes, reason }: RoutesTable): (routes: reado
 /** A path has a line for each way that packets may take; these stand on every one. */
 const ofEachWay: ReadonlySet<string> = new Set(['NEXT HOP', 'VIA', 'ORIGIN', 'AS PATH', 'FROM']);
 
-function columnsOf(routes: readonly BgpRouteView[], attributes: boolean, reason: boolean): readonly Column[] {
-  const installs = routes.some(({ paths }) => paths.some(({ resolved }) => resolved !== undefined));
+function columnsOf(routes: readonly BgpRouteView[], attributes: boolean, decision: boolean): readonly Column[] {
+  const installs = decision && routes.some(({ paths }) => paths.some(({ resolved }) => resolved !== undefined));
   const via: Column[] = installs ? [['VIA', (_route, _path, way) => way]] : [];
   const ranked: Column[] = [
     ['PREF', (_, { localPref }) => String(localPref ?? '-')],
@@ -52,7 +52,7 @@ function columnsOf(routes: readonly BgpRouteView[], attributes: boolean, reason:
     ['AS PATH', (_, { asPath }) => asPath || '-'],
     ...(attributes ? [['COMMUNITIES', (_, path) => communitiesText(path)] satisfies Column] : []),
     ['FROM', (_, path) => fromText(path)],
-    ...(reason ? [['WHY', (_, path) => reasonText(path)] satisfies Column] : []),
+    ...(decision && attributes ? [['WHY', (_, path) => reasonText(path)] satisfies Column] : []),
   ];
 }
 

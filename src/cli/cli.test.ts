@@ -310,6 +310,7 @@ test('bgp routes: what was received, what a peer is told, and why', async (t) =>
     .map((line) => line.split(/ {2,}/).at(-1));
   assert.deepEqual(why, ['WHY', 'rejected by filter from-tor, rule 2', 'rejected by loop', 'lost by med', 'only path']);
   assert.equal((await run(['bgp', 'routes', '--sent-to', 'tor'], env)).code, 0);
+  assert.equal((await run(['bgp', 'routes', '--sent-to', 'tor', '--received'], env)).code, 2);
   assert.deepEqual(asked, [
     { peer: 'tor', received: true, limit: 1000 },
     { sentTo: 'tor', limit: 1000 },
