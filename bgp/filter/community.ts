@@ -10,7 +10,7 @@
  *
  * In a pattern any number may be `*` or a range `100-199`.
  */
-import { parseIp } from '#kit';
+import { formatIp, parseIp } from '#kit';
 import { encodeLinkBandwidth, isLinkBandwidth, linkBandwidthAt } from '../wire/index.ts';
 import type { CommunityKind } from './types.ts';
 
@@ -80,6 +80,20 @@ export function parseCommunity(text: string): Uint8Array {
   const values = parts.map((part) => number(part, 2 ** (8 * size) - 1));
   if (size === 0 || values.some(Number.isNaN)) throw notCommunity(text);
   return numbers(values, size);
+}
+
+/** An extended community as `parseCommunity` reads it: by its name where it has one, else its octets in hex. */
+export function formatExtendedCommunity(octets: Uint8Array): string {
+  const [type, subtype] = octets;
+  const hex = Buffer.from(octets).toString('hex');
+  const name = Object.keys(subtypes).find((each) => subtypes[each] === subtype);
+  if (name === undefined) return hex;
+  const isWide = type === ipv4 || type === asn4;
+  if (!isWide && type !== asn2) return hex;
+  const administrator = type === ipv4 ? formatIp(octets, 2, 4) : isWide ? word(octets, 2) : half(octets, 2);
+  const text = `${name}:${administrator}:${isWide ? half(octets, 6) : word(octets, 4)}`;
+  // An AS number that fits into 2 octets stands in 4 all the same: other octets, by the same name.
+  return type === asn4 && word(octets, 2) <= 0xffff ? hex : text;
 }
 
 export function communityKind(community: Uint8Array): CommunityKind {

@@ -38,7 +38,11 @@ test('each peer that a change touches, how, and because of what', () => {
       peer('p5'),
       peer('p7'),
     ],
-    { originate: ['10.2.0.0/16'], listen: [{ address: '10.0.0.1', port: 1179 }] },
+    {
+      originate: ['10.2.0.0/16'],
+      listen: [{ address: '10.0.0.1', port: 1179 }],
+      gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec: 60, deferralTimeSec: 30 },
+    },
   );
   assert.deepEqual(planChange(before, after), {
     peers: [
@@ -51,6 +55,7 @@ test('each peer that a change touches, how, and because of what', () => {
     unchangedPeers: 1,
     originate: { added: ['10.2.0.0/16'], removed: ['10.1.0.0/16'] },
     listen: { added: ['10.0.0.1 port 1179'], removed: ['0.0.0.0 port 179'] },
+    settings: ['gracefulRestart.restartTimeSec: 120 -> 60'],
   });
 });
 

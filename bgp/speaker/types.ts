@@ -190,6 +190,8 @@ export interface PeerStatus {
   readonly messagesOut: number;
   readonly updatesIn: number;
   readonly updatesOut: number;
+  readonly notificationsIn: number;
+  readonly notificationsOut: number;
   /** Announced prefixes received on the current session, repetitions included. */
   readonly prefixesReceived: number;
   /** Paths of the current session not taken, since the peer sent too many for one prefix (ADD-PATH); absent: none. */

@@ -70,10 +70,7 @@ export async function runSpeakerDaemon(options: SpeakerDaemonOptions): Promise<S
     const metrics = createMetrics({ process: true });
     observeSpeaker(metrics, () => running.speaker.status());
     const health = createHealthRegistry(systemClock());
-    const programmed =
-      kernel &&
-      ((prefix: string): RouteStatus | undefined =>
-        kernel.routes.status().routes.find((route) => route.prefix === prefix));
+    const programmed = kernel && ((prefix: Cidr): RouteStatus | undefined => kernel.routes.route(prefix));
     const readable = <T>(act: () => T): T => {
       try {
         return act();

@@ -123,9 +123,18 @@ test('the looking glass: why a path won, what was rejected by which rule, what a
     bgp('routes', '10.50.2.0/24', '--received').out,
     /10\.50\.2\.0\/24.* 10\.9\.0\.2 +rejected by filter from-bird, rule 2/,
   );
+  assert.match(
+    bgp('peers').out,
+    /^10\.9\.0\.2 .*Established +\S+ +4\/6 +0\/1 +1\/0 +1\/0$/m,
+    'accepted, rejected, sent',
+  );
+  assert.match(bgp('peers', '10.9.0.2').out, /^ipv4-unicast +1 +1 +0 +0 +1 +yes$/m);
   const [told] = JSON.parse(bgp('routes', '-4', '--sent-to', '10.9.0.2', '-o', 'json').out);
   assert.deepEqual([told.prefix, told.paths[0].asPath, told.paths[0].nextHop], ['10.50.1.0/24', '64512', '10.9.0.1']);
   assert.match(bgp('routes', '--sent-to', 'nobody').err, /nobody/);
+  write('', filters);
+  bgp('reload');
+  assert.match(bgp('routes', '--received').err, /not kept of 10\.9\.0\.2; adjRibIn: true keeps it/);
 });
 
 test(
