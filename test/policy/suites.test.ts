@@ -21,14 +21,9 @@ const suites = [
   { file: 'suite-k8s-e2e-legacy.json.gz', run: 32, unknown: {} },
   { file: 'suite-recipes.json.gz', run: 15, unknown: {} },
   { file: 'suite-realworld.json.gz', run: 15, unknown: {} },
-  {
-    file: 'suite-np-guard.json.gz',
-    run: 33,
-    unknown: {
-      'AdminNetworkPolicy of policy.networking.k8s.io/v1alpha1': 38,
-      'BaselineAdminNetworkPolicy of policy.networking.k8s.io/v1alpha1': 27,
-    },
-  },
+  { file: 'suite-np-guard.json.gz', run: 85, unknown: {} },
+  { file: 'suite-cnp-conformance.json.gz', run: 24, unknown: {} },
+  { file: 'suite-anp-conformance.json.gz', run: 24, unknown: {} },
 ];
 
 function knownCases(suite: Suite): { readonly cases: SuiteCase[]; readonly unknown: Record<string, number> } {
