@@ -131,7 +131,7 @@ export class ActivePolicies {
 
   #compile(policy: PolicyEntry): void {
     const before = policy.compiled;
-    const awake = !policy.deleted && policy.endpoints.size > 0;
+    const awake = !policy.deleted && policy.endpoints.size > 0 && isAboutAnything(policy.policy);
     if (awake && (policy.stale || !before)) {
       this.#work.compiledPolicies++;
       policy.compiled = compilePolicy(policy.policy);
@@ -210,6 +210,11 @@ export class ActivePolicies {
     const policies = [...this.#matcher.ownersMatching(id)].sort((a, b) => comparePlaces(a.place, b.place));
     return { ingress: tiersOf(policies, 'ingress'), egress: tiersOf(policies, 'egress') };
   }
+}
+
+/** Without rules in any direction it stands in no tier of anybody. */
+function isAboutAnything(policy: Policy): boolean {
+  return isAbout(policy, 'ingress') || isAbout(policy, 'egress');
 }
 
 /** `policies` stand in the order of their places. */
