@@ -160,7 +160,10 @@ function onlyOneOf(reader: Reader, fields: readonly string[]): boolean {
 }
 
 function readRule(reader: Reader, peersField: 'from' | 'to', dialect: Dialect): ClusterPolicyRule | undefined {
-  reader.onlyFields(['name', 'action', peersField, dialect.portsField]);
+  const whole = known(reader, dialect, (alone) => {
+    alone.onlyFields(['name', 'action', peersField, dialect.portsField]);
+    return alone;
+  });
   const name = reader.field('name');
   if ((name.string() ?? '').length > nameCharsMax) name.fault(`is longer than ${nameCharsMax} characters`);
   const action = known(reader.field('action'), dialect, (alone) => readAction(alone, dialect));
@@ -177,7 +180,7 @@ function readRule(reader: Reader, peersField: 'from' | 'to', dialect: Dialect): 
   if (ports.some(({ type }) => type === 'name') && peers.some(({ type }) => type === 'networks' || type === 'nodes')) {
     portsReader.note('names a port where a peer is no pod: only pods have named ports, so that it matches none else');
   }
-  if (action) return { action, peers, ports };
+  if (action) return { action, peers: whole ? peers : [unknown], ports };
   return dialect.source === 'api' ? { action: 'Deny', peers: [unknown], ports: [] } : undefined;
 }
 
