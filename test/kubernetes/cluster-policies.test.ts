@@ -4,19 +4,18 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { after, before, suite, test } from 'node:test';
-import { parse } from 'yaml';
 import { createKubeDatastore, decodeObject, formatPath, identify } from '#datastore';
 import { silentLogger } from '#kit';
 import type { ClusterPolicyObject, Kind } from '#model';
 import { loadPolicySuite } from '../policy-suite/format.ts';
 import { follow } from '../support/datastore-compliance.ts';
+import { installDefinitions, networkPolicyApiDefinitions } from '../support/kube/agent.ts';
 import { type ApiServer, apiServerAssets, startApiServer } from '../support/kube/api-server.ts';
 import type { KubeObject } from '../support/kube/objects.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { sayVerdict, tryCreate } from './crds/definitions.ts';
 
-const definitions = path.join(import.meta.dirname, '..', '..', 'deploy', 'crds', 'upstream');
 const fixtures = path.join(import.meta.dirname, '..', 'fixtures', 'policy');
 
 /** Every object of these kinds in the public suites, each name once. */
@@ -56,21 +55,7 @@ suite('cluster-wide policies on a real API server', needs({ kube: apiServerAsset
   let server: ApiServer;
   before(async () => {
     server = await startApiServer();
-    for (const file of fs.readdirSync(definitions).filter((name) => name.endsWith('.yaml'))) {
-      const definition = parse(fs.readFileSync(path.join(definitions, file), 'utf8')) as KubeObject & {
-        readonly spec: {
-          readonly names: { readonly plural: string };
-          readonly versions: readonly [{ readonly name: string }];
-        };
-      };
-      await server.objects.create(definition);
-      const { names, versions } = definition.spec;
-      const place = `/apis/policy.networking.k8s.io/${versions[0].name}/${names.plural}`;
-      await until(async () => (await server.request({ path: place })).status === 200, {
-        what: `${place} to be served`,
-        deadlineMs: 60_000,
-      });
-    }
+    await installDefinitions(server, networkPolicyApiDefinitions());
   });
   after(() => server?.stop());
 
