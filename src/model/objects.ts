@@ -3,6 +3,7 @@
  * addresses canonical and defaults filled in. Names are the API's. No I/O.
  */
 import type { Cidr, IpAddress, Secret } from '#kit';
+import type { ClusterPolicyObject } from './cluster-policy.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -21,6 +22,8 @@ export interface NodeObject {
   readonly podCIDRs: readonly Cidr[];
   /** status.addresses of type InternalIP, in order. */
   readonly internalIPs: readonly IpAddress[];
+  /** Addresses of status.addresses of any other type (ExternalIP); absent: there are none. */
+  readonly otherIPs?: readonly IpAddress[];
   /** The condition NetworkUnavailable is True; absent: there is no such condition, or it is not True. */
   readonly networkUnavailable?: boolean;
 }
@@ -297,6 +300,9 @@ export interface ModelObjects {
   readonly Namespace: NamespaceObject;
   readonly Pod: PodObject;
   readonly NetworkPolicy: NetworkPolicyObject;
+  readonly ClusterNetworkPolicy: ClusterPolicyObject;
+  readonly AdminNetworkPolicy: ClusterPolicyObject;
+  readonly BaselineAdminNetworkPolicy: ClusterPolicyObject;
   readonly BGPConfiguration: BGPConfigurationObject;
   readonly BGPPeer: BGPPeerObject;
   readonly BGPFilter: BGPFilterObject;
@@ -311,6 +317,9 @@ export const kinds: readonly Kind[] = [
   'Namespace',
   'Pod',
   'NetworkPolicy',
+  'ClusterNetworkPolicy',
+  'AdminNetworkPolicy',
+  'BaselineAdminNetworkPolicy',
   'BGPConfiguration',
   'BGPPeer',
   'BGPFilter',
