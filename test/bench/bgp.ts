@@ -13,6 +13,7 @@ import { dutNames } from './bgp/duts.ts';
 import { type Goal, type Measured, measure, type Part } from './bgp/measure.ts';
 import * as parts from './bgp/parts.ts';
 import { type Row, rowsOf, tableText } from './bgp/report.ts';
+import { type HelperName, helpers, killNine } from './bgp/restarts.ts';
 
 const scale = Number(process.env['SCALE'] ?? 1);
 const rounds = Number(process.env['ROUNDS'] ?? 5);
@@ -27,6 +28,15 @@ const watchSec = atLeast(2, 20);
 
 const ratio = (figure: string, must: number, aim: number): Goal => ({ figure, of: 'ratio', must, aim });
 const absolute = (figure: string, must: number, aim: number): Goal => ({ figure, of: 'absolute', must, aim });
+
+/** `killNineBird` and so on: behind each helper that is installed. */
+const killNineParts = (Object.keys(helpers) as HelperName[])
+  .filter((name) => helpers[name].installed())
+  .map((name): [string, Part] => {
+    const goals = [absolute('lost', 0, 0), ...(name === 'gobgp' ? [absolute('withdrawn', 0, 0)] : [])];
+    const run = () => killNine(name, atLeast(400, 10_000));
+    return [`killNine${name[0]!.toUpperCase()}${name.slice(1)}`, { run, only: ['poplin'], take: 'worst', goals }];
+  });
 
 const table: Readonly<Record<string, Part>> = {
   relay: {
@@ -75,6 +85,7 @@ const table: Readonly<Record<string, Part>> = {
     only: ['poplin', 'bird'],
     goals: [absolute('cpuPercent', 1, 0.5), absolute('rssMb', 110, 90)],
   },
+  ...Object.fromEntries(killNineParts),
 };
 
 const asked = process.argv.slice(2);
