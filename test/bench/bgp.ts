@@ -10,6 +10,7 @@
  */
 import type { DutName } from './bgp/dut-starters.ts';
 import { dutNames } from './bgp/duts.ts';
+import { bfdCut, deadPeers, type LossySpeaker, lostPathsCanRun } from './bgp/lost-paths.ts';
 import { type Goal, type Measured, measure, type Part } from './bgp/measure.ts';
 import * as parts from './bgp/parts.ts';
 import { type Row, rowsOf, tableText } from './bgp/report.ts';
@@ -37,6 +38,18 @@ const killNineParts = (Object.keys(helpers) as HelperName[])
     const run = () => killNine(name, atLeast(400, 10_000));
     return [`killNine${name[0]!.toUpperCase()}${name.slice(1)}`, { run, only: ['poplin'], take: 'worst', goals }];
   });
+
+const lostPathsParts: Readonly<Record<string, Part>> = lostPathsCanRun()
+  ? {
+      deadPeers: { run: deadPeers, only: ['poplin'], take: 'worst', goals: [absolute('deferralMs', 1000, 1000)] },
+      bfdCut: {
+        run: (name) => bfdCut(name as LossySpeaker),
+        only: ['poplin', 'bird'],
+        take: 'worst',
+        goals: [absolute('cutMs', 200, 170), absolute('linkDownMs', 50, 20)],
+      },
+    }
+  : {};
 
 const table: Readonly<Record<string, Part>> = {
   relay: {
@@ -86,6 +99,7 @@ const table: Readonly<Record<string, Part>> = {
     goals: [absolute('cpuPercent', 1, 0.5), absolute('rssMb', 110, 90)],
   },
   ...Object.fromEntries(killNineParts),
+  ...lostPathsParts,
 };
 
 const asked = process.argv.slice(2);
