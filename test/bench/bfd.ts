@@ -14,6 +14,7 @@ import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
 import os from 'node:os';
 import path from 'node:path';
+import readline from 'node:readline';
 import type { BfdTiming } from '#bfd';
 import type { BfdSessionConfig } from '#bgp';
 import { BfdProcess, bfdSessionTo } from '../support/bfd.ts';
@@ -94,6 +95,7 @@ async function many(): Promise<object> {
 }
 
 const quick = { minTxMs: 50, minRxMs: 50, multiplier: 3 };
+const detectionMs = quick.multiplier * quick.minTxMs;
 
 /** See test/support/bfd-load.ts. */
 async function busy(): Promise<object> {
@@ -109,33 +111,70 @@ async function busy(): Promise<object> {
     String(prefixes),
     ...addressesB,
   ]);
-  let out = '';
   let errors = '';
-  let flapsThere = 0;
-  load.stdout!.on('data', (chunk) => {
-    out += chunk;
-    // Before it is gone: its end is no flap.
-    flapsThere = addressesB.reduce((sum, _, n) => sum + (b.status(`s${n}`)?.flaps ?? 0), 0);
-  });
   load.stderr!.on('data', (chunk) => (errors += chunk));
+  const lines: LoadReport[] = [];
+  const there: { timing: BfdTiming; flaps: number }[] = [];
+  // Of the peer before ours is gone: that end is no flap.
+  const flapsThere = (): number => addressesB.reduce((sum, _, n) => sum + (b.status(`s${n}`)?.flaps ?? 0), 0);
+  const done = new Promise<void>((resolve) => {
+    readline.createInterface({ input: load.stdout! }).on('line', async (line) => {
+      lines.push(JSON.parse(line));
+      const flaps = flapsThere();
+      there.push({ timing: await b.timing(), flaps });
+      if (there.length === 2) resolve();
+    });
+  });
   const code = await new Promise((resolve) => load.once('exit', resolve));
   burner.kill('SIGKILL');
   assert.equal(code, 0, `${load.signalCode} ${errors}`);
-  const { before, after, flaps, falls, loads, calculations } = JSON.parse(out);
-  const there = await b.timing();
+  await done;
+  const [starting, measured] = lines as [LoadReport, LoadReport];
+  const [thereBefore, thereAfter] = there as [(typeof there)[0], (typeof there)[0]];
   return {
+    verdict: verdict(measured, thereAfter.timing),
     sessions: addressesB.length,
-    seconds: busySec,
-    flaps,
-    /** Diagnostics of both ends for each. */
-    falls,
-    there: { flaps: flapsThere, latestMs: round(there.latestMs), longestGapMs: round(there.longestGapMs) },
-    load: os.loadavg().map(round),
-    loads,
-    calculations,
+    seconds: measured.seconds,
+    flaps: measured.falls.length,
+    falls: measured.falls,
+    ...between(starting.timing, measured.timing),
+    peer: {
+      flaps: thereAfter.flaps - thereBefore.flaps,
+      ...between(thereBefore.timing, thereAfter.timing),
+    },
+    /** Until the load had run for some seconds: the table is made, code is compiled. */
+    starting: {
+      flaps: starting.falls.length,
+      falls: starting.falls,
+      longestGapMs: round(starting.timing.longestGapMs),
+      latestMs: round(starting.timing.latestMs),
+      longestTurnMs: round(starting.timing.longestTurnMs),
+      longestCollectionMs: round(starting.timing.longestCollectionMs),
+    },
+    loadAverage: os.loadavg().map(round),
+    tableLoads: measured.loads,
+    calculations: measured.calculations,
     prefixes,
-    ...between(before, after),
   };
+}
+
+/** A line of test/support/bfd-load.ts. */
+interface LoadReport {
+  readonly timing: BfdTiming;
+  readonly falls: readonly { key: string; diagnostic: number; remoteDiagnostic: number; atSec: number }[];
+  readonly seconds: number;
+  readonly loads: number;
+  readonly calculations: number;
+}
+
+/** Whether it held, and whose silence it was where not: a gap of the detection time at either end is that end's own. */
+function verdict({ falls, seconds, timing }: LoadReport, peer: BfdTiming): string {
+  const gap = (of: BfdTiming): string => `${round(of.longestGapMs)} of ${detectionMs} ms`;
+  const gaps = `longest gap between our packets ${gap(timing)}, between the peer's ${gap(peer)}`;
+  if (falls.length === 0) return `held: 0 flaps in ${seconds} s; ${gaps}`;
+  const late = [timing.longestGapMs >= detectionMs && 'ours', peer.longestGapMs >= detectionMs && "the peer's"];
+  const whose = late.filter(Boolean).join(' and ') || "nobody's: packets were lost or read late";
+  return `FAILED: ${falls.length} flaps in ${seconds} s; the silence was ${whose}; ${gaps}`;
 }
 
 async function untilDown(cut: (link: BgpLink) => void): Promise<number[]> {
