@@ -15,7 +15,7 @@ const EVENTS_MAX = 64;
 
 /**
  * Descriptors that a thread of its own sleeps on, past the event loop. A turn through libuv and back into JavaScript allocates 150 bytes or more;
- * this allocates nothing. While it sleeps no timer, message or promise of that thread moves, and it cannot be terminated.
+ * this allocates nothing. While it sleeps no timer, message or promise of that thread moves, and a worker cannot be terminated.
  */
 export class EpollSleep {
   readonly #fd = new Fd(check('epoll_create1', libc.epollCreate1(EPOLL_CLOEXEC)));

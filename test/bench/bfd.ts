@@ -1,7 +1,7 @@
 /**
- * BFD in its thread: what many sessions cost, and whether quick ones hold on a busy machine. Prints one JSON object.
+ * BFD in its process: what many sessions cost, and whether quick ones hold on a busy machine. Prints one JSON object.
  *
- *   sessions   SESSIONS (default 500) of 300 ms x 3 with another of our processes: CPU of the thread, gaps between packets, flaps in
+ *   sessions   SESSIONS (default 500) of 300 ms x 3 with another of our processes: CPU and memory, gaps between packets, flaps in
  *              CALM_SEC (default 20)
  *   cut        50 ms x 3, CUTS times (default 10): from the cut of the path (its command included) to the end of the BGP session
  *   busy       3 sessions of 50 ms x 3 in a process whose speaker takes in PREFIXES routes (default 1,000,000) over and over in its thread, and
@@ -12,6 +12,7 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
@@ -53,6 +54,19 @@ function between(before: BfdTiming, after: BfdTiming): object {
 }
 const round = (value: number): number => Number(value.toFixed(2));
 
+/** Proportional: what it shares counts in part. And what is its alone. */
+function memoryMb(pid: number): object {
+  const text = fs.readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  const mb = (name: string): number => {
+    const sum = [...text.matchAll(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'gm'))].reduce(
+      (kb, [, value]) => kb + Number(value),
+      0,
+    );
+    return Math.round(sum / 1024);
+  };
+  return { pss: mb('Pss'), own: mb('Private_(?:Clean|Dirty)') };
+}
+
 function addresses(end: 1 | 2): string[] {
   return Array.from({ length: sessionCount }, (_, n) => `10.${100 + (n >> 8)}.${n & 255}.${end}`);
 }
@@ -89,6 +103,7 @@ async function many(): Promise<object> {
     upAfterMs,
     seconds: calmSec,
     flaps: [...flaps.values()].reduce((sum, count) => sum + count, 0),
+    memoryMb: memoryMb(a.pid),
     cpuPercentOfCore: round((after.cpuMs - before.cpuMs) / calmSec / 10),
     ...between(before, after),
   };

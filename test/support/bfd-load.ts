@@ -1,10 +1,10 @@
 /**
- * The threads of an agent at their busiest, for test/bench/bfd.ts: BFD to each of the given addresses at 50 ms x 3, a main thread that
+ * An agent at its busiest, for test/bench/bfd.ts: BFD to each of the given addresses at 50 ms x 3, a main thread that
  * calculates 10,000 policies over and over, and a thread whose speaker takes a table in and drops it, over and over. Prints two JSON lines: when
  * it is busy for a while, what has been so far; at the end what it measured since. `node bfd-load.ts SECONDS PREFIXES ADDRESS...`
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { createBfdThread } from '#bfd';
+import { createBfdProcess } from '#bfd';
 import { type ByteConnection, type ConnectionHandlers, createSpeaker, wire } from '#bgp';
 import { silentLogger, systemClock } from '#kit';
 import { createPolicyEngine } from '#policy';
@@ -101,7 +101,7 @@ async function main(): Promise<void> {
   const seconds = (): number => Math.round((performance.now() - startedMs) / 100) / 10;
   const up = new Set<string>();
   let falls: object[] = [];
-  const bfd = createBfdThread(silentLogger, (status) => {
+  const bfd = createBfdProcess(silentLogger, (status) => {
     const { key, diagnostic, remoteDiagnostic } = status;
     if (status.flaps > (flaps.get(key) ?? 0)) falls.push({ key, diagnostic, remoteDiagnostic, atSec: seconds() });
     flaps.set(status.key, status.flaps);
