@@ -13,7 +13,12 @@ const realtimePriority = 10;
 const roundMs = 1_000;
 
 if (!process.send) throw new Error('main.ts is started by process.ts only');
-const send = (message: FromBfd): void => void process.send!(message);
+/** Messages that the channel has not taken, or of which the event loop has not heard that it did. */
+let unsent = 0;
+const send = (message: FromBfd): void => {
+  unsent++;
+  process.send!(message, undefined, undefined, () => unsent--);
+};
 
 function sendingLogger(base: object): Logger {
   const line = (level: 'error' | 'warn' | 'info' | 'debug') => (fields: object, message: string) =>
@@ -35,7 +40,7 @@ if (refused) {
     'BFD runs without real-time scheduling (CAP_SYS_NICE is not granted): on a busy machine intervals below 100 ms may flap',
   );
 }
-const service = new BfdService(log, channelFd, Math.random, (status) => send({ type: 'session', status }));
+const service = new BfdService(log, channelFd, Math.random, (statuses) => send({ type: 'sessions', statuses }));
 
 process.on('message', (message: ToBfd) => {
   switch (message.type) {
@@ -58,7 +63,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal
 
 /** Messages are taken in between. */
 function serve(): void {
-  service.run(roundMs);
+  service.run(roundMs, unsent > 0);
   setImmediate(serve);
 }
 setImmediate(serve);

@@ -32,8 +32,8 @@ export function createBfdProcess(log: Logger, onChange: (status: BfdSessionStatu
 
   const receive = (message: FromBfd): void => {
     switch (message.type) {
-      case 'session':
-        onChange(message.status);
+      case 'sessions':
+        for (const status of message.statuses) onChange(status);
         return;
       case 'log':
         log[message.level](message.fields, message.message);

@@ -35,7 +35,7 @@ export type ToBfd =
   | { readonly type: 'stop'; readonly how: BfdStop };
 
 export type FromBfd =
-  | { readonly type: 'session'; readonly status: BfdSessionStatus }
+  | { readonly type: 'sessions'; readonly statuses: readonly BfdSessionStatus[] }
   | { readonly type: 'timing'; readonly id: number; readonly timing: BfdTiming }
   | {
       readonly type: 'log';

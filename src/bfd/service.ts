@@ -19,6 +19,8 @@ export class BfdService {
   readonly #engine: BfdEngine;
   readonly #epoll = new EpollSleep();
   readonly #ownerFd: number;
+  readonly #onChange: (statuses: readonly BfdSessionStatus[]) => void;
+  #news: BfdSessionStatus[] = [];
   readonly #timer = new TimerFd();
   readonly #sending: SendingSockets;
   readonly #receiving: ReceivingSockets;
@@ -35,11 +37,21 @@ export class BfdService {
   });
   #armedForMs = Number.POSITIVE_INFINITY;
   #nowMs = 0;
+  #awaitsRoom = false;
 
-  /** @param ownerFd `run` returns when it is readable: the event loop is to see to it. */
-  constructor(log: Logger, ownerFd: number, random: () => number, onChange: (status: BfdSessionStatus) => void) {
+  /**
+   * @param ownerFd `run` returns when it is readable: the event loop is to see to it.
+   * @param onChange told what changed in one turn.
+   */
+  constructor(
+    log: Logger,
+    ownerFd: number,
+    random: () => number,
+    onChange: (statuses: readonly BfdSessionStatus[]) => void,
+  ) {
     this.#log = log;
     this.#ownerFd = ownerFd;
+    this.#onChange = onChange;
     this.#sending = new SendingSockets(log, random);
     this.#engine = new BfdEngine({
       open: (slot, config) => this.#sending.open(slot, config, this.#nowMs),
@@ -47,7 +59,7 @@ export class BfdService {
       send: (slot, packet) => this.#sending.send(slot, packet, this.#nowMs),
       onPeriodic: (lateMs) => this.#lateness.add(lateMs),
       onGap: (gapMs) => this.#gaps.add(gapMs),
-      onChange,
+      onChange: (status) => this.#news.push(status),
       random,
     });
     this.#receiving = new ReceivingSockets(log, this.#epoll, (bytes, length, path) =>
@@ -64,6 +76,7 @@ export class BfdService {
     const leftOut = this.#engine.configure(sessions, this.#nowMs);
     if (leftOut > 0) this.#log.error({ leftOut, bfdSessionsMax }, 'too many BFD sessions; some are left out');
     this.#turn();
+    this.#tell();
   }
 
   timing(realtime: boolean): BfdTiming {
@@ -97,8 +110,14 @@ export class BfdService {
     this.#sending.closeAll();
   }
 
-  /** Serves the sessions and sleeps in between, for `forMs` or until the owner calls. Not to be called once it is closed. */
-  run(forMs: number): void {
+  /**
+   * Serves the sessions and sleeps in between, for `forMs`, until the owner calls, or there is news. Not to be called once it is closed.
+   *
+   * @param hasUnsent also until `ownerFd` has room.
+   */
+  run(forMs: number, hasUnsent: boolean): void {
+    if (hasUnsent !== this.#awaitsRoom) this.#epoll.awaitRoom(this.#ownerFd, hasUnsent);
+    this.#awaitsRoom = hasUnsent;
     this.#nowMs = performance.now();
     const endMs = this.#nowMs + forMs;
     while (this.#nowMs < endMs) {
@@ -110,8 +129,16 @@ export class BfdService {
       }
       this.#turn();
       this.#turns.add(performance.now() - this.#nowMs);
-      if (this.#epoll.woke(this.#ownerFd)) return;
+      if (this.#tell() || this.#epoll.woke(this.#ownerFd)) return;
     }
+  }
+
+  /** @returns whether there was anything to tell. */
+  #tell(): boolean {
+    if (this.#news.length === 0) return false;
+    this.#onChange(this.#news);
+    this.#news = [];
+    return true;
   }
 
   /** A timer that is set too early costs one idle turn; it is not moved back for each packet. */
