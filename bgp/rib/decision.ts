@@ -52,6 +52,9 @@ export type DecisionStep =
   | 'peer-address'
   | 'path-id';
 
+/** The lowest wins: `#rank`. */
+type RankedStep = Exclude<DecisionStep, 'rejected' | 'next-hop-unreachable' | 'own-route' | 'med'>;
+
 export class Decision {
   /** Told of each path that a step eliminates, while it is set: for people. See explain.ts. */
   trace: ((path: number, step: DecisionStep) => void) | undefined;
@@ -85,7 +88,6 @@ export class Decision {
 
   /** @param first row of the first path of the prefix plus 1 (0: none). @param localOnly only ours counts (deferral). */
   run(first: number, localOnly: boolean): void {
-    this.hops.length = 0;
     this.weights.length = 0;
     this.best = -1;
     this.considered = 0;
@@ -96,6 +98,7 @@ export class Decision {
       const path = link - 1;
       if (peer[path] === localPeer) {
         this.best = path;
+        this.hops.length = 0;
         return;
       }
       if (localOnly || metric[nextHop[path]!] === unreachable || this.#isRejected(path)) continue;
@@ -103,7 +106,10 @@ export class Decision {
       this.#candidates[count++] = path;
     }
     this.considered = count;
-    if (count === 0) return;
+    if (count === 0) {
+      this.hops.length = 0;
+      return;
+    }
     if (count > 1) count = this.#equalCost(count);
     const { max, asPathRelax } = this.multipath;
     if (count > 1 && (count > max || !asPathRelax) && !this.trace) {
@@ -205,35 +211,52 @@ export class Decision {
   }
 
   #equalCost(initial: number): number {
-    const { attributes: pool, peers, nextHops } = this.#tables;
-    const { attributes, peer, nextHop } = this.#paths;
-    let count = this.#keepLowest(
-      'llgr-stale',
-      initial,
-      (path) => pool.communityFlags[attributes[path]!]! & communityFlag.llgrStale,
-    );
-    count = this.#keepLowest('local-pref', count, (path) => -pool.localPref[attributes[path]!]!);
-    count = this.#keepLowest('as-path-length', count, (path) => pool.asPathLength[attributes[path]!]!);
-    count = this.#keepLowest('origin', count, (path) => pool.origin[attributes[path]!]!);
+    let count = this.#keepLowest('llgr-stale', initial);
+    count = this.#keepLowest('local-pref', count);
+    count = this.#keepLowest('as-path-length', count);
+    count = this.#keepLowest('origin', count);
     if (count > 1) count = this.#med(count);
-    count = this.#keepLowest('ebgp-over-ibgp', count, (path) => 1 - peers.ebgp[peer[path]!]!);
-    return this.#keepLowest('igp-metric', count, (path) => nextHops.igpMetric[nextHop[path]!]!);
+    count = this.#keepLowest('ebgp-over-ibgp', count);
+    return this.#keepLowest('igp-metric', count);
   }
 
   #tieBreak(initial: number): number {
-    const { attributes: pool, peers } = this.#tables;
-    const { attributes, peer } = this.#paths;
-    let count = this.#keepLowest(
-      'router-id',
-      initial,
-      (path) => pool.originatorId[attributes[path]!]! || peers.routerId[peer[path]!]!,
-    );
-    count = this.#keepLowest('cluster-list-length', count, (path) => pool.clusterListLength[attributes[path]!]!);
-    count = this.#keepLowest('peer-address', count, (path) => peers.addressOrder[peer[path]!]!);
-    return this.#keepLowest('path-id', count, (path) => this.#paths.pathId(path));
+    let count = this.#keepLowest('router-id', initial);
+    count = this.#keepLowest('cluster-list-length', count);
+    count = this.#keepLowest('peer-address', count);
+    return this.#keepLowest('path-id', count);
   }
 
-  #keepLowest(step: DecisionStep, count: number, rank: (path: number) => number): number {
+  /** What the lowest is kept of at a step. A function made for each decision would be garbage for each prefix. */
+  #rank(step: RankedStep, path: number): number {
+    const { attributes: pool, peers, nextHops } = this.#tables;
+    const paths = this.#paths;
+    const set = paths.attributes[path]!;
+    switch (step) {
+      case 'llgr-stale':
+        return pool.communityFlags[set]! & communityFlag.llgrStale;
+      case 'local-pref':
+        return -pool.localPref[set]!;
+      case 'as-path-length':
+        return pool.asPathLength[set]!;
+      case 'origin':
+        return pool.origin[set]!;
+      case 'ebgp-over-ibgp':
+        return 1 - peers.ebgp[paths.peer[path]!]!;
+      case 'igp-metric':
+        return nextHops.igpMetric[paths.nextHop[path]!]!;
+      case 'router-id':
+        return pool.originatorId[set]! || peers.routerId[paths.peer[path]!]!;
+      case 'cluster-list-length':
+        return pool.clusterListLength[set]!;
+      case 'peer-address':
+        return peers.addressOrder[paths.peer[path]!]!;
+      case 'path-id':
+        return paths.pathId(path);
+    }
+  }
+
+  #keepLowest(step: RankedStep, count: number): number {
     if (count === 1) return 1;
     const candidates = this.#candidates;
     const before = this.trace && candidates.slice(0, count);
@@ -241,7 +264,7 @@ export class Decision {
     let kept = 0;
     for (let i = 0; i < count; i++) {
       const path = candidates[i]!;
-      const value = rank(path);
+      const value = this.#rank(step, path);
       if (value > lowest) continue;
       if (value < lowest) kept = 0;
       lowest = value;
@@ -284,18 +307,20 @@ export class Decision {
     return kept;
   }
 
+  /** Those of before are written over: an array that is emptied is another one when it is filled again. */
   #collectHops(count: number): void {
     const nextHop = this.#paths.nextHop;
     const hops = this.hops;
-    if (count === 1) {
-      hops.push(nextHop[this.#candidates[0]!]!);
-      return;
-    }
     const { max } = this.multipath;
-    for (let i = 0; i < count && hops.length < max; i++) {
+    let kept = 0;
+    for (let i = 0; i < count && kept < max; i++) {
       const hop = nextHop[this.#candidates[i]!]!;
-      if (!hops.includes(hop)) hops.push(hop);
+      let known = 0;
+      while (known < kept && hops[known] !== hop) known++;
+      if (known === kept) hops[kept++] = hop;
     }
+    if (hops.length > kept) hops.length = kept;
+    if (kept === 1) return;
     hops.sort((a, b) => a - b);
     if (this.#tables.attributes.linkBandwidth[this.#paths.attributes[this.#candidates[0]!]!]! >= 0) this.#weigh(count);
   }
