@@ -17,9 +17,9 @@ export class ChainSet {
   first(key: number): number {
     return this.#heads[key] ?? 0;
   }
-  /** In order of first use. */
-  *keys(): Generator<number> {
-    for (let i = 0; i < this.#keys.length; i++) yield this.#keys.items[i]!;
+  /** In order of first use; those of this moment. */
+  keys(): Int32Array {
+    return this.#keys.items.subarray(0, this.#keys.length);
   }
   clear(): void {
     for (let i = 0; i < this.#keys.length; i++) this.#heads[this.#keys.items[i]!] = 0;

@@ -1,4 +1,4 @@
-/** From UPDATEs to the Adj-RIB-In: decode, intern, announce or withdraw. One for all peers; allocates one string an UPDATE. */
+/** From UPDATEs to the Adj-RIB-In: decode, intern, announce or withdraw. One for all peers; allocates nothing for what it knows. */
 import type { IpFamily } from '#kit';
 import {
   announcementFound,
