@@ -200,7 +200,7 @@ export class UpdateGroup {
     for (let i = start; i < end; i++) {
       const prefix = changed.items[i]!;
       if (this.#slots) this.#applyPaths(this.#slots, prefix, behind);
-      else if (this.#applyBest(prefix)) for (const member of behind) this.#behind(member, prefix);
+      else if (this.#applyBest(prefix) && behind.length > 0) for (const member of behind) this.#behind(member, prefix);
     }
     this.#filtered?.release();
     this.#sendAll(keepingUp);
