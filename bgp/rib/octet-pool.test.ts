@@ -94,3 +94,36 @@ test('strings that share a slot under one key do not under another', () => {
   const slots = new Set(chosen.map((words) => halfSipHash([1, 3], words, 16) & mask));
   assert.ok(slots.size > 55, `${slots.size} slots`);
 });
+
+test('octet pool: slots of strings that went are those of the same strings again, or are cleared before the hash is full', () => {
+  const pool = new OctetPool(octetsMax, [5, 6]);
+  const add = (name: number): number => {
+    write(pool, name, 20);
+    assert.equal(pool.find(20), -1);
+    return pool.add(20);
+  };
+  const same = Array.from({ length: 1000 }, (_, name) => add(name));
+  const { slots } = pool;
+  for (let round = 0; round < 20; round++) {
+    for (const id of same) pool.remove(id);
+    assert.deepEqual(
+      same.map((_, name) => add(name)),
+      same,
+    );
+    assert.equal(pool.leftSlots, 0);
+  }
+  const live = [...same];
+  for (let name = 1000; name < 40_000; name++) {
+    pool.remove(live.shift()!);
+    live.push(add(name));
+    assert.ok(pool.leftSlots <= (3 * slots) / 16, `${pool.leftSlots} of ${slots} slots`);
+    // In another order than they came, so that the hash has to find them.
+    const which = (name * 7) % live.length;
+    write(pool, name - 999 + which, 20);
+    assert.equal(pool.find(20), live[which]);
+  }
+  assert.equal(pool.slots, slots);
+  for (const id of live) pool.remove(id);
+  for (let name = 0; name < 1000; name++) add(name);
+  assert.ok(pool.leftSlots <= slots / 8);
+});

@@ -3,6 +3,9 @@
  * strings that share a slot. Nothing is allocated a string; one costs 20 octets, at most 32 of hash, and its own length.
  *
  * Who sends the same strings again sends them in the same order: the one behind the last is compared first, before anything is hashed.
+ *
+ * The slot of a string that goes is left as it is, since to look for it would be a read of cold memory: it is no string's any more, as its
+ * id says. Where there are many of those, each string that comes clears a few slots on its turn.
  */
 import { grow } from './arrays.ts';
 import { type HashKey, halfSipHash } from './half-sip-hash.ts';
@@ -11,6 +14,8 @@ import { blockOctetsMax, Slabs } from './slabs.ts';
 /** Address of an id that stands for no string, the last of those; of others it is `nextFree - id` with the id that is given after them. */
 const nowhere = -1;
 const nextFree = -2;
+/** Slots that a new string clears of left ones, while more than an eighth of all are that. */
+const sweepSlots = 16;
 
 export class OctetPool {
   /** A string is written here before it is looked for or added. */
@@ -23,9 +28,13 @@ export class OctetPool {
   #hashes = new Int32Array(64);
   /**
    * Two words a slot: id + 1 (0: it is empty), and the hash, so that whoever looks at the slots behind one another reads nothing else.
-   * At most half of them are taken.
+   * At most half of them are strings, and 11 in 16 those and left ones.
    */
   #slots = new Int32Array(512);
+  /** Slots that are not empty. */
+  #taken = 0;
+  /** Where the sweep goes on. */
+  #sweepAt = 0;
   /** Words of `#slots` less 2. */
   #mask = 510;
   #size = 0;
@@ -61,6 +70,14 @@ export class OctetPool {
     return this.#slabs.capacity;
   }
 
+  /** Of the hash; and those of strings that went. */
+  get slots(): number {
+    return this.#slots.length / 2;
+  }
+  get leftSlots(): number {
+    return this.#taken - this.#size;
+  }
+
   /** The id of `octets[0..length)`, or -1. */
   find(length: number): number {
     this.#pad(length);
@@ -84,6 +101,7 @@ export class OctetPool {
   /** Adds `octets[0..length)`, of which `find` has just said that it is not there. */
   add(length: number): number {
     if (4 * this.#size >= this.#mask) this.#grow();
+    else if (16 * (this.#taken - this.#size) > this.#mask) this.#sweep();
     let id = this.#firstFree;
     if (id >= 0) {
       const link = this.#address[id]!;
@@ -106,19 +124,6 @@ export class OctetPool {
   }
 
   remove(id: number): void {
-    const slots = this.#slots;
-    const mask = this.#mask;
-    let gap = this.#home(this.#hashes[id]!);
-    while (slots[gap] !== id + 1) gap = (gap + 2) & mask;
-    for (let slot = (gap + 2) & mask; slots[slot] !== 0; slot = (slot + 2) & mask) {
-      const home = this.#home(slots[slot + 1]!);
-      // Who is nearer to home than the gap stays.
-      if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
-      slots[gap] = slots[slot]!;
-      slots[gap + 1] = slots[slot + 1]!;
-      gap = slot;
-    }
-    slots[gap] = 0;
     const address = this.#address[id]!;
     this.#address[id] = nowhere;
     this.#slabs.free(address, this.#length[id]!);
@@ -153,18 +158,49 @@ export class OctetPool {
   #home(hash: number): number {
     return (hash << 1) & this.#mask;
   }
+  /** Where the id left a slot with that hash, it is that one again. */
   #put(entry: number, hash: number): void {
     const slots = this.#slots;
     let slot = this.#home(hash);
-    while (slots[slot] !== 0) slot = (slot + 2) & this.#mask;
+    while (slots[slot] !== 0) {
+      if (slots[slot] === entry && slots[slot + 1] === hash) return;
+      slot = (slot + 2) & this.#mask;
+    }
     slots[slot] = entry;
     slots[slot + 1] = hash;
+    this.#taken++;
+  }
+  #isLeft(entry: number, hash: number): boolean {
+    return this.#address[entry - 1]! < 0 || this.#hashes[entry - 1] !== hash;
+  }
+
+  /** Takes left ones out of `sweepSlots` slots and the rest of the run, and puts the others where they are without them. */
+  #sweep(): void {
+    const slots = this.#slots;
+    let at = this.#sweepAt;
+    let left = sweepSlots;
+    // In the middle of a run it may begin but not stop: what is behind a cleared slot would not be found.
+    while (left > 0 || slots[at] !== 0) {
+      const entry = slots[at]!;
+      if (entry !== 0) {
+        slots[at] = 0;
+        this.#taken--;
+        if (!this.#isLeft(entry, slots[at + 1]!)) this.#put(entry, slots[at + 1]!);
+      }
+      at = (at + 2) & this.#mask;
+      left--;
+    }
+    this.#sweepAt = at;
   }
 
   #grow(): void {
     const old = this.#slots;
     this.#slots = new Int32Array(2 * old.length);
     this.#mask = this.#slots.length - 2;
-    for (let slot = 0; slot < old.length; slot += 2) if (old[slot] !== 0) this.#put(old[slot]!, old[slot + 1]!);
+    this.#taken = 0;
+    this.#sweepAt = 0;
+    for (let slot = 0; slot < old.length; slot += 2) {
+      if (old[slot] !== 0 && !this.#isLeft(old[slot]!, old[slot + 1]!)) this.#put(old[slot]!, old[slot + 1]!);
+    }
   }
 }
