@@ -297,7 +297,7 @@ export class Decision {
       if (!hops.includes(hop)) hops.push(hop);
     }
     hops.sort((a, b) => a - b);
-    if (this.#tables.attributes.linkBandwidth[this.#paths.attributes[this.#candidates[0]!]!]! >= 0) this.#weigh(count);
+    if (this.#tables.attributes.linkBandwidths > 0) this.#weigh(count);
   }
 
   /**
