@@ -5,7 +5,8 @@
  *   64512:1:2        large
  *   rt:64512:100     extended route target (RFC 4360 4), `soo:` route origin (5); the first number is an AS number or an
  *                    IPv4 address. As a pattern it matches the 2-octet, 4-octet (RFC 5668) and IPv4 form of the same number.
- *   bandwidth:64512:1250000000 link bandwidth (RFC 10005) in bytes per second, transitive; the AS number has two octets. A pattern matches both types
+ *   bandwidth:64512:1250000000 link bandwidth (RFC 10005) in bytes per second, transitive; the AS number has two octets. A pattern matches both types.
+ *   bandwidth-local:64512:1250000000 the other type, which stays in the AS; a pattern matches it alone
  *   0002fc0000000064 extended, its 8 octets in hex
  *
  * In a pattern any number may be `*` or a range `100-199`.
@@ -39,6 +40,8 @@ const asn2 = 0;
 const ipv4 = 1;
 const asn4 = 2;
 
+/** Whether they are transitive. */
+const bandwidths: Readonly<Record<string, boolean>> = { bandwidth: true, 'bandwidth-local': false };
 /** Bytes per second of a link: a thousand terabytes. */
 const bandwidthMax = 999_999_999_999_999;
 
@@ -55,7 +58,8 @@ export function parseCommunityPattern(text: string): CommunityPattern {
   const parts = text.split(':');
   const subtype = subtypes[parts[0]!];
   if (subtype !== undefined && parts.length === 3) return extended(text, subtype, parts[1]!, parts[2]!);
-  if (parts[0] === 'bandwidth' && parts.length === 3) return bandwidth(text, parts[1]!, parts[2]!);
+  if (bandwidths[parts[0]!] !== undefined && parts.length === 3)
+    return bandwidth(text, parts as [string, string, string]);
   const bits = parts.length === 2 ? 16 : parts.length === 3 ? 32 : 0;
   const ranges = parts.map((part) => parseRange(part, 2 ** bits - 1));
   if (bits === 0 || ranges.some((range) => range === undefined)) throw notCommunity(text);
@@ -71,10 +75,11 @@ export function parseCommunity(text: string): Uint8Array {
   const parts = text.split(':');
   const subtype = subtypes[parts[0]!];
   if (subtype !== undefined && parts.length === 3) return extendedOctets(text, subtype, parts[1]!, parts[2]!);
-  if (parts[0] === 'bandwidth' && parts.length === 3) {
+  const isTransitive = bandwidths[parts[0]!];
+  if (isTransitive !== undefined && parts.length === 3) {
     const [asn, bytesPerSec] = [number(parts[1]!, 0xffff), number(parts[2]!, bandwidthMax)];
     if (Number.isNaN(asn) || Number.isNaN(bytesPerSec)) throw notCommunity(text);
-    return encodeLinkBandwidth(asn, bytesPerSec, true);
+    return encodeLinkBandwidth(asn, bytesPerSec, isTransitive);
   }
   const size = parts.length === 2 ? 2 : parts.length === 3 ? 4 : 0;
   const values = parts.map((part) => number(part, 2 ** (8 * size) - 1));
@@ -86,6 +91,11 @@ export function parseCommunity(text: string): Uint8Array {
 export function formatExtendedCommunity(octets: Uint8Array): string {
   const [type, subtype] = octets;
   const hex = Buffer.from(octets).toString('hex');
+  if (isLinkBandwidth(octets, 0)) {
+    const value = linkBandwidthAt(octets, 0);
+    const isNamed = Number.isInteger(value) && value <= bandwidthMax && (value > 0 || Object.is(value, 0));
+    return isNamed ? `${type === 0 ? 'bandwidth' : 'bandwidth-local'}:${half(octets, 2)}:${value}` : hex;
+  }
   const name = Object.keys(subtypes).find((each) => subtypes[each] === subtype);
   if (name === undefined) return hex;
   const isWide = type === ipv4 || type === asn4;
@@ -171,17 +181,19 @@ function extended(text: string, subtype: number, administrator: string, local: s
   };
 }
 
-function bandwidth(text: string, administrator: string, local: string): CommunityPattern {
+function bandwidth(text: string, [name, administrator, local]: readonly [string, string, string]): CommunityPattern {
   const asn = parseRange(administrator, 0xffff);
   const value = parseRange(local, bandwidthMax);
   if (!asn || !value) throw notCommunity(text);
   const isAny = local === '*';
+  const anyType = bandwidths[name];
   // The bounds as a float holds them, since the value is one.
   const range = { min: Math.fround(value.min), max: Math.fround(value.max) };
   return {
     kind: 'extended',
     matches: (bytes, at) =>
       isLinkBandwidth(bytes, at) &&
+      (anyType || bytes[at] !== 0) &&
       inside(half(bytes, at + 2), asn) &&
       (isAny || inside(linkBandwidthAt(bytes, at), range)),
   };

@@ -28,6 +28,8 @@ export class AttributePool {
   communityFlags = new Uint8Array(64);
   /** Bytes per second (RFC 10005); -1: absent. */
   linkBandwidth = new Float32Array(64);
+  /** How many sets say one: mostly none does, and nobody need look. */
+  linkBandwidths = 0;
   #references = new Int32Array(64);
   readonly #sets: OctetPool;
 
@@ -63,6 +65,7 @@ export class AttributePool {
     this.clusterListLength[id] = values.clusterListLength;
     this.communityFlags[id] = values.communityFlags;
     this.linkBandwidth[id] = values.linkBandwidth;
+    if (values.linkBandwidth >= 0) this.linkBandwidths++;
     return id;
   }
   /** `find`, and `add` where that knows nothing, of octets that are elsewhere. */
@@ -100,11 +103,16 @@ export class AttributePool {
     this.#references[id]!++;
   }
   release(id: number): void {
-    if (--this.#references[id]! === 0) this.#sets.remove(id);
+    if (--this.#references[id]! === 0) this.#remove(id);
   }
   /** Frees a set that nobody retained. */
   drop(id: number): void {
-    if (this.#references[id] === 0) this.#sets.remove(id);
+    if (this.#references[id] === 0) this.#remove(id);
+  }
+
+  #remove(id: number): void {
+    if (this.linkBandwidth[id]! >= 0) this.linkBandwidths--;
+    this.#sets.remove(id);
   }
 
   #grow(size: number): void {

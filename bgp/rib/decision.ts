@@ -88,7 +88,8 @@ export class Decision {
 
   /** @param first row of the first path of the prefix plus 1 (0: none). @param localOnly only ours counts (deferral). */
   run(first: number, localOnly: boolean): void {
-    this.weights.length = 0;
+    // Asked first: to set a length is a call even where it changes nothing, and this is done for each prefix.
+    if (this.weights.length > 0) this.weights.length = 0;
     this.best = -1;
     this.considered = 0;
     let count = 0;
@@ -322,7 +323,7 @@ export class Decision {
     if (hops.length > kept) hops.length = kept;
     if (kept === 1) return;
     hops.sort((a, b) => a - b);
-    if (this.#tables.attributes.linkBandwidth[this.#paths.attributes[this.#candidates[0]!]!]! >= 0) this.#weigh(count);
+    if (this.#tables.attributes.linkBandwidths > 0) this.#weigh(count);
   }
 
   /**

@@ -374,9 +374,9 @@ export class Rib {
   /** RFC 7999 3.3: BLACKHOLE, from a peer of which it is obeyed, for so long a prefix. */
   #drops(prefix: number, attributes: number, peer: number): boolean {
     const { attributes: pool, peers } = this.tables;
-    if ((pool.communityFlags[attributes]! & communityFlag.blackhole) === 0) return false;
     const least = (this.family === 4 ? peers.blackhole4 : peers.blackhole6)[peer]!;
-    return least !== 0 && this.prefixes.bits[prefix]! >= least;
+    if (least === 0 || this.prefixes.bits[prefix]! < least) return false;
+    return (pool.communityFlags[attributes]! & communityFlag.blackhole) !== 0;
   }
 
   #intern(words: Int32Array, bits: number): number {

@@ -58,6 +58,20 @@ test('pages: one header; a speaker that installs nothing has no column for ways'
   assert.match(installed, /VIA.*\n.*UNRESOLVED/);
 });
 
+test('RFC 7999, RFC 10005: what is dropped, and shares of the traffic, stand where packets go', () => {
+  const shares = [
+    { gateway: '10.0.0.2', device: 'eth0', weight: 2 },
+    { gateway: '10.0.0.3', device: 'eth0', weight: 5 },
+  ];
+  const text = routesTable({ attributes: false, decision: true })([
+    route('10.7.0.9/32', path({ blackhole: true, resolved: [] })),
+    route('10.8.0.0/16', path({ resolved: shares })),
+  ]);
+  assert.match(text, /10\.7\.0\.9\/32.* blackhole /);
+  assert.match(text, /10\.0\.0\.2 dev eth0 weight 2/);
+  assert.match(text, /10\.0\.0\.3 dev eth0 weight 5/);
+});
+
 test('by family, address and length, not by text', () => {
   const wanted = ['9.0.0.0/8', '10.0.0.0/8', '10.0.0.0/16', '10.2.0.0/16', '10.10.0.0/16', '2001:db8::/32', 'fd00::/8'];
   assert.deepEqual(

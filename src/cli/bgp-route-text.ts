@@ -78,8 +78,8 @@ function reasonText({ best, multipath, reason, rejected }: BgpPathView): string 
 }
 
 function waysOf(route: BgpRouteView, path: BgpPathView): readonly string[] {
-  if (path.blackhole) return ['blackhole'];
   if (path.resolved === undefined) return ['-'];
+  if (path.blackhole) return ['blackhole'];
   if (path.resolved.length > 0) {
     return path.resolved.map(({ gateway, device, weight }) => {
       const way = gateway === undefined ? `dev ${device}` : `${gateway} dev ${device}`;

@@ -98,6 +98,23 @@ function family(out: Writer, random: Random): 4 | 6 {
   return afi === 1 ? 4 : 6;
 }
 
+/** GRACEFUL_SHUTDOWN, LLGR_STALE, NO_LLGR, BLACKHOLE, NO_EXPORT, NO_ADVERTISE, NO_EXPORT_SUBCONFED. */
+const wellKnown = [0xffff0000, 0xffff0006, 0xffff0007, 0xffff029a, 0xffffff01, 0xffffff02, 0xffffff03];
+
+function communities(out: Writer, random: Random): void {
+  if (random.oneIn(4)) out.u32(random.pick(wellKnown));
+  list(out, random, 4);
+}
+
+/** Link bandwidths among them, sound or not. */
+function extendedCommunities(out: Writer, random: Random): void {
+  if (random.oneIn(4)) {
+    out.u16(random.oneIn(2) ? 0x0004 : 0x4004);
+    octets(out, random, 6);
+  }
+  list(out, random, 8);
+}
+
 type Value = (out: Writer, random: Random, wide: boolean) => void;
 
 /** Value writers by attribute type; the flags that are right for it. */
@@ -119,7 +136,7 @@ const attributes: ReadonlyMap<number, readonly [flags: number, value: Value]> = 
   [5, [0x40, (out, random) => octets(out, random, random.oneIn(15) ? random.below(8) : 4)]],
   [6, [0x40, (out, random) => octets(out, random, random.oneIn(15) ? 1 : 0)]],
   [7, [0xc0, (out, random, wide) => octets(out, random, random.oneIn(15) ? random.below(10) : wide ? 8 : 6)]],
-  [8, [0xc0, (out, random) => list(out, random, 4)]],
+  [8, [0xc0, communities]],
   [
     9,
     [
@@ -144,7 +161,7 @@ const attributes: ReadonlyMap<number, readonly [flags: number, value: Value]> = 
     ],
   ],
   [15, [0x80, (out, random) => prefixes(out, random, family(out, random), random.below(3))]],
-  [16, [0xc0, (out, random) => list(out, random, 8)]],
+  [16, [0xc0, extendedCommunities]],
   [17, [0xc0, (out, random) => path(out, random, true)]],
   [18, [0xc0, (out, random) => octets(out, random, random.oneIn(15) ? random.below(10) : 8)]],
   [25, [0xc0, (out, random) => list(out, random, 20)]],

@@ -40,7 +40,12 @@ const longLived = capability(
 );
 
 const peers: readonly FuzzPeer[] = [
-  { config: passivePeer('10.0.0.2', 64513), wide: true, gracefulRestart: false, offers: [capability(70, [])] },
+  {
+    config: passivePeer('10.0.0.2', 64513, { blackhole: {}, linkBandwidthBytesPerSec: 1e9 }),
+    wide: true,
+    gracefulRestart: false,
+    offers: [capability(70, [])],
+  },
   {
     config: passivePeer('10.0.0.3', localAsn, { routeReflectorClient: true }),
     wide: true,
@@ -54,7 +59,12 @@ const peers: readonly FuzzPeer[] = [
     offers: [],
   },
   {
-    config: passivePeer('10.0.0.5', 64514, { holdTimeSec: 0, longLivedStaleTimeSec: 100, adjRibIn: true }),
+    config: passivePeer('10.0.0.5', 64514, {
+      holdTimeSec: 0,
+      longLivedStaleTimeSec: 100,
+      adjRibIn: true,
+      blackhole: {},
+    }),
     wide: true,
     gracefulRestart: true,
     offers: [longLived, capability(70, [])],

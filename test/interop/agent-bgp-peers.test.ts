@@ -123,11 +123,38 @@ test(
 );
 
 /** BIRD at 192.0.2.2, and with `address` at another address of its own, several hops away as far as BGP knows. */
-const birdAt = (address = '192.0.2.2'): string =>
+const birdAt = (address = '192.0.2.2', routes4 = ''): string =>
   birdConfig({
     neighbor: `local ${address} as 64513; neighbor 192.0.2.1 as 64512; multihop;`,
     channels: 'ipv4 { import all; export all; };',
+    routes4,
   });
+
+test(
+  'RFC 7999 3.3: BGPPeer blackhole: packets are dropped, of prefixes as long as it says, live',
+  wantsBird,
+  async (t) => {
+    const agent = await LoneAgent.ready(t);
+    const marked = (prefix: string): string => `route ${prefix} blackhole { bgp_community.add((65535, 666)); };`;
+    await outsideBird(t, agent, birdAt('192.0.2.2', [marked('10.60.7.8/30'), marked('10.60.7.9/32')].join(' ')));
+    const spec = { peerIP: '192.0.2.2', asNumber: 64513 };
+    put(agent, 'BGPPeer', 'tor', { ...spec, blackhole: {} });
+    await established(agent, 'peer/tor');
+    const shown = async (prefix: string): Promise<string> => (await agent.inside('ip', 'route', 'show', prefix)).stdout;
+    const dropped = async (prefix: string): Promise<boolean> => (await shown(prefix)).startsWith('blackhole');
+    await until(() => dropped('10.60.7.9/32'), { what: 'the host to be dropped' });
+    assert.equal(await shown('10.60.7.8/30'), '', 'too short for it');
+    const { routes } = await agent.api.bgpRoutes({ prefix: '10.60.7.9/32' });
+    assert.equal(routes[0]?.paths[0]?.blackhole, true);
+    put(agent, 'BGPPeer', 'tor', { ...spec, blackhole: { ipv4: 30 } });
+    await until(() => dropped('10.60.7.8/30'), { what: 'the shorter prefix to be dropped' });
+    put(agent, 'BGPPeer', 'tor', spec);
+    for (const address of ['10.60.7.9', '10.60.7.10']) {
+      await until(async () => (await way(agent, address)).includes('via 192.0.2.2'), { what: `a way to ${address}` });
+    }
+    assert.equal((await peer(agent, 'peer/tor'))?.timesEstablished, 1);
+  },
+);
 
 test('BGPPeer adjRibIn: what a filter rejects is held and shown, or is not, live', wantsBird, async (t) => {
   const agent = await LoneAgent.ready(t);
