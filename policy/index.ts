@@ -1,13 +1,13 @@
 /** The policy engine, pure: model in, the rule form for local endpoints and set deltas out. */
 
-export { networkPolicyTier } from './calc/active-policies.ts';
 export { createPolicyEngine, type PolicyEngine } from './calc/engine.ts';
 export type { Work } from './calc/work.ts';
 export * from './explain/evaluate.ts';
 export * from './explain/explain.ts';
 export { type PolicyState, PolicyStateStore, setsOf } from './explain/policy-state.ts';
 export * from './explain/show.ts';
-export { type CompiledPolicy, compileNetworkPolicy } from './rules/network-policy.ts';
+export { compileNetworkPolicy } from './rules/network-policy.ts';
+export type { CompiledPolicy } from './rules/peer-rules.ts';
 export { compileLabelSelector } from './selector/label-selector.ts';
 export { parseSelector, type SelectorError } from './selector/parse.ts';
 export type { Selector } from './selector/selector.ts';

@@ -17,13 +17,17 @@ test('the example of docs/bgp.md is a configuration', (t) => {
   t.after(() => fs.rmSync(folder, { recursive: true }));
   const secret = path.join(folder, 'tor');
   fs.writeFileSync(secret, 'secret\n');
-  const [example] = fencedBlocks(document).filter(({ language }) => language === 'yaml');
+  const [example, network] = fencedBlocks(document).filter(({ language }) => language === 'yaml');
   const file = path.join(folder, 'speaker.yaml');
   fs.writeFileSync(file, example!.text.replace('/run/secrets/tor', secret));
   const config = readSpeakerFile(file);
   assert.equal(config.peers[0]?.password, 'secret');
   assert.equal(config.peers[0]?.importFilter?.ipv4.length, 2);
   assert.ok(config.peers[0]?.bfd);
+  fs.writeFileSync(file, network!.text);
+  const [outside] = readSpeakerFile(file).peers;
+  assert.equal(outside?.importFilter?.ipv4.length, 8);
+  assert.equal(outside?.ttlSecurityHops, 1);
 });
 
 test('the objects of docs/kubernetes.md are understood, with nothing in them that is not used', () => {

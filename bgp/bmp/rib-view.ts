@@ -89,8 +89,8 @@ export class RibView {
     }
     if ((this.rib.pathCount[this.row] ?? 0) === 0) return;
     for (let path = 0; path < paths.limit; path++) {
-      if (paths.prefix[path]! < 0 || paths.peer[path] !== this.row) continue;
-      if ((paths.flags[path]! & pathFlag.rejected) === 0) this.mark(paths.prefix[path]!);
+      if (paths.peer[path] !== this.row || !paths.isPath(path)) continue;
+      if ((paths.flags(path) & pathFlag.rejected) === 0) this.mark(paths.prefixOf(path));
     }
   }
   /** End-of-RIB is sent once nothing else is waiting (RFC 7854 5). */
@@ -181,9 +181,9 @@ export class RibView {
     const gone = this.#gone.get(prefix);
     const { paths } = rib;
     let count = 0;
-    for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
+    for (let link = rib.firstPath(prefix); link > 0; link = paths.next[link - 1]!) {
       const path = link - 1;
-      if (paths.peer[path] !== row || (paths.flags[path]! & pathFlag.rejected) !== 0) continue;
+      if (paths.peer[path] !== row || (paths.flags(path) & pathFlag.rejected) !== 0) continue;
       count++;
       const pathId = paths.pathId(path);
       if (gone?.delete(pathId)) this.#goneCount--;

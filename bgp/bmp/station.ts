@@ -197,8 +197,8 @@ export class BmpStation {
   }
   #visit(rib: Rib, prefix: number): void {
     const { paths } = rib;
-    for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
-      if ((paths.flags[link - 1]! & pathFlag.rejected) !== 0) continue;
+    for (let link = rib.firstPath(prefix); link > 0; link = paths.next[link - 1]!) {
+      if ((paths.flags(link - 1) & pathFlag.rejected) !== 0) continue;
       this.#tables.get(paths.peer[link - 1]!)?.pathChanged(rib, prefix, -1);
     }
     if (rib.locPeer[prefix] !== 0) for (const view of this.#locRib) if (view.rib === rib) view.mark(prefix);

@@ -2,8 +2,10 @@
 import { parseIp } from '#kit';
 import {
   addCommunity,
+  addExtendedCommunity,
   attributeType,
   attributeValue,
+  isLinkBandwidth,
   optionalNonTransitive,
   optionalTransitive,
   prependAsns,
@@ -104,8 +106,8 @@ function adding(community: Uint8Array): Change {
       if (Buffer.compare(bytes.subarray(at, at + size), community) === 0) return bytes;
     }
     if (kind !== 'extended') return addCommunity(bytes, community);
-    const old = value ? bytes.subarray(value.start, value.end) : new Uint8Array(0);
-    return withAttribute(bytes, type, optionalTransitive, Buffer.concat([old, community]));
+    const rest = isLinkBandwidth(community, 0) ? withoutLinkBandwidth(bytes) : bytes;
+    return rest && addExtendedCommunity(rest, community);
   };
 }
 
@@ -118,6 +120,9 @@ function replacing(kind: CommunityKind, texts: readonly string[]): Change {
   const value = Buffer.concat(values);
   return (bytes) => withAttribute(bytes, type, optionalTransitive, value);
 }
+
+/** RFC 10005: a route has one at most; a new one takes the place of any other. */
+const withoutLinkBandwidth: Change = (bytes) => deleting(['bandwidth:*:*'])(bytes);
 
 /** An attribute that is left with none goes: an empty one is malformed (RFC 7606 7.8). */
 function deleting(texts: readonly string[]): Change {

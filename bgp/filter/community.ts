@@ -5,11 +5,13 @@
  *   64512:1:2        large
  *   rt:64512:100     extended route target (RFC 4360 4), `soo:` route origin (5); the first number is an AS number or an
  *                    IPv4 address. As a pattern it matches the 2-octet, 4-octet (RFC 5668) and IPv4 form of the same number.
+ *   bandwidth:64512:1250000000 link bandwidth (RFC 10005) in bytes per second, transitive; the AS number has two octets. A pattern matches both types
  *   0002fc0000000064 extended, its 8 octets in hex
  *
  * In a pattern any number may be `*` or a range `100-199`.
  */
-import { parseIp } from '#kit';
+import { formatIp, parseIp } from '#kit';
+import { encodeLinkBandwidth, isLinkBandwidth, linkBandwidthAt } from '../wire/index.ts';
 import type { CommunityKind } from './types.ts';
 
 export interface CommunityPattern {
@@ -37,6 +39,9 @@ const asn2 = 0;
 const ipv4 = 1;
 const asn4 = 2;
 
+/** Bytes per second of a link: a thousand terabytes. */
+const bandwidthMax = 999_999_999_999_999;
+
 interface Range {
   readonly min: number;
   readonly max: number;
@@ -50,6 +55,7 @@ export function parseCommunityPattern(text: string): CommunityPattern {
   const parts = text.split(':');
   const subtype = subtypes[parts[0]!];
   if (subtype !== undefined && parts.length === 3) return extended(text, subtype, parts[1]!, parts[2]!);
+  if (parts[0] === 'bandwidth' && parts.length === 3) return bandwidth(text, parts[1]!, parts[2]!);
   const bits = parts.length === 2 ? 16 : parts.length === 3 ? 32 : 0;
   const ranges = parts.map((part) => parseRange(part, 2 ** bits - 1));
   if (bits === 0 || ranges.some((range) => range === undefined)) throw notCommunity(text);
@@ -65,10 +71,29 @@ export function parseCommunity(text: string): Uint8Array {
   const parts = text.split(':');
   const subtype = subtypes[parts[0]!];
   if (subtype !== undefined && parts.length === 3) return extendedOctets(text, subtype, parts[1]!, parts[2]!);
+  if (parts[0] === 'bandwidth' && parts.length === 3) {
+    const [asn, bytesPerSec] = [number(parts[1]!, 0xffff), number(parts[2]!, bandwidthMax)];
+    if (Number.isNaN(asn) || Number.isNaN(bytesPerSec)) throw notCommunity(text);
+    return encodeLinkBandwidth(asn, bytesPerSec, true);
+  }
   const size = parts.length === 2 ? 2 : parts.length === 3 ? 4 : 0;
   const values = parts.map((part) => number(part, 2 ** (8 * size) - 1));
   if (size === 0 || values.some(Number.isNaN)) throw notCommunity(text);
   return numbers(values, size);
+}
+
+/** An extended community as `parseCommunity` reads it: by its name where it has one, else its octets in hex. */
+export function formatExtendedCommunity(octets: Uint8Array): string {
+  const [type, subtype] = octets;
+  const hex = Buffer.from(octets).toString('hex');
+  const name = Object.keys(subtypes).find((each) => subtypes[each] === subtype);
+  if (name === undefined) return hex;
+  const isWide = type === ipv4 || type === asn4;
+  if (!isWide && type !== asn2) return hex;
+  const administrator = type === ipv4 ? formatIp(octets, 2, 4) : isWide ? word(octets, 2) : half(octets, 2);
+  const text = `${name}:${administrator}:${isWide ? half(octets, 6) : word(octets, 4)}`;
+  // An AS number that fits into 2 octets stands in 4 all the same: other octets, by the same name.
+  return type === asn4 && word(octets, 2) <= 0xffff ? hex : text;
 }
 
 export function communityKind(community: Uint8Array): CommunityKind {
@@ -80,7 +105,7 @@ function notCommunity(text: string): RangeError {
 }
 
 function number(text: string, max: number): number {
-  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
   return value <= max ? value : Number.NaN;
 }
 
@@ -143,6 +168,22 @@ function extended(text: string, subtype: number, administrator: string, local: s
         (isAny || address !== undefined) && inside(word(bytes, at + 2), admin) && inside(half(bytes, at + 6), value)
       );
     },
+  };
+}
+
+function bandwidth(text: string, administrator: string, local: string): CommunityPattern {
+  const asn = parseRange(administrator, 0xffff);
+  const value = parseRange(local, bandwidthMax);
+  if (!asn || !value) throw notCommunity(text);
+  const isAny = local === '*';
+  // The bounds as a float holds them, since the value is one.
+  const range = { min: Math.fround(value.min), max: Math.fround(value.max) };
+  return {
+    kind: 'extended',
+    matches: (bytes, at) =>
+      isLinkBandwidth(bytes, at) &&
+      inside(half(bytes, at + 2), asn) &&
+      (isAny || inside(linkBandwidthAt(bytes, at), range)),
   };
 }
 

@@ -92,9 +92,9 @@ export class TableDump {
     const addPath = hasPathIds(rib, prefix);
     const record = beginRib(out, this.#sec, family, addPath, this.#sequence, words, prefix * stride, bits[prefix]!);
     let entries = 0;
-    for (let link = rib.firstPath(prefix); link !== 0 && entries < entriesMax; link = paths.next[link - 1]!) {
+    for (let link = rib.firstPath(prefix); link > 0 && entries < entriesMax; link = paths.next[link - 1]!) {
       const path = link - 1;
-      if ((paths.flags[path]! & pathFlag.rejected) !== 0) continue;
+      if ((paths.flags(path) & pathFlag.rejected) !== 0) continue;
       const peer = this.#peers[(this.#indexOf[paths.peer[path]!] ?? 0) - 1];
       if (!peer || !this.#tables.isStill(peer)) continue;
       const attributes = rib.tables.attributes.copy(paths.attributes[path]!);
@@ -123,7 +123,7 @@ export class TableDump {
 /** One record has path identifiers in all entries or in none (RFC 8050 4). */
 function hasPathIds(rib: Rib, prefix: number): boolean {
   const { paths } = rib;
-  for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
+  for (let link = rib.firstPath(prefix); link > 0; link = paths.next[link - 1]!) {
     if (paths.pathId(link - 1) !== 0) return true;
   }
   return false;

@@ -96,7 +96,7 @@ export class UpdateGroup {
       left -= this.#slots ? rib.decisionCost(rib.pathsOf(prefix)) : 1;
     }
     this.#filled = prefix;
-    this.apply(some, 0, some.length);
+    this.#applyAll(some);
     return prefix < prefixes.limit;
   }
 
@@ -110,7 +110,12 @@ export class UpdateGroup {
     const { prefixes, locPeer } = this.#rib;
     const all = new IntStack();
     for (let prefix = 0; prefix < prefixes.limit; prefix++) if (wanted(locPeer[prefix]!)) all.push(prefix);
-    this.apply(all, 0, all.length);
+    this.#applyAll(all);
+  }
+
+  #applyAll(prefixes: IntStack): void {
+    this.apply(prefixes, 0, prefixes.length);
+    for (let i = 0; i < prefixes.length; i++) this.#rib.settle(prefixes.items[i]!);
   }
 
   /** Prefixes a member has been told of, its backlog aside. */
@@ -184,7 +189,10 @@ export class UpdateGroup {
     if (this.#slots) this.#rib.pathWatchers--;
   }
 
-  /** Brings the group up to date with the Loc-RIB for the prefixes `changed.items[start..end)` and tells its members. */
+  /**
+   * Brings the group up to date with the Loc-RIB for the prefixes `changed.items[start..end)` and tells its members. The caller settles
+   * them after all groups have: one that is withdrawn stays until its withdrawal is sent.
+   */
   apply(changed: IntStack, start: number, end: number): void {
     const keepsUp = (member: Member): boolean => member.backlog.count === 0 && member.sink.writable;
     const keepingUp = this.members.filter(keepsUp);
@@ -198,7 +206,6 @@ export class UpdateGroup {
     this.#sendAll(keepingUp);
     for (let i = 0; i < this.#gone.length; i++) this.#unhold(this.#gone.items[i]!);
     this.#gone.clear();
-    for (let i = start; i < end; i++) this.#rib.settle(changed.items[i]!);
   }
 
   /** Sends up to `limit` prefixes of a member's backlog, then End-of-RIB where due. Returns whether more is waiting. */
@@ -260,7 +267,7 @@ export class UpdateGroup {
       if (path < 0) break;
       const set = this.#exportedSet(prefix, peer[path]!, attributes[path]!, nextHop[path]!);
       if (set === 0) continue;
-      const slot = slots.row(prefix, rib.sentId(path));
+      const slot = slots.row(prefix, rib.sentId(prefix, path));
       this.#ensure(slot);
       wanted.add(slot);
       if (!this.#announce(slot, set, peer[path]!, nextHop[path]!)) continue;
@@ -320,7 +327,7 @@ export class UpdateGroup {
     this.#announcedBySource[source]!--;
     this.#attributes[row] = 0;
     this.announcedCount--;
-    // Both stay until the withdrawal is sent: `apply` settles prefixes and lets go of rows after that.
+    // Both stay until the withdrawal is sent: prefixes are settled, and `apply` lets go of rows, after that.
     if (this.#slots) this.#gone.push(row);
     else this.#rib.unpin(row);
     this.#link[row] = this.#withdrawBy.add(source, row);

@@ -1,13 +1,18 @@
 /** Growing typed arrays: the tables of the RIB are columns indexed by small integers. */
 
+type Column = Int32Array | Uint32Array | Uint16Array | Uint8Array | Float32Array;
+
 /** A copy of `array` with room for at least `size` elements (doubled), new ones zero. */
-export function grow<T extends Int32Array | Uint32Array | Uint16Array | Uint8Array>(array: T, size: number): T {
+export function grow<T extends Column>(array: T, size: number): T {
   if (size <= array.length) return array;
   const Constructor = array.constructor as new (length: number) => T;
   const bigger = new Constructor(Math.max(size, 2 * array.length, 16));
   bigger.set(array);
   return bigger;
 }
+
+/** Room of a work list that is kept once it is empty: what a few turns of the event loop fill. */
+const keptItemsMax = 1 << 16;
 
 /** A growing stack of integers: work lists and free lists. */
 export class IntStack {
@@ -27,7 +32,7 @@ export class IntStack {
   }
   clear(): void {
     this.length = 0;
-    if (this.items.length > 1 << 20) this.items = new Int32Array(16);
+    if (this.items.length > keptItemsMax) this.items = new Int32Array(16);
   }
 }
 
@@ -53,7 +58,7 @@ export class IntQueue {
     if (this.#start === this.#end) {
       this.#start = 0;
       this.#end = 0;
-      if (this.#items.length > 1 << 20) this.#items = new Int32Array(16);
+      if (this.#items.length > keptItemsMax) this.#items = new Int32Array(16);
     } else if (2 * this.#start > this.#end) {
       this.#items.copyWithin(0, this.#start, this.#end);
       this.#end -= this.#start;

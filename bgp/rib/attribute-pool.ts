@@ -26,6 +26,8 @@ export class AttributePool {
   originatorId = new Uint32Array(64);
   clusterListLength = new Uint16Array(64);
   communityFlags = new Uint8Array(64);
+  /** Bytes per second (RFC 10005); -1: absent. */
+  linkBandwidth = new Float32Array(64);
   #references = new Int32Array(64);
   readonly #sets: OctetPool;
 
@@ -60,6 +62,7 @@ export class AttributePool {
     this.originatorId[id] = Math.max(values.originatorId, 0);
     this.clusterListLength[id] = values.clusterListLength;
     this.communityFlags[id] = values.communityFlags;
+    this.linkBandwidth[id] = values.linkBandwidth;
     return id;
   }
   /** `find`, and `add` where that knows nothing, of octets that are elsewhere. */
@@ -113,6 +116,7 @@ export class AttributePool {
     this.originatorId = grow(this.originatorId, size);
     this.clusterListLength = grow(this.clusterListLength, size);
     this.communityFlags = grow(this.communityFlags, size);
+    this.linkBandwidth = grow(this.linkBandwidth, size);
     this.#references = grow(this.#references, size);
   }
 }

@@ -201,7 +201,7 @@ test('path identifiers that are announced: one for the life of a path, unique in
   const paths = Array.from({ length: 5 }, (_, i) => ({ peer: 1, pathId: 1000 + i, set: 0, hop: 1 }));
   const { rib, id } = decided(paths, [plain], [0, 0, 0], { max: 64, asPathRelax: true });
   const ids = (): Map<number, number> => {
-    return new Map(rankedRows(rib, id).map((row) => [rib.paths.pathId(row), rib.sentId(row)]));
+    return new Map(rankedRows(rib, id).map((row) => [rib.paths.pathId(row), rib.sentId(id, row)]));
   };
   const first = ids();
   assert.deepEqual([...first.values()].sort(), [1, 2, 3, 4, 5]);

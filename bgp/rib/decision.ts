@@ -3,12 +3,13 @@
  * that the outcome does not depend on the order of arrival (a pairwise comparison with MED would).
  *
  *   ours | not LLGR_STALE (RFC 9494 4.4) | LOCAL_PREF | AS_PATH length | ORIGIN | MED within a neighbouring AS | eBGP over iBGP | IGP metric
- *     -> what is left is the multipath set (see `MultipathOptions`)
+ *     -> what is left is the multipath set (see `MultipathOptions`), weighted where all of it says a bandwidth (RFC 10005)
  *   router id (or ORIGINATOR_ID) | CLUSTER_LIST length (RFC 4456 9) | peer address | path identifier as received
  *
  * The last step decides between several paths of one peer (RFC 7911), which the RFCs leave open: the lowest. "Older wins" is
  * left out: it makes the outcome depend on history.
  */
+import { scaleWeights } from '#kit';
 import { communityFlag } from '../wire/types.ts';
 import { IntStack } from './arrays.ts';
 import type { AttributePool } from './attribute-pool.ts';
@@ -58,6 +59,11 @@ export class Decision {
   best = -1;
   /** Next hop ids of the multipath set, sorted, distinct; empty for our own route. Valid until the next `run`. */
   readonly hops: number[] = [];
+  /** By hop, 1..256; empty: equal shares. Valid until the next `run`. */
+  readonly weights: number[] = [];
+  /** Of the last weighted set: mostly the next one is the same. */
+  readonly #shares: number[] = [];
+  #scaled: readonly number[] = [];
   /** Number of paths that the last `run` had to choose from. */
   considered = 0;
   multipath = defaultMultipath;
@@ -80,18 +86,19 @@ export class Decision {
   /** @param first row of the first path of the prefix plus 1 (0: none). @param localOnly only ours counts (deferral). */
   run(first: number, localOnly: boolean): void {
     this.hops.length = 0;
+    this.weights.length = 0;
     this.best = -1;
     this.considered = 0;
     let count = 0;
-    const { next, peer, nextHop, flags } = this.#paths;
+    const { next, peer, nextHop } = this.#paths;
     const metric = this.#tables.nextHops.igpMetric;
-    for (let link = first; link !== 0; link = next[link - 1]!) {
+    for (let link = first; link > 0; link = next[link - 1]!) {
       const path = link - 1;
       if (peer[path] === localPeer) {
         this.best = path;
         return;
       }
-      if (localOnly || metric[nextHop[path]!] === unreachable || (flags[path]! & pathFlag.rejected) !== 0) continue;
+      if (localOnly || metric[nextHop[path]!] === unreachable || this.#isRejected(path)) continue;
       if (count === this.#candidates.length) this.#candidates = growCandidates(this.#candidates);
       this.#candidates[count++] = path;
     }
@@ -121,16 +128,16 @@ export class Decision {
   rank(first: number, localOnly: boolean): void {
     this.#ranked.clear();
     this.#taken = 0;
-    const { next, peer, nextHop, flags } = this.#paths;
+    const { next, peer, nextHop } = this.#paths;
     const metric = this.#tables.nextHops.igpMetric;
     let left = 0;
-    for (let link = first; link !== 0; link = next[link - 1]!) {
+    for (let link = first; link > 0; link = next[link - 1]!) {
       const path = link - 1;
       if (peer[path] === localPeer) {
         this.#ranked.push(path);
         continue;
       }
-      if (localOnly || metric[nextHop[path]!] === unreachable || (flags[path]! & pathFlag.rejected) !== 0) continue;
+      if (localOnly || metric[nextHop[path]!] === unreachable || this.#isRejected(path)) continue;
       if (left === this.#remaining.length) this.#remaining = growCandidates(this.#remaining);
       this.#remaining[left++] = path;
     }
@@ -191,6 +198,10 @@ export class Decision {
       if (!includesSorted(candidates, taken, remaining[i]!)) remaining[kept++] = remaining[i]!;
     }
     return kept;
+  }
+
+  #isRejected(path: number): boolean {
+    return (this.#paths.flags(path) & pathFlag.rejected) !== 0;
   }
 
   #equalCost(initial: number): number {
@@ -286,6 +297,49 @@ export class Decision {
       if (!hops.includes(hop)) hops.push(hop);
     }
     hops.sort((a, b) => a - b);
+    if (this.#tables.attributes.linkBandwidth[this.#paths.attributes[this.#candidates[0]!]!]! >= 0) this.#weigh(count);
+  }
+
+  /**
+   * RFC 10005: shares after bandwidths, where every path by one of the next hops says one; of several by one next hop the greatest counts.
+   * Who says zero gets nothing while others say more.
+   */
+  #weigh(count: number): void {
+    const { hops, weights } = this;
+    const { linkBandwidth } = this.#tables.attributes;
+    const { attributes, nextHop } = this.#paths;
+    for (let hop = 0; hop < hops.length; hop++) weights[hop] = 0;
+    for (let i = 0; i < count; i++) {
+      const path = this.#candidates[i]!;
+      const hop = hops.indexOf(nextHop[path]!);
+      if (hop < 0) continue;
+      const bandwidth = linkBandwidth[attributes[path]!]!;
+      if (bandwidth < 0) {
+        weights.length = 0;
+        return;
+      }
+      if (bandwidth > weights[hop]!) weights[hop] = bandwidth;
+    }
+    let kept = 0;
+    for (let hop = 0; hop < hops.length; hop++) {
+      if (weights[hop] === 0) continue;
+      hops[kept] = hops[hop]!;
+      weights[kept++] = weights[hop]!;
+    }
+    const equal = kept === 0 || weights.every((value, i) => i >= kept || value === weights[0]);
+    if (kept > 0) hops.length = kept;
+    weights.length = equal ? 0 : kept;
+    if (!equal) this.#scaleWeights();
+  }
+
+  #scaleWeights(): void {
+    const { weights } = this;
+    const shares = this.#shares;
+    if (shares.length !== weights.length || weights.some((value, i) => value !== shares[i])) {
+      shares.splice(0, shares.length, ...weights);
+      this.#scaled = scaleWeights(weights);
+    }
+    for (let i = 0; i < weights.length; i++) weights[i] = this.#scaled[i]!;
   }
 
   /** By the tie-break: the same order as `#tieBreak` makes, of all of them. */

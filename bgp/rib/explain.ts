@@ -23,10 +23,10 @@ export function explainDecision(decision: Decision, rib: Rib, prefix: number): D
   decision.run(rib.firstPath(prefix), false);
   decision.trace = undefined;
   const { paths, tables } = rib;
-  for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
+  for (let link = rib.firstPath(prefix); link > 0; link = paths.next[link - 1]!) {
     const path = link - 1;
     if (path === decision.best || lostBy.has(path)) continue;
-    if ((paths.flags[path]! & pathFlag.rejected) !== 0) lostBy.set(path, 'rejected');
+    if ((paths.flags(path) & pathFlag.rejected) !== 0) lostBy.set(path, 'rejected');
     else if (tables.nextHops.igpMetric[paths.nextHop[path]!] === unreachable) lostBy.set(path, 'next-hop-unreachable');
     else {
       lostBy.set(path, 'own-route');

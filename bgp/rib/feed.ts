@@ -8,8 +8,8 @@
  *   2 upsert IPv6   address (16), length (1), set (4)
  *   3 withdraw IPv4 address (4), length (1)
  *   4 withdraw IPv6 address (16), length (1)
- *   5 set           set (4), count (1), count x { bytes (1), address, bytes (1), interface of a link-local address } ; before the
- *                   first upsert that names it
+ *   5 set           set (4), count (1; 0: packets are dropped), count x { weight (2; 0: equal ones), bytes (1), address, bytes (1), interface of
+ *                   a link-local address } ; before the first upsert that names it
  *   6 deferral over (once: every route known at the end of route selection deferral went before)
  */
 import { type Cidr, formatIp, type IpAddress, parseIp, type ScopedAddress, scoped, splitZone } from '#kit';
@@ -18,15 +18,25 @@ import type { HopMarks } from './next-hop-pool.ts';
 import type { Rib } from './rib.ts';
 
 export type RouteChange =
-  | { readonly type: 'upsert'; readonly prefix: Cidr; readonly nextHops: readonly (IpAddress | ScopedAddress)[] }
+  | ({ readonly type: 'upsert'; readonly prefix: Cidr } & RouteWays)
   | { readonly type: 'withdraw'; readonly prefix: Cidr }
   | { readonly type: 'deferralEnded' };
+
+/** Where packets of a route go. */
+export interface RouteWays {
+  /** Sorted, distinct. */
+  readonly nextHops: readonly (IpAddress | ScopedAddress)[];
+  /** Shares of the traffic by next hop, 1..256 (RFC 10005); absent: equal ones. */
+  readonly weights?: readonly number[];
+  /** Nowhere: they are dropped (RFC 7999); there are no next hops then. */
+  readonly blackhole?: true;
+}
 
 export const feedBufferBytes = 65_536;
 const record = { upsert4: 1, upsert6: 2, withdraw4: 3, withdraw6: 4, set: 5, deferralEnded: 6 } as const;
 const interfaceNameBytesMax = 15;
 /** A set of 64 IPv6 next hops and the upsert that names it. */
-const recordBytesMax = 1 + 4 + 1 + 64 * (17 + 1 + interfaceNameBytesMax) + 1 + 16 + 1 + 4;
+const recordBytesMax = 1 + 4 + 1 + 64 * (2 + 17 + 1 + interfaceNameBytesMax) + 1 + 16 + 1 + 4;
 
 class FamilyFeed {
   readonly rib: Rib;
@@ -164,7 +174,10 @@ class FeedWriter {
     this.#end += 4;
     const members = rib.tables.hopSets.members[set]!;
     this.#bytes[this.#end++] = members.length;
-    for (const hop of members) {
+    const weights = rib.tables.hopSets.weights[set];
+    for (const [i, hop] of members.entries()) {
+      this.#view.setUint16(this.#end, weights?.[i] ?? 0);
+      this.#end += 2;
       const { address, zone = '' } = splitZone(rib.tables.nextHops.addresses[hop]!);
       this.#octets(parseIp(address)!);
       this.#octets(new TextEncoder().encode(zone));
@@ -181,7 +194,7 @@ class FeedWriter {
 export function* decodeRouteChanges(buffer: ArrayBuffer): Generator<RouteChange> {
   const bytes = new Uint8Array(buffer);
   const view = new DataView(buffer);
-  const sets = new Map<number, readonly (IpAddress | ScopedAddress)[]>();
+  const sets = new Map<number, RouteWays>();
   let at = 0;
   while (at < bytes.length) {
     const type = bytes[at++]!;
@@ -191,27 +204,38 @@ export function* decodeRouteChanges(buffer: ArrayBuffer): Generator<RouteChange>
       const set = view.getUint32(at);
       const count = bytes[at + 4]!;
       at += 5;
-      const addresses = new Set<IpAddress | ScopedAddress>();
+      const addresses = new Map<IpAddress | ScopedAddress, number>();
       for (let i = 0; i < count; i++) {
+        const weight = view.getUint16(at);
+        at += 2;
         const length = bytes[at++]!;
         const address = formatIp(bytes, at, length);
         at += length;
         const zoneEnd = at + 1 + bytes[at]!;
         const zone = new TextDecoder().decode(bytes.subarray(at + 1, zoneEnd));
-        addresses.add(zone === '' ? address : scoped(address, zone));
+        const hop = zone === '' ? address : scoped(address, zone);
+        addresses.set(hop, Math.max(weight, addresses.get(hop) ?? 0));
         at = zoneEnd;
       }
-      sets.set(set, [...addresses].sort());
+      sets.set(set, waysOf(addresses));
     } else {
       const length = type === record.upsert4 || type === record.withdraw4 ? 4 : 16;
       const prefix = `${formatIp(bytes, at, length)}/${bytes[at + length]}` as Cidr;
       at += length + 1;
       if (type === record.upsert4 || type === record.upsert6) {
-        yield { type: 'upsert', prefix, nextHops: sets.get(view.getUint32(at))! };
+        yield { type: 'upsert', prefix, ...sets.get(view.getUint32(at))! };
         at += 4;
       } else {
         yield { type: 'withdraw', prefix };
       }
     }
   }
+}
+
+/** @param weights by next hop; 0: equal ones. */
+function waysOf(weights: ReadonlyMap<IpAddress | ScopedAddress, number>): RouteWays {
+  if (weights.size === 0) return { nextHops: [], blackhole: true };
+  const nextHops = [...weights.keys()].sort();
+  if (weights.get(nextHops[0]!) === 0) return { nextHops };
+  return { nextHops, weights: nextHops.map((hop) => weights.get(hop)!) };
 }

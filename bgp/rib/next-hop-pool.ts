@@ -76,9 +76,14 @@ export interface HopMarks {
 /** A metric that makes every path through the next hop unusable. */
 export const unreachable = 0xffffffff;
 
-/** Sets of next hops; set 0 is empty. */
+/** The set of a route whose packets are dropped (RFC 7999); it has no members, as the set 0, which is that of no route. */
+export const discardSet = 1;
+
+/** Sets of next hops, with their shares of the traffic where those differ. */
 export class NextHopSetPool {
-  readonly members: (readonly number[])[] = [[]];
+  readonly members: (readonly number[])[] = [[], []];
+  /** By member, 1..256; undefined: equal shares. */
+  readonly weights: (readonly number[] | undefined)[] = [undefined, undefined];
   readonly #ids = new Map<string, number>([['', 0]]);
   readonly #single: (number | undefined)[] = [];
   readonly #free: number[] = [];
@@ -87,18 +92,19 @@ export class NextHopSetPool {
     return this.#ids.size;
   }
 
-  /** @param ids sorted, distinct. */
-  intern(ids: readonly number[]): number {
+  /** @param ids sorted, distinct. @param weights by id; empty: equal ones. */
+  intern(ids: readonly number[], weights: readonly number[] = []): number {
     if (ids.length === 0) return 0;
     if (ids.length === 1) {
       const known = this.#single[ids[0]!];
       if (known !== undefined) return known;
     }
-    const key = ids.join();
+    const key = weights.length === 0 ? ids.join() : `${ids.join()}*${weights.join()}`;
     let set = this.#ids.get(key);
     if (set === undefined) {
       set = this.#free.pop() ?? this.members.length;
       this.members[set] = [...ids];
+      this.weights[set] = weights.length === 0 ? undefined : [...weights];
       this.#ids.set(key, set);
       if (ids.length === 1) this.#single[ids[0]!] = set;
     }

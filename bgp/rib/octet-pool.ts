@@ -1,15 +1,16 @@
 /**
  * Octet strings as small integers, equal ones the same: an open-addressing hash over typed arrays, keyed so that a peer cannot choose
- * strings that share a slot. Nothing is allocated a string; one costs 12 octets, at most 16 of hash, and its own length.
+ * strings that share a slot. Nothing is allocated a string; one costs 20 octets, at most 32 of hash, and its own length.
  *
  * Who sends the same strings again sends them in the same order: the one behind the last is compared first, before anything is hashed.
  */
-import { grow, IntQueue } from './arrays.ts';
+import { grow } from './arrays.ts';
 import { type HashKey, halfSipHash } from './half-sip-hash.ts';
 import { blockOctetsMax, Slabs } from './slabs.ts';
 
-/** Address of a number that stands for no string. */
+/** Address of an id that stands for no string, the last of those; of others it is `nextFree - id` with the id that is given after them. */
 const nowhere = -1;
+const nextFree = -2;
 
 export class OctetPool {
   /** A string is written here before it is looked for or added. */
@@ -18,15 +19,21 @@ export class OctetPool {
   readonly #key: HashKey;
   readonly #slabs: Slabs;
   #address = new Int32Array(64);
+  #length = new Int32Array(64);
   #hashes = new Int32Array(64);
-  /** id + 1; 0 is an empty slot. At most half of the slots are taken. */
-  #slots = new Int32Array(256);
-  #mask = 255;
+  /**
+   * Two words a slot: id + 1 (0: it is empty), and the hash, so that whoever looks at the slots behind one another reads nothing else.
+   * At most half of them are taken.
+   */
+  #slots = new Int32Array(512);
+  /** Words of `#slots` less 2. */
+  #mask = 510;
   #size = 0;
   /** Ids ever given are below this. */
   #limit = 0;
-  /** In the order in which they became free, so that what comes again has ascending ones again. */
-  readonly #free = new IntQueue();
+  /** Ids to be given again, -1: none, chained in the order in which they became free: what comes again has ascending ones again. */
+  #firstFree = -1;
+  #lastFree = -1;
   /** Of what was looked for last. */
   #hash = 0;
   /** The id after the one that was found or added last. */
@@ -38,8 +45,11 @@ export class OctetPool {
     this.#words = new Int32Array((octetsMax + 3) >> 2);
     this.octets = new Uint8Array(this.#words.buffer, 0, octetsMax);
     this.#key = key;
-    this.#slabs = new Slabs((id, address) => {
-      this.#address[id] = address;
+    this.#slabs = new Slabs({
+      has: (id, address) => this.#address[id] === address,
+      moved: (id, address) => {
+        this.#address[id] = address;
+      },
     });
   }
 
@@ -61,10 +71,11 @@ export class OctetPool {
     }
     const hash = halfSipHash(this.#key, this.#words, length);
     this.#hash = hash;
-    for (let slot = hash & this.#mask; ; slot = (slot + 1) & this.#mask) {
-      id = this.#slots[slot]! - 1;
+    const slots = this.#slots;
+    for (let slot = this.#home(hash); ; slot = (slot + 2) & this.#mask) {
+      id = slots[slot]! - 1;
       if (id < 0) return -1;
-      if (this.#hashes[id] === hash && this.#is(id, length)) break;
+      if (slots[slot + 1] === hash && this.#is(id, length)) break;
     }
     this.#expected = id + 1;
     return id;
@@ -72,19 +83,23 @@ export class OctetPool {
 
   /** Adds `octets[0..length)`, of which `find` has just said that it is not there. */
   add(length: number): number {
-    if (2 * this.#size >= this.#mask) this.#grow();
-    let id = this.#limit;
-    if (this.#free.length > 0) {
-      id = this.#free.shift();
-      this.#free.compact();
+    if (4 * this.#size >= this.#mask) this.#grow();
+    let id = this.#firstFree;
+    if (id >= 0) {
+      const link = this.#address[id]!;
+      this.#firstFree = link === nowhere ? -1 : nextFree - link;
+      if (link === nowhere) this.#lastFree = -1;
     } else {
+      id = this.#limit;
       this.#limit++;
       this.#address = grow(this.#address, id + 1);
+      this.#length = grow(this.#length, id + 1);
       this.#hashes = grow(this.#hashes, id + 1);
     }
     this.#hashes[id] = this.#hash;
+    this.#length[id] = length;
     this.#address[id] = this.#slabs.put(id, this.#words, length);
-    this.#put(id);
+    this.#put(id + 1, this.#hash);
     this.#size++;
     this.#expected = id + 1;
     return id;
@@ -93,19 +108,23 @@ export class OctetPool {
   remove(id: number): void {
     const slots = this.#slots;
     const mask = this.#mask;
-    let gap = this.#hashes[id]! & mask;
-    while (slots[gap] !== id + 1) gap = (gap + 1) & mask;
-    for (let slot = (gap + 1) & mask; slots[slot] !== 0; slot = (slot + 1) & mask) {
-      const home = this.#hashes[slots[slot]! - 1]! & mask;
+    let gap = this.#home(this.#hashes[id]!);
+    while (slots[gap] !== id + 1) gap = (gap + 2) & mask;
+    for (let slot = (gap + 2) & mask; slots[slot] !== 0; slot = (slot + 2) & mask) {
+      const home = this.#home(slots[slot + 1]!);
       // Who is nearer to home than the gap stays.
       if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
       slots[gap] = slots[slot]!;
+      slots[gap + 1] = slots[slot + 1]!;
       gap = slot;
     }
     slots[gap] = 0;
-    this.#slabs.free(this.#address[id]!);
+    const address = this.#address[id]!;
     this.#address[id] = nowhere;
-    this.#free.push(id);
+    this.#slabs.free(address, this.#length[id]!);
+    if (this.#lastFree < 0) this.#firstFree = id;
+    else this.#address[this.#lastFree] = nextFree - id;
+    this.#lastFree = id;
     this.#size--;
   }
 
@@ -117,12 +136,12 @@ export class OctetPool {
     return this.#slabs.start(this.#address[id]!);
   }
   length(id: number): number {
-    return this.#slabs.length(this.#address[id]!);
+    return this.#length[id]!;
   }
 
   #is(id: number, length: number): boolean {
     const address = this.#address[id]!;
-    return address !== nowhere && this.#slabs.equals(address, this.#words, length);
+    return address >= 0 && this.#length[id] === length && this.#slabs.equals(address, this.#words, length);
   }
 
   /** Zeros behind the last octet: what is compared and hashed is words. */
@@ -131,16 +150,21 @@ export class OctetPool {
     for (let at = length; (at & 3) !== 0; at++) octets[at] = 0;
   }
 
-  #put(id: number): void {
-    let slot = this.#hashes[id]! & this.#mask;
-    while (this.#slots[slot] !== 0) slot = (slot + 1) & this.#mask;
-    this.#slots[slot] = id + 1;
+  #home(hash: number): number {
+    return (hash << 1) & this.#mask;
+  }
+  #put(entry: number, hash: number): void {
+    const slots = this.#slots;
+    let slot = this.#home(hash);
+    while (slots[slot] !== 0) slot = (slot + 2) & this.#mask;
+    slots[slot] = entry;
+    slots[slot + 1] = hash;
   }
 
   #grow(): void {
     const old = this.#slots;
     this.#slots = new Int32Array(2 * old.length);
-    this.#mask = this.#slots.length - 1;
-    for (const entry of old) if (entry !== 0) this.#put(entry - 1);
+    this.#mask = this.#slots.length - 2;
+    for (let slot = 0; slot < old.length; slot += 2) if (old[slot] !== 0) this.#put(old[slot]!, old[slot + 1]!);
   }
 }

@@ -1,10 +1,10 @@
 /**
- * Paths of one family (the Adj-RIB-Ins, and what we originate as peer 0): rows of columns, chained per prefix. 17 bytes
- * a path, 19 where there are more than 65,536 next hops; a path has no object. Rows that were never used are not touched, so
+ * Paths of one family (the Adj-RIB-Ins, and what we originate as peer 0): rows of columns, chained per prefix. 10 bytes
+ * a path, more where there are more than 256 peers or next hops; a path has no object. Rows that were never used are not touched, so
  * that the room which is left after growing takes no memory.
  *
- * Path identifiers (RFC 7911) are two more columns of 4 bytes. Neither exists before it is needed: `pathId` until a peer
- * sends one that is not 0, `sentId` until some peer gets several paths.
+ * What most tables do without is a column that does not exist before it is needed: flags (1 byte) until there is one, `pathId`
+ * (4 bytes, RFC 7911) until a peer sends one that is not 0, `sentId` (4 bytes) until some peer gets several paths.
  */
 import { BitSet, grow, IntStack } from './arrays.ts';
 
@@ -20,16 +20,21 @@ export const pathFlag = {
   rejected: 0x80,
 } as const;
 
+/** A column as wide as what is in it. */
+type Narrow = Uint8Array | Uint16Array | Int32Array;
+
+/** `next` of the free row that is given last; of others less the row after them, plus 1. Prefix ids are fewer. */
+const freeRow = -0x4000_0000;
+
 export class PathTable {
-  /** Next path of the same prefix, plus 1; 0: the last. */
+  /** Next path of the same prefix, plus 1; of the last one -1 less the prefix id, so that no path has to say which its prefix is. */
   next = new Int32Array(256);
-  /** Prefix id; -1: the row is free. Says nothing from `limit` on. */
-  prefix = new Int32Array(256);
-  peer = new Uint16Array(256);
+  peer: Narrow = new Uint8Array(256);
   attributes = new Int32Array(256);
   /** Read-only: see `setNextHop`. */
-  nextHop: Uint16Array | Int32Array = new Uint16Array(256);
-  flags = new Uint8Array(256);
+  nextHop: Narrow = new Uint8Array(256);
+  /** Shorter than the others where the rest is 0. */
+  #flags = new Uint8Array(0);
   /** As received; shorter than the others where the rest is 0. */
   #pathId = new Uint32Array(0);
   /** Under which a path is announced to peers that take several; 0: none yet. Shorter where the rest is 0. */
@@ -38,35 +43,59 @@ export class PathTable {
   readonly #usedIds = new BitSet();
   /** Rows ever used are below this. */
   limit = 0;
-  readonly #free = new IntStack();
+  /** Free rows, plus 1, 0: none, chained in the order in which they became free: who announces a table again fills them in order. */
+  #firstFree = 0;
+  #lastFree = 0;
 
-  /** A row with all columns set but `next`. */
-  make(prefix: number, peer: number, attributes: number, nextHop: number, pathId: number): number {
-    const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
-    if (id >= this.prefix.length) {
+  /** A row in front of the other paths of a prefix. @param first of those, plus 1; 0: there are none. */
+  make(prefix: number, first: number, peer: number, attributes: number, nextHop: number, pathId: number): number {
+    const id = this.#firstFree > 0 ? this.#firstFree - 1 : this.limit++;
+    if (this.#firstFree > 0) this.#firstFree = freeRow - this.next[id]!;
+    if (id >= this.next.length) {
       this.next = grow(this.next, id + 1);
-      this.prefix = grow(this.prefix, id + 1);
       this.peer = grow(this.peer, id + 1);
       this.attributes = grow(this.attributes, id + 1);
       this.nextHop = grow(this.nextHop, id + 1);
-      this.flags = grow(this.flags, id + 1);
     }
-    this.prefix[id] = prefix;
+    this.next[id] = first > 0 ? first : -1 - prefix;
+    if (peer > largest(this.peer)) this.peer = this.#widened(this.peer, peer);
     this.peer[id] = peer;
     this.attributes[id] = attributes;
     this.setNextHop(id, nextHop);
-    this.flags[id] = 0;
+    this.setFlags(id, 0);
     if (id < this.#sentId.length) this.#sentId[id] = 0;
     if (id < this.#pathId.length) this.#pathId[id] = pathId;
     else if (pathId !== 0) {
-      this.#pathId = grow(this.#pathId, this.prefix.length);
+      this.#pathId = grow(this.#pathId, this.next.length);
       this.#pathId[id] = pathId;
     }
     return id;
   }
   setNextHop(id: number, nextHop: number): void {
-    if (nextHop > 0xffff && this.nextHop instanceof Uint16Array) this.nextHop = Int32Array.from(this.nextHop);
+    if (nextHop > largest(this.nextHop)) this.nextHop = this.#widened(this.nextHop, nextHop);
     this.nextHop[id] = nextHop;
+  }
+  /** Of `pathFlag`, or-ed. */
+  flags(id: number): number {
+    return id < this.#flags.length ? this.#flags[id]! : 0;
+  }
+  setFlags(id: number, flags: number): void {
+    if (id >= this.#flags.length) {
+      if (flags === 0) return;
+      this.#flags = grow(this.#flags, this.next.length);
+    }
+    this.#flags[id] = flags;
+  }
+  /** Whether a row below `limit` is a path. */
+  isPath(id: number): boolean {
+    return this.next[id]! > freeRow;
+  }
+  /** Of a path: at the end of the chain, so a walk over the others of the prefix. */
+  prefixOf(id: number): number {
+    const { next } = this;
+    let link = next[id]!;
+    while (link > 0) link = next[link - 1]!;
+    return -1 - link;
   }
   /** Path identifier as received, unsigned 32 bit; 0 where the peer sends none. */
   pathId(id: number): number {
@@ -79,7 +108,7 @@ export class PathTable {
    * @param first row of the first path of the prefix plus 1.
    */
   sentId(id: number, first: number): number {
-    if (id >= this.#sentId.length) this.#sentId = grow(this.#sentId, this.prefix.length);
+    if (id >= this.#sentId.length) this.#sentId = grow(this.#sentId, this.next.length);
     const sent = this.#sentId;
     if (sent[id] === 0) sent[id] = this.#freeSentId(first);
     return sent[id]!;
@@ -89,16 +118,30 @@ export class PathTable {
     const used = this.#usedIds;
     const { next } = this;
     const sent = this.#sentId;
-    for (let link = first; link !== 0; link = next[link - 1]!) if (link <= sent.length) used.add(sent[link - 1]!);
+    for (let link = first; link > 0; link = next[link - 1]!) if (link <= sent.length) used.add(sent[link - 1]!);
     let free = 1;
     while (used.has(free)) free++;
-    for (let link = first; link !== 0; link = next[link - 1]!) if (link <= sent.length) used.delete(sent[link - 1]!);
+    for (let link = first; link > 0; link = next[link - 1]!) if (link <= sent.length) used.delete(sent[link - 1]!);
     return free;
   }
+  /** Of a row that is in no chain any more. */
   free(id: number): void {
-    this.prefix[id] = -1;
-    this.#free.push(id);
+    this.next[id] = freeRow;
+    if (this.#firstFree === 0) this.#firstFree = id + 1;
+    else this.next[this.#lastFree - 1] = freeRow - (id + 1);
+    this.#lastFree = id + 1;
   }
+
+  #widened(column: Narrow, value: number): Narrow {
+    const wider = value > 0xffff ? new Int32Array(column.length) : new Uint16Array(column.length);
+    wider.set(column.subarray(0, this.limit));
+    return wider;
+  }
+}
+
+/** That a column can hold: of 32 bits, all that there is. */
+function largest(column: Narrow): number {
+  return column instanceof Uint8Array ? 0xff : column instanceof Uint16Array ? 0xffff : 0x7fff_ffff;
 }
 
 /** What the decision process knows of peers, by row; row 0 is ourselves. Shared by both families. */
@@ -110,6 +153,9 @@ export class PeerTable {
   routerId = new Uint32Array(16);
   /** Rank of the peer's address among all: the last tie-break (RFC 4271 9.1.2.2 g). */
   addressOrder = new Int32Array(16);
+  /** Shortest prefix whose BLACKHOLE is obeyed (RFC 7999), by family; 0: that of none. */
+  blackhole4 = new Uint8Array(16);
+  blackhole6 = new Uint8Array(16);
   /** As configured; what filters and people call the peer. */
   readonly names: string[] = [''];
   limit = 1;
@@ -121,6 +167,8 @@ export class PeerTable {
     if (row >= this.ebgp.length) {
       this.ebgp = grow(this.ebgp, row + 1);
       this.client = grow(this.client, row + 1);
+      this.blackhole4 = grow(this.blackhole4, row + 1);
+      this.blackhole6 = grow(this.blackhole6, row + 1);
       this.routerId = grow(this.routerId, row + 1);
       this.addressOrder = grow(this.addressOrder, row + 1);
     }

@@ -43,6 +43,7 @@ const setArbitrary = fc.record({
   originatorId: fc.constantFrom(0, 5, 4_000_000_000),
   clusters: fc.integer({ min: 0, max: 1 }),
   stale: fc.boolean(),
+  bandwidth: fc.constantFrom(-1, 0, 100, 250),
   lastAsn: fc.constantFrom(7, 8),
 });
 const multipathArbitrary = fc.record({ max: fc.integer({ min: 1, max: 4 }), asPathRelax: fc.boolean() });
@@ -68,7 +69,7 @@ const callArbitrary = fc.record({
 });
 
 for (const family of [4, 6] as const) {
-  test(`RIB, decision process, multipath and the order of paths equal a naive model (RFC 4271 9.1.2.2, RFC 7911 5), IPv${family}`, () => {
+  test(`RIB, decision process, multipath and the order of paths equal a naive model (RFC 4271 9.1.2.2, RFC 7911 5, RFC 10005), IPv${family}`, () => {
     fc.assert(
       fc.property(
         fc.array(setArbitrary, { minLength: 6, maxLength: 6 }),
@@ -101,6 +102,7 @@ for (const family of [4, 6] as const) {
               originatorId: s.originatorId || -1,
               clusterListLength: s.clusters,
               communityFlags: s.stale ? communityFlag.llgrStale : 0,
+              linkBandwidth: s.bandwidth,
             });
           };
           const check = (): void => {
@@ -124,6 +126,7 @@ for (const family of [4, 6] as const) {
                 naiveRank(paths, sets, peers, metrics, multipath).map((path) => `${path.peer} ${path.pathId}`),
               );
               assert.deepEqual(rib.tables.hopSets.members[rib.locHopSet[id]!], expected.hops);
+              assert.deepEqual(rib.tables.hopSets.weights[rib.locHopSet[id]!] ?? [], expected.weights);
               assert.deepEqual(
                 memberRows(rib, id).map((path) => `${rib.paths.peer[path]} ${rib.paths.pathId(path)}`),
                 expected.members.map((path) => `${path.peer} ${path.pathId}`),

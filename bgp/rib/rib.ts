@@ -8,10 +8,11 @@
  * unsent changes: see adj-out.ts and feed.ts).
  */
 import type { IpFamily } from '#kit';
+import { communityFlag } from '../wire/types.ts';
 import { grow, IntQueue, type IntStack } from './arrays.ts';
 import { Decision, type DecisionTables, type MultipathOptions } from './decision.ts';
 import { type DecisionOutcome, explainDecision } from './explain.ts';
-import type { HopMarks, NextHopSetPool } from './next-hop-pool.ts';
+import { discardSet, type HopMarks, type NextHopSetPool } from './next-hop-pool.ts';
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
 import { ReceivedTable } from './received.ts';
@@ -78,7 +79,7 @@ export class Rib {
     return this.#dirty.length;
   }
 
-  /** First path of a prefix plus 1, for walking `paths.next`; 0: none. */
+  /** First path of a prefix plus 1, for walking `paths.next` while that is above 0; 0: none. */
   firstPath(prefix: number): number {
     return this.#first[prefix] ?? 0;
   }
@@ -95,7 +96,7 @@ export class Rib {
   announceId(peer: number, prefix: number, attributes: number, nextHop: number, pathId = 0): number {
     const paths = this.paths;
     let others = 0;
-    for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
+    for (let link = this.#first[prefix]!; link > 0; link = paths.next[link - 1]!) {
       const path = link - 1;
       if (paths.peer[path] !== peer) continue;
       if (paths.pathId(path) !== pathId) {
@@ -103,15 +104,14 @@ export class Rib {
         continue;
       }
       const awaited = this.#confirm(path);
-      const given = this.#give(path, attributes, nextHop);
+      const given = this.#give(prefix, path, attributes, nextHop);
       this.found = awaited ? announcementFound.nothing : given ? announcementFound.other : announcementFound.same;
       return path;
     }
     this.found = announcementFound.nothing;
     if (others >= pathsPerPrefixMax) return -1;
     this.tables.attributes.retain(attributes);
-    const path = paths.make(prefix, peer, attributes, nextHop, pathId);
-    paths.next[path] = this.#first[prefix]!;
+    const path = paths.make(prefix, this.#first[prefix]!, peer, attributes, nextHop, pathId);
     this.#first[prefix] = path + 1;
     if (peer >= this.pathCount.length) {
       this.pathCount = grow(this.pathCount, peer + 1);
@@ -126,18 +126,20 @@ export class Rib {
 
   /** Whether the import policy rejects a path: then it is there, but never chosen. */
   setRejected(path: number, rejected: boolean): void {
-    const { flags, peer, prefix } = this.paths;
-    if (((flags[path]! & pathFlag.rejected) !== 0) === rejected) return;
-    flags[path]! ^= pathFlag.rejected;
-    this.rejectedCount[peer[path]!]! += rejected ? 1 : -1;
-    this.#markDirty(prefix[path]!);
-    this.onPathChange?.(prefix[path]!, peer[path]!, this.paths.pathId(path), rejected);
+    const { paths } = this;
+    if (((paths.flags(path) & pathFlag.rejected) !== 0) === rejected) return;
+    paths.setFlags(path, paths.flags(path) ^ pathFlag.rejected);
+    const peer = paths.peer[path]!;
+    this.rejectedCount[peer]! += rejected ? 1 : -1;
+    const prefix = paths.prefixOf(path);
+    this.#markDirty(prefix);
+    this.onPathChange?.(prefix, peer, paths.pathId(path), rejected);
   }
 
   /** The import policy makes something else of a path than before. Whether it is stale stays. */
   revise(path: number, attributes: number, nextHop: number, rejected: boolean): void {
     this.setRejected(path, rejected);
-    this.#give(path, attributes, nextHop);
+    this.#give(this.paths.prefixOf(path), path, attributes, nextHop);
   }
 
   /** Removes a peer's path; nothing happens when there is none (RFC 7911 5). Returns whether there was. */
@@ -149,7 +151,7 @@ export class Rib {
   withdrawId(peer: number, prefix: number, pathId = 0): boolean {
     const paths = this.paths;
     let previous = -1;
-    for (let link = this.#first[prefix]!; link !== 0; link = paths.next[link - 1]!) {
+    for (let link = this.#first[prefix]!; link > 0; link = paths.next[link - 1]!) {
       const path = link - 1;
       if (paths.peer[path] === peer && paths.pathId(path) === pathId) {
         this.#unlink(prefix, path, previous);
@@ -161,19 +163,20 @@ export class Rib {
   }
 
   removePath(path: number): void {
-    const { next, prefix } = this.paths;
+    const { paths } = this;
+    const prefix = paths.prefixOf(path);
     let previous = -1;
-    for (let link = this.#first[prefix[path]!]!; link !== path + 1; link = next[link - 1]!) previous = link - 1;
-    this.#unlink(prefix[path]!, path, previous);
+    for (let link = this.#first[prefix]!; link !== path + 1; link = paths.next[link - 1]!) previous = link - 1;
+    this.#unlink(prefix, path, previous);
   }
 
   /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts) unless told to keep them. */
   markStale(peer: number, keepOlder = false): void {
     if (!keepOlder) this.removePeer(peer, true);
-    const { flags } = this.paths;
+    const { paths } = this;
     this.#forEachOf(peer, (path) => {
-      if ((flags[path]! & pathFlag.stale) !== 0) return;
-      flags[path]! |= pathFlag.stale;
+      if ((paths.flags(path) & pathFlag.stale) !== 0) return;
+      paths.setFlags(path, paths.flags(path) | pathFlag.stale);
       this.staleCount[peer]!++;
     });
   }
@@ -181,29 +184,27 @@ export class Rib {
   /** Gives the stale paths of a peer the attribute set that `change` makes of theirs; -1: withdraws them. They stay stale. */
   changeStale(peer: number, change: (set: number) => number): void {
     if ((this.staleCount[peer] ?? 0) === 0) return;
-    const { attributes, flags, nextHop } = this.paths;
+    const { paths } = this;
     this.#forEachOf(peer, (path) => {
-      if ((flags[path]! & pathFlag.stale) === 0) return;
-      const set = change(attributes[path]!);
+      if ((paths.flags(path) & pathFlag.stale) === 0) return;
+      const set = change(paths.attributes[path]!);
       if (set < 0) this.removePath(path);
-      else this.#give(path, set, nextHop[path]!);
+      else this.#give(paths.prefixOf(path), path, set, paths.nextHop[path]!);
     });
   }
 
   /** BoRR: all paths of a peer have to be announced again. A pass over all paths. */
   beginRefresh(peer: number): void {
-    const { flags } = this.paths;
-    this.#forEachOf(peer, (path) => {
-      flags[path]! |= pathFlag.unconfirmed;
-    });
+    const { paths } = this;
+    this.#forEachOf(peer, (path) => paths.setFlags(path, paths.flags(path) | pathFlag.unconfirmed));
   }
 
   /** EoRR: drops the paths of a peer that were not announced since `beginRefresh`; how many. */
   endRefresh(peer: number): number {
     const before = this.pathCount[peer] ?? 0;
-    const { flags } = this.paths;
+    const { paths } = this;
     this.#forEachOf(peer, (path) => {
-      if ((flags[path]! & pathFlag.unconfirmed) !== 0) this.removePath(path);
+      if ((paths.flags(path) & pathFlag.unconfirmed) !== 0) this.removePath(path);
     });
     return before - (this.pathCount[peer] ?? 0);
   }
@@ -211,9 +212,9 @@ export class Rib {
   /** Drops all paths of a peer, or only the stale ones. Costs a pass over all paths unless there is nothing to do. */
   removePeer(peer: number, onlyStale: boolean): void {
     if (onlyStale && (this.staleCount[peer] ?? 0) === 0) return;
-    const { flags } = this.paths;
+    const { paths } = this;
     this.#forEachOf(peer, (path) => {
-      if (!onlyStale || (flags[path]! & pathFlag.stale) !== 0) this.removePath(path);
+      if (!onlyStale || (paths.flags(path) & pathFlag.stale) !== 0) this.removePath(path);
     });
   }
 
@@ -222,7 +223,7 @@ export class Rib {
     if ((this.pathCount[peer] ?? 0) === 0) return;
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) {
-      if (paths.peer[path] === peer && paths.prefix[path]! >= 0) visit(path);
+      if (paths.peer[path] === peer && paths.isPath(path)) visit(path);
     }
   }
 
@@ -230,7 +231,7 @@ export class Rib {
   markNextHopDirty(nextHop: number): void {
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) {
-      if (paths.prefix[path]! >= 0 && paths.nextHop[path] === nextHop) this.#markDirty(paths.prefix[path]!);
+      if (paths.nextHop[path] === nextHop && paths.isPath(path)) this.#markDirty(paths.prefixOf(path));
     }
   }
 
@@ -286,12 +287,12 @@ export class Rib {
   /** Number of paths of a prefix. */
   pathsOf(prefix: number): number {
     let count = 0;
-    for (let link = this.firstPath(prefix); link !== 0; link = this.paths.next[link - 1]!) count++;
+    for (let link = this.firstPath(prefix); link > 0; link = this.paths.next[link - 1]!) count++;
     return count;
   }
   /** See `PathTable.sentId`. */
-  sentId(path: number): number {
-    return this.paths.sentId(path, this.#first[this.paths.prefix[path]!]!);
+  sentId(prefix: number, path: number): number {
+    return this.paths.sentId(path, this.#first[prefix]!);
   }
   /** Why each path of a prefix won or lost, for people. */
   explain(prefix: number): DecisionOutcome {
@@ -300,7 +301,7 @@ export class Rib {
 
   markHops({ hops, sets }: HopMarks): void {
     const paths = this.paths;
-    for (let path = 0; path < paths.limit; path++) if (paths.prefix[path]! >= 0) hops.add(paths.nextHop[path]!);
+    for (let path = 0; path < paths.limit; path++) if (paths.isPath(path)) hops.add(paths.nextHop[path]!);
     this.received.markHops(hops);
     for (let prefix = 0; prefix < this.prefixes.limit; prefix++) {
       if (this.locPeer[prefix] === 0) continue;
@@ -328,6 +329,7 @@ export class Rib {
   }
 
   #decideOne(prefix: number, localOnly: boolean): boolean {
+    if (this.#first[prefix] === 0) return this.#loseRoute(prefix);
     const decision = this.#decision;
     decision.run(this.#first[prefix]!, localOnly);
     const paths = this.paths;
@@ -335,7 +337,8 @@ export class Rib {
     const peer = best < 0 ? 0 : paths.peer[best]! + 1;
     const attributes = best < 0 ? 0 : paths.attributes[best]!;
     const nextHop = best < 0 ? 0 : paths.nextHop[best]!;
-    const hopSet = this.tables.hopSets.intern(decision.hops);
+    const drops = best >= 0 && this.#drops(prefix, attributes, paths.peer[best]!);
+    const hopSet = drops ? discardSet : this.tables.hopSets.intern(decision.hops, decision.weights);
     const oldPeer = this.locPeer[prefix]!;
     if (
       peer === oldPeer &&
@@ -353,6 +356,27 @@ export class Rib {
     this.locNextHop[prefix] = nextHop;
     this.locHopSet[prefix] = hopSet;
     return true;
+  }
+
+  /** The last path went: there is nothing to choose. */
+  #loseRoute(prefix: number): boolean {
+    this.#decision.considered = 0;
+    if (this.locPeer[prefix] === 0) return false;
+    this.tables.attributes.release(this.locAttributes[prefix]!);
+    this.routeCount--;
+    this.locPeer[prefix] = 0;
+    this.locAttributes[prefix] = 0;
+    this.locNextHop[prefix] = 0;
+    this.locHopSet[prefix] = 0;
+    return true;
+  }
+
+  /** RFC 7999 3.3: BLACKHOLE, from a peer of which it is obeyed, for so long a prefix. */
+  #drops(prefix: number, attributes: number, peer: number): boolean {
+    const { attributes: pool, peers } = this.tables;
+    if ((pool.communityFlags[attributes]! & communityFlag.blackhole) === 0) return false;
+    const least = (this.family === 4 ? peers.blackhole4 : peers.blackhole6)[peer]!;
+    return least !== 0 && this.prefixes.bits[prefix]! >= least;
   }
 
   #intern(words: Int32Array, bits: number): number {
@@ -387,15 +411,15 @@ export class Rib {
 
   /** The path was announced again, or goes: neither restart nor refresh waits for it. Returns whether one did. */
   #confirm(path: number): boolean {
-    const flags = this.paths.flags[path]!;
+    const flags = this.paths.flags(path);
     if ((flags & (pathFlag.stale | pathFlag.unconfirmed)) === 0) return false;
-    this.paths.flags[path] = flags & ~(pathFlag.stale | pathFlag.unconfirmed);
+    this.paths.setFlags(path, flags & ~(pathFlag.stale | pathFlag.unconfirmed));
     if ((flags & pathFlag.stale) !== 0) this.staleCount[this.paths.peer[path]!]!--;
     return true;
   }
 
   /** Whether the path is stale or has to be confirmed stays. Returns whether this changes it. */
-  #give(path: number, attributes: number, nextHop: number): boolean {
+  #give(prefix: number, path: number, attributes: number, nextHop: number): boolean {
     const { paths } = this;
     const old = paths.attributes[path]!;
     if (old === attributes && paths.nextHop[path] === nextHop) return false;
@@ -403,15 +427,15 @@ export class Rib {
     this.tables.attributes.release(old);
     paths.attributes[path] = attributes;
     paths.setNextHop(path, nextHop);
-    this.#markDirty(paths.prefix[path]!);
-    this.onPathChange?.(paths.prefix[path]!, paths.peer[path]!, paths.pathId(path), false);
+    this.#markDirty(prefix);
+    this.onPathChange?.(prefix, paths.peer[path]!, paths.pathId(path), false);
     return true;
   }
 
   #unlink(prefix: number, path: number, previous: number): void {
     const paths = this.paths;
     this.#confirm(path);
-    if (previous < 0) this.#first[prefix] = paths.next[path]!;
+    if (previous < 0) this.#first[prefix] = Math.max(0, paths.next[path]!);
     else paths.next[previous] = paths.next[path]!;
     this.setRejected(path, false);
     this.received.forget(path);

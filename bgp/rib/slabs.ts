@@ -15,8 +15,14 @@ const offsetMask = slabWords - 1;
 const headWords = 2;
 /** Longest block, in octets. */
 export const blockOctetsMax = 4 * (slabWords - headWords);
-/** Owner of a block that was freed. */
-const nobody = -1;
+
+/** Whoever frees a block, or is given another, need not look at it: that would be a read of cold memory. */
+export interface BlockOwners {
+  /** Whether the block at an address, which was put there for this owner, was not freed since. */
+  has(owner: number, address: number): boolean;
+  /** A block is now elsewhere. */
+  moved(owner: number, address: number): void;
+}
 
 interface Slab {
   readonly words: Int32Array;
@@ -33,11 +39,10 @@ export class Slabs {
   /** Of closed slabs. */
   #filled = 0;
   #live = 0;
-  readonly #moved: (owner: number, address: number) => void;
+  readonly #owners: BlockOwners;
 
-  /** @param moved a block is now elsewhere. */
-  constructor(moved: (owner: number, address: number) => void) {
-    this.#moved = moved;
+  constructor(owners: BlockOwners) {
+    this.#owners = owners;
     this.#slabs.push(newSlab());
   }
 
@@ -55,12 +60,11 @@ export class Slabs {
     return this.#put(owner, from, 0, octets);
   }
 
-  free(address: number): void {
+  /** Its owner does not have it any more. @param octets as it was put. */
+  free(address: number, octets: number): void {
     const index = address >> slabBits;
     const slab = this.#slabs[index]!;
-    const at = address & offsetMask;
-    const size = headWords + wordsOf(slab.words[at + 1]!);
-    slab.words[at] = nobody;
+    const size = headWords + wordsOf(octets);
     slab.live -= size;
     if (index === this.#open) {
       if (slab.live === 0) slab.filled = 0;
@@ -71,26 +75,21 @@ export class Slabs {
     else if (2 * this.#live < this.#filled) this.#moveEmptiest();
   }
 
-  /** Whether a block is the first `octets` octets of `words`, behind which the word is zero. */
+  /** Whether a block, which is as long, is the first `octets` octets of `words`, behind which the word is zero. */
   equals(address: number, words: Int32Array, octets: number): boolean {
     const own = this.#slabs[address >> slabBits]!.words;
-    const at = address & offsetMask;
-    if (own[at + 1] !== octets) return false;
-    const base = at + headWords;
+    const base = (address & offsetMask) + headWords;
     const count = wordsOf(octets);
     for (let i = 0; i < count; i++) if (own[base + i] !== words[i]) return false;
     return true;
   }
 
-  /** The slab of a block, `start` and `length` in it: valid until the next `put` or `free`. */
+  /** The slab of a block, and where it begins there: valid until the next `put` or `free`. */
   octets(address: number): Uint8Array {
     return this.#slabs[address >> slabBits]!.octets;
   }
   start(address: number): number {
     return 4 * ((address & offsetMask) + headWords);
-  }
-  length(address: number): number {
-    return this.#slabs[address >> slabBits]!.words[(address & offsetMask) + 1]!;
   }
 
   #put(owner: number, from: Int32Array, start: number, octets: number): number {
@@ -140,7 +139,8 @@ export class Slabs {
     slab.live = 0;
     for (let at = 0; at < filled; at += headWords + wordsOf(words[at + 1]!)) {
       const owner = words[at]!;
-      if (owner !== nobody) this.#moved(owner, this.#put(owner, words, at + headWords, words[at + 1]!));
+      if (!this.#owners.has(owner, (emptiest << slabBits) | at)) continue;
+      this.#owners.moved(owner, this.#put(owner, words, at + headWords, words[at + 1]!));
     }
     this.#drop(emptiest, slab);
   }

@@ -1,4 +1,5 @@
 /** The decision process straight from the RFCs' text, over objects: the oracle of tests. */
+import { scaleWeights } from '#kit';
 import { IntStack, type MultipathOptions, type Rib, unreachable } from './index.ts';
 
 export interface NaivePath {
@@ -15,6 +16,8 @@ export interface NaiveSet {
   readonly firstAsn: number;
   readonly originatorId: number;
   readonly clusters: number;
+  /** Bytes per second; -1: absent. */
+  readonly bandwidth?: number;
   /** LLGR_STALE. */
   readonly stale: boolean;
   /** Tells apart AS_PATHs of the same length and first AS. */
@@ -38,7 +41,7 @@ export function naiveDecision(
   multipath: MultipathOptions,
 ) {
   const local = all.find((path) => path.peer === 0);
-  if (local) return { best: local, hops: [] as number[], members: [local] };
+  if (local) return { best: local, hops: [] as number[], weights: [] as number[], members: [local] };
   let left = all.filter((path) => metrics[path.hop] !== unreachable);
   if (left.length === 0) return undefined;
   left = lowest(left, (path) => (sets[path.set]!.stale ? 1 : 0));
@@ -69,7 +72,18 @@ export function naiveDecision(
   const members = shared.filter((path, i) => !shared.slice(0, i).some(({ hop }) => hop === path.hop));
   members.splice(multipath.max);
   const hops = members.map(({ hop }) => hop).sort((a, b) => a - b);
-  return { best, hops, members };
+  return { best, members, ...naiveShares(hops, shared, sets) };
+}
+
+/** RFC 10005. */
+function naiveShares(hops: number[], paths: NaivePath[], sets: NaiveSet[]): { hops: number[]; weights: number[] } {
+  const said = hops.map((hop) => paths.filter((path) => path.hop === hop).map(({ set }) => sets[set]!.bandwidth ?? -1));
+  if (said.flat().includes(-1)) return { hops, weights: [] };
+  const shares = hops.map((hop, i) => ({ hop, share: Math.max(...said[i]!) }));
+  const some = shares.filter(({ share }) => share > 0);
+  const left = some.length > 0 ? some : shares;
+  const isEqual = left.every(({ share }) => share === left[0]!.share);
+  return { hops: left.map(({ hop }) => hop), weights: isEqual ? [] : scaleWeights(left.map(({ share }) => share)) };
 }
 
 /** Rows of the paths of a prefix that share the load. */

@@ -208,7 +208,7 @@ for (const family of [4, 6] as const) {
                   if (paths.peer[path] === row) continue;
                   const bytes = attributes.copy(paths.attributes[path]!);
                   const { communities } = describeAttributes(bytes, 0, bytes.length);
-                  expected.push(`${index + 1} #${rib.sentId(path)} ${communities![0]}`);
+                  expected.push(`${index + 1} #${rib.sentId(id, path)} ${communities![0]}`);
                 }
               }
               const held = [...receivers[i]!.held].map(([key, community]) => `${key} ${community}`);

@@ -38,7 +38,11 @@ test('each peer that a change touches, how, and because of what', () => {
       peer('p5'),
       peer('p7'),
     ],
-    { originate: ['10.2.0.0/16'], listen: [{ address: '10.0.0.1', port: 1179 }] },
+    {
+      originate: ['10.2.0.0/16'],
+      listen: [{ address: '10.0.0.1', port: 1179 }],
+      gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec: 60, deferralTimeSec: 30 },
+    },
   );
   assert.deepEqual(planChange(before, after), {
     peers: [
@@ -51,6 +55,7 @@ test('each peer that a change touches, how, and because of what', () => {
     unchangedPeers: 1,
     originate: { added: ['10.2.0.0/16'], removed: ['10.1.0.0/16'] },
     listen: { added: ['10.0.0.1 port 1179'], removed: ['0.0.0.0 port 179'] },
+    settings: ['gracefulRestart.restartTimeSec: 120 -> 60'],
   });
 });
 
@@ -93,6 +98,8 @@ test('the plan is what happens: sessions that it calls reset are those that end,
       addPath: fc.constantFrom({ receive: true, send: 0 }, { receive: false, send: 2 }, { receive: false, send: 3 }),
       maxPrefixes: fc.constant({ 'ipv4-unicast': { limit: 1000 } }),
       extendedMessages: fc.boolean(),
+      blackhole: fc.constantFrom({}, { minLength4: 24 }),
+      linkBandwidthBytesPerSec: fc.constantFrom(1e9, 1e10),
     },
     { requiredKeys: [] },
   );

@@ -1,5 +1,6 @@
 /** What a new configuration would do to each session, before it is put in force: for people who want to know what it costs. Pure. */
 import type { PeerConfig, SpeakerConfig } from './config.ts';
+import { differences } from './config-differences.ts';
 import { sessionFacts } from './session-config.ts';
 
 export type PeerChange =
@@ -13,6 +14,8 @@ export interface ChangePlan {
   readonly unchangedPeers: number;
   readonly originate: { readonly added: readonly string[]; readonly removed: readonly string[] };
   readonly listen: { readonly added: readonly string[]; readonly removed: readonly string[] };
+  /** Everything else that differs: it touches no session that is there, but by what `peers` says. */
+  readonly settings: readonly string[];
 }
 
 /** @param cannotImportAgain names of peers that only a new session brings to send again what was rejected before. */
@@ -46,28 +49,12 @@ export function planChange(
     unchangedPeers: after.peers.length - peers.filter(({ change }) => change !== 'removed').length,
     originate: addedAndRemoved(before.originate, after.originate),
     listen: addedAndRemoved(listens(before), listens(after)),
+    settings: differences(settings(before), settings(after)),
   };
 }
 
+const settings = ({ peers: _, originate: __, listen: ___, ...others }: SpeakerConfig) => others;
 const fields = (peer: PeerConfig): Readonly<Record<string, unknown>> => ({ ...peer });
-/** Never shown. */
-const secretFields: ReadonlySet<string> = new Set(['password', 'tcpAo']);
-
-/** `holdTimeSec: 90 -> 30`, one for each field that differs. */
-function differences(before: Readonly<Record<string, unknown>>, after: Readonly<Record<string, unknown>>): string[] {
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort();
-  return names.flatMap((name) => {
-    const [from, to] = [JSON.stringify(before[name]), JSON.stringify(after[name])];
-    if (from === to) return [];
-    return secretFields.has(name) ? [`${name} changed`] : [`${name}: ${shown(from)} -> ${shown(to)}`];
-  });
-}
-
-const shownCharsMax = 80;
-function shown(json: string | undefined): string {
-  if (json === undefined) return 'none';
-  return json.length > shownCharsMax ? `${json.slice(0, shownCharsMax)}…` : json;
-}
 
 function addedAndRemoved(before: readonly string[], after: readonly string[]): ChangePlan['originate'] {
   const [old, next] = [new Set(before), new Set(after)];

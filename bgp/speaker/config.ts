@@ -99,6 +99,16 @@ export interface AddPathConfig {
   readonly limit?: number;
 }
 
+/**
+ * Packets to prefixes with BLACKHOLE are dropped, and NO_EXPORT is added. A prefix with it that is shorter is not taken at all (RFC 7999 3.3).
+ */
+export interface BlackholeConfig {
+  /** Shortest prefix of IPv4, 1..32. Default 32. */
+  readonly minLength4?: number;
+  /** Of IPv6, 1..128. Default 128. */
+  readonly minLength6?: number;
+}
+
 export interface PeerConfig {
   /** Unique and stable; what status and logs call the peer. */
   readonly name: string;
@@ -168,6 +178,10 @@ export interface PeerConfig {
    * comes in from another AS is taken in with both. Default false; live.
    */
   readonly gracefulShutdown?: boolean;
+  /** BLACKHOLE (RFC 7999) of this peer is obeyed; absent: it is a community as any other. Live, as the next one is. */
+  readonly blackhole?: BlackholeConfig;
+  /** Of the link to the peer, bytes per second, 1..1e15: told as link bandwidth (RFC 10005) of routes from it that say none. */
+  readonly linkBandwidthBytesPerSec?: number;
   readonly import: 'accept' | 'reject';
   /**
    * `originated`: what this speaker originates (agents are never transit); `reflected`: that, and to internal peers what

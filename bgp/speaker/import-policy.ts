@@ -12,15 +12,17 @@ import { FilteredSets, noNextHop, type Rib, type RibTables } from '../rib/index.
 import {
   attributeType,
   attributeValue,
+  communityFlag,
   emptyAttributeValues,
   readCanonical,
   type UpdateContext,
 } from '../wire/index.ts';
 import type { PeerConfig } from './config.ts';
+import { blackholeBits } from './intake-marks.ts';
 import { isLeak, type LeakRule, leakRules } from './leak-prevention.ts';
 
 /** Why a route that was received is not used. */
-export type Refusal = 'import' | 'loop' | 'leak' | 'filter';
+export type Refusal = 'import' | 'loop' | 'leak' | 'blackhole' | 'filter';
 
 export class ImportPolicy {
   readonly accept: boolean;
@@ -34,6 +36,8 @@ export class ImportPolicy {
   readonly context: UpdateContext;
   /** RFC 9234, where we have a role. */
   readonly leakRule: LeakRule | undefined;
+  /** RFC 7999 3.3, see `blackholeBits`. */
+  readonly #blackholeBits: Readonly<Record<IpFamily, number>>;
   readonly #tables: RibTables;
   readonly #values = emptyAttributeValues();
   #lookedAt = -1;
@@ -46,6 +50,7 @@ export class ImportPolicy {
     this.allowedOwnAsns = config.allowOwnAsn ?? 0;
     this.#tables = tables;
     this.context = context;
+    this.#blackholeBits = { 4: blackholeBits(config, 4), 6: blackholeBits(config, 6) };
     this.leakRule = config.role && context.ebgp ? leakRules[config.role] : undefined;
     const [four, six] = [
       compileFilter(importFilter?.ipv4, context.localAsn),
@@ -68,10 +73,13 @@ export class ImportPolicy {
     if (!this.accept) return this.#refuse('import');
     const misled = this.#misledBy(received);
     if (misled) return this.#refuse(misled);
-    const filter = this.filter(rib.family);
-    if (!filter) return received;
     const { words, bits, stride } = rib.prefixes;
-    const prefix = rib.paths.prefix[path]!;
+    const isBlackhole = (this.#tables.attributes.communityFlags[received]! & communityFlag.blackhole) !== 0;
+    const filter = this.filter(rib.family);
+    if (!isBlackhole && !filter) return received;
+    const prefix = rib.paths.prefixOf(path);
+    if (isBlackhole && bits[prefix]! < this.#blackholeBits[rib.family]) return this.#refuse('blackhole');
+    if (!filter) return received;
     const set = filter.of(received, rib.paths.peer[path]!, hop, words, prefix * stride, bits[prefix]!);
     return set < 0 ? this.#refuse('filter') : set;
   }
@@ -137,7 +145,7 @@ export class ImportReview {
       left -= Math.max(0, end - work.cursor);
       for (; work.cursor < end; work.cursor++) {
         const path = work.cursor;
-        if (rib.paths.prefix[path]! >= 0 && rib.paths.peer[path] === this.#row) this.#one(work, path);
+        if (rib.paths.peer[path] === this.#row && rib.paths.isPath(path)) this.#one(work, path);
       }
       this.#policy.filter(rib.family)?.release();
       if (work.cursor < rib.paths.limit) {

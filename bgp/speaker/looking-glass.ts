@@ -1,6 +1,6 @@
 /** Routes as JSON for people: pages through the prefix tables. */
 import { cidrContains, formatIp, parseCidr, toCidr } from '#kit';
-import { localPeer, pathFlag, type Rib } from '../rib/index.ts';
+import { discardSet, localPeer, pathFlag, type Rib } from '../rib/index.ts';
 import { describeAttributes } from '../wire/index.ts';
 import type { Membership } from './groups.ts';
 import type { ImportPolicy } from './import-policy.ts';
@@ -88,11 +88,11 @@ function held(tables: GlassTables, { peer: name, received = false }: RouteQuery)
     // While selection is deferred nothing of this is in force.
     const outcome = rib.locPeer[prefix] === 0 ? undefined : rib.explain(prefix);
     const out: RoutePath[] = [];
-    for (let link = rib.firstPath(prefix); link !== 0; link = paths.next[link - 1]!) {
+    for (let link = rib.firstPath(prefix); link > 0; link = paths.next[link - 1]!) {
       const path = link - 1;
       const row = paths.peer[path]!;
       if (only !== undefined && row !== only) continue;
-      const isRejected = (paths.flags[path]! & pathFlag.rejected) !== 0;
+      const isRejected = (paths.flags(path) & pathFlag.rejected) !== 0;
       if (isRejected && !received) continue;
       const peer = tables.peerOf(row);
       const asReceived = received ? rib.received.attributes(path) : -1;
@@ -108,7 +108,8 @@ function held(tables: GlassTables, { peer: name, received = false }: RouteQuery)
         ...(pathId === 0 ? {} : { pathId }),
         best,
         multipath: best || (!isRejected && rib.locPeer[prefix] !== 0 && multipath.includes(hop)),
-        stale: (paths.flags[path]! & pathFlag.stale) !== 0,
+        ...(best && rib.locHopSet[prefix] === discardSet ? { blackhole: true as const } : {}),
+        stale: (paths.flags(path) & pathFlag.stale) !== 0,
         ...(reason === undefined ? {} : { reason }),
         ...(rejected ? { rejected } : {}),
         attributes: describeAttributes(bytes, 0, bytes.length),

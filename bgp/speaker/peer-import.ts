@@ -15,6 +15,7 @@ import {
 } from '../wire/index.ts';
 import type { Family, PeerConfig } from './config.ts';
 import { ImportPolicy, ImportReview, importKey } from './import-policy.ts';
+import { intakeMarks, marksKey } from './intake-marks.ts';
 import { RefreshIntake } from './refresh-intake.ts';
 import type { Session } from './session.ts';
 import type { LocalLink } from './types.ts';
@@ -123,10 +124,10 @@ export class PeerImport {
   /** After a change of configuration. */
   reconfigure(old: PeerConfig): void {
     const config = this.#deps.config();
-    const leavingChanged = (old.gracefulShutdown ?? false) !== (config.gracefulShutdown ?? false);
+    const marksChanged = marksKey(old) !== marksKey(config);
     // Without ROUTE-REFRESH those that are here already stay as they came: ending the session is what is to be avoided.
     const otherCluster = this.#negotiated && this.#source?.context.localClusterId !== this.#deps.host.clusterId;
-    const anew = otherCluster || leavingChanged;
+    const anew = otherCluster || marksChanged;
     if (anew || importKey(old) !== importKey(config)) this.#importAgain(anew);
   }
 
@@ -185,7 +186,7 @@ export class PeerImport {
       filter6,
       allowedOwnAsns,
       leakRule,
-      gracefulShutdown: config().gracefulShutdown ?? false,
+      marks: intakeMarks(config(), context.localAsn),
       accept,
       counters: this.counters,
       onEndOfRib: (family) => this.#endOfRib(family),

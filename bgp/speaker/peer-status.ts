@@ -49,6 +49,8 @@ export function peerStatus(parts: PeerStatusParts): PeerStatus {
     messagesOut: session.messagesOut,
     updatesIn: session.updatesIn,
     updatesOut: session.updatesOut,
+    notificationsIn: session.notificationsIn,
+    notificationsOut: session.notificationsOut,
     prefixesReceived,
     ...(pathsRefused > 0 ? { pathsRefused } : {}),
     updateErrors,

@@ -2,11 +2,13 @@
 import type { Clock, Logger } from '#kit';
 import type { BmpMonitor, BmpPeer } from '../bmp/index.ts';
 import type { SessionConfig, SessionDownReason } from '../fsm/index.ts';
+import type { PeerTable } from '../rib/index.ts';
 import { ceaseSubcode, ipFamilyOf, type Negotiated, type ProtocolError, type RouteRefresh } from '../wire/index.ts';
 import { type BfdDown, countsAsRestart, type PeerBfdStatus } from './bfd.ts';
 import type { Family, PeerConfig } from './config.ts';
 import type { Membership } from './groups.ts';
 import { type ImportPolicy, importKey } from './import-policy.ts';
+import { blackholeBits } from './intake-marks.ts';
 import { deferralSettleMs } from './limits.ts';
 import { monitoredPeer } from './monitored-peer.ts';
 import { type ExportHost, PeerExport } from './peer-export.ts';
@@ -22,7 +24,7 @@ import type { ByteConnection, DialRequest, LocalLink, PeerStatus } from './types
 /** What a peer needs of its speaker. */
 export interface PeerHost extends ImportHost, ExportHost {
   readonly clock: Clock;
-  readonly peerTable: { readonly ebgp: Uint8Array; readonly client: Uint8Array; readonly routerId: Uint32Array };
+  readonly peerTable: Pick<PeerTable, 'ebgp' | 'client' | 'routerId' | 'blackhole4' | 'blackhole6'>;
   /** Something that route selection deferral looks at changed. */
   progress(): void;
   changed(peer: Peer): void;
@@ -75,6 +77,7 @@ export class Peer {
     this.#inherited = typeof from !== 'number';
     this.row = typeof from === 'number' ? from : from.row;
     this.#log = deps.log.child({ peer: config.name });
+    this.#noteBlackhole();
     this.#limits = this.#makeLimits();
     const stale = {
       clock: host.clock,
@@ -238,6 +241,7 @@ export class Peer {
     if (JSON.stringify(old.maxPrefixes) !== JSON.stringify(config.maxPrefixes))
       this.#limits.reconfigure(config.maxPrefixes);
     this.#imports.reconfigure(old);
+    this.#noteBlackhole();
     this.#host.schedule();
     const negotiated = this.#negotiated;
     if (!negotiated) return;
@@ -313,6 +317,17 @@ export class Peer {
 
   #noteClient({ ebgp }: Negotiated): void {
     this.#host.peerTable.client[this.row] = this.config.routeReflectorClient && !ebgp ? 1 : 0;
+  }
+
+  /** Routes that are here are decided about again when another BLACKHOLE is obeyed than before. */
+  #noteBlackhole(): void {
+    const { blackhole4, blackhole6 } = this.#host.peerTable;
+    for (const [column, family] of [[blackhole4, 4] as const, [blackhole6, 6] as const]) {
+      const least = blackholeBits(this.config, family);
+      if (column[this.row] === least) continue;
+      column[this.row] = least;
+      this.#host.rib(family === 4 ? 'ipv4-unicast' : 'ipv6-unicast').markAllDirty();
+    }
   }
 
   /** As it is now: addresses come and go. */

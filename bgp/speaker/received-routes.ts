@@ -56,8 +56,8 @@ export class ReceivedRoutes {
     from.forEach((rib, index) => {
       const { paths, prefixes } = rib;
       for (let path = 0; path < paths.limit; path++) {
-        const prefix = paths.prefix[path]!;
-        if (prefix < 0 || paths.peer[path] !== row) continue;
+        if (paths.peer[path] !== row || !paths.isPath(path)) continue;
+        const prefix = paths.prefixOf(path);
         const at = prefix * prefixes.stride;
         const words = prefixes.words.subarray(at, at + prefixes.stride);
         const [set, hop] = [paths.attributes[path]!, paths.nextHop[path]!];
@@ -71,7 +71,7 @@ export class ReceivedRoutes {
       rib.onPathChange = undefined;
       const { paths } = rib;
       for (let path = 0; path < paths.limit; path++) {
-        if (paths.prefix[path]! >= 0) rib.withdrawId(paths.peer[path]!, paths.prefix[path]!);
+        if (paths.isPath(path)) rib.removePath(path);
       }
     }
   }

@@ -209,3 +209,26 @@ test('connections without an OPEN do not add up: a newer one of the peer takes t
   assert.equal(session.openConnections, 1);
   assert.equal(wires.filter((wire) => wire.closed).length, 99);
 });
+
+test('what a NOTIFICATION said is not hidden by a peer that only closes or refuses afterwards, until there is a session', () => {
+  const wires = [new Wire(), new Wire(), undefined, new Wire()];
+  const { session, pass } = world((dials) => wires[dials - 1]);
+  session.start();
+  wires[0]!.say(encodeOpen({ ...theirOpen, asn: 65003 }));
+  const refused = session.lastError;
+  assert.match(refused, /Bad Peer AS/);
+  const until = (done: () => boolean): void => {
+    for (let i = 0; i < 200 && !done(); i++) pass(1);
+  };
+  until(() => wires[1]!.opens.length > 0);
+  wires[1]!.handlers!.onClosed('closed');
+  assert.equal(session.lastError, `${refused}; since then: the peer closed the connection`);
+  until(() => session.lastError.includes('ECONNREFUSED'));
+  assert.equal(session.lastError, `${refused}; since then: ECONNREFUSED`);
+  until(() => wires[3]!.opens.length > 0);
+  wires[3]!.say(encodeOpen(theirOpen), encodeKeepalive());
+  pass(1);
+  assert.equal(session.stateName, 'Established');
+  wires[3]!.handlers!.onClosed('closed');
+  assert.equal(session.lastError, 'the peer closed the connection');
+});

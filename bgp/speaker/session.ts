@@ -77,7 +77,10 @@ export class Session {
   messagesOut = 0;
   updatesIn = 0;
   updatesOut = 0;
+  notificationsIn = 0;
+  notificationsOut = 0;
   establishedCount = 0;
+  /** Why there is no session, or why the one before ended. */
   lastError = '';
   stateSinceMs: number;
   readonly #deps: SessionDeps;
@@ -86,6 +89,10 @@ export class Session {
   #state: SessionState;
   readonly #live = new Map<number, LiveConnection>();
   readonly #timers: NamedTimers<PeerTimer>;
+  /** Of `lastError`. */
+  #explained: SessionDownReason | undefined;
+  /** What NOTIFICATION said since the last session: that the peer only closes or refuses after it does not hide it. */
+  #notified = '';
   #nextId = 1;
   #established: LiveConnection | undefined;
   #routeRefresh: RouteRefresh | undefined;
@@ -207,8 +214,16 @@ export class Session {
     const result = step(this.#state, input, this.#deps.random);
     this.#state = result.state;
     for (const output of result.outputs) this.#perform(output);
-    const down = this.#state.lastDown;
-    if (down && down.text !== this.lastError) this.lastError = down.text;
+    const { lastDown } = this.#state;
+    if (lastDown !== this.#explained) this.#explain(lastDown);
+  }
+
+  #explain(down: SessionDownReason | undefined): void {
+    this.#explained = down;
+    if (!down) return;
+    if (down.type === 'notificationSent' || down.type === 'notificationReceived') this.#notified = down.text;
+    const isSilent = down.type === 'tcpClosed' || down.type === 'tcpFailed';
+    this.lastError = isSilent && this.#notified ? `${this.#notified}; since then: ${down.text}` : down.text;
   }
 
   #perform(output: SessionOutput): void {
@@ -229,6 +244,7 @@ export class Session {
         this.#send(output.connection, encodeKeepalive());
         return;
       case 'sendNotification':
+        this.notificationsOut++;
         this.#send(output.connection, encodeNotification(output.notification));
         return;
       case 'startTimer':
@@ -242,7 +258,6 @@ export class Session {
         return;
       case 'sessionDown':
         this.#established = undefined;
-        this.lastError = output.reason.text;
         this.#deps.log.info({ reason: output.reason.text, preserve: output.gracefulRestartPreserve }, 'session down');
         this.#hooks.onDown(output.negotiated, output.gracefulRestartPreserve, output.reason);
         return;
@@ -260,7 +275,7 @@ export class Session {
     this.#established = live;
     if (negotiated.extendedMessages) live.allowExtended();
     this.establishedCount++;
-    this.lastError = '';
+    this.#notified = '';
     this.#deps.log.info({ families: negotiated.families, holdTimeSec: negotiated.holdTimeSec }, 'session established');
     this.#hooks.onUp(negotiated, live.connection);
   }
@@ -292,6 +307,7 @@ export class Session {
     const { tap } = this.#deps;
     if (tap?.active) tap.received(this.#tapped(live), bytes, start, end);
     if (type === messageType.open) live.openReceived = bytes.slice(start, end);
+    if (type === messageType.notification) this.notificationsIn++;
     // It may be what makes the session: fsm/opening.ts.
     if (live !== this.#established && type === messageType.update) this.#input({ type: 'update', connection });
     if (live === this.#established && type === messageType.update) {

@@ -69,7 +69,7 @@ function world() {
       const id = rib.prefixes.byText(text, false) ?? -1;
       const link = id < 0 ? 0 : rib.firstPath(id);
       if (link === 0) return [];
-      const isStale = (rib.paths.flags[link - 1]! & pathFlag.stale) !== 0;
+      const isStale = (rib.paths.flags(link - 1) & pathFlag.stale) !== 0;
       const marked = (attributes.communityFlags[rib.paths.attributes[link - 1]!]! & communityFlag.llgrStale) !== 0;
       assert.ok(isStale || !marked, 'only stale ones are marked');
       return [`${prefix}:${marked ? 'marked' : isStale ? 'stale' : 'fresh'}`];

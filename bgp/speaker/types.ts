@@ -190,6 +190,8 @@ export interface PeerStatus {
   readonly messagesOut: number;
   readonly updatesIn: number;
   readonly updatesOut: number;
+  readonly notificationsIn: number;
+  readonly notificationsOut: number;
   /** Announced prefixes received on the current session, repetitions included. */
   readonly prefixesReceived: number;
   /** Paths of the current session not taken, since the peer sent too many for one prefix (ADD-PATH); absent: none. */
@@ -258,6 +260,8 @@ export interface RoutePath {
   readonly best: boolean;
   /** Part of the equal-cost set that is installed. */
   readonly multipath: boolean;
+  /** The best one, and packets to the prefix are dropped (RFC 7999). */
+  readonly blackhole?: true;
   readonly stale: boolean;
   /**
    * Of the best path: the step of the decision that left it alone, or `only-path`. Of the others: the step at which they lost;
@@ -270,8 +274,11 @@ export interface RoutePath {
 }
 
 export interface RouteRejection {
-  /** `import`: nothing is taken from the peer. `loop`: our AS number, router id or cluster id is in it. `leak`: RFC 9234 5. */
-  readonly by: 'import' | 'loop' | 'leak' | 'filter';
+  /**
+   * `import`: nothing is taken from the peer. `loop`: our AS number, router id or cluster id is in it. `leak`: RFC 9234 5.
+   * `blackhole`: BLACKHOLE is obeyed, and the prefix too short for it (RFC 7999 3.3).
+   */
+  readonly by: 'import' | 'loop' | 'leak' | 'blackhole' | 'filter';
   /** Name of the filter, where it has one, and index of the rule in it (without a name: in the list of terms). */
   readonly filter?: string;
   readonly term?: number;

@@ -9,7 +9,6 @@ import {
   type RibTables,
 } from '../rib/index.ts';
 import {
-  addCommunity,
   addOnlyToCustomer,
   canonicalAttributes,
   communityFlag,
@@ -20,12 +19,11 @@ import {
   onlyToCustomerOf,
   type ProtocolError,
   type UpdateContext,
-  withLocalPref,
 } from '../wire/index.ts';
+import { blackholeBits, type IntakeMarks, isMarkedIn, markIntake } from './intake-marks.ts';
 import { isLeak, type LeakRule } from './leak-prevention.ts';
 import type { ReceivedRoutes } from './received-routes.ts';
 
-const gracefulShutdownCommunity = Uint8Array.of(0xff, 0xff, 0x00, 0x00);
 /** Of a session; `updateErrors` of all sessions. */
 export interface UpdateCounters {
   prefixesReceived: number;
@@ -81,8 +79,7 @@ export interface UpdateSource {
   /** Of the peer, by family. */
   readonly filter4: FilteredSets | undefined;
   readonly filter6: FilteredSets | undefined;
-  /** Routes are taken in as if they had GRACEFUL_SHUTDOWN (RFC 8326). */
-  readonly gracefulShutdown: boolean;
+  readonly marks: IntakeMarks;
   /** How often our AS may stand in AS_PATH. */
   readonly allowedOwnAsns: number;
   /** RFC 9234, where we have a role. */
@@ -166,8 +163,10 @@ export class UpdateReader {
         length = addOnlyToCustomer(pool.octets, length, source.context.peerAsn);
         view.communityFlags |= communityFlag.onlyToCustomer;
       }
-      const leaving = source.gracefulShutdown || (view.communityFlags & communityFlag.gracefulShutdown) !== 0;
-      if (leaving && source.context.ebgp) length = this.#leastPreferred(length);
+      const { ebgp } = source.context;
+      if (isMarkedIn(source.marks, view.communityFlags, ebgp)) {
+        length = markIntake(source.marks, ebgp, view, pool.octets, length);
+      }
       attributes = pool.find(length);
       if (attributes < 0) attributes = pool.add(length, view);
     }
@@ -181,24 +180,6 @@ export class UpdateReader {
     if (attributes < 0 || !accepted) {
       this.#countUnused(source, disposition, source.counters.prefixesReceived - receivedBefore);
     }
-  }
-
-  /**
-   * RFC 8326 4: LOCAL_PREF 0 and GRACEFUL_SHUTDOWN for a route from another AS that is about to go; both are part of the route from
-   * here on, so that our own AS hears them. Where they do not fit, the route stays as it is.
-   */
-  #leastPreferred(length: number): number {
-    const view = this.#view;
-    const { octets } = this.#tables.attributes;
-    let bytes = withLocalPref(octets.subarray(0, length), 0);
-    if (bytes && (view.communityFlags & communityFlag.gracefulShutdown) === 0) {
-      bytes = addCommunity(bytes, gracefulShutdownCommunity);
-    }
-    if (!bytes) return length;
-    octets.set(bytes);
-    view.localPref = 0;
-    view.communityFlags |= communityFlag.gracefulShutdown;
-    return bytes.length;
   }
 
   /** Of an announcement that is not used: why not. */
@@ -242,7 +223,8 @@ export class UpdateReader {
       return;
     }
     const filter = family === 4 ? source.filter4 : source.filter6;
-    if (source.keeps) this.#announceKept(accepted, filter, rib, source, attributes, hop);
+    const least = (this.#view.communityFlags & communityFlag.blackhole) === 0 ? 0 : blackholeBits(source.marks, family);
+    if (source.keeps || least > 0) this.#announceJudged(accepted, least, filter, rib, source, attributes, hop);
     else if (filter) this.#announceFiltered(filter, rib, source, attributes, hop);
     else {
       while (cursor.next()) {
@@ -273,9 +255,15 @@ export class UpdateReader {
     sets.release();
   }
 
-  /** What is rejected is kept as a path that is never chosen; of what is changed the attributes as received are kept beside it. */
-  #announceKept(
+  /**
+   * Of a peer whose routes are kept, what is rejected is a path that is never chosen; of what is changed the attributes as received are kept
+   * beside it.
+   *
+   * @param least of the length of prefixes; shorter ones are rejected (RFC 7999 3.3).
+   */
+  #announceJudged(
     accepted: boolean,
+    least: number,
     sets: FilteredSets | undefined,
     rib: Rib,
     source: UpdateSource,
@@ -285,16 +273,23 @@ export class UpdateReader {
     const cursor = this.#cursor;
     while (cursor.next()) {
       source.counters.prefixesReceived++;
-      let set = accepted ? attributes : -1;
-      if (accepted && sets) {
-        set = sets.of(attributes, source.row, hop, cursor.words, 0, cursor.bits);
-        if (set < 0) source.counters.prefixesRejected++;
+      let set = accepted && cursor.bits >= least ? attributes : -1;
+      if (set >= 0 && sets) set = sets.of(attributes, source.row, hop, cursor.words, 0, cursor.bits);
+      if (accepted && set < 0) source.counters.prefixesRejected++;
+      if (set < 0 && !source.keeps) {
+        source.counters.pathsNotKept++;
+        rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
+        continue;
       }
       const changedHop = set >= 0 && sets && sets.hop > noNextHop ? sets.hop : hop;
       const used = set < 0 ? attributes : set;
       const path = rib.announce(source.row, cursor.words, cursor.bits, used, changedHop, cursor.pathId);
       if (path < 0) {
         refused(source.counters);
+        continue;
+      }
+      if (!source.keeps) {
+        if (rib.found === announcementFound.same && !sets?.filter.changes) source.counters.duplicateAnnouncements++;
         continue;
       }
       if (rib.found !== announcementFound.nothing && rib.received.isSame(path, attributes, hop)) {

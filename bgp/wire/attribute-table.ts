@@ -8,6 +8,7 @@ import { attributeType, optionalNonTransitive, optionalTransitive, wellKnown } f
 import { read16, read32 } from './bytes.ts';
 import { updateSubcode } from './errors.ts';
 import { discard, type Fault, unwelcome, withdraw } from './fault.ts';
+import { readLinkBandwidth } from './link-bandwidth.ts';
 import { checkMpReach, checkMpUnreach } from './multiprotocol.ts';
 import { communityFlag, type UpdateContext, type UpdateView } from './types.ts';
 import { readClusterList, readCommunities, readOriginatorId } from './values.ts';
@@ -44,6 +45,7 @@ const origin = {
   value: withdraw(updateSubcode.invalidOriginAttribute, 'ORIGIN has an undefined value (RFC 7606 7.1)'),
 };
 const nextHopLength = badLength('NEXT_HOP', 'RFC 7606 7.3');
+const extendedCommunityLength = badLength('EXTENDED COMMUNITIES', 'RFC 7606 7.14');
 const medLength = badLength('MULTI_EXIT_DISC', 'RFC 7606 7.4');
 const localPref = {
   external: fromExternal('LOCAL_PREF', 'RFC 7606 7.5'),
@@ -178,7 +180,11 @@ const rows: readonly (readonly [type: number, name: string, flags: number, check
     attributeType.extendedCommunities,
     'EXTENDED COMMUNITIES',
     optionalTransitive,
-    list('EXTENDED COMMUNITIES', 8, 'RFC 7606 7.14'),
+    (view, _context, bytes, start, end) => {
+      if (end === start || (end - start) % 8 !== 0) return extendedCommunityLength;
+      readLinkBandwidth(view, bytes, start, end);
+      return undefined;
+    },
   ],
   [
     attributeType.as4Path,

@@ -10,6 +10,7 @@ import { scanAsPath } from './as-path.ts';
 import { attributeTable } from './attribute-table.ts';
 import { attributeFlag, attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
 import { copy, read16, read32, write32 } from './bytes.ts';
+import { readLinkBandwidth } from './link-bandwidth.ts';
 import { asTrans } from './open.ts';
 import { type AttributeValues, communityFlag, type OriginatedRoute, type UpdateView } from './types.ts';
 import { valueEnd, valueStart } from './update.ts';
@@ -206,6 +207,9 @@ export function readCanonical(
         break;
       case attributeType.clusterList:
         readClusterList(values, bytes, value, next, localClusterId);
+        break;
+      case attributeType.extendedCommunities:
+        readLinkBandwidth(values, bytes, value, next);
         break;
       case attributeType.onlyToCustomer:
         values.communityFlags |= communityFlag.onlyToCustomer;

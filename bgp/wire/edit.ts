@@ -3,6 +3,7 @@ import { prependAsn } from './as-path.ts';
 import { attributeType, optionalTransitive, wellKnown } from './attribute-types.ts';
 import { copy } from './bytes.ts';
 import { writeAttributeHead } from './canonical.ts';
+import { isLinkBandwidth, linkBandwidthBytes } from './link-bandwidth.ts';
 import { canonicalAttributesBytesMax } from './types.ts';
 import { valueEnd, valueStart } from './update.ts';
 
@@ -27,6 +28,23 @@ export function addCommunity(attributes: Uint8Array, community: Uint8Array): Uin
   const end = old ? copy(attributes, old.start, old.end, value, 0) : 0;
   copy(community, 0, community.length, value, end);
   return withAttribute(attributes, type, optionalTransitive, value);
+}
+
+/** With an extended community of eight octets more; undefined when that is longer than any message. */
+export function addExtendedCommunity(attributes: Uint8Array, community: Uint8Array): Uint8Array | undefined {
+  const type = attributeType.extendedCommunities;
+  const old = attributeValue(attributes, 0, attributes.length, type);
+  const value = old ? Buffer.concat([attributes.subarray(old.start, old.end), community]) : community;
+  return withAttribute(attributes, type, optionalTransitive, value);
+}
+
+/** Whether canonical attributes have a link bandwidth (RFC 10005), sound or not. */
+export function hasLinkBandwidth(attributes: Uint8Array): boolean {
+  const value = attributeValue(attributes, 0, attributes.length, attributeType.extendedCommunities);
+  for (let at = value?.start ?? 0; value && at < value.end; at += linkBandwidthBytes) {
+    if (isLinkBandwidth(attributes, at)) return true;
+  }
+  return false;
 }
 
 /** With ASes in front of AS_PATH, the first of them foremost (RFC 4271 5.1.2); undefined when that is longer than any message. */

@@ -1,10 +1,25 @@
 export { attributeType, optionalNonTransitive, optionalTransitive, segmentType, wellKnown } from './attribute-types.ts';
 export { canonicalAttributes, originatedAttributes, readCanonical } from './canonical.ts';
 export { afiOf, familyOfAfiSafi, ipFamilyOf, multiprotocolCapability } from './capabilities.ts';
-export { addCommunity, attributeValue, prependAsns, withAttribute, withLocalPref, withoutAttribute } from './edit.ts';
+export {
+  addCommunity,
+  addExtendedCommunity,
+  attributeValue,
+  hasLinkBandwidth,
+  prependAsns,
+  withAttribute,
+  withLocalPref,
+  withoutAttribute,
+} from './edit.ts';
 export { ceaseSubcode, errorCode, fsmSubcode, openSubcode, protocolError, updateSubcode } from './errors.ts';
 export { createExportedAttributes, exportAttributes } from './export.ts';
 export { checkHeader, createFramer } from './framer.ts';
+export {
+  encodeLinkBandwidth,
+  isLinkBandwidth,
+  linkBandwidthAt,
+  linkBandwidthBytes,
+} from './link-bandwidth.ts';
 export { encodeEndOfRib, encodeKeepalive } from './message.ts';
 export {
   decodeNotification,

@@ -18,7 +18,7 @@ import { headerBytes, messageBytesMax, messageType, type UpdatePacker } from './
 /** Size of the chunks handed over under load. */
 const chunkBytesMax = 256 * 1024;
 /** A smaller chunk is copied out, so that its buffer can go on being used. */
-const copyBytesMax = 16 * 1024;
+const copyBytesMax = 128 * 1024;
 
 /** `announce4` and `withdraw4`: the fields of RFC 4271; `Mp`: the attributes of RFC 4760. */
 type Kind = 'none' | 'announce4' | 'announceMp' | 'withdraw4' | 'withdrawMp';

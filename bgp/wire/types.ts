@@ -237,6 +237,8 @@ export interface AttributeValues {
   reflectionLoop: boolean;
   /** Bits of {@link communityFlag}. */
   communityFlags: number;
+  /** Bytes per second (RFC 10005); -1: absent. */
+  linkBandwidth: number;
 }
 
 /**

@@ -14,6 +14,7 @@ export function emptyAttributeValues(): AttributeValues {
     clusterListLength: 0,
     reflectionLoop: false,
     communityFlags: 0,
+    linkBandwidth: -1,
   };
 }
 
@@ -28,6 +29,7 @@ export function clearAttributeValues(values: AttributeValues): void {
   values.clusterListLength = 0;
   values.reflectionLoop = false;
   values.communityFlags = 0;
+  values.linkBandwidth = -1;
 }
 
 /** Well-known communities, by the lower half of 0xffff____ (RFC 1997, 8326, 7999, 9494). */

@@ -74,10 +74,11 @@ suite('bundle', () => {
     assert.match(log, /listening/);
   });
 
-  test('every thread that the sources start has an entry, and is started by it', () => {
-    assert.ok(made.files.some(({ name }) => name === 'speaker-worker.mjs'));
+  test('every thread and process that the sources start has an entry, and is started by it', () => {
+    for (const entry of ['speaker-worker.mjs', 'bfd-main.mjs'])
+      assert.ok(made.files.some(({ name }) => name === entry));
     const started = [...text.matchAll(/new URL\("\.\/([\w.-]+)",import\.meta\.url\)/g)].map(([, name]) => name!);
-    assert.ok(started.includes('speaker-worker.mjs'), started.join(' '));
+    for (const entry of ['speaker-worker.mjs', 'bfd-main.mjs']) assert.ok(started.includes(entry), started.join(' '));
     for (const name of started)
       assert.ok(
         made.files.some((one) => one.name === name),

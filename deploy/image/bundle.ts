@@ -4,8 +4,8 @@
  * pays for no agent.
  *
  * - Names stay: stack traces and the names of error classes are for people. Only white space and comments go.
- * - `new Worker(new URL('./worker.ts', import.meta.url))` works unbuilt and bundled alike: each file that the sources name so becomes an entry
- *   of its own beside the others, and the URL is rewritten to it.
+ * - `new Worker(new URL('./worker.ts', import.meta.url))`, or a process started by such a URL, works unbuilt and bundled alike: each file that
+ *   the sources name so becomes an entry of its own beside the others, and the URL is rewritten to it.
  * - koffi's native part is a file beside the bundle; its loader, which looks for prebuilt parts of every system, is left out.
  * - The lab stays out: it builds its world from a checkout.
  */

@@ -326,7 +326,7 @@ test('RFC 10005: weights go into the group as they are; what a next hop resolves
   assert.deepEqual(await put([one!, two!], [5, 2]), ['172.16.1.1%1 *5', '172.16.2.1%2 *2']);
   assert.deepEqual(await put([one!, two!]), ['172.16.1.1%1', '172.16.2.1%2']);
   side.learned.update({ upsert: [{ prefix: net('10.0.0.2/32'), nextHops: [one!, two!] }], withdraw: [] });
-  const split = ['172.16.1.1%1 *256', '172.16.2.1%2 *256', '172.16.3.1%3 *171'];
+  const split = ['172.16.1.1%1 *3', '172.16.2.1%2 *3', '172.16.3.1%3 *2'];
   assert.deepEqual(await put([ip('10.0.0.2'), three!], [3, 1]), split);
   const summed = ['172.16.1.1%1 *3', '172.16.2.1%2'];
   assert.deepEqual(await put([ip('10.0.0.2'), one!], [2, 2]), summed);

@@ -104,12 +104,17 @@ export class LearnedRoutes {
   }
 
   *view(): Generator<LearnedRouteView> {
-    for (const [prefix, set] of this.#setOf) {
-      const resolved = this.#resolver.resolution(set.key);
-      const { nextHops, weights, family, groupId } = set;
-      if (nextHops[0] === DISCARD[family]) yield { prefix, nextHops: [], blackhole: true, resolved, groupId };
-      else yield { prefix, nextHops, ...(weights ? { weights } : {}), resolved, groupId };
-    }
+    for (const [prefix, set] of this.#setOf) yield this.#viewOf(prefix, set);
+  }
+  route(prefix: Cidr): LearnedRouteView | undefined {
+    const set = this.#setOf.get(prefix);
+    return set && this.#viewOf(prefix, set);
+  }
+
+  #viewOf(prefix: Cidr, { key, nextHops, weights, family, groupId }: SetEntry): LearnedRouteView {
+    const resolved = this.#resolver.resolution(key);
+    if (nextHops[0] === DISCARD[family]) return { prefix, nextHops: [], blackhole: true, resolved, groupId };
+    return { prefix, nextHops, ...(weights ? { weights } : {}), resolved, groupId };
   }
 
   #upsert({ prefix, nextHops: learned, weights, blackhole }: LearnedRoute): void {

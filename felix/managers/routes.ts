@@ -27,7 +27,7 @@ import { SysctlSettings } from '../drivers/sysctl.ts';
 import { NodeRoutes } from './blackhole.ts';
 import { type NextHop, NextHopResolver } from './next-hop-resolver.ts';
 import { KernelView, type LinkDown, type LocalAddress } from './routes-kernel-view.ts';
-import { LearnedRoutes } from './routes-learned.ts';
+import { LearnedRoutes, type LearnedRouteView } from './routes-learned.ts';
 import { Uplinks } from './uplinks.ts';
 
 export interface RouteDataplaneDeps {
@@ -272,10 +272,16 @@ export class RouteDataplane {
     return { device, ...(found.prefsrc ? { localAddress: found.prefsrc } : {}) };
   }
 
+  /** What became of one learned route, at the cost of one. */
+  route(prefix: Cidr): RouteStatus | undefined {
+    const route = this.#learned.route(prefix);
+    return route && this.#routeStatus(route);
+  }
+
   status(): RouteDataplaneStatus {
     const error = this.#loop.lastError;
     return {
-      routes: [...this.#routeStatuses()],
+      routes: Array.from(this.#learned.view(), (route) => this.#routeStatus(route)),
       blackholes: this.#node.blackholes,
       missingEndpoints: this.#node.missingEndpoints,
       held: { ...this.#table.held },
@@ -303,38 +309,36 @@ export class RouteDataplane {
     };
   }
 
-  *#routeStatuses(): Generator<RouteStatus> {
+  #routeStatus({ prefix, nextHops, resolved, groupId, blackhole }: LearnedRouteView): RouteStatus {
     const { routes, errors, held } = this.#table;
-    for (const { prefix, nextHops, resolved, groupId, blackhole } of this.#learned.view()) {
-      const via = blackhole
-        ? []
-        : resolved.map(({ gateway, ifIndex, weight }) => ({
-            gateway,
-            device: this.#view.link(ifIndex)?.name ?? `#${ifIndex}`,
-            ...(weight === undefined ? {} : { weight }),
-          }));
-      const reason = errors.get(prefix);
-      const isHeld = held[prefix.includes(':') ? 6 : 4];
-      const installed = !isHeld && routes.desired.has(prefix) && !routes.pendingUpdates.has(prefix);
-      const state: RouteState = installed
-        ? 'installed'
-        : isHeld
-          ? 'held'
-          : resolved.length === 0
-            ? 'unresolved'
-            : reason === undefined
-              ? 'pending'
-              : 'refused';
-      yield {
-        prefix,
-        nextHops,
-        via,
-        ...(blackhole ? { blackhole } : {}),
-        nexthopGroup: groupId,
-        state,
-        ...(state === 'refused' ? { reason: reason! } : {}),
-      };
-    }
+    const via = blackhole
+      ? []
+      : resolved.map(({ gateway, ifIndex, weight }) => ({
+          gateway,
+          device: this.#view.link(ifIndex)?.name ?? `#${ifIndex}`,
+          ...(weight === undefined ? {} : { weight }),
+        }));
+    const reason = errors.get(prefix);
+    const isHeld = held[prefix.includes(':') ? 6 : 4];
+    const installed = !isHeld && routes.desired.has(prefix) && !routes.pendingUpdates.has(prefix);
+    const state: RouteState = installed
+      ? 'installed'
+      : isHeld
+        ? 'held'
+        : resolved.length === 0
+          ? 'unresolved'
+          : reason === undefined
+            ? 'pending'
+            : 'refused';
+    return {
+      prefix,
+      nextHops,
+      via,
+      ...(blackhole ? { blackhole } : {}),
+      nexthopGroup: groupId,
+      state,
+      ...(state === 'refused' ? { reason: reason! } : {}),
+    };
   }
 
   async #run(resync: boolean): Promise<void> {

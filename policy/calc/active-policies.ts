@@ -4,9 +4,11 @@
  * A policy that selects no local endpoint is asleep: it is not compiled, its sets are not computed, nothing of it is
  * emitted. Inputs only mark; `settleOne` compiles what woke up or changed and moves the use of sets along.
  */
-import type { EndpointId, EndpointProgram, NetworkPolicyObject, PolicyId, PolicyProgram, PolicyUpdate } from '#model';
-import { type CompiledPolicy, compileNetworkPolicy, subjectOf } from '../rules/network-policy.ts';
+import type { EndpointId, EndpointProgram, PolicyId, PolicyProgram, PolicyUpdate, TierProgram } from '#model';
+import type { CompiledPolicy, Direction } from '../rules/peer-rules.ts';
+import { compilePolicy, isAbout, type Policy, placeOf, subjectOf } from '../rules/policy.ts';
 import { podSelectorText } from '../rules/sets.ts';
+import { comparePlaces, type PolicyPlace, type Tier } from '../rules/tiers.ts';
 import { DirtySet } from './dirty-set.ts';
 import type { Namespaces } from './namespaces.ts';
 import { PodMatcher, type Subscription } from './pod-matcher.ts';
@@ -14,12 +16,10 @@ import type { EffectivePod } from './pods.ts';
 import type { SetMembers } from './set-members.ts';
 import type { Work } from './work.ts';
 
-/** The one tier that NetworkPolicies live in; other kinds will stand before and behind it. */
-export const networkPolicyTier = 'default';
-
 interface PolicyEntry {
   readonly id: PolicyId;
-  object: NetworkPolicyObject;
+  policy: Policy;
+  place: PolicyPlace;
   subject: string;
   subscription: Subscription<PolicyEntry> | undefined;
   readonly endpoints: Set<EndpointId>;
@@ -82,18 +82,19 @@ export class ActivePolicies {
     return this.#emittedEndpoints.has(id);
   }
 
-  setPolicy(id: PolicyId, object: NetworkPolicyObject | undefined): void {
+  setPolicy(id: PolicyId, policy: Policy | undefined): void {
     const known = this.#policies.get(id);
-    if (!object) {
+    if (!policy) {
       if (known) this.#deletePolicy(known);
       return;
     }
-    if (known?.object === object && !known.deleted) return;
-    const selector = subjectOf(object);
+    if (known?.policy.object === policy.object && !known.deleted) return;
+    const selector = subjectOf(policy);
     const subject = podSelectorText(selector);
     const entry: PolicyEntry = known ?? {
       id,
-      object,
+      policy,
+      place: placeOf(policy, id),
       subject: '',
       subscription: undefined,
       endpoints: new Set(),
@@ -103,7 +104,8 @@ export class ActivePolicies {
       deleted: false,
     };
     this.#policies.set(id, entry);
-    entry.object = object;
+    entry.policy = policy;
+    entry.place = placeOf(policy, id);
     entry.stale = true;
     entry.deleted = false;
     if (entry.subject !== subject) {
@@ -129,10 +131,10 @@ export class ActivePolicies {
 
   #compile(policy: PolicyEntry): void {
     const before = policy.compiled;
-    const awake = !policy.deleted && policy.endpoints.size > 0;
+    const awake = !policy.deleted && policy.endpoints.size > 0 && isAboutAnything(policy.policy);
     if (awake && (policy.stale || !before)) {
       this.#work.compiledPolicies++;
-      policy.compiled = compileNetworkPolicy(policy.object);
+      policy.compiled = compilePolicy(policy.policy);
       policy.stale = false;
       for (const definition of policy.compiled.sets.values()) this.#sets.acquire(definition);
     } else if (!awake) {
@@ -205,11 +207,29 @@ export class ActivePolicies {
   }
 
   #programOf(id: EndpointId): EndpointProgram {
-    const policies = [...this.#matcher.ownersMatching(id)].sort((a, b) => (a.id < b.id ? -1 : 1));
-    const tiers = (type: 'Ingress' | 'Egress'): EndpointProgram['ingress'] => {
-      const ids = policies.filter((policy) => policy.object.policyTypes.includes(type)).map((policy) => policy.id);
-      return ids.length === 0 ? [] : [{ tier: networkPolicyTier, policies: ids, endOfTier: 'deny' }];
-    };
-    return { ingress: tiers('Ingress'), egress: tiers('Egress') };
+    const policies = [...this.#matcher.ownersMatching(id)].sort((a, b) => comparePlaces(a.place, b.place));
+    return { ingress: tiersOf(policies, 'ingress'), egress: tiersOf(policies, 'egress') };
   }
+}
+
+/** Without rules in any direction it stands in no tier of anybody. */
+function isAboutAnything(policy: Policy): boolean {
+  return isAbout(policy, 'ingress') || isAbout(policy, 'egress');
+}
+
+/** `policies` stand in the order of their places. */
+function tiersOf(policies: readonly PolicyEntry[], direction: Direction): EndpointProgram['ingress'] {
+  const tiers: TierProgram[] = [];
+  let ids: PolicyId[] = [];
+  let last: Tier | undefined;
+  for (const { id, policy, place } of policies) {
+    if (!isAbout(policy, direction)) continue;
+    if (place.tier.name !== last?.name) {
+      ids = [];
+      last = place.tier;
+      tiers.push({ tier: last.name, policies: ids, endOfTier: last.endOfTier });
+    }
+    ids.push(id);
+  }
+  return tiers;
 }

@@ -252,7 +252,7 @@ test('a big change can be taken in slices', () => {
 
 test('kinds that mean nothing for policy are ignored', () => {
   const engine = started();
-  engine.update({ type: 'delete', kind: 'Node', key: 'n1' });
+  engine.update({ type: 'delete', kind: 'BGPPeer', key: 'tor' });
   assert.equal(engine.isDirty(), false);
 });
 

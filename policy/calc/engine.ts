@@ -8,8 +8,8 @@
  *   endpoint -----+      |                                    |                  ^  |
  *   (CNI, IPAM)          +---------- local pods --------------|------------------+  | who selects whom
  *                                                             v                     v
- *   NetworkPolicy ------------------------------------>  SetMembers <---- ActivePolicies -- compile --> rules
- *                                                             |  sets in use        |
+ *   policies of all kinds ---------------------------->  SetMembers <---- ActivePolicies -- compile --> rules
+ *   Node (addresses in sets alone) ------------------->       |  sets in use        |
  *                                                             v                     v
  *              flush: sets, deltas of sets  ->  policies  ->  endpoints  ->  removals: endpoints, policies, sets
  *
@@ -21,15 +21,17 @@ import type {
   EndpointId,
   ModelUpdate,
   NamespaceObject,
-  NetworkPolicyObject,
+  NodeObject,
   ObjectKey,
   PodObject,
+  PolicyId,
   PolicyUpdate,
 } from '#model';
+import { isPolicyUpdate, type Policy, type PolicyObjectUpdate, policyIdOf } from '../rules/policy.ts';
 import { ActivePolicies } from './active-policies.ts';
 import { DirtySet } from './dirty-set.ts';
 import { Namespaces } from './namespaces.ts';
-import { effectivePod } from './pods.ts';
+import { effectivePod, nodeInSets } from './pods.ts';
 import { SetMembers } from './set-members.ts';
 import { noWork, type Work } from './work.ts';
 
@@ -68,13 +70,15 @@ export function createPolicyEngine(): PolicyEngine {
   const model = {
     namespaces: new Map<ObjectKey, NamespaceObject>(),
     pods: new Map<ObjectKey, PodObject>(),
-    policies: new Map<ObjectKey, NetworkPolicyObject>(),
+    nodes: new Map<ObjectKey, NodeObject>(),
+    policies: new Map<PolicyId, Policy>(),
     endpoints: new Map<EndpointId, readonly IpAddress[]>(),
   };
   const dirty = {
     namespaces: new DirtySet<ObjectKey>(),
     pods: new DirtySet<ObjectKey>(),
-    policies: new DirtySet<ObjectKey>(),
+    nodes: new DirtySet<ObjectKey>(),
+    policies: new DirtySet<PolicyId>(),
   };
   let synced = false;
 
@@ -95,6 +99,12 @@ export function createPolicyEngine(): PolicyEngine {
     else policies.removeEndpoint(key);
   }
 
+  function settleNode(key: ObjectKey): void {
+    const node = model.nodes.get(key);
+    if (node) sets.setPod(nodeInSets(key, node));
+    else sets.removePod(key);
+  }
+
   /** One step of the calculation; false when nothing is left. Inputs may come between steps. */
   function settleOne(): boolean {
     const namespace = dirty.namespaces.take();
@@ -107,12 +117,24 @@ export function createPolicyEngine(): PolicyEngine {
       settlePod(pod);
       return true;
     }
+    const node = dirty.nodes.take();
+    if (node !== undefined) {
+      settleNode(node);
+      return true;
+    }
     const policy = dirty.policies.take();
     if (policy !== undefined) {
-      policies.setPolicy(`NetworkPolicy:${policy}`, model.policies.get(policy));
+      policies.setPolicy(policy, model.policies.get(policy));
       return true;
     }
     return policies.settleOne();
+  }
+
+  function setPolicy(update: PolicyObjectUpdate): void {
+    const id = policyIdOf(update.kind, update.key);
+    if (update.type === 'upsert') model.policies.set(id, { kind: update.kind, object: update.object } as Policy);
+    else model.policies.delete(id);
+    dirty.policies.add(id);
   }
 
   return {
@@ -128,12 +150,13 @@ export function createPolicyEngine(): PolicyEngine {
           else model.pods.delete(update.key);
           dirty.pods.add(update.key);
           break;
-        case 'NetworkPolicy':
-          if (update.type === 'upsert') model.policies.set(update.key, update.object);
-          else model.policies.delete(update.key);
-          dirty.policies.add(update.key);
+        case 'Node':
+          if (update.type === 'upsert') model.nodes.set(update.key, update.object);
+          else model.nodes.delete(update.key);
+          dirty.nodes.add(update.key);
           break;
         default:
+          if (isPolicyUpdate(update)) setPolicy(update);
           break;
       }
     },
@@ -157,7 +180,7 @@ export function createPolicyEngine(): PolicyEngine {
       const changes = [...sets.takeChanges(), ...policies.takePolicyChanges(), ...policies.takeEndpointChanges()];
       return [...changes, ...policies.takeEndpointRemovals(), ...policies.takePolicyRemovals(), ...sets.takeRemovals()];
     },
-    isDirty: () => dirty.namespaces.size + dirty.pods.size + dirty.policies.size > 0,
+    isDirty: () => dirty.namespaces.size + dirty.pods.size + dirty.nodes.size + dirty.policies.size > 0,
     isEndpointReady: (id) => policies.isEmitted(id),
     stats: () => ({ ...work, sets: sets.size }),
   };

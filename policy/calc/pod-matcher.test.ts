@@ -113,6 +113,7 @@ class World {
     return [...this.pods]
       .filter(([, pod]) => {
         const own = { ...this.namespaceLabels.get(pod.namespace), 'kubernetes.io/metadata.name': pod.namespace };
+        if (scope.type === 'nodes') return false;
         const inScope = scope.type === 'name' ? scope.name === pod.namespace : scope.selector.matches(own);
         return inScope && pods.matches(pod.labels);
       })

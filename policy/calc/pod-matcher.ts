@@ -7,8 +7,9 @@
  *
  * A label expression that many namespaces use (`app == 'web'`) is filed and evaluated once.
  */
+import { unreachable } from '#kit';
 import type { Labels } from '#model';
-import type { PodSelector } from '../rules/sets.ts';
+import type { NamespaceScope, PodSelector } from '../rules/sets.ts';
 import { LabelIndex, requirementOf } from '../selector/label-index.ts';
 import type { Selector } from '../selector/selector.ts';
 import { LabelledItems } from './labelled-items.ts';
@@ -24,6 +25,9 @@ export interface Subscription<O> {
 
 /** Where it looks: the name of one namespace, or the namespaces of a scope. */
 type Place = string | ScopeEntry;
+
+/** Where nodes stand, in no scope: no namespace is called so. Their keys are names, those of pods hold a slash. */
+export const nodesPlace = '';
 
 interface Expression<O> {
   readonly selector: Selector;
@@ -106,8 +110,7 @@ export class PodMatcher<O> {
 
   /** Reports every pod that matches now through the listener, and from then on every change. */
   subscribe(owner: O, selector: PodSelector): Subscription<O> {
-    const place =
-      selector.scope.type === 'name' ? selector.scope.name : this.#namespaces.acquire(selector.scope.selector);
+    const place = this.#placeOf(selector.scope);
     const expression = this.#ensureExpression(selector.pods);
     const subscription: Subscription<O> = { owner, place, expression };
     addTo(expression.byPlace, place, subscription);
@@ -136,6 +139,19 @@ export class PodMatcher<O> {
     if (!expression.byPlace.has(place)) expression.scopes.delete(place);
     removeFrom(this.#byScope, place, subscription);
     this.#namespaces.release(place);
+  }
+
+  #placeOf(scope: NamespaceScope): Place {
+    switch (scope.type) {
+      case 'name':
+        return scope.name;
+      case 'selector':
+        return this.#namespaces.acquire(scope.selector);
+      case 'nodes':
+        return nodesPlace;
+      default:
+        return unreachable(scope);
+    }
   }
 
   #ensureExpression(selector: Selector): Expression<O> {

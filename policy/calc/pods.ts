@@ -1,12 +1,13 @@
 /**
- * What counts of a pod for policy.
+ * What counts of a pod for policy, and of a node.
  *
  * Not at all (neither subject nor peer, in no set): pods of the host's network, whose address is the node's, and completed pods
  * (Succeeded, Failed), whose address is free for others. Terminating ones still count. A pod of this node has its address from
  * the moment CNI wired it, whatever its status says yet.
  */
 import type { IpAddress } from '#kit';
-import type { ContainerPort, Labels, PodObject } from '#model';
+import type { ContainerPort, Labels, NodeObject, PodObject } from '#model';
+import { nodesPlace } from './pod-matcher.ts';
 
 export interface EffectivePod {
   readonly key: string;
@@ -26,4 +27,10 @@ export function effectivePod(
   if (!pod || pod.hostNetwork || pod.phase === 'Succeeded' || pod.phase === 'Failed') return undefined;
   const addresses = wired ? [...new Set([...wired, ...pod.podIPs])] : pod.podIPs;
   return { key, namespace: pod.metadata.namespace, labels: pod.metadata.labels, addresses, ports: pod.ports };
+}
+
+/** A node as rules' sets see it: who has labels and addresses, no port names, and stands in no namespace. */
+export function nodeInSets(key: string, { metadata, internalIPs, otherIPs }: NodeObject): EffectivePod {
+  const addresses = otherIPs ? [...new Set([...internalIPs, ...otherIPs])] : internalIPs;
+  return { key, namespace: nodesPlace, labels: metadata.labels, addresses, ports: [] };
 }

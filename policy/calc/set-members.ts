@@ -144,7 +144,8 @@ function* membersOf(definition: SetDefinition, pod: EffectivePod): Generator<str
     return;
   }
   for (const declared of pod.ports) {
-    if (declared.name !== port.name || declared.protocol !== port.protocol) continue;
+    if (declared.name !== port.name) continue;
+    if (port.protocol !== undefined && declared.protocol !== port.protocol) continue;
     for (const address of pod.addresses) {
       yield `${address},${declared.protocol.toLowerCase()}:${declared.containerPort}`;
     }

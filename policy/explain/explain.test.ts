@@ -202,6 +202,42 @@ test('policyShow says what applies in words', () => {
   assert.equal(policyShow(store(), 'shop/gone'), undefined);
 });
 
+test('rules of a tier in words: names of ports of any protocol, and nodes', () => {
+  const state = new PolicyStateStore();
+  const port = "ports:any:web:ns(all());app == 'web'";
+  state.apply([
+    { type: 'set', id: port, setType: 'ip,port', members: ['10.0.0.7,tcp:80', '10.0.0.7,udp:81'] },
+    { type: 'set', id: 'pods:nodes;all()', setType: 'ip', members: ['192.0.2.1'] },
+    { type: 'set', id: "pods:nodes;os == 'linux'", setType: 'ip', members: [] },
+    {
+      type: 'policy',
+      id: 'ClusterNetworkPolicy:one',
+      program: {
+        ingress: [{ action: 'pass', destinationNamedPorts: port }],
+        egress: [
+          { action: 'deny', destination: { type: 'set', set: 'pods:nodes;all()' } },
+          { action: 'allow', destination: { type: 'set', set: "pods:nodes;os == 'linux'" } },
+        ],
+      },
+    },
+    {
+      type: 'endpoint',
+      id: 'a/b',
+      program: {
+        ingress: [{ tier: 'kube-admin', policies: ['ClusterNetworkPolicy:one'], endOfTier: 'pass' }],
+        egress: [{ tier: 'kube-admin', policies: ['ClusterNetworkPolicy:one'], endOfTier: 'pass' }],
+      },
+    },
+  ]);
+  const { ingress, egress } = policyShow(state, 'a/b')!;
+  assert.deepEqual(ingress.policies[0]?.rules, ['pass any port "web" (80, 81 by pod) from anywhere']);
+  assert.deepEqual(egress.policies[0]?.rules, [
+    'deny all traffic to every node (1 address)',
+    "allow all traffic to nodes os == 'linux' (0 addresses)",
+  ]);
+  assert.equal(ingress.isolated, false, 'the tier passes on what it does not decide');
+});
+
 test('the state refuses updates that leave a name dangling', () => {
   const bad: readonly (readonly [PolicyUpdate, RegExp])[] = [
     [{ type: 'setRemove', id: web }, /removed while in use/],

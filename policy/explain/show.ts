@@ -61,8 +61,7 @@ export function ruleText(state: PolicyState, rule: PolicyRule, direction: 'ingre
 }
 
 function portsText(state: PolicyState, rule: PolicyRule, direction: 'ingress' | 'egress'): string {
-  if (rule.protocol === undefined) return 'all traffic';
-  const protocol = protocolText(rule.protocol);
+  const protocol = rule.protocol === undefined ? 'any' : protocolText(rule.protocol);
   if (rule.destinationNamedPorts !== undefined) {
     const name = parseNamedPortId(rule.destinationNamedPorts)?.name ?? rule.destinationNamedPorts;
     const numbers = resolvedPorts(state, rule.destinationNamedPorts);
@@ -70,6 +69,7 @@ function portsText(state: PolicyState, rule: PolicyRule, direction: 'ingress' | 
       numbers.length === 0 ? 'which no pod declares' : rangesText(numbers.map((n) => ({ first: n, last: n })));
     return `${protocol} port "${name}" (${resolved}${direction === 'ingress' && numbers.length > 1 ? ' by pod' : ''})`;
   }
+  if (rule.protocol === undefined) return 'all traffic';
   return rule.destinationPorts ? `${protocol} ${rangesText(rule.destinationPorts)}` : protocol;
 }
 
@@ -108,8 +108,14 @@ function namedPortPeer(state: PolicyState, id: SetId): string {
   return pods === undefined ? id : `${podsText(pods)} (${size} ${size === 1 ? 'address' : 'addresses'})`;
 }
 
+const nodesPrefix = 'nodes;';
+
 /** `ns=shop;app == 'web'` as `pods app == 'web' in namespace shop`. */
 function podsText(text: string): string {
+  if (text.startsWith(nodesPrefix)) {
+    const selector = text.slice(nodesPrefix.length);
+    return selector === 'all()' ? 'every node' : `nodes ${selector}`;
+  }
   const match = /^ns(?:=([^;]*)|\((.*?)\));(.*)$/s.exec(text);
   if (!match) return text;
   const [, name, scope, selector] = match;

@@ -1,8 +1,9 @@
 import type { NetworkPolicyPort, PortRange, Protocol } from '#model';
 
-/** What one rule allows of one protocol. A packet passes on any of the three. */
+/** What one rule is about of one protocol. A packet of any of the three matches. */
 export interface PortGroup {
-  readonly protocol: Protocol;
+  /** Undefined: of any, which has no ranges. */
+  readonly protocol: Protocol | undefined;
   /** Some entry names no port: every port of the protocol, whatever else is listed. */
   readonly everyPort: boolean;
   /** Sorted, disjoint, neighbours joined. */
@@ -11,8 +12,11 @@ export interface PortGroup {
   readonly names: readonly string[];
 }
 
-const protocols: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
+export const protocols: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
 export const protocolNumbers: Readonly<Record<Protocol, number>> = { TCP: 6, UDP: 17, SCTP: 132 };
+
+/** Whatever has ports, and whatever has none. */
+export const everyTraffic: PortGroup = { protocol: undefined, everyPort: true, ranges: [], names: [] };
 
 /** The ports of a rule by protocol, in a fixed order; protocols that are not mentioned are left out. */
 export function groupPorts(ports: readonly NetworkPolicyPort[]): PortGroup[] {

@@ -3,12 +3,13 @@ import { unreachable } from '#kit';
 import type { Protocol, SetId, SetType } from '#model';
 import type { Selector } from '../selector/selector.ts';
 
-/** The namespaces whose pods a selector looks at: one by name, or those with matching labels. */
+/** The namespaces whose pods a selector looks at: one by name, or those with matching labels. `nodes`: at nodes instead. */
 export type NamespaceScope =
   | { readonly type: 'name'; readonly name: string }
-  | { readonly type: 'selector'; readonly selector: Selector };
+  | { readonly type: 'selector'; readonly selector: Selector }
+  | { readonly type: 'nodes' };
 
-/** Pods by their own labels, within a scope of namespaces. */
+/** Pods (or nodes) by their own labels, within a scope. */
 export interface PodSelector {
   readonly scope: NamespaceScope;
   readonly pods: Selector;
@@ -19,10 +20,11 @@ export interface SetDefinition {
   readonly id: SetId;
   readonly setType: SetType;
   readonly selector: PodSelector;
-  readonly namedPort?: { readonly name: string; readonly protocol: Protocol };
+  /** Without protocol: of whichever the pod declares it for. */
+  readonly namedPort?: { readonly name: string; readonly protocol: Protocol | undefined };
 }
 
-/** `ns=default;app == 'web'`, or `ns(team == 'a');all()`. Neither a namespace name nor a label name can hold `;`. */
+/** `ns=default;app == 'web'`, or `ns(team == 'a');all()`, or `nodes;all()`. Neither a namespace name nor a label name can hold `;`. */
 export function podSelectorText(selector: PodSelector): string {
   return `${scopeText(selector.scope)};${selector.pods.canonical}`;
 }
@@ -33,20 +35,22 @@ function scopeText(scope: NamespaceScope): string {
       return `ns=${scope.name}`;
     case 'selector':
       return `ns(${scope.selector.canonical})`;
+    case 'nodes':
+      return 'nodes';
     default:
       return unreachable(scope);
   }
 }
 
-/** The set of all addresses of the selected pods. */
-export function podSet(selector: PodSelector): SetDefinition {
+/** The set of all addresses of those selected. */
+export function addressSet(selector: PodSelector): SetDefinition {
   return { id: `pods:${podSelectorText(selector)}`, setType: 'ip', selector };
 }
 
-/** The set of the selected pods' ports of that name and protocol; pods that declare none are not in it. */
-export function namedPortSet(selector: PodSelector, protocol: Protocol, name: string): SetDefinition {
+/** The set of the selected pods' ports of that name; pods that declare none are not in it. */
+export function namedPortSet(selector: PodSelector, protocol: Protocol | undefined, name: string): SetDefinition {
   return {
-    id: `ports:${protocol.toLowerCase()}:${name}:${podSelectorText(selector)}`,
+    id: `ports:${protocol?.toLowerCase() ?? 'any'}:${name}:${podSelectorText(selector)}`,
     setType: 'ip,port',
     selector,
     namedPort: { name, protocol },

@@ -15,7 +15,7 @@ import type { LinkDown, RouteDataplane } from '#felix';
 import { type Cidr, type Clock, cidrContains, errorText, type IpAddress, type Logger, toIpAddress } from '#kit';
 import type { LearnedRoute } from '#model';
 import { createAoProbe, type SpeakerThread, startSpeakerThread } from '#speaker';
-import { gatewayRoutes } from './bgp/gateway-routes.ts';
+import { gatewayRoutes, learnedRoute } from './bgp/gateway-routes.ts';
 import { type Issue, issueText } from './bgp/issue.ts';
 import type { OnLink } from './bgp/peer-context.ts';
 import { answerQuery } from './bgp/route-query.ts';
@@ -24,6 +24,7 @@ import { type SpeakerConfigResult, speakerConfig } from './bgp/speaker-config.ts
 import { type MachineAddresses, openMachineAddresses } from './machine-addresses.ts';
 import type { ModelStore } from './model-store.ts';
 import { type NodeAddressResult, nodeAddresses } from './node-address.ts';
+import { agentVersion } from './version.ts';
 
 export interface BgpDeps {
   readonly model: ModelStore;
@@ -90,6 +91,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
   let cancelWays: (() => void) | undefined;
   const peerStates = new Map<string, PeerStatus>();
 
+  const names = options.bgpTellNames ? { toldVersion: agentVersion() } : {};
   const compute = (): SpeakerConfig | undefined => {
     const earlier = earlierFamilies(routes);
     found = detect();
@@ -117,6 +119,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
         restartTimeSec: options.gracefulRestartTimeSec,
         deferralTimeSec: options.gracefulRestartDeferralSec,
       },
+      ...names,
       onLink: (address) => onLink(routes, address),
       ways: () => routes.ways(),
       selects: createSelectorMatch(),
@@ -186,7 +189,7 @@ export function createBgp(deps: BgpDeps, options: AgentConfig): Bgp {
     let deferralEnded = false;
     for (const change of changes) {
       if (change.type !== 'deferralEnded' && gateways.learned(change)) continue;
-      if (change.type === 'upsert') upsert.push({ prefix: change.prefix, nextHops: change.nextHops });
+      if (change.type === 'upsert') upsert.push(learnedRoute(change));
       else if (change.type === 'withdraw') withdraw.push(change.prefix);
       else deferralEnded = true;
     }

@@ -14,10 +14,12 @@ import { createHealthRegistry, createMetrics } from '#obs';
 import { readSpeakerFile, runStandaloneSpeaker, SpeakerFileError, type StandaloneKernel } from '#speaker';
 import { acquireLock, durableFile, openRouteKernel, sysctlFiles } from '#sys';
 import { AgentError } from './agent.ts';
+import { learnedRoute } from './bgp/gateway-routes.ts';
 import { observeSpeaker } from './bgp/metrics.ts';
 import { answerQuery } from './bgp/route-query.ts';
 import { peerView, routesView } from './bgp/view.ts';
 import { claimNamespace } from './namespace-lock.ts';
+import { openSpeakerRun, type SpeakerRun } from './speaker-run.ts';
 import { INTERFACE_PREFIX } from './system.ts';
 
 export interface SpeakerDaemonOptions {
@@ -48,7 +50,15 @@ export async function runSpeakerDaemon(options: SpeakerDaemonOptions): Promise<S
     const file = readSpeakerFile(configFile);
     if (socketPath !== '') undo.push(takeSocket(socketPath));
     const kernel = file.kernel ? await openKernel(options, undo) : undefined;
-    const running = await runStandaloneSpeaker({ configFile, log, ...(kernel ? { kernel } : {}) });
+    const run = kernel ? undefined : openSpeakerRun(options.stateDir, file.routerId, log);
+    const earlier = (kernel ?? run)?.earlier;
+    const running = await runStandaloneSpeaker({
+      configFile,
+      log,
+      ...(kernel ? { kernel } : {}),
+      ...(earlier ? { earlier } : {}),
+    });
+    run?.mark();
     kernel?.routes.onLinkDown((down) => {
       for (const { name, address } of running.speaker.peerStatuses()) {
         const on = toIpAddress(address);
@@ -60,10 +70,7 @@ export async function runSpeakerDaemon(options: SpeakerDaemonOptions): Promise<S
     const metrics = createMetrics({ process: true });
     observeSpeaker(metrics, () => running.speaker.status());
     const health = createHealthRegistry(systemClock());
-    const programmed =
-      kernel &&
-      ((prefix: string): RouteStatus | undefined =>
-        kernel.routes.status().routes.find((route) => route.prefix === prefix));
+    const programmed = kernel && ((prefix: Cidr): RouteStatus | undefined => kernel.routes.route(prefix));
     const readable = <T>(act: () => T): T => {
       try {
         return act();
@@ -100,6 +107,7 @@ export async function runSpeakerDaemon(options: SpeakerDaemonOptions): Promise<S
     return {
       async stop(mode) {
         await running.stop(mode);
+        if (mode === 'drain') run?.unmark();
         await undoAll();
       },
       reload() {
@@ -128,7 +136,7 @@ function takeSocket(socketPath: string): () => void {
   throw new AgentError(text, { code: 'LOCKED', lock, holderPid });
 }
 
-interface DaemonKernel extends StandaloneKernel {
+interface DaemonKernel extends StandaloneKernel, Pick<SpeakerRun, 'earlier'> {
   readonly routes: RouteDataplane;
 }
 
@@ -166,7 +174,7 @@ async function openKernel({ stateDir, log }: SpeakerDaemonOptions, undo: (() => 
       const withdraw: Cidr[] = [];
       let released = false;
       for (const change of changes) {
-        if (change.type === 'upsert') upsert.push({ prefix: change.prefix, nextHops: change.nextHops });
+        if (change.type === 'upsert') upsert.push(learnedRoute(change));
         else if (change.type === 'withdraw') withdraw.push(change.prefix);
         else released = true;
       }

@@ -42,10 +42,7 @@ export function createView(deps: ViewDeps): AgentView {
       };
     },
     bgpPeers: async () => ((await deps.bgp.status())?.peers ?? []).map(peerView),
-    async bgpRoutes(query) {
-      const programmed = new Map(deps.routes.status().routes.map((route) => [route.prefix as string, route]));
-      return routesView(await deps.bgp.routes(query), (prefix) => programmed.get(prefix));
-    },
+    bgpRoutes: async (query) => routesView(await deps.bgp.routes(query), (prefix) => deps.routes.route(prefix)),
     policyEndpoint({ namespace, name }) {
       const endpoint = deps.policy.endpoint(`${namespace}/${name}`);
       const show = deps.policy.show(`${namespace}/${name}`);

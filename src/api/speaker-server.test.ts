@@ -9,6 +9,7 @@ const plan: ChangePlanView = {
   peers: [{ peer: '10.0.0.2', change: 'reset', because: ['holdTimeSec: 90 -> 30'] }],
   unchangedPeers: 3,
   originate: { added: [], removed: [] },
+  settings: [],
   listen: { added: [], removed: [] },
 };
 

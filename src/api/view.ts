@@ -49,6 +49,8 @@ export interface ChangePlanView {
   readonly unchangedPeers: number;
   readonly originate: { readonly added: readonly string[]; readonly removed: readonly string[] };
   readonly listen: { readonly added: readonly string[]; readonly removed: readonly string[] };
+  /** Of the speaker as a whole: `multipath.max: 64 -> 8`. */
+  readonly settings: readonly string[];
 }
 
 export interface AgentView extends BgpView, HealthView {
@@ -140,23 +142,52 @@ export interface BgpPeerView {
   /** Since when in this state. */
   readonly since?: Timestamp;
   readonly localAddress?: string;
+  readonly peerRouterId?: string;
+  /** Of an unnumbered peer. */
+  readonly interface?: string;
+  /** Of a peer that came from a range. */
+  readonly range?: string;
   /** Negotiated, seconds. */
   readonly holdTimeSec?: number;
-  readonly families: readonly {
-    readonly family: string;
-    readonly received: number;
-    readonly sent: number;
-    readonly endOfRib: boolean;
-  }[];
+  readonly families: readonly BgpPeerFamilyView[];
+  /** Of all types, over all sessions. */
+  readonly messages: BgpCountView;
+  readonly updates: BgpCountView;
+  readonly notifications: BgpCountView;
+  /** UPDATEs treated as withdraw or with attributes discarded (RFC 7606). */
+  readonly updateErrors: number;
+  /** Written and not yet taken by TCP. */
+  readonly queuedBytes: number;
   /** Negotiated graceful restart (RFC 4724). */
   readonly gracefulRestart: boolean;
   /** Its routes are kept while it restarts. */
   readonly restarting: boolean;
   /** Why the session last went down or does not come up. */
   readonly lastError?: string;
+  /** Seconds until a peer with too many prefixes may come back. */
+  readonly restartInSec?: number;
   readonly timesEstablished: number;
   /** Of a peer with BFD, RFC 5880 4.1: AdminDown, Down, Init, Up. */
   readonly bfd?: string;
+}
+
+/** Prefixes (with ADD-PATH: paths), in the words of openconfig-bgp. */
+export interface BgpPeerFamilyView {
+  readonly family: string;
+  /** After import policy: what the post-policy Adj-RIB-In holds. */
+  readonly received: number;
+  /** Before it; absent: what it rejects is not kept (`adjRibIn`). */
+  readonly receivedPrePolicy?: number;
+  readonly sent: number;
+  /** Of those received: kept while the peer restarts. */
+  readonly stale: number;
+  /** The peer's End-of-RIB came in. */
+  readonly endOfRib: boolean;
+}
+
+export interface BgpCountView {
+  readonly received: number;
+  readonly sent: number;
 }
 
 export interface BgpRoutesQuery {
@@ -194,9 +225,18 @@ export interface BgpPathView {
   readonly peer?: string;
   /** Chosen, alone or as one of several equal ones. */
   readonly best: boolean;
+  /** One of several equal ones, and not the first of them, which alone is told to peers without ADD-PATH. */
+  readonly multipath?: true;
   readonly nextHop: string;
   /** Where packets go: the next hop resolved through the kernel's table. Empty: it does not resolve. Absent: nothing is installed. */
-  readonly resolved?: readonly { readonly gateway?: string; readonly device: string }[];
+  readonly resolved?: readonly {
+    readonly gateway?: string;
+    readonly device: string;
+    /** Share of the traffic, 1..256; absent: all are equal. */
+    readonly weight?: number;
+  }[];
+  /** Packets to the prefix are dropped (RFC 7999). */
+  readonly blackhole?: true;
   readonly origin: 'IGP' | 'EGP' | 'incomplete';
   /** AS numbers with a space between, sets in braces; empty from inside the AS. */
   readonly asPath: string;
@@ -204,6 +244,7 @@ export interface BgpPathView {
   readonly med?: number;
   readonly communities?: readonly string[];
   readonly largeCommunities?: readonly string[];
+  /** `rt:64512:7`, `soo:10.0.0.1:7`; others as 16 hexadecimal digits. */
   readonly extendedCommunities?: readonly string[];
   /** RFC 7911. */
   readonly pathId?: number;

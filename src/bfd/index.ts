@@ -1,3 +1,3 @@
-/** BFD with real sockets, in a thread of its own. */
+/** BFD with real sockets, in a process of its own. */
+export { type BfdProcess, createBfdProcess } from './process.ts';
 export type { BfdTiming } from './protocol.ts';
-export { type BfdThread, createBfdThread } from './thread.ts';

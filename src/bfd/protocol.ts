@@ -1,7 +1,7 @@
-/** What crosses between whoever owns the thread of BFD and the thread. */
+/** What crosses between whoever owns the process of BFD and the process: as JSON. */
 import type { BfdDropReason, BfdSessionConfig, BfdSessionStatus } from '#bgp';
 
-/** How well the thread keeps time. Counts are since it started; what is the longest or the latest, since it was asked last. */
+/** How well it keeps time. Counts are since it started; what is the longest or the latest, since it was asked last. */
 export interface BfdTiming {
   /** SCHED_RR was granted. */
   readonly realtime: boolean;
@@ -13,11 +13,11 @@ export interface BfdTiming {
   /** Between a packet of a session that said Up and the next: as long as the peer heard nothing of it. */
   readonly gaps: readonly number[];
   readonly longestGapMs: number;
-  /** The longest that the thread was at work without a pause, its collections of garbage included. */
+  /** The longest that it was at work without a pause, its collections of garbage included. */
   readonly longestTurnMs: number;
   readonly collections: number;
   readonly longestCollectionMs: number;
-  /** CPU time of the thread since it started, milliseconds. */
+  /** CPU time since it started, milliseconds. */
   readonly cpuMs: number;
   readonly sent: number;
   readonly received: number;
@@ -29,24 +29,17 @@ export interface BfdTiming {
 /** Whether peers are told AdminDown, once, or packets just end, as they do when the process is killed. */
 export type BfdStop = 'adminDown' | 'silent';
 
-/** Given to the thread when it starts. */
-export interface BfdWorkerData {
-  /** An `EventFd` that is signalled after each message: the thread sleeps past its event loop. */
-  readonly wakeFd: number;
-}
-
 export type ToBfd =
   | { readonly type: 'configure'; readonly sessions: readonly BfdSessionConfig[] }
   | { readonly type: 'timing'; readonly id: number }
   | { readonly type: 'stop'; readonly how: BfdStop };
 
 export type FromBfd =
-  | { readonly type: 'session'; readonly status: BfdSessionStatus }
+  | { readonly type: 'sessions'; readonly statuses: readonly BfdSessionStatus[] }
   | { readonly type: 'timing'; readonly id: number; readonly timing: BfdTiming }
   | {
       readonly type: 'log';
       readonly level: 'error' | 'warn' | 'info' | 'debug';
       readonly fields: object;
       readonly message: string;
-    }
-  | { readonly type: 'stopped' };
+    };

@@ -1,28 +1,26 @@
 /**
- * BFD with real sockets and a timerfd. Runs in a thread of its own (worker.ts): nothing else may hold it up. It sleeps on its descriptors by
- * itself, past the event loop: what allocates nothing is never held up by a collection of garbage, which waits for helper threads that have no
- * real-time scheduling (10 ms on a busy machine as a rule, 215 ms seen).
+ * BFD with real sockets and a timerfd. Runs in a process of its own (main.ts): nothing else may hold it up. It sleeps on its descriptors by
+ * itself, past the event loop: a turn through libuv and back allocates 150 bytes and more, a turn here nearly nothing.
  *
- * Known race: a thread that was held up finds its timers due and packets waiting. Whatever woke it, it sends first what is due, since peers wait
+ * Known race: a process that was held up finds its timers due and packets waiting. Whatever woke it, it sends first what is due, since peers wait
  * for that, then reads all that waits on any socket, and only then judges who was silent: its own delay is not taken for the peer's.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { BfdEngine, type BfdSessionConfig, type BfdSessionStatus, bfdSessionsMax } from '#bgp';
 import type { Logger } from '#kit';
-import { acknowledgeEvent, EpollSleep, TimerFd } from '#sys';
+import { EpollSleep, TimerFd } from '#sys';
 import type { BfdStop, BfdTiming } from './protocol.ts';
 import { ReceivingSockets } from './receiving-sockets.ts';
 import { SendingSockets } from './sending-sockets.ts';
 import { Buckets, bucketEdgesMs, Longest } from './timing.ts';
 
-/** As long as the thread may be deaf to `terminate` at most: a process that exits waits for it. */
-const sleepMsMax = 50;
-
 export class BfdService {
   readonly #log: Logger;
   readonly #engine: BfdEngine;
   readonly #epoll = new EpollSleep();
-  readonly #wakeFd: number;
+  readonly #ownerFd: number;
+  readonly #onChange: (statuses: readonly BfdSessionStatus[]) => void;
+  #news: BfdSessionStatus[] = [];
   readonly #timer = new TimerFd();
   readonly #sending: SendingSockets;
   readonly #receiving: ReceivingSockets;
@@ -39,11 +37,21 @@ export class BfdService {
   });
   #armedForMs = Number.POSITIVE_INFINITY;
   #nowMs = 0;
+  #awaitsRoom = false;
 
-  /** @param wakeFd an `EventFd` of the owner: `run` returns when it is signalled. */
-  constructor(log: Logger, wakeFd: number, random: () => number, onChange: (status: BfdSessionStatus) => void) {
+  /**
+   * @param ownerFd `run` returns when it is readable: the event loop is to see to it.
+   * @param onChange told what changed in one turn.
+   */
+  constructor(
+    log: Logger,
+    ownerFd: number,
+    random: () => number,
+    onChange: (statuses: readonly BfdSessionStatus[]) => void,
+  ) {
     this.#log = log;
-    this.#wakeFd = wakeFd;
+    this.#ownerFd = ownerFd;
+    this.#onChange = onChange;
     this.#sending = new SendingSockets(log, random);
     this.#engine = new BfdEngine({
       open: (slot, config) => this.#sending.open(slot, config, this.#nowMs),
@@ -51,14 +59,14 @@ export class BfdService {
       send: (slot, packet) => this.#sending.send(slot, packet, this.#nowMs),
       onPeriodic: (lateMs) => this.#lateness.add(lateMs),
       onGap: (gapMs) => this.#gaps.add(gapMs),
-      onChange,
+      onChange: (status) => this.#news.push(status),
       random,
     });
     this.#receiving = new ReceivingSockets(log, this.#epoll, (bytes, length, path) =>
       this.#engine.receive(bytes, length, path, this.#nowMs),
     );
     this.#epoll.add(this.#timer.fd);
-    this.#epoll.add(wakeFd);
+    this.#epoll.add(ownerFd);
     this.#observer.observe({ entryTypes: ['gc'] });
   }
 
@@ -68,6 +76,7 @@ export class BfdService {
     const leftOut = this.#engine.configure(sessions, this.#nowMs);
     if (leftOut > 0) this.#log.error({ leftOut, bfdSessionsMax }, 'too many BFD sessions; some are left out');
     this.#turn();
+    this.#tell();
   }
 
   timing(realtime: boolean): BfdTiming {
@@ -101,12 +110,18 @@ export class BfdService {
     this.#sending.closeAll();
   }
 
-  /** Serves the sessions and sleeps in between, for `forMs` or until woken. Not to be called once it is closed. */
-  run(forMs: number): void {
+  /**
+   * Serves the sessions and sleeps in between, for `forMs`, until the owner calls, or there is news. Not to be called once it is closed.
+   *
+   * @param hasUnsent also until `ownerFd` has room.
+   */
+  run(forMs: number, hasUnsent: boolean): void {
+    if (hasUnsent !== this.#awaitsRoom) this.#epoll.awaitRoom(this.#ownerFd, hasUnsent);
+    this.#awaitsRoom = hasUnsent;
     this.#nowMs = performance.now();
     const endMs = this.#nowMs + forMs;
     while (this.#nowMs < endMs) {
-      this.#epoll.sleep(sleepMsMax);
+      this.#epoll.sleep(Math.ceil(endMs - this.#nowMs));
       this.#nowMs = performance.now();
       if (this.#epoll.woke(this.#timer.fd)) {
         this.#timer.acknowledge();
@@ -114,10 +129,16 @@ export class BfdService {
       }
       this.#turn();
       this.#turns.add(performance.now() - this.#nowMs);
-      if (!this.#epoll.woke(this.#wakeFd)) continue;
-      acknowledgeEvent(this.#wakeFd);
-      return;
+      if (this.#tell() || this.#epoll.woke(this.#ownerFd)) return;
     }
+  }
+
+  /** @returns whether there was anything to tell. */
+  #tell(): boolean {
+    if (this.#news.length === 0) return false;
+    this.#onChange(this.#news);
+    this.#news = [];
+    return true;
   }
 
   /** A timer that is set too early costs one idle turn; it is not moved back for each packet. */

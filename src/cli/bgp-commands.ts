@@ -1,11 +1,13 @@
 /** `poplin bgp`: sessions and routes of an agent or a stand-alone speaker, and orders to the latter. */
 import path from 'node:path';
 import type { Command } from 'commander';
-import type { BgpPathView, BgpPeerView, BgpRouteView, ChangePlanView } from '#api';
+import type { BgpPeerView, BgpRouteView, ChangePlanView } from '#api';
+import { formatPeer, formatPeers } from './bgp-peer-text.ts';
+import { routesTable, sortedByPrefix } from './bgp-route-text.ts';
 import { type AskOptions, asking, connect } from './connection.ts';
 import type { CliContext } from './context.ts';
 import { exitCode } from './exit-codes.ts';
-import { formatAge, formatTable, formatValue } from './output.ts';
+import { formatTable, formatValue } from './output.ts';
 
 export function registerBgp(program: Command, context: CliContext): void {
   const bgp = program
@@ -13,18 +15,32 @@ export function registerBgp(program: Command, context: CliContext): void {
     .summary('BGP sessions and routes of this node')
     .description('BGP sessions and routes of this node.');
   asking(bgp.command('peers'))
-    .description('Sessions: state, since when, prefixes received and sent, and why a session is down.')
+    .argument('[name]', 'of one: all that is known about it')
+    .description(
+      'Sessions: state, since when, prefixes accepted, rejected (where such are kept) and sent, and why a session is down.',
+    )
     .addHelpText(
       'after',
       `
 Examples:
   poplin bgp peers
+  poplin bgp peers 192.0.2.2
   poplin bgp peers -o json | jq -r '.[] | select(.state != "Established") | .name'`,
     )
-    .action((options: AskOptions) =>
+    .action((name: string | undefined, options: AskOptions) =>
       context.act(async () => {
         const peers = await connect(options, context.env).bgpPeers();
-        context.terminal.out(await formatValue(options.output, peers, (value) => formatPeers(value, context.now())));
+        const { output } = options;
+        if (name === undefined) {
+          context.terminal.out(await formatValue(output, peers, (all) => formatPeers(all, context.now())));
+          return exitCode.ok;
+        }
+        const peer = peers.find((each) => each.name === name);
+        if (!peer) {
+          context.terminal.err(`poplin: no peer is called ${name}; \`poplin bgp peers\` names them\n`);
+          return exitCode.usage;
+        }
+        context.terminal.out(await formatValue(output, peer, (one) => formatPeer(one, context.now())));
         return exitCode.ok;
       }),
     );
@@ -53,6 +69,10 @@ Examples:
       context.act(async () => {
         if (options['4'] && options['6']) {
           context.terminal.err('poplin: -4 and -6 exclude each other: leave both out for both families\n');
+          return exitCode.usage;
+        }
+        if (options.sentTo !== undefined && (options.received || options.peer !== undefined)) {
+          context.terminal.err('poplin: --sent-to is of what is sent; leave out --received and --peer\n');
           return exitCode.usage;
         }
         return printRoutes(prefix, options, context);
@@ -117,19 +137,24 @@ Example:
     );
 }
 
-export function formatPlan({ peers, unchangedPeers, originate, listen }: ChangePlanView): string {
+export function formatPlan({ peers, unchangedPeers, originate, listen, settings }: ChangePlanView): string {
   const rows = peers.map(({ peer, change, because }) => [peer, change, (because ?? []).join('; ')]);
   const list = (what: string, { added, removed }: ChangePlanView['originate']): string[] => [
     ...added.map((entry) => `${what} ${entry}: added\n`),
     ...removed.map((entry) => `${what} ${entry}: removed\n`),
   ];
-  return [
-    rows.length > 0 ? formatTable(['PEER', 'CHANGE', 'BECAUSE'], rows) : '',
+  const lines = [
+    ...(rows.length > 0 ? [formatTable(['PEER', 'CHANGE', 'BECAUSE'], rows)] : []),
     ...list('prefix', originate),
     ...list('listener', listen),
-    `${unchangedPeers} ${unchangedPeers === 1 ? 'peer does' : 'peers do'} not notice\n`,
-  ].join('');
+    ...settings.map((text) => `${text}\n`),
+  ];
+  const others = `${unchangedPeers} ${rows.length > 0 ? 'other ' : ''}${unchangedPeers === 1 ? 'peer does' : 'peers do'} not notice\n`;
+  return [...(lines.length > 0 ? lines : ['nothing changes\n']), others].join('');
 }
+
+/** More are counted. */
+const namesMax = 5;
 
 interface RoutesOptions extends AskOptions {
   readonly 4?: boolean;
@@ -150,93 +175,47 @@ async function printRoutes(prefix: string | undefined, options: RoutesOptions, c
     ...(options.received ? { received: 'true' } : {}),
     ...(options.sentTo === undefined ? {} : { sentTo: options.sentTo }),
   };
-  const every = options.all || options.received || options.sentTo !== undefined;
+  const isTold = options.sentTo !== undefined;
+  const every = options.all || options.received || isTold;
+  const table = routesTable({ attributes: every === true, decision: !isTold });
   const collected: BgpRouteView[] = [];
   let found = 0;
   let cursor: string | undefined;
   do {
     const page = await client.bgpRoutes({ ...query, ...(cursor === undefined ? {} : { cursor }) });
     const routes = every ? page.routes : page.routes.map(onlyBest).filter((route) => route.paths.length > 0);
-    if (options.output === 'table' && routes.length > 0) context.terminal.out(formatRoutes(routes, found === 0, every));
+    if (options.output === 'table' && routes.length > 0) context.terminal.out(table(sortedByPrefix(routes)));
     else collected.push(...routes);
     found += routes.length;
     cursor = page.next;
   } while (cursor !== undefined);
-  if (options.output !== 'table') context.terminal.out(await formatValue(options.output, collected, () => ''));
+  if (options.output !== 'table') {
+    context.terminal.out(await formatValue(options.output, sortedByPrefix(collected), () => ''));
+  }
+  const peers = options.received || (isTold && found === 0) ? await client.bgpPeers() : [];
+  if (options.received) context.terminal.err(notKept(peers, options.peer));
   if (found > 0) return exitCode.ok;
-  context.terminal.err(`poplin: no route${prefix === undefined ? '' : ` for ${prefix}`}\n`);
+  context.terminal.err(`poplin: no route${prefix === undefined ? '' : ` for ${prefix}`}${notTold(peers, options)}\n`);
   return exitCode.negative;
+}
+
+/** That an answer about what was rejected cannot be whole. */
+function notKept(peers: readonly BgpPeerView[], only: string | undefined): string {
+  const names = peers
+    .filter(({ name, families }) => (only ?? name) === name && families.some((each) => !('receivedPrePolicy' in each)))
+    .map(({ name }) => name);
+  if (names.length === 0) return '';
+  const which = names.length > namesMax ? `${names.length} peers` : names.join(', ');
+  return `poplin: what import policy rejects is not kept of ${which}; adjRibIn: true keeps it\n`;
+}
+
+function notTold(peers: readonly BgpPeerView[], { sentTo }: RoutesOptions): string {
+  if (sentTo === undefined) return '';
+  const peer = peers.find(({ name }) => name === sentTo);
+  if (!peer || peer.state === 'Established') return ` is sent to ${sentTo}`;
+  return ` is sent to ${sentTo}: no session (${[peer.state, peer.lastError].filter(Boolean).join(', ')})`;
 }
 
 function onlyBest(route: BgpRouteView): BgpRouteView {
   return { ...route, paths: route.paths.filter((path) => path.best) };
-}
-
-export function formatPeers(peers: readonly BgpPeerView[], nowMs: number): string {
-  const sum = (peer: BgpPeerView, what: 'received' | 'sent'): string =>
-    peer.state === 'Established' ? peer.families.map((family) => family[what]).join('/') || '-' : '-';
-  const rows = peers.map((peer) => [
-    peer.name,
-    peer.port === 179
-      ? peer.address
-      : peer.address.includes(':')
-        ? `[${peer.address}]:${peer.port}`
-        : `${peer.address}:${peer.port}`,
-    String(peer.asn),
-    stateText(peer),
-    formatAge(peer.since, nowMs),
-    peer.families.map(({ family }) => (family === 'ipv4-unicast' ? '4' : '6')).join('/') || '-',
-    sum(peer, 'received'),
-    sum(peer, 'sent'),
-    peer.state === 'Established' ? '' : (peer.lastError ?? ''),
-  ]);
-  return formatTable(['NAME', 'ADDRESS', 'AS', 'STATE', 'FOR', 'FAMILIES', 'RECEIVED', 'SENT', 'LAST ERROR'], rows);
-}
-
-function stateText({ state, restarting, bfd }: BgpPeerView): string {
-  const notes = [...(restarting ? ['restarting'] : []), ...(bfd === undefined ? [] : [`BFD ${bfd}`])];
-  return notes.length === 0 ? state : `${state} (${notes.join(', ')})`;
-}
-
-/** One line for each way that packets may take. */
-export function formatRoutes(routes: readonly BgpRouteView[], withHeader = true, withReason = false): string {
-  const rows = routes.flatMap((route) =>
-    route.paths.flatMap((path) => {
-      const ways = waysOf(route, path);
-      return ways.map((via, index) => [
-        index > 0 ? '' : `${path.best ? '*' : ' '} ${route.prefix}`,
-        path.peer === undefined ? '-' : path.nextHop,
-        via,
-        path.origin,
-        path.asPath || '-',
-        `${path.peer ?? 'this node'}${path.stale ? ' (stale)' : ''}`,
-        ...(withReason ? [index > 0 ? '' : reasonText(path)] : []),
-      ]);
-    }),
-  );
-  const head = ['  PREFIX', 'NEXT HOP', 'VIA', 'ORIGIN', 'AS PATH', 'FROM', ...(withReason ? ['WHY'] : [])];
-  const text = formatTable(head, rows);
-  return withHeader ? text : text.slice(text.indexOf('\n') + 1);
-}
-
-/** `best by med`, `lost by as-path-length`, `rejected by filter from-tor, rule 2`. */
-function reasonText({ best, reason, rejected }: BgpPathView): string {
-  if (rejected) {
-    const { by, filter, term } = rejected;
-    const which = [filter, term === undefined ? undefined : `rule ${term + 1}`].filter((part) => part !== undefined);
-    return `rejected by ${by}${which.length > 0 ? ` ${which.join(', ')}` : ''}`;
-  }
-  if (reason === undefined) return '';
-  if (reason === 'only-path') return 'only path';
-  return `${best ? 'best' : 'lost'} by ${reason}`;
-}
-
-function waysOf(route: BgpRouteView, path: BgpPathView): readonly string[] {
-  if (path.resolved === undefined) return ['-'];
-  if (path.resolved.length > 0) {
-    return path.resolved.map(({ gateway, device }) =>
-      gateway === undefined ? `dev ${device}` : `${gateway} dev ${device}`,
-    );
-  }
-  return [route.source === 'originated' ? '-' : path.best ? 'UNRESOLVED' : '-'];
 }

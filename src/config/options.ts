@@ -92,6 +92,10 @@ export const agentOptions = {
     description: 'Full iBGP mesh between all nodes, where BGPConfiguration does not say.',
     default: true,
   }),
+  bgpTellNames: booleanOption({
+    description: 'BGP peers are told the name of the node and the version of Poplin, for their operators.',
+    default: false,
+  }),
   holdTimeSec: integerOption({
     description: 'BGP hold time that is proposed, where neither BGPPeer nor BGPConfiguration says one.',
     default: 90,

@@ -10,6 +10,9 @@ export type InForce = ReadonlyMap<ObjectRef, { readonly key: string; readonly ty
 const upsertOrder: readonly Kind[] = [
   'Namespace',
   'NetworkPolicy',
+  'ClusterNetworkPolicy',
+  'AdminNetworkPolicy',
+  'BaselineAdminNetworkPolicy',
   'Secret',
   'FelixConfiguration',
   'IPPool',

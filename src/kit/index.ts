@@ -1,3 +1,4 @@
+export * from './bit-rate.ts';
 export * from './clock.ts';
 export * from './delta-tracker.ts';
 export * from './errors.ts';

@@ -8,12 +8,13 @@ test('ratios of small integers are kept exactly', () => {
   assert.deepEqual(scaleWeights([7, 7, 7]), [1, 1, 1]);
   assert.deepEqual(scaleWeights([1, 256]), [1, 256]);
   assert.deepEqual(scaleWeights([12.5]), [1]);
+  assert.deepEqual(scaleWeights([0.5, 1 / 3]), [3, 2]);
+  assert.deepEqual(scaleWeights([1.25e9, 3.125e9].map(Math.fround)), [2, 5], 'floats');
 });
 
 test('others are rounded, the greatest being 256, and none gets nothing', () => {
   assert.deepEqual(scaleWeights([1, 1000]), [1, 256]);
   assert.deepEqual(scaleWeights([1, 3e38]), [1, 256]);
-  assert.deepEqual(scaleWeights([0.5, 1 / 3]), [256, 171]);
 });
 
 test('weights are 1..256, in the order of the shares, and do not depend on the order in which they are given', () => {

@@ -1,3 +1,4 @@
+export * from './cluster-policy.ts';
 export * from './objects.ts';
 export * from './policy.ts';
 export * from './pools.ts';

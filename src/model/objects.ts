@@ -3,6 +3,7 @@
  * addresses canonical and defaults filled in. Names are the API's. No I/O.
  */
 import type { Cidr, IpAddress, Secret } from '#kit';
+import type { ClusterPolicyObject } from './cluster-policy.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -21,6 +22,8 @@ export interface NodeObject {
   readonly podCIDRs: readonly Cidr[];
   /** status.addresses of type InternalIP, in order. */
   readonly internalIPs: readonly IpAddress[];
+  /** Addresses of status.addresses of any other type (ExternalIP); absent: there are none. */
+  readonly otherIPs?: readonly IpAddress[];
   /** The condition NetworkUnavailable is True; absent: there is no such condition, or it is not True. */
   readonly networkUnavailable?: boolean;
 }
@@ -224,7 +227,7 @@ export interface BGPPeerObject {
   readonly bfd?: BFDSettings;
   readonly maxPrefixes?: { readonly ipv4?: PrefixLimit; readonly ipv6?: PrefixLimit };
   /** RFC 7911; `send`: the best so many paths, 0..128. */
-  readonly addPath?: { readonly receive: boolean; readonly send: number };
+  readonly addPath?: { readonly receive: boolean; readonly send: number; readonly limit?: number };
   /** RFC 8326. */
   readonly gracefulShutdown?: boolean;
   /** RFC 9494, seconds, 0..16777215. */
@@ -234,6 +237,10 @@ export interface BGPPeerObject {
   readonly strictRole?: boolean;
   /** What the peer announces is kept as received. Default: with filters on import. */
   readonly adjRibIn?: boolean;
+  /** RFC 7999: obeyed; shortest prefixes of which it is, 1..32 and 1..128, default 32 and 128. */
+  readonly blackhole?: { readonly ipv4?: number; readonly ipv6?: number };
+  /** RFC 10005: of the link to the peer, 1..1e15. */
+  readonly linkBandwidthBytesPerSec?: number;
 }
 
 export interface BGPFilterRule {
@@ -302,6 +309,9 @@ export interface ModelObjects {
   readonly Namespace: NamespaceObject;
   readonly Pod: PodObject;
   readonly NetworkPolicy: NetworkPolicyObject;
+  readonly ClusterNetworkPolicy: ClusterPolicyObject;
+  readonly AdminNetworkPolicy: ClusterPolicyObject;
+  readonly BaselineAdminNetworkPolicy: ClusterPolicyObject;
   readonly BGPConfiguration: BGPConfigurationObject;
   readonly BGPPeer: BGPPeerObject;
   readonly BGPFilter: BGPFilterObject;
@@ -316,6 +326,9 @@ export const kinds: readonly Kind[] = [
   'Namespace',
   'Pod',
   'NetworkPolicy',
+  'ClusterNetworkPolicy',
+  'AdminNetworkPolicy',
+  'BaselineAdminNetworkPolicy',
   'BGPConfiguration',
   'BGPPeer',
   'BGPFilter',

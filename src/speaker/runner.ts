@@ -1,7 +1,7 @@
 /** The speaker's core with real sockets, clock and chance: what the thread and the stand-alone daemon have in common. */
 
 import os from 'node:os';
-import { createBfdThread } from '#bfd';
+import { createBfdProcess } from '#bfd';
 import {
   createSpeaker,
   type PeerStatus,
@@ -38,7 +38,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   const clock = systemClock();
   const wallMs = (): number => Date.now();
   const files = new UpdateFiles({ clock: systemClock({ unref: true }), log, wallMs });
-  const bfd = createBfdThread(log, (status) => speaker.bfdChanged(status));
+  const bfd = createBfdProcess(log, (status) => speaker.bfdChanged(status));
   const discovery = new Discovery(log, {
     onRouter: (name, address, certain) => speaker.neighbourFound(name, address, certain),
     onLinkDown: (name) => speaker.pathLost({ interface: name }),

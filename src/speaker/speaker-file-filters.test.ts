@@ -171,7 +171,10 @@ test('errors in filters name line, column and remedy', () => {
     [set('prepend: 33'), /how often to prepend must be a whole number from 1 to 32/],
     [set('nextHop: there'), /there is not an IP address, self or unchanged/],
     [set('addCommunities: ["1:*"]'), /1:\* is not a community/],
-    [policy('[g]'), /:4:47: g is neither accept nor reject nor a filter of this file; known are accept, reject, f/],
+    [
+      policy('[g]'),
+      /:4:47: g is neither accept nor reject nor a filter; known are accept, reject, bogon-prefixes, .*, f$/,
+    ],
     [policy('[reject, f]'), /reject decides about all routes; nothing may follow it/],
     [policy('[]'), /accept, reject or names of filters are wanted/],
   ];

@@ -1,5 +1,5 @@
 /**
- * Filters in the stand-alone speaker's file. Keys are named as in BGPFilter where it has them; every filter serves both families
+ * Filters in the stand-alone speaker's file, beside those of ready-filters.ts. Keys are named as in BGPFilter where it has them; every filter serves both families
  * and both directions:
  *
  *   filters:
@@ -94,9 +94,8 @@ export function asPolicy(filters: NamedFilters): Reader<Policy> {
       }
       const filter = filters.get(name);
       if (!filter) {
-        const known =
-          filters.size > 0 ? `known are accept, reject, ${[...filters.keys()].join(', ')}` : 'none is defined';
-        fail(source, item, `${name} is neither accept nor reject nor a filter of this file; ${known}`);
+        const known = ['accept', 'reject', ...filters.keys()].join(', ');
+        fail(source, item, `${name} is neither accept nor reject nor a filter; known are ${known}`);
       }
       terms[4].push(...filter.ipv4);
       terms[6].push(...filter.ipv6);

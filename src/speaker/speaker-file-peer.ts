@@ -4,17 +4,20 @@ import {
   type AddPathConfig,
   type BfdConfig,
   type BgpRole,
+  type BlackholeConfig,
   bfdDefaults,
   type Family,
   type MaxPrefixes,
   type PeerConfig,
   type PeerRange,
 } from '#bgp';
+import { parseBitRate } from '#kit';
 import { bfdIntervalMsMax, bfdIntervalMsMin, bfdMultiplierMax, parseBfdInterval } from './speaker-file-bfd.ts';
 import { asPolicy, type NamedFilters } from './speaker-file-filters.ts';
 import { keysOf } from './speaker-file-keys.ts';
 import { asInterface, asPeerAddress, asPeerAsn, asRangeLimit, nextHops } from './speaker-file-neighbours.ts';
 import {
+  asAsn,
   asBoolean,
   asInteger,
   asPort,
@@ -35,6 +38,7 @@ const defaultHoldTimeSec = 90;
 const defaultRangeLimit = 100;
 const connectRetrySec = 5;
 const addPathMax = 128;
+const allowOwnAsnMax = 255;
 /** A week. */
 const restartSecMax = 604_800;
 
@@ -54,7 +58,8 @@ export function asPeer(
     fail(source, node, 'a peer needs one of the keys address, interface and range');
   }
   const asn = fields.required('asn', asPeerAsn);
-  const external = asn !== localAsn && asn !== 'internal';
+  const ownAsn = fields.optional('localAsn', asAsn);
+  const external = asn !== (ownAsn ?? localAsn) && asn !== 'internal';
   const own: readonly Family[] =
     interfaceName === undefined
       ? [where.includes(':') ? 'ipv6-unicast' : 'ipv4-unicast']
@@ -71,7 +76,9 @@ export function asPeer(
     ...exportPolicy(fields, filters, policy),
     ...optionalKey('addPath', fields.optional('addPath', asAddPath)),
     ...nextHops(fields),
+    ...(ownAsn === undefined ? {} : { localAsn: ownAsn }),
     ...sessionSettings(source, node, fields, external),
+    ...routeSettings(fields),
     ...survival(fields),
     ...(bfd ? { bfd } : {}),
   };
@@ -133,6 +140,8 @@ function exportPolicy(
 const bgpRoles: readonly BgpRole[] = ['provider', 'customer', 'routeServer', 'routeServerClient', 'peer'];
 
 function sessionSettings(source: Source, node: Node | null, fields: Fields, external: boolean): Partial<PeerConfig> {
+  const keepaliveSec = fields.optional('keepaliveTime', asSeconds('keepaliveTime', 1, 65_535));
+  const ttlSecurityHops = fields.optional('ttlSecurity', asInteger(1, 255, 'the number of hops'));
   const extendedMessages = fields.optional('extendedMessages', asBoolean);
   const role = fields.optional('role', asOneOf(bgpRoles));
   const strictRole = fields.optional('strictRole', asBoolean);
@@ -143,6 +152,8 @@ function sessionSettings(source: Source, node: Node | null, fields: Fields, exte
   if (routeReflectorClient && external)
     fail(source, node, 'routeReflectorClient is for peers of our own AS (RFC 4456)');
   return {
+    ...(keepaliveSec === undefined ? {} : { keepaliveSec }),
+    ...(ttlSecurityHops === undefined ? {} : { ttlSecurityHops }),
     ...(extendedMessages === undefined ? {} : { extendedMessages }),
     ...(role === undefined ? {} : { role }),
     ...(strictRole === undefined ? {} : { strictRole }),
@@ -171,6 +182,33 @@ function asFamilyLimit(source: Source, node: Node | null): MaxPrefixes {
     ...(restartSec === undefined ? {} : { restartSec }),
     ...(warnOnly === undefined ? {} : { warnOnly }),
   };
+}
+
+/** How its routes are taken in. */
+function routeSettings(fields: Fields): Partial<PeerConfig> {
+  const allowOwnAsn = fields.optional('allowOwnAsn', asInteger(0, allowOwnAsnMax, 'allowOwnAsn'));
+  const blackhole = fields.optional('blackhole', asBlackhole);
+  const linkBandwidthBytesPerSec = fields.optional('linkBandwidth', asBitRate);
+  return {
+    ...(allowOwnAsn === undefined ? {} : { allowOwnAsn }),
+    ...(blackhole ? { blackhole } : {}),
+    ...(linkBandwidthBytesPerSec === undefined ? {} : { linkBandwidthBytesPerSec }),
+  };
+}
+function asBlackhole(source: Source, node: Node | null): BlackholeConfig | false {
+  if (!isMap(node)) return asBoolean(source, node) && {};
+  const fields = new Fields(source, node, 'blackhole');
+  const minLength4 = fields.optional('ipv4', asInteger(1, 32, 'the shortest prefix'));
+  const minLength6 = fields.optional('ipv6', asInteger(1, 128, 'the shortest prefix'));
+  fields.done();
+  return {
+    ...(minLength4 === undefined ? {} : { minLength4 }),
+    ...(minLength6 === undefined ? {} : { minLength6 }),
+  };
+}
+function asBitRate(source: Source, node: Node | null): number {
+  const text = String(scalar(source, node));
+  return parseBitRate(text) ?? fail(source, node, `a bandwidth is wanted such as 10Gbit or 2.5Gbit, not ${text}`);
 }
 
 /** What outlives a session: RFC 4724, 8538, 9494, 8326. */

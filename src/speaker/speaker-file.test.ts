@@ -73,6 +73,21 @@ test('what outlives a session: restart and stale times, NOTIFICATIONs, graceful 
   assert.equal(parse(`${head}gracefulShutdown: true\n`).gracefulShutdown, true);
 });
 
+test('how routes of a peer are taken in: BLACKHOLE, link bandwidth, our own AS; and what its session is bound to', () => {
+  const head = 'asn: 64512\nrouterId: 10.0.0.1\n';
+  const read = (text: string, asn = 64513) =>
+    parse(`${head}peers:\n  - { address: 10.0.0.2, asn: ${asn}, ${text} }\n`).peers[0]!;
+  const all = 'blackhole: { ipv4: 28 }, linkBandwidth: 2.5Gbit, ttlSecurity: 2, keepaliveTime: 10s, allowOwnAsn: 1';
+  const { blackhole, linkBandwidthBytesPerSec, ttlSecurityHops, keepaliveSec, allowOwnAsn } = read(all);
+  assert.deepEqual(blackhole, { minLength4: 28 });
+  assert.deepEqual([linkBandwidthBytesPerSec, ttlSecurityHops, keepaliveSec, allowOwnAsn], [312_500_000, 2, 10, 1]);
+  assert.deepEqual(read('blackhole: true').blackhole, {});
+  assert.equal('blackhole' in read('blackhole: false'), false);
+  const other = read('localAsn: 65000', 64512);
+  assert.deepEqual([other.localAsn, other.import], [65000, 'reject'], 'as AS 65000 we are external to 64512');
+  assert.deepEqual(read('localAsn: 64513').import, 'accept');
+});
+
 test('bfd: true for the defaults, or a mapping; RFC 5880 intervals with their bounds', () => {
   const head = 'asn: 64512\nrouterId: 10.0.0.1\npeers:\n  - address: 10.0.0.2\n    asn: 64513\n';
   const bfd = (text: string) => parse(`${head}    bfd: ${text}\n`).peers[0]!.bfd;
@@ -177,6 +192,11 @@ test('errors name line, column and remedy', () => {
     [peer('maxPrefixes: { ipv4: { limit: 1, warnPercent: 101 } }'), /warnPercent must be a whole number from 1 to 100/],
     [peer('maxPrefixes: { ipv4: { limit: 1, restartTime: 0s } }'), /restartTime must be from 1s/],
     [peer('maxPrefixes: { ipv5: { limit: 1 } }'), /unknown key ipv5 in maxPrefixes/],
+    [peer('blackhole: { ipv4: 33 }'), /:6:24: the shortest prefix must be a whole number from 1 to 32, not 33/],
+    [peer('blackhole: 32'), /true or false is wanted here/],
+    [peer('linkBandwidth: 10'), /:6:20: a bandwidth is wanted such as 10Gbit or 2\.5Gbit, not 10/],
+    [peer('ttlSecurity: 0'), /:6:18: the number of hops must be a whole number from 1 to 255/],
+    [peer('allowOwnAsn: 256'), /allowOwnAsn must be a whole number from 0 to 255/],
     [peer('addPath: { send: 129 }'), /:6:22: the number of paths to send must be a whole number from 0 to 128/],
     [
       peer('addPath: { receive: true, limit: 0 }'),

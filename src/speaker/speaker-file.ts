@@ -34,6 +34,12 @@
  *       longLivedStaleTime: 3600s               # RFC 9494; default: not offered
  *       longLivedToAllInternal: false           # RFC 9494 4.6
  *       gracefulShutdown: false                 # RFC 8326: what is announced says that the session is about to end
+ *       blackhole: true                         # obeyed (RFC 7999); or { ipv4: 32, ipv6: 128 }, the shortest prefixes of which it is
+ *       linkBandwidth: 10Gbit                   # of the link to it (RFC 10005): of routes from it that say none
+ *       ttlSecurity: 1                          # RFC 5082: at most so many hops away; the peer must send with TTL 255
+ *       localAsn: 64999                         # ours on this session
+ *       keepaliveTime: 30s                      # default: a third of the hold time
+ *       allowOwnAsn: 0                          # how often our AS may stand in a path that is used
  *       bfd: true                               # or { minTx: 300ms, minRx: 300ms, multiplier: 3, multihop: false, graceful: false }
  *     - interface: eth0                         # unnumbered: the router found there; families default to both
  *       asn: external                           # or internal, auto, a number, a list of numbers
@@ -58,6 +64,7 @@
 import { LineCounter, type Node, parseDocument } from 'yaml';
 import type { MultipathConfig, SpeakerConfig } from '#bgp';
 import { familyOf, toIpAddress } from '#kit';
+import { readyFilters } from './ready-filters.ts';
 import { readFilters } from './speaker-file-filters.ts';
 import { asMrt, asStations } from './speaker-file-monitoring.ts';
 import { asPeer, defaultPort } from './speaker-file-peer.ts';
@@ -114,7 +121,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
   const hostName = root.optional('hostName', asLabel);
   const softwareVersion = root.optional('softwareVersion', asLabel);
   const originate = root.optional('originate', listOf(asPrefix)) ?? [];
-  const filters = root.optional('filters', readFilters) ?? new Map();
+  const filters = new Map([...readyFilters(originate), ...(root.optional('filters', readFilters) ?? [])]);
   const gracefulShutdown = root.optional('gracefulShutdown', asBoolean);
   const entries =
     root.optional(
@@ -144,7 +151,7 @@ export function parseSpeakerFile(file: string, text: string, readFile: (file: st
     peers,
     ...optionalKey('multipath', multipath),
     ...(ranges.length > 0 ? { ranges } : {}),
-    // It forwards nothing itself and keeps no state between runs, so it has nothing to say about an earlier one.
+    // Whether there was an earlier run, and what of it is left, the file does not know.
     gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec, deferralTimeSec },
     ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
     ...(bmp ? { bmp } : {}),

@@ -12,13 +12,13 @@ export interface StandaloneOptions {
   readonly log: Logger;
   /** Asked for when the file says `kernel: true`. */
   readonly kernel?: StandaloneKernel;
+  /** What an earlier run left. Default: there was none. */
+  readonly earlier?: Pick<GracefulRestartConfig, 'restarting' | 'forwardingPreserved'>;
 }
 
 /** Where learned routes go. */
 export interface StandaloneKernel {
   onRoutes(changes: Iterable<RouteChange>): void;
-  /** What an earlier run left there. */
-  readonly earlier: Pick<GracefulRestartConfig, 'restarting' | 'forwardingPreserved'>;
 }
 
 export interface StandaloneSpeaker {
@@ -44,10 +44,12 @@ export function readSpeakerFile(file: string): SpeakerFile {
  * @throws SpeakerFileError with file, line and column; SysError when an address cannot be listened on.
  */
 export async function runStandaloneSpeaker(options: StandaloneOptions): Promise<StandaloneSpeaker> {
-  const { configFile, log, kernel } = options;
+  const { configFile, log, kernel, earlier } = options;
   const first = readSpeakerFile(configFile);
-  const inForce = (file: SpeakerFile): SpeakerFile =>
-    kernel ? { ...file, gracefulRestart: { ...file.gracefulRestart, ...kernel.earlier } } : file;
+  const inForce = (file: SpeakerFile): SpeakerFile => ({
+    ...file,
+    gracefulRestart: { ...file.gracefulRestart, ...earlier },
+  });
   const read = (): SpeakerFile => {
     const file = readSpeakerFile(configFile);
     if (file.kernel === first.kernel) return inForce(file);

@@ -15,6 +15,7 @@ import { descriptorOf, interfaceIndex, setMd5Key, setMinHops, synHops, tcpSocket
 import { type AddressRule, addressRules, type RuleList } from './address-rules.ts';
 import { aoSubject, type ConnectionKeys, signAccepted, signDialled } from './ao-keys.ts';
 import { createAoProbe } from './ao-probe.ts';
+import { dialFailure } from './dial-failure.ts';
 import { ListenerKeys } from './listener-keys.ts';
 import { LocalLinks } from './local-links.ts';
 import { TcpConnection } from './tcp-connection.ts';
@@ -110,7 +111,7 @@ export class TcpTransport implements Transport {
       if (over) return;
       over = true;
       socket.destroy();
-      onFailed(error.code ?? error.message);
+      onFailed(dialFailure(error));
     };
     socket.once('error', fail);
     socket.connect({ host: address, port }, () => {

@@ -106,7 +106,6 @@ export const epollWait = declare<[epoll: number, events: Bytes, eventsMax: numbe
   { retry: false },
 );
 
-export const eventfd = declare<[initial: number, flags: number]>('int eventfd(unsigned int, int)');
 export const timerfdCreate = declare<[clock: number, flags: number]>('int timerfd_create(int, int)');
 export const timerfdSettime = declare<[fd: number, flags: number, value: Bytes, old: Pointer]>(
   'int timerfd_settime(int, int, const void *, void *)',

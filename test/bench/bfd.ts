@@ -1,7 +1,7 @@
 /**
- * BFD in its thread: what many sessions cost, and whether quick ones hold on a busy machine. Prints one JSON object.
+ * BFD in its process: what many sessions cost, and whether quick ones hold on a busy machine. Prints one JSON object.
  *
- *   sessions   SESSIONS (default 500) of 300 ms x 3 with another of our processes: CPU of the thread, gaps between packets, flaps in
+ *   sessions   SESSIONS (default 500) of 300 ms x 3 with another of our processes: CPU and memory, gaps between packets, flaps in
  *              CALM_SEC (default 20)
  *   cut        50 ms x 3, CUTS times (default 10): from the cut of the path (its command included) to the end of the BGP session
  *   busy       3 sessions of 50 ms x 3 in a process whose speaker takes in PREFIXES routes (default 1,000,000) over and over in its thread, and
@@ -12,8 +12,10 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
+import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import readline from 'node:readline';
 import type { BfdTiming } from '#bfd';
 import type { BfdSessionConfig } from '#bgp';
 import { BfdProcess, bfdSessionTo } from '../support/bfd.ts';
@@ -52,6 +54,19 @@ function between(before: BfdTiming, after: BfdTiming): object {
 }
 const round = (value: number): number => Number(value.toFixed(2));
 
+/** Proportional: what it shares counts in part. And what is its alone. */
+function memoryMb(pid: number): object {
+  const text = fs.readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  const mb = (name: string): number => {
+    const sum = [...text.matchAll(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'gm'))].reduce(
+      (kb, [, value]) => kb + Number(value),
+      0,
+    );
+    return Math.round(sum / 1024);
+  };
+  return { pss: mb('Pss'), own: mb('Private_(?:Clean|Dirty)') };
+}
+
 function addresses(end: 1 | 2): string[] {
   return Array.from({ length: sessionCount }, (_, n) => `10.${100 + (n >> 8)}.${n & 255}.${end}`);
 }
@@ -88,12 +103,14 @@ async function many(): Promise<object> {
     upAfterMs,
     seconds: calmSec,
     flaps: [...flaps.values()].reduce((sum, count) => sum + count, 0),
+    memoryMb: memoryMb(a.pid),
     cpuPercentOfCore: round((after.cpuMs - before.cpuMs) / calmSec / 10),
     ...between(before, after),
   };
 }
 
 const quick = { minTxMs: 50, minRxMs: 50, multiplier: 3 };
+const detectionMs = quick.multiplier * quick.minTxMs;
 
 /** See test/support/bfd-load.ts. */
 async function busy(): Promise<object> {
@@ -109,33 +126,70 @@ async function busy(): Promise<object> {
     String(prefixes),
     ...addressesB,
   ]);
-  let out = '';
   let errors = '';
-  let flapsThere = 0;
-  load.stdout!.on('data', (chunk) => {
-    out += chunk;
-    // Before it is gone: its end is no flap.
-    flapsThere = addressesB.reduce((sum, _, n) => sum + (b.status(`s${n}`)?.flaps ?? 0), 0);
-  });
   load.stderr!.on('data', (chunk) => (errors += chunk));
+  const lines: LoadReport[] = [];
+  const there: { timing: BfdTiming; flaps: number }[] = [];
+  // Of the peer before ours is gone: that end is no flap.
+  const flapsThere = (): number => addressesB.reduce((sum, _, n) => sum + (b.status(`s${n}`)?.flaps ?? 0), 0);
+  const done = new Promise<void>((resolve) => {
+    readline.createInterface({ input: load.stdout! }).on('line', async (line) => {
+      lines.push(JSON.parse(line));
+      const flaps = flapsThere();
+      there.push({ timing: await b.timing(), flaps });
+      if (there.length === 2) resolve();
+    });
+  });
   const code = await new Promise((resolve) => load.once('exit', resolve));
   burner.kill('SIGKILL');
   assert.equal(code, 0, `${load.signalCode} ${errors}`);
-  const { before, after, flaps, falls, loads, calculations } = JSON.parse(out);
-  const there = await b.timing();
+  await done;
+  const [starting, measured] = lines as [LoadReport, LoadReport];
+  const [thereBefore, thereAfter] = there as [(typeof there)[0], (typeof there)[0]];
   return {
+    verdict: verdict(measured, thereAfter.timing),
     sessions: addressesB.length,
-    seconds: busySec,
-    flaps,
-    /** Diagnostics of both ends for each. */
-    falls,
-    there: { flaps: flapsThere, latestMs: round(there.latestMs), longestGapMs: round(there.longestGapMs) },
-    load: os.loadavg().map(round),
-    loads,
-    calculations,
+    seconds: measured.seconds,
+    flaps: measured.falls.length,
+    falls: measured.falls,
+    ...between(starting.timing, measured.timing),
+    peer: {
+      flaps: thereAfter.flaps - thereBefore.flaps,
+      ...between(thereBefore.timing, thereAfter.timing),
+    },
+    /** Until the load had run for some seconds: the table is made, code is compiled. */
+    starting: {
+      flaps: starting.falls.length,
+      falls: starting.falls,
+      longestGapMs: round(starting.timing.longestGapMs),
+      latestMs: round(starting.timing.latestMs),
+      longestTurnMs: round(starting.timing.longestTurnMs),
+      longestCollectionMs: round(starting.timing.longestCollectionMs),
+    },
+    loadAverage: os.loadavg().map(round),
+    tableLoads: measured.loads,
+    calculations: measured.calculations,
     prefixes,
-    ...between(before, after),
   };
+}
+
+/** A line of test/support/bfd-load.ts. */
+interface LoadReport {
+  readonly timing: BfdTiming;
+  readonly falls: readonly { key: string; diagnostic: number; remoteDiagnostic: number; atSec: number }[];
+  readonly seconds: number;
+  readonly loads: number;
+  readonly calculations: number;
+}
+
+/** Whether it held, and whose silence it was where not: a gap of the detection time at either end is that end's own. */
+function verdict({ falls, seconds, timing }: LoadReport, peer: BfdTiming): string {
+  const gap = (of: BfdTiming): string => `${round(of.longestGapMs)} of ${detectionMs} ms`;
+  const gaps = `longest gap between our packets ${gap(timing)}, between the peer's ${gap(peer)}`;
+  if (falls.length === 0) return `held: 0 flaps in ${seconds} s; ${gaps}`;
+  const late = [timing.longestGapMs >= detectionMs && 'ours', peer.longestGapMs >= detectionMs && "the peer's"];
+  const whose = late.filter(Boolean).join(' and ') || "nobody's: packets were lost or read late";
+  return `FAILED: ${falls.length} flaps in ${seconds} s; the silence was ${whose}; ${gaps}`;
 }
 
 async function untilDown(cut: (link: BgpLink) => void): Promise<number[]> {

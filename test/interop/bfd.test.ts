@@ -1,5 +1,6 @@
 /** BFD alone on real sockets: two of ours, BIRD and FRR at the other end, and packets that nobody should take. */
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
 import { test } from 'node:test';
 import { type BfdSessionConfig, type ControlPacket, emptyControlPacket, encodeControlPacket } from '#bgp';
 import { BfdProcess, bfdSessionTo } from '../support/bfd.ts';
@@ -226,10 +227,10 @@ test(
     }
     for (let round = 0; round < 5; round++) {
       const { sent } = await b.timing();
-      a.process.kill('SIGSTOP');
+      process.kill(a.pid, 'SIGSTOP');
       // 3 sessions, 20 intervals each.
       await until(async () => (await b.timing()).sent > sent + 60, { what: 'the time to pass' });
-      a.process.kill('SIGCONT');
+      process.kill(a.pid, 'SIGCONT');
       const { received } = await a.timing();
       await until(async () => (await a.timing()).received > received + 10, { what: 'the process to go on' });
     }
@@ -240,13 +241,51 @@ test(
   },
 );
 
-test('a process that exits in the midst of it ends with its own code', alone, async () => {
-  await using link = new BgpLink();
-  const a = new BfdProcess(link, link.a);
-  a.configure(session('peer'));
-  await until(() => a.status('peer'), { what: 'the session' });
-  assert.equal(await a.exit(3), 3, a.errors);
-});
+test(
+  'BFD shares the fate of its owner: exited with its own code, or killed; the owner does not survive it',
+  alone,
+  async () => {
+    await using link = new BgpLink();
+    const started = async (): Promise<BfdProcess> => {
+      const owner = new BfdProcess(link, link.a);
+      owner.configure(session('peer'));
+      await until(() => owner.status('peer'), { what: 'the session' });
+      return owner;
+    };
+    const gone = (pid: number): Promise<boolean> =>
+      until(() => !fs.existsSync(`/proc/${pid}/exe`), { what: 'the process of BFD to be gone' });
+    const exits = await started();
+    const ofExits = exits.pid;
+    assert.equal(await exits.exit(3), 3, exits.errors);
+    await gone(ofExits);
+    const isKilled = await started();
+    const ofKilled = isKilled.pid;
+    await isKilled.kill();
+    await gone(ofKilled);
+    const survives = await started();
+    process.kill(survives.pid, 'SIGKILL');
+    await until(() => survives.exited, { what: 'the owner to end' });
+    assert.match(survives.errors, /the process of BFD ended: SIGKILL/);
+  },
+);
+
+test(
+  'signals that a terminal or a service manager sends to all processes: BFD leaves them to its owner',
+  alone,
+  async () => {
+    await using link = new BgpLink();
+    const [a, b] = [new BfdProcess(link, link.a), new BfdProcess(link, link.b)];
+    a.configure(session('peer'));
+    b.configure(session('peer', { peerAddress: '10.9.0.1' }));
+    await a.reaches('peer', 'Up');
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(a.pid, signal);
+    const { sent } = await a.timing();
+    await until(async () => (await a.timing()).sent > sent + 40, { what: 'it to go on' });
+    assert.deepEqual([a.status('peer')!.state, a.status('peer')!.flaps, a.exited], ['Up', 0, false]);
+    await a.stop('adminDown');
+    await until(() => b.status('peer')!.remoteState === 'AdminDown', { what: 'the farewell' });
+  },
+);
 
 test('a port that another daemon has: said once, and taken when it is free', alone, async () => {
   await using link = new BgpLink();

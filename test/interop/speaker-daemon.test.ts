@@ -123,9 +123,18 @@ test('the looking glass: why a path won, what was rejected by which rule, what a
     bgp('routes', '10.50.2.0/24', '--received').out,
     /10\.50\.2\.0\/24.* 10\.9\.0\.2 +rejected by filter from-bird, rule 2/,
   );
+  assert.match(
+    bgp('peers').out,
+    /^10\.9\.0\.2 .*Established +\S+ +4\/6 +0\/1 +1\/0 +1\/0$/m,
+    'accepted, rejected, sent',
+  );
+  assert.match(bgp('peers', '10.9.0.2').out, /^ipv4-unicast +1 +1 +0 +0 +1 +yes$/m);
   const [told] = JSON.parse(bgp('routes', '-4', '--sent-to', '10.9.0.2', '-o', 'json').out);
   assert.deepEqual([told.prefix, told.paths[0].asPath, told.paths[0].nextHop], ['10.50.1.0/24', '64512', '10.9.0.1']);
   assert.match(bgp('routes', '--sent-to', 'nobody').err, /nobody/);
+  write('', filters);
+  bgp('reload');
+  assert.match(bgp('routes', '--received').err, /not kept of 10\.9\.0\.2; adjRibIn: true keeps it/);
 });
 
 test(
@@ -230,35 +239,46 @@ test(
   },
 );
 
-test(
-  'RFC 4724 4.1: kernel: true says R and F for an earlier run that learned nothing, and neither for the first one of a kernel',
-  wants,
-  async (t) => {
-    const { write, start, link, bird } = await world(t);
-    write('', 'kernel: true\n');
-    const silent = birdText.replaceAll('export where source = RTS_STATIC;', 'export none;');
-    bird.configure(`log stderr all;\n${silent.replace('protocol bgp p {', 'protocol bgp p { debug { routes };')}`);
-    const told = (): boolean => bird.birdc('show route protocol p').includes('10.50.1.0/24');
-    const neighbour = (): string => {
-      const said = bird.birdc('show protocols all p');
-      return said.slice(said.indexOf('Neighbor capabilities'));
-    };
-    let daemon = await start();
-    await until(told, { what: 'our route' });
-    assert.doesNotMatch(neighbour(), /Restart recovery|AF preserved: \S/);
-    assert.equal(link.run(link.a, 'ip', 'route', 'show', 'proto', '155'), '', 'nothing was learned');
-    for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
-      await ended(daemon, signal);
-      await until(() => !bird.established('p'), { what: 'BIRD to notice' });
-      daemon = await start();
-      await until(() => bird.established('p'), { what: 'the session at BIRD' });
-      assert.match(neighbour(), /Restart recovery/, 'R');
-      assert.match(neighbour(), /AF preserved: ipv4 ipv6/, 'F');
-      await until(() => !/\bstale\b/i.test(bird.birdc('show route all protocol p')) && told(), {
-        what: 'our route anew',
-      });
-    }
-    const gone = bird.output.split('\n').filter((line) => line.includes('removed') && line.includes('10.50.1.0/24'));
-    assert.deepEqual(gone, []);
-  },
-);
+for (const [what, head] of [
+  ['kernel: true', 'kernel: true\n'],
+  ['kernel: false', ''],
+] as const) {
+  test(
+    `RFC 4724 4.1: ${what} says R and F for an earlier run that learned nothing, and neither for a first one`,
+    wants,
+    async (t) => {
+      const { write, start, link, bird } = await world(t);
+      write('', head);
+      const silent = birdText.replaceAll('export where source = RTS_STATIC;', 'export none;');
+      bird.configure(`log stderr all;\n${silent.replace('protocol bgp p {', 'protocol bgp p { debug { routes };')}`);
+      const told = (): boolean => bird.birdc('show route protocol p').includes('10.50.1.0/24');
+      const neighbour = (): string => {
+        const said = bird.birdc('show protocols all p');
+        return said.slice(said.indexOf('Neighbor capabilities'));
+      };
+      let daemon = await start();
+      await until(told, { what: 'our route' });
+      assert.doesNotMatch(neighbour(), /Restart recovery|AF preserved: \S/);
+      assert.equal(link.run(link.a, 'ip', 'route', 'show', 'proto', '155'), '', 'nothing was learned');
+      for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
+        await ended(daemon, signal);
+        await until(() => !bird.established('p'), { what: 'BIRD to notice' });
+        daemon = await start();
+        await until(() => bird.established('p'), { what: 'the session at BIRD' });
+        assert.match(neighbour(), /Restart recovery/, 'R');
+        assert.match(neighbour(), /AF preserved: ipv4 ipv6/, 'F');
+        await until(() => !/\bstale\b/i.test(bird.birdc('show route all protocol p')) && told(), {
+          what: 'our route anew',
+        });
+      }
+      const gone = bird.output.split('\n').filter((line) => line.includes('removed') && line.includes('10.50.1.0/24'));
+      assert.deepEqual(gone, []);
+      if (head !== '') return;
+      await ended(daemon, 'SIGQUIT');
+      await until(() => !told(), { what: 'our route to go' });
+      await start();
+      await until(told, { what: 'our route' });
+      assert.doesNotMatch(neighbour(), /Restart recovery|AF preserved: \S/, 'a drain ends what was before');
+    },
+  );
+}

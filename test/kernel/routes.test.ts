@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { cleanupRoutes, type LinkDown, type RouteCounts, type RouteState, type RouteStatus } from '#felix';
-import { silentLogger } from '#kit';
+import { silentLogger, toCidr } from '#kit';
 import type { LearnedRouteDelta } from '#model';
 import {
   AF_INET,
@@ -148,6 +148,12 @@ describe('routes in the kernel', needs({ root: true }), () => {
       ['10.244.3.0/24'],
     );
     assert.deepEqual(routes.counts(), countsOf(routes.status().routes));
+    const each = routes.status().routes;
+    assert.deepEqual(
+      each.map(({ prefix }) => routes.route(prefix)),
+      each,
+    );
+    assert.equal(routes.route(toCidr('10.244.4.0/24')!), undefined);
     deleteRoute(world.node.netlink, foreign);
     flush(world.node.netlink);
     await until(() => world.gateways('10.244.2.0/24').length === 2, { what: 'our route in the free place' });

@@ -13,6 +13,7 @@ import {
   kubeAgentNeeds,
   kubeNode,
   legacyDefinitions,
+  networkPolicyApiDefinitions,
   nodeName,
   schedulePod,
   setNodeStatus,
@@ -119,7 +120,7 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
   const log = auditLog(t, user);
   const server = await startApiServer(t, { args: [...log.args, '--feature-gates=WatchList=false'] });
   await installPoplin(server);
-  await installDefinitions(server, legacyDefinitions());
+  await installDefinitions(server, [...legacyDefinitions(), ...networkPolicyApiDefinitions()]);
   const question: KubeObject = {
     apiVersion: 'crd.projectcalico.org/v1',
     kind: 'CalicoNodeStatus',
@@ -142,6 +143,7 @@ suite('the roles of the agent', needs(kubeAgentNeeds), () => {
     const log = auditLog(t, user);
     const server = await startApiServer(t, { args: log.args });
     await installPoplin(server);
+    await installDefinitions(server, networkPolicyApiDefinitions());
     await server.objects.apply([secret, ...configured]);
     const node = await kubeNode(t, server, { podCIDRs: [] });
     const missing = await everyFeature(server, log, node).then(

@@ -18,6 +18,9 @@ interface PolicyKind {
 
 const policyKinds: readonly PolicyKind[] = [
   { group: 'networking.k8s.io', kind: 'NetworkPolicy', worlds: ['engine', 'kernel'] },
+  { group: 'policy.networking.k8s.io', kind: 'ClusterNetworkPolicy', worlds: ['engine', 'kernel'] },
+  { group: 'policy.networking.k8s.io', kind: 'AdminNetworkPolicy', worlds: ['engine', 'kernel'] },
+  { group: 'policy.networking.k8s.io', kind: 'BaselineAdminNetworkPolicy', worlds: ['engine', 'kernel'] },
 ];
 
 function groupOf(apiVersion: string): string {

@@ -2,14 +2,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
+import { decodeObject } from '#datastore';
 import { familyOf, type IpAddress } from '#kit';
-import type { ModelUpdate, NamespaceObject, NetworkPolicyObject, PodObject } from '#model';
+import type { Kind, ModelUpdate, NamespaceObject, NetworkPolicyObject, NodeObject, PodObject } from '#model';
 import { createPolicyEngine, evaluate, evaluateConnection, type PolicyEngine, PolicyStateStore } from '#policy';
+import type { RawClusterPolicy } from '../support/naive-cluster-policy.ts';
 import { type NaiveCluster, type NaiveEnd, naiveDirectionAllows, naiveVerdict } from '../support/naive-policy.ts';
+import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-cluster-policy.ts';
 import {
   externals,
   namespaceArbitrary,
   namespaceNames,
+  nodeArbitrary,
   podArbitrary,
   policyArbitrary,
   probedPorts,
@@ -20,8 +24,19 @@ const keyOf = (object: PodObject | NetworkPolicyObject): string =>
   `${object.metadata.namespace}/${object.metadata.name}`;
 const counts = (pod: PodObject): boolean => !pod.hostNetwork && pod.phase !== 'Succeeded' && pod.phase !== 'Failed';
 
+/** The oracle reads the manifest; the engine gets what the datastore makes of it. */
+function clusterPolicyUpdate(manifest: RawClusterPolicy): ModelUpdate {
+  const { typed, faults } = decodeObject(manifest.kind, manifest, 'api');
+  assert.ok(typed, JSON.stringify(faults));
+  return { type: 'upsert', key: manifest.metadata.name, ...typed } as ModelUpdate;
+}
+
+type World = NaiveCluster & Required<Pick<NaiveCluster, 'nodes' | 'clusterPolicies'>>;
+
 /** Pods that count never share addresses here; completed ones do, with `p0` of red. */
-const cluster: Arbitrary<NaiveCluster> = fc.record({
+const cluster: Arbitrary<World> = fc.record({
+  nodes: fc.tuple(nodeArbitrary('n1'), nodeArbitrary('n2')),
+  clusterPolicies: fc.subarray([...clusterPolicyIds]).chain((ids) => fc.tuple(...ids.map(clusterPolicyArbitrary))),
   namespaces: fc
     .tuple(...namespaceNames.map((name) => fc.option(namespaceArbitrary(name), { freq: 8 })))
     .map((all) => all.filter((namespace) => namespace !== null)),
@@ -40,8 +55,10 @@ const cluster: Arbitrary<NaiveCluster> = fc.record({
     .map((policies) => [...new Map(policies.map((policy) => [keyOf(policy), policy])).values()]),
 });
 
-function updatesOf(world: NaiveCluster): ModelUpdate[] {
+function updatesOf(world: World): ModelUpdate[] {
   return [
+    ...world.nodes.map((object): ModelUpdate => ({ type: 'upsert', kind: 'Node', key: object.metadata.name, object })),
+    ...world.clusterPolicies.map(clusterPolicyUpdate),
     ...world.policies.map(
       (object): ModelUpdate => ({ type: 'upsert', kind: 'NetworkPolicy', key: keyOf(object), object }),
     ),
@@ -52,10 +69,7 @@ function updatesOf(world: NaiveCluster): ModelUpdate[] {
   ];
 }
 
-function startEngine(
-  world: NaiveCluster,
-  local: readonly PodObject[],
-): { engine: PolicyEngine; store: PolicyStateStore } {
+function startEngine(world: World, local: readonly PodObject[]): { engine: PolicyEngine; store: PolicyStateStore } {
   const engine = createPolicyEngine();
   const store = new PolicyStateStore();
   // Every other local pod has its address from CNI only: its status is empty yet.
@@ -156,7 +170,9 @@ type Command =
   | { readonly type: 'namespace'; readonly object: NamespaceObject }
   | { readonly type: 'pod'; readonly object: PodObject }
   | { readonly type: 'policy'; readonly object: NetworkPolicyObject }
-  | { readonly type: 'delete'; readonly kind: 'Namespace' | 'Pod' | 'NetworkPolicy'; readonly key: string }
+  | { readonly type: 'node'; readonly object: NodeObject }
+  | { readonly type: 'clusterPolicy'; readonly manifest: RawClusterPolicy }
+  | { readonly type: 'delete'; readonly kind: Kind; readonly key: string }
   | { readonly type: 'local'; readonly key: string; readonly addresses: readonly IpAddress[] }
   | { readonly type: 'unlocal'; readonly key: string }
   | { readonly type: 'settle'; readonly stepsMax: number }
@@ -189,8 +205,24 @@ const command: Arbitrary<Command> = fc.oneof(
       .map((object) => ({ type: 'policy' as const, object })),
   },
   {
-    weight: 3,
+    weight: 4,
+    arbitrary: fc
+      .constantFrom(...clusterPolicyIds)
+      .chain(clusterPolicyArbitrary)
+      .map((manifest) => ({ type: 'clusterPolicy' as const, manifest })),
+  },
+  {
+    weight: 2,
+    arbitrary: fc
+      .constantFrom('n1' as const, 'n2' as const)
+      .chain(nodeArbitrary)
+      .map((object) => ({ type: 'node' as const, object })),
+  },
+  {
+    weight: 4,
     arbitrary: fc.oneof(
+      fc.constantFrom(...clusterPolicyIds).map((id) => ({ type: 'delete' as const, kind: id.kind, key: id.name })),
+      fc.constantFrom('n1', 'n2').map((key) => ({ type: 'delete' as const, kind: 'Node' as const, key })),
       namespace.map((key) => ({ type: 'delete' as const, kind: 'Namespace' as const, key })),
       podKey.map((key) => ({ type: 'delete' as const, kind: 'Pod' as const, key })),
       fc
@@ -215,8 +247,10 @@ const crowd: Arbitrary<Command[]> = fc
     fc.tuple(...namespaceNames.map(namespaceArbitrary)),
     fc.tuple(...namespaceNames.flatMap((ns) => ['p0', 'p1'].map((pod) => podArbitrary(ns, pod, slot)))),
     fc.tuple(...namespaceNames.flatMap((ns) => ['a', 'b'].map((policy) => policyArbitrary(ns, policy)))),
+    fc.tuple(...clusterPolicyIds.map(clusterPolicyArbitrary)),
   )
-  .map(([namespaces, pods, policies]) => [
+  .map(([namespaces, pods, policies, manifests]) => [
+    ...manifests.map((manifest): Command => ({ type: 'clusterPolicy', manifest })),
     ...policies.map((object): Command => ({ type: 'policy', object })),
     ...pods.map((object): Command => ({ type: 'pod', object })),
     ...namespaces.map((object): Command => ({ type: 'namespace', object })),
@@ -271,13 +305,17 @@ type ModelCommand = Exclude<Command, { readonly type: 'local' | 'unlocal' | 'set
 function updateOf(step: ModelCommand): ModelUpdate {
   switch (step.type) {
     case 'delete':
-      return { type: 'delete', kind: step.kind, key: step.key };
+      return { type: 'delete', kind: step.kind, key: step.key } as ModelUpdate;
     case 'namespace':
       return { type: 'upsert', kind: 'Namespace', key: step.object.metadata.name, object: step.object };
     case 'pod':
       return { type: 'upsert', kind: 'Pod', key: keyOf(step.object), object: step.object };
     case 'policy':
       return { type: 'upsert', kind: 'NetworkPolicy', key: keyOf(step.object), object: step.object };
+    case 'node':
+      return { type: 'upsert', kind: 'Node', key: step.object.metadata.name, object: step.object };
+    case 'clusterPolicy':
+      return clusterPolicyUpdate(step.manifest);
   }
 }
 

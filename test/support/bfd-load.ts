@@ -1,10 +1,10 @@
 /**
- * The threads of an agent at their busiest, for test/bench/bfd.ts: BFD to each of the given addresses at 50 ms x 3, a main thread that
- * calculates 10,000 policies over and over, and a thread whose speaker takes a table in and drops it, over and over. Prints one JSON line:
- * timing before and after, flaps. `node bfd-load.ts SECONDS PREFIXES ADDRESS...`
+ * An agent at its busiest, for test/bench/bfd.ts: BFD to each of the given addresses at 50 ms x 3, a main thread that
+ * calculates 10,000 policies over and over, and a thread whose speaker takes a table in and drops it, over and over. Prints two JSON lines: when
+ * it is busy for a while, what has been so far; at the end what it measured since. `node bfd-load.ts SECONDS PREFIXES ADDRESS...`
  */
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
-import { createBfdThread } from '#bfd';
+import { createBfdProcess } from '#bfd';
 import { type ByteConnection, type ConnectionHandlers, createSpeaker, wire } from '#bgp';
 import { silentLogger, systemClock } from '#kit';
 import { createPolicyEngine } from '#policy';
@@ -95,13 +95,15 @@ async function load(prefixes: number, onRound: () => void): Promise<void> {
 }
 
 async function main(): Promise<void> {
-  const [seconds, prefixes, ...addresses] = process.argv.slice(2) as [string, string, ...string[]];
+  const [measureSec, prefixes, ...addresses] = process.argv.slice(2) as [string, string, ...string[]];
   const flaps = new Map<string, number>();
+  let startedMs = performance.now();
+  const seconds = (): number => Math.round((performance.now() - startedMs) / 100) / 10;
   const up = new Set<string>();
-  const falls: object[] = [];
-  const bfd = createBfdThread(silentLogger, (status) => {
+  let falls: object[] = [];
+  const bfd = createBfdProcess(silentLogger, (status) => {
     const { key, diagnostic, remoteDiagnostic } = status;
-    if (status.flaps > (flaps.get(key) ?? 0)) falls.push({ key, diagnostic, remoteDiagnostic });
+    if (status.flaps > (flaps.get(key) ?? 0)) falls.push({ key, diagnostic, remoteDiagnostic, atSec: seconds() });
     flaps.set(status.key, status.flaps);
     if (status.state === 'Up' && status.detectionTimeUs === 150_000) up.add(status.key);
   });
@@ -131,10 +133,13 @@ async function main(): Promise<void> {
   };
   await calculate(performance.now() + settleMs);
   const before = await bfd.timing();
-  await calculate(performance.now() + Number(seconds) * 1000);
+  process.stdout.write(`${JSON.stringify({ timing: before, falls })}\n`);
+  startedMs = performance.now();
+  falls = [];
+  [loads, calculations] = [0, 0];
+  await calculate(startedMs + Number(measureSec) * 1000);
   const after = await bfd.timing();
-  const sum = [...flaps.values()].reduce((total, count) => total + count, 0);
-  const result = { before, after, flaps: sum, falls, loads, calculations, prefixes: Number(prefixes) };
+  const result = { timing: after, falls, seconds: seconds(), loads, calculations };
   process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
 }
 

@@ -1,5 +1,7 @@
-/** The thread of BFD in a process of its own, in a namespace of a {@link BgpLink}. */
+/** BFD and an owner that has nothing else, in a namespace of a {@link BgpLink}. */
+import assert from 'node:assert/strict';
 import type { ChildProcess } from 'node:child_process';
+import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import type { BfdTiming } from '#bfd';
@@ -29,8 +31,16 @@ export class BfdProcess {
       else this.#answers.get(message.id)?.(message.timing);
     });
   }
+  /** Of the owner. */
   get process(): ChildProcess {
     return this.#child;
+  }
+  /** Of the process of BFD itself: there with the first session. */
+  get pid(): number {
+    const { pid } = this.#child;
+    const children = fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+    assert.equal(children.length, 1, children.join(' '));
+    return children[0]!;
   }
   status(key: string): BfdSessionStatus | undefined {
     return this.statuses.findLast((status) => status.key === key);

@@ -1,26 +1,30 @@
 /**
- * An oracle for NetworkPolicy: decides one connection straight from the objects, by the words of the API documents, looking at
+ * An oracle for policy: decides one connection straight from the objects, by the words of the API documents, looking at
  * everything each time. It shares no code with the engine (not even address arithmetic) and knows no sets, no indexes, no order.
  *
  * Source: networking.k8s.io/v1 API reference and kubernetes.io/docs/concepts/services-networking/network-policies.
  */
 import ipaddr from 'ipaddr.js';
 import type {
-  LabelSelector,
-  Labels,
   NamespaceObject,
   NetworkPolicyObject,
   NetworkPolicyPeer,
   NetworkPolicyPort,
   NetworkPolicyRule,
+  NodeObject,
   PodObject,
   Protocol,
 } from '#model';
+import { naiveTierVerdict, type RawClusterPolicy } from './naive-cluster-policy.ts';
+import { counts, inBlock, namespaceLabels, selects } from './naive-match.ts';
 
 export interface NaiveCluster {
   readonly namespaces: readonly NamespaceObject[];
   readonly pods: readonly PodObject[];
   readonly policies: readonly NetworkPolicyObject[];
+  readonly nodes?: readonly NodeObject[];
+  /** As manifests. */
+  readonly clusterPolicies?: readonly RawClusterPolicy[];
 }
 
 /** A pod, or an address outside the cluster (or of a node). */
@@ -68,12 +72,10 @@ function addressOf(end: NaiveEnd, family: 'IPv4' | 'IPv6'): string | undefined {
   return addresses.find((address) => (ipaddr.parse(address).kind() === 'ipv4' ? 'IPv4' : 'IPv6') === family);
 }
 
-/** Pods that policies can see: in the pod network, and not completed. */
-function counts(pod: PodObject): boolean {
-  return !pod.hostNetwork && pod.phase !== 'Succeeded' && pod.phase !== 'Failed';
-}
-
-/** One direction alone: whether the policies of `subject` let the packet out (Egress) or in (Ingress). */
+/**
+ * One direction alone: whether the policies of `subject` let the packet out (Egress) or in (Ingress). The Admin tier is asked first, then
+ * NetworkPolicy if any isolates the pod in this direction, else the Baseline tier.
+ */
 export function naiveDirectionAllows(
   cluster: NaiveCluster,
   subject: PodObject,
@@ -87,7 +89,9 @@ export function naiveDirectionAllows(
       policy.policyTypes.includes(direction) &&
       selects(policy.podSelector, subject.metadata.labels),
   );
-  if (isolating.length === 0) return true;
+  const admin = naiveTierVerdict(cluster, 'Admin', subject, direction, packet);
+  if (admin !== 'undecided') return admin === 'accept';
+  if (isolating.length === 0) return naiveTierVerdict(cluster, 'Baseline', subject, direction, packet) !== 'deny';
   return isolating.some((policy) => {
     const rules = direction === 'Ingress' ? policy.ingress : policy.egress;
     return rules.some(
@@ -150,28 +154,4 @@ function portAllows(cluster: NaiveCluster, wanted: NetworkPolicyPort, packet: Na
           declared.containerPort === packet.port,
       ),
   );
-}
-
-function namespaceLabels(cluster: NaiveCluster, name: string): Labels {
-  const found = cluster.namespaces.find((namespace) => namespace.metadata.name === name);
-  return { ...found?.metadata.labels, 'kubernetes.io/metadata.name': name };
-}
-
-function selects(selector: LabelSelector, labels: Labels): boolean {
-  const has = (key: string): boolean => Object.keys(labels).includes(key);
-  return (
-    Object.entries(selector.matchLabels).every(([key, value]) => has(key) && labels[key] === value) &&
-    selector.matchExpressions.every(({ key, operator, values }) => {
-      if (operator === 'Exists') return has(key);
-      if (operator === 'DoesNotExist') return !has(key);
-      const listed = has(key) && values.includes(labels[key]!);
-      return operator === 'In' ? listed : !listed;
-    })
-  );
-}
-
-function inBlock(address: string, cidr: string): boolean {
-  const parsed = ipaddr.parse(address);
-  const [network, length] = ipaddr.parseCIDR(cidr);
-  return parsed.kind() === network.kind() && parsed.match(network, length);
 }

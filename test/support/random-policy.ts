@@ -11,6 +11,7 @@ import type {
   NetworkPolicyPeer,
   NetworkPolicyPort,
   NetworkPolicyRule,
+  NodeObject,
   ObjectMeta,
   PodObject,
   Protocol,
@@ -27,9 +28,9 @@ const values = ['', 'web', 'db'];
 const key = fc.constantFrom(...keys);
 const value = fc.constantFrom(...values);
 /** Mostly one, so that names, numbers and protocols of policies and pods meet. */
-const protocol = fc.constantFrom<Protocol>('TCP', 'TCP', 'TCP', 'UDP', 'SCTP');
-const portNumber = fc.constantFrom(...probedPorts);
-const portName = fc.constantFrom('http', 'http', 'dns', 'nobody');
+export const protocol = fc.constantFrom<Protocol>('TCP', 'TCP', 'TCP', 'UDP', 'SCTP');
+export const portNumber = fc.constantFrom(...probedPorts);
+export const portName = fc.constantFrom('http', 'http', 'dns', 'nobody');
 
 export const labels: Arbitrary<Labels> = fc.dictionary(key, value, { maxKeys: 3, noNullPrototype: true });
 
@@ -46,6 +47,15 @@ export function namespaceArbitrary(name: string): Arbitrary<NamespaceObject> {
 const containerPort: Arbitrary<ContainerPort> = fc
   .tuple(fc.option(fc.constantFrom('http', 'dns'), { nil: undefined }), portNumber, protocol)
   .map(([name, containerPort, protocol]) => ({ ...(name !== undefined && { name }), containerPort, protocol }));
+
+/** Its addresses are among `externals`. */
+export function nodeArbitrary(name: 'n1' | 'n2'): Arbitrary<NodeObject> {
+  const [internalIPs, otherIPs] = (name === 'n1' ? [['192.168.0.1'], []] : [['2001:db8::1'], ['192.0.2.1']]) as [
+    IpAddress[],
+    IpAddress[],
+  ];
+  return labels.map((own) => ({ metadata: meta('', name, own), podCIDRs: [], internalIPs, otherIPs }));
+}
 
 const families = fc.constantFrom<readonly (4 | 6)[]>([4, 6], [4, 6], [4], [6], []);
 
@@ -96,7 +106,7 @@ export const labelSelector: Arbitrary<LabelSelector> = fc.oneof(
   }),
 );
 
-const namespaceSelector: Arbitrary<LabelSelector> = fc.oneof(
+export const namespaceSelector: Arbitrary<LabelSelector> = fc.oneof(
   labelSelector,
   fc
     .tuple(fc.constantFrom<'In' | 'NotIn'>('In', 'NotIn'), fc.subarray(namespaceNames, { minLength: 1 }))
@@ -106,10 +116,12 @@ const namespaceSelector: Arbitrary<LabelSelector> = fc.oneof(
     })),
 );
 
-const cidr4 = fc.constantFrom(
+export const cidr4 = fc.constantFrom(
   ...(['0.0.0.0/0', '10.0.0.0/29', '10.0.0.0/24', '10.0.0.2/32', '192.0.2.0/24'] as Cidr[]),
 );
-const cidr6 = fc.constantFrom(...(['::/0', 'fd00::/125', 'fd00::/64', 'fd00::2/128', '2001:db8::/32'] as Cidr[]));
+export const cidr6 = fc.constantFrom(
+  ...(['::/0', 'fd00::/125', 'fd00::/64', 'fd00::2/128', '2001:db8::/32'] as Cidr[]),
+);
 
 const peer: Arbitrary<NetworkPolicyPeer> = fc.oneof(
   labelSelector.map((podSelector) => ({ podSelector })),

@@ -209,7 +209,14 @@ export const bgpPeer: KindDefinition = {
         {
           receive: flag('Take several paths. False if left out.'),
           send: integer('Announce the best so many paths; 0, as if left out: the best alone.', 0, 128),
+          limit: integer('Beside receive: ask for so many paths of a prefix at most, 128 if left out.', 1, 128),
         },
+        rules({
+          rule: '!has(self.limit) || has(self.receive) && self.receive',
+          message: 'limit goes with receive: true; set that, or remove limit',
+          fieldPath: '.limit',
+          reason: 'FieldValueForbidden',
+        }),
       ),
       gracefulShutdown: flag(
         "Poplin's own. The session is about to end (RFC 8326): both ends prefer other paths from now on. False if left out.",
@@ -228,6 +235,26 @@ export const bgpPeer: KindDefinition = {
       strictRole: flag("Poplin's own. Beside role: a router that says none is refused. False if left out."),
       adjRibIn: flag(
         "Poplin's own. What the peer announces is kept as received, rejected routes too: shown by the looking glass, and judged again without asking the peer when filters change. If left out: kept where filters apply.",
+      ),
+      blackhole: object(
+        "Poplin's own. Packets to prefixes that the peer announces with BLACKHOLE (RFC 7999) are dropped. {} takes all defaults; without it they are routes as any other.",
+        {
+          ipv4: integer(
+            'The shortest IPv4 prefix of which it is obeyed, 32 if left out; shorter ones with it are not taken.',
+            1,
+            32,
+          ),
+          ipv6: integer('The shortest IPv6 prefix of which it is obeyed, 128 if left out.', 1, 128),
+        },
+      ),
+      linkBandwidth: text(
+        "Poplin's own. Bandwidth of the link to the peer, such as 10Gbit, for routes from it that say none (RFC 10005): where all equal paths say one, traffic is shared in that ratio.",
+        14,
+        rules({
+          rule: "self == '' || self.matches('^[0-9]{1,6}([.][0-9]{1,3})?[kMGT]bit$')",
+          message:
+            'linkBandwidth must be a number of bits per second with kbit, Mbit, Gbit or Tbit, such as 10Gbit or 2.5Gbit',
+        }),
       ),
     },
     rules(

@@ -7,6 +7,11 @@ import type { RouteDataplane } from '#felix';
 import type { Cidr } from '#kit';
 import type { LearnedRoute } from '#model';
 
+/** What the route side is told of a change. */
+export function learnedRoute({ type: _, ...route }: Extract<RouteChange, { readonly type: 'upsert' }>): LearnedRoute {
+  return route;
+}
+
 export interface GatewayRoutes {
   set(wanted: readonly LearnedRoute[]): void;
   /** Whether a change of a learned route is kept back because the gateway's stands in its place. */
@@ -31,7 +36,7 @@ export function gatewayRoutes(routes: Pick<RouteDataplane, 'setLearned'>): Gatew
     },
     learned(change) {
       if (!ours.has(change.prefix)) return false;
-      if (change.type === 'upsert') kept.set(change.prefix, { prefix: change.prefix, nextHops: change.nextHops });
+      if (change.type === 'upsert') kept.set(change.prefix, learnedRoute(change));
       else kept.delete(change.prefix);
       return true;
     },

@@ -74,13 +74,32 @@ export function observeSpeaker(
     (peer) => peer.updatesIn,
     (peer) => peer.updatesOut,
   );
-  const byFamily = (name: string, help: string, value: (family: PeerFamilyStatus) => number): void =>
+  byDirection(
+    'bgp_peer_notifications_total',
+    'NOTIFICATION messages.',
+    (peer) => peer.notificationsIn,
+    (peer) => peer.notificationsOut,
+  );
+  observed('bgp_peer_bfd_up', 'gauge', 'BFD sessions of a peer in state Up, where it has any.', ['peer'], async () =>
+    summed(await peers(), (peer) =>
+      peer.bfd ? [[{ peer: labelOf(peer.name) }, peer.bfd.state === 'Up' ? 1 : 0]] : [],
+    ),
+  );
+  const byFamily = (name: string, help: string, value: (family: PeerFamilyStatus) => number | undefined): void =>
     observed(name, 'gauge', help, ['peer', 'family'], async () =>
       summed(await peers(), (peer) =>
-        peer.families.map((each) => [{ peer: labelOf(peer.name), family: each.family }, value(each)]),
+        peer.families.flatMap((each) => {
+          const count = value(each);
+          return count === undefined ? [] : [[{ peer: labelOf(peer.name), family: each.family }, count] as const];
+        }),
       ),
     );
-  byFamily('bgp_prefixes_received', 'Prefixes held from a peer.', ({ accepted }) => accepted);
+  byFamily('bgp_prefixes_received', 'Prefixes held from a peer, after import policy.', ({ accepted }) => accepted);
+  byFamily(
+    'bgp_prefixes_received_pre_policy',
+    'Prefixes held from a peer, before import policy, where those that it rejects are kept.',
+    ({ accepted, rejected }) => (rejected === undefined ? undefined : accepted + rejected),
+  );
   byFamily('bgp_prefixes_sent', 'Prefixes announced to a peer.', ({ sent }) => sent);
   byFamily('bgp_prefixes_stale', 'Prefixes kept from a peer that restarts.', ({ stale }) => stale);
   const table = (name: string, help: string, which: 'routes' | 'paths'): void =>

@@ -39,6 +39,13 @@ test('the mesh peers with every other node, over IPv4 where both have it, announ
   );
 });
 
+test('peers are told the name of the node and the version on request (draft-walton-bgp-hostname-capability, draft-ietf-idr-software-version)', () => {
+  const { config } = speakerConfig(input({ toldVersion: '1.2.3' }));
+  assert.deepEqual([config?.hostName, config?.softwareVersion], ['n1', 'Poplin 1.2.3']);
+  const silent = speakerConfig(input()).config!;
+  assert.deepEqual([silent.hostName, silent.softwareVersion], [undefined, undefined]);
+});
+
 test('an IPv6-only neighbour is meshed over IPv6, one without a common family is named', () => {
   const six = node('n6', ['fd00::6'], []);
   const four = node('n4', ['10.0.0.4'], []);

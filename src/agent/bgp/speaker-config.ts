@@ -50,6 +50,8 @@ export interface SpeakerConfigInput {
     readonly routerId: string;
   };
   readonly gracefulRestart: GracefulRestartConfig;
+  /** Of Poplin; peers are told it, and the name of the node. Absent: neither. */
+  readonly toldVersion?: string;
   /** What the kernel says of the way to an address that is on a link of ours: our addresses on that link. */
   readonly onLink: (address: IpAddress) => OnLink | undefined;
   /** Which device packets leave by, for routes that BGP did not bring. */
@@ -129,6 +131,9 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
       peers: sessions.map(({ config }): PeerConfig => marked(config)),
       ...(explicit.ranges.length > 0 ? { ranges: explicit.ranges.map(({ config }) => marked(config)) } : {}),
       gracefulRestart: input.gracefulRestart,
+      ...(input.toldVersion === undefined
+        ? {}
+        : { hostName: nodeName, softwareVersion: `Poplin ${input.toldVersion}` }),
     },
     sessions: new Map(sessions.map(({ config, object }) => [config.name, object])),
     routes: sessions.flatMap(({ route }) => (route ? [route] : [])),

@@ -64,6 +64,14 @@ test('limits, ADD-PATH, graceful shutdown and LLGR of a BGPPeer are those of its
   assert.deepEqual(tor({ maxPrefixes: { ipv6: { limit: 1 } } }).tor.maxPrefixes, { 'ipv6-unicast': { limit: 1 } });
 });
 
+test('RFC 7999 3.3, RFC 10005: BLACKHOLE and the bandwidth of the link of a BGPPeer are those of its session', () => {
+  const both = tor({ blackhole: { ipv4: 29 }, linkBandwidthBytesPerSec: 1.25e9 }).tor;
+  assert.deepEqual(both.blackhole, { minLength4: 29, minLength6: 128 });
+  assert.equal(both.linkBandwidthBytesPerSec, 1.25e9);
+  assert.deepEqual(tor({ blackhole: {} }).tor.blackhole, { minLength4: 32, minLength6: 128 });
+  for (const field of ['blackhole', 'linkBandwidthBytesPerSec']) assert.equal(field in tor({}).tor, false, field);
+});
+
 test('RFC 9234 4.1: role is what the node is to a router of another AS', () => {
   const roles = (['Provider', 'RouteServer', 'RouteServerClient', 'Customer', 'Peer'] as const).map(
     (role) => tor({ role }).tor.role,

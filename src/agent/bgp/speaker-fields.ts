@@ -18,11 +18,20 @@ export interface FieldsContext {
 
 type Fields = Pick<
   PeerConfig,
-  'bfd' | 'maxPrefixes' | 'addPath' | 'gracefulShutdown' | 'longLivedStaleTimeSec' | 'role' | 'strictRole'
+  | 'bfd'
+  | 'maxPrefixes'
+  | 'addPath'
+  | 'gracefulShutdown'
+  | 'longLivedStaleTimeSec'
+  | 'role'
+  | 'strictRole'
+  | 'blackhole'
+  | 'linkBandwidthBytesPerSec'
 >;
 
 export function speakerFields(peer: BGPPeerObject, context: FieldsContext): Fields {
-  const { bfd, maxPrefixes, addPath, gracefulShutdown, longLivedStaleTimeSec } = peer;
+  const { bfd, maxPrefixes, addPath, gracefulShutdown, longLivedStaleTimeSec, blackhole } = peer;
+  const { linkBandwidthBytesPerSec } = peer;
   if (bfd && !bfd.multihop && !context.onLink) {
     const message = `${context.who} is on no link of this node, BFD does not reach it; set bfd.multihop to true, and the same at the peer`;
     context.issues.push({ object: context.object, field: 'spec.bfd', message, effect: 'partial' });
@@ -33,6 +42,8 @@ export function speakerFields(peer: BGPPeerObject, context: FieldsContext): Fiel
     ...(addPath ? { addPath } : {}),
     ...(gracefulShutdown === undefined ? {} : { gracefulShutdown }),
     ...(longLivedStaleTimeSec === undefined ? {} : { longLivedStaleTimeSec }),
+    ...(blackhole ? { blackhole: { minLength4: blackhole.ipv4 ?? 32, minLength6: blackhole.ipv6 ?? 128 } } : {}),
+    ...(linkBandwidthBytesPerSec === undefined ? {} : { linkBandwidthBytesPerSec }),
     ...roleFields(peer, context),
   };
 }

@@ -19,6 +19,8 @@ export function peerStatus(name: string, extra: Partial<PeerStatus> = {}): PeerS
     messagesOut: 1,
     updatesIn: 1,
     updatesOut: 1,
+    notificationsIn: 0,
+    notificationsOut: 0,
     prefixesReceived: 2,
     updateErrors: 0,
     queuedBytes: 0,

@@ -7,7 +7,7 @@ import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { FakeClock, silentLogger } from '#kit';
-import type { Kind, ModelObjects, ModelUpdate } from '#model';
+import type { ClusterPolicyObject, Kind, ModelObjects, ModelUpdate } from '#model';
 import { KubeError } from './client.ts';
 import { event, FakeCluster, type FakeObject, refusal, tooLarge } from './fake-cluster.ts';
 import { createKubeDatastore, type KubeDatastore } from './kube-datastore.ts';
@@ -354,6 +354,47 @@ test('kinds that are absent cost one look at their group in half a minute, and a
   await w.pass(40_000);
   assert.equal(w.get('BGPPeer', 'tor')?.asNumber, 65001);
   assert.equal(w.datastore.status().kinds?.BGPPeer?.state, 'synced');
+});
+
+test('kinds of the Network Policy API are followed where they are served, and nobody waits for them', async (t) => {
+  const w = await world(t);
+  await w.datastore.start();
+  await w.pass();
+  assert.equal(w.inSync(), 1);
+  const of = (version: string, plural: string): string => `/apis/policy.networking.k8s.io/${version}/${plural}`;
+  const served: readonly (readonly [Kind, string, string])[] = [
+    ['ClusterNetworkPolicy', 'v1alpha2', 'clusternetworkpolicies'],
+    ['AdminNetworkPolicy', 'v1alpha1', 'adminnetworkpolicies'],
+    ['BaselineAdminNetworkPolicy', 'v1alpha1', 'baselineadminnetworkpolicies'],
+  ];
+  for (const [kind, version, plural] of served) {
+    const apiVersion = `policy.networking.k8s.io/${version}`;
+    const place = kind === 'ClusterNetworkPolicy' ? { tier: 'Admin', priority: 1 } : { priority: 1 };
+    const spec = { ...(kind.startsWith('Baseline') ? {} : place), subject: { namespaces: {} } };
+    w.cluster.serve(of(version, plural));
+    w.cluster.put(of(version, plural), { apiVersion, kind, metadata: { name: 'default' }, spec });
+  }
+  await w.pass(40_000);
+  assert.deepEqual(
+    served.map(([kind]) => (w.get(kind, 'default') as ClusterPolicyObject | undefined)?.tier),
+    ['Admin', 'Admin', 'Baseline'],
+  );
+  // Whom it is about cannot be read any more: as it was. A rule that cannot be read fails closed.
+  const cnp = of('v1alpha2', 'clusternetworkpolicies');
+  const change = (subject: object, egress: object[]): void =>
+    w.cluster.put(cnp, { metadata: { name: 'default' }, spec: { tier: 'Admin', priority: 2, subject, egress } });
+  change({ accounts: {} }, []);
+  await w.pass();
+  assert.equal(w.get('ClusterNetworkPolicy', 'default')?.priority, 1);
+  assert.equal(w.datastore.status().faults[0]?.effect, 'the last good version stays in force');
+  assert.equal(w.datastore.status().inSync, true);
+  change({ namespaces: {} }, [{ action: 'Deny', to: [{ accounts: {} }] }]);
+  await w.pass();
+  assert.deepEqual(w.get('ClusterNetworkPolicy', 'default')?.egress[0]?.peers, [{ type: 'unknown' }]);
+  assert.match(w.datastore.status().notUsed[0]?.message ?? '', /fails closed/);
+  w.cluster.unserve(cnp);
+  await w.pass(40_000);
+  assert.equal(w.get('ClusterNetworkPolicy', 'default'), undefined);
 });
 
 test('403 is not in sync, and names verb and resource; it counts again when it is granted', async (t) => {

@@ -73,10 +73,14 @@ export function projectNode(raw: RawObject, intern: Interner): NodeObject | unde
   const single = spec['podCIDR'];
   if (!families || (single !== undefined && (podCIDRs.length === 0 || single !== cidrTexts[0]))) return undefined;
   const internalIPs: IpAddress[] = [];
+  const otherIPs: IpAddress[] = [];
   for (const entry of addresses) {
     if (!isFields(entry) || typeof entry['type'] !== 'string' || entry['type'] === '') return undefined;
-    if (entry['type'] !== 'InternalIP') continue;
     const address = typeof entry['address'] === 'string' ? toIpAddress(entry['address']) : undefined;
+    if (entry['type'] !== 'InternalIP') {
+      if (address && !otherIPs.includes(address)) otherIPs.push(address);
+      continue;
+    }
     if (!address) return undefined;
     if (!internalIPs.includes(address)) internalIPs.push(address);
   }
@@ -85,7 +89,13 @@ export function projectNode(raw: RawObject, intern: Interner): NodeObject | unde
     if (!isFields(condition)) return undefined;
     if (condition['type'] === 'NetworkUnavailable' && condition['status'] === 'True') networkUnavailable = true;
   }
-  return { metadata, podCIDRs, internalIPs, ...(networkUnavailable ? { networkUnavailable } : {}) };
+  return {
+    metadata,
+    podCIDRs,
+    internalIPs,
+    ...(otherIPs.length > 0 ? { otherIPs } : {}),
+    ...(networkUnavailable ? { networkUnavailable } : {}),
+  };
 }
 
 /** Each name once, whichever text it came as. */

@@ -25,14 +25,22 @@ export function apiPath(apiVersion: string): string {
 /** Where both are served and name the same object, the first wins: the second is how Calico stores what it serves as the first. */
 const calicoVersions = ['projectcalico.org/v3', 'crd.projectcalico.org/v1'];
 
+/** Definitions that a cluster may have or not. */
+function optional(kind: Kind, apiVersion: string, name: string): Resource {
+  return { ...core(kind, apiVersion, name), optional: true };
+}
+
 function calico(kind: Kind, name: string): Resource[] {
-  return calicoVersions.map((apiVersion) => ({ ...core(kind, apiVersion, name), optional: true }));
+  return calicoVersions.map((apiVersion) => optional(kind, apiVersion, name));
 }
 
 /** In order of precedence within a kind. Secrets are not here: they are read by name. */
 export const resources: readonly Resource[] = [
   core('Namespace', 'v1', 'namespaces'),
   core('NetworkPolicy', 'networking.k8s.io/v1', 'networkpolicies'),
+  optional('ClusterNetworkPolicy', 'policy.networking.k8s.io/v1alpha2', 'clusternetworkpolicies'),
+  optional('AdminNetworkPolicy', 'policy.networking.k8s.io/v1alpha1', 'adminnetworkpolicies'),
+  optional('BaselineAdminNetworkPolicy', 'policy.networking.k8s.io/v1alpha1', 'baselineadminnetworkpolicies'),
   core('Node', 'v1', 'nodes'),
   core('Pod', 'v1', 'pods'),
   ...calico('BGPConfiguration', 'bgpconfigurations'),

@@ -20,6 +20,13 @@ type Remote = Pick<
   'peerIP' | 'port' | 'peerSelector' | 'interface' | 'range' | 'asNumber' | 'asNumbers' | 'remoteAS'
 >;
 
+/** Each way to say whom the peer is, and what it is for. */
+const ways = {
+  peerIP: 'a router',
+  peerSelector: 'nodes',
+  interface: 'the router on a link',
+  range: 'whoever connects from it',
+} as const;
 const bgpPort = 179;
 const rangeLimitDefault = 100;
 const rangeLimitMax = 65_535;
@@ -30,12 +37,13 @@ export function readRemote(spec: Reader): Remote | undefined {
   if (local.textOrNone() !== undefined) {
     return local.fault('is not supported by Poplin; name a router by peerIP, or nodes by peerSelector');
   }
-  const given = (['peerIP', 'peerSelector', 'interface', 'range'] as const).filter(
+  const given = (Object.keys(ways) as (keyof typeof ways)[]).filter(
     (name) => spec.field(name).textOrNone() !== undefined,
   );
   const [first, second] = given;
   if (first !== undefined && second !== undefined) {
-    return spec.field(first).fault(`stands beside ${second}; keep one of peerIP, peerSelector, interface and range`);
+    const keep = `keep ${first} for ${ways[first]}, or ${second} for ${ways[second]}`;
+    return spec.field(first).fault(`stands beside ${second}; ${keep}`);
   }
   const limit = spec.field('limit');
   if (limit.present && first !== 'range') limit.fault('is of the peers of a range; set range, or remove it');

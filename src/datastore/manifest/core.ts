@@ -1,5 +1,5 @@
 /** Kubernetes' Node, Namespace and Pod, cut down to the fields that mean something here; others pass unread. */
-import { type Cidr, familyOf, type IpAddress } from '#kit';
+import { type Cidr, familyOf, type IpAddress, toIpAddress } from '#kit';
 import type { ContainerPort, NamespaceObject, NodeObject, ObjectMeta, PodObject } from '#model';
 import { readAddress, readCidr } from './metadata.ts';
 import { portNameFault } from './names.ts';
@@ -11,10 +11,12 @@ export function readNode(document: Reader, metadata: ObjectMeta): NodeObject {
   spec.notMisspelt(['podCIDR', 'podCIDRs']);
   const status = document.field('status');
   status.notMisspelt(['addresses']);
+  const otherIPs = readOtherIps(status.field('addresses'));
   return {
     metadata,
     podCIDRs: readPodCidrs(spec),
     internalIPs: readInternalIps(status.field('addresses')),
+    ...(otherIPs.length > 0 ? { otherIPs } : {}),
     ...(isNetworkUnavailable(status.field('conditions')) ? { networkUnavailable: true } : {}),
   };
 }
@@ -48,6 +50,17 @@ function readInternalIps(reader: Reader): IpAddress[] {
     if (address && !out.includes(address)) out.push(address);
   }
   return out;
+}
+
+/** External ones; names of hosts stand beside them. */
+function readOtherIps(reader: Reader): IpAddress[] {
+  const out = new Set<IpAddress>();
+  for (const entry of Array.isArray(reader.value) ? reader.value : []) {
+    const { type, address } = (entry ?? {}) as { readonly type?: unknown; readonly address?: unknown };
+    const found = type !== 'InternalIP' && typeof address === 'string' ? toIpAddress(address) : undefined;
+    if (found) out.add(found);
+  }
+  return [...out];
 }
 
 /** The label by which namespaces are selected by name; the API server sets it on every one. */

@@ -103,7 +103,6 @@ test('a misspelt kind or API is no other kind: it must not pass as nothing', () 
     ['projectcalico.org/v3', 'NetworkPolicy'],
     ['projectcalico.org/v3', 'Tier'],
     ['metallb.io/v1beta2', 'BGPPeer'],
-    ['policy.networking.k8s.io/v1alpha2', 'ClusterNetworkPolicy'],
     ['networking.k8s.io/v1', 'Ingress'],
   ] as const) {
     assert.equal(kind(apiVersion, other).identity.type, 'ignored', other);

@@ -5,6 +5,7 @@ import { readBgpConfiguration } from './bgp-configuration.ts';
 import { readBgpFilter } from './bgp-filter.ts';
 import { readBgpPeer } from './bgp-peer.ts';
 import { readCalicoNodeStatus } from './calico-node-status.ts';
+import { readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy } from './cluster-policy.ts';
 import { readNamespace, readNode, readPod } from './core.ts';
 import { readFelixConfiguration } from './felix-configuration.ts';
 import { readIpPool } from './ip-pool.ts';
@@ -24,11 +25,12 @@ export function objectRef(kind: Kind, key: ObjectKey): ObjectRef {
 
 interface KindRules<K extends Kind> extends MetadataRules {
   readonly apiVersions: readonly string[];
-  readonly read: (document: Reader, metadata: ObjectMeta) => ModelObjects[K] | undefined;
+  readonly read: (document: Reader, metadata: ObjectMeta, source: DocumentSource) => ModelObjects[K] | undefined;
 }
 
 /** crd.projectcalico.org/v1 is how an existing Calico stored the same objects. */
 const calico = ['projectcalico.org/v3', 'crd.projectcalico.org/v1'];
+const clusterPolicy = { namespaced: false, name: 'subdomain' } as const;
 const kindRules: { readonly [K in Kind]: KindRules<K> } = {
   Node: { apiVersions: ['v1'], namespaced: false, name: 'subdomain', read: readNode },
   Namespace: { apiVersions: ['v1'], namespaced: false, name: 'label', read: readNamespace },
@@ -38,6 +40,21 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
     namespaced: true,
     name: 'subdomain',
     read: readNetworkPolicy,
+  },
+  ClusterNetworkPolicy: {
+    ...clusterPolicy,
+    apiVersions: ['policy.networking.k8s.io/v1alpha2'],
+    read: readClusterNetworkPolicy,
+  },
+  AdminNetworkPolicy: {
+    ...clusterPolicy,
+    apiVersions: ['policy.networking.k8s.io/v1alpha1'],
+    read: readAdminNetworkPolicy,
+  },
+  BaselineAdminNetworkPolicy: {
+    ...clusterPolicy,
+    apiVersions: ['policy.networking.k8s.io/v1alpha1'],
+    read: readBaselineAdminNetworkPolicy,
   },
   BGPConfiguration: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpConfiguration },
   BGPPeer: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpPeer },
@@ -127,6 +144,9 @@ function unknownFieldsOf(kind: Kind, source: DocumentSource): UnknownFields {
 
 const needSpec: ReadonlySet<Kind> = new Set([
   'NetworkPolicy',
+  'ClusterNetworkPolicy',
+  'AdminNetworkPolicy',
+  'BaselineAdminNetworkPolicy',
   'BGPPeer',
   'IPPool',
   'CalicoNodeStatus',
@@ -143,7 +163,7 @@ export function decodeObject(kind: Kind, value: unknown, source: DocumentSource 
   }
   const metadata = readMetadata(document, rules, source);
   if (needSpec.has(kind) && !document.field('spec').present) document.field('spec').fault('is required');
-  const object = rules.read(document, metadata);
+  const object = rules.read(document, metadata, source);
   const { faults, notes } = document;
   if (faults.length > 0 || !object) return { faults, notes };
   return { faults, notes, typed: { kind, object } as TypedObject };

@@ -6,11 +6,12 @@ import { assertRefused, readCalico } from './decode-text.ts';
 const base = 'peerIP: 10.0.0.1, asNumber: 1';
 const peer = (fields: string) => readCalico<BGPPeerObject>('BGPPeer', `{${base}, ${fields}}`);
 
-test('BGPPeer: every field of the speaker, RFC 5880, 4486, 7911, 8326, 9494, 9234', () => {
+test('BGPPeer: every field of the speaker, RFC 5880, 4486, 7911, 8326, 9494, 9234, 7999, 10005', () => {
   const { spec, notes } = peer(
     `bfd: {minTx: 50ms, minRx: 1s, multiplier: 5, multihop: true, graceful: true},
       maxPrefixes: {ipv4: {limit: 1000, warnPercent: 90, restartTime: 10m, warnOnly: false}, ipv6: {limit: 4294967295}},
-      addPath: {receive: true, send: 4}, gracefulShutdown: true, longLivedStaleTime: 24h, role: Customer, strictRole: true`,
+      addPath: {receive: true, send: 4, limit: 8}, gracefulShutdown: true, longLivedStaleTime: 24h, role: Customer, strictRole: true,
+      blackhole: {ipv4: 30, ipv6: 64}, linkBandwidth: 2.5Gbit`,
   );
   assert.deepEqual(notes, []);
   assert.deepEqual(spec, {
@@ -22,11 +23,13 @@ test('BGPPeer: every field of the speaker, RFC 5880, 4486, 7911, 8326, 9494, 923
       ipv4: { limit: 1000, warnPercent: 90, restartSec: 600, warnOnly: false },
       ipv6: { limit: 4294967295 },
     },
-    addPath: { receive: true, send: 4 },
+    addPath: { receive: true, send: 4, limit: 8 },
     gracefulShutdown: true,
     longLivedStaleTimeSec: 86400,
     role: 'Customer',
     strictRole: true,
+    blackhole: { ipv4: 30, ipv6: 64 },
+    linkBandwidthBytesPerSec: 312_500_000,
   });
 });
 
@@ -35,6 +38,8 @@ test('BGPPeer: empty forms of the fields of the speaker', () => {
   assert.equal('bfd' in peer('bfd: null').spec, false);
   assert.deepEqual(peer('maxPrefixes: {}').spec.maxPrefixes, {});
   assert.deepEqual(peer('addPath: {}').spec.addPath, { receive: false, send: 0 });
+  assert.deepEqual(peer('blackhole: {}').spec.blackhole, {}, 'all defaults');
+  assert.equal('linkBandwidthBytesPerSec' in peer('linkBandwidth: ""').spec, false);
   assert.equal(peer('longLivedStaleTime: 0s').spec.longLivedStaleTimeSec, 0);
   assert.equal(peer('longLivedStaleTime: 16777215s').spec.longLivedStaleTimeSec, 16777215);
   assert.equal('role' in peer('role: ""').spec, false);
@@ -63,6 +68,12 @@ test('BGPPeer: fields of the speaker that make no sense are refused, at their pl
     [`{${base}, maxPrefixes: {ip4: {limit: 1}}}`, 'spec.maxPrefixes.ip4', /did you mean ipv4/],
     [`{${base}, addPath: {send: 129}}`, 'spec.addPath.send', /out of range 0\.\.128/],
     [`{${base}, addPath: {sends: 1}}`, 'spec.addPath.sends', /did you mean send/],
+    [`{${base}, addPath: {limit: 4}}`, 'spec.addPath.limit', /goes with receive: true/],
+    [`{${base}, addPath: {receive: true, limit: 0}}`, 'spec.addPath.limit', /out of range 1\.\.128/],
+    [`{${base}, blackhole: true}`, 'spec.blackhole', /not a mapping/],
+    [`{${base}, blackhole: {ipv4: 33}}`, 'spec.blackhole.ipv4', /out of range 1\.\.32/],
+    [`{${base}, blackhole: {ip6: 33}}`, 'spec.blackhole.ip6', /did you mean ipv6/],
+    [`{${base}, linkBandwidth: 10G}`, 'spec.linkBandwidth', /"10G" is no bandwidth; write one such as 10Gbit/],
     [`{${base}, gracefulShutdown: now}`, 'spec.gracefulShutdown', /not true or false/],
     [`{${base}, longLivedStaleTime: 16777216s}`, 'spec.longLivedStaleTime', /too long; .*at most 16777215s/],
     [`{${base}, role: customer}`, 'spec.role', /write one of Provider, RouteServer, RouteServerClient, Customer, Peer/],

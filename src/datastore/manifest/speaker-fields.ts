@@ -1,4 +1,5 @@
-/** Fields of ours on BGPPeer and BGPConfiguration that Calico's speaker knows nothing of: BFD, limits of prefixes, ADD-PATH, roles, LLGR, Adj-RIB-In. */
+/** Fields of ours on BGPPeer and BGPConfiguration that Calico's speaker knows nothing of: BFD, limits of prefixes, ADD-PATH, roles, LLGR, Adj-RIB-In, BLACKHOLE, link bandwidth. */
+import { parseBitRate } from '#kit';
 import type { BFDSettings, BGPPeerObject, PrefixLimit } from '#model';
 import { readSeconds } from './calico-fields.ts';
 import { type Reader, show } from './reader.ts';
@@ -12,11 +13,22 @@ export const speakerFields = [
   'role',
   'strictRole',
   'adjRibIn',
+  'blackhole',
+  'linkBandwidth',
 ];
 
 type SpeakerFields = Pick<
   BGPPeerObject,
-  'bfd' | 'maxPrefixes' | 'addPath' | 'gracefulShutdown' | 'longLivedStaleTimeSec' | 'role' | 'strictRole' | 'adjRibIn'
+  | 'bfd'
+  | 'maxPrefixes'
+  | 'addPath'
+  | 'gracefulShutdown'
+  | 'longLivedStaleTimeSec'
+  | 'role'
+  | 'strictRole'
+  | 'adjRibIn'
+  | 'blackhole'
+  | 'linkBandwidthBytesPerSec'
 >;
 
 /** RFC 9494 4.2: twenty-four bits. */
@@ -29,6 +41,8 @@ export function readSpeakerFields(spec: Reader): SpeakerFields {
   const gracefulShutdown = spec.field('gracefulShutdown').boolean();
   const longLivedStaleTimeSec = readSeconds(spec.field('longLivedStaleTime'), longLivedStaleTimeSecMax);
   const adjRibIn = spec.field('adjRibIn').boolean();
+  const blackhole = readBlackhole(spec.field('blackhole'));
+  const linkBandwidthBytesPerSec = readBitRate(spec.field('linkBandwidth'));
   return {
     ...(bfd === undefined ? {} : { bfd }),
     ...(maxPrefixes === undefined ? {} : { maxPrefixes }),
@@ -37,6 +51,8 @@ export function readSpeakerFields(spec: Reader): SpeakerFields {
     ...(longLivedStaleTimeSec === undefined ? {} : { longLivedStaleTimeSec }),
     ...readRole(spec),
     ...(adjRibIn === undefined ? {} : { adjRibIn }),
+    ...(blackhole === undefined ? {} : { blackhole }),
+    ...(linkBandwidthBytesPerSec === undefined ? {} : { linkBandwidthBytesPerSec }),
   };
 }
 
@@ -104,14 +120,32 @@ function readPrefixLimit(reader: Reader): PrefixLimit | undefined {
   };
 }
 
-const addPathSendMax = 128;
+const addPathMax = 128;
 
 function readAddPath(reader: Reader): BGPPeerObject['addPath'] {
   if (!reader.present) return undefined;
-  reader.onlyFields(['receive', 'send']);
+  reader.onlyFields(['receive', 'send', 'limit']);
   const receive = reader.field('receive').boolean() ?? false;
-  const send = reader.field('send').integer(0, addPathSendMax) ?? 0;
-  return { receive, send };
+  const send = reader.field('send').integer(0, addPathMax) ?? 0;
+  const limitReader = reader.field('limit');
+  const limit = limitReader.integer(1, addPathMax);
+  if (limit !== undefined && !receive) limitReader.fault('goes with receive: true; set that, or remove it');
+  return { receive, send, ...(limit === undefined ? {} : { limit }) };
+}
+
+/** An empty one is all defaults. */
+function readBlackhole(reader: Reader): BGPPeerObject['blackhole'] {
+  if (!reader.present) return undefined;
+  reader.onlyFields(['ipv4', 'ipv6']);
+  const ipv4 = reader.field('ipv4').integer(1, 32);
+  const ipv6 = reader.field('ipv6').integer(1, 128);
+  return { ...(ipv4 === undefined ? {} : { ipv4 }), ...(ipv6 === undefined ? {} : { ipv6 }) };
+}
+
+function readBitRate(reader: Reader): number | undefined {
+  const text = reader.textOrNone();
+  if (text === undefined) return undefined;
+  return parseBitRate(text) ?? reader.fault(`${show(text)} is no bandwidth; write one such as 10Gbit or 2.5Gbit`);
 }
 
 const roles = ['Provider', 'RouteServer', 'RouteServerClient', 'Customer', 'Peer'] as const;

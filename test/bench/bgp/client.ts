@@ -23,6 +23,14 @@ export interface Wanted {
   readonly withdrawn?: number;
 }
 
+/** A command that has not been done by then is answered with {@link Over}: the peers are of no use any more. */
+export type Limited = Command & { readonly limitSec: number };
+export interface Over {
+  readonly overSec: number;
+  /** What was waited for. */
+  readonly lacking: readonly string[];
+}
+
 export type Command =
   /** Answer when all are up: seconds from the first attempt. */
   | {
@@ -52,9 +60,10 @@ export type Command =
       readonly perSecond?: number;
     };
 
-const deadlineMs = 300_000;
 const readBytes = 262_144;
 const redialMs = 100;
+/** After this an attempt is given up: a listener with a short backlog (OpenBGPD's is 5) may have forgotten it. */
+const attemptMs = 5_000;
 
 class Session {
   readonly spec: SessionSpec;
@@ -63,6 +72,8 @@ class Session {
   readonly #onUp: () => void;
   up = false;
   #cut = false;
+  /** Of the last attempt. */
+  problem = '';
   announced = 0;
   withdrawn = 0;
   readonly announcedFrom = new Map<number, number>();
@@ -83,13 +94,14 @@ class Session {
     const socket = net.connect({ host: this.#to, port: 179, localAddress: spec.address });
     const framer = wire.createFramer();
     socket.setNoDelay(true);
+    setTimeout(() => this.up || socket.destroy(), attemptMs);
     socket.on('connect', () => socket.write(wire.encodeOpen(this.#open())));
-    let problem = 'closed by the speaker';
-    socket.on('error', (error) => (problem = error.message));
+    socket.on('error', (error) => (this.problem = error.message));
+    socket.on('end', () => (this.problem ||= 'closed by the speaker'));
     socket.on('close', () => {
       if (this.#cut) return;
       // Who is called by a thousand at once, or has only begun, may refuse some: they call again.
-      if (this.up) fail(`${spec.id}: ${problem}`);
+      if (this.up) fail(`${spec.id}: ${this.problem}`);
       else setTimeout(() => (this.socket = this.#connect()), redialMs);
     });
     socket.on('data', (chunk) => {
@@ -107,7 +119,7 @@ class Session {
     if (type === wire.messageType.update) this.#update(bytes, start, end);
     else if (type === wire.messageType.open) this.socket.write(wire.encodeKeepalive());
     else if (type === wire.messageType.notification) {
-      fail(`${this.spec.id}: ${wire.describeNotification(wire.decodeNotification(bytes, start, end))}`);
+      this.problem = wire.describeNotification(wire.decodeNotification(bytes, start, end));
     } else if (type === wire.messageType.keepalive) {
       if (this.up) this.socket.write(wire.encodeKeepalive());
       else {
@@ -181,21 +193,22 @@ function fail(message: string): never {
   process.exit(1);
 }
 
+/** Names what the command in hand still waits for. */
+let lacking: () => readonly string[] = () => [];
+
 /** Resolves when all of it has come. */
 function arrival(wanted: readonly Wanted[]): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const open = new Set(wanted);
-  const timer = setTimeout(() => {
-    const lacking = [...open].map((entry) => {
+  lacking = () =>
+    [...open].map((entry) => {
       const { announced, withdrawn, announcedFrom } = session(entry.id);
-      return `${JSON.stringify(entry)}: has ${announced} (${JSON.stringify([...announcedFrom])}), -${withdrawn}`;
+      const fromIt = entry.from === undefined ? '' : ` (${announcedFrom.get(entry.from) ?? 0} from it)`;
+      return `${JSON.stringify(entry)}: has ${announced}${fromIt}, -${withdrawn}`;
     });
-    fail(`not come within ${deadlineMs / 1000} s: ${lacking.slice(0, 5).join('; ')}`);
-  }, deadlineMs);
   const look = (): void => {
     for (const entry of open) if (session(entry.id).has(entry)) open.delete(entry);
     if (open.size > 0) return;
-    clearTimeout(timer);
     for (const each of sessions.values()) each.onChange = () => undefined;
     resolve();
   };
@@ -219,6 +232,10 @@ async function open(command: Extract<Command, { op: 'open' }>): Promise<object> 
     });
     sessions.set(spec.id, own);
   }
+  lacking = () =>
+    [...sessions.values()]
+      .filter(({ up }) => !up)
+      .map(({ spec, problem }) => `session ${spec.id} (${problem || 'no answer'})`);
   await promise;
   return { seconds: (performance.now() - started) / 1000 };
 }
@@ -337,7 +354,19 @@ async function run(command: Command): Promise<object> {
   }
 }
 
+/** What a list of reasons is cut to. */
+const lackingMax = 5;
+
+async function within({ limitSec, ...command }: Limited): Promise<object> {
+  const { promise, resolve } = Promise.withResolvers<Over>();
+  const over = (): void => resolve({ overSec: limitSec, lacking: lacking().slice(0, lackingMax) });
+  const timer = setTimeout(over, limitSec * 1000);
+  const answer = await Promise.race([run(command), promise]);
+  clearTimeout(timer);
+  return answer;
+}
+
 for await (const line of readline.createInterface({ input: process.stdin })) {
-  process.stdout.write(`${JSON.stringify(await run(JSON.parse(line) as Command))}\n`);
+  process.stdout.write(`${JSON.stringify(await within(JSON.parse(line) as Limited))}\n`);
 }
 process.exit(0);

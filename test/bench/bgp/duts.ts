@@ -42,7 +42,7 @@ export class Dut {
     const pids = this.#processes();
     const gone = new Promise((resolve) => this.#process.once('exit', resolve));
     // Those that have others below them would have them wind up their work first.
-    for (const pid of pids) if (pid !== this.pid) process.kill(pid, 'SIGKILL');
+    for (const pid of pids) if (pid !== this.pid) killed(pid);
     this.#process.kill('SIGKILL');
     await gone;
     await until(() => pids.every((pid) => !fs.existsSync(`/proc/${pid}/exe`)), {
@@ -55,6 +55,15 @@ export class Dut {
     return [this.pid, ...descendants(this.pid)].filter(
       (pid) => programs?.includes(fs.readFileSync(`/proc/${pid}/comm`, 'utf8').trim()) ?? true,
     );
+  }
+}
+
+function killed(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    // It went with one that was killed before it.
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
   }
 }
 

@@ -1,11 +1,23 @@
-/** What is measured, each part on one speaker under test; every part makes a world of its own. */
+/**
+ * What is measured, each part on one speaker under test; every part makes a world of its own, and yields figures as it has them, so that those
+ * are kept that come before a limit is passed.
+ */
 import http from 'node:http';
 import path from 'node:path';
-import type { DutName, DutPeer } from './dut-starters.ts';
-import { World } from './world.ts';
+import { BfdProcess, bfdSessionTo } from '../../support/bfd.ts';
+import { until } from '../../support/wait.ts';
+import { bfdIntervalMs, type DutName, type DutPeer, dutAddress } from './dut-starters.ts';
+import { type Cost, World } from './world.ts';
 
-/** Figures of one run; wall time first, where there is one. */
+/** Figures of one run; wall time first, where there is one. Names end with their unit. */
 export type Figures = Readonly<Record<string, number>>;
+export type Run = AsyncGenerator<Figures, void>;
+
+/** `seconds` of `lost` is `lostSeconds`. */
+function figures(of: Cost | Figures, what = ''): Figures {
+  const named = (name: string): string => (what === '' ? name : what + name[0]!.toUpperCase() + name.slice(1));
+  return Object.fromEntries(Object.entries(of).map(([name, value]) => [named(name), value]));
+}
 
 const octets4 = (address: string): number[] => address.split('.').map(Number);
 
@@ -23,38 +35,26 @@ const nextHopOf = ({ address, family }: DutPeer): number[] => {
 const sender = (family: 4 | 6 = 4): DutPeer => peerAt(1, family, 'in');
 const receiver = (family: 4 | 6 = 4): DutPeer => peerAt(2, family, 'out');
 
+/** GoBGP takes 149 s for a million. */
+const relayLimitSec = 180;
+
 /** A sender, a receiver, a whole table through the speaker, and back out of it. */
-export async function relay(name: DutName, prefixes: number, family: 4 | 6): Promise<Figures> {
+export async function* relay(name: DutName, prefixes: number, family: 4 | 6): Run {
   const [from, to] = [sender(family), receiver(family)];
-  await using world = await World.start(name, [from, to]);
+  await using world = await World.start(name, [from, to], relayLimitSec);
   await world.open([from, to]);
   const table = { family, prefixes, asn: from.asn, nextHop: nextHopOf(from) };
   await world.do({ op: 'prepare', id: from.id, table });
   const idle = world.dut.usage();
-  const { seconds } = await world.do({
-    op: 'send',
-    ids: [from.id],
-    what: 'announce',
-    wanted: [{ id: to.id, announced: prefixes }],
-  });
-  const loaded = world.dut.usage();
-  const withdraw = await world.do({
-    op: 'send',
-    ids: [from.id],
-    what: 'withdraw',
-    wanted: [{ id: to.id, withdrawn: prefixes }],
-  });
-  return {
-    seconds,
-    cpuSec: loaded.cpuSec - idle.cpuSec,
-    idleMib: idle.rssMib,
-    growthMib: loaded.rssMib - idle.rssMib,
-    withdrawSeconds: withdraw.seconds,
-  };
+  const send = (what: 'announce' | 'withdraw', wanted: object): Promise<Cost> =>
+    world.cost({ op: 'send', ids: [from.id], what, wanted: [{ id: to.id, ...wanted }] });
+  const announced = await send('announce', { announced: prefixes });
+  yield { ...figures(announced), idleMib: idle.rssMib, growthMib: announced.rssMib - idle.rssMib };
+  yield figures(await send('withdraw', { withdrawn: prefixes }), 'withdraw');
 }
 
 /** What each further peer with the same prefixes costs: with the attribute sets of the first, and with sets of its own. */
-export async function furtherPeers(name: DutName, prefixes: number): Promise<Figures> {
+export async function* furtherPeers(name: DutName, prefixes: number): Run {
   // One AS: with another first AS in their paths no two peers would ever send the same set.
   const peers = [0, 1, 2].map((index): DutPeer => ({ ...peerAt(10 + index, 4, 'in'), asn: 64_610 }));
   const to = receiver();
@@ -72,24 +72,13 @@ export async function furtherPeers(name: DutName, prefixes: number): Promise<Fig
     await world.do({ op: 'prepare', id: peer.id, table });
     const wanted = index === 0 ? [{ id: to.id, announced: prefixes }] : [];
     await world.do({ op: 'send', ids: [peer.id], what: 'announce', wanted });
-    rss.push(await settledMib(world));
-  }
-  return { knownSetsMib: rss[1]! - rss[0]!, newSetsMib: rss[2]! - rss[1]! };
-}
-
-/** Resident memory once the processor has nothing to do any more. */
-async function settledMib(world: World): Promise<number> {
-  let before = world.dut.usage();
-  for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, 500));
-    const now = world.dut.usage();
-    if (now.cpuSec - before.cpuSec < 0.03) return now.rssMib;
-    before = now;
+    rss.push(await world.settledMib());
+    if (index > 0) yield { [index === 1 ? 'knownSetsMib' : 'newSetsMib']: rss[index]! - rss[index - 1]! };
   }
 }
 
 /** Three peers announce the same table, each a hop farther; then the best one is lost. */
-export async function threePeers(name: DutName, prefixes: number): Promise<Figures> {
+export async function* threePeers(name: DutName, prefixes: number): Run {
   const peers = [0, 1, 2].map((index) => peerAt(10 + index, 4, 'in'));
   const to = receiver();
   await using world = await World.start(name, [...peers, to]);
@@ -105,26 +94,16 @@ export async function threePeers(name: DutName, prefixes: number): Promise<Figur
     };
     await world.do({ op: 'prepare', id: peer.id, table });
   }
-  const before = world.dut.usage();
   const [best, second] = peers as [DutPeer, DutPeer, DutPeer];
   const ids = peers.map(({ id }) => id);
-  const load = await world.do({
-    op: 'send',
-    ids,
-    what: 'announce',
-    wanted: [{ id: to.id, announced: prefixes, from: best.asn }],
-  });
-  await settledMib(world);
-  const lost = await world.do({
-    op: 'cut',
-    id: best.id,
-    wanted: [{ id: to.id, announced: prefixes, from: second.asn }],
-  });
-  return { seconds: load.seconds, lostSeconds: lost.seconds, cpuSec: world.dut.usage().cpuSec - before.cpuSec };
+  const from = (asn: number) => [{ id: to.id, announced: prefixes, from: asn }];
+  yield figures(await world.cost({ op: 'send', ids, what: 'announce', wanted: from(best.asn) }));
+  await world.settledMib();
+  yield figures(await world.cost({ op: 'cut', id: best.id, wanted: from(second.asn) }), 'lost');
 }
 
 /** One sender, the same table to many. */
-export async function fanOut(name: DutName, prefixes: number, receivers: number): Promise<Figures> {
+export async function* fanOut(name: DutName, prefixes: number, receivers: number): Run {
   const from = sender();
   const to = Array.from({ length: receivers }, (_, index) => peerAt(10 + index, 4, 'out'));
   await using world = await World.start(name, [from, ...to]);
@@ -134,43 +113,46 @@ export async function fanOut(name: DutName, prefixes: number, receivers: number)
     id: from.id,
     table: { family: 4, prefixes, asn: from.asn, nextHop: nextHopOf(from) },
   });
-  const before = world.dut.usage();
   const wanted = to.map(({ id }) => ({ id, announced: prefixes }));
-  const { seconds } = await world.do({ op: 'send', ids: [from.id], what: 'announce', wanted });
-  return { seconds, cpuSec: world.dut.usage().cpuSec - before.cpuSec };
+  yield figures(await world.cost({ op: 'send', ids: [from.id], what: 'announce', wanted }));
 }
 
+/** FRR, which collects changes for 50 ms, takes 100 s for a thousand of each kind. */
+const latencyLimitSec = 150;
+
 /** One prefix through an idle speaker, and through one with a table and a steady stream of changes. */
-export async function latency(name: DutName, count: number, prefixes: number): Promise<Figures> {
+export async function* latency(name: DutName, count: number, prefixes: number): Run {
   const [from, to] = [sender(), receiver()];
-  await using world = await World.start(name, [from, to]);
+  await using world = await World.start(name, [from, to], latencyLimitSec);
   await world.open([from, to]);
   const ask = { op: 'latency' as const, from: from.id, to: to.id, count, nextHop: nextHopOf(from) };
   type Latency = { announce: { p50: number; p99: number }; withdraw: { p50: number; p99: number } };
-  const idle = (await world.do(ask)) as unknown as Latency;
+  const measured = async (perSecond: number, what: string): Promise<Figures> => {
+    const before = world.dut.usage().cpuSec;
+    const { announce, withdraw } = (await world.do({ ...ask, perSecond })) as unknown as Latency;
+    const percentiles = {
+      announceP50Ms: announce.p50,
+      announceP99Ms: announce.p99,
+      withdrawP50Ms: withdraw.p50,
+      withdrawP99Ms: withdraw.p99,
+    };
+    return figures({ ...percentiles, cpuSec: world.dut.usage().cpuSec - before }, what);
+  };
+  yield await measured(0, '');
   await world.do({
     op: 'prepare',
     id: from.id,
     table: { family: 4, prefixes, asn: from.asn, nextHop: nextHopOf(from) },
   });
   await world.do({ op: 'send', ids: [from.id], what: 'announce', wanted: [{ id: to.id, announced: prefixes }] });
-  await settledMib(world);
-  const busy = (await world.do({ ...ask, perSecond: 200 })) as unknown as Latency;
-  return {
-    announceP50Ms: idle.announce.p50,
-    announceP99Ms: idle.announce.p99,
-    withdrawP50Ms: idle.withdraw.p50,
-    withdrawP99Ms: idle.withdraw.p99,
-    churnAnnounceP50Ms: busy.announce.p50,
-    churnAnnounceP99Ms: busy.announce.p99,
-    churnWithdrawP50Ms: busy.withdraw.p50,
-    churnWithdrawP99Ms: busy.withdraw.p99,
-  };
+  await world.settledMib();
+  yield await measured(200, 'churn');
 }
 
 /** A full mesh's node: everybody dials at once and announces a prefix; an observer has them all. */
-export async function manySessions(name: DutName, count: number): Promise<Figures> {
-  const observer = peerAt(2, 4, 'out');
+export async function* manySessions(name: DutName, count: number): Run {
+  // GoBGP does not tell a peer of paths that have its own AS.
+  const observer = { ...peerAt(2, 4, 'out'), asn: 64_599 };
   const nodes = Array.from({ length: count }, (_, index) => peerAt(16 + index, 4, 'in'));
   await using world = await World.start(name, [observer, ...nodes]);
   await world.open([observer]);
@@ -180,26 +162,44 @@ export async function manySessions(name: DutName, count: number): Promise<Figure
   await world.do({ op: 'await', wanted: [{ id: observer.id, announced: count }] });
   const seconds = (performance.now() - started) / 1000;
   const loaded = world.dut.usage();
-  return { seconds, cpuSec: loaded.cpuSec - idle.cpuSec, growthMib: loaded.rssMib - idle.rssMib };
+  yield { seconds, cpuSec: loaded.cpuSec - idle.cpuSec, growthMib: loaded.rssMib - idle.rssMib };
 }
 
-/** Two sessions and nothing to do. */
-export async function idle(name: DutName, watchSec: number): Promise<Figures> {
-  const [from, to] = [sender(), receiver()];
-  await using world = await World.start(name, [from, to]);
-  await world.open([from, to]);
-  await settledMib(world);
+/** Two sessions and nothing to do, with BFD of 300 ms x 3 for both when `bfd` says so. */
+export async function* idle(name: DutName, watchSec: number, bfd: boolean): Run {
+  const peers = [sender(), receiver()].map((peer): DutPeer => ({ ...peer, bfd }));
+  await using world = await World.start(name, peers);
+  await world.open(peers);
+  if (bfd) await startBfd(world, peers);
+  await world.settledMib();
   const before = world.dut.usage();
   await new Promise((resolve) => setTimeout(resolve, watchSec * 1000));
-  const after = world.dut.usage();
-  return { cpuPercent: (100 * (after.cpuSec - before.cpuSec)) / watchSec, rssMib: after.rssMib };
+  const { cpuSec, rssMib } = world.dut.usage();
+  yield { cpuPercent: (100 * (cpuSec - before.cpuSec)) / watchSec, rssMb: (rssMib * 1024 * 1024) / 1e6 };
+}
+
+/** The other end of the speaker's BFD; resolves when both sessions are Up with their intervals. */
+async function startBfd(world: World, peers: readonly DutPeer[]): Promise<void> {
+  const there = new BfdProcess(world.link, world.link.b);
+  const intervalUs = bfdIntervalMs * 1000;
+  const timing = { minTxUs: intervalUs, minRxUs: intervalUs, multiplier: 3 };
+  there.configure(
+    ...peers.map(({ id, address, family }) =>
+      bfdSessionTo(id, { peerAddress: dutAddress[family], localAddress: address, ...timing }),
+    ),
+  );
+  for (const { id } of peers)
+    await until(() => there.status(id)?.state === 'Up' && there.status(id)?.detectionTimeUs === 3 * intervalUs, {
+      what: `BFD of ${id}; it is ${JSON.stringify(there.status(id))} ${there.errors}`,
+      deadlineMs: 20_000,
+    });
 }
 
 /**
  * A whole table through a speaker whose sessions have a hold time of 3 s, while its API is asked for the status again and again:
  * how long an answer takes, of which the longest is more than the longest stall of its loop. A session that is lost fails.
  */
-export async function underLoad(name: DutName, prefixes: number): Promise<Figures> {
+export async function* underLoad(name: DutName, prefixes: number): Run {
   const [from, to] = [sender(), receiver()];
   await using world = await World.start(name, [from, to]);
   await world.open([from, to], { holdTimeSec: 3 });
@@ -225,7 +225,7 @@ export async function underLoad(name: DutName, prefixes: number): Promise<Figure
   const { peers } = JSON.parse(await ask(socketPath, '/v1/bgp/peers')) as { peers: { timesEstablished: number }[] };
   if (peers.some((peer) => peer.timesEstablished !== 1))
     throw new Error(`a session was lost: ${JSON.stringify(peers)}`);
-  return {
+  yield {
     answers: times.length,
     statusP99Ms: times[Math.floor(times.length * 0.99)]!,
     longestMs: times.at(-1)!,

@@ -3,20 +3,46 @@ import { type ChildProcess, execFileSync } from 'node:child_process';
 import path from 'node:path';
 import readline from 'node:readline';
 import { BgpLink } from '../../support/bgp.ts';
-import type { Command, SessionSpec } from './client.ts';
+import type { Command, Limited, Over, SessionSpec } from './client.ts';
 import { type DutName, type DutPeer, dutAddress } from './dut-starters.ts';
 import { type Dut, startDut } from './duts.ts';
 
 export type Answer = Readonly<Record<string, unknown>> & { readonly seconds: number };
+
+/** Not done in time: the speaker is that slow, or does not do it at all. */
+export class OverLimit extends Error {
+  readonly limitSec: number;
+  constructor(what: string, { overSec, lacking }: Over) {
+    super(`${what}: not done within ${overSec} s: ${lacking.join('; ')}`);
+    this.name = 'OverLimit';
+    this.limitSec = overSec;
+  }
+}
+
+/** Of one command, unless a part says otherwise. */
+const limitSecDefault = 60;
+/** Processor time within this long below which a speaker has nothing to do any more. */
+const settledMs = 500;
+const settledCpuSec = 0.03;
+
+/** Wall time of a command and what it cost the speaker. */
+export interface Cost {
+  readonly seconds: number;
+  readonly cpuSec: number;
+  /** Afterwards. */
+  readonly rssMib: number;
+}
 
 export class World {
   readonly link: BgpLink;
   readonly dut: Dut;
   readonly #client: ChildProcess;
   readonly #answers: AsyncIterator<string>;
+  readonly #limitSec: number;
   #errors = '';
 
-  private constructor(link: BgpLink, dut: Dut) {
+  private constructor(link: BgpLink, dut: Dut, limitSec: number) {
+    this.#limitSec = limitSec;
     this.link = link;
     this.dut = dut;
     const file = path.join(import.meta.dirname, 'client.ts');
@@ -25,7 +51,7 @@ export class World {
     this.#answers = readline.createInterface({ input: this.#client.stdout! })[Symbol.asyncIterator]();
   }
 
-  static async start(name: DutName, peers: readonly DutPeer[]): Promise<World> {
+  static async start(name: DutName, peers: readonly DutPeer[], limitSec = limitSecDefault): Promise<World> {
     const link = new BgpLink();
     const addresses = peers.map(
       ({ address, family }) => `addr add ${address}/${family === 4 ? 16 : 64} dev e0 ${family === 6 ? 'nodad' : ''}`,
@@ -37,19 +63,42 @@ export class World {
       stdio: ['pipe', 'ignore', 'ignore'],
     });
     try {
-      return new World(link, await startDut(name, link, peers));
+      return new World(link, await startDut(name, link, peers), limitSec);
     } catch (error) {
       await link[Symbol.asyncDispose]();
       throw error;
     }
   }
 
-  /** @throws Error with what the peers said when one of them failed */
+  /** @throws OverLimit; Error with what the peers said when one of them failed */
   async do(command: Command): Promise<Answer> {
-    this.#client.stdin!.write(`${JSON.stringify(command)}\n`);
+    const limited: Limited = { ...command, limitSec: this.#limitSec };
+    this.#client.stdin!.write(`${JSON.stringify(limited)}\n`);
     const { value, done } = await this.#answers.next();
-    if (done) throw new Error(`${this.dut.name}, ${command.op}: ${this.#errors}`);
-    return JSON.parse(value) as Answer;
+    if (done) throw new Error(`${this.dut.name}, ${command.op}: ${this.#errors.trim()}`);
+    const answer = JSON.parse(value) as Answer | Over;
+    if ('overSec' in answer) throw new OverLimit(command.op, answer as Over);
+    return answer;
+  }
+
+  /** The same with what it cost the speaker. */
+  async cost(command: Command): Promise<Cost> {
+    const before = this.dut.usage();
+    const { seconds } = await this.do(command);
+    const { cpuSec, rssMib } = this.dut.usage();
+    return { seconds, cpuSec: cpuSec - before.cpuSec, rssMib };
+  }
+
+  /** Resident memory once the processor has nothing to do any more. @throws OverLimit */
+  async settledMib(): Promise<number> {
+    const end = performance.now() + this.#limitSec * 1000;
+    for (let before = this.dut.usage(); performance.now() < end; ) {
+      await new Promise((resolve) => setTimeout(resolve, settledMs));
+      const now = this.dut.usage();
+      if (now.cpuSec - before.cpuSec < settledCpuSec) return now.rssMib;
+      before = now;
+    }
+    throw new OverLimit('settle', { overSec: this.#limitSec, lacking: ['an idle processor'] });
   }
 
   open(

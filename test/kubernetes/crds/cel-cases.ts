@@ -373,6 +373,22 @@ const bgpPeerCases: readonly CelCase[] = [
   ...durations('BGPPeer', 'maxRestartTime', 4095, (text) => router({ maxRestartTime: text })),
   ...durations('BGPPeer', 'keepaliveTime', 65_535, (text) => router({ keepaliveTime: text })),
   ...durations('BGPPeer', 'holdTime', 65_535, (text) => router({ holdTime: text }), { holds: true }),
+  {
+    kind: 'BGPPeer',
+    at: '.spec.addPath',
+    message: /^limit goes with receive: true/,
+    field: 'spec.addPath.limit',
+    accepted: [router({ addPath: { receive: true, limit: 1 } }), router({ addPath: { send: 2 } })],
+    refused: [router({ addPath: { limit: 1 } }), router({ addPath: { receive: false, limit: 1 } })],
+  },
+  {
+    kind: 'BGPPeer',
+    at: '.spec.linkBandwidth',
+    message: /^linkBandwidth must be a number of bits per second/,
+    field: 'spec.linkBandwidth',
+    accepted: ['', '10Gbit', '2.5Gbit', '100Mbit', '64kbit', '1Tbit'].map((linkBandwidth) => router({ linkBandwidth })),
+    refused: ['10G', '10', '10Gbit/s', '-1Gbit', '1234567Mbit'].map((linkBandwidth) => router({ linkBandwidth })),
+  },
   ...durations('BGPPeer', 'longLivedStaleTime', 16_777_215, (text) => router({ longLivedStaleTime: text })),
   ...['ipv4', 'ipv6'].flatMap((family) =>
     durations(

@@ -12,7 +12,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
-import { parseAllDocuments } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
 import { LoneAgent } from '../lone-agent.ts';
 import { until } from '../wait.ts';
 import { type ApiServer, apiServerAssets } from './api-server.ts';
@@ -56,6 +56,13 @@ export function legacyDefinitions(): KubeObject[] {
     const names = { kind, plural, singular, listKind };
     return [{ ...definition, metadata, spec: { group, names, scope: 'Cluster', versions } }];
   });
+}
+
+/** Those of the Network Policy API, which nobody's installation brings. */
+export function networkPolicyApiDefinitions(): KubeObject[] {
+  const folder = path.join(import.meta.dirname, '..', '..', '..', 'deploy', 'crds', 'upstream');
+  const files = fs.readdirSync(folder).filter((name) => name.endsWith('.yaml'));
+  return files.map((name) => parse(fs.readFileSync(path.join(folder, name), 'utf8')) as KubeObject);
 }
 
 export interface InstallOptions {

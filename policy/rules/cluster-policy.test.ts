@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Cidr } from '#kit';
+import type { ClusterPolicyObject, ClusterPolicyRule, LabelSelector } from '#model';
+import { compileClusterPolicy } from './cluster-policy.ts';
+import { distinctRules } from './peer-rules.ts';
+import { adminTier, baselineTier, comparePlaces, networkPolicyTier, type PolicyPlace, type Tier } from './tiers.ts';
+
+const everything: LabelSelector = { matchLabels: {}, matchExpressions: [] };
+const web: LabelSelector = { matchLabels: { app: 'web' }, matchExpressions: [] };
+const everyPod = { type: 'pods', namespaceSelector: everything, podSelector: everything } as const;
+const unknown = { type: 'unknown' } as const;
+
+function policy(part: Partial<Pick<ClusterPolicyObject, 'ingress' | 'egress'>>): ClusterPolicyObject {
+  return {
+    metadata: { name: 'p', namespace: '', uid: 'u', labels: {}, annotations: {} },
+    tier: 'Admin',
+    priority: 1,
+    subject: { namespaceSelector: everything, podSelector: web },
+    ingress: [],
+    egress: [],
+    ...part,
+  };
+}
+
+test('peers and ports of a rule multiply, all with its action, in the place of the rule', () => {
+  const ports: ClusterPolicyRule['ports'] = [
+    { type: 'numbers', protocol: 'TCP', first: 81, last: 90 },
+    { type: 'numbers', protocol: 'TCP', first: 80, last: 80 },
+    { type: 'name', name: 'web' },
+  ];
+  const networks = { type: 'networks', networks: ['10.0.0.0/8', 'fd00::/8'] as Cidr[] } as const;
+  const { program, sets } = compileClusterPolicy(
+    policy({
+      ingress: [{ action: 'Deny', peers: [everyPod], ports }],
+      egress: [
+        { action: 'Pass', peers: [{ type: 'nodes', selector: web }, networks], ports: [] },
+        { action: 'Accept', peers: [everyPod], ports: [{ type: 'name', name: 'web' }] },
+      ],
+    }),
+  );
+  const source = { type: 'set', set: 'pods:ns(all());all()' };
+  assert.deepEqual(program, {
+    ingress: [
+      { action: 'deny', source, protocol: 6, destinationPorts: [{ first: 80, last: 90 }] },
+      { action: 'deny', source, destinationNamedPorts: "ports:any:web:ns(all());app == 'web'" },
+    ],
+    egress: [
+      { action: 'pass', destination: { type: 'set', set: "pods:nodes;app == 'web'" } },
+      { action: 'pass', destination: { type: 'cidr', cidr: '10.0.0.0/8', except: [] } },
+      { action: 'pass', destination: { type: 'cidr', cidr: 'fd00::/8', except: [] } },
+      { action: 'allow', destinationNamedPorts: 'ports:any:web:ns(all());all()' },
+    ],
+  });
+  assert.deepEqual(
+    [...sets.keys()].sort(),
+    [
+      "pods:nodes;app == 'web'",
+      'pods:ns(all());all()',
+      "ports:any:web:ns(all());app == 'web'",
+      'ports:any:web:ns(all());all()',
+    ].sort(),
+  );
+});
+
+test('what is not known of a rule makes it fail closed: Accept is about nothing, Deny and Pass deny everything', () => {
+  const open: ClusterPolicyRule = { action: 'Accept', peers: [everyPod], ports: [] };
+  for (const part of [{ peers: [everyPod, unknown] }, { ports: [unknown] }]) {
+    for (const action of ['Accept', 'Deny', 'Pass'] as const) {
+      const { program } = compileClusterPolicy(policy({ egress: [{ ...open, action, ...part }] }));
+      assert.deepEqual(program.egress, action === 'Accept' ? [] : [{ action: 'deny' }], action);
+    }
+  }
+});
+
+test('names of domains are about nobody, and take nothing from the peers beside them', () => {
+  const names = { type: 'domainNames', names: ['example.com'] } as const;
+  const { program } = compileClusterPolicy(
+    policy({ egress: [{ action: 'Accept', peers: [names, everyPod], ports: [] }] }),
+  );
+  assert.deepEqual(program.egress, [{ action: 'allow', destination: { type: 'set', set: 'pods:ns(all());all()' } }]);
+});
+
+test('of equal rules the first stays, where it decides', () => {
+  const rules = distinctRules([{ action: 'deny' }, { action: 'allow' }, { action: 'deny' }]);
+  assert.deepEqual(rules, [{ action: 'deny' }, { action: 'allow' }]);
+});
+
+test('places: tiers by order, then policies by order as numbers, none last, equal ones by name', () => {
+  const place = (tier: Tier, order: number | undefined, name = ''): PolicyPlace => ({ tier, order, name });
+  const other: Tier = { name: 'security', order: 500_000, endOfTier: 'deny' };
+  const sorted = [
+    place(adminTier, 9),
+    place(adminTier, 10, 'a'),
+    place(adminTier, 10, 'b'),
+    place(adminTier, 100),
+    place(adminTier, undefined),
+    place(other, 3),
+    place(networkPolicyTier, 1000),
+    place(baselineTier, 0),
+  ];
+  assert.deepEqual(sorted.toReversed().sort(comparePlaces), sorted);
+});

@@ -1,0 +1,75 @@
+/**
+ * policy.networking.k8s.io ClusterNetworkPolicy, AdminNetworkPolicy and BaselineAdminNetworkPolicy into the one rule form.
+ *
+ * A rule with something in it that is not known here fails closed, as the API demands: one that accepts is about nothing,
+ * any other denies everything. Names of domains are about nothing: no addresses of theirs are known.
+ */
+
+import { unreachable } from '#kit';
+import type { ClusterPodSelector, ClusterPolicyObject, ClusterPolicyPeer, ClusterPolicyRule, PolicyRule } from '#model';
+import { compileLabelSelector } from '../selector/label-selector.ts';
+import { type CompiledPolicy, type Direction, distinctRules, PeerRules, type RulePeer } from './peer-rules.ts';
+import { everyTraffic, mergeRanges, type PortGroup, protocols } from './ports.ts';
+import type { PodSelector } from './sets.ts';
+
+const actions = { Accept: 'allow', Deny: 'deny', Pass: 'pass' } as const;
+
+/** The pods whose traffic the policy is about: of all namespaces that match. */
+export function clusterPolicySubject(policy: ClusterPolicyObject): PodSelector {
+  return podSelector(policy.subject);
+}
+
+export function compileClusterPolicy(policy: ClusterPolicyObject): CompiledPolicy {
+  const builder = new PeerRules(clusterPolicySubject(policy));
+  const rules = (direction: Direction, sources: readonly ClusterPolicyRule[]): PolicyRule[] =>
+    distinctRules(sources.flatMap((source) => [...rulesOf(builder, direction, source)]));
+  return {
+    program: { ingress: rules('ingress', policy.ingress), egress: rules('egress', policy.egress) },
+    sets: builder.sets,
+  };
+}
+
+function* rulesOf(builder: PeerRules, direction: Direction, source: ClusterPolicyRule): Generator<PolicyRule> {
+  if ([...source.peers, ...source.ports].some(({ type }) => type === 'unknown')) {
+    if (source.action !== 'Accept') yield { action: 'deny' };
+    return;
+  }
+  const groups = source.ports.length === 0 ? [everyTraffic] : portGroups(source.ports);
+  for (const peer of source.peers) {
+    for (const known of rulePeers(peer)) yield* builder.rules(actions[source.action], direction, known, groups);
+  }
+}
+
+function rulePeers(peer: ClusterPolicyPeer): RulePeer[] {
+  switch (peer.type) {
+    case 'pods':
+      return [{ type: 'selector', selector: podSelector(peer) }];
+    case 'nodes':
+      return [{ type: 'selector', selector: { scope: { type: 'nodes' }, pods: compileLabelSelector(peer.selector) } }];
+    case 'networks':
+      return peer.networks.map((cidr) => ({ type: 'match', match: { type: 'cidr', cidr, except: [] } }));
+    case 'domainNames':
+    case 'unknown':
+      return [];
+    default:
+      return unreachable(peer);
+  }
+}
+
+function podSelector({ namespaceSelector, podSelector: pods }: ClusterPodSelector): PodSelector {
+  return {
+    scope: { type: 'selector', selector: compileLabelSelector(namespaceSelector) },
+    pods: compileLabelSelector(pods),
+  };
+}
+
+/** Numbers by protocol; names of whichever protocol their pod declares. */
+function portGroups(ports: ClusterPolicyRule['ports']): PortGroup[] {
+  const groups = protocols.flatMap((protocol): PortGroup[] => {
+    const ranges = ports.flatMap((port) => (port.type === 'numbers' && port.protocol === protocol ? [port] : []));
+    return ranges.length === 0 ? [] : [{ protocol, everyPort: false, ranges: mergeRanges(ranges), names: [] }];
+  });
+  const names = [...new Set(ports.flatMap((port) => (port.type === 'name' ? [port.name] : [])))].sort();
+  if (names.length > 0) groups.push({ protocol: undefined, everyPort: false, ranges: [], names });
+  return groups;
+}

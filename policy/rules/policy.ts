@@ -1,0 +1,86 @@
+/**
+ * Every kind of policy as the calculation sees it: whom it is about, where it stands, what rules it has. The one place where the
+ * kinds are made known; what is behind it knows none of them.
+ */
+import { unreachable } from '#kit';
+import type { ModelObjects, ModelUpdate, ObjectKey, PolicyId } from '#model';
+import { clusterPolicySubject, compileClusterPolicy } from './cluster-policy.ts';
+import { compileNetworkPolicy, networkPolicySubject } from './network-policy.ts';
+import type { CompiledPolicy, Direction } from './peer-rules.ts';
+import type { PodSelector } from './sets.ts';
+import { clusterPolicyTier, networkPolicyOrder, networkPolicyTier, type PolicyPlace } from './tiers.ts';
+
+const policyKinds = [
+  'NetworkPolicy',
+  'ClusterNetworkPolicy',
+  'AdminNetworkPolicy',
+  'BaselineAdminNetworkPolicy',
+] as const;
+export type PolicyKind = (typeof policyKinds)[number];
+
+export type Policy = { readonly [K in PolicyKind]: { readonly kind: K; readonly object: ModelObjects[K] } }[PolicyKind];
+export type PolicyObjectUpdate = Extract<ModelUpdate, { readonly kind: PolicyKind }>;
+
+export function isPolicyUpdate(update: ModelUpdate): update is PolicyObjectUpdate {
+  return (policyKinds as readonly string[]).includes(update.kind);
+}
+
+export function policyIdOf(kind: PolicyKind, key: ObjectKey): PolicyId {
+  return `${kind}:${key}`;
+}
+
+/** The pods whose traffic the policy decides, in the directions that it is about. */
+export function subjectOf(policy: Policy): PodSelector {
+  switch (policy.kind) {
+    case 'NetworkPolicy':
+      return networkPolicySubject(policy.object);
+    case 'ClusterNetworkPolicy':
+    case 'AdminNetworkPolicy':
+    case 'BaselineAdminNetworkPolicy':
+      return clusterPolicySubject(policy.object);
+    default:
+      return unreachable(policy);
+  }
+}
+
+export function placeOf(policy: Policy, id: PolicyId): PolicyPlace {
+  // Of equal names in one tier the kind decides, which stands behind the name here.
+  const name = `${id.slice(id.indexOf(':') + 1)}:${policy.kind}`;
+  switch (policy.kind) {
+    case 'NetworkPolicy':
+      return { tier: networkPolicyTier, order: networkPolicyOrder, name };
+    case 'ClusterNetworkPolicy':
+    case 'AdminNetworkPolicy':
+    case 'BaselineAdminNetworkPolicy':
+      return { tier: clusterPolicyTier(policy.object.tier), order: policy.object.priority, name };
+    default:
+      return unreachable(policy);
+  }
+}
+
+/** Whether it stands among those that decide in this direction, and so makes its tier count there. */
+export function isAbout(policy: Policy, direction: Direction): boolean {
+  switch (policy.kind) {
+    case 'NetworkPolicy':
+      return policy.object.policyTypes.includes(direction === 'ingress' ? 'Ingress' : 'Egress');
+    case 'ClusterNetworkPolicy':
+    case 'AdminNetworkPolicy':
+    case 'BaselineAdminNetworkPolicy':
+      return policy.object[direction].length > 0;
+    default:
+      return unreachable(policy);
+  }
+}
+
+export function compilePolicy(policy: Policy): CompiledPolicy {
+  switch (policy.kind) {
+    case 'NetworkPolicy':
+      return compileNetworkPolicy(policy.object);
+    case 'ClusterNetworkPolicy':
+    case 'AdminNetworkPolicy':
+    case 'BaselineAdminNetworkPolicy':
+      return compileClusterPolicy(policy.object);
+    default:
+      return unreachable(policy);
+  }
+}
