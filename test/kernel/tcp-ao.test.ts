@@ -2,8 +2,16 @@
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { describe, test } from 'node:test';
-import type { ByteConnection, PeerConfig, PeerRange, SpeakerConfig, TcpAoKey } from '#bgp';
-import { silentLogger } from '#kit';
+import {
+  type ByteConnection,
+  createSpeaker,
+  type PeerConfig,
+  type PeerRange,
+  type Speaker,
+  type SpeakerConfig,
+  type TcpAoKey,
+} from '#bgp';
+import { silentLogger, systemClock } from '#kit';
 import { TcpTransport } from '#speaker';
 import { aoFault, inNetns } from '#sys';
 import { needs } from '../support/needs.ts';
@@ -184,6 +192,93 @@ function withKernel(fault: string | undefined): void {
       assert.notEqual(typeof connection, 'string', String(connection));
     }
     await until(() => world.accepted.length === 3, { what: 'all three' });
+  });
+  sessionTest();
+}
+
+/** A speaker in a namespace of the link, with neither BFD nor discovery. */
+function speakerIn(space: Namespace, config: SpeakerConfig): { readonly speaker: Speaker; close(): void } {
+  const transport = new TcpTransport(silentLogger, (connection) => speaker.accept(connection));
+  const speaker: Speaker = createSpeaker(
+    {
+      clock: systemClock(),
+      transport: {
+        dial: (...request) => inNetns(space.netns, () => transport.dial(...request)),
+        configure: (effective) => inNetns(space.netns, () => transport.configure(effective)),
+        tcpAoFault: transport.tcpAoFault,
+      },
+      log: silentLogger,
+      random: Math.random,
+      defer: (work) => void setImmediate(work),
+      onRoutes: () => undefined,
+      onPeerState: () => undefined,
+    },
+    config,
+    { withoutFeed: true },
+  );
+  speaker.start();
+  return {
+    speaker,
+    close() {
+      speaker.stop('graceful');
+      transport.close();
+    },
+  };
+}
+
+function sessionTest(): void {
+  test('RFC 5925 6.1: a BGP session goes on while keys are replaced at one end after the other, whoever dialled', async (t) => {
+    for (const passive of ['a', 'b'] as const) {
+      const spaces = { a: makeNamespace(), b: makeNamespace() };
+      link(spaces.a, 'e0', spaces.b, 'e0', 16, 0);
+      const config = (end: 'a' | 'b', keys: readonly TcpAoKey[], prefix: string): SpeakerConfig => ({
+        asn: 64512,
+        routerId: end === 'a' ? '10.0.0.1' : '10.0.0.2',
+        listen: [{ address: '0.0.0.0', port: 179 }],
+        originate: [prefix],
+        peers: [
+          {
+            ...template,
+            name: 'other',
+            address: end === 'a' ? dialler : listener,
+            port: 179,
+            passive: end === passive,
+            connectRetrySec: 1,
+            tcpAo: end === 'a' ? keys : swapped(keys),
+          },
+        ],
+        gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec: 0, deferralTimeSec: 0 },
+      });
+      const ends = {
+        a: speakerIn(spaces.a, config('a', [one], '10.51.0.0/16')),
+        b: speakerIn(spaces.b, config('b', [one], '10.52.0.0/16')),
+      };
+      t.after(() => {
+        for (const end of ['a', 'b'] as const) {
+          ends[end].close();
+          spaces[end].netlink.close();
+          spaces[end].netns.close();
+        }
+      });
+      const has = (end: 'a' | 'b', prefix: string): boolean => ends[end].speaker.routes({ prefix }).routes.length > 0;
+      await until(() => has('a', '10.52.0.0/16') && has('b', '10.51.0.0/16'), { what: 'routes both ways' });
+      let round = 0;
+      for (const keys of [[one, two], [two, one], [two]]) {
+        for (const [end, far] of [
+          ['a', 'b'],
+          ['b', 'a'],
+        ] as const) {
+          const prefix = `10.${100 + round++}.0.0/16`;
+          ends[end].speaker.configure(config(end, keys, prefix));
+          await until(() => has(far, prefix), { what: `${prefix} from ${end}` });
+        }
+      }
+      for (const { speaker } of Object.values(ends)) assert.equal(speaker.status().peers[0]!.establishedCount, 1);
+      ends.a.speaker.configure(config('a', [{ ...two, secret: 'other' }], '10.51.0.0/16'));
+      await until(() => ends.a.speaker.status().peers[0]!.state !== 'Established', { what: 'the end of the session' });
+      ends.b.speaker.configure(config('b', [{ ...two, secret: 'other' }], '10.52.0.0/16'));
+      await until(() => has('a', '10.52.0.0/16') && has('b', '10.51.0.0/16'), { what: 'a new session' });
+    }
   });
 }
 
