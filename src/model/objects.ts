@@ -148,6 +148,13 @@ export interface PrefixLimit {
   readonly warnOnly?: boolean;
 }
 
+/** What goes with the node's own prefixes inside `cidr`. */
+export interface PrefixAdvertisement {
+  readonly cidr: Cidr;
+  /** `aa:nn` (RFC 1997) or `aa:nn:mm` (RFC 8092). */
+  readonly communities: readonly string[];
+}
+
 /** projectcalico.org/v3. The object named `default` is for all nodes, `node.NAME` for one. */
 export interface BGPConfigurationObject {
   readonly metadata: ObjectMeta;
@@ -163,6 +170,8 @@ export interface BGPConfigurationObject {
   readonly nodeMeshFilters?: readonly string[];
   /** Ours: BFD beside the sessions of the mesh. */
   readonly nodeMeshBFD?: BFDSettings;
+  /** Names of communities are resolved. */
+  readonly prefixAdvertisements?: readonly PrefixAdvertisement[];
   /** Interface name patterns (`*` wildcard) whose addresses are never the node's. */
   readonly ignoredInterfaces?: readonly string[];
   /** Ours: announce the node's own addresses (its InternalIPs) as host routes. */

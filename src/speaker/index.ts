@@ -11,4 +11,5 @@ export {
   type StandaloneOptions,
   type StandaloneSpeaker,
 } from './standalone.ts';
+export { TcpTransport } from './tcp-transport.ts';
 export { type SpeakerThread, type SpeakerThreadOptions, startSpeakerThread } from './thread.ts';

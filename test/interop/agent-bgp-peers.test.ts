@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BgpPeerView } from '#api';
+import { aoFault } from '#sys';
 import { outsideBird, outsideHost } from '../support/agent-outside.ts';
 import { birdConfig } from '../support/bgp.ts';
 import { startFrr } from '../support/bgp-frr.ts';
@@ -212,6 +213,50 @@ test(
     assert.equal((await peer(agent, 'peer/tor'))?.timesEstablished, 1, 'on one session');
   },
 );
+
+test(
+  "RFC 1997, RFC 8092: prefixAdvertisements mark the pods' prefix at BIRD, by value and by name, live",
+  wantsBird,
+  async (t) => {
+    const agent = await LoneAgent.ready(t);
+    const bird = await outsideBird(t, agent, birdAt());
+    put(agent, 'BGPPeer', 'tor', { peerIP: '192.0.2.2', asNumber: 64513 });
+    await established(agent, 'peer/tor');
+    const shown = (): string => bird.birdc('show route 10.42.1.0/24 all');
+    await until(() => shown().includes('BGP.as_path'), { what: "the pods' prefix at BIRD" });
+    assert.doesNotMatch(shown(), /community/);
+    put(agent, 'BGPConfiguration', 'default', {
+      communities: [{ name: 'pods', value: '64512:1:2' }],
+      prefixAdvertisements: [{ cidr: '10.42.0.0/16', communities: ['pods', '64512:300'] }],
+    });
+    await until(() => /BGP\.community: \(64512,300\)[\s\S]*BGP\.large_community: \(64512, 1, 2\)/.test(shown()), {
+      what: `the communities at BIRD: ${shown()}`,
+    });
+    assert.equal((await peer(agent, 'peer/tor'))?.timesEstablished, 1, 'on one session');
+  },
+);
+
+test('RFC 5925: a BGPPeer with tcpAO says what keeps it down, and signs where the kernel can', wantsBird, async (t) => {
+  const agent = await LoneAgent.ready(t);
+  const bird = await outsideBird(t, agent, birdAt());
+  const key = { sendID: 1, recvID: 1, algorithm: 'hmac-sha-1-96', secret: { value: 'of the session' } };
+  put(agent, 'BGPPeer', 'tor', { peerIP: '192.0.2.2', asNumber: 64513, tcpAO: { keys: [key] } });
+  const fault = aoFault('hmac-sha-1-96');
+  const told = fault === undefined ? /^$/ : /^TCP-AO: the kernel has no TCP-AO; run one of 6\.7 or later/;
+  await until(async () => told.test((await peer(agent, 'peer/tor'))?.lastError ?? 'none'), { what: `${told}` });
+  if (fault !== undefined) {
+    const { problems } = await agent.status();
+    assert.ok(
+      problems.some((text) => /^BGPPeer tor: spec\.tcpAO: the kernel has no .*; the session is kept down$/.test(text)),
+      problems.join(),
+    );
+  }
+  assert.ok(!agent.log.includes('of the session'));
+  assert.notEqual((await peer(agent, 'peer/tor'))?.state, 'Established', 'BIRD has no key');
+  put(agent, 'BGPPeer', 'tor', { peerIP: '192.0.2.2', asNumber: 64513 });
+  await established(agent, 'peer/tor');
+  await until(() => bird.birdc('show route').includes('10.42.1.0/24'), { what: "the pods' prefix at BIRD" });
+});
 
 /** A second link to the outside host, which has 198.51.100.1 as an address of its own. */
 async function addWan(agent: LoneAgent): Promise<void> {

@@ -108,7 +108,7 @@ export const bgpConfiguration: KindDefinition = {
         { default: 'Enabled' },
       ),
       communities: list(
-        `Names for BGP communities, used by prefixAdvertisements. ${notUsed}`,
+        'Names for BGP communities, used by prefixAdvertisements.',
         object(
           'A name and its value.',
           {
@@ -124,9 +124,9 @@ export const bgpConfiguration: KindDefinition = {
         500,
       ),
       prefixAdvertisements: list(
-        `Communities by advertised prefix. ${notUsed}`,
+        "Communities that go with the node's own prefixes: pod CIDRs, and its addresses where those are announced.",
         object(
-          'Communities of one prefix.',
+          'Communities of every own prefix inside one. Where several hold it, those of all are added.',
           {
             cidr: cidrText('The prefix.', 'prefixAdvertisements[].cidr'),
             communities: list('Names from communities, or values aa:nn or aa:nn:mm.', text('Name or value.', 253), 50),

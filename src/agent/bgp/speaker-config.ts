@@ -14,6 +14,7 @@ import type {
   IPPoolObject,
   LearnedRoute,
   NodeObject,
+  PrefixAdvertisement,
   SecretObject,
 } from '#model';
 import { type InterfaceWays, interfaceWays, type KernelWay, waysMax } from './interface-ways.ts';
@@ -23,6 +24,7 @@ import { resolvePassword } from './passwords.ts';
 import type { OnLink, PeerContext, Session } from './peer-context.ts';
 import { passwordIssue } from './peer-settings.ts';
 import { explicitSessions, meshSessions } from './peers.ts';
+import { withCommunities } from './prefix-communities.ts';
 import { addressPrefixes, podPrefixes } from './prefixes.ts';
 import type { SelectorMatch } from './selector.ts';
 
@@ -118,6 +120,7 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
   const clusterId = own.clusterId === undefined ? undefined : usableClusterId(own.clusterId);
   const originate = podPrefixes(self, input.pools, selects, issues);
   if (settings.advertiseNodeAddresses) originate.push(...addressPrefixes(self));
+  const marked = withCommunities(settings.prefixAdvertisements);
   return {
     config: {
       asn: own.asn,
@@ -125,8 +128,8 @@ export function speakerConfig(input: SpeakerConfigInput): SpeakerConfigResult {
       routerId: defaults.routerId || own.ipv4 || routerIdFromName(own.name),
       listen: listenAddresses(settings, own),
       originate: [...new Set(originate)].sort(),
-      peers: sessions.map(({ config }): PeerConfig => config),
-      ...(explicit.ranges.length > 0 ? { ranges: explicit.ranges.map(({ config }) => config) } : {}),
+      peers: sessions.map(({ config }): PeerConfig => marked(config)),
+      ...(explicit.ranges.length > 0 ? { ranges: explicit.ranges.map(({ config }) => marked(config)) } : {}),
       gracefulRestart: input.gracefulRestart,
       ...(input.toldVersion === undefined
         ? {}
@@ -144,6 +147,7 @@ interface Settings {
   readonly mesh: boolean;
   readonly bindToNodeIP: boolean;
   readonly advertiseNodeAddresses: boolean;
+  readonly prefixAdvertisements: readonly PrefixAdvertisement[];
 }
 
 function effectiveSettings(input: SpeakerConfigInput, issues: Issue[]): Settings {
@@ -180,6 +184,7 @@ function effectiveSettings(input: SpeakerConfigInput, issues: Issue[]): Settings
     mesh: general?.nodeToNodeMeshEnabled ?? input.defaults.meshEnabled,
     bindToNodeIP: (specific?.bindMode ?? general?.bindMode) === 'NodeIP',
     advertiseNodeAddresses: specific?.advertiseNodeAddresses ?? general?.advertiseNodeAddresses ?? false,
+    prefixAdvertisements: specific?.prefixAdvertisements ?? general?.prefixAdvertisements ?? [],
   };
 }
 

@@ -111,7 +111,7 @@ function calicoFindings(facts: PreflightFacts): Finding[] {
     found.push(
       warning(
         'projectcalico.org/v3',
-        "is not Poplin's: the fields holdTime, bfd, maxPrefixes, addPath, gracefulShutdown, longLivedStaleTime, role, strictRole, blackhole, linkBandwidth, advertiseNodeAddresses, nodeMeshFilters and nodeMeshBFD and the statuses of objects are off where its definitions lack them",
+        "is not Poplin's: the fields holdTime, interface, range, limit, asNumbers, remoteAS, tcpAO, adjRibIn, bfd, maxPrefixes, addPath, gracefulShutdown, longLivedStaleTime, role, strictRole, blackhole, linkBandwidth, advertiseNodeAddresses, nodeMeshFilters and nodeMeshBFD and the statuses of objects are off where its definitions lack them",
       ),
     );
   }

@@ -74,7 +74,7 @@ test('what is served by others: kinds that lack, and what is off', () => {
   );
   assert.match(
     said[1]!,
-    /holdTime, bfd, .*, role, strictRole, .*, advertiseNodeAddresses, nodeMeshFilters and nodeMeshBFD .* are off/,
+    /holdTime, interface, .*, tcpAO, adjRibIn, bfd, .*, role, strictRole, .*, advertiseNodeAddresses, nodeMeshFilters and nodeMeshBFD .* are off/,
   );
   assert.equal(said.length, 2);
   const away = decide({ aggregated: { available: false, message: 'no endpoints' } });

@@ -12,6 +12,7 @@ import {
   readSeconds,
   restartTimeSecMax,
 } from './calico-fields.ts';
+import { readPrefixAdvertisements } from './prefix-advertisements.ts';
 import { type Reader, show } from './reader.ts';
 import { readBfd } from './speaker-fields.ts';
 
@@ -24,6 +25,8 @@ const used = [
   'nodeMeshMaxRestartTime',
   'nodeMeshFilters',
   'nodeMeshBFD',
+  'communities',
+  'prefixAdvertisements',
   'ignoredInterfaces',
   'advertiseNodeAddresses',
   'holdTime',
@@ -34,8 +37,6 @@ const notUsed: FieldsNotUsed = {
   serviceExternalIPs: undefined,
   serviceLoadBalancerIPs: undefined,
   serviceLoadBalancerAggregation: 'Enabled',
-  communities: undefined,
-  prefixAdvertisements: undefined,
   localWorkloadPeeringIPV4: undefined,
   localWorkloadPeeringIPV6: undefined,
   programClusterRoutes: undefined,
@@ -63,6 +64,7 @@ export function readBgpConfiguration(document: Reader, metadata: ObjectMeta): BG
   const nodeMeshMaxRestartTimeSec = readSeconds(restartTimeReader, restartTimeSecMax);
   const nodeMeshFilters = readFilterNames(meshField(spec, 'nodeMeshFilters', metadata, mesh));
   const nodeMeshBFD = readBfd(meshField(spec, 'nodeMeshBFD', metadata, mesh));
+  const prefixAdvertisements = readPrefixAdvertisements(spec);
   const ignoredInterfaces = readIgnoredInterfaces(spec.field('ignoredInterfaces'));
   const advertiseNodeAddresses = spec.field('advertiseNodeAddresses').boolean();
   const holdTimeSec = readHoldTime(spec.field('holdTime'));
@@ -76,6 +78,7 @@ export function readBgpConfiguration(document: Reader, metadata: ObjectMeta): BG
     ...(nodeMeshMaxRestartTimeSec === undefined ? {} : { nodeMeshMaxRestartTimeSec }),
     ...(nodeMeshFilters.length === 0 ? {} : { nodeMeshFilters }),
     ...(nodeMeshBFD === undefined ? {} : { nodeMeshBFD }),
+    ...(prefixAdvertisements.length === 0 ? {} : { prefixAdvertisements }),
     ...(ignoredInterfaces.length === 0 ? {} : { ignoredInterfaces }),
     ...(advertiseNodeAddresses === undefined ? {} : { advertiseNodeAddresses }),
     ...(holdTimeSec === undefined ? {} : { holdTimeSec }),

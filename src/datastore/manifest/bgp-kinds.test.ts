@@ -260,20 +260,44 @@ test('BGPConfiguration: every field that is used; the others are named unless th
   const others = readCalico<BGPConfigurationObject>(
     'BGPConfiguration',
     `{logSeverityScreen: Debug, serviceClusterIPs: [{cidr: 10.96.0.0/12}], serviceLoadBalancerAggregation: Disabled,
-      communities: [{name: a, value: "1:2"}], prefixAdvertisements: [], localWorkloadPeeringIPV4: "", programClusterRoutes: Enabled}`,
+      localWorkloadPeeringIPV4: "", programClusterRoutes: Enabled}`,
     'node.n1',
   );
   assert.deepEqual(others.spec, {});
   assert.deepEqual(
     others.notes.map((note) => /spec\.(\w+): is not used/.exec(note)?.[1]),
+    ['logSeverityScreen', 'serviceClusterIPs', 'serviceLoadBalancerAggregation', 'programClusterRoutes'],
+  );
+});
+
+test('RFC 1997, RFC 8092: prefixAdvertisements of a BGPConfiguration, by value and by name', () => {
+  const { spec, notes } = readCalico<BGPConfigurationObject>(
+    'BGPConfiguration',
+    `{communities: [{name: blue, value: "64512:100"}, {name: large, value: "64512:1:2"}],
+      prefixAdvertisements: [{cidr: 10.1.2.3/16, communities: [blue, "1:2", blue]}, {cidr: "fd00::/8", communities: [large]}]}`,
+    'default',
+  );
+  assert.deepEqual(spec.prefixAdvertisements, [
+    { cidr: '10.1.0.0/16', communities: ['64512:100', '1:2'] },
+    { cidr: 'fd00::/8', communities: ['64512:1:2'] },
+  ]);
+  assert.deepEqual(notes, []);
+  const of = (more: string) => `{prefixAdvertisements: [${more}]}`;
+  const at = 'spec.prefixAdvertisements[0]';
+  assertRefused(
+    'BGPConfiguration',
     [
-      'logSeverityScreen',
-      'serviceClusterIPs',
-      'serviceLoadBalancerAggregation',
-      'communities',
-      'prefixAdvertisements',
-      'programClusterRoutes',
+      [of('{cidr: 10.0.0.0/8, communities: [green]}'), `${at}.communities[0]`, /"green" is no name in communities/],
+      [of('{cidr: 10.0.0.0/8, communities: ["1:65536"]}'), `${at}.communities[0]`, /is not a community/],
+      [of('{cidr: 10.0.0.0, communities: ["1:2"]}'), `${at}.cidr`, /is not a prefix/],
+      ['{communities: [{name: a, value: b}]}', 'spec.communities[0].value', /is not a community/],
+      [
+        '{communities: [{name: a, value: "1:1"}, {name: a, value: "1:2"}]}',
+        'spec.communities[1].name',
+        /another value above/,
+      ],
     ],
+    'default',
   );
 });
 
