@@ -52,7 +52,10 @@ Examples:
     )
     .option('-4', 'IPv4 only')
     .option('-6', 'IPv6 only')
-    .option('-a, --all', 'every path, not only the chosen ones (marked *), and why it is chosen or not')
+    .option(
+      '-a, --all',
+      'every path with its attributes, not only the chosen ones (marked *), and why it is chosen or not',
+    )
     .option('--peer <name>', 'only paths of this peer')
     .option('--received', 'what was received: also what import policy rejects, where that is kept, and by which rule')
     .option('--sent-to <name>', 'what this peer is told, as it is told it')
@@ -63,6 +66,8 @@ Examples:
   poplin bgp routes
   poplin bgp routes 10.1.2.3          # where does a packet to this pod go?
   poplin bgp routes 10.1.0.0/16 --all
+  poplin bgp routes --received --peer 192.0.2.2   # also what is rejected, and by which rule
+  poplin bgp routes --sent-to 192.0.2.2
   poplin bgp routes -6 -o json`,
     )
     .action((prefix: string | undefined, options: RoutesOptions) =>
@@ -195,7 +200,8 @@ async function printRoutes(prefix: string | undefined, options: RoutesOptions, c
   const peers = options.received || (isTold && found === 0) ? await client.bgpPeers() : [];
   if (options.received) context.terminal.err(notKept(peers, options.peer));
   if (found > 0) return exitCode.ok;
-  context.terminal.err(`poplin: no route${prefix === undefined ? '' : ` for ${prefix}`}${notTold(peers, options)}\n`);
+  const more = isTold ? notTold(peers, options) : options.received ? '' : '; --received shows also what is rejected';
+  context.terminal.err(`poplin: no route${prefix === undefined ? '' : ` for ${prefix}`}${more}\n`);
   return exitCode.negative;
 }
 

@@ -332,7 +332,10 @@ test('bgp routes asks page by page and passes its filter on; none is exit code 1
     { covers: '10.1.2.3', family: 4, limit: 1000, cursor: 'n' },
   ]);
   const empty = await run(['bgp', 'routes', '10.0.0.0/8'], await agent(t, { bgpRoutes: () => ({ routes: [] }) }));
-  assert.deepEqual([empty.code, empty.out, empty.err], [1, '', 'poplin: no route for 10.0.0.0/8\n']);
+  assert.deepEqual(
+    [empty.code, empty.out, empty.err],
+    [1, '', 'poplin: no route for 10.0.0.0/8; --received shows also what is rejected\n'],
+  );
   assert.equal((await run(['bgp', 'routes', '10.0.0.0/99'], env)).code, 2);
   assert.equal((await run(['bgp', 'routes', '-4', '-6'], env)).code, 2);
 });
