@@ -258,6 +258,15 @@ test('what was sent to whom, with attributes and next hop as sent', () => {
     '10.3.0.0/16',
   ]);
   assert.throws(() => two.routes({ sentTo: 'nobody' }), /no peer is called nobody/);
+  const toAll = pathsAt(two, '10.2.0.0/16', { sent: true });
+  assert.deepEqual(
+    toAll.map(({ sentTo, attributes }) => [sentTo, attributes.asPath]),
+    [
+      ['10.0.0.1', '65002'],
+      ['10.0.0.3', '65002'],
+    ],
+  );
+  assert.throws(() => two.routes({ sent: true }), /give prefix/);
   assert.deepEqual(JSON.parse(JSON.stringify(two.routes({ sentTo: '10.0.0.3' }))), two.routes({ sentTo: '10.0.0.3' }));
 });
 

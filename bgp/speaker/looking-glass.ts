@@ -12,6 +12,7 @@ export interface GlassTables {
   readonly ribs: readonly [Rib, Rib];
   peer(name: string): GlassPeer | undefined;
   peerOf(row: number): GlassPeer | undefined;
+  readonly peers: Iterable<GlassPeer>;
 }
 
 export interface GlassPeer {
@@ -30,7 +31,12 @@ export function queryRoutes(tables: GlassTables, query: RouteQuery): RouteAnswer
   const limit = Math.max(1, Math.min(query.limit ?? routesPerAnswerDefault, routesPerAnswerMax));
   const exact = canonical(query.prefix);
   const within = canonical(query.within);
-  const pathsOf = query.sentTo === undefined ? held(tables, query) : sent(tables, query.sentTo);
+  if (query.sent && !exact) throw new RangeError('sent is asked of one prefix: give prefix');
+  const pathsOf = query.sent
+    ? sentToAll(tables)
+    : query.sentTo === undefined
+      ? held(tables, query)
+      : sent(tables, named(tables, query.sentTo));
   const wanted = (index: number): boolean =>
     query.family === undefined || (query.family === 'ipv4-unicast') === (index === 0);
 
@@ -136,8 +142,7 @@ function rejection(rib: Rib, path: number, policy: ImportPolicy | undefined): Ro
 }
 
 /** Adj-RIB-Out of one peer. */
-function sent(tables: GlassTables, name: string): PathsOf {
-  const peer = named(tables, name);
+function sent(tables: GlassTables, peer: GlassPeer): PathsOf {
   return (rib, prefix) => {
     const announcements = peer.membership(rib)?.group.announcements(prefix, peer.row) ?? [];
     return announcements.map(({ source, nextHop, pathId, attributes }) => {
@@ -153,4 +158,11 @@ function sent(tables: GlassTables, name: string): PathsOf {
       };
     });
   };
+}
+
+function sentToAll(tables: GlassTables): PathsOf {
+  return (rib, prefix) =>
+    [...tables.peers].flatMap((peer) =>
+      sent(tables, peer)(rib, prefix).map((path) => ({ ...path, sentTo: peer.name })),
+    );
 }

@@ -45,7 +45,7 @@ function pathCount(rib: Rib): number {
 export function routesFor(query: RouteQuery, { ribs }: Tables, peers: PeerRegistry): RouteAnswer {
   const byRow = new Map([...peers].map((peer) => [peer.row, glassPeer(peer)]));
   const peer = (name: string): GlassPeer | undefined => byRow.get(peers.get(name)?.row ?? -1);
-  return queryRoutes({ ribs, peerOf: (row) => byRow.get(row), peer }, query);
+  return queryRoutes({ ribs, peerOf: (row) => byRow.get(row), peer, peers: byRow.values() }, query);
 }
 
 function glassPeer(peer: Peer): GlassPeer {

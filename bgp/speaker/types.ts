@@ -245,6 +245,8 @@ export interface RouteQuery {
   readonly received?: boolean;
   /** Instead of what is held: what is announced to this peer (name), attributes as it is told them. */
   readonly sentTo?: string;
+  /** The same for every peer that is told of `prefix`, which must be given. */
+  readonly sent?: boolean;
   /** Prefixes an answer has at most, 1..1000. Default 100. */
   readonly limit?: number;
   /** `next` of the answer before. */
@@ -265,9 +267,11 @@ export interface RoutePath {
   readonly stale: boolean;
   /**
    * Of the best path: the step of the decision that left it alone, or `only-path`. Of the others: the step at which they lost;
-   * members of the multipath set lose in a tie-break only. Absent in answers to `sentTo`, and while selection is deferred.
+   * members of the multipath set lose in a tie-break only. Absent in answers to `sentTo` and `sent`, and while selection is deferred.
    */
   readonly reason?: DecisionStep | 'only-path';
+  /** Name of the peer that is told so, in answers to `sent`. */
+  readonly sentTo?: string;
   /** Present: not used, and why. */
   readonly rejected?: RouteRejection;
   readonly attributes: AttributeText;

@@ -3,7 +3,7 @@ import type { AgentStatus, AgentView, PolicyEndpointView } from '#api';
 import type { SpeakerStatus } from '#bgp';
 import type { LoadedConfig } from '#config';
 import { type Datastore, type DatastoreStatus, formatFault } from '#datastore';
-import type { PolicyDataplane, RouteDataplane, RouteDataplaneStatus, RouteStatus } from '#felix';
+import type { PolicyDataplane, RouteCounts, RouteDataplane } from '#felix';
 import type { Ipam } from '#ipam';
 import type { HealthRegistry, Metrics } from '#obs';
 import type { PolicyShow } from '#policy';
@@ -71,7 +71,7 @@ type Parts = Pick<AgentStatus, 'datastore' | 'bgp' | 'routes' | 'policy' | 'cni'
 
 function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
   const datastore = deps.datastore.status();
-  const routes = deps.routes.status();
+  const routes = deps.routes.counts();
   const policy = deps.policyDataplane.status();
   const notServing = deps.cni.notServing();
   const peers = speaker?.peers ?? [];
@@ -89,7 +89,7 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
       peersEstablished: peers.filter((peer) => peer.state === 'Established').length,
       peersConfigured: peers.length,
       originated: deps.bgp.config()?.originate ?? [],
-      learned: speaker?.routes ?? { ipv4: 0, ipv6: 0 },
+      learned: routes.learned,
       waitingForEndOfRib: speaker?.waitingFor ?? [],
     },
     routes: routeCounts(routes),
@@ -136,15 +136,13 @@ function datastoreProblems({ kinds = {}, stale }: DatastoreStatus): string[] {
   ];
 }
 
-function routeCounts(status: RouteDataplaneStatus): AgentStatus['routes'] {
-  const count = (state: RouteStatus['state'], six?: boolean): number =>
-    status.routes.filter((r) => r.state === state && (six === undefined || r.prefix.includes(':') === six)).length;
+function routeCounts({ pending, refused, installed, unresolved, held, error }: RouteCounts): AgentStatus['routes'] {
   return {
-    pending: count('pending') + count('refused') + status.missingEndpoints.length,
-    programmed: { ipv4: count('installed', false), ipv6: count('installed', true) },
-    unresolved: count('unresolved'),
-    stale: count('held'),
-    ...(status.error ? { error: { message: status.error } } : {}),
+    pending: pending + refused,
+    programmed: installed,
+    unresolved,
+    stale: held,
+    ...(error ? { error: { message: error } } : {}),
   };
 }
 

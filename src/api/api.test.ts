@@ -167,6 +167,9 @@ test('the client tells an absent agent from one that answers with an error', asy
     assert.match(error.message, /pod a\/b\/c is not on this node/);
     return true;
   });
+  for (const order of [client.bgpPlan(), client.bgpReset('peer/tor'), client.bgpDump('/tmp/x')]) {
+    await assert.rejects(order, /an agent takes no orders: .*--socket/);
+  }
   const absent = createApiClient({ socketPath: `${socketPath}.none` });
   await assert.rejects(absent.status(), (error: ApiClientError) => {
     assert.equal(error.code, 'AGENT_UNREACHABLE');

@@ -42,7 +42,13 @@ const answerBytesMax = 256 * 1024 * 1024;
 /** Every call @throws ApiClientError */
 export function createApiClient(options: { readonly socketPath: string }): ApiClient {
   const get = async <T>(path: string): Promise<T> => (await request(options.socketPath, path)) as T;
-  const post = async <T>(path: string): Promise<T> => (await request(options.socketPath, path, 'POST')) as T;
+  const post = async <T>(path: string): Promise<T> => {
+    try {
+      return (await request(options.socketPath, path, 'POST')) as T;
+    } catch (error) {
+      throw isNotThere(error) ? new ApiClientError(noOrders, error.failure) : error;
+    }
+  };
   return {
     status: () => get('/v1/status'),
     bgpPeers: async () => (await get<{ peers: readonly BgpPeerView[] }>('/v1/bgp/peers')).peers,
@@ -59,6 +65,13 @@ export function createApiClient(options: { readonly socketPath: string }): ApiCl
     datastore: () => get('/v1/datastore'),
     config: async () => (await get<{ values: readonly ConfigValueView[] }>('/v1/config')).values,
   };
+}
+
+const noOrders =
+  'an agent takes no orders: it does what its objects say (BGPPeer, BGPConfiguration). The socket of a stand-alone speaker is named with --socket';
+
+function isNotThere(error: unknown): error is ApiClientError {
+  return error instanceof ApiClientError && error.failure.code === 'API_ERROR' && error.failure.error === 'NOT_FOUND';
 }
 
 type Method = 'GET' | 'POST';

@@ -26,7 +26,7 @@ export async function createApp({ view, log }: ApiServerDeps): Promise<FastifyIn
 const paths = [
   '/v1/status',
   '/v1/bgp/peers',
-  '/v1/bgp/routes?prefix=&family=&peer=&received=true&sentTo=&limit=&cursor=',
+  '/v1/bgp/routes?prefix=&family=&peer=&received=true&sentTo=&sent=true&limit=&cursor=',
   '/v1/policy/endpoints/{namespace}/{pod}',
   '/v1/datastore',
   '/v1/config',

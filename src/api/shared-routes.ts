@@ -22,15 +22,17 @@ export async function addRoutesRoute(app: FastifyInstance, view: BgpView): Promi
       peer: Type.Optional(Type.String({ maxLength: nameCharsMax })),
       received: Type.Optional(Type.Literal('true')),
       sentTo: Type.Optional(Type.String({ maxLength: nameCharsMax })),
+      sent: Type.Optional(Type.Literal('true')),
     },
     { additionalProperties: false },
   );
   type Query = {
-    readonly [K in 'prefix' | 'family' | 'limit' | 'cursor' | 'peer' | 'received' | 'sentTo']?: string;
+    readonly [K in 'prefix' | 'family' | 'limit' | 'cursor' | 'peer' | 'received' | 'sentTo' | 'sent']?: string;
   };
   app.get<{ Querystring: Query }>('/v1/bgp/routes', { schema: { querystring } }, (request) => {
-    const { prefix, family, limit, cursor, peer, received, sentTo } = request.query;
+    const { prefix, family, limit, cursor, peer, received, sentTo, sent } = request.query;
     const count = Number(limit ?? routesDefault);
+    if (sent && prefix === undefined) throw badRequest('sent is asked of one prefix or address: give prefix');
     if (count > routesMax) throw badRequest(`limit ${count} is over ${routesMax}; ask for the next ones with cursor`);
     return view.bgpRoutes({
       ...(prefix === undefined ? {} : prefixQuery(prefix)),
@@ -39,6 +41,7 @@ export async function addRoutesRoute(app: FastifyInstance, view: BgpView): Promi
       ...(peer === undefined ? {} : { peer }),
       ...(received === undefined ? {} : { received: true }),
       ...(sentTo === undefined ? {} : { sentTo }),
+      ...(sent === undefined ? {} : { sent: true }),
       limit: count,
     });
   });

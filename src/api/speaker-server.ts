@@ -13,7 +13,7 @@ export interface SpeakerApiDeps {
 const paths = [
   '/v1/bgp/status',
   '/v1/bgp/peers',
-  '/v1/bgp/routes?prefix=&family=&peer=&received=true&sentTo=&limit=&cursor=',
+  '/v1/bgp/routes?prefix=&family=&peer=&received=true&sentTo=&sent=true&limit=&cursor=',
   'POST /v1/bgp/plan',
   'POST /v1/bgp/reload',
   'POST /v1/bgp/peers/{name}/reset?text=',

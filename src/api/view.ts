@@ -202,6 +202,8 @@ export interface BgpRoutesQuery {
   readonly received?: boolean;
   /** What is announced to this peer (name), attributes as it is told them. */
   readonly sentTo?: string;
+  /** What is announced of exactly this prefix (or the longest one that holds the address), to every peer. */
+  readonly sent?: boolean;
   readonly limit: number;
   /** `next` of the answer before. */
   readonly cursor?: string;
@@ -252,6 +254,8 @@ export interface BgpPathView {
   readonly stale: boolean;
   /** The step of the decision (RFC 4271 9.1.2.2) that left the best path alone, or at which another one lost. */
   readonly reason?: string;
+  /** The peer that is told so, where `sent` is asked. */
+  readonly sentTo?: string;
   /** Not used: by import policy, as a loop or leak, or by which rule of which filter. */
   readonly rejected?: { readonly by: string; readonly filter?: string; readonly term?: number };
 }

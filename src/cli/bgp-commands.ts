@@ -52,10 +52,14 @@ Examples:
     )
     .option('-4', 'IPv4 only')
     .option('-6', 'IPv6 only')
-    .option('-a, --all', 'every path, not only the chosen ones (marked *), and why it is chosen or not')
+    .option(
+      '-a, --all',
+      'every path with its attributes, not only the chosen ones (marked *), and why it is chosen or not',
+    )
     .option('--peer <name>', 'only paths of this peer')
     .option('--received', 'what was received: also what import policy rejects, where that is kept, and by which rule')
     .option('--sent-to <name>', 'what this peer is told, as it is told it')
+    .option('--sent', 'which peers are told of this one prefix, or of the longest one for an address, and how')
     .addHelpText(
       'after',
       `
@@ -63,16 +67,16 @@ Examples:
   poplin bgp routes
   poplin bgp routes 10.1.2.3          # where does a packet to this pod go?
   poplin bgp routes 10.1.0.0/16 --all
+  poplin bgp routes --received --peer 192.0.2.2   # also what is rejected, and by which rule
+  poplin bgp routes --sent-to 192.0.2.2
+  poplin bgp routes 10.1.0.0/16 --sent
   poplin bgp routes -6 -o json`,
     )
     .action((prefix: string | undefined, options: RoutesOptions) =>
       context.act(async () => {
-        if (options['4'] && options['6']) {
-          context.terminal.err('poplin: -4 and -6 exclude each other: leave both out for both families\n');
-          return exitCode.usage;
-        }
-        if (options.sentTo !== undefined && (options.received || options.peer !== undefined)) {
-          context.terminal.err('poplin: --sent-to is of what is sent; leave out --received and --peer\n');
+        const fault = faultOf(prefix, options);
+        if (fault !== undefined) {
+          context.terminal.err(`poplin: ${fault}\n`);
           return exitCode.usage;
         }
         return printRoutes(prefix, options, context);
@@ -163,6 +167,18 @@ interface RoutesOptions extends AskOptions {
   readonly peer?: string;
   readonly received?: boolean;
   readonly sentTo?: string;
+  readonly sent?: boolean;
+}
+
+function faultOf(prefix: string | undefined, options: RoutesOptions): string | undefined {
+  const { received, peer, sentTo, sent } = options;
+  if (options['4'] && options['6']) return '-4 and -6 exclude each other: leave both out for both families';
+  if (sentTo === undefined && !sent) return undefined;
+  if (received || peer !== undefined)
+    return '--sent-to and --sent are of what is sent; leave out --received and --peer';
+  if (!sent) return undefined;
+  if (sentTo !== undefined) return '--sent is of every peer; leave it out, or --sent-to';
+  return prefix === undefined ? '--sent is of one prefix or address: name it' : undefined;
 }
 
 /** Asks page by page; a table is printed as pages come, so that a full table needs no memory. */
@@ -174,8 +190,9 @@ async function printRoutes(prefix: string | undefined, options: RoutesOptions, c
     ...(options.peer === undefined ? {} : { peer: options.peer }),
     ...(options.received ? { received: 'true' } : {}),
     ...(options.sentTo === undefined ? {} : { sentTo: options.sentTo }),
+    ...(options.sent ? { sent: 'true' } : {}),
   };
-  const isTold = options.sentTo !== undefined;
+  const isTold = options.sentTo !== undefined || options.sent === true;
   const every = options.all || options.received || isTold;
   const table = routesTable({ attributes: every === true, decision: !isTold });
   const collected: BgpRouteView[] = [];
@@ -195,7 +212,8 @@ async function printRoutes(prefix: string | undefined, options: RoutesOptions, c
   const peers = options.received || (isTold && found === 0) ? await client.bgpPeers() : [];
   if (options.received) context.terminal.err(notKept(peers, options.peer));
   if (found > 0) return exitCode.ok;
-  context.terminal.err(`poplin: no route${prefix === undefined ? '' : ` for ${prefix}`}${notTold(peers, options)}\n`);
+  const more = isTold ? notTold(peers, options) : options.received ? '' : '; --received shows also what is rejected';
+  context.terminal.err(`poplin: no route${prefix === undefined ? '' : ` for ${prefix}`}${more}\n`);
   return exitCode.negative;
 }
 
@@ -210,7 +228,7 @@ function notKept(peers: readonly BgpPeerView[], only: string | undefined): strin
 }
 
 function notTold(peers: readonly BgpPeerView[], { sentTo }: RoutesOptions): string {
-  if (sentTo === undefined) return '';
+  if (sentTo === undefined) return ' is sent to anybody';
   const peer = peers.find(({ name }) => name === sentTo);
   if (!peer || peer.state === 'Established') return ` is sent to ${sentTo}`;
   return ` is sent to ${sentTo}: no session (${[peer.state, peer.lastError].filter(Boolean).join(', ')})`;

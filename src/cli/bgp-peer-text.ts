@@ -38,8 +38,7 @@ export function formatPeer(peer: BgpPeerView, nowMs: number): string {
     ['state', `${stateText(peer)} for ${formatAge(peer.since, nowMs)}`],
     ['sessions', `${peer.timesEstablished} since it was configured`],
     ['last error', errorText(peer) || '-'],
-    ...(peer.holdTimeSec === undefined ? [] : [['hold time', holdTimeText(peer.holdTimeSec)] as const]),
-    ['graceful restart', peer.gracefulRestart ? 'agreed upon' : 'no'],
+    ...agreed(peer),
     ['messages', countText(peer.messages)],
     ['  updates', `${countText(peer.updates)}, ${peer.updateErrors} with errors`],
     ['  notifications', countText(peer.notifications)],
@@ -57,6 +56,15 @@ export function formatPeer(peer: BgpPeerView, nowMs: number): string {
   ]);
   const head = ['FAMILY', 'RECEIVED', 'REJECTED', 'ACCEPTED', 'STALE', 'SENT', 'END-OF-RIB'];
   return `${lines.map(([name, text]) => `${name.padEnd(width)}   ${text}\n`).join('')}\n${formatTable(head, families)}`;
+}
+
+/** Of the session that is there. */
+function agreed({ holdTimeSec, gracefulRestart }: BgpPeerView): (readonly [string, string])[] {
+  if (holdTimeSec === undefined) return [];
+  return [
+    ['hold time', holdTimeSec === 0 ? 'none: nothing is noticed without BFD' : `${holdTimeSec}s`],
+    ['graceful restart', gracefulRestart ? 'agreed upon' : 'no'],
+  ];
 }
 
 function rejectedOf({ received, receivedPrePolicy }: BgpPeerFamilyView): number | undefined {
@@ -81,10 +89,6 @@ function stateText({ state, restarting, bfd }: BgpPeerView): string {
 function errorText({ lastError, restartInSec }: BgpPeerView): string {
   const again = restartInSec === undefined ? undefined : `tried again in ${formatDuration(restartInSec)}`;
   return [lastError, again].filter((part) => part !== undefined).join('; ');
-}
-
-function holdTimeText(seconds: number): string {
-  return seconds === 0 ? 'none: nothing is noticed without BFD' : `${seconds}s`;
 }
 
 function countText({ received, sent }: BgpCountView): string {

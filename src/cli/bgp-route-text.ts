@@ -38,6 +38,7 @@ const ofEachWay: ReadonlySet<string> = new Set(['NEXT HOP', 'VIA', 'ORIGIN', 'AS
 
 function columnsOf(routes: readonly BgpRouteView[], attributes: boolean, decision: boolean): readonly Column[] {
   const installs = decision && routes.some(({ paths }) => paths.some(({ resolved }) => resolved !== undefined));
+  const told = routes.some(({ paths }) => paths.some(({ sentTo }) => sentTo !== undefined));
   const via: Column[] = installs ? [['VIA', (_route, _path, way) => way]] : [];
   const ranked: Column[] = [
     ['PREF', (_, { localPref }) => String(localPref ?? '-')],
@@ -45,6 +46,7 @@ function columnsOf(routes: readonly BgpRouteView[], attributes: boolean, decisio
   ];
   return [
     ['  PREFIX', ({ prefix }, { best }) => `${best ? '*' : ' '} ${prefix}`],
+    ...(told ? [['SENT TO', (_, { sentTo = '-' }) => sentTo] satisfies Column] : []),
     ['NEXT HOP', (_, { peer, nextHop }) => (peer === undefined && !attributes ? '' : nextHop) || '-'],
     ...via,
     ...(attributes ? ranked : []),

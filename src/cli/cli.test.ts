@@ -300,7 +300,8 @@ test('bgp routes: what was received, what a peer is told, and why', async (t) =>
   const env = await agent(t, {
     bgpRoutes: (query) => {
       asked.push(query);
-      return { routes: [{ prefix: '10.7.0.0/16', source: 'learned', paths }] };
+      const told = query.sent ? paths.map((each) => ({ ...each, sentTo: 'spine' })) : paths;
+      return { routes: [{ prefix: '10.7.0.0/16', source: 'learned', paths: told }] };
     },
   });
   const { out } = await run(['bgp', 'routes', '--received', '--peer', 'tor'], env);
@@ -310,10 +311,17 @@ test('bgp routes: what was received, what a peer is told, and why', async (t) =>
     .map((line) => line.split(/ {2,}/).at(-1));
   assert.deepEqual(why, ['WHY', 'rejected by filter from-tor, rule 2', 'rejected by loop', 'lost by med', 'only path']);
   assert.equal((await run(['bgp', 'routes', '--sent-to', 'tor'], env)).code, 0);
-  assert.equal((await run(['bgp', 'routes', '--sent-to', 'tor', '--received'], env)).code, 2);
+  assert.match(
+    (await run(['bgp', 'routes', '10.7.0.0/16', '--sent'], env)).out,
+    /SENT TO.*\n.*10\.7\.0\.0\/16 +spine /,
+  );
+  for (const words of [['--sent-to', 'tor', '--received'], ['--sent'], ['10.7.0.0/16', '--sent', '--sent-to', 'tor']]) {
+    assert.equal((await run(['bgp', 'routes', ...words], env)).code, 2, words.join(' '));
+  }
   assert.deepEqual(asked, [
     { peer: 'tor', received: true, limit: 1000 },
     { sentTo: 'tor', limit: 1000 },
+    { within: '10.7.0.0/16', sent: true, limit: 1000 },
   ]);
 });
 
@@ -332,7 +340,10 @@ test('bgp routes asks page by page and passes its filter on; none is exit code 1
     { covers: '10.1.2.3', family: 4, limit: 1000, cursor: 'n' },
   ]);
   const empty = await run(['bgp', 'routes', '10.0.0.0/8'], await agent(t, { bgpRoutes: () => ({ routes: [] }) }));
-  assert.deepEqual([empty.code, empty.out, empty.err], [1, '', 'poplin: no route for 10.0.0.0/8\n']);
+  assert.deepEqual(
+    [empty.code, empty.out, empty.err],
+    [1, '', 'poplin: no route for 10.0.0.0/8; --received shows also what is rejected\n'],
+  );
   assert.equal((await run(['bgp', 'routes', '10.0.0.0/99'], env)).code, 2);
   assert.equal((await run(['bgp', 'routes', '-4', '-6'], env)).code, 2);
 });

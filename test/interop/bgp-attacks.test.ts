@@ -147,7 +147,15 @@ test('RFC 4271 8.2.2: half a header on 500 connections of a peer: one of them is
 );
 
 test('20,000 connection attempts as fast as they can be made, from strangers and from a peer', wants, (t) =>
-  besiege(t, 'connect', 20_000),
+  besiege(t, 'connect', 20_000, async ({ link }) => {
+    const tcp = link
+      .run(link.a, 'cat', '/proc/net/snmp')
+      .match(/^Tcp: .*$/gm)!
+      .map((line) => line.split(' '));
+    const accepted = Number(tcp[1]![tcp[0]!.indexOf('PassiveOpens')]);
+    t.diagnostic(`${accepted} of them were connections`);
+    assert.ok(accepted > 1_000, `${accepted} connections reached the speaker`);
+  }),
 );
 
 test('RFC 9687: a window that is never opened, and more for it than fits', wants, (t) =>

@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { mrt, type SpeakerConfig } from '#bgp';
-import { silentLogger } from '#kit';
+import { silentLogger, toCidr } from '#kit';
 import { dumpTableToFile, type Runner, runSpeaker } from '#speaker';
 import { freePort } from '../support/free-port.ts';
 import {
@@ -115,6 +115,42 @@ const withoutTime = (line: string): string => {
   const [, , , peer, , ...rest] = line.split('|');
   return [peer, ...rest].join('|');
 };
+
+/** What a peer that says all of a listing has announced at its end; an AS_SET is taken as withdrawn (RFC 9774 3). */
+function outcomeOf(listing: readonly string[]): string[] {
+  const routes = new Map<string, string>();
+  for (const line of listing) {
+    const [, , letter, , , text = '', asPath = '', origin = ''] = line.split('|');
+    const prefix = toCidr(text);
+    if (!prefix) continue;
+    if (letter === 'W' || asPath.includes('{')) routes.delete(prefix);
+    else routes.set(prefix, `${asPath}|${origin}`);
+  }
+  return [...routes].map(([prefix, rest]) => `127.0.0.2|${prefix}|${rest}`).sort();
+}
+
+test(
+  'RFC 6396 4.4: a dump that is replayed to a speaker leaves it with what bgpdump lists of that file',
+  wants,
+  async () => {
+    const name = 'updates.20160811.1600.gz';
+    const { runner, port } = await start();
+    try {
+      const played = await playDump(mrtFixture(name), { address, port, localAddress: '127.0.0.2', asn });
+      await until(() => runner.speaker.peerStatuses()[0]!.families.every((family) => family.endOfRibReceived), {
+        what: `${name} to be in`,
+        deadlineMs: 60_000,
+      });
+      const expected = outcomeOf(bgpdump(mrtFixturePath(name)).split('\n'));
+      const held = routesOf(runner).filter((line) => line.startsWith('127.0.0.2|'));
+      assert.ok(expected.length > 1000, `${expected.length} routes`);
+      assert.deepEqual(held, expected);
+      played.close();
+    } finally {
+      await runner.stop('graceful');
+    }
+  },
+);
 
 test('RFC 6396 4.3: bgpdump reads a dump of our tables to the routes that are in them', wants, async () => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-mrt-'));

@@ -132,6 +132,11 @@ test('the looking glass: why a path won, what was rejected by which rule, what a
   const [told] = JSON.parse(bgp('routes', '-4', '--sent-to', '10.9.0.2', '-o', 'json').out);
   assert.deepEqual([told.prefix, told.paths[0].asPath, told.paths[0].nextHop], ['10.50.1.0/24', '64512', '10.9.0.1']);
   assert.match(bgp('routes', '--sent-to', 'nobody').err, /nobody/);
+  assert.match(
+    bgp('routes', '10.50.1.0/24', '--sent').out,
+    /10\.50\.1\.0\/24 +10\.9\.0\.2 +10\.9\.0\.1 .* 64512 .* this node/,
+  );
+  assert.equal(bgp('routes', '10.50.2.0/24', '--sent').code, 1, 'nobody is told where it came from');
   write('', filters);
   bgp('reload');
   assert.match(bgp('routes', '--received').err, /not kept of 10\.9\.0\.2; adjRibIn: true keeps it/);

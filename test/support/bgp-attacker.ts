@@ -4,6 +4,7 @@
  */
 import net from 'node:net';
 import { wire } from '#bgp';
+import { connectTo, type Fd, tcpSocket } from '#sys';
 import {
   asn4,
   attribute,
@@ -21,6 +22,8 @@ import {
 
 const [mode, from, to, countText, port = '179'] = process.argv.slice(2) as [string, string, string, string, string?];
 const count = Number(countText);
+/** Fewer than a listener's backlog: every one is there to be accepted. */
+const attemptsAtOnce = 64;
 const attackerAsn = 64666;
 
 const say = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -131,17 +134,17 @@ const modes: Readonly<Record<string, () => Promise<object>>> = {
   /** As many attempts as this process can make, from many addresses that are no peers, and from one that is. */
   async connect() {
     const started = performance.now();
-    let done = 0;
-    const lane = async (n: number): Promise<void> => {
-      for (let i = 0; done < count; i++) {
-        done++;
-        const socket = connect(n === 0 ? from : `10.9.1.${1 + ((n + i) % 200)}`);
-        socket.once('connect', () => socket.resetAndDestroy());
-        await ended(socket);
+    for (let done = 0; done < count; ) {
+      const batch: Fd[] = [];
+      for (; batch.length < attemptsAtOnce && done < count; done++) {
+        const fd = tcpSocket({ local: batch.length === 0 ? from : `10.9.1.${1 + (done % 200)}`, port: 0 });
+        connectTo(fd.number, to, Number(port));
+        batch.push(fd);
       }
-    };
-    await Promise.all(Array.from({ length: 64 }, (_, n) => lane(n)));
-    return { attempts: done, perSecond: Math.round((1000 * done) / (performance.now() - started)) };
+      await new Promise((resolve) => setImmediate(resolve));
+      for (const fd of batch) fd.close();
+    }
+    return { attempts: count, perSecond: Math.round((1000 * count) / (performance.now() - started)) };
   },
   /** A session whose window stays shut. */
   async deaf() {

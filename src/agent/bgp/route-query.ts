@@ -10,13 +10,15 @@ const familyNames = { 4: 'ipv4-unicast', 6: 'ipv6-unicast' } as const;
 
 /** One page; an address is looked up length by length, as a packet to it would be. */
 export async function answerQuery(ask: AskRoutes, query: BgpRoutesQuery): Promise<RouteAnswer> {
-  const { covers, within, cursor, peer, received, sentTo } = query;
+  const { covers, within, cursor, peer, received, sentTo, sent } = query;
   const which = {
     ...(peer === undefined ? {} : { peer }),
     ...(received === undefined ? {} : { received }),
     ...(sentTo === undefined ? {} : { sentTo }),
+    ...(sent === undefined ? {} : { sent }),
   };
   if (covers !== undefined) return covering((each) => ask({ ...each, ...which }), covers);
+  if (sent && within !== undefined) return ask({ ...which, prefix: within });
   return ask({
     ...which,
     limit: Math.min(routesPerQueryMax, query.limit),

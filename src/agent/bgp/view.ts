@@ -89,6 +89,7 @@ function pathView({
   pathId,
   reason,
   rejected,
+  sentTo,
   attributes,
 }: RoutePath): BgpPathView {
   const { origin, asPath, localPref, med, communities, largeCommunities, extendedCommunities } = attributes;
@@ -109,5 +110,6 @@ function pathView({
     stale,
     ...(reason === undefined ? {} : { reason }),
     ...(rejected ? { rejected } : {}),
+    ...(sentTo === undefined ? {} : { sentTo }),
   };
 }
