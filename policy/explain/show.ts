@@ -99,10 +99,17 @@ function resolvedPorts(state: PolicyState, id: SetId): number[] {
   return [...numbers].sort((a, b) => a - b);
 }
 
+const prefixesShownMax = 8;
+
 function peerText(state: PolicyState, peer: PeerMatch): string {
   if (peer.type === 'cidr')
     return peer.except.length === 0 ? peer.cidr : `${peer.cidr} except ${peer.except.join(', ')}`;
-  const size = state.sets.get(peer.set)?.members.size ?? 0;
+  const members = state.sets.get(peer.set)?.members ?? new Set<string>();
+  const { size } = members;
+  if (peer.set.startsWith('nets:')) {
+    const shown = [...members].slice(0, prefixesShownMax).join(', ');
+    return size > prefixesShownMax ? `${shown} and ${size - prefixesShownMax} more prefixes` : shown;
+  }
   return `${podsText(peer.set.replace(/^pods:/, ''))} (${size} ${size === 1 ? 'address' : 'addresses'})`;
 }
 
