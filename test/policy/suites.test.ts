@@ -24,7 +24,7 @@ const suites = [
   { file: 'suite-np-guard.json.gz', run: 85, unknown: {} },
   { file: 'suite-cnp-conformance.json.gz', run: 24, unknown: {} },
   { file: 'suite-anp-conformance.json.gz', run: 24, unknown: {} },
-  { file: 'suite-tiers.json', run: 12, unknown: {} },
+  { file: 'suite-tiers.json', run: 13, unknown: {} },
 ];
 
 const clusterKinds = ['ClusterNetworkPolicy', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'];

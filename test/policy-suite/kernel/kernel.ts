@@ -57,6 +57,8 @@ export class KernelJudge implements Judge {
   #wires = new Map<string, Wire>();
   /** Objects that agents have been told of. */
   #told: ReadonlyMap<string, ModelUpdate> = new Map();
+  /** No change of the network was left half done: else the next case begins from nothing. */
+  #whole = true;
   readonly #flows = new Map<string, OpenFlow>();
   /** Ports that nodes and externals serve, because something connects to them. */
   readonly #asked = new Map<string, Map<string, SuitePort>>();
@@ -84,8 +86,9 @@ export class KernelJudge implements Judge {
     await this.#closeFlows();
     this.#world = world;
     this.#asked.clear();
-    if (!this.#network.fits(world)) await this.#rebuild(world);
-    await this.#network.setExternals(world);
+    if (!this.#whole || !this.#network.fits(world)) await this.#rebuild(world);
+    this.#whole = false;
+    await this.#network.dropExternals(world);
     for (const [name, agent] of this.#agents) {
       if (!agent.running) await agent.start(world, this.#wiresOn(name));
     }
@@ -96,6 +99,9 @@ export class KernelJudge implements Judge {
       ...wanted.values(),
     ]);
     this.#told = wanted;
+    this.#whole = false;
+    await this.#network.addExternals(world);
+    this.#whole = true;
     for (const name of this.#agents.keys()) {
       // An entry of an earlier case must not decide a connection of this one.
       await must('nsenter', [`--net=${netnsPath(this.#network.netns(name))}`, 'conntrack', '-F']);
@@ -121,6 +127,7 @@ export class KernelJudge implements Judge {
 
   /** Objects first told of stay known until the next case begins, whatever is deleted: a second delete means nothing. */
   async changed(updates: readonly ModelUpdate[]): Promise<void> {
+    this.#whole = false;
     const wanted = wiresOf(this.#lab, this.#here);
     const gone = [...this.#wires.values()].filter((wire) => {
       const next = wanted.get(wire.id);
@@ -136,6 +143,7 @@ export class KernelJudge implements Judge {
     for (const agent of this.#agents.values()) agent.update(updates);
     this.#told = new Map([...this.#told, ...updates.map((update) => [refOf(update), update] as const)]);
     await this.#wireWhatIsMissing(wanted);
+    this.#whole = true;
   }
 
   /** Pods of nodes whose agent runs; the kubelet tries the others again when it does. */
