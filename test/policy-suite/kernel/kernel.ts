@@ -281,12 +281,18 @@ export class KernelJudge implements Judge {
       }),
     );
     const hostPods = [...world.pods].filter(([, pod]) => pod.hostNetwork);
+    // Of those on one node that say to serve a port, one does: they have one address, and any may answer for it.
+    const served = new Set<string>();
+    const firstToServe = (node: string, { protocol, port }: SuitePort): boolean => {
+      const place = `${node} ${protocol} ${port}`;
+      return !served.has(place) && served.add(place).has(place);
+    };
     const ofHosts = hostPods.map(
       ([id, pod]): Target => ({
         id,
         netns: this.#path(pod.nodeName),
         addresses: pod.podIPs,
-        ports: world.serves.get(id) ?? [],
+        ports: (world.serves.get(id) ?? []).filter((port) => firstToServe(pod.nodeName, port)),
       }),
     );
     const nodes = [...world.nodes].map(([name, { internalIPs }]): Target => {
@@ -335,8 +341,9 @@ export class KernelJudge implements Judge {
     for (const { id, address } of [from, to]) {
       if (id.startsWith('ext:') && !this.#network.hasExternal(address!)) return 'skip';
     }
-    // A process of the node has whatever address a pod of the host's network has.
-    const answeredBy = kind === 'node' ? [probe.to, ...this.#hostPodsOn(name)] : undefined;
+    // Processes of a node and its pods of the host's network have the same addresses.
+    const ofNode = to.pod ? undefined : to.node;
+    const answeredBy = ofNode === undefined ? undefined : [probe.to, ...this.#hostPodsOn(ofNode)];
     return {
       ...flowEnds(probe),
       source: from.address,
