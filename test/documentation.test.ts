@@ -1,4 +1,4 @@
-/** What docs/bgp.md says is so: its example is a configuration, and the tests that it names are there. */
+/** What docs/bgp.md says is so: its example is a configuration, and the tests that it names are there; as are those of docs/policy.md. */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
@@ -44,9 +44,35 @@ test('the objects of docs/kubernetes.md are understood, with nothing in them tha
 });
 
 test('every test file that docs/bgp.md names is there, and holds the titles that are quoted behind it', () => {
+  const { named, missing } = namedTests(document);
+  assert.deepEqual(missing, []);
+  assert.ok(named > 150, `${named} tests are named`);
+});
+
+test('docs/policy.md: the same, and the cases that it names are in the suite', () => {
+  const text = fs.readFileSync(path.join(root, 'docs/policy.md'), 'utf8');
+  const { named, missing } = namedTests(text);
+  assert.deepEqual(missing, []);
+  assert.ok(named > 20, `${named} tests are named`);
+  const { cases } = JSON.parse(fs.readFileSync(path.join(root, 'test/fixtures/policy/suite-tiers.json'), 'utf8')) as {
+    readonly cases: readonly { readonly id: string }[];
+  };
+  const documented = [...text.matchAll(/suite-tiers\.json ((?:`[a-z-]+`(?: and )?)+)/g)].flatMap(([, names]) =>
+    [...names!.matchAll(/`([a-z-]+)`/g)].map(([, name]) => `tiers/${name}`),
+  );
+  const ids = cases.map(({ id }) => id);
+  assert.deepEqual(
+    documented.filter((id) => !ids.includes(id)),
+    [],
+  );
+  assert.ok(documented.length > 9, `${documented.length} cases are named`);
+});
+
+/** Of the rows of a document's tables. */
+function namedTests(of: string): { readonly named: number; readonly missing: readonly string[] } {
   const missing: string[] = [];
   let named = 0;
-  for (const row of document.split('\n').filter((line) => line.startsWith('| '))) {
+  for (const row of of.split('\n').filter((line) => line.startsWith('| '))) {
     let text = '';
     // A file counts until the next one is named; titles stand in quotes, cut short by dots.
     for (const [, file, quoted] of row.matchAll(/([\w./-]+\.test\.ts)|"([^"]+)"/g)) {
@@ -65,9 +91,8 @@ test('every test file that docs/bgp.md names is there, and holds the titles that
       }
     }
   }
-  assert.deepEqual(missing, []);
-  assert.ok(named > 150, `${named} tests are named`);
-});
+  return { named, missing };
+}
 
 /** A file of test/interop may stand without its folder behind another of it. */
 const candidates = (file: string): string[] => [file, `test/interop/${file}`];

@@ -19,7 +19,6 @@ import type { Work } from './work.ts';
 interface PolicyEntry {
   readonly id: PolicyId;
   policy: Policy;
-  place: PolicyPlace;
   subject: string;
   subscription: Subscription<PolicyEntry> | undefined;
   readonly endpoints: Set<EndpointId>;
@@ -94,7 +93,6 @@ export class ActivePolicies {
     const entry: PolicyEntry = known ?? {
       id,
       policy,
-      place: placeOf(policy, id),
       subject: '',
       subscription: undefined,
       endpoints: new Set(),
@@ -105,7 +103,6 @@ export class ActivePolicies {
     };
     this.#policies.set(id, entry);
     entry.policy = policy;
-    entry.place = placeOf(policy, id);
     entry.stale = true;
     entry.deleted = false;
     if (entry.subject !== subject) {
@@ -207,9 +204,18 @@ export class ActivePolicies {
   }
 
   #programOf(id: EndpointId): EndpointProgram {
-    const policies = [...this.#matcher.ownersMatching(id)].sort((a, b) => comparePlaces(a.place, b.place));
+    // Places are made for those that count alone: most policies of a cluster select nobody here.
+    const policies = [...this.#matcher.ownersMatching(id)]
+      .map((entry) => ({ id: entry.id, policy: entry.policy, place: placeOf(entry.policy, entry.id) }))
+      .sort((a, b) => comparePlaces(a.place, b.place));
     return { ingress: tiersOf(policies, 'ingress'), egress: tiersOf(policies, 'egress') };
   }
+}
+
+interface PlacedPolicy {
+  readonly id: PolicyId;
+  readonly policy: Policy;
+  readonly place: PolicyPlace;
 }
 
 /** Without rules in any direction it stands in no tier of anybody. */
@@ -218,7 +224,7 @@ function isAboutAnything(policy: Policy): boolean {
 }
 
 /** `policies` stand in the order of their places. */
-function tiersOf(policies: readonly PolicyEntry[], direction: Direction): EndpointProgram['ingress'] {
+function tiersOf(policies: readonly PlacedPolicy[], direction: Direction): EndpointProgram['ingress'] {
   const tiers: TierProgram[] = [];
   let ids: PolicyId[] = [];
   let last: Tier | undefined;

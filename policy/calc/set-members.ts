@@ -87,7 +87,8 @@ export class SetMembers {
     };
     this.#sets.set(definition.id, set);
     this.#changed.add(set);
-    set.subscription = this.#matcher.subscribe(set, definition.selector);
+    if (definition.setType === 'net') for (const prefix of definition.prefixes) set.members.set(prefix, 1);
+    else set.subscription = this.#matcher.subscribe(set, definition.selector);
   }
 
   release(id: SetId): void {
@@ -138,13 +139,14 @@ export class SetMembers {
 }
 
 function* membersOf(definition: SetDefinition, pod: EffectivePod): Generator<string> {
+  if (definition.setType === 'net') return;
   const port = definition.namedPort;
   if (!port) {
     yield* pod.addresses;
     return;
   }
   for (const declared of pod.ports) {
-    if (declared.name !== port.name) continue;
+    if (declared.name === undefined || !port.names.includes(declared.name)) continue;
     if (port.protocol !== undefined && declared.protocol !== port.protocol) continue;
     for (const address of pod.addresses) {
       yield `${address},${declared.protocol.toLowerCase()}:${declared.containerPort}`;

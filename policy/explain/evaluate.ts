@@ -24,8 +24,8 @@ export interface PolicyQuery extends Packet {
 export interface Verdict {
   readonly verdict: 'allow' | 'deny';
   /**
-   * `rule`: that rule matched. `endOfTier`: policies select the endpoint and none allowed the packet.
-   * `notIsolated`: nothing selects the endpoint in this direction. `unknownEndpoint`: it has no program, so its traffic drops.
+   * `rule`: that rule matched. `endOfTier`: policies of that tier select the endpoint and none allowed the packet.
+   * `notIsolated`: no tier decided, if there was any. `unknownEndpoint`: it has no program, so its traffic drops.
    */
   readonly by: 'rule' | 'endOfTier' | 'notIsolated' | 'unknownEndpoint';
   readonly tier?: string;

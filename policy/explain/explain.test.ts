@@ -167,37 +167,47 @@ test('policyShow says what applies in words', () => {
     pod: 'shop/db',
     ingress: {
       isolated: true,
-      policies: [
-        { id: 'NetworkPolicy:shop/two', tier: 'default', rules: [] },
+      tiers: [
         {
-          id: 'NetworkPolicy:shop/one',
           tier: 'default',
-          rules: [
-            "allow TCP 80 from pods app == 'web' in namespace shop (2 addresses)",
-            'allow UDP 53, 100-200 from 10.0.0.0/8 except 10.9.0.0/16',
-            `allow TCP port "http" (which no pod declares) from pods app == 'web' in namespace shop (2 addresses)`,
+          policies: [
+            { id: 'NetworkPolicy:shop/two', rules: [] },
+            {
+              id: 'NetworkPolicy:shop/one',
+              rules: [
+                "allow TCP 80 from pods app == 'web' in namespace shop (2 addresses)",
+                'allow UDP 53, 100-200 from 10.0.0.0/8 except 10.9.0.0/16',
+                `allow TCP port "http" (which no pod declares) from pods app == 'web' in namespace shop (2 addresses)`,
+              ],
+            },
           ],
+          endOfTier: 'deny',
         },
       ],
     },
     egress: {
       isolated: true,
-      policies: [
+      tiers: [
         {
-          id: 'NetworkPolicy:shop/out',
           tier: 'default',
-          rules: [
-            `allow TCP port "http" (80, 8080) to all pods in namespaces team == 'a' (3 addresses)`,
-            'allow all traffic to anywhere over IPv6',
+          policies: [
+            {
+              id: 'NetworkPolicy:shop/out',
+              rules: [
+                `allow TCP port "http" (80, 8080) to all pods in namespaces team == 'a' (3 addresses)`,
+                'allow all traffic to anywhere over IPv6',
+              ],
+            },
           ],
+          endOfTier: 'deny',
         },
       ],
     },
   });
   assert.deepEqual(policyShow(store(), 'shop/free'), {
     pod: 'shop/free',
-    ingress: { isolated: false, policies: [] },
-    egress: { isolated: false, policies: [] },
+    ingress: { isolated: false, tiers: [] },
+    egress: { isolated: false, tiers: [] },
   });
   assert.equal(policyShow(store(), 'shop/gone'), undefined);
 });
@@ -230,8 +240,8 @@ test('rules of a tier in words: names of ports of any protocol, and nodes', () =
     },
   ]);
   const { ingress, egress } = policyShow(state, 'a/b')!;
-  assert.deepEqual(ingress.policies[0]?.rules, ['pass any port "web" (80, 81 by pod) from anywhere']);
-  assert.deepEqual(egress.policies[0]?.rules, [
+  assert.deepEqual(ingress.tiers[0]?.policies[0]?.rules, ['pass any port "web" (80, 81 by pod) from anywhere']);
+  assert.deepEqual(egress.tiers[0]?.policies[0]?.rules, [
     'deny all traffic to every node (1 address)',
     "allow all traffic to nodes os == 'linux' (0 addresses)",
   ]);

@@ -5,15 +5,22 @@ import type { PolicyState } from './policy-state.ts';
 
 export interface ShownPolicy {
   readonly id: PolicyId;
-  readonly tier: string;
   /** One readable line a rule, e.g. `allow TCP 80, 8000-8100 from pods app == 'web' in namespace shop (3 addresses)`. */
   readonly rules: readonly string[];
 }
 
-export interface ShownDirection {
-  /** Some policy selects the endpoint in this direction: what no rule allows is denied. */
-  readonly isolated: boolean;
+export interface ShownTier {
+  readonly tier: string;
   readonly policies: readonly ShownPolicy[];
+  /** What becomes of what none of them decides; behind the last tier that is allowed. */
+  readonly endOfTier: TierProgram['endOfTier'];
+}
+
+export interface ShownDirection {
+  /** Some tier ends in deny: what no rule allows is denied. */
+  readonly isolated: boolean;
+  /** In the order in which they are asked. */
+  readonly tiers: readonly ShownTier[];
 }
 
 export interface PolicyShow {
@@ -38,14 +45,17 @@ function showDirection(
   tiers: readonly TierProgram[],
   direction: 'ingress' | 'egress',
 ): ShownDirection {
-  const policies = tiers.flatMap((tier) =>
-    tier.policies.map((id) => ({
-      id,
-      tier: tier.tier,
-      rules: state.policies.get(id)![direction].map((rule) => ruleText(state, rule, direction)),
+  return {
+    isolated: tiers.some((tier) => tier.endOfTier === 'deny'),
+    tiers: tiers.map(({ tier, policies, endOfTier }) => ({
+      tier,
+      policies: policies.map((id) => ({
+        id,
+        rules: state.policies.get(id)![direction].map((rule) => ruleText(state, rule, direction)),
+      })),
+      endOfTier,
     })),
-  );
-  return { isolated: tiers.some((tier) => tier.endOfTier === 'deny'), policies };
+  };
 }
 
 /** One rule in words. */
@@ -89,10 +99,17 @@ function resolvedPorts(state: PolicyState, id: SetId): number[] {
   return [...numbers].sort((a, b) => a - b);
 }
 
+const prefixesShownMax = 8;
+
 function peerText(state: PolicyState, peer: PeerMatch): string {
   if (peer.type === 'cidr')
     return peer.except.length === 0 ? peer.cidr : `${peer.cidr} except ${peer.except.join(', ')}`;
-  const size = state.sets.get(peer.set)?.members.size ?? 0;
+  const members = state.sets.get(peer.set)?.members ?? new Set<string>();
+  const { size } = members;
+  if (peer.set.startsWith('nets:')) {
+    const shown = [...members].slice(0, prefixesShownMax).join(', ');
+    return size > prefixesShownMax ? `${shown} and ${size - prefixesShownMax} more prefixes` : shown;
+  }
   return `${podsText(peer.set.replace(/^pods:/, ''))} (${size} ${size === 1 ? 'address' : 'addresses'})`;
 }
 

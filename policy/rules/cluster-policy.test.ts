@@ -63,6 +63,26 @@ test('peers and ports of a rule multiply, all with its action, in the place of t
   );
 });
 
+test('all names of ports together are one set of each peer; many prefixes of a rule are one set, whichever peer they stand in', () => {
+  const prefixes = Array.from({ length: 6 }, (_, i) => `10.${i}.0.0/16` as Cidr);
+  const networks = (...list: Cidr[]) => ({ type: 'networks', networks: list }) as const;
+  const names = ['dns', 'web', 'web'].map((name) => ({ type: 'name', name }) as const);
+  const { program, sets } = compileClusterPolicy(
+    policy({
+      egress: [
+        { action: 'Deny', peers: [networks(prefixes[5]!, prefixes[0]!), networks(...prefixes)], ports: [] },
+        { action: 'Accept', peers: [everyPod], ports: names },
+      ],
+    }),
+  );
+  const nets = `nets:${prefixes.join(',')}`;
+  assert.deepEqual(program.egress, [
+    { action: 'deny', destination: { type: 'set', set: nets } },
+    { action: 'allow', destinationNamedPorts: 'ports:any:dns,web:ns(all());all()' },
+  ]);
+  assert.deepEqual(sets.get(nets), { id: nets, setType: 'net', prefixes });
+});
+
 test('what is not known of a rule makes it fail closed: Accept is about nothing, Deny and Pass deny everything', () => {
   const open: ClusterPolicyRule = { action: 'Accept', peers: [everyPod], ports: [] };
   for (const part of [{ peers: [everyPod, unknown] }, { ports: [unknown] }]) {

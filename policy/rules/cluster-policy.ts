@@ -8,7 +8,14 @@
 import { unreachable } from '#kit';
 import type { ClusterPodSelector, ClusterPolicyObject, ClusterPolicyPeer, ClusterPolicyRule, PolicyRule } from '#model';
 import { compileLabelSelector } from '../selector/label-selector.ts';
-import { type CompiledPolicy, type Direction, distinctRules, PeerRules, type RulePeer } from './peer-rules.ts';
+import {
+  type CompiledPolicy,
+  type Direction,
+  distinctRules,
+  PeerRules,
+  prefixPeers,
+  type RulePeer,
+} from './peer-rules.ts';
 import { everyTraffic, mergeRanges, type PortGroup, protocols } from './ports.ts';
 import type { PodSelector } from './sets.ts';
 
@@ -35,11 +42,13 @@ function* rulesOf(builder: PeerRules, direction: Direction, source: ClusterPolic
     return;
   }
   const groups = source.ports.length === 0 ? [everyTraffic] : portGroups(source.ports);
-  for (const peer of source.peers) {
-    for (const known of rulePeers(peer)) yield* builder.rules(actions[source.action], direction, known, groups);
+  const networks = source.peers.flatMap((peer) => (peer.type === 'networks' ? peer.networks : []));
+  for (const peer of [...source.peers.flatMap(rulePeers), ...prefixPeers(networks)]) {
+    yield* builder.rules(actions[source.action], direction, peer, groups);
   }
 }
 
+/** All but networks: those of a rule go together. */
 function rulePeers(peer: ClusterPolicyPeer): RulePeer[] {
   switch (peer.type) {
     case 'pods':
@@ -47,7 +56,6 @@ function rulePeers(peer: ClusterPolicyPeer): RulePeer[] {
     case 'nodes':
       return [{ type: 'selector', selector: { scope: { type: 'nodes' }, pods: compileLabelSelector(peer.selector) } }];
     case 'networks':
-      return peer.networks.map((cidr) => ({ type: 'match', match: { type: 'cidr', cidr, except: [] } }));
     case 'domainNames':
     case 'unknown':
       return [];

@@ -1,4 +1,5 @@
 /** networking.k8s.io/v1 NetworkPolicy into the one rule form. */
+import type { Cidr } from '#kit';
 import type { NetworkPolicyObject, NetworkPolicyPeer, NetworkPolicyRule, PolicyProgram, PolicyRule } from '#model';
 import { compileLabelSelector } from '../selector/label-selector.ts';
 import { ipBlockMatch } from './ip-block.ts';
@@ -8,6 +9,7 @@ import {
   distinctRules,
   everyLabel,
   PeerRules,
+  prefixPeers,
   type RulePeer,
 } from './peer-rules.ts';
 import { everyTraffic, groupPorts } from './ports.ts';
@@ -41,10 +43,16 @@ function* allowRules(
 ): Generator<PolicyRule> {
   const groups = source.ports.length === 0 ? [everyTraffic] : groupPorts(source.ports);
   if (source.peers.length === 0) yield* builder.rules('allow', direction, { type: 'everybody' }, groups);
-  for (const peer of source.peers) {
-    const known = rulePeer(policy, peer);
-    if (known) yield* builder.rules('allow', direction, known, groups);
-  }
+  const peers = source.peers.flatMap((peer) => rulePeer(policy, peer) ?? []);
+  const whole = peers.flatMap((peer) => wholePrefix(peer) ?? []);
+  for (const peer of peers) if (wholePrefix(peer) === undefined) yield* builder.rules('allow', direction, peer, groups);
+  for (const peer of prefixPeers(whole)) yield* builder.rules('allow', direction, peer, groups);
+}
+
+/** Of a block that nothing is cut out of. */
+function wholePrefix(peer: RulePeer): Cidr | undefined {
+  if (peer.type !== 'match' || peer.match.type !== 'cidr' || peer.match.except.length > 0) return undefined;
+  return peer.match.cidr;
 }
 
 /** Undefined: it matches nobody. */

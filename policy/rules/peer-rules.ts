@@ -6,10 +6,11 @@
  * egress of the pods that the peer selects, or of all pods where the peer is everybody or a prefix. A name that nobody exposes gives an
  * empty set, which matches nothing; addresses outside the cluster, and nodes, have no port names.
  */
-import type { LabelSelector, PeerMatch, PolicyProgram, PolicyRule, Protocol, SetId } from '#model';
+import type { Cidr } from '#kit';
+import type { LabelSelector, PeerMatch, PolicyProgram, PolicyRule, SetId } from '#model';
 import { compileLabelSelector } from '../selector/label-selector.ts';
 import { type PortGroup, protocolNumbers } from './ports.ts';
-import { addressSet, namedPortSet, type PodSelector, type SetDefinition } from './sets.ts';
+import { addressSet, namedPortSet, type PodSelector, prefixSet, type SetDefinition } from './sets.ts';
 
 /** A policy in rule form, with the sets that its rules name. */
 export interface CompiledPolicy {
@@ -19,11 +20,21 @@ export interface CompiledPolicy {
 
 export type Direction = 'ingress' | 'egress';
 
-/** The far end: everybody, those of a selector, or a prefix. */
+/** The far end: everybody, those of a selector, a prefix (with what is cut out of it), or any of many prefixes. */
 export type RulePeer =
   | { readonly type: 'everybody' }
   | { readonly type: 'selector'; readonly selector: PodSelector }
-  | { readonly type: 'match'; readonly match: PeerMatch };
+  | { readonly type: 'match'; readonly match: PeerMatch }
+  | { readonly type: 'prefixes'; readonly prefixes: readonly Cidr[] };
+
+/** More prefixes of a rule than these become a set: one lookup, however many there are. */
+const prefixMatchesMax = 4;
+
+/** Whole prefixes, of all peers of one rule. */
+export function prefixPeers(prefixes: readonly Cidr[]): RulePeer[] {
+  if (prefixes.length > prefixMatchesMax) return [{ type: 'prefixes', prefixes }];
+  return prefixes.map((cidr) => ({ type: 'match', match: { type: 'cidr', cidr, except: [] } }));
+}
 
 export const everyLabel: LabelSelector = { matchLabels: {}, matchExpressions: [] };
 
@@ -56,8 +67,8 @@ export class PeerRules {
     else if (group.ranges.length > 0) {
       yield { ...this.#toPeer(action, direction, peer), ...of, destinationPorts: group.ranges };
     }
-    for (const name of group.names) {
-      const set = this.#namedPorts(direction, peer, group.protocol, name);
+    if (group.names.length > 0) {
+      const set = this.#namedPorts(direction, peer, group);
       // The set holds the addresses of the peer's pods, so no second match on the destination is needed.
       const inSet = direction === 'egress' && peer.type === 'selector';
       const base = inSet ? { action } : this.#toPeer(action, direction, peer);
@@ -65,16 +76,20 @@ export class PeerRules {
     }
   }
 
-  #namedPorts(direction: Direction, peer: RulePeer, protocol: Protocol | undefined, name: string): SetId {
-    if (direction === 'ingress') return this.#use(namedPortSet(this.#subject, protocol, name));
-    return this.#use(namedPortSet(peer.type === 'selector' ? peer.selector : allPods, protocol, name));
+  #namedPorts(direction: Direction, peer: RulePeer, { protocol, names }: PortGroup): SetId {
+    const far = peer.type === 'selector' ? peer.selector : allPods;
+    return this.#use(namedPortSet(direction === 'ingress' ? this.#subject : far, protocol, names));
   }
 
   #toPeer(action: PolicyRule['action'], direction: Direction, peer: RulePeer): PolicyRule {
     if (peer.type === 'everybody') return { action };
-    const match: PeerMatch =
-      peer.type === 'match' ? peer.match : { type: 'set', set: this.#use(addressSet(peer.selector)) };
-    return { action, [direction === 'ingress' ? 'source' : 'destination']: match };
+    return { action, [direction === 'ingress' ? 'source' : 'destination']: this.#match(peer) };
+  }
+
+  #match(peer: Exclude<RulePeer, { type: 'everybody' }>): PeerMatch {
+    if (peer.type === 'match') return peer.match;
+    const definition = peer.type === 'selector' ? addressSet(peer.selector) : prefixSet(peer.prefixes);
+    return { type: 'set', set: this.#use(definition) };
   }
 
   #use(definition: SetDefinition): SetId {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Cidr, cidrContains, type IpAddress } from '#kit';
-import type { LabelSelector, NetworkPolicyObject, NetworkPolicyRule } from '#model';
+import type { LabelSelector, NetworkPolicyObject, NetworkPolicyPeer, NetworkPolicyRule } from '#model';
 import { ipBlockMatch } from './ip-block.ts';
 import { compileNetworkPolicy } from './network-policy.ts';
 import { groupPorts, mergeRanges } from './ports.ts';
@@ -123,6 +123,19 @@ test('peers and ports of one rule multiply, those of two rules never meet', () =
     { action: 'allow', source: { type: 'cidr', cidr: '10.0.0.0/8', except: [] }, protocol: 17 },
   ]);
   assert.deepEqual([...sets.keys()], [set]);
+});
+
+test('many whole blocks of a rule are one set, those with excepts stay', () => {
+  const blocks = Array.from({ length: 5 }, (_, i) => ({ ipBlock: { cidr: `10.${i}.0.0/16` as Cidr, except: [] } }));
+  const cut = { ipBlock: { cidr: '10.0.0.0/8' as Cidr, except: ['10.9.0.0/16' as Cidr] } };
+  const ingress = (peers: NetworkPolicyPeer[]) =>
+    compileNetworkPolicy(policy({ ingress: [{ peers, ports: [] }] })).program.ingress.map(({ source }) => source);
+  const set = 'nets:10.0.0.0/16,10.1.0.0/16,10.2.0.0/16,10.3.0.0/16,10.4.0.0/16';
+  assert.deepEqual(ingress([...blocks, cut]), [
+    { type: 'cidr', cidr: '10.0.0.0/8', except: ['10.9.0.0/16'] },
+    { type: 'set', set },
+  ]);
+  assert.equal(ingress([...blocks.slice(1), cut]).length, 5);
 });
 
 test('named ports: ingress on the selected pods, egress on the pods of the peer, never outside', () => {

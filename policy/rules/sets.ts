@@ -1,6 +1,6 @@
 /** What the sets that rules name consist of, and the ids they get: readable, and equal for equal contents. */
-import { unreachable } from '#kit';
-import type { Protocol, SetId, SetType } from '#model';
+import { type Cidr, unreachable } from '#kit';
+import type { Protocol, SetId } from '#model';
 import type { Selector } from '../selector/selector.ts';
 
 /** The namespaces whose pods a selector looks at: one by name, or those with matching labels. `nodes`: at nodes instead. */
@@ -15,14 +15,19 @@ export interface PodSelector {
   readonly pods: Selector;
 }
 
-/** A set that rules name: the addresses of pods, or `address,protocol:port` of a named port of theirs. */
-export interface SetDefinition {
-  readonly id: SetId;
-  readonly setType: SetType;
-  readonly selector: PodSelector;
-  /** Without protocol: of whichever the pod declares it for. */
-  readonly namedPort?: { readonly name: string; readonly protocol: Protocol | undefined };
-}
+/**
+ * A set that rules name: the addresses of those selected, `address,protocol:port` of named ports of theirs, or prefixes as they
+ * were written.
+ */
+export type SetDefinition =
+  | {
+      readonly id: SetId;
+      readonly setType: 'ip' | 'ip,port';
+      readonly selector: PodSelector;
+      /** Any of the names; without protocol of whichever the pod declares it for. */
+      readonly namedPort?: { readonly names: readonly string[]; readonly protocol: Protocol | undefined };
+    }
+  | { readonly id: SetId; readonly setType: 'net'; readonly prefixes: readonly Cidr[] };
 
 /** `ns=default;app == 'web'`, or `ns(team == 'a');all()`, or `nodes;all()`. Neither a namespace name nor a label name can hold `;`. */
 export function podSelectorText(selector: PodSelector): string {
@@ -47,12 +52,22 @@ export function addressSet(selector: PodSelector): SetDefinition {
   return { id: `pods:${podSelectorText(selector)}`, setType: 'ip', selector };
 }
 
-/** The set of the selected pods' ports of that name; pods that declare none are not in it. */
-export function namedPortSet(selector: PodSelector, protocol: Protocol | undefined, name: string): SetDefinition {
+/** The set of the selected pods' ports of these names (sorted); pods that declare none are not in it. */
+export function namedPortSet(
+  selector: PodSelector,
+  protocol: Protocol | undefined,
+  names: readonly string[],
+): SetDefinition {
   return {
-    id: `ports:${protocol?.toLowerCase() ?? 'any'}:${name}:${podSelectorText(selector)}`,
+    id: `ports:${protocol?.toLowerCase() ?? 'any'}:${names.join(',')}:${podSelectorText(selector)}`,
     setType: 'ip,port',
     selector,
-    namedPort: { name, protocol },
+    namedPort: { names, protocol },
   };
+}
+
+/** The set of these prefixes; one may hold another. */
+export function prefixSet(prefixes: readonly Cidr[]): SetDefinition {
+  const distinct = [...new Set(prefixes)].sort();
+  return { id: `nets:${distinct.join(',')}`, setType: 'net', prefixes: distinct };
 }

@@ -1,12 +1,11 @@
 /** What the agent tells people: its parts' own words, put into the shapes of the API. */
-import type { AgentStatus, AgentView, PolicyEndpointView } from '#api';
+import type { AgentStatus, AgentView } from '#api';
 import type { SpeakerStatus } from '#bgp';
 import type { LoadedConfig } from '#config';
 import { type Datastore, type DatastoreStatus, formatFault } from '#datastore';
 import type { PolicyDataplane, RouteCounts, RouteDataplane } from '#felix';
 import type { Ipam } from '#ipam';
 import type { HealthRegistry, Metrics } from '#obs';
-import type { PolicyShow } from '#policy';
 import { peerView, routesView } from './bgp/view.ts';
 import type { Bgp } from './bgp.ts';
 import type { PolicyPipeline } from './policy-pipeline.ts';
@@ -55,8 +54,8 @@ export function createView(deps: ViewDeps): AgentView {
         applied:
           deps.policyDataplane.endpointInForce(endpoint.id, endpoint.interfaceName) &&
           deps.policyDataplane.status().applied,
-        ingress: directionView(show.ingress),
-        egress: directionView(show.egress),
+        ingress: show.ingress,
+        egress: show.egress,
       };
     },
     datastore: () => deps.datastore.status(),
@@ -143,17 +142,5 @@ function routeCounts({ pending, refused, installed, unresolved, held, error }: R
     unresolved,
     stale: held,
     ...(error ? { error: { message: error } } : {}),
-  };
-}
-
-function directionView(shown: PolicyShow['ingress']): PolicyEndpointView['ingress'] {
-  const tiers = [...new Set(shown.policies.map((policy) => policy.tier))];
-  return {
-    isolated: shown.isolated,
-    tiers: tiers.map((tier) => ({
-      tier,
-      endOfTier: shown.isolated ? 'deny' : 'pass',
-      policies: shown.policies.filter((p) => p.tier === tier).map(({ id, rules }) => ({ id, rules })),
-    })),
   };
 }

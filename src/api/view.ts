@@ -272,10 +272,12 @@ export interface PolicyEndpointView {
 }
 
 export interface PolicyDirectionView {
-  /** Not isolated: no policy selects the pod in this direction, everything is allowed. */
+  /** What no rule allows is denied; otherwise what none denies is allowed. */
   readonly isolated: boolean;
+  /** In the order in which they are asked; empty: no policy selects the pod in this direction. */
   readonly tiers: readonly {
     readonly tier: string;
+    /** What becomes of what none of its policies decides; behind the last tier that is allowed. */
     readonly endOfTier: 'deny' | 'pass';
     readonly policies: readonly {
       readonly id: string;

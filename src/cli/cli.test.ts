@@ -156,13 +156,21 @@ function view(extra: Partial<AgentView>): AgentView {
               isolated: true,
               tiers: [
                 {
+                  tier: 'kube-admin',
+                  endOfTier: 'pass',
+                  policies: [{ id: 'ClusterNetworkPolicy:c', rules: ['deny TCP 22 from everyone'] }],
+                },
+                {
                   tier: 'default',
                   endOfTier: 'deny',
                   policies: [{ id: 'NetworkPolicy:web/p', rules: ['allow TCP 80 from everyone'] }],
                 },
               ],
             },
-            egress: { isolated: false, tiers: [] },
+            egress: {
+              isolated: false,
+              tiers: [{ tier: 'kube-baseline', endOfTier: 'pass', policies: [{ id: 'x', rules: [] }] }],
+            },
           }
         : undefined,
     datastore: () => ({
@@ -354,9 +362,12 @@ test('policy show: by namespace/name or -n; elsewhere is exit code 1', async (t)
   assert.equal(shown.code, 0);
   assert.match(
     shown.out,
-    /Ingress: isolated\n {2}tier default\n {4}NetworkPolicy:web\/p\n {6}1\. allow TCP 80 from everyone\n {4}otherwise: deny/,
+    /Ingress: isolated\n {2}tier kube-admin\n {4}ClusterNetworkPolicy:c\n {6}1\. deny TCP 22 from everyone\n {4}otherwise: pass to the next tier\n {2}tier default\n {4}NetworkPolicy:web\/p\n {6}1\. allow TCP 80 from everyone\n {4}otherwise: deny/,
   );
-  assert.match(shown.out, /Egress: not isolated, everything is allowed/);
+  assert.match(
+    shown.out,
+    /Egress: not isolated, what is not denied is allowed\n {2}tier kube-baseline\n {4}x\n {6}no rules\n {4}otherwise: allow\n/,
+  );
   assert.equal((await run(['policy', 'show', 'a', '-n', 'web'], env)).out, shown.out);
   const absent = await run(['policy', 'show', 'a'], env);
   assert.deepEqual([absent.code, absent.out], [1, '']);

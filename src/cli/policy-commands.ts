@@ -52,16 +52,19 @@ export function formatEndpoint(endpoint: PolicyEndpointView): string {
 }
 
 function formatDirection(title: string, direction: PolicyDirectionView): string[] {
-  if (!direction.isolated) return [`${title}: not isolated, everything is allowed`];
+  if (direction.tiers.length === 0) return [`${title}: not isolated, everything is allowed`];
+  const last = direction.tiers.length - 1;
+  const otherwise = (endOfTier: 'deny' | 'pass', index: number): string =>
+    endOfTier === 'deny' ? 'deny' : index === last ? 'allow' : 'pass to the next tier';
   return [
-    `${title}: isolated`,
-    ...direction.tiers.flatMap(({ tier, policies, endOfTier }) => [
+    direction.isolated ? `${title}: isolated` : `${title}: not isolated, what is not denied is allowed`,
+    ...direction.tiers.flatMap(({ tier, policies, endOfTier }, index) => [
       `  tier ${tier}`,
       ...policies.flatMap(({ id, rules }) => [
         `    ${id}`,
         ...(rules.length > 0 ? rules.map((rule, index) => `      ${index + 1}. ${rule}`) : ['      no rules']),
       ]),
-      `    otherwise: ${endOfTier === 'deny' ? 'deny' : 'pass to the next tier'}`,
+      `    otherwise: ${otherwise(endOfTier, index)}`,
     ]),
   ];
 }

@@ -73,6 +73,39 @@ test('a file that does not parse keeps every object it gave, across restarts, an
   assert.equal(mode, 0o600);
 });
 
+test('cluster-wide policies of all kinds; one that becomes wrong stays as it was', async (t) => {
+  const source = world(t);
+  const clusterPolicy = (version: string, kind: string, spec: object): SourceObject => ({
+    apiVersion: `policy.networking.k8s.io/${version}`,
+    kind,
+    metadata: { name: 'default' },
+    spec: { subject: { namespaces: {} }, ...spec },
+  });
+  const newer = (action: string): SourceObject =>
+    clusterPolicy('v1alpha2', 'ClusterNetworkPolicy', {
+      tier: 'Admin',
+      priority: 1,
+      ingress: [{ action, from: [{ namespaces: {} }] }],
+    });
+  const older = clusterPolicy('v1alpha1', 'AdminNetworkPolicy', { priority: 2 });
+  const baseline = clusterPolicy('v1alpha1', 'BaselineAdminNetworkPolicy', {});
+  source.write('all.yaml', yaml(newer('Deny'), older, baseline));
+  const watched = await follow(t, source.create());
+  await until(() => watched.inSyncCalls() > 0, { what: 'in sync' });
+  assert.deepEqual(
+    (['ClusterNetworkPolicy', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'] as const).map((kind) => {
+      const { tier, priority } = watched.get(kind, 'default')!;
+      return `${tier} ${priority}`;
+    }),
+    ['Admin 1', 'Admin 2', 'Baseline 0'],
+  );
+  source.write('all.yaml', yaml(newer('Allow'), older));
+  await until(() => watched.datastore.status().faultsTotal > 0, { what: 'the fault' });
+  assert.match(formatFault(watched.datastore.status().faults[0]!), /ingress\[0\]\.action: "Allow".*stays in force/);
+  await until(() => watched.get('BaselineAdminNetworkPolicy', 'default') === undefined, { what: 'the deletion' });
+  assert.equal(watched.get('ClusterNetworkPolicy', 'default')?.ingress[0]?.action, 'Deny');
+});
+
 test('a torn or foreign journal of last good versions does no harm', async (t) => {
   const source = world(t);
   source.put(policyObject('a', 80));

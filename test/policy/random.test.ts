@@ -20,6 +20,9 @@ import {
   probedProtocols,
 } from '../support/random-policy.ts';
 
+/** POPLIN_POLICY_CASES=10000 for the long form, some minutes. */
+const casesOr = (usual: number): number => Number(process.env['POPLIN_POLICY_CASES'] ?? usual);
+
 const keyOf = (object: PodObject | NetworkPolicyObject): string =>
   `${object.metadata.namespace}/${object.metadata.name}`;
 const counts = (pod: PodObject): boolean => !pod.hostNetwork && pod.phase !== 'Succeeded' && pod.phase !== 'Failed';
@@ -129,7 +132,7 @@ test('with every pod local, the emitted rules give the verdicts of the API docum
         );
       });
     }),
-    { numRuns: 150 },
+    { numRuns: casesOr(150) },
   );
 });
 
@@ -162,7 +165,7 @@ test('with some pods local, each direction of these is right and nothing of othe
         }
       });
     }),
-    { numRuns: 100 },
+    { numRuns: casesOr(100) },
   );
 });
 
@@ -351,7 +354,7 @@ test('any history ends in the state that its final objects give from scratch, an
         for (const key of reference.local.keys()) assert.equal(engine.isEndpointReady(key), store.endpoints.has(key));
       },
     ),
-    { numRuns: 300 },
+    { numRuns: casesOr(300) },
   );
 });
 
@@ -367,6 +370,6 @@ test('when everything goes, everything is taken back', () => {
       assert.deepEqual([store.sets.size, store.policies.size, store.endpoints.size], [0, 0, 0]);
       assert.equal(engine.stats().sets, 0);
     }),
-    { numRuns: 100 },
+    { numRuns: casesOr(100) },
   );
 });

@@ -30,7 +30,7 @@ const subject: Arbitrary<RawPeer> = fc.oneof(
 const newer = { weight: 1, arbitrary: fc.constant<object>({ accounts: ['x'] }) };
 
 function peer(side: 'from' | 'to', mayName: boolean): Arbitrary<RawPeer> {
-  const networks = fc.uniqueArray(fc.oneof(cidr4, cidr6), { minLength: 1, maxLength: 2 });
+  const networks = fc.uniqueArray(fc.oneof(cidr4, cidr6), { minLength: 1, maxLength: 6, size: 'max' });
   return fc.oneof(
     newer,
     { weight: 12, arbitrary: namespaceSelector.map((namespaces) => ({ namespaces })) },

@@ -123,6 +123,12 @@ export const cidr6 = fc.constantFrom(
   ...(['::/0', 'fd00::/125', 'fd00::/64', 'fd00::2/128', '2001:db8::/32'] as Cidr[]),
 );
 
+const block = (cidr: Cidr): NetworkPolicyPeer => ({ ipBlock: { cidr, except: [] } });
+/** So many that they become a set. */
+const manyBlocks = fc
+  .uniqueArray(fc.oneof(cidr4, cidr6), { minLength: 5, maxLength: 8 })
+  .map((cidrs): NetworkPolicyPeer[] => cidrs.map(block));
+
 const peer: Arbitrary<NetworkPolicyPeer> = fc.oneof(
   labelSelector.map((podSelector) => ({ podSelector })),
   namespaceSelector.map((selector) => ({ namespaceSelector: selector })),
@@ -144,7 +150,10 @@ const policyPort: Arbitrary<NetworkPolicyPort> = fc.oneof(
 );
 
 const rule: Arbitrary<NetworkPolicyRule> = fc.record({
-  peers: fc.array(peer, { maxLength: 3, size: 'max' }),
+  peers: fc.oneof(
+    { weight: 4, arbitrary: fc.array(peer, { maxLength: 3, size: 'max' }) },
+    { weight: 1, arbitrary: fc.tuple(peer, manyBlocks).map(([one, blocks]) => [one, ...blocks]) },
+  ),
   ports: fc.array(policyPort, { maxLength: 3, size: 'max' }),
 });
 

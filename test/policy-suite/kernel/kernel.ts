@@ -57,6 +57,8 @@ export class KernelJudge implements Judge {
   #wires = new Map<string, Wire>();
   /** Objects that agents have been told of. */
   #told: ReadonlyMap<string, ModelUpdate> = new Map();
+  /** No change of the network was left half done: else the next case begins from nothing. */
+  #whole = true;
   readonly #flows = new Map<string, OpenFlow>();
   /** Ports that nodes and externals serve, because something connects to them. */
   readonly #asked = new Map<string, Map<string, SuitePort>>();
@@ -84,8 +86,9 @@ export class KernelJudge implements Judge {
     await this.#closeFlows();
     this.#world = world;
     this.#asked.clear();
-    if (!this.#network.fits(world)) await this.#rebuild(world);
-    await this.#network.setExternals(world);
+    if (!this.#whole || !this.#network.fits(world)) await this.#rebuild(world);
+    this.#whole = false;
+    await this.#network.dropExternals(world);
     for (const [name, agent] of this.#agents) {
       if (!agent.running) await agent.start(world, this.#wiresOn(name));
     }
@@ -96,6 +99,9 @@ export class KernelJudge implements Judge {
       ...wanted.values(),
     ]);
     this.#told = wanted;
+    this.#whole = false;
+    await this.#network.addExternals(world);
+    this.#whole = true;
     for (const name of this.#agents.keys()) {
       // An entry of an earlier case must not decide a connection of this one.
       await must('nsenter', [`--net=${netnsPath(this.#network.netns(name))}`, 'conntrack', '-F']);
@@ -121,6 +127,7 @@ export class KernelJudge implements Judge {
 
   /** Objects first told of stay known until the next case begins, whatever is deleted: a second delete means nothing. */
   async changed(updates: readonly ModelUpdate[]): Promise<void> {
+    this.#whole = false;
     const wanted = wiresOf(this.#lab, this.#here);
     const gone = [...this.#wires.values()].filter((wire) => {
       const next = wanted.get(wire.id);
@@ -136,6 +143,7 @@ export class KernelJudge implements Judge {
     for (const agent of this.#agents.values()) agent.update(updates);
     this.#told = new Map([...this.#told, ...updates.map((update) => [refOf(update), update] as const)]);
     await this.#wireWhatIsMissing(wanted);
+    this.#whole = true;
   }
 
   /** Pods of nodes whose agent runs; the kubelet tries the others again when it does. */
@@ -273,12 +281,18 @@ export class KernelJudge implements Judge {
       }),
     );
     const hostPods = [...world.pods].filter(([, pod]) => pod.hostNetwork);
+    // Of those on one node that say to serve a port, one does: they have one address, and any may answer for it.
+    const served = new Set<string>();
+    const firstToServe = (node: string, { protocol, port }: SuitePort): boolean => {
+      const place = `${node} ${protocol} ${port}`;
+      return !served.has(place) && served.add(place).has(place);
+    };
     const ofHosts = hostPods.map(
       ([id, pod]): Target => ({
         id,
         netns: this.#path(pod.nodeName),
         addresses: pod.podIPs,
-        ports: world.serves.get(id) ?? [],
+        ports: (world.serves.get(id) ?? []).filter((port) => firstToServe(pod.nodeName, port)),
       }),
     );
     const nodes = [...world.nodes].map(([name, { internalIPs }]): Target => {
@@ -327,8 +341,9 @@ export class KernelJudge implements Judge {
     for (const { id, address } of [from, to]) {
       if (id.startsWith('ext:') && !this.#network.hasExternal(address!)) return 'skip';
     }
-    // A process of the node has whatever address a pod of the host's network has.
-    const answeredBy = kind === 'node' ? [probe.to, ...this.#hostPodsOn(name)] : undefined;
+    // Processes of a node and its pods of the host's network have the same addresses.
+    const ofNode = to.pod ? undefined : to.node;
+    const answeredBy = ofNode === undefined ? undefined : [probe.to, ...this.#hostPodsOn(ofNode)];
     return {
       ...flowEnds(probe),
       source: from.address,

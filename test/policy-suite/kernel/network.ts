@@ -70,6 +70,11 @@ const host = (address: string): string => `${address}/${lengthOf(address)}`;
 const addressLine = (address: string, device: string): string =>
   `addr add ${host(address)} dev ${device}${address.includes(':') ? ' nodad' : ''}`;
 
+/**
+ * Of the machine of externals, while it has none: with the last IPv4 address of an interface the kernel takes all its routes. Nobody's (RFC 7600).
+ */
+const placeholder = '192.0.0.8';
+
 /** Networks that no host can have an address of (RFC 6890), for externals that stand for a range. */
 const unassignable = /^(0|127|22[4-9]|2[3-5]\d)\.|^(::1?$|ff)/i;
 
@@ -77,7 +82,7 @@ export class SuiteNetwork {
   readonly #lab: LabPaths;
   #nodes: ReadonlyMap<string, readonly string[]> = new Map();
   /** Addresses of externals that are there. */
-  #externals = new Set<string>();
+  readonly #externals = new Set<string>();
 
   constructor(lab: LabPaths) {
     this.#lab = lab;
@@ -119,7 +124,7 @@ export class SuiteNetwork {
       this.netns('fabric'),
     );
     for (const name of machines) {
-      const own = this.#nodes.get(name) ?? [];
+      const own = this.#nodes.get(name) ?? [placeholder];
       const others = [...this.#nodes].filter(([other]) => other !== name).flatMap(([, ips]) => ips);
       await ipBatch(
         [
@@ -133,30 +138,46 @@ export class SuiteNetwork {
     }
   }
 
-  /** Makes the externals exactly those of `world`, as far as a host can have their addresses. */
-  async setExternals(world: SuiteWorld): Promise<void> {
+  /** Takes away externals that `world` does not have; before its pods come, which may have their addresses. */
+  async dropExternals(world: SuiteWorld): Promise<void> {
+    const gone = [...this.#externals.difference(this.#externalsOf(world))];
+    await ipBatch(
+      gone.map((address) => `addr del ${host(address)} dev up0`),
+      this.netns('out'),
+    );
+    for (const name of this.#nodes.keys()) {
+      await ipBatch(
+        gone.map((address) => `route del ${host(address)} dev up0`),
+        this.netns(name),
+      );
+    }
+    for (const address of gone) this.#externals.delete(address);
+  }
+
+  /** Makes those of `world` that are not there, as far as a host can have their addresses; after pods that had them went. */
+  async addExternals(world: SuiteWorld): Promise<void> {
+    const fresh = [...this.#externalsOf(world).difference(this.#externals)];
+    await ipBatch(
+      fresh.map((address) => addressLine(address, 'up0')),
+      this.netns('out'),
+    );
+    for (const name of this.#nodes.keys()) {
+      await ipBatch(
+        fresh.map((address) => `route add ${host(address)} dev up0`),
+        this.netns(name),
+      );
+    }
+    for (const address of fresh) this.#externals.add(address);
+  }
+
+  #externalsOf(world: SuiteWorld): Set<string> {
     const taken = new Set<string>([...this.#nodes.values()].flat());
     for (const { podIPs } of world.pods.values()) for (const address of podIPs) taken.add(address);
-    const wanted = new Set(
+    return new Set(
       [...world.externals.values()]
         .flatMap(({ ips }) => ips)
         .filter((address) => !unassignable.test(address) && !taken.has(address) && address !== gateways[4]),
     );
-    const gone = [...this.#externals.difference(wanted)];
-    const fresh = [...wanted.difference(this.#externals)];
-    const routes = [
-      ...gone.map((address) => `route del ${host(address)} dev up0`),
-      ...fresh.map((address) => `route add ${host(address)} dev up0`),
-    ];
-    await ipBatch(
-      [
-        ...gone.map((address) => `addr del ${host(address)} dev up0`),
-        ...fresh.map((address) => addressLine(address, 'up0')),
-      ],
-      this.netns('out'),
-    );
-    for (const name of this.#nodes.keys()) await ipBatch(routes, this.netns(name));
-    this.#externals = wanted;
   }
 
   async wire(wires: readonly Wire[]): Promise<void> {
@@ -209,7 +230,7 @@ export class SuiteNetwork {
   async remove(): Promise<void> {
     await deleteNamespaces(namespacesWith(this.#lab.netnsPrefix));
     this.#nodes = new Map();
-    this.#externals = new Set();
+    this.#externals.clear();
   }
 }
 
