@@ -1,10 +1,13 @@
 /** Route selection deferral of a restarted speaker (RFC 4724 4.1). */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { encodeEndOfRib } from '../wire/index.ts';
+import { asPath, nextHop, origin, update } from '../wire/test-messages.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { type DeferralPeer, deferralState } from './deferral.ts';
 import type { Speaker } from './speaker.ts';
 import { config, fresh, Network, peer } from './test-network.ts';
+import { RawPeer } from './test-raw-peer.ts';
 
 const restarting = { ...fresh, restarting: true, forwardingPreserved: ['ipv4-unicast' as const] };
 
@@ -96,11 +99,35 @@ test('a peer that is Established and never sends End-of-RIB is waited for deferr
   assert.ok(took >= 19_900 && took <= 20_500, `${took}`);
 });
 
-test('RFC 4724 4.1: a peer that restarts as well (R) is not waited for', () => {
+test('RFC 4724 4.1: a peer that restarts as well (R) is waited for a short while only: two of them would wait for each other', () => {
   const { network, speaker } = restarted([peer('10.0.0.2', 65002)]);
   const theirs = config('10.0.0.2', 65002, [peer('10.0.0.1', 65001), peer('10.0.0.7', 65007)], ['10.2.0.0/16']);
-  network.add('10.0.0.2', { ...theirs, gracefulRestart: restarting });
-  assert.ok(untilOver(network, speaker, 5000) <= 1000);
+  const other = network.add('10.0.0.2', { ...theirs, gracefulRestart: restarting });
+  const took = untilOver(network, speaker, 10_000);
+  assert.ok(took > 2000 && took <= 3500, `${took} ms`);
+  assert.ok(untilOver(network, other, 10_000) <= 3500);
+});
+
+test('RFC 4724 4.1: a peer that says R, and its routes a second later: nothing is told before', () => {
+  const { network, told } = restarted([peer('10.0.0.2', 64513, { passive: true })]);
+  const gracefulRestart = { restarting: true, notification: false, restartTimeSec: 120, families: [] };
+  const frr = new RawPeer(network, '10.0.0.2', '10.0.0.1', { asn: 64513, gracefulRestart }).establish();
+  network.advance(1_200);
+  assert.deepEqual(told(), []);
+  frr.say(update({ attributes: [origin, asPath, nextHop], nlri: [16, 10, 2] }), encodeEndOfRib(4), encodeEndOfRib(6));
+  network.advance(1_000);
+  assert.deepEqual(told(), ['upsert', 'deferralEnded']);
+});
+
+test('RFC 4724 4.1: the only peer takes connections and closes them for 8 s, as GoBGP does after it lost us: it is waited for', () => {
+  const { network, told, speaker } = restarted([peer('10.0.0.2', 65002)]);
+  network.others.set('10.0.0.2', (there) => there.close());
+  network.advance(8_000);
+  assert.deepEqual(told(), []);
+  network.others.delete('10.0.0.2');
+  running(network, 2);
+  assert.ok(untilOver(network, speaker, 11_000) <= 11_000);
+  assert.deepEqual(told(), ['upsert', 'deferralEnded']);
 });
 
 test('deferral: who is waited for', () => {
@@ -110,11 +137,13 @@ test('deferral: who is waited for', () => {
     passive: false,
     opening: false,
     established: false,
+    answered: false,
     stateForMs: 0,
     done: false,
   };
   const down = base;
   const passive = { ...base, name: 'passive', passive: true };
+  const refuses = { ...base, name: 'refuses', answered: true };
   const busy = { ...base, name: 'busy', established: true };
   const done = { ...base, name: 'done', established: true, done: true };
   const opening = { ...base, name: 'opening', opening: true };
@@ -127,6 +156,9 @@ test('deferral: who is waited for', () => {
   assert.equal(deferralState([done, down], 600, 600, times).over, true);
   assert.deepEqual(deferralState([down], 4999, none, times).waitingFor, ['down'], 'nobody is done');
   assert.equal(deferralState([down], 5000, none, times).over, true);
+  assert.deepEqual(deferralState([down, refuses], 19_999, none, times).waitingFor, ['refuses'], 'it is alive');
+  assert.equal(deferralState([refuses], 20_000, none, times).over, true);
+  assert.equal(deferralState([done, refuses], 9000, 600, times).over, true, 'others have told what there is');
   assert.deepEqual(deferralState([done, passive], 4999, 4000, times).waitingFor, ['passive']);
   assert.equal(deferralState([done, passive], 5000, 4000, times).over, true);
   assert.deepEqual(deferralState([done, busy, opening], 19_999, 9000, times).waitingFor, ['busy', 'opening']);

@@ -2,11 +2,13 @@
  * Route selection deferral of a restarting speaker (RFC 4724 4.1): nothing is selected, so that routes of the run before
  * stay as they are, until every live peer has sent End-of-RIB.
  *
- * Live is who has a connection; somebody who never says OPEN on it only for the grace. Peers that restart themselves are not
- * waited for (R bit), and who knows no graceful restart counts as done with its first KEEPALIVE after Established, or soon. Those
- * without a connection hold it up for a short while in which they may get one: until `settleMs` after the last peer was done,
- * since a host that answers does so in milliseconds; for the grace while nobody is done at all, or where it is them
- * who must connect to us. The longest wait is `deferralTimeSec`.
+ * Live is who has a connection; somebody who never says OPEN on it only for the grace. Peers that restart themselves (R bit) are
+ * waited for a short while only: two of them would wait for each other. Who knows no graceful restart counts as done with its first
+ * KEEPALIVE after Established, or soon. Those without a connection hold it up for a short while in which they may get one: until
+ * `settleMs` after the last peer was done, since a host that answers does so in milliseconds; for the grace while nobody is done at all,
+ * or where it is them who must connect to us. While nobody is done, who takes connections and closes them is live as well and waited for:
+ * a speaker may refuse us for a while after it lost us (GoBGP: IdleHoldTimer), and until then there is nothing to select. The longest wait
+ * is `deferralTimeSec`.
  */
 import type { Clock } from '#kit';
 import { deferralGraceSec, deferralSettleMs } from './limits.ts';
@@ -18,6 +20,8 @@ export interface DeferralPeer {
   /** OpenSent, OpenConfirm. */
   readonly opening: boolean;
   readonly established: boolean;
+  /** It took a connection of ours, whatever became of that. */
+  readonly answered: boolean;
   /** In its state. */
   readonly stateForMs: number;
   /** Everything it had to say it has said. */
@@ -47,7 +51,8 @@ export function deferralState(
   const waitingFor = peers.filter((peer) => {
     if (peer.established) return !peer.done;
     if (peer.opening) return peer.stateForMs < graceMs;
-    return peer.passive || sinceDoneMs === undefined ? inGrace : sinceDoneMs < settleMs;
+    if (sinceDoneMs === undefined) return inGrace || peer.answered;
+    return peer.passive ? inGrace : sinceDoneMs < settleMs;
   });
   const over = waitingFor.length === 0 && (peers.length > 0 || !inGrace);
   return { over, waitingFor: waitingFor.map((peer) => peer.name) };

@@ -14,6 +14,8 @@ export const refreshSecMax = 360;
 export const refreshSpacingMs = 100;
 /** Route selection deferral lasts at least this long while no peer is done: peers need time to connect. */
 export const deferralGraceSec = 5;
+/** How long a peer that restarts as well (R) is waited for; FRR says R for its first 120 s and tells its routes after 1.1 s. */
+export const deferralRestartingSec = 3;
 /** How long after a peer was done those without a connection hold up route selection. */
 export const deferralSettleMs = 500;
 /** How long a drain waits for peers to take what they are told, and after that for them to act on it. */

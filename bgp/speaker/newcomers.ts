@@ -153,6 +153,7 @@ export class Newcomers {
       passive: true,
       opening: false,
       established: false,
+      answered: false,
       stateForMs: 0,
       done: false,
     }));

@@ -97,6 +97,7 @@ export class OwnRestart {
       passive: peer.config.passive || peer.config.address === '',
       opening: peer.session.stateName === 'OpenSent' || peer.session.stateName === 'OpenConfirm',
       established: peer.established,
+      answered: peer.answered,
       stateForMs: peer.stateForMs,
       done: peer.done,
     }));

@@ -9,7 +9,7 @@ import type { Family, PeerConfig } from './config.ts';
 import type { Membership } from './groups.ts';
 import { type ImportPolicy, importKey } from './import-policy.ts';
 import { blackholeBits } from './intake-marks.ts';
-import { deferralSettleMs } from './limits.ts';
+import { deferralRestartingSec, deferralSettleMs } from './limits.ts';
 import { monitoredPeer } from './monitored-peer.ts';
 import { type ExportHost, PeerExport } from './peer-export.ts';
 import { type ImportHost, PeerImport } from './peer-import.ts';
@@ -59,6 +59,7 @@ export class Peer {
   readonly #stale: StaleRoutes;
   readonly #limits: PrefixLimits;
   #keepaliveSeen = false;
+  #answered = false;
   /** An earlier session of this process told the peer routes, which have been forwarded ever since. */
   readonly #inherited: boolean;
   /** The path to the peer is gone: its routes are not kept over the end of this session. */
@@ -96,6 +97,7 @@ export class Peer {
       onRouteRefresh: (refresh) => this.#routeRefresh(refresh),
       onDrained: () => this.#host.schedule(),
       onStateChange: () => {
+        if (this.session.stateName === 'OpenSent') this.#answered = true;
         this.#host.progress();
         this.#host.changed(this);
       },
@@ -139,6 +141,10 @@ export class Peer {
   get holdsStaleRoutes(): boolean {
     return (['ipv4-unicast', 'ipv6-unicast'] as const).some((family) => this.#host.rib(family).staleCount[this.row]);
   }
+  /** It has taken a connection, whatever became of that. */
+  get answered(): boolean {
+    return this.#answered;
+  }
   get established(): boolean {
     return this.#negotiated !== undefined;
   }
@@ -164,7 +170,7 @@ export class Peer {
   get done(): boolean {
     const negotiated = this.#negotiated;
     if (!negotiated) return false;
-    if (negotiated.gracefulRestart?.restarting) return true;
+    if (negotiated.gracefulRestart?.restarting && this.stateForMs >= deferralRestartingSec * 1000) return true;
     // RFC 4724 4.1 does not wait for it at all; so what it has is mostly there when routes are selected.
     if (!negotiated.gracefulRestart && (this.#keepaliveSeen || this.stateForMs >= deferralSettleMs)) return true;
     return negotiated.families.every((family) => this.#imports.endOfRibReceived(family));

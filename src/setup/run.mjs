@@ -58,6 +58,10 @@ const tasks = {
   bench: (args) => {
     const run = ['src/setup/bench.mjs', ...args];
     if (args[0] === undefined || args[0] === 'kubernetes') return { ...wholeCluster, run };
+    if (args[0] === 'bgp') {
+      const daemons = ['bird', 'frr', 'openbgpd'];
+      return { tools: testTools, daemons, shim: false, assets: interopAssets, run };
+    }
     return { tools: testTools, daemons: ['bird', 'cniReference'], shim: true, run };
   },
   fuzz: (args) => ({ tools: [], daemons: [], shim: false, run: ['test/fuzz/main.ts', ...args] }),

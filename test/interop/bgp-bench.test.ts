@@ -4,7 +4,37 @@ import { spawn } from 'node:child_process';
 import path from 'node:path';
 import { suite, test } from 'node:test';
 import { kubeAsset, toolPath } from '#setup';
+import type { DutName } from '../bench/bgp/dut-starters.ts';
+import type { Measured, Part } from '../bench/bgp/measure.ts';
+import { rowsOf, tableText } from '../bench/bgp/report.ts';
 import { needs } from '../support/needs.ts';
+
+test('the table: who is too slow or fails shows as that, ratios, and verdicts', () => {
+  const part: Part = {
+    run: () => assert.fail('nothing is run'),
+    goals: [
+      { figure: 'seconds', of: 'ratio', must: 0.9, aim: 0.6 },
+      { figure: 'rssMib', of: 'absolute', must: 200, aim: 150 },
+      { figure: 'lost', of: 'absolute', must: 0, aim: 0 },
+    ],
+  };
+  const measured = new Map<DutName, Measured>([
+    ['poplin', { rounds: 5, figures: { seconds: 1.5, rssMib: 140 } }],
+    ['bird', { rounds: 5, figures: { seconds: 2, rssMib: 70 } }],
+    ['frr', { rounds: 1, figures: {}, overSec: 60 }],
+    ['gobgp', { rounds: 1, figures: {}, failed: 'ended' }],
+  ]);
+  const rows = rowsOf('relay', part, measured);
+  const text = tableText(rows, new Map([['relay', measured]]), [...measured.keys()]);
+  const lines = text.split('\n').map((line) => line.trim().split(/ {2,}/).join('|'));
+  assert.deepEqual(lines, [
+    'part|figure|poplin|bird|frr|gobgp|/ bird|/ frr|/ gobgp|must|aim|met',
+    'relay|seconds|1.5|2|> 60 s|failed|0.75|0.9 x|0.6 x|must',
+    'relay|rssMib|140|70|> 60 s|failed|2|200|150|aim',
+    'relay|lost|> 60 s|failed|0|0|missed',
+    '',
+  ]);
+});
 
 const wants = needs({ root: true, commands: ['ip', 'nft', 'sysctl'], provided: ['bird', 'birdc'] });
 /** At this scale. */

@@ -150,7 +150,7 @@ class TwoPaths {
     for (const bird of birds)
       await until(() => /\bUp\b.*\b0\.150\b/.test(bird.birdc('show bfd sessions')), {
         what: `BFD at 50 ms; BIRD has ${bird.birdc('show bfd sessions')}`,
-        deadlineMs: 30_000,
+        deadlineMs: 60_000,
       });
     link.spawn(link.a, process.execPath, [file, 'send', destination, String(port)]);
     await until(
@@ -160,7 +160,7 @@ class TwoPaths {
         if (second.length > 0) for (const list of this.#arrived) list.length = 0;
         return first.length > steadyPackets;
       },
-      { what: 'packets at the first router', deadlineMs: 30_000 },
+      { what: 'packets at the first router', deadlineMs: 60_000 },
     );
   }
 
@@ -171,7 +171,7 @@ class TwoPaths {
       this.#link.run(b, 'nft', `table inet cut { ${chain('input')} ${chain('output')} }`);
     } else execFileSync('ip', ['-n', b, 'link', 'set', 'e0', 'down']);
     const [first, second] = this.#arrived;
-    await until(() => second.length > 0, { what: 'packets at the second router', deadlineMs: 30_000 });
+    await until(() => second.length > 0, { what: 'packets at the second router', deadlineMs: 60_000 });
     return second[0]! - first.at(-1)!;
   }
 

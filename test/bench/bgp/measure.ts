@@ -8,6 +8,8 @@ export interface Part {
   readonly goals: readonly Goal[];
   /** Default: all that are there. */
   readonly only?: readonly DutName[];
+  /** Of all speakers, at most. */
+  readonly roundsMax?: number;
   /** Of the rounds. Default: median. */
   readonly take?: 'median' | 'worst';
 }
@@ -73,7 +75,7 @@ export async function measure(
 ): Promise<ReadonlyMap<DutName, Measured>> {
   const names = duts.filter((name) => part.only?.includes(name) ?? true);
   const runs = new Map(names.map((name): [DutName, Rounds] => [name, { all: [], over: false }]));
-  for (let n = 0; n < rounds; n++) {
+  for (let n = 0; n < Math.min(rounds, part.roundsMax ?? rounds); n++) {
     for (const name of n % 2 === 0 ? names : names.toReversed()) {
       const mine = runs.get(name)!;
       if (!mine.over) await round(part, name, mine);
