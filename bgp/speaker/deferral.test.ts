@@ -108,6 +108,7 @@ test('deferral: who is waited for', () => {
   const base: DeferralPeer = {
     name: 'down',
     passive: false,
+    held: false,
     opening: false,
     established: false,
     stateForMs: 0,
@@ -125,6 +126,9 @@ test('deferral: who is waited for', () => {
   assert.equal(deferralState([], 5000, none, times).over, true);
   assert.deepEqual(deferralState([done, down], 599, 599, times), { over: false, waitingFor: ['down'] });
   assert.equal(deferralState([done, down], 600, 600, times).over, true);
+  const held = { ...base, name: 'held', held: true };
+  assert.deepEqual(deferralState([done, held], 19_999, 19_999, times), { over: false, waitingFor: ['held'] });
+  assert.equal(deferralState([done, held], 20_000, 20_000, times).over, true);
   assert.deepEqual(deferralState([down], 4999, none, times).waitingFor, ['down'], 'nobody is done');
   assert.equal(deferralState([down], 5000, none, times).over, true);
   assert.deepEqual(deferralState([done, passive], 4999, 4000, times).waitingFor, ['passive']);

@@ -6,7 +6,7 @@
  * waited for (R bit), and who knows no graceful restart counts as done with its first KEEPALIVE after Established, or soon. Those
  * without a connection hold it up for a short while in which they may get one: until `settleMs` after the last peer was done,
  * since a host that answers does so in milliseconds; for the grace while nobody is done at all, or where it is them
- * who must connect to us. The longest wait is `deferralTimeSec`.
+ * who must connect to us. Whom we let wait ourselves is waited for. The longest wait is `deferralTimeSec`.
  */
 import type { Clock } from '#kit';
 import { deferralGraceSec, deferralSettleMs } from './limits.ts';
@@ -15,6 +15,8 @@ export interface DeferralPeer {
   readonly name: string;
   /** We wait for it to connect. */
   readonly passive: boolean;
+  /** We let it wait (see `OwnRestart.holdMs`), or did so until a moment ago. */
+  readonly held: boolean;
   /** OpenSent, OpenConfirm. */
   readonly opening: boolean;
   readonly established: boolean;
@@ -46,6 +48,7 @@ export function deferralState(
   const inGrace = elapsedMs < graceMs;
   const waitingFor = peers.filter((peer) => {
     if (peer.established) return !peer.done;
+    if (peer.held) return true;
     if (peer.opening) return peer.stateForMs < graceMs;
     return peer.passive || sinceDoneMs === undefined ? inGrace : sinceDoneMs < settleMs;
   });
