@@ -55,7 +55,10 @@ exit
 type Speaker = Awaited<ReturnType<BgpLink['speaker']>>;
 async function bothUp(speaker: Speaker): Promise<void> {
   await speaker.established('bird');
-  await until(async () => (await speaker.peer('bird')).bfd?.state === 'Up', { what: 'BFD to be Up' });
+  await until(async () => (await speaker.peer('bird')).bfd?.state === 'Up', {
+    what: 'BFD to be Up',
+    deadlineMs: 40_000,
+  });
 }
 const hasRoute = (bird: Bird): boolean => bird.birdc('show route').includes('10.50.1.0/24');
 const bfdUp = (bird: Bird): boolean => /\bUp\b/.test(bird.birdc('show bfd sessions'));
