@@ -203,7 +203,7 @@ test('RFC 5882 4.3.2.2: after our restart BFD is silent towards a peer until tha
   network.run();
   assert.deepEqual(asked, [], 'nobody knows of the restart');
   network.add(far, config(far, 65002, [peer(near, 65001)]));
-  network.advance(1_000);
+  network.advance(2_000);
   assert.deepEqual(asked, [[far]]);
   network.advance(40_000);
   assert.deepEqual(asked.at(-1), [far, '10.0.0.3']);
@@ -229,6 +229,57 @@ test('BFD begins with the first BGP session of a peer, or after a while: a peer 
   speaker.configure(config(near, 65001, [peers[0]!]));
   assert.deepEqual(asked.at(-1), [far]);
 });
+
+test('RFC 5882 4.3.2: after our restart BGP waits until the BFD of the peer has noticed; who has none is dialled at once, and selection waits', () => {
+  const network = new Network();
+  const other = '10.0.0.3';
+  const asked: string[][] = [];
+  for (const [address, asn] of [
+    [far, 65002],
+    [other, 65003],
+  ] as const)
+    network.add(address, config(address, asn, [peer(near, 65001)], [`10.${asn - 65000}.0.0/16`]));
+  network.advance(5_000);
+  // Four seconds, and what a peer takes to note it.
+  const peers = [peer(far, 65002, { bfd: { minTxMs: 200, minRxMs: 400, multiplier: 10 } }), peer(other, 65003)];
+  const restarting = { gracefulRestart: { ...fresh, restarting: true, deferralTimeSec: 20 } };
+  const speaker = network.add(near, config(near, 65001, peers, [], restarting), {
+    configure: (sessions) => void asked.push(sessions.map(({ peerAddress }) => peerAddress)),
+  });
+  const states = (): string[] => speaker.status().peers.map(({ state }) => state);
+  network.advance(4_000);
+  assert.deepEqual(states(), ['Idle', 'Established'], 'the far end dialled all the time');
+  assert.deepEqual([speaker.status().waitingFor, asked], [[far], []]);
+  network.advance(400);
+  assert.deepEqual(states(), ['Established', 'Established']);
+  assert.deepEqual(asked, [[far]]);
+  network.advance(2_000);
+  assert.equal(speaker.status().deferring, false);
+  assert.deepEqual([...network.routesOf(near).keys()].sort(), ['10.2.0.0/16', '10.3.0.0/16']);
+});
+
+for (const [what, more, expectedMs] of [
+  ['for no longer than half of the restart time', { bfd: { ...bfd, multiplier: 250 } }, 15_000],
+  ['not for a peer that must connect to us', { bfd: { ...bfd, multiplier: 250 }, passive: true }, 0],
+  ['nor when the path to it was lost', { bfd: { ...bfd, multiplier: 20 }, lost: true }, 0],
+] as const) {
+  test(`RFC 5882 4.3.2: after our restart BGP waits for the BFD of the peer, ${what}`, () => {
+    const network = new Network();
+    network.add(far, config(far, 65002, [peer(near, 65001)]));
+    const { bfd: settings, ...rest } = { passive: false, lost: false, ...more };
+    const gracefulRestart = { ...fresh, restarting: true, restartTimeSec: 30, deferralTimeSec: 60 };
+    const own = peer(far, 65002, { bfd: settings, passive: rest.passive });
+    const speaker = network.add(near, config(near, 65001, [own], [], { gracefulRestart }), {
+      configure: () => undefined,
+    });
+    if (rest.lost) speaker.pathLost({ address: far });
+    const established = (): boolean => speaker.status().peers[0]!.state === 'Established';
+    network.advance(Math.max(0, expectedMs - 100));
+    assert.equal(established(), false);
+    network.advance(2_500);
+    assert.equal(established(), true);
+  });
+}
 
 test('RFC 5882 4.3.2.2: and no patience runs out while the restart goes on', () => {
   const clock = new FakeClock();

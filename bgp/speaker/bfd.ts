@@ -72,6 +72,17 @@ export function bfdSession(peer: PeerConfig): BfdSessionConfig | undefined {
   };
 }
 
+/** From the fall of a BFD session to a peer's BGP that has taken note of it. */
+const fallNotedMs = 200;
+
+/**
+ * Milliseconds from the end of a process to when the peer's BFD has noticed it for certain: our multiplier, of intervals that are the longer of
+ * ours and what the peer takes (RFC 5880 6.8.4), which is not known here; most sides of a session are set alike. 0: no BFD.
+ */
+export function peerNoticesAfterMs({ bfd }: PeerConfig): number {
+  return bfd ? bfd.multiplier * Math.max(bfd.minTxMs, bfd.minRxMs) + fallNotedMs : 0;
+}
+
 /** The demands of two peers on one session: the quicker of each, and the packets that either would take. */
 function joined(a: BfdSessionConfig, b: BfdSessionConfig): BfdSessionConfig {
   return {

@@ -135,6 +135,7 @@ test('deferral: who is waited for', () => {
   const base: DeferralPeer = {
     name: 'down',
     passive: false,
+    held: false,
     opening: false,
     established: false,
     answered: false,
@@ -154,6 +155,9 @@ test('deferral: who is waited for', () => {
   assert.equal(deferralState([], 5000, none, times).over, true);
   assert.deepEqual(deferralState([done, down], 599, 599, times), { over: false, waitingFor: ['down'] });
   assert.equal(deferralState([done, down], 600, 600, times).over, true);
+  const held = { ...base, name: 'held', held: true };
+  assert.deepEqual(deferralState([done, held], 19_999, 19_999, times), { over: false, waitingFor: ['held'] });
+  assert.equal(deferralState([done, held], 20_000, 20_000, times).over, true);
   assert.deepEqual(deferralState([down], 4999, none, times).waitingFor, ['down'], 'nobody is done');
   assert.equal(deferralState([down], 5000, none, times).over, true);
   assert.deepEqual(deferralState([down, refuses], 19_999, none, times).waitingFor, ['refuses'], 'it is alive');

@@ -7,8 +7,8 @@
  * KEEPALIVE after Established, or soon. Those without a connection hold it up for a short while in which they may get one: until
  * `settleMs` after the last peer was done, since a host that answers does so in milliseconds; for the grace while nobody is done at all,
  * or where it is them who must connect to us. While nobody is done, who takes connections and closes them is live as well and waited for:
- * a speaker may refuse us for a while after it lost us (GoBGP: IdleHoldTimer), and until then there is nothing to select. The longest wait
- * is `deferralTimeSec`.
+ * a speaker may refuse us for a while after it lost us (GoBGP: IdleHoldTimer), and until then there is nothing to select. Whom we let wait
+ * ourselves is waited for. The longest wait is `deferralTimeSec`.
  */
 import type { Clock } from '#kit';
 import { deferralGraceSec, deferralSettleMs } from './limits.ts';
@@ -17,6 +17,8 @@ export interface DeferralPeer {
   readonly name: string;
   /** We wait for it to connect. */
   readonly passive: boolean;
+  /** We let it wait (see `OwnRestart.holdMs`), or did so until a moment ago. */
+  readonly held: boolean;
   /** OpenSent, OpenConfirm. */
   readonly opening: boolean;
   readonly established: boolean;
@@ -50,6 +52,7 @@ export function deferralState(
   const inGrace = elapsedMs < graceMs;
   const waitingFor = peers.filter((peer) => {
     if (peer.established) return !peer.done;
+    if (peer.held) return true;
     if (peer.opening) return peer.stateForMs < graceMs;
     if (sinceDoneMs === undefined) return inGrace || peer.answered;
     return peer.passive ? inGrace : sinceDoneMs < settleMs;

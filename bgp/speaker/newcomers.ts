@@ -151,6 +151,7 @@ export class Newcomers {
     return this.#neighbours.rangeStatuses().map(({ prefix }) => ({
       name: `range ${prefix}`,
       passive: true,
+      held: false,
       opening: false,
       established: false,
       answered: false,

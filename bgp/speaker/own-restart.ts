@@ -5,6 +5,7 @@
  *   deferring --deferral over--> deciding what was held back --decided--> selecting
  */
 import type { Clock, Logger } from '#kit';
+import { peerNoticesAfterMs } from './bfd.ts';
 import type { PeerConfig, SpeakerConfig } from './config.ts';
 import { Deferral, type DeferralPeer } from './deferral.ts';
 import type { Peer } from './peer.ts';
@@ -13,6 +14,8 @@ import { gracefulRestartOffer, openTexts } from './session-config.ts';
 export interface OwnRestartDeps {
   readonly clock: Clock;
   readonly log: Logger;
+  /** See `SpeakerDeps`. */
+  readonly processAgeMs: number;
   readonly config: () => SpeakerConfig;
   readonly peers: () => Iterable<Peer>;
   /** Those that may come by themselves. */
@@ -24,11 +27,14 @@ export interface OwnRestartDeps {
 export class OwnRestart {
   readonly #deps: OwnRestartDeps;
   readonly #deferral: Deferral;
+  /** When the process began, by the clock. */
+  readonly #beganMs: number;
   #deciding = false;
 
   /** @param restarting this process follows an earlier run, whose routes are in the kernel. */
   constructor(deps: OwnRestartDeps, restarting: boolean) {
     this.#deps = deps;
+    this.#beganMs = deps.clock.nowMs() - deps.processAgeMs;
     this.#deferral = new Deferral(
       {
         clock: deps.clock,
@@ -69,6 +75,19 @@ export class OwnRestart {
     return true;
   }
 
+  /**
+   * How long a peer is left alone yet, in milliseconds: until its BFD has noticed that the earlier run is gone. FRR, and whoever knows no better,
+   * ends a BGP session, and its restart, when a BFD session falls that is older than it. While BGP is down, too, a fall says nothing new
+   * (RFC 5882 4.3.2). At most half of what the restart may take; a peer that must connect to us is not turned away, since it
+   * may not come back in time.
+   */
+  holdMs(peer: PeerConfig): number {
+    if (!this.deferring || peer.passive) return 0;
+    const { restartTimeSec, deferralTimeSec } = this.#deps.config().gracefulRestart;
+    const mostMs = (Math.min(restartTimeSec, deferralTimeSec) * 1000) / 2;
+    return Math.max(0, this.#beganMs + Math.min(peerNoticesAfterMs(peer), mostMs) - this.#deps.clock.nowMs());
+  }
+
   /** What OPENs to a peer say; see `gracefulRestartOffer`. */
   offer(peer: PeerConfig, everEstablished: boolean): ReturnType<typeof gracefulRestartOffer> {
     return gracefulRestartOffer(this.#deps.config().gracefulRestart, peer, !this.selecting, everEstablished);
@@ -95,6 +114,7 @@ export class OwnRestart {
     const peers = live.map((peer) => ({
       name: peer.config.name,
       passive: peer.config.passive || peer.config.address === '',
+      held: peer.awaited,
       opening: peer.session.stateName === 'OpenSent' || peer.session.stateName === 'OpenConfirm',
       established: peer.established,
       answered: peer.answered,

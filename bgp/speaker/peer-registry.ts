@@ -44,7 +44,9 @@ export class PeerRegistry {
     for (const peer of this.#peers.values()) {
       if (peer.config.address !== connection.remoteAddress) continue;
       if (peer.config.localAddress && peer.config.localAddress !== connection.localAddress) continue;
-      peer.session.accept(connection);
+      // Without NOTIFICATION, as if nobody listened: it is to come back.
+      if (peer.held) connection.destroy();
+      else peer.session.accept(connection);
       return true;
     }
     return false;
@@ -60,7 +62,7 @@ export class PeerRegistry {
     this.#earlierSessions.delete(config.name);
     this.#peers.set(config.name, peer);
     // One that is held down stays stopped, and refuses who connects.
-    if (config.heldDown === undefined) peer.session.start();
+    if (config.heldDown === undefined) peer.start(heir ? 0 : restart.holdMs(config));
     return peer;
   }
 

@@ -62,6 +62,9 @@ export class Peer {
   #answered = false;
   /** An earlier session of this process told the peer routes, which have been forwarded ever since. */
   readonly #inherited: boolean;
+  /** The session begins later: see `OwnRestart.holdMs`. */
+  #cancelHold: (() => void) | undefined;
+  #awaitedUntilMs = Number.NEGATIVE_INFINITY;
   /** The path to the peer is gone: its routes are not kept over the end of this session. */
   #pathLost = false;
 
@@ -176,8 +179,33 @@ export class Peer {
     return negotiated.families.every((family) => this.#imports.endOfRibReceived(family));
   }
 
+  /** Begins sessions, `holdMs` from now. */
+  start(holdMs = 0): void {
+    this.#endHold();
+    if (holdMs === 0) {
+      this.session.start();
+      return;
+    }
+    this.#log.info({ holdMs: Math.round(holdMs) }, 'BGP waits until BFD of the peer has noticed the restart');
+    this.#awaitedUntilMs = this.#host.clock.nowMs() + holdMs + deferralSettleMs;
+    this.#cancelHold = this.#host.clock.schedule(holdMs, () => this.start());
+  }
+  /** Its session has not begun yet, and connections of its own are refused. */
+  get held(): boolean {
+    return this.#cancelHold !== undefined;
+  }
+  /** It is held, or has had no time to connect since. */
+  get awaited(): boolean {
+    return this.held || (!this.established && this.#host.clock.nowMs() < this.#awaitedUntilMs);
+  }
+  #endHold(): void {
+    this.#cancelHold?.();
+    this.#cancelHold = undefined;
+  }
+
   /** Ends the session and whatever would begin another. */
   stop(options: Parameters<Session['stop']>[0]): void {
+    this.#endHold();
     this.#limits.cancel();
     this.session.stop(options);
   }
@@ -186,7 +214,7 @@ export class Peer {
   reset(text: string): void {
     this.stop({ subcode: ceaseSubcode.administrativeReset, text, hard: true });
     this.dropRoutes();
-    if (this.config.heldDown === undefined) this.session.start();
+    if (this.config.heldDown === undefined) this.start();
   }
 
   get stateForMs(): number {
@@ -200,7 +228,7 @@ export class Peer {
     this.session.stop({ subcode: 0, text: reason, silent: true });
     this.#pathLost = false;
     this.dropRoutes();
-    if (!this.#limits.holding) this.session.start();
+    if (!this.#limits.holding) this.start();
   }
 
   /**

@@ -95,6 +95,7 @@ export class Speaker {
       {
         clock: deps.clock,
         log: deps.log,
+        processAgeMs: deps.processAgeMs ?? 0,
         config: () => this.#config,
         peers: () => this.#peers,
         expected: () => this.#newcomers.deferralPeers(),

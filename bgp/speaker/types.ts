@@ -102,6 +102,8 @@ export interface SpeakerDeps {
   readonly tap?: SessionTap;
   /** Milliseconds of the wall clock, for time stamps in what others read. Absent: 0, which means unknown there. */
   readonly wallMs?: () => number;
+  /** How long the process was there when the speaker was made: an earlier run had ended by then. */
+  readonly processAgeMs?: number;
   /** What monitoring stations are told of this system (RFC 7854 4.4). */
   readonly system?: { readonly name: string; readonly description: string };
 }

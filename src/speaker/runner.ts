@@ -64,6 +64,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     random: Math.random,
     defer: (fn: () => void) => void setImmediate(fn),
     wallMs,
+    processAgeMs: process.uptime() * 1000,
     system: { name: os.hostname(), description: 'Poplin BGP speaker' },
     tap: files.recorder,
     onConfigured: ({ mrt }: SpeakerConfig) => files.configure(mrt),

@@ -55,7 +55,10 @@ exit
 type Speaker = Awaited<ReturnType<BgpLink['speaker']>>;
 async function bothUp(speaker: Speaker): Promise<void> {
   await speaker.established('bird');
-  await until(async () => (await speaker.peer('bird')).bfd?.state === 'Up', { what: 'BFD to be Up' });
+  await until(async () => (await speaker.peer('bird')).bfd?.state === 'Up', {
+    what: 'BFD to be Up',
+    deadlineMs: 40_000,
+  });
 }
 const hasRoute = (bird: Bird): boolean => bird.birdc('show route').includes('10.50.1.0/24');
 const bfdUp = (bird: Bird): boolean => /\bUp\b/.test(bird.birdc('show bfd sessions'));
@@ -218,5 +221,34 @@ test(
         assert.equal((await current.peer('bird')).establishedCount, 1);
       }
     }
+  },
+);
+
+test(
+  'RFC 5882 4.3.2: a restart that is quicker than the BFD of FRR: the session made after it lasts, and the route stays',
+  withFrr,
+  async () => {
+    // FRR waits for 60 of our packets: 6 s.
+    const slow = { bfd: { ...bfd, multiplier: 60 }, families: ['ipv4-unicast' as const] };
+    await using link = new BgpLink();
+    const frr = await startFrr(link, frrText());
+    const first = await link.speaker(ours(slow));
+    await bothUp(first);
+    await until(() => frr.hasRoute('10.50.1.0/24') && frr.bfd('10.9.0.1')?.status === 'up', {
+      what: 'the route at FRR',
+    });
+    await first.kill();
+    const second = await link.speaker(ours(slow, restarting));
+    let fell = false;
+    await until(
+      async () => {
+        assert.ok(frr.hasRoute('10.50.1.0/24'), 'the route is there all the time');
+        const status = frr.bfd('10.9.0.1')?.status;
+        fell ||= status === 'down';
+        return fell && status === 'up' && (await second.peer('bird')).bfd?.state === 'Up';
+      },
+      { what: 'BFD to fall at FRR, and to be Up again', deadlineMs: 40_000, intervalMs: 10 },
+    );
+    assert.equal((await second.peer('bird')).establishedCount, 1);
   },
 );

@@ -9,6 +9,9 @@ import type { BfdSessionConfig, BfdSessionStatus } from '#bgp';
 import type { BgpLink } from './bgp.ts';
 import { until } from './wait.ts';
 
+/** Two processes start one after the other, on a machine that may be busy. */
+const startDeadlineMs = 40_000;
+
 export class BfdProcess {
   readonly #child: ChildProcess;
   readonly statuses: BfdSessionStatus[] = [];
@@ -55,13 +58,20 @@ export class BfdProcess {
       this.#post({ type: 'timing', id });
     });
   }
+  /** Its processes have started and it has the session. */
+  async has(key: string): Promise<BfdSessionStatus> {
+    return until(() => this.status(key), { what: `the session ${key}; ${this.errors}`, deadlineMs: startDeadlineMs });
+  }
   async reaches(key: string, state: BfdSessionStatus['state']): Promise<BfdSessionStatus> {
     return until(
       () => {
         const status = this.status(key);
         return status?.state === state && status;
       },
-      { what: `${key} to be ${state}; it is ${JSON.stringify(this.status(key))} ${this.errors}` },
+      {
+        what: `${key} to be ${state}; it is ${JSON.stringify(this.status(key))} ${this.errors}`,
+        deadlineMs: startDeadlineMs,
+      },
     );
   }
   async stop(how: 'adminDown' | 'silent'): Promise<void> {
