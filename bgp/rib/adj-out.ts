@@ -150,7 +150,7 @@ export class UpdateGroup {
 
   /** Everything announced is to be sent again (ROUTE-REFRESH). */
   refresh(member: Member): void {
-    const limit = this.#attributes.length;
+    const limit = this.#limit;
     for (let row = 0; row < limit; row++) {
       if (this.#attributes[row] !== 0 && this.#source[row] !== member.peer) this.#behind(member, row);
     }
@@ -161,7 +161,7 @@ export class UpdateGroup {
    * same session, so that either both send several paths or neither does.
    */
   takeOver(member: Member, from: UpdateGroup, before: Member): void {
-    const limit = from.#attributes.length;
+    const limit = from.#limit;
     for (let row = 0; row < limit; row++) {
       const told = from.#attributes[row] !== 0 && from.#source[row] !== before.peer;
       if (!told && !before.backlog.has(row)) continue;
@@ -179,7 +179,7 @@ export class UpdateGroup {
   /** Drops every reference; the group must have no members. */
   dispose(): void {
     const pool = this.#rib.tables.attributes;
-    for (let row = 0; row < this.#attributes.length; row++) {
+    for (let row = 0, limit = this.#limit; row < limit; row++) {
       if (this.#attributes[row] === 0) continue;
       pool.release(this.#attributes[row]! - 1);
       this.#attributes[row] = 0;
@@ -343,11 +343,15 @@ export class UpdateGroup {
   }
 
   markHops({ hops }: HopMarks): void {
-    for (let row = 0; row < this.#attributes.length; row++) {
+    for (let row = 0, limit = this.#limit; row < limit; row++) {
       if (this.#attributes[row] !== 0) hops.add(this.#nextHop[row]!);
     }
   }
 
+  /** Rows that are in use are below this. */
+  get #limit(): number {
+    return Math.min(this.#attributes.length, (this.#slots ?? this.#rib.prefixes).limit);
+  }
   #hold(row: number): void {
     if (this.#slots) this.#slots.hold(row);
     else this.#rib.pin(row);

@@ -2,11 +2,30 @@
 
 type Column = Int32Array | Uint32Array | Uint16Array | Uint8Array | Float32Array;
 
-/** A copy of `array` with room for at least `size` elements (doubled), new ones zero. */
+/** Columns double up to so many elements; then they have room for the second number, and so on. */
+const columnSteps: readonly number[] = [1 << 16, 1 << 22, 1 << 26];
+
+/**
+ * A copy of `array`, a column, with room for at least `size` elements, new ones zero.
+ *
+ * All columns of a table grow in the same moment, and to copy them when they hold half a million rows stalls the loop for longer than
+ * anything else does. So they take room for more rows than there will be while they are still small. It is address space alone: a page of
+ * it becomes memory when something is written there, for which whoever goes through a column stops at the rows that are in use.
+ */
 export function grow<T extends Column>(array: T, size: number): T {
   if (size <= array.length) return array;
+  const least = Math.max(size, 2 * array.length, 16);
+  return copyWith(array, least <= columnSteps[0]! ? least : (columnSteps.find((step) => step >= least) ?? least));
+}
+
+/** For work lists, which come and go: doubled. */
+function double<T extends Column>(array: T, size: number): T {
+  return size <= array.length ? array : copyWith(array, Math.max(size, 2 * array.length, 16));
+}
+
+function copyWith<T extends Column>(array: T, length: number): T {
   const Constructor = array.constructor as new (length: number) => T;
-  const bigger = new Constructor(Math.max(size, 2 * array.length, 16));
+  const bigger = new Constructor(length);
   bigger.set(array);
   return bigger;
 }
@@ -23,7 +42,7 @@ export class IntStack {
     this.items = new Int32Array(capacity);
   }
   push(value: number): void {
-    if (this.length === this.items.length) this.items = grow(this.items, this.length + 1);
+    if (this.length === this.items.length) this.items = double(this.items, this.length + 1);
     this.items[this.length++] = value;
   }
   /** Undefined behaviour when empty: check `length`. */
@@ -46,7 +65,7 @@ export class IntQueue {
     return this.#end - this.#start;
   }
   push(value: number): void {
-    if (this.#end === this.#items.length) this.#items = grow(this.#items, this.#end + 1);
+    if (this.#end === this.#items.length) this.#items = double(this.#items, this.#end + 1);
     this.#items[this.#end++] = value;
   }
   /** Undefined behaviour when empty: check `length`. */
@@ -79,7 +98,7 @@ export class BitSet {
   /** Whether it was not there before. */
   add(index: number): boolean {
     const word = index >>> 5;
-    if (word >= this.#words.length) this.#words = grow(this.#words, word + 1);
+    if (word >= this.#words.length) this.#words = double(this.#words, word + 1);
     const bit = 1 << (index & 31);
     if ((this.#words[word]! & bit) !== 0) return false;
     this.#words[word]! |= bit;

@@ -73,7 +73,8 @@ class FamilyFeed {
   }
 
   markHops({ sets }: HopMarks): void {
-    for (const set of this.#told) sets.add(set);
+    const limit = Math.min(this.#told.length, this.rib.prefixes.limit);
+    for (let prefix = 0; prefix < limit; prefix++) sets.add(this.#told[prefix]!);
   }
   /** Writes records until `writer` is full or nothing waits. */
   write(writer: FeedWriter): void {

@@ -16,7 +16,8 @@ export class PathSlots {
   #holds = new Uint16Array(256);
   /** By prefix, plus 1. */
   #first = new Int32Array(256);
-  #limit = 0;
+  /** Rows ever used are below this. */
+  limit = 0;
   readonly #free = new IntStack();
   readonly #rib: Pick<Rib, 'pin' | 'unpin' | 'settle'>;
 
@@ -33,7 +34,7 @@ export class PathSlots {
     for (let link = this.first(prefix); link !== 0; link = this.next[link - 1]!) {
       if (this.pathId[link - 1] === pathId) return link - 1;
     }
-    const slot = this.#free.length > 0 ? this.#free.pop() : this.#limit++;
+    const slot = this.#free.length > 0 ? this.#free.pop() : this.limit++;
     if (slot >= this.prefix.length) {
       this.prefix = grow(this.prefix, slot + 1);
       this.pathId = grow(this.pathId, slot + 1);

@@ -37,10 +37,36 @@ for (const family of [4, 6] as const) {
         }
         for (const [k, id] of known) assert.equal(table.find(words(k), 24), id);
       }),
-      { numRuns: 200 },
+      { numRuns: 400 },
     );
   });
 }
+
+test('prefix table: growing moves a few slots with each new prefix, and is over before it grows again', () => {
+  const table = new PrefixTable(4);
+  let before = 0;
+  let growths = 0;
+  for (let key = 0; key < 400_000; key++) {
+    const slots = table.slots;
+    const id = table.intern(words(key), 24);
+    if (table.slots > slots) {
+      assert.equal(before, 0, 'the last one is over');
+      growths++;
+    } else {
+      // 16, and the rest of a run.
+      assert.ok(before - table.unmoved <= 16 + 200, `${before - table.unmoved} slots with one prefix`);
+    }
+    before = table.unmoved;
+    if (before > 0 && key % 7 === 0) {
+      table.release(id);
+      assert.equal(table.find(words(key), 24), -1);
+      assert.equal(table.intern(words(key), 24), id);
+      before = table.unmoved;
+    }
+  }
+  assert.equal(growths, 10);
+  for (let key = 0; key < 400_000; key++) assert.ok(table.find(words(key), 24) >= 0);
+});
 
 test('prefix table: churn of ever new prefixes neither grows it nor makes it slow', () => {
   const table = new PrefixTable(4);

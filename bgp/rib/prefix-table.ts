@@ -19,6 +19,9 @@ import { BitSet, grow, IntStack } from './arrays.ts';
 const freeBits = 255;
 /** Slots of the hash that a new prefix clears of released ones, while there are any. */
 const sweepSlots = 16;
+/** Slots of the outgrown hash that one new prefix moves: each costs two reads of cold memory. */
+const moveSlots = 16;
+const nothing = new Int32Array(0);
 
 export class PrefixTable {
   readonly family: IpFamily;
@@ -36,7 +39,15 @@ export class PrefixTable {
   readonly #released = new BitSet();
   /** id + 1; 0 is an empty slot. At most half of the slots are live prefixes, and five eighths those and released ones. */
   #hash = new Int32Array(1024);
-  #mask = 1023;
+  /**
+   * The hash that was outgrown, until all of it is moved: empty otherwise. To move a million prefixes at once takes longer than anything
+   * else that one UPDATE can cause. Runs are moved whole, one after the other from an empty slot on: a prefix is still here when its own
+   * slot is not behind the front.
+   */
+  #old = nothing;
+  #oldStart = 0;
+  /** Slots from `#oldStart` on that were moved: the front, where a slot is empty. */
+  #oldMoved = 0;
   /** Prefixes in the hash, live or released. */
   #taken = 0;
   /** Where the sweep goes on. */
@@ -69,12 +80,13 @@ export class PrefixTable {
   find(words: Int32Array, bits: number): number {
     let id = this.#expected;
     if (!this.expects(words, bits)) {
-      let slot = this.#slotOf(words, 0, bits);
-      for (;;) {
-        id = this.#hash[slot]! - 1;
+      const h = prefixHash(words, 0, this.stride, bits, this.#seed);
+      const hash = this.#tableOf(h);
+      const mask = hash.length - 1;
+      for (let slot = h & mask; ; slot = (slot + 1) & mask) {
+        id = hash[slot]! - 1;
         if (id < 0) return -1;
         if (this.#equals(id, words, bits)) break;
-        slot = (slot + 1) & this.#mask;
       }
     }
     this.#expected = id + 1;
@@ -91,15 +103,19 @@ export class PrefixTable {
    * look-ups themselves would each wait on their own.
    */
   touch(words: Int32Array, bits: number): void {
-    this.touched ^= this.#hash[this.#slotOf(words, 0, bits)]!;
+    const h = prefixHash(words, 0, this.stride, bits, this.#seed);
+    const hash = this.#tableOf(h);
+    this.touched ^= hash[h & (hash.length - 1)]!;
   }
 
   /** The id of a prefix, made when absent. */
   intern(words: Int32Array, bits: number): number {
     if (this.expects(words, bits)) return this.#again(this.#expected);
-    const hash = this.#hash;
-    let slot = this.#slotOf(words, 0, bits);
-    for (; hash[slot] !== 0; slot = (slot + 1) & this.#mask) {
+    const h = prefixHash(words, 0, this.stride, bits, this.#seed);
+    const hash = this.#tableOf(h);
+    const mask = hash.length - 1;
+    let slot = h & mask;
+    for (; hash[slot] !== 0; slot = (slot + 1) & mask) {
       if (this.#equals(hash[slot]! - 1, words, bits)) return this.#again(hash[slot]! - 1);
     }
     const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
@@ -113,8 +129,9 @@ export class PrefixTable {
     hash[slot] = id + 1;
     this.#taken++;
     this.#expected = id + 1;
-    if (2 * this.size > this.#mask) this.#rehash();
-    else if (this.#released.count > 0) this.#sweep();
+    if (this.#old.length > 0) this.#move();
+    if (2 * this.size >= this.#hash.length) this.#outgrow();
+    else if (this.#released.count > 0 && this.#old.length === 0) this.#sweep();
     return id;
   }
 
@@ -123,6 +140,10 @@ export class PrefixTable {
     this.#released.add(id);
   }
 
+  /** Slots of an outgrown hash that are still to be moved. */
+  get unmoved(): number {
+    return this.#old.length === 0 ? 0 : this.#old.length - this.#oldMoved;
+  }
   /** Of the hash. */
   get slots(): number {
     return this.#hash.length;
@@ -160,14 +181,17 @@ export class PrefixTable {
     );
   }
 
-  #slotOf(words: Int32Array, base: number, bits: number): number {
-    return prefixHash(words, base, this.stride, bits, this.#seed) & this.#mask;
+  /** The hash that a prefix with such a hash value is in. */
+  #tableOf(h: number): Int32Array {
+    const old = this.#old;
+    if (old.length === 0) return this.#hash;
+    return ((h - this.#oldStart) & (old.length - 1)) < this.#oldMoved ? this.#hash : old;
   }
 
   /** Takes released prefixes out of `sweepSlots` slots and the rest of the run, and puts the others where they are without them. */
   #sweep(): void {
     const hash = this.#hash;
-    const mask = this.#mask;
+    const mask = hash.length - 1;
     let at = this.#sweepAt;
     let left = sweepSlots;
     // In the middle of a run it may begin but not stop: what is behind a cleared slot would not be found.
@@ -191,17 +215,39 @@ export class PrefixTable {
   }
 
   #put(id: number): void {
-    let slot = this.#slotOf(this.words, id * this.stride, this.bits[id]!);
-    while (this.#hash[slot] !== 0) slot = (slot + 1) & this.#mask;
-    this.#hash[slot] = id + 1;
+    const hash = this.#hash;
+    const mask = hash.length - 1;
+    let slot = prefixHash(this.words, id * this.stride, this.stride, this.bits[id]!, this.#seed) & mask;
+    while (hash[slot] !== 0) slot = (slot + 1) & mask;
+    hash[slot] = id + 1;
   }
 
-  #rehash(): void {
-    const old = this.#hash;
-    this.#hash = new Int32Array(2 * old.length);
-    this.#mask = this.#hash.length - 1;
+  /** Begins to move into a hash of twice the size: done long before that one is outgrown in turn. */
+  #outgrow(): void {
+    while (this.#old.length > 0) this.#move();
+    this.#old = this.#hash;
+    this.#oldStart = this.#old.indexOf(0);
+    this.#oldMoved = 0;
+    this.#hash = new Int32Array(2 * this.#old.length);
     this.#sweepAt = 0;
-    for (const entry of old) if (entry !== 0 && !this.#discard(entry - 1)) this.#put(entry - 1);
+    // Ahead of what may yet be pushed from the last slots over the start, one slot a prefix.
+    this.#move();
+  }
+
+  /** Moves whole runs of the outgrown hash, without what was released, until `moveSlots` were looked at. */
+  #move(): void {
+    const old = this.#old;
+    let moved = this.#oldMoved;
+    for (let left = moveSlots; ; left--, moved++) {
+      const at = (this.#oldStart + moved) & (old.length - 1);
+      const id = old[at]! - 1;
+      // At the end the last run may have grown past the start.
+      if (id < 0 && (left <= 0 || moved >= old.length)) break;
+      old[at] = 0;
+      if (id >= 0 && !this.#discard(id)) this.#put(id);
+    }
+    this.#oldMoved = moved;
+    if (moved >= old.length) this.#old = nothing;
   }
 }
 

@@ -45,8 +45,9 @@ export class ReceivedTable {
     this.#attributes[path] = 0;
   }
 
-  markHops(hops: Set<number>): void {
-    for (let path = 0; path < this.#attributes.length; path++) {
+  /** @param limit rows of the path table that were ever used are below it. */
+  markHops(hops: Set<number>, limit: number): void {
+    for (let path = 0; path < Math.min(limit, this.#attributes.length); path++) {
       if (this.#attributes[path] !== 0) hops.add(this.#nextHop[path]!);
     }
   }

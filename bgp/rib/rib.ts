@@ -302,7 +302,7 @@ export class Rib {
   markHops({ hops, sets }: HopMarks): void {
     const paths = this.paths;
     for (let path = 0; path < paths.limit; path++) if (paths.isPath(path)) hops.add(paths.nextHop[path]!);
-    this.received.markHops(hops);
+    this.received.markHops(hops, paths.limit);
     for (let prefix = 0; prefix < this.prefixes.limit; prefix++) {
       if (this.locPeer[prefix] === 0) continue;
       hops.add(this.locNextHop[prefix]!);

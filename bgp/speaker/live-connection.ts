@@ -119,7 +119,7 @@ export class LiveConnection {
     this.#timers.set('hold', waitMs, () => {
       const silentMs = this.#clock.nowMs() - this.#lastMessageMs;
       if (silentMs < holdMs) this.#startHold(holdMs, holdMs - silentMs, false);
-      else if (!looked) this.#startHold(holdMs, secondLookMs, true);
+      else if (!looked || this.connection.unread) this.#startHold(holdMs, secondLookMs, true);
       else this.#hooks.onTimer(this, 'hold');
     });
   }

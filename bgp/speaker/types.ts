@@ -22,6 +22,8 @@ export interface ByteConnection {
   write(bytes: Uint8Array): void;
   /** Bytes taken by `write` and not yet by the kernel. */
   readonly queuedBytes: number;
+  /** Octets of the peer wait that there was no time for yet. Default false. */
+  readonly unread?: boolean;
   /**
    * Changes the TCP-MD5 key or the TCP-AO keys of the connection. With TCP-MD5, and when a TCP-AO key goes that the peer still wants,
    * segments are lost until the peer has done the same, which TCP makes good within the hold time. False: it has no key to change, or

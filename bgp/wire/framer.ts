@@ -20,6 +20,7 @@ import {
 const shortest: readonly number[] = [headerBytes, 29, 23, 21, 19, headerBytes];
 
 const markerBytes = 16;
+const nothing = new Uint8Array(0);
 
 function badMarker(): ProtocolError {
   return protocolError(
@@ -57,7 +58,8 @@ export function checkHeader(bytes: Uint8Array, start: number, extended = false):
 }
 
 export function createFramer(): Framer {
-  const usual = new Uint8Array(messageBytesMax);
+  /** Room for a message of usual size, made when a message straddles chunks: many who connect never say anything. */
+  let usual = nothing;
   /** `usual`, or one for the extended message under way: sessions are many and those are rare. */
   let held = usual;
   let heldBytes = 0;
@@ -66,9 +68,10 @@ export function createFramer(): Framer {
   /** Moves bytes of `chunk` from `at` into the held message until it has `wanted`; returns how many were taken. */
   const hold = (chunk: Uint8Array, at: number, wanted: number): number => {
     if (wanted > held.length) {
-      const longer = new Uint8Array(wanted);
+      const longer = new Uint8Array(Math.max(wanted, messageBytesMax));
       longer.set(held.subarray(0, heldBytes));
       held = longer;
+      if (wanted <= messageBytesMax) usual = longer;
     }
     const count = Math.min(wanted - heldBytes, chunk.length - at);
     held.set(chunk.subarray(at, at + count), heldBytes);

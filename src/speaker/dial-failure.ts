@@ -8,7 +8,7 @@ const meanings: Readonly<Record<string, string>> = {
   EADDRNOTAVAIL: 'local address is not of this host',
 };
 
-export function dialFailure({ code, message }: NodeJS.ErrnoException): string {
+export function dialFailure({ code, message }: Pick<NodeJS.ErrnoException, 'code' | 'message'>): string {
   if (code === undefined) return message;
   return meanings[code] === undefined ? code : `${meanings[code]} (${code})`;
 }

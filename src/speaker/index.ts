@@ -2,6 +2,7 @@
 
 export { createAoProbe } from './ao-probe.ts';
 export { dumpTable, dumpTableToFile, UpdateFiles, type UpdateFilesStatus } from './mrt-files.ts';
+export { readBytesPerTurnMax } from './read-budget.ts';
 export { type Runner, type RunnerHooks, runSpeaker } from './runner.ts';
 export { SpeakerFileError } from './speaker-file.ts';
 export {

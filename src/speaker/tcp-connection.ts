@@ -1,81 +1,125 @@
-/** A node:net socket as the speaker's byte connection. */
-import type { Socket } from 'node:net';
+/**
+ * A TCP connection by system calls. Every octet goes from the kernel into the one buffer that all connections of a thread read into, and
+ * is worked off from there; what is written goes to the kernel at once, and only what that does not take waits here. Streams of node:net
+ * cost several allocations each way, and read on for as long as a peer sends.
+ *
+ * Known races, all covered here:
+ * - A reset arrives behind octets that are not read yet: they are worked off first. An error stops a watcher, which is started again.
+ * - Whoever writes may be in the middle of something: that the connection is broken is said later.
+ * - A peer that has ended its side still reads: what is queued when we close is sent all the same.
+ */
 import type { ByteConnection, ConnectionHandlers, SessionKeys } from '#bgp';
 import { splitZone } from '#kit';
-import { descriptorOf, SysError, setMd5Key } from '#sys';
+import {
+  endSending,
+  errnoName,
+  type Fd,
+  localEnd,
+  receiveTcp,
+  SysError,
+  sendTcp,
+  setMd5Key,
+  type TcpEnd,
+  type WatchEvents,
+  type Watcher,
+  watch,
+  wouldBlock,
+} from '#sys';
 import { type ConnectionKeys, rekeyConnection } from './ao-keys.ts';
+import { type ReadBudget, readBytesMax } from './read-budget.ts';
 
-/** How long `close` may take to send what is queued (a NOTIFICATION) before the connection is cut. */
+/** How long `close` may take to send what is queued (a NOTIFICATION), and the peer to end its side, before the connection is cut. */
 const closeMsMax = 1000;
 
-/**
- * Octets read from one connection before the others, timers and the deferred work get their turn. libuv alone would read up to 2 MB of a peer
- * that sends faster than we read: 0.1 s of work in one piece.
- */
-const readBytesPerTurnMax = 128 * 1024;
+/** No Buffer, whose `slice` is no copy: what of a message is kept is sliced from here. */
+const buffer = new Uint8Array(readBytesMax);
+
+export interface TcpConnectionOptions {
+  /** Of the socket, connected and non-blocking. Owned from here on. */
+  readonly fd: Fd;
+  readonly remote: { readonly address: string; readonly port: number };
+  /** TCP-AO keys that it has. */
+  readonly keys: ConnectionKeys | undefined;
+  readonly budget: ReadBudget;
+  /** `close` was called: it may take a while. */
+  readonly onClosing: (connection: TcpConnection) => void;
+  /** Once, when the socket is gone. */
+  readonly onEnd: (connection: TcpConnection) => void;
+}
 
 export class TcpConnection implements ByteConnection {
   readonly remoteAddress: string;
   readonly remotePort: number;
-  readonly localAddress: string;
-  readonly localPort: number;
-  readonly #socket: Socket;
-  readonly #onEnd: (connection: TcpConnection) => void;
-  /** TCP-AO keys that it has. */
+  readonly #fd: Fd;
+  readonly #options: TcpConnectionOptions;
   #keys: ConnectionKeys | undefined;
+  #local: TcpEnd | undefined;
+  /** Made when it is needed first: most of those who are refused cost little. */
+  #watcher: Watcher | undefined;
   #handlers: ConnectionHandlers | undefined;
-  #error = '';
-  /** Read in this turn of the event loop; 0: nothing yet. */
-  #readBytes = 0;
+  #readTurn: number;
+  /** What the kernel did not take yet; the first of it less `#sent` octets. */
+  readonly #queue: Uint8Array[] = [];
+  #sent = 0;
+  queuedBytes = 0;
+  unread = false;
+  #closing = false;
+  /** The peer has ended its side, and we close. */
+  #ended = false;
+  /** -errno of a write. */
+  #fault = 0;
+  #cancelClose: NodeJS.Timeout | undefined;
 
-  /** @param onEnd called once, when the socket is gone. */
-  constructor(socket: Socket, keys: ConnectionKeys | undefined, onEnd: (connection: TcpConnection) => void) {
-    this.#socket = socket;
-    this.#keys = keys;
-    this.#onEnd = onEnd;
-    this.remoteAddress = socket.remoteAddress ?? '';
-    this.remotePort = socket.remotePort ?? 0;
-    this.localAddress = socket.localAddress ?? '';
-    this.localPort = socket.localPort ?? 0;
-    // Without this a lone UPDATE or KEEPALIVE waits for the acknowledgement of the one before.
-    socket.setNoDelay(true);
-    socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.#error = error.code ?? error.message;
-    });
-    socket.on('close', () => {
-      const handlers = this.#handlers;
-      this.#handlers = undefined;
-      this.#onEnd(this);
-      handlers?.onClosed(this.#error || 'connection closed');
-    });
+  constructor(options: TcpConnectionOptions) {
+    const { fd, remote } = options;
+    this.#options = options;
+    this.#keys = options.keys;
+    this.#fd = fd;
+    this.remoteAddress = remote.address;
+    this.remotePort = remote.port;
+    // Nobody is ahead of the others because he is new.
+    this.#readTurn = options.budget.turn;
+  }
+
+  get localAddress(): string {
+    return this.#ownEnd()?.address ?? '';
+  }
+  get localPort(): number {
+    return this.#ownEnd()?.port ?? 0;
+  }
+  #ownEnd(): TcpEnd | undefined {
+    if (!this.#local && !this.#fd.closed) this.#local = localEnd(this.#fd.number);
+    return this.#local;
   }
 
   start(handlers: ConnectionHandlers): void {
     this.#handlers = handlers;
-    this.#socket.on('data', (chunk) => this.#read(chunk));
-    this.#socket.on('drain', () => this.#handlers?.onDrained());
-    this.#socket.resume();
+    this.#ownEnd();
+    this.#wait();
   }
-  #read(chunk: Buffer): void {
-    if (this.#readBytes === 0) setImmediate(this.#nextTurn);
-    this.#readBytes += chunk.length;
-    if (this.#readBytes >= readBytesPerTurnMax) this.#socket.pause();
-    this.#handlers?.onData(chunk);
-  }
-  readonly #nextTurn = (): void => {
-    const paused = this.#readBytes >= readBytesPerTurnMax;
-    this.#readBytes = 0;
-    if (paused && !this.#socket.destroyed) this.#socket.resume();
-  };
+
   write(bytes: Uint8Array): void {
-    if (!this.#socket.destroyed && this.#socket.writable) this.#socket.write(bytes);
+    if (this.#fd.closed || this.#closing || this.#fault !== 0) return;
+    let sent = 0;
+    if (this.#queue.length === 0) {
+      sent = sendTcp(this.#fd.number, bytes);
+      if (sent === bytes.length) return;
+      if (sent < 0 && !wouldBlock(sent)) {
+        this.#fault = sent;
+        setImmediate(this.#failed);
+        return;
+      }
+      this.#sent = Math.max(sent, 0);
+    }
+    this.#queue.push(bytes);
+    this.queuedBytes += bytes.length - Math.max(sent, 0);
+    if (this.#queue.length === 1) this.#wait();
   }
-  get queuedBytes(): number {
-    return this.#socket.writableLength;
-  }
+
   rekey({ password, tcpAo }: SessionKeys): boolean {
+    if (this.#fd.closed) return false;
     try {
-      const fd = descriptorOf(this.#socket);
+      const fd = this.#fd.number;
       if (password !== undefined) {
         setMd5Key(fd, splitZone(this.remoteAddress).address, password);
         return true;
@@ -84,22 +128,97 @@ export class TcpConnection implements ByteConnection {
       this.#keys = { ...this.#keys, keys: tcpAo };
       return true;
     } catch (error) {
-      if (!(error instanceof SysError) && !this.#socket.destroyed) throw error;
-      return false;
+      if (error instanceof SysError) return false;
+      throw error;
     }
   }
+
   close(): void {
     this.#handlers = undefined;
-    if (this.#socket.destroyed) return;
-    const timer = setTimeout(() => this.#socket.destroy(), closeMsMax);
-    timer.unref();
-    this.#socket.once('close', () => clearTimeout(timer));
-    // What the peer still sends is read and dropped: unread bytes would turn the close into a reset, which may overtake a NOTIFICATION.
-    this.#socket.resume();
-    this.#socket.end(() => this.#socket.destroySoon());
+    if (this.#fd.closed || this.#closing) return;
+    this.#closing = true;
+    this.#cancelClose = setTimeout(() => this.destroy(), closeMsMax);
+    this.#cancelClose.unref();
+    if (this.#queue.length === 0) endSending(this.#fd.number);
+    // What the peer still sends is read and dropped: unread octets would turn the close into a reset, which may overtake a NOTIFICATION.
+    this.#wait();
+    this.#options.onClosing(this);
   }
+
   destroy(): void {
     this.#handlers = undefined;
-    this.#socket.destroy();
+    if (this.#fd.closed) return;
+    clearTimeout(this.#cancelClose);
+    this.#watcher?.close();
+    this.#fd.close();
+    this.#options.onEnd(this);
+  }
+
+  #wait(): void {
+    const events = { readable: !this.#ended, writable: this.#queue.length > 0 };
+    if (this.#watcher) this.#watcher.restart(events);
+    else this.#watcher = watch(this.#fd.number, events, this.#ready);
+  }
+
+  /** @param status below 0: an error is there, which reading tells once what came before it is read. */
+  readonly #ready = (status: number, { readable, writable }: WatchEvents): void => {
+    if (writable) this.#flush();
+    if ((readable || status < 0) && !this.#fd.closed) this.#read();
+    if (status < 0 && !this.#fd.closed) this.#wait();
+  };
+
+  /** What the peer said last, a NOTIFICATION, is heard before the end. */
+  readonly #failed = (): void => {
+    if (!this.#fd.closed) this.#receive(readBytesMax);
+    if (!this.#fd.closed) this.#broken(this.#fault);
+  };
+
+  #read(): void {
+    const { budget } = this.#options;
+    const most = budget.allowance(this.#readTurn);
+    this.unread = most === 0;
+    if (this.unread) return;
+    const started = performance.now();
+    const count = this.#receive(most);
+    if (count > 0) this.#readTurn = budget.read(count, started);
+  }
+
+  /** Octets read and worked off. */
+  #receive(most: number): number {
+    const count = receiveTcp(this.#fd.number, buffer, most);
+    if (count > 0) this.#handlers?.onData(count === buffer.length ? buffer : buffer.subarray(0, count));
+    else if (count === 0 && this.#queue.length > 0 && this.#closing && !this.#ended) {
+      this.#ended = true;
+      this.#wait();
+    } else if (!wouldBlock(count)) this.#broken(count);
+    return count;
+  }
+
+  #flush(): void {
+    while (this.#queue.length > 0) {
+      const [first] = this.#queue;
+      const sent = sendTcp(this.#fd.number, this.#sent === 0 ? first! : first!.subarray(this.#sent));
+      if (sent < 0) {
+        if (wouldBlock(sent)) return;
+        this.#fault = sent;
+        this.#failed();
+        return;
+      }
+      this.#sent += sent;
+      this.queuedBytes -= sent;
+      if (this.#sent < first!.length) return;
+      this.#queue.shift();
+      this.#sent = 0;
+    }
+    this.#wait();
+    if (this.#closing) endSending(this.#fd.number);
+    this.#handlers?.onDrained();
+  }
+
+  /** @param result 0: the peer has ended; else -errno. */
+  #broken(result: number): void {
+    const handlers = this.#handlers;
+    this.destroy();
+    handlers?.onClosed(result === 0 ? 'connection closed' : errnoName(-result));
   }
 }

@@ -1,6 +1,6 @@
 /**
  * BGP's sockets: listeners and outgoing connections, made through system calls because node:net can set neither keys
- * before the SYN nor the TOS of a listener.
+ * before the SYN nor the TOS of a listener, and accepts as long as somebody connects.
  *
  * TCP-MD5 (RFC 2385) and TCP-AO (RFC 5925): listener-keys.ts; connections that exist keep the keys they were made with until they are
  * given others.
@@ -8,20 +8,46 @@
  * GTSM (RFC 5082): a listener sends with TTL 255, for the peer's sake. Its own minimum would hold for all peers, so that each accepted
  * connection gets that of its peer, and the SYN is looked at afterwards; who came from too far is cut before a byte is read.
  */
-import net from 'node:net';
 import type { ByteConnection, DialRequest, LocalLink, SpeakerConfig, Transport } from '#bgp';
 import { errorText, type Logger, splitZone } from '#kit';
-import { descriptorOf, interfaceIndex, setMd5Key, setMinHops, synHops, tcpSocket } from '#sys';
+import {
+  acceptedFrom,
+  acceptTcp,
+  connectTo,
+  EINPROGRESS,
+  errnoName,
+  Fd,
+  interfaceIndex,
+  listenTcp,
+  setMd5Key,
+  setMinHops,
+  socketError,
+  synHops,
+  type TcpEnd,
+  tcpSocket,
+  type Watcher,
+  watch,
+  wouldBlock,
+} from '#sys';
 import { type AddressRule, addressRules, type RuleList } from './address-rules.ts';
 import { aoSubject, type ConnectionKeys, signAccepted, signDialled } from './ao-keys.ts';
 import { createAoProbe } from './ao-probe.ts';
 import { dialFailure } from './dial-failure.ts';
 import { ListenerKeys } from './listener-keys.ts';
 import { LocalLinks } from './local-links.ts';
-import { TcpConnection } from './tcp-connection.ts';
+import { ReadBudget } from './read-budget.ts';
+import { TcpConnection, type TcpConnectionOptions } from './tcp-connection.ts';
 
 /** Connections of all peers together that may be open; more are refused at once. */
 const connectionsMax = 4096;
+/** Of them, those that we have ended and whose peers have not; the oldest are cut. */
+const closingMax = 256;
+/** Taken from one listener in one turn of the event loop. */
+export const acceptsPerTurnMax = 32;
+/** The kernel's queue of those that wait to be taken. */
+const backlog = 511;
+/** How long nobody is taken in when there are no descriptors left. */
+const exhaustedMs = 100;
 const hopsMax = 255;
 
 /** What arrives from within so many hops has at least this TTL. */
@@ -30,7 +56,8 @@ function minHops(ttlSecurityHops: number): number {
 }
 
 interface Listener {
-  readonly server: net.Server;
+  readonly fd: Fd;
+  readonly watcher: Watcher;
   readonly keys: ListenerKeys;
 }
 
@@ -40,6 +67,11 @@ export class TcpTransport implements Transport {
   readonly #onAccept: (connection: ByteConnection) => void;
   readonly #listeners = new Map<string, Listener>();
   readonly #connections = new Set<TcpConnection>();
+  readonly #closing = new Set<TcpConnection>();
+  readonly #budget = new ReadBudget(
+    () => performance.now(),
+    (fn) => void setImmediate(fn),
+  );
   readonly #links = new LocalLinks();
   /** What peers and ranges ask of who connects. */
   #rules: RuleList = addressRules([], []);
@@ -60,7 +92,7 @@ export class TcpTransport implements Transport {
     const wanted = new Map(config.listen.map((entry) => [`${entry.address} port ${entry.port}`, entry]));
     for (const [name, listener] of this.#listeners) {
       if (wanted.has(name)) continue;
-      listener.server.close();
+      endListener(listener);
       this.#listeners.delete(name);
     }
     for (const [name, { address, port }] of wanted) {
@@ -89,41 +121,36 @@ export class TcpTransport implements Transport {
     onConnected: (connection: ByteConnection) => void,
     onFailed: (reason: string) => void,
   ): () => void {
-    const { address, port, localAddress, password, tcpAo, ttlSecurityHops } = request;
-    const subject = splitZone(address).address;
-    const keys = tcpAo && { subject: { address: subject }, keys: tcpAo };
-    let socket: net.Socket;
-    try {
-      const { address: local, zone } = splitZone(localAddress ?? (address.includes(':') ? '::' : '0.0.0.0'));
-      const scopeId = zone === undefined ? 0 : interfaceIndex(zone);
-      const guard = ttlSecurityHops === undefined ? {} : { hops: hopsMax, minHops: minHops(ttlSecurityHops) };
-      using fd = tcpSocket({ local, port: 0, scopeId, ...guard });
-      if (password !== undefined) setMd5Key(fd.number, subject, password);
-      if (keys) signDialled(fd.number, keys);
-      // manualStart: reading from a socket that is not connected yet is an error.
-      socket = new net.Socket({ fd: fd.take(), manualStart: true } as net.SocketConstructorOpts);
-    } catch (error) {
-      const timer = setImmediate(() => onFailed(errorText(error)));
+    const { tcpAo } = request;
+    const keys = tcpAo && { subject: { address: splitZone(request.address).address }, keys: tcpAo };
+    const failLater = (reason: string): (() => void) => {
+      const timer = setImmediate(() => onFailed(reason));
       return () => clearImmediate(timer);
-    }
-    let over = false;
-    const fail = (error: NodeJS.ErrnoException): void => {
-      if (over) return;
-      over = true;
-      socket.destroy();
-      onFailed(dialFailure(error));
     };
-    socket.once('error', fail);
-    socket.connect({ host: address, port }, () => {
-      if (over) return;
-      over = true;
-      socket.off('error', fail);
-      onConnected(this.#adopt(socket, keys));
+    let fd: Fd;
+    let result: number;
+    try {
+      [fd, result] = beginDial(request, keys);
+    } catch (error) {
+      return failLater(errorText(error));
+    }
+    if (result < 0 && result !== -EINPROGRESS) {
+      fd.close();
+      return failLater(dialErrno(-result));
+    }
+    const watcher = watch(fd.number, { writable: true }, () => {
+      const errno = socketError(fd.number);
+      watcher.close();
+      if (errno === 0) {
+        onConnected(this.#adopt(new Fd(fd.take()), request, keys));
+      } else {
+        fd.close();
+        onFailed(dialErrno(errno));
+      }
     });
     return () => {
-      if (over) return;
-      over = true;
-      socket.destroy();
+      watcher.close();
+      fd.close();
     };
   }
 
@@ -141,38 +168,50 @@ export class TcpTransport implements Transport {
     for (const connection of [...this.#connections]) connection.destroy();
   }
   stopListening(): void {
-    for (const { server } of this.#listeners.values()) server.close();
+    for (const listener of this.#listeners.values()) endListener(listener);
     this.#listeners.clear();
   }
 
   #listen(address: string, port: number): Listener {
     using socket = tcpSocket({ local: address, port, hops: hopsMax, saveSyn: true });
+    listenTcp(socket.number, backlog);
     const keys = new ListenerKeys(socket.number, this.#log);
-    const server = net.createServer((accepted) => {
-      const peer = accepted.remoteAddress ?? '';
-      const rule = this.#rules.of(peer);
-      const signed = rule?.tcpAo && { subject: aoSubject(rule.subject), keys: rule.tcpAo };
-      const unsafe = rule !== undefined && keys.isKeyless(rule.subject);
-      const full = this.#connections.size >= connectionsMax;
-      if (full || unsafe || !this.#isNear(accepted, peer, rule) || !this.#isSigned(accepted, peer, signed)) {
-        accepted.destroy();
-        return;
+    const fd = new Fd(socket.take());
+    let exhausted = false;
+    const watcher = watch(fd.number, { readable: true }, () => {
+      for (let left = acceptsPerTurnMax; left > 0 && !fd.closed; left--) {
+        const accepted = acceptTcp(fd.number);
+        if (wouldBlock(accepted)) return;
+        if (accepted < 0) {
+          if (!exhausted) this.#log.error({ address, port, error: errnoName(-accepted) }, 'cannot accept connections');
+          exhausted = true;
+          watcher.restart({});
+          setTimeout(() => watcher.restart(), exhaustedMs).unref();
+          return;
+        }
+        exhausted = false;
+        this.#accepted(new Fd(accepted), acceptedFrom(), keys);
       }
-      this.#onAccept(this.#adopt(accepted, signed));
     });
-    server.on('error', (error) => this.#log.error({ address, port, error: error.message }, 'listener failed'));
-    server.listen({ fd: socket.take() });
     this.#log.info({ address, port }, 'listening');
-    return { server, keys };
+    return { fd, watcher, keys };
+  }
+
+  #accepted(fd: Fd, from: TcpEnd, keys: ListenerKeys): void {
+    const { address } = from;
+    const rule = this.#rules.of(address);
+    const signed = rule?.tcpAo && { subject: aoSubject(rule.subject), keys: rule.tcpAo };
+    const refused = this.#connections.size >= connectionsMax || (rule !== undefined && keys.isKeyless(rule.subject));
+    if (refused || !this.#isNear(fd.number, address, rule) || !this.#isSigned(fd.number, address, signed)) fd.close();
+    else this.#onAccept(this.#adopt(fd, from, signed));
   }
 
   /** Sets the GTSM minimum of the peer where it has one; false when the connection is from farther, or cannot be guarded. */
-  #isNear(accepted: net.Socket, address: string, rule: AddressRule | undefined): boolean {
+  #isNear(fd: number, address: string, rule: AddressRule | undefined): boolean {
     if (rule?.ttlSecurityHops === undefined) return true;
     const least = minHops(rule.ttlSecurityHops);
     const family = address.includes(':') ? 6 : 4;
     try {
-      const fd = descriptorOf(accepted);
       setMinHops(fd, family, least);
       const hops = synHops(fd, family);
       if (hops !== undefined && hops >= least) return true;
@@ -183,10 +222,10 @@ export class TcpTransport implements Transport {
     return false;
   }
 
-  #isSigned(accepted: net.Socket, address: string, keys: ConnectionKeys | undefined): boolean {
+  #isSigned(fd: number, address: string, keys: ConnectionKeys | undefined): boolean {
     if (!keys) return true;
     try {
-      const fault = signAccepted(descriptorOf(accepted), keys);
+      const fault = signAccepted(fd, keys);
       if (fault === undefined) return true;
       this.#log.warn({ address, fault }, 'connection of a peer with TCP-AO keys is refused');
     } catch (error) {
@@ -195,9 +234,47 @@ export class TcpTransport implements Transport {
     return false;
   }
 
-  #adopt(socket: net.Socket, keys: ConnectionKeys | undefined): TcpConnection {
-    const connection = new TcpConnection(socket, keys, (gone) => this.#connections.delete(gone));
+  #adopt(fd: Fd, remote: TcpConnectionOptions['remote'], keys: ConnectionKeys | undefined): TcpConnection {
+    const connection = new TcpConnection({
+      fd,
+      remote,
+      keys,
+      budget: this.#budget,
+      onClosing: (closing) => {
+        this.#closing.add(closing);
+        const [oldest] = this.#closing;
+        if (this.#closing.size > closingMax) oldest?.destroy();
+      },
+      onEnd: (gone) => {
+        this.#connections.delete(gone);
+        this.#closing.delete(gone);
+      },
+    });
     this.#connections.add(connection);
     return connection;
   }
+}
+
+function endListener({ fd, watcher }: Listener): void {
+  watcher.close();
+  fd.close();
+}
+
+/** A socket that connects, and what that said. @throws SysError when there is none, or its keys cannot be set */
+function beginDial(request: DialRequest, keys: ConnectionKeys | undefined): readonly [Fd, number] {
+  const { address, port, localAddress, password, ttlSecurityHops } = request;
+  const { address: local, zone } = splitZone(localAddress ?? (address.includes(':') ? '::' : '0.0.0.0'));
+  const { address: remote, zone: remoteZone } = splitZone(address);
+  const scopeOf = (name: string | undefined): number => (name === undefined ? 0 : interfaceIndex(name));
+  const guard = ttlSecurityHops === undefined ? {} : { hops: hopsMax, minHops: minHops(ttlSecurityHops) };
+  using fd = tcpSocket({ local, port: 0, scopeId: scopeOf(zone), ...guard });
+  if (password !== undefined) setMd5Key(fd.number, remote, password);
+  if (keys) signDialled(fd.number, keys);
+  const result = connectTo(fd.number, remote, port, scopeOf(remoteZone));
+  return [new Fd(fd.take()), result];
+}
+
+function dialErrno(errno: number): string {
+  const code = errnoName(errno);
+  return dialFailure({ code, message: code });
 }

@@ -19,6 +19,7 @@ export * from './sys-error.ts';
 export * from './sysctl.ts';
 export * from './tcp.ts';
 export * from './tcp-ao.ts';
+export * from './tcp-stream.ts';
 export * from './timer-fd.ts';
 export * from './udp.ts';
 export * from './unix-server.ts';

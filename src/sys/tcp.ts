@@ -7,6 +7,7 @@ import { sockaddrIn } from './sockaddr.ts';
 import { check } from './sys-error.ts';
 
 const IPPROTO_TCP = 6;
+const TCP_NODELAY = 1;
 const TCP_MD5SIG = 14;
 const TCP_MD5SIG_EXT = 32;
 const TCP_SAVE_SYN = 27;
@@ -48,8 +49,8 @@ export interface TcpSocketOptions {
 }
 
 /**
- * A bound TCP socket in this thread's namespace, for `net.createServer().listen({fd})` or, with `manualStart: true`,
- * `new net.Socket({fd}).connect()`. IPv6 sockets are IPv6 only: an IPv4 peer on a dual socket would be a mapped address, for the MD5 key and
+ * A bound TCP socket in this thread's namespace, for `listenTcp` or `connectTo`; `net.createServer().listen({fd})` takes it too. What is
+ * accepted has the options of the listener. IPv6 sockets are IPv6 only: an IPv4 peer on a dual socket would be a mapped address, for the MD5 key and
  * for GTSM alike.
  *
  * @throws SysError EADDRINUSE, EADDRNOTAVAIL, EACCES (port below 1024 without NET_BIND_SERVICE), ENODEV ...
@@ -61,6 +62,8 @@ export function tcpSocket(options: TcpSocketOptions): Fd {
   try {
     const fd = socket.number;
     setIntOption(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    // A lone message does not wait for the acknowledgement of the one before.
+    setIntOption(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     if (six) setIntOption(fd, SOL_IPV6, IPV6_V6ONLY, 1);
     if (options.hops) setIntOption(fd, level, six ? IPV6_UNICAST_HOPS : IP_TTL, options.hops);
     if (options.minHops) setIntOption(fd, level, six ? IPV6_MINHOPCOUNT : IP_MINTTL, options.minHops);

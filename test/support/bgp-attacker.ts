@@ -4,7 +4,7 @@
  */
 import net from 'node:net';
 import { wire } from '#bgp';
-import { connectTo, type Fd, tcpSocket } from '#sys';
+import { AF_INET, libc, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET, SysError, sockaddrIn } from '#sys';
 import {
   asn4,
   attribute,
@@ -22,8 +22,6 @@ import {
 
 const [mode, from, to, countText, port = '179'] = process.argv.slice(2) as [string, string, string, string, string?];
 const count = Number(countText);
-/** Fewer than a listener's backlog: every one is there to be accepted. */
-const attemptsAtOnce = 64;
 const attackerAsn = 64666;
 
 const say = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -104,6 +102,63 @@ function* table(prefixes: number): Generator<Uint8Array> {
   }
 }
 
+const IPPROTO_TCP = 6;
+const TCP_INFO = 11;
+const TCP_ESTABLISHED = 1;
+const SO_LINGER = 13;
+/** Connections open at once; each is reset when its place in the ring is needed again. */
+const floodRing = 64;
+/** Between looks at the clock and at signals. */
+const floodBatch = 512;
+
+/**
+ * `net` would make 3,000 a second of it. Nothing waits: what is not connected when its turn comes to be reset (the other side's queue was
+ * full) is counted as that.
+ */
+async function connectFlood(): Promise<object> {
+  const started = performance.now();
+  const linger = Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]);
+  const target = sockaddrIn(to, Number(port));
+  const sources = Array.from({ length: 256 }, (_, n) => sockaddrIn(n % 4 === 0 ? from : `10.9.1.${1 + (n % 200)}`, 0));
+  const info = Buffer.alloc(8);
+  const infoLength = Buffer.from([8, 0, 0, 0]);
+  const ring = new Int32Array(floodRing).fill(-1);
+  let connected = 0;
+  const end = (place: number): void => {
+    const fd = ring[place]!;
+    ring[place] = -1;
+    if (fd < 0) return;
+    libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, infoLength);
+    if (info[0] === TCP_ESTABLISHED) connected++;
+    libc.close(fd);
+  };
+  let attempts = 0;
+  while (attempts < count) {
+    for (let left = floodBatch; left > 0; left--, attempts++) {
+      const place = attempts % floodRing;
+      end(place);
+      const fd = libc.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+      if (fd < 0) throw new SysError('socket', -fd);
+      ring[place] = fd;
+      libc.setsockopt(fd, SOL_SOCKET, SO_LINGER, linger, linger.length);
+      const source = sources[attempts % sources.length]!;
+      const bound = libc.bind(fd, source, source.length);
+      if (bound < 0) throw new SysError('bind', -bound);
+      libc.connect(fd, target, target.length);
+    }
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  for (let place = 0; place < floodRing; place++) end(place);
+  const { user, system } = process.cpuUsage();
+  const perCpuSecond = Math.round((1e6 * attempts) / (user + system));
+  return {
+    attempts,
+    connected,
+    perSecond: Math.round((1000 * attempts) / (performance.now() - started)),
+    perCpuSecond,
+  };
+}
+
 const modes: Readonly<Record<string, () => Promise<object>>> = {
   /** Another protocol on the port. */
   async http() {
@@ -131,20 +186,9 @@ const modes: Readonly<Record<string, () => Promise<object>>> = {
     });
     return { connections: count, open };
   },
-  /** As many attempts as this process can make, from many addresses that are no peers, and from one that is. */
+  /** Attempts as fast as system calls make them, three of four from addresses that are no peers, one from one that is. */
   async connect() {
-    const started = performance.now();
-    for (let done = 0; done < count; ) {
-      const batch: Fd[] = [];
-      for (; batch.length < attemptsAtOnce && done < count; done++) {
-        const fd = tcpSocket({ local: batch.length === 0 ? from : `10.9.1.${1 + (done % 200)}`, port: 0 });
-        connectTo(fd.number, to, Number(port));
-        batch.push(fd);
-      }
-      await new Promise((resolve) => setImmediate(resolve));
-      for (const fd of batch) fd.close();
-    }
-    return { attempts: count, perSecond: Math.round((1000 * count) / (performance.now() - started)) };
+    return connectFlood();
   },
   /** A session whose window stays shut. */
   async deaf() {

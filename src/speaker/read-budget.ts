@@ -1,0 +1,69 @@
+/**
+ * How much all connections together are read in one turn of the event loop, before the deferred work, timers and others get theirs.
+ *
+ * What a read costs depends on what came: an octet of withdrawals is more work than one of communities, and some peers mean it. So it is
+ * time that is shared out, and each read is as long as reads of late let expect to fit. A thousand connections may be readable at
+ * once: who finds nothing left is asked again in the next turn, in which those go first that were read least recently.
+ */
+
+/** Octets of all connections in one turn. */
+export const readBytesPerTurnMax = 64 * 1024;
+/** Octets in one read. */
+export const readBytesMax = 64 * 1024;
+export const readBytesMin = 4 * 1024;
+/** Reads of one turn end once they took so long; one read is to take no more. */
+export const readMsPerTurn = 4;
+
+export class ReadBudget {
+  readonly #nowMs: () => number;
+  readonly #defer: (fn: () => void) => void;
+  turn = 1;
+  /** Read in this turn. */
+  #bytes = 0;
+  #ms = 0;
+  /** Of those who found nothing left in this turn: the least of their last turns; and of the turn before, whose turn it is now. */
+  #waitingSince = Number.POSITIVE_INFINITY;
+  #firstAre = Number.POSITIVE_INFINITY;
+  #length = readBytesMax;
+  #begun = false;
+
+  /** @param defer calls when all that is readable in this turn has been asked. */
+  constructor(nowMs: () => number, defer: (fn: () => void) => void) {
+    this.#nowMs = nowMs;
+    this.#defer = defer;
+  }
+
+  /** Octets that a connection may read now; 0: later. @param lastTurn what `read` returned last, or `turn` of when there was the connection. */
+  allowance(lastTurn: number): number {
+    const spent = this.#bytes >= readBytesPerTurnMax || this.#ms >= readMsPerTurn;
+    if (!spent && lastTurn < this.turn && lastTurn <= this.#firstAre) return this.#length;
+    this.#waitingSince = Math.min(this.#waitingSince, lastTurn);
+    this.#begin();
+    return 0;
+  }
+
+  /** Accounts for a read and what became of it; returns the turn. */
+  read(bytes: number, startedMs: number): number {
+    const ms = this.#nowMs() - startedMs;
+    this.#begin();
+    this.#bytes += bytes;
+    this.#ms += ms;
+    if (ms > readMsPerTurn) this.#length = Math.max(readBytesMin, this.#length >> 1);
+    else if (bytes === this.#length && 3 * ms < readMsPerTurn) this.#length = Math.min(readBytesMax, 2 * this.#length);
+    return this.turn;
+  }
+
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#defer(this.#next);
+  }
+  readonly #next = (): void => {
+    this.#begun = false;
+    this.turn++;
+    this.#bytes = 0;
+    this.#ms = 0;
+    this.#firstAre = this.#waitingSince;
+    this.#waitingSince = Number.POSITIVE_INFINITY;
+  };
+}
