@@ -35,17 +35,16 @@ export class ReadBudget {
 
   /** Octets that a connection may read now; 0: later. @param lastTurn what `read` returned last, or `turn` of when there was the connection. */
   allowance(lastTurn: number): number {
+    this.#begin();
     const spent = this.#bytes >= readBytesPerTurnMax || this.#ms >= readMsPerTurn;
     if (!spent && lastTurn < this.turn && lastTurn <= this.#firstAre) return this.#length;
     this.#waitingSince = Math.min(this.#waitingSince, lastTurn);
-    this.#begin();
     return 0;
   }
 
   /** Accounts for a read and what became of it; returns the turn. */
   read(bytes: number, startedMs: number): number {
     const ms = this.#nowMs() - startedMs;
-    this.#begin();
     this.#bytes += bytes;
     this.#ms += ms;
     if (ms > readMsPerTurn) this.#length = Math.max(readBytesMin, this.#length >> 1);

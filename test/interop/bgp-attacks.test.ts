@@ -9,6 +9,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { BgpLink, type Bird, birdConfig, linkConfig, linkPeer, type SpeakerProcess } from '../support/bgp.ts';
+import { loopTurns, slowness } from '../support/loop-turns.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
@@ -18,11 +19,14 @@ const hostile = '10.9.0.3';
 const attackerAsn = 64666;
 /** What a peer is sent at most beyond what its socket takes: the speaker's bound (1 MiB), and one slice on top. */
 const queuedBytesMax = 3 * 1024 * 1024;
+const loopTurnsModule = path.join(import.meta.dirname, '../support/loop-turns.ts');
 const attacker = path.join(import.meta.dirname, '../support/bgp-attacker.ts');
 const peers = [
   linkPeer({ holdTimeSec: 3, export: 'accept' }),
   linkPeer({ name: 'hostile', address: hostile, asn: attackerAsn, passive: true, holdTimeSec: 90, export: 'accept' }),
 ];
+/** Processor time of one turn of the speaker's event loop, under whatever comes. */
+const stallMsMax = 20;
 /** Files of a speaker process, with connections that it has ended and their peers have not (256). */
 const openMax = 400;
 /** What a speaker process may grow by under any of the attacks; mostly the heap that a collector has not looked at yet. */
@@ -34,6 +38,8 @@ function residentMiB(pid: number): number {
 
 class Siege {
   readonly link = new BgpLink();
+  /** What `loopTurns` reads. */
+  readonly turns = path.join(this.link.folder, 'turns');
   bird!: Bird;
   speaker!: SpeakerProcess;
   #round = 0;
@@ -44,7 +50,11 @@ class Siege {
     link.run(link.b, 'ip', 'route', 'add', 'local', '10.9.1.0/24', 'dev', 'lo');
     link.run(link.a, 'ip', 'route', 'add', '10.9.1.0/24', 'via', '10.9.0.2');
     this.bird = await link.bird(birdConfig({ holdSec: 3 }));
+    fs.mkdirSync(this.turns);
+    const { env } = process;
+    Object.assign(env, { NODE_OPTIONS: `--import ${loopTurnsModule}`, LOOP_TURNS_FOLDER: this.turns });
     this.speaker = await link.speaker(linkConfig({ peers }));
+    Object.assign(env, { NODE_OPTIONS: '' });
     await this.speaker.established('bird');
     await until(() => this.speaker.routes.size === 2, { what: 'the routes of BIRD' });
     return this;
@@ -133,6 +143,15 @@ async function besiege(
   });
   await siege.othersAreUndisturbed();
   const growth = residentMiB(speaker.pid) - before;
+  const { longestCpuMs, turns, cpuMs } = loopTurns(siege.turns);
+  t.diagnostic(
+    `${turns} turns of the loop, longest ${longestCpuMs.toFixed(1)} ms of processor time: ${cpuMs.join(' ')}`,
+  );
+  const turnMsMax = stallMsMax * slowness();
+  assert.ok(
+    longestCpuMs <= turnMsMax,
+    `a turn of the loop took ${longestCpuMs} ms of processor time: ${cpuMs.join(' ')}`,
+  );
   t.diagnostic(
     `${JSON.stringify(report)}; slowest status ${longestMs.toFixed(0)} ms; grew by ${growth.toFixed(0)} MiB`,
   );
@@ -200,6 +219,15 @@ test('RFC 2918 4: a flood of ROUTE-REFRESH is answered a few times', wants, (t) 
     });
     const { messagesIn, updatesOut } = await speaker.peer('hostile');
     assert.ok(updatesOut < messagesIn / 10, `${updatesOut} UPDATEs for ${messagesIn} requests`);
+  }),
+);
+
+test('RFC 4271 9.1: a table of 100,000 prefixes comes, is told to another, and goes with its session', wants, (t) =>
+  besiege(t, 'table', 100_000, async ({ speaker }) => {
+    await until(async () => (await speaker.status()).paths.ipv4 === 100_002, {
+      what: 'all to be read',
+      deadlineMs: 60_000,
+    });
   }),
 );
 
