@@ -16,6 +16,7 @@ import {
   IPV4_DEVCONF_FORWARDING,
   IPV4_DEVCONF_PROXY_ARP,
   IPV4_DEVCONF_RP_FILTER,
+  isLocalAddress,
   isNetns,
   libc,
   linkByName,
@@ -61,6 +62,7 @@ function requestsOf(netlink: Netlink): NetlinkRequests {
     link: (name) => linkByName(netlink, name),
     links: () => dumpLinks(netlink),
     addresses: () => dumpAddresses(netlink),
+    isLocal: (address) => isLocalAddress(netlink, address),
     routes: (family) => dumpRoutes(netlink, family),
     close: () => netlink.close(),
   };

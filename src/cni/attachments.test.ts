@@ -87,7 +87,7 @@ class World {
         ipam,
         store,
         wiring: {
-          create: (pod) => {
+          create: async (pod) => {
             assert.ok(attached.has(pod.interfaceName), 'the interface comes after its policy');
             assert.ok(
               fs

@@ -216,7 +216,7 @@ class AttachmentTable implements Attachments {
       signal.throwIfAborted();
       this.#records.set(record.interfaceName, record);
       const prepared = this.#deps.clock.nowMs();
-      this.#deps.wiring.create(wiredPodOf(record), descriptors);
+      await this.#deps.wiring.create(wiredPodOf(record), descriptors);
       const wired = this.#deps.clock.nowMs();
       await this.#deps.store.complete(record);
       signal.throwIfAborted();

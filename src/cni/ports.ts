@@ -119,6 +119,8 @@ export interface NetlinkRequests {
   link(name: string): LinkState | undefined;
   links(): readonly LinkState[];
   addresses(): readonly { readonly ifIndex: number; readonly address: IpAddress; readonly prefixLength: number }[];
+  /** Packets to this address are taken. */
+  isLocal(address: IpAddress): boolean;
   routes(family: IpFamily): readonly {
     readonly prefix: Cidr;
     readonly protocol: number;

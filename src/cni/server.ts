@@ -163,7 +163,7 @@ export function createCniServer(deps: CniServerDeps, options: CniServerOptions):
   return {
     async recover() {
       store = await openAttachmentStore(options.stateDirectory, deps.log);
-      wiring = createPodWiring(deps.system.network);
+      wiring = createPodWiring(deps.system.network, deps.clock);
       attachments = createAttachments(
         {
           pods: deps.pods,

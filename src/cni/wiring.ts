@@ -1,4 +1,4 @@
-import { type Cidr, familyOf, hostCidr, type IpAddress } from '#kit';
+import { type Cidr, type Clock, familyOf, hostCidr, type IpAddress } from '#kit';
 import { CniError } from './errors.ts';
 import { isPodInterface, macBytes } from './names.ts';
 import type { Descriptor, NetlinkRequests, NetworkSystem, RequestFailure } from './ports.ts';
@@ -20,8 +20,8 @@ export interface PodDescriptors {
 }
 
 /**
- * Makes and removes pods' interfaces. Creation is synchronous, some 1 ms, and undone by its caller when it fails: the host end's removal
- * takes everything along (the far end, addresses, neighbours, routes).
+ * Makes and removes pods' interfaces. Creation takes some 1 ms of the thread and is undone by its caller when it fails: the host end's
+ * removal takes everything along (the far end, addresses, neighbours, routes).
  *
  *   pod's namespace                                agent's namespace
  *   eth0  10.1.0.5/32  fd00::5/128                 popXXXXXXXXXXX  (no address, ee:ee:ee:ee:ee:ee)
@@ -30,10 +30,12 @@ export interface PodDescriptors {
  *
  * Known races and traps: the far end is born inside the pod, so it never shows in the host's namespace (no udev, no name clash). No
  * link-local on the host end, and no duplicate address detection in the pod: either makes the first IPv6 packet wait 2 s. Settings
- * of the host end stand before it comes up.
+ * of the host end stand before it comes up. The kernel takes packets to a new IPv6 address from a work queue on (addrconf_dad_work), late
+ * on a busy machine: what is sent to the pod before is lost, so it is waited for.
  */
 export interface PodWiring {
-  create(pod: WiredPod, descriptors: PodDescriptors): void;
+  /** Resolves when packets pass both ways. */
+  create(pod: WiredPod, descriptors: PodDescriptors): Promise<void>;
   /** False when there was none. Deleting a veth waits for RCU some 16 ms, off the main thread; several at once share the wait. */
   remove(interfaceName: string): Promise<boolean>;
   exists(interfaceName: string): boolean;
@@ -44,24 +46,29 @@ export interface PodWiring {
   close(): void;
 }
 
-export function createPodWiring(system: NetworkSystem): PodWiring {
+/** How often it is asked whether the kernel has got so far, and for how long; afterwards the pod has to do without. Milliseconds. */
+const addressPollMs = 1;
+const addressWaitMsMax = 2_000;
+
+export function createPodWiring(system: NetworkSystem, clock: Clock): PodWiring {
   const host = system.openHost();
   const remover = createLinkRemover(system.openHost());
 
   return {
-    create(pod, descriptors) {
+    async create(pod, descriptors) {
       const wrong = system.misfit(descriptors.netns, descriptors.socket);
       if (wrong) throw new CniError('INVALID_ENVIRONMENT', `CNI_NETNS ${pod.netns} ${wrong}`);
       createHostEnd(host, pod, descriptors.netns.number);
       const inPod = system.openPod(descriptors.socket);
       try {
         configurePod(inPod, pod);
+        // The host end has carrier only now, and the kernel lets packets out of it from a work queue some time later: what is sent to the pod
+        // before is lost. Asking for one link does that work at once (linkwatch_sync_dev in rtnl_getlink, since Linux 6.8).
+        host.link(pod.interfaceName);
+        await untilReceiving(inPod, pod, clock);
       } finally {
         inPod.close();
       }
-      // The host end has carrier only now, and the kernel lets packets out of it from a work queue some time later: what is sent to the pod
-      // before is lost. Asking for one link does that work at once (linkwatch_sync_dev in rtnl_getlink, since Linux 6.8).
-      host.link(pod.interfaceName);
     },
     remove: (interfaceName) => remover.remove(interfaceName),
     exists: (interfaceName) => host.link(interfaceName) !== undefined,
@@ -151,6 +158,13 @@ function configurePod(inPod: NetlinkRequests, pod: WiredPod): void {
     step(`default route ${prefix} of`, () => inPod.addRoute({ prefix, protocol: PROTOCOL_STATIC, ifIndex, gateway }));
   }
   refuse(inPod.flush(), pod, steps);
+}
+
+async function untilReceiving(inPod: NetlinkRequests, pod: WiredPod, clock: Clock): Promise<void> {
+  const started = clock.nowMs();
+  while (!pod.addresses.every((address) => inPod.isLocal(address)) && clock.nowMs() - started < addressWaitMsMax) {
+    await new Promise<void>((resolve) => clock.schedule(addressPollMs, resolve));
+  }
 }
 
 function linkScope(address: IpAddress): { scope?: number } {

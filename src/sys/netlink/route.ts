@@ -27,6 +27,7 @@ const RTA_DST = 1;
 const RTA_OIF = 4;
 const RTA_GATEWAY = 5;
 const RTA_PRIORITY = 6;
+const RTN_LOCAL = 2;
 const RTA_PREFSRC = 7;
 const RTA_MULTIPATH = 9;
 const RTA_TABLE = 15;
@@ -298,27 +299,31 @@ export function lookupRoute(
   netlink: Netlink,
   destination: IpAddress,
 ): { readonly ifIndex: number; readonly gateway?: IpAddress; readonly prefsrc?: IpAddress } | undefined {
+  return askRoute(netlink, destination, (body) => {
+    const attributes = parseAttributes(body, 12);
+    const gateway = attributes.get(RTA_GATEWAY);
+    const prefsrc = attributes.get(RTA_PREFSRC);
+    return {
+      ifIndex: attributeU32(attributes.get(RTA_OIF)) ?? 0,
+      ...(gateway ? { gateway: formatIp(gateway) } : {}),
+      ...(prefsrc ? { prefsrc: formatIp(prefsrc) } : {}),
+    };
+  });
+}
+
+/** Whether packets to `address` are taken here. An IPv6 address that was just added is none for a moment (addrconf_dad_work). */
+export function isLocalAddress(netlink: Netlink, address: IpAddress): boolean {
+  return askRoute(netlink, address, (body) => body[7]) === RTN_LOCAL;
+}
+
+function askRoute<T>(netlink: Netlink, destination: IpAddress, decode: (body: Buffer) => T): T | undefined {
   const bytes = parseIp(destination)!;
   const fill = (w: MessageWriter): void =>
     void w
       .raw(bytes.length === 4 ? AF_INET : AF_INET6, bytes.length * 8, 0, 0, 0, 0, 0, 0)
       .u32(0)
       .attr(RTA_DST, bytes);
-  return netlink.get(
-    `route to ${destination}`,
-    RTM_GETROUTE,
-    fill,
-    ({ body }) => {
-      const attributes = parseAttributes(body, 12);
-      const gateway = attributes.get(RTA_GATEWAY);
-      const prefsrc = attributes.get(RTA_PREFSRC);
-      return {
-        ifIndex: attributeU32(attributes.get(RTA_OIF)) ?? 0,
-        ...(gateway ? { gateway: formatIp(gateway) } : {}),
-        ...(prefsrc ? { prefsrc: formatIp(prefsrc) } : {}),
-      };
-    },
-    // ENETUNREACH, EHOSTUNREACH, EINVAL (blackhole), EACCES (prohibit)
-    [101, 113, 22, 13],
-  );
+  // ENETUNREACH, EHOSTUNREACH, EINVAL (blackhole), EACCES (prohibit)
+  const noWay = [101, 113, 22, 13];
+  return netlink.get(`route to ${destination}`, RTM_GETROUTE, fill, ({ body }) => decode(body), noWay);
 }

@@ -45,6 +45,11 @@ const rules = [
   { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
   { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs: ['list', 'watch'] },
   {
+    apiGroups: ['policy.networking.k8s.io'],
+    resources: ['clusternetworkpolicies', 'adminnetworkpolicies', 'baselineadminnetworkpolicies'],
+    verbs: ['list', 'watch'],
+  },
+  {
     apiGroups: ['projectcalico.org', 'crd.projectcalico.org'],
     resources: ['bgpconfigurations', 'bgppeers', 'bgpfilters', 'ippools', 'caliconodestatuses', 'felixconfigurations'],
     verbs: ['list', 'watch'],
