@@ -11,7 +11,8 @@
  *   3. chains and jumps, both families, one restore each
  *   4. sets: remove members      -> everything is in force, waiters go on
  * In a pause: endpoints that were removed, and chains and sets that nothing names any more.
- * Sets that are named by rules which change in the same run turn 2 and 4 round, see `Ipsets.grow`.
+ * Where that order would let a packet pass that neither the old nor the new state lets pass, some sets turn 2 and 4 round, and the new connections
+ * of some addresses are held: see managers/transition.ts.
  *
  * Restart: before the mark "in sync" nothing is written. On a fresh node there is then nothing of ours, and CNI has to refuse pods; after a restart
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
@@ -31,7 +32,7 @@ import { type Guard, GuardManager } from './managers/guard.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
 import { PolicyManager } from './managers/policy.ts';
 import { paced } from './pace.ts';
-import { baseChains, baseJumps } from './render/base.ts';
+import { baseChains, baseJumps, heldSetId } from './render/base.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
 
@@ -158,7 +159,10 @@ class Dataplane implements PolicyDataplane {
       (family) =>
         new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
     );
-    const sets = new Ipsets({ run, log, clock, ...(members ? { members } : {}) }, { names, families: this.#families });
+    const sets = new Ipsets(
+      { run, log, clock, ...(members ? { members } : {}) },
+      { names, families: this.#families, first: heldSetId },
+    );
     const policies = new PolicyManager({ tables, sets, log }, { names });
     const endpoints = new EndpointsManager({ tables, sets, policies }, { names, marks });
     const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
@@ -274,10 +278,12 @@ class Dataplane implements PolicyDataplane {
       ...(resync || sets.stale ? [sets.read()] : []),
       ...tables.filter((table) => resync || table.stale).map((table) => table.read()),
     ]);
-    await sets.grow(policies.contestedSets());
+    const { contested } = policies.transition();
+    await sets.grow(contested);
     await Promise.all(tables.map((table) => table.write()));
     await sets.shrink();
     policies.settled();
+    if (policies.releaseHeld()) await sets.shrink();
     this.#inForce.clear();
     for (const [id, interfaceName] of endpoints.programmed()) this.#inForce.set(id, interfaceName);
   }

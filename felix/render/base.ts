@@ -30,6 +30,8 @@ export interface Jump {
 export const workloadSetId = 'dataplane:workload-addresses';
 export const poolSetId = 'dataplane:pools';
 export const masqueradeSetId = 'dataplane:pools-nat-outgoing';
+/** Addresses whose new connections wait, for the time of a change, see managers/transition.ts. */
+export const heldSetId = 'dataplane:held';
 /** Addresses of all nodes. */
 export const nodeSetId = 'dataplane:nodes';
 
@@ -97,6 +99,16 @@ function spoofRule({ names, family }: BaseContext): Rule {
   };
 }
 
+/** Behind ESTABLISHED: what runs goes on. An empty set of prefixes costs no lookup. */
+function heldRules({ names, family }: BaseContext): Rule[] {
+  const set = kernelSetName(names, family, 'net', heldSetId);
+  return ['src', 'dst'].map((side) => ({
+    match: `-m set --match-set ${set} ${side}`,
+    target: '-j DROP',
+    comment: 'its sets are changing',
+  }));
+}
+
 function forwardRules(context: BaseContext): Rule[] {
   const { names, marks, family } = context;
   const pods = `${names.interfacePrefix}+`;
@@ -110,6 +122,7 @@ function forwardRules(context: BaseContext): Rule[] {
       comment: 'established',
     },
     { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
+    ...heldRules(context),
     {
       match: `-i ${pods} -m set --match-set ${kernelSetName(names, family, 'ip', nodeSetId)} dst`,
       target: `-j ${guardChain(names)}`,
@@ -136,6 +149,7 @@ function inputRules(context: BaseContext): Rule[] {
     spoofRule(context),
     { match: '-m conntrack --ctstate RELATED,ESTABLISHED', target: '-j RETURN', comment: 'established' },
     { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
+    ...heldRules(context),
     { match: '', target: `-j ${guardChain(names)}`, comment: 'to this node' },
     {
       match: '',
