@@ -30,11 +30,14 @@ import type { NftTables } from './drivers/nft-tables.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
 import { type Guard, GuardManager } from './managers/guard.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
-import { PolicyManager } from './managers/policy.ts';
+import { PolicyManager, type RefusedPolicy } from './managers/policy.ts';
 import { paced } from './pace.ts';
 import { baseChains, baseJumps, heldSetId } from './render/base.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
+
+/** Policies that cannot be rendered, named in the status. */
+const refusedReportedMax = 200;
 
 export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOptions> {
   /** `auto` looks at what this node's Kubernetes uses. */
@@ -67,7 +70,12 @@ export interface PolicyDataplaneStatus {
   readonly failures: number;
   readonly lastError: string | undefined;
   readonly endpoints: { readonly known: number; readonly programmed: number };
-  readonly policies: { readonly known: number; readonly broken: number };
+  readonly policies: {
+    readonly known: number;
+    readonly broken: number;
+    /** The broken ones, at most `refusedReportedMax`. */
+    readonly refused: readonly RefusedPolicy[];
+  };
   readonly sets: number;
   /** Readings back that found something else than was written, and put it right: others change our rules. */
   readonly repairs: number;
@@ -226,7 +234,11 @@ class Dataplane implements PolicyDataplane {
       failures: this.#loop.failures,
       lastError: this.#loop.lastError,
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
-      policies: { known: parts?.policies.policyCount ?? 0, broken: parts?.policies.brokenCount ?? 0 },
+      policies: {
+        known: parts?.policies.policyCount ?? 0,
+        broken: parts?.policies.brokenCount ?? 0,
+        refused: parts?.policies.refused(refusedReportedMax) ?? [],
+      },
       sets: parts?.sets.setCount ?? 0,
       repairs: this.#repairs,
       counters: { iptables, ipset: { ...(parts?.sets.counters ?? newCounters()) } },

@@ -34,6 +34,13 @@ interface Programmed {
   excepts: readonly SetId[];
 }
 
+/** A chain that drops everything, because its rules cannot be rendered. */
+export interface RefusedPolicy {
+  readonly id: PolicyId;
+  readonly direction: Direction;
+  readonly reason: string;
+}
+
 type SetUpdate = Extract<PolicyUpdate, { type: 'set' | 'setDelta' | 'setRemove' }>;
 
 export class PolicyManager {
@@ -43,7 +50,7 @@ export class PolicyManager {
   readonly #programmed = new Map<string, Programmed>();
   readonly #dirty = new Set<Programmed>();
   /** Could not be rendered; tried again when sets come. */
-  readonly #broken = new Set<Programmed>();
+  readonly #broken = new Map<Programmed, string>();
   readonly #exceptUse = new Map<SetId, number>();
   /** Rendered since the last `settled`, and removed since. */
   readonly #changed = new Set<Programmed>();
@@ -65,6 +72,10 @@ export class PolicyManager {
   get brokenCount(): number {
     return this.#broken.size;
   }
+  /** What they are, and why; at most `max`. */
+  refused(max: number): RefusedPolicy[] {
+    return [...this.#broken].slice(0, max).map(([{ id, direction }, reason]) => ({ id, direction, reason }));
+  }
 
   updateSet(update: SetUpdate): void {
     const { sets } = this.#deps;
@@ -72,7 +83,7 @@ export class PolicyManager {
       case 'set': {
         const before = sets.typeOf(update.id);
         sets.desire(update.id, update.setType, update.members);
-        if (before === undefined) for (const chain of this.#broken) this.#dirty.add(chain);
+        if (before === undefined) for (const chain of this.#broken.keys()) this.#dirty.add(chain);
         else if (before !== update.setType) for (const chain of this.#programmed.values()) this.#dirty.add(chain);
         return;
       }
@@ -186,7 +197,7 @@ export class PolicyManager {
       if (!rules) throw new Error('the policy is named and was never known');
       return renderPolicy(rules, chain.id, { names: this.#names, family, setName: (id) => sets.nameOf(id, family) });
     } catch (error) {
-      this.#broken.add(chain);
+      this.#broken.set(chain, errorText(error));
       log.error(
         { policy: chain.id, direction: chain.direction, family, reason: errorText(error) },
         'policy cannot be rendered, it drops everything',
