@@ -294,7 +294,7 @@ class Dataplane implements PolicyDataplane {
     await sets.grow(contested);
     await Promise.all(tables.map((table) => table.write()));
     await sets.shrink();
-    policies.settled();
+    await paced(this.#deps.clock, policies.settled());
     if (policies.releaseHeld()) await sets.shrink();
     this.#inForce.clear();
     for (const [id, interfaceName] of endpoints.programmed()) this.#inForce.set(id, interfaceName);

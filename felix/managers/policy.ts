@@ -8,7 +8,7 @@ import { type Cidr, errorText, type IpFamily, type Logger, unreachable } from '#
 import type { PolicyId, PolicyProgram, PolicyRule, PolicyUpdate, SetId } from '#model';
 import type { Ipsets } from '../drivers/ipset/ipset.ts';
 import type { IptablesFamily } from '../drivers/iptables/iptables.ts';
-import { heldSetId } from '../render/base.ts';
+import { heldSetId, isOwnSet } from '../render/base.ts';
 import { type Direction, type Names, policyChain } from '../render/names.ts';
 import { renderPolicy } from '../render/policy.ts';
 import type { Rule } from '../render/rule.ts';
@@ -137,7 +137,7 @@ export class PolicyManager {
   transition(): Transition {
     const { sets, tables } = this.#deps;
     const plan = planTransition({
-      changes: sets.pendingChanges(),
+      changes: sets.pendingChanges().filter(({ id }) => !isOwnSet(id)),
       useOf: (id) => this.#uses.of(id),
       rulesChange: tables.some((table) => table.rulesPending),
       usesKnown: this.#wasSettled,
@@ -148,14 +148,15 @@ export class PolicyManager {
     return plan;
   }
 
-  /** Everything flushed is in the kernel. */
-  settled(): void {
+  /** Everything flushed is in the kernel; a chain a step. */
+  *settled(): Generator<void> {
     for (const chain of this.#changed) {
       if (chain.rulesBefore) this.#uses.remove(chain.direction, chain.rulesBefore);
       chain.rulesBefore = chain.wanted ?? [];
       this.#uses.add(chain.direction, chain.rulesBefore);
+      this.#changed.delete(chain);
+      yield;
     }
-    this.#changed.clear();
     for (const { direction, rulesBefore } of this.#removed.splice(0))
       if (rulesBefore) this.#uses.remove(direction, rulesBefore);
     this.#wasSettled = true;

@@ -10,6 +10,7 @@
  * Nothing judges OUTPUT or POSTROUTING: a node's own packets to its own pods always pass.
  */
 import type { IpFamily } from '#kit';
+import type { SetId } from '#model';
 import { clearMarks, type Marks, matchAccept, setMark } from './marks.ts';
 import { dispatchChain, kernelSetName, type Names } from './names.ts';
 import { acceptedChain, passedChain } from './policy.ts';
@@ -26,6 +27,8 @@ export interface Jump {
   readonly behind: readonly string[];
 }
 
+/** Sets of the dataplane itself: no policy names them. */
+export const isOwnSet = (id: SetId): boolean => id.startsWith('dataplane:');
 /** Members are `address,interface`: what each pod may send from. */
 export const workloadSetId = 'dataplane:workload-addresses';
 export const poolSetId = 'dataplane:pools';

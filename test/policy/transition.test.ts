@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type CommandRunner, createPolicyDataplane, type SetMemberChange } from '#felix';
+import { type CommandRunner, createPolicyDataplane, type PolicyDataplane, type SetMemberChange } from '#felix';
 import { FakeClock, familyOf, type IpAddress, type IpFamily, silentLogger } from '#kit';
 import type { EndpointId, PolicyUpdate, SetId } from '#model';
 import { createPolicyEngine, evaluateConnection, type PolicyState, PolicyStateStore } from '#policy';
@@ -24,6 +24,8 @@ const heldName = (family: IpFamily): string => setName(family, 'net', 'dataplane
 /** What the two programs were told, and who wants to look at it. */
 class Kernel {
   readonly sets = new Map<string, Set<string>>();
+  /** As they were made, for `ipset save`. */
+  readonly #created = new Map<string, string>();
   readonly committed: Record<IpFamily, boolean> = { 4: true, 6: true };
   look: (() => void) | undefined;
 
@@ -34,7 +36,7 @@ class Kernel {
       this.committed[argv[1].startsWith('ip6') ? 6 : 4] = true;
       this.look?.();
     }
-    return { code: 0, stdout: '', stderr: '' };
+    return { code: 0, stdout: argv.join(' ') === 'ipset save' ? this.#saved() : '', stderr: '' };
   };
   readonly members = {
     change: (changes: readonly SetMemberChange[]): undefined => {
@@ -42,13 +44,25 @@ class Kernel {
     },
   };
 
+  /** Rules are not read back: to a dataplane that starts, all of them have changed. */
+  #saved(): string {
+    const of = ([name, members]: [string, Set<string>]) => [
+      this.#created.get(name)!.replace(' -exist', ''),
+      ...[...members].map((member) => `add ${name} ${member}`),
+    ];
+    return [...this.sets].flatMap(of).join('\n');
+  }
+
   #ipset(line: string): void {
     const [op, name = '', member = ''] = line.split(' ');
-    if (op === 'create') this.sets.set(name, this.sets.get(name) ?? new Set());
-    else if (op === 'add') this.sets.get(name)!.add(member);
+    if (op === 'create') {
+      this.sets.set(name, this.sets.get(name) ?? new Set());
+      this.#created.set(name, line);
+    }
+    if (op === 'add') this.sets.get(name)!.add(member);
     else if (op === 'del') this.sets.get(name)!.delete(member);
     else if (op === 'destroy') this.sets.delete(name);
-    else assert.fail(line);
+    else assert.equal(op, 'create', line);
     this.look?.();
   }
 }
@@ -94,37 +108,54 @@ function passing(state: PolicyState, ends: readonly End[], family: IpFamily, hel
 
 class World {
   readonly kernel = new Kernel();
-  readonly engine = createPolicyEngine();
-  readonly store = new PolicyStateStore();
+  engine = createPolicyEngine();
+  store = new PolicyStateStore();
   readonly reference = new Reference();
   readonly #clock = new FakeClock();
   /** Every address that an endpoint had. */
   readonly #addresses = new Map<EndpointId, Set<IpAddress>>();
   readonly #interfaces = new Map<EndpointId, string>();
   readonly #types = new Map<SetId, string>();
-  readonly #dataplane = createPolicyDataplane(
-    {
-      run: this.kernel.run,
-      members: this.kernel.members,
-      tables: { use: () => undefined, rules: () => [], deleteRules: () => undefined, deleteTable: () => undefined },
-      log: silentLogger,
-      clock: this.#clock,
-    },
-    { backend: 'nft' },
-  );
+  #dataplane = this.#newDataplane();
   /** Looks that something was seen in. */
   looks = 0;
+
+  #newDataplane(): PolicyDataplane {
+    const tables = {
+      use: () => undefined,
+      rules: () => [],
+      deleteRules: () => undefined,
+      deleteTable: () => undefined,
+    };
+    const { run, members } = this.kernel;
+    return createPolicyDataplane({ run, members, tables, log: silentLogger, clock: this.#clock }, { backend: 'nft' });
+  }
 
   async start(): Promise<void> {
     await this.#dataplane.start();
     this.engine.inSync();
-    this.#dataplane.setInSync();
     await this.flush();
   }
 
+  /** Another agent in the place of the one before; what was handed in since the last flush came while there was none. */
+  async restart(): Promise<void> {
+    const before = this.#rules();
+    await this.#dataplane.stop();
+    this.engine = createPolicyEngine();
+    this.store = new PolicyStateStore();
+    this.#dataplane = this.#newDataplane();
+    this.reference.apply(this.engine, { type: 'repeat' });
+    await this.#dataplane.start();
+    this.engine.inSync();
+    await this.flush(before);
+  }
+
+  #rules(): Rules {
+    return { policies: new Map(this.store.policies), endpoints: new Map(this.store.endpoints) };
+  }
+
   /** What was handed in comes into force, under the eyes of all. */
-  async flush(): Promise<void> {
-    const before: Rules = { policies: new Map(this.store.policies), endpoints: new Map(this.store.endpoints) };
+  async flush(before = this.#rules()): Promise<void> {
     const updates = this.engine.flush();
     this.store.apply(updates);
     for (const [id, { type }] of this.store.sets) this.#types.set(id, type);
@@ -150,6 +181,7 @@ class World {
       }
     };
     this.#dataplane.apply(updates);
+    this.#dataplane.setInSync();
     await this.#settle();
     this.kernel.look = undefined;
     assert.deepEqual([...opened], [], 'passed on the way, and neither before nor after');
@@ -216,13 +248,14 @@ test('at no moment of a change a packet passes that neither the old nor the new 
     fc.asyncProperty(
       crowd,
       fc.array(fc.array(command, { minLength: 1, maxLength: 6, size: 'max' }), { minLength: 1, maxLength: 3 }),
-      async (start, changes) => {
+      fc.nat({ max: 3 }),
+      async (start, changes, restartAt) => {
         const world = new World();
         for (const step of start) world.reference.apply(world.engine, step);
         await world.start();
-        for (const change of changes) {
+        for (const [i, change] of changes.entries()) {
           for (const step of change) world.reference.apply(world.engine, step);
-          await world.flush();
+          await (i === restartAt ? world.restart() : world.flush());
         }
         looks += world.looks;
       },
