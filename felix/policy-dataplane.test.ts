@@ -162,7 +162,9 @@ test('a policy that cannot be rendered drops, and heals when its set comes', asy
   const closed = (await settle()).flatMap(({ lines }) => lines.filter((line) => line.startsWith('-A')));
   assert.equal(closed.length, 1);
   assert.match(closed[0]!, /cannot be rendered" -j DROP$/);
-  assert.equal(dataplane.status().policies.broken, 1);
+  const { broken, refused } = dataplane.status().policies;
+  assert.equal(broken, 1);
+  assert.deepEqual(refused, [{ id: 'P', direction: 'ingress', reason: 'the set "later" is not known' }]);
   dataplane.apply([{ type: 'set', id: 'later', setType: 'ip', members: [] }]);
   await settle();
   assert.equal(dataplane.status().policies.broken, 0);

@@ -11,7 +11,8 @@
  *   3. chains and jumps, both families, one restore each
  *   4. sets: remove members      -> everything is in force, waiters go on
  * In a pause: endpoints that were removed, and chains and sets that nothing names any more.
- * Sets that are named by rules which change in the same run turn 2 and 4 round, see `Ipsets.grow`.
+ * Where that order would let a packet pass that neither the old nor the new state lets pass, some sets turn 2 and 4 round, and the new connections
+ * of some addresses are held: see managers/transition.ts.
  *
  * Restart: before the mark "in sync" nothing is written. On a fresh node there is then nothing of ours, and CNI has to refuse pods; after a restart
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
@@ -29,11 +30,14 @@ import type { NftTables } from './drivers/nft-tables.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
 import { type Guard, GuardManager } from './managers/guard.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
-import { PolicyManager } from './managers/policy.ts';
+import { PolicyManager, type RefusedPolicy } from './managers/policy.ts';
 import { paced } from './pace.ts';
-import { baseChains, baseJumps } from './render/base.ts';
+import { baseChains, baseJumps, heldSetId } from './render/base.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
+
+/** Policies that cannot be rendered, named in the status. */
+const refusedReportedMax = 200;
 
 export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOptions> {
   /** `auto` looks at what this node's Kubernetes uses. */
@@ -66,7 +70,12 @@ export interface PolicyDataplaneStatus {
   readonly failures: number;
   readonly lastError: string | undefined;
   readonly endpoints: { readonly known: number; readonly programmed: number };
-  readonly policies: { readonly known: number; readonly broken: number };
+  readonly policies: {
+    readonly known: number;
+    readonly broken: number;
+    /** The broken ones, at most `refusedReportedMax`. */
+    readonly refused: readonly RefusedPolicy[];
+  };
   readonly sets: number;
   /** Readings back that found something else than was written, and put it right: others change our rules. */
   readonly repairs: number;
@@ -158,7 +167,10 @@ class Dataplane implements PolicyDataplane {
       (family) =>
         new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
     );
-    const sets = new Ipsets({ run, log, clock, ...(members ? { members } : {}) }, { names, families: this.#families });
+    const sets = new Ipsets(
+      { run, log, clock, ...(members ? { members } : {}) },
+      { names, families: this.#families, first: heldSetId },
+    );
     const policies = new PolicyManager({ tables, sets, log }, { names });
     const endpoints = new EndpointsManager({ tables, sets, policies }, { names, marks });
     const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
@@ -222,7 +234,11 @@ class Dataplane implements PolicyDataplane {
       failures: this.#loop.failures,
       lastError: this.#loop.lastError,
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
-      policies: { known: parts?.policies.policyCount ?? 0, broken: parts?.policies.brokenCount ?? 0 },
+      policies: {
+        known: parts?.policies.policyCount ?? 0,
+        broken: parts?.policies.brokenCount ?? 0,
+        refused: parts?.policies.refused(refusedReportedMax) ?? [],
+      },
       sets: parts?.sets.setCount ?? 0,
       repairs: this.#repairs,
       counters: { iptables, ipset: { ...(parts?.sets.counters ?? newCounters()) } },
@@ -274,10 +290,12 @@ class Dataplane implements PolicyDataplane {
       ...(resync || sets.stale ? [sets.read()] : []),
       ...tables.filter((table) => resync || table.stale).map((table) => table.read()),
     ]);
-    await sets.grow(policies.contestedSets());
+    const { contested } = policies.transition();
+    await sets.grow(contested);
     await Promise.all(tables.map((table) => table.write()));
     await sets.shrink();
-    policies.settled();
+    await paced(this.#deps.clock, policies.settled());
+    if (policies.releaseHeld()) await sets.shrink();
     this.#inForce.clear();
     for (const [id, interfaceName] of endpoints.programmed()) this.#inForce.set(id, interfaceName);
   }

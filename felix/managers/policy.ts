@@ -8,9 +8,12 @@ import { type Cidr, errorText, type IpFamily, type Logger, unreachable } from '#
 import type { PolicyId, PolicyProgram, PolicyRule, PolicyUpdate, SetId } from '#model';
 import type { Ipsets } from '../drivers/ipset/ipset.ts';
 import type { IptablesFamily } from '../drivers/iptables/iptables.ts';
+import { heldSetId, isOwnSet } from '../render/base.ts';
 import { type Direction, type Names, policyChain } from '../render/names.ts';
 import { renderPolicy } from '../render/policy.ts';
 import type { Rule } from '../render/rule.ts';
+import { SetUses } from './set-uses.ts';
+import { planTransition, type Transition } from './transition.ts';
 
 export interface PolicyDeps {
   readonly tables: readonly IptablesFamily[];
@@ -24,10 +27,18 @@ interface Programmed {
   readonly direction: Direction;
   /** Endpoint chains that name it. */
   references: number;
-  /** What the kernel holds; undefined before it was in force. */
+  /** What the kernel holds; undefined before it was in force. Counted in the uses of sets, and `wanted` once more. */
   rulesBefore: readonly PolicyRule[] | undefined;
+  wanted: readonly PolicyRule[] | undefined;
   /** Except sets per family that its rules name. */
   excepts: readonly SetId[];
+}
+
+/** A chain that drops everything, because its rules cannot be rendered. */
+export interface RefusedPolicy {
+  readonly id: PolicyId;
+  readonly direction: Direction;
+  readonly reason: string;
 }
 
 type SetUpdate = Extract<PolicyUpdate, { type: 'set' | 'setDelta' | 'setRemove' }>;
@@ -39,14 +50,19 @@ export class PolicyManager {
   readonly #programmed = new Map<string, Programmed>();
   readonly #dirty = new Set<Programmed>();
   /** Could not be rendered; tried again when sets come. */
-  readonly #broken = new Set<Programmed>();
+  readonly #broken = new Map<Programmed, string>();
   readonly #exceptUse = new Map<SetId, number>();
-  /** Rendered since the last `settled`. */
+  /** Rendered since the last `settled`, and removed since. */
   readonly #changed = new Set<Programmed>();
+  #removed: Programmed[] = [];
+  readonly #uses = new SetUses();
+  readonly #held = new Set<string>();
+  #wasSettled = false;
 
   constructor(deps: PolicyDeps, options: { readonly names: Names }) {
     this.#deps = deps;
     this.#names = options.names;
+    deps.sets.desire(heldSetId, 'net', []);
   }
 
   get policyCount(): number {
@@ -56,6 +72,10 @@ export class PolicyManager {
   get brokenCount(): number {
     return this.#broken.size;
   }
+  /** What they are, and why; at most `max`. */
+  refused(max: number): RefusedPolicy[] {
+    return [...this.#broken].slice(0, max).map(([{ id, direction }, reason]) => ({ id, direction, reason }));
+  }
 
   updateSet(update: SetUpdate): void {
     const { sets } = this.#deps;
@@ -63,7 +83,7 @@ export class PolicyManager {
       case 'set': {
         const before = sets.typeOf(update.id);
         sets.desire(update.id, update.setType, update.members);
-        if (before === undefined) for (const chain of this.#broken) this.#dirty.add(chain);
+        if (before === undefined) for (const chain of this.#broken.keys()) this.#dirty.add(chain);
         else if (before !== update.setType) for (const chain of this.#programmed.values()) this.#dirty.add(chain);
         return;
       }
@@ -91,7 +111,7 @@ export class PolicyManager {
   /** An endpoint's chain is going to name the policy's. */
   acquire(direction: Direction, id: PolicyId): void {
     const key = `${direction} ${id}`;
-    const chain = this.#programmed.get(key) ?? { id, direction, references: 0, rulesBefore: undefined, excepts: [] };
+    const chain = this.#programmed.get(key) ?? newProgrammed(id, direction);
     this.#programmed.set(key, chain);
     if (chain.references++ === 0) this.#dirty.add(chain);
   }
@@ -111,25 +131,43 @@ export class PolicyManager {
   }
 
   /**
-   * Sets that rules name which change in this apply, see `Ipsets.grow`. Of a set that only ever allows, members go first and come last: nothing opens
-   * that neither the old nor the new policy allows. (A set that a deny rule names grows first, as all others do.)
+   * The order in which what is wanted now reaches the kernel, see transition.ts. Addresses that it holds are wanted in their set from now on, until
+   * `releaseHeld`.
    */
-  contestedSets(): Set<SetId> {
-    const allowing = new Set<SetId>();
-    const other = new Set<SetId>();
-    for (const chain of this.#changed) {
-      if (!chain.rulesBefore) continue;
-      for (const rule of [...chain.rulesBefore, ...(this.#rules(chain) ?? [])]) {
-        for (const id of setsOf(rule)) (rule.action === 'allow' ? allowing : other).add(id);
-      }
-    }
-    return allowing.difference(other);
+  transition(): Transition {
+    const { sets, tables } = this.#deps;
+    const plan = planTransition({
+      changes: sets.pendingChanges().filter(({ id }) => !isOwnSet(id)),
+      useOf: (id) => this.#uses.of(id),
+      rulesChange: tables.some((table) => table.rulesPending),
+      usesKnown: this.#wasSettled,
+    });
+    for (const address of plan.held) this.#held.add(address);
+    // After a failure those of the time before are still held.
+    if (this.#held.size > 0) sets.desire(heldSetId, 'net', this.#held);
+    return plan;
   }
 
-  /** Everything flushed is in the kernel. */
-  settled(): void {
-    for (const chain of this.#changed) chain.rulesBefore = this.#rules(chain) ?? [];
-    this.#changed.clear();
+  /** Everything flushed is in the kernel; a chain a step. */
+  *settled(): Generator<void> {
+    for (const chain of this.#changed) {
+      if (chain.rulesBefore) this.#uses.remove(chain.direction, chain.rulesBefore);
+      chain.rulesBefore = chain.wanted ?? [];
+      this.#uses.add(chain.direction, chain.rulesBefore);
+      this.#changed.delete(chain);
+      yield;
+    }
+    for (const { direction, rulesBefore } of this.#removed.splice(0))
+      if (rulesBefore) this.#uses.remove(direction, rulesBefore);
+    this.#wasSettled = true;
+  }
+
+  /** After `settled`: nothing has to be held any more. False when nothing was. */
+  releaseHeld(): boolean {
+    if (this.#held.size === 0) return false;
+    this.#held.clear();
+    this.#deps.sets.desire(heldSetId, 'net', []);
+    return true;
   }
 
   #rules(chain: Programmed): readonly PolicyRule[] | undefined {
@@ -140,6 +178,7 @@ export class PolicyManager {
     // Its last endpoints are on their way out (their chains go in a pause): until then they keep the rules that they have.
     if (chain.rulesBefore && !this.#programs.has(chain.id)) return;
     this.#changed.add(chain);
+    this.#want(chain, this.#rules(chain) ?? []);
     this.#broken.delete(chain);
     const excepts = new Map<SetId, readonly Cidr[]>();
     for (const table of this.#deps.tables) {
@@ -159,7 +198,7 @@ export class PolicyManager {
       if (!rules) throw new Error('the policy is named and was never known');
       return renderPolicy(rules, chain.id, { names: this.#names, family, setName: (id) => sets.nameOf(id, family) });
     } catch (error) {
-      this.#broken.add(chain);
+      this.#broken.set(chain, errorText(error));
       log.error(
         { policy: chain.id, direction: chain.direction, family, reason: errorText(error) },
         'policy cannot be rendered, it drops everything',
@@ -172,10 +211,18 @@ export class PolicyManager {
     this.#programmed.delete(`${chain.direction} ${chain.id}`);
     this.#broken.delete(chain);
     this.#changed.delete(chain);
+    this.#want(chain, undefined);
+    this.#removed.push(chain);
     for (const table of this.#deps.tables)
       table.undesireChain('mangle', policyChain(this.#names, chain.direction, chain.id));
     for (const id of chain.excepts) this.#dropExcept(id);
     chain.excepts = [];
+  }
+
+  #want(chain: Programmed, rules: readonly PolicyRule[] | undefined): void {
+    if (chain.wanted) this.#uses.remove(chain.direction, chain.wanted);
+    chain.wanted = rules;
+    if (rules) this.#uses.add(chain.direction, rules);
   }
 
   #useExcept(id: SetId, members: readonly Cidr[]): void {
@@ -197,10 +244,6 @@ function closed(id: PolicyId): Rule {
   return { match: '', target: '-j DROP', comment: `${id} cannot be rendered` };
 }
 
-function setsOf({ source, destination, destinationNamedPorts }: PolicyRule): SetId[] {
-  const out: SetId[] = [];
-  if (source?.type === 'set') out.push(source.set);
-  if (destination?.type === 'set') out.push(destination.set);
-  if (destinationNamedPorts !== undefined) out.push(destinationNamedPorts);
-  return out;
+function newProgrammed(id: PolicyId, direction: Direction): Programmed {
+  return { id, direction, references: 0, rulesBefore: undefined, wanted: undefined, excepts: [] };
 }

@@ -10,6 +10,7 @@
  * Nothing judges OUTPUT or POSTROUTING: a node's own packets to its own pods always pass.
  */
 import type { IpFamily } from '#kit';
+import type { SetId } from '#model';
 import { clearMarks, type Marks, matchAccept, setMark } from './marks.ts';
 import { dispatchChain, kernelSetName, type Names } from './names.ts';
 import { acceptedChain, passedChain } from './policy.ts';
@@ -26,10 +27,14 @@ export interface Jump {
   readonly behind: readonly string[];
 }
 
+/** Sets of the dataplane itself: no policy names them. */
+export const isOwnSet = (id: SetId): boolean => id.startsWith('dataplane:');
 /** Members are `address,interface`: what each pod may send from. */
 export const workloadSetId = 'dataplane:workload-addresses';
 export const poolSetId = 'dataplane:pools';
 export const masqueradeSetId = 'dataplane:pools-nat-outgoing';
+/** Addresses whose new connections wait, for the time of a change, see managers/transition.ts. */
+export const heldSetId = 'dataplane:held';
 /** Addresses of all nodes. */
 export const nodeSetId = 'dataplane:nodes';
 
@@ -97,6 +102,16 @@ function spoofRule({ names, family }: BaseContext): Rule {
   };
 }
 
+/** Behind ESTABLISHED: what runs goes on. An empty set of prefixes costs no lookup. */
+function heldRules({ names, family }: BaseContext): Rule[] {
+  const set = kernelSetName(names, family, 'net', heldSetId);
+  return ['src', 'dst'].map((side) => ({
+    match: `-m set --match-set ${set} ${side}`,
+    target: '-j DROP',
+    comment: 'its sets are changing',
+  }));
+}
+
 function forwardRules(context: BaseContext): Rule[] {
   const { names, marks, family } = context;
   const pods = `${names.interfacePrefix}+`;
@@ -110,6 +125,7 @@ function forwardRules(context: BaseContext): Rule[] {
       comment: 'established',
     },
     { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
+    ...heldRules(context),
     {
       match: `-i ${pods} -m set --match-set ${kernelSetName(names, family, 'ip', nodeSetId)} dst`,
       target: `-j ${guardChain(names)}`,
@@ -136,6 +152,7 @@ function inputRules(context: BaseContext): Rule[] {
     spoofRule(context),
     { match: '-m conntrack --ctstate RELATED,ESTABLISHED', target: '-j RETURN', comment: 'established' },
     { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
+    ...heldRules(context),
     { match: '', target: `-j ${guardChain(names)}`, comment: 'to this node' },
     {
       match: '',

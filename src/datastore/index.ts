@@ -21,6 +21,7 @@ export {
   type KubeDatastoreOptions,
 } from './kube/kube-datastore.ts';
 export type { KubeObserver } from './kube/observer.ts';
+export { compareResourceVersions } from './kube/resource-version.ts';
 export {
   type Decoded,
   decodeObject,

@@ -46,4 +46,6 @@ export interface ClusterPolicyObject {
   /** First match decides; no match goes on to the next policy. */
   readonly ingress: readonly ClusterPolicyRule[];
   readonly egress: readonly ClusterPolicyRule[];
+  /** Its subject could never be read: until it can, what it denies or passes is denied to all whom it may be about. */
+  readonly standIn?: true;
 }

@@ -217,8 +217,8 @@ for (const backend of ['nft', 'legacy'] as const) {
       await until(async () => !/friends|poplin-pi-|poplin-tw-|poplin-nat/.test(await dump(world)), {
         what: 'old chains to go',
       });
-      // Of each family the pods' own addresses and the nodes': what the base chains name.
-      await until(async () => (await world.sh('ipset', 'list', '-n')).trim().split('\n').length === 4, {
+      // Of each family the pods' own addresses, the nodes' and those held: what the base chains name.
+      await until(async () => (await world.sh('ipset', 'list', '-n')).trim().split('\n').length === 6, {
         what: 'old sets to go',
       });
     });

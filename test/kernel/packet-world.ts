@@ -55,6 +55,8 @@ export class PacketWorld {
   readonly run: CommandRunner['run'];
   /** Commands that fail without being run. */
   broken: ((argv: readonly string[]) => boolean) | undefined;
+  /** Awaited before each command. */
+  before: ((argv: readonly string[]) => Promise<void>) | undefined;
   readonly #sockets: Fd[] = [];
   readonly #stops: (() => void)[] = [];
   #echoes = 0;
@@ -76,6 +78,7 @@ export class PacketWorld {
       sysctl(this.node, key, '1');
     this.run = async (argv, options = {}) => {
       this.commands.push({ argv, stdin: options.stdin ?? '' });
+      await this.before?.(argv);
       if (this.broken?.(argv)) return { code: 1, stdout: '', stderr: 'broken by the test' };
       return this.exec(this.node, argv, options);
     };

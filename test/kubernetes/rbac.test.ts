@@ -37,6 +37,13 @@ const conditionsOf = (object: KubeObject | undefined): readonly Condition[] =>
 const holds = (object: KubeObject | undefined, type: string, status: string): boolean =>
   conditionsOf(object).some((each) => each.type === type && each.status === status);
 
+const clusterPolicy = (version: string, kind: string, name: string, place: object): KubeObject => ({
+  apiVersion: `policy.networking.k8s.io/${version}`,
+  kind,
+  metadata: { name },
+  spec: { ...place, subject: { namespaces: {} } },
+});
+
 /** One of each kind whose status agents write. */
 const configured: readonly KubeObject[] = [
   calico('BGPConfiguration', 'default', { nodeToNodeMeshEnabled: true }),
@@ -50,6 +57,9 @@ const configured: readonly KubeObject[] = [
   calico('IPPool', 'pods', { cidr: '10.42.0.0/16', natOutgoing: true }),
   calico('FelixConfiguration', 'default', { mtu: 1400 }),
   calico('CalicoNodeStatus', 'n1', { node: 'n1', classes: ['BGP', 'Routes', 'Agent'], updatePeriodSeconds: 1 }),
+  clusterPolicy('v1alpha2', 'ClusterNetworkPolicy', 'p', { tier: 'Admin', priority: 1 }),
+  clusterPolicy('v1alpha1', 'AdminNetworkPolicy', 'p', { priority: 1 }),
+  clusterPolicy('v1alpha1', 'BaselineAdminNetworkPolicy', 'default', {}),
 ];
 const secret: KubeObject = {
   apiVersion: 'v1',

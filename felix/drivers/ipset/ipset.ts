@@ -38,6 +38,8 @@ const commandTimeoutMs = 120_000;
 
 interface KernelSet {
   readonly name: string;
+  /** Undefined: read back, and never wanted. */
+  id: SetId | undefined;
   readonly type: KernelSetType;
   readonly family: IpFamily;
   /** It is in the kernel. */
@@ -58,6 +60,8 @@ interface LogicalSet {
 export interface IpsetOptions {
   readonly names: Names;
   readonly families: readonly IpFamily[];
+  /** This set's members are there before anything else of a `grow`. */
+  readonly first?: SetId;
 }
 
 export class Ipsets {
@@ -157,6 +161,19 @@ export class Ipsets {
     }
   }
 
+  /** What is about to change of sets that are in the kernel, both families together. */
+  pendingChanges(): { readonly id: SetId; readonly added: readonly string[]; readonly removed: readonly string[] }[] {
+    const changes = new Map<SetId, { id: SetId; added: string[]; removed: string[] }>();
+    for (const { id, wanted, exists, members } of this.#dirty) {
+      if (id === undefined || !wanted || !exists || members.inSync) continue;
+      const change = changes.get(id) ?? { id, added: [], removed: [] };
+      changes.set(id, change);
+      for (const member of members.pendingUpdates) change.added.push(member);
+      for (const member of members.pendingDeletes) change.removed.push(member);
+    }
+    return [...changes.values()];
+  }
+
   /** Reads back every set of ours. @throws IpsetError */
   async read(): Promise<void> {
     this.counters.saveCalls++;
@@ -190,8 +207,7 @@ export class Ipsets {
   }
 
   /**
-   * Before the rules: creates sets and adds members. Of `contested` sets that exist already, members are removed instead of added: rules
-   * that name them change in the same apply, and neither the old rules with new members nor the new rules with old ones were ever asked for.
+   * Before the rules: creates sets and adds members. Of `contested` sets that exist already, members are removed instead of added.
    * @throws IpsetError
    */
   async grow(contested: ReadonlySet<SetId>): Promise<void> {
@@ -248,9 +264,13 @@ export class Ipsets {
   #kernelSet(id: SetId, type: KernelSetType, family: IpFamily): KernelSet {
     const name = kernelSetName(this.#options.names, family, type, id);
     const known = this.#kernel.get(name);
-    if (known?.type === type && known.family === family) return known;
+    if (known?.type === type && known.family === family) {
+      known.id = id;
+      return known;
+    }
     // Read back before it was wanted, and not what we would have made.
     const set = newKernelSet(name, type, family);
+    set.id = id;
     if (known) {
       this.#dirty.delete(known);
       Object.assign(set, { exists: true, foreign: true });
@@ -271,7 +291,9 @@ export class Ipsets {
   }
 
   *#growLines(turned: ReadonlySet<string>): Generator<string> {
-    for (const set of this.#dirty) {
+    const isFirst = ({ id }: KernelSet): boolean => id !== undefined && id === this.#options.first;
+    const ordered = [...this.#dirty].sort((one, other) => Number(isFirst(other)) - Number(isFirst(one)));
+    for (const set of ordered) {
       if (!set.wanted) continue;
       if (set.foreign) {
         yield `destroy ${set.name}`;
@@ -346,6 +368,7 @@ function memberChange(line: string, sets: ReadonlyMap<string, KernelSet>): SetMe
 function newKernelSet(name: string, type: KernelSetType, family: IpFamily): KernelSet {
   return {
     name,
+    id: undefined,
     type,
     family,
     exists: false,

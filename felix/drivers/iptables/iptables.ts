@@ -91,6 +91,11 @@ export class IptablesFamily {
     return this.#stale;
   }
 
+  /** Some chain with verdicts is not in the kernel as it is wanted. */
+  get rulesPending(): boolean {
+    return this.#tables.mangle.chains.pendingUpdates.size > 0;
+  }
+
   desireChain(table: TableName, name: string, rules: readonly Rule[]): void {
     const hashes = ruleHashes(name, rules);
     const identity = hashes.join();

@@ -1,6 +1,7 @@
 /** What of the cluster's objects an operator must act on, as Events about them. Told by the one agent that sums up. Pure. */
 import type { DatastoreFault } from '#datastore';
 import type { Kind } from '#model';
+import { byNodes, type NodeReport } from './cluster-report.ts';
 import { type DesiredStatus, type StatusKind, statusKinds } from './cluster-status.ts';
 import type { ConditionNow } from './conditions.ts';
 import type { EventNote, EventSubject } from './event-book.ts';
@@ -23,6 +24,7 @@ const actions: Readonly<Record<string, string>> = {
   CIDROverlap: 'FollowedBoth',
   InServiceRange: 'Followed',
   NotUsed: 'LeftOut',
+  RefusedByNodes: 'DeniedInstead',
   PasswordMissing: 'HeldDown',
   HeldDown: 'HeldDown',
   FieldsNotApplied: 'AppliedInPart',
@@ -31,13 +33,14 @@ const actions: Readonly<Record<string, string>> = {
 export function clusterEvents(
   desired: readonly DesiredStatus[],
   faults: readonly DatastoreFault[],
+  reports: readonly NodeReport[],
 ): readonly EventNote[] {
-  return [...desired.flatMap(ofStatus), ...faults.flatMap(ofFault)];
+  return [...desired.flatMap(ofStatus), ...faults.flatMap(ofFault), ...ofRefusals(faults, reports)];
 }
 
 function ofStatus({ kind, object, conditions }: DesiredStatus): readonly EventNote[] {
   const { name, uid } = object.metadata;
-  const regarding: EventSubject = { apiVersion: CALICO, kind, name, ...(uid ? { uid } : {}) };
+  const regarding: EventSubject = { apiVersion: apiVersions[kind] ?? CALICO, kind, name, ...(uid ? { uid } : {}) };
   // The same thing may stand in two conditions.
   const wrong = new Map<string, ConditionNow>();
   for (const each of conditions) {
@@ -55,16 +58,37 @@ function ofStatus({ kind, object, conditions }: DesiredStatus): readonly EventNo
 
 /** Objects of kinds that have no status of ours. */
 function ofFault({ object = '', field, message, effect }: DatastoreFault): readonly EventNote[] {
+  const regarding = subjectOf(object);
+  if (!regarding) return [];
+  const note = `${field ? `${field}: ` : ''}${message} (${effect})`;
+  return [{ regarding, type: 'Warning', reason: 'Invalid', action: actions['Invalid']!, note }];
+}
+
+/** Policies without a status that nodes refuse, although they can be read. */
+function ofRefusals(faults: readonly DatastoreFault[], reports: readonly NodeReport[]): readonly EventNote[] {
+  const unread = new Set(faults.map(({ object }) => object));
+  const said = reports.flatMap(({ node, refusals }) => refusals.map((refusal) => ({ ...refusal, node })));
+  return [...Map.groupBy(said, ({ object }) => object)].flatMap(([object, by]): EventNote[] => {
+    const regarding = unread.has(object) ? undefined : subjectOf(object);
+    if (!regarding) return [];
+    const note = byNodes(
+      by.map(({ node, text }) => [node, text] as const),
+      reports.length,
+    );
+    return [{ regarding, type: 'Warning', reason: 'RefusedByNodes', action: actions['RefusedByNodes']!, note }];
+  });
+}
+
+/** Undefined: not of a kind without a status of ours. */
+function subjectOf(object: string): EventSubject | undefined {
   const [kind, ref] = object.split(' ') as [Kind, string?];
   const apiVersion = apiVersions[kind];
-  if (ref === undefined || apiVersion === undefined || statusKinds.includes(kind as StatusKind)) return [];
+  if (ref === undefined || apiVersion === undefined || statusKinds.includes(kind as StatusKind)) return undefined;
   const slash = ref.indexOf('/');
-  const regarding: EventSubject = {
+  return {
     apiVersion,
     kind,
     name: ref.slice(slash + 1),
     ...(slash < 0 ? {} : { namespace: ref.slice(0, slash) }),
   };
-  const note = `${field ? `${field}: ` : ''}${message} (${effect})`;
-  return [{ regarding, type: 'Warning', reason: 'Invalid', action: actions['Invalid']!, note }];
 }

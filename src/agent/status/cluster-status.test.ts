@@ -22,6 +22,8 @@ const report = (node: string, extra: Partial<NodeReport> = {}): NodeReport => ({
   node,
   sessions: [],
   issues: [],
+  refusals: [],
+  revisions: new Map(),
   ...extra,
 });
 const session = (peer: string, state: string, lastError = '') => ({ peer, address: '10.0.0.9', state, lastError });
@@ -31,6 +33,7 @@ const input = (extra: Partial<ClusterInput>): ClusterInput => ({
   faults: [],
   notUsed: [],
   serviceCIDRs: [],
+  since: new Map(),
   ...extra,
 });
 const conditionOf = (given: ClusterInput, kind: StatusKind, name: string, type: string) =>
@@ -189,6 +192,8 @@ test('what nodes write is what the summing-up agent reads', () => {
       { peer: 'rack', address: '10.0.0.3', state: 'Established', lastError: '' },
     ],
     issues: [{ object: 'BGPPeer tor', field: 'spec.password', message: 'Secret x', effect: 'heldDown' }],
+    refusals: [],
+    revisions: new Map(),
   });
 });
 
@@ -263,7 +268,7 @@ test('Events name what somebody must mend, once each', () => {
   const pools = [object('a', { cidr: '10.0.0.0/16' }), object('b', { cidr: '10.0.0.0/24' }, { uid: 'u' })];
   const faults = [fault('NetworkPolicy web/deny'), fault('BGPPeer tor')];
   const given = input({ objects: { IPPool: pools, BGPPeer: [object('tor')] }, faults });
-  const events = clusterEvents(clusterStatuses(given), faults);
+  const events = clusterEvents(clusterStatuses(given), faults, []);
   assert.deepEqual(
     events.map(({ regarding, reason }) => [regarding.kind, regarding.namespace, regarding.name, reason]),
     [

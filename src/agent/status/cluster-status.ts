@@ -2,16 +2,31 @@
  * Statuses of the objects that are for the whole cluster, from the objects and from what all nodes report. Pure: the same input gives the same
  * statuses, whoever computes them.
  *
- * Accepted: understood and in force. BGPPeer has Established, BGPFilter has Applied, IPPool has Allocatable as Calico's. FieldsNotUsed is there only
+ * Accepted: understood and in force. Policies have InForce. BGPPeer has Established, BGPFilter has Applied, IPPool has Allocatable as Calico's. FieldsNotUsed is there only
  * where there are any.
  */
 import type { DatastoreFault, DatastoreNote } from '#datastore';
 import { type Cidr, cidrContains, toCidr } from '#kit';
 import type { IssueEffect } from '../bgp/issue.ts';
-import { byNodes, type IssueReport, type NodeReport, type SessionReport } from './cluster-report.ts';
+import {
+  byNodes,
+  type IssueReport,
+  type NodeReport,
+  type RefusalReport,
+  type SessionReport,
+} from './cluster-report.ts';
 import { type ConditionNow, condition, listed } from './conditions.ts';
+import { clusterPolicyKinds, isClusterPolicyKind } from './policy-kinds.ts';
+import { policyInForce } from './policy-status.ts';
 
-export const statusKinds = ['BGPPeer', 'BGPFilter', 'BGPConfiguration', 'IPPool', 'FelixConfiguration'] as const;
+export const statusKinds = [
+  'BGPPeer',
+  'BGPFilter',
+  'BGPConfiguration',
+  'IPPool',
+  'FelixConfiguration',
+  ...clusterPolicyKinds,
+] as const;
 export type StatusKind = (typeof statusKinds)[number];
 
 /** An object as the API has it. */
@@ -34,6 +49,8 @@ export interface ClusterInput {
   readonly notUsed: readonly DatastoreNote[];
   /** Ranges of Services. */
   readonly serviceCIDRs: readonly Cidr[];
+  /** By `KIND NAME`, see `GenerationBook`. */
+  readonly since: ReadonlyMap<string, string>;
 }
 
 export interface DesiredStatus {
@@ -62,12 +79,15 @@ interface ReportIndex {
   /** By name of the BGPPeer. */
   readonly sessions: ReadonlyMap<string, readonly FromNode<SessionReport>[]>;
   readonly faults: ReadonlyMap<string, DatastoreFault>;
+  readonly refusals: ReadonlyMap<string, readonly FromNode<RefusalReport>[]>;
 }
 
 function indexOf({ reports, faults }: ClusterInput): ReportIndex {
   const issues = reports.flatMap(({ node, issues: list }) => list.map((issue) => ({ ...issue, node })));
   const sessions = reports.flatMap(({ node, sessions: list }) => list.map((session) => ({ ...session, node })));
+  const refusals = reports.flatMap(({ node, refusals: list }) => list.map((refusal) => ({ ...refusal, node })));
   return {
+    refusals: Map.groupBy(refusals, ({ object }) => object),
     issues: Map.groupBy(issues, ({ object }) => object),
     sessions: Map.groupBy(sessions, ({ peer }) => peer),
     faults: new Map(faults.toReversed().map((fault) => [fault.object ?? '', fault])),
@@ -80,13 +100,19 @@ interface About {
   readonly fault: DatastoreFault | undefined;
   readonly issues: readonly FromNode<IssueReport>[];
   readonly sessions: readonly FromNode<SessionReport>[];
+  readonly refusals: readonly FromNode<RefusalReport>[];
 }
 
-function aboutObject({ issues, sessions, faults }: ReportIndex, kind: StatusKind, { metadata }: ApiObject): About {
+function aboutObject(
+  { issues, sessions, faults, refusals }: ReportIndex,
+  kind: StatusKind,
+  { metadata }: ApiObject,
+): About {
   const ref = `${kind} ${metadata.name}`;
   return {
     ref,
     fault: faults.get(ref),
+    refusals: refusals.get(ref) ?? [],
     issues: issues.get(ref) ?? [],
     sessions: kind === 'BGPPeer' ? (sessions.get(metadata.name) ?? []) : [],
   };
@@ -102,6 +128,8 @@ function accepted(input: ClusterInput, kind: StatusKind, object: ApiObject, abou
   if (misfit) return condition(type, false, misfit.reason, misfit.message);
   const unused = said(input, about, 'unused');
   if (unused) return condition(type, false, 'NotUsed', unused);
+  const closed = isClusterPolicyKind(kind) ? failsClosed(input, about) : undefined;
+  if (closed) return condition(type, true, 'InForceInPart', closed);
   const partial = kind === 'BGPFilter' ? undefined : said(input, about, 'partial');
   if (partial) return condition(type, true, 'InForceInPart', partial);
   return condition(type, true, 'Accepted', 'understood and in force');
@@ -123,8 +151,17 @@ function specific(input: ClusterInput, kind: StatusKind, object: ApiObject, abou
     case 'IPPool':
       return [allocatable(input, object)];
     default:
-      return [];
+      if (!isClusterPolicyKind(kind)) return [];
+      return [
+        policyInForce(kind, object, { ...about, reports: input.reports, since: input.since.get(about.ref) ?? '' }),
+      ];
   }
+}
+
+/** Rules that cannot be read; the rest of the policy counts. */
+function failsClosed({ notUsed }: ClusterInput, { ref }: About): string | undefined {
+  const notes = notUsed.filter(({ object, message }) => object === ref && message.includes('fails closed'));
+  return notes.length === 0 ? undefined : listed(notes.map(({ field, message }) => `${field}: ${message}`));
 }
 
 function established(input: ClusterInput, about: About): ConditionNow {

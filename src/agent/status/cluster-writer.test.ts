@@ -8,9 +8,10 @@ import { datastoreStatus } from './fake-facts.ts';
 import { POPLIN_NODES_PATH } from './poplin-node.ts';
 
 const peers = '/apis/projectcalico.org/v3/bgppeers';
+const policies = '/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies';
 
 function world(options: Parameters<typeof fakeApi>[1] = {}) {
-  const api = fakeApi([POPLIN_NODES_PATH, peers, '/apis/networking.k8s.io/v1/servicecidrs'], options);
+  const api = fakeApi([POPLIN_NODES_PATH, peers, policies, '/apis/networking.k8s.io/v1/servicecidrs'], options);
   const clock = new FakeClock();
   const told: EventNote[] = [];
   const state = {
@@ -154,4 +155,42 @@ test('Events are told with each round', async () => {
     told.map(({ reason, regarding }) => [reason, regarding.uid]),
     [['Invalid', 'u']],
   );
+});
+
+test('a policy is followed until it is in force on every node, at most one write a round, and then left alone', async () => {
+  const { api, state, pass, patches } = world();
+  const apiVersion = 'policy.networking.k8s.io/v1alpha2';
+  state.status = datastoreStatus({ kinds: { ClusterNetworkPolicy: { state: 'synced', apiVersions: [apiVersion] } } });
+  const put = (generation: number, resourceVersion: string): void => {
+    const before = api.objects.get(`${policies}/p`);
+    api.objects.set(`${policies}/p`, { ...before, metadata: { name: 'p', uid: 'u', generation, resourceVersion } });
+  };
+  const node = (name: string, revision: string): void =>
+    void api.objects.set(`${POPLIN_NODES_PATH}/${name}`, {
+      metadata: { name, resourceVersion: `${name}${revision}` },
+      status: { kinds: [{ kind: 'ClusterNetworkPolicy', resourceVersion: revision }] },
+    });
+  const inForce = () => {
+    const status = api.objects.get(`${policies}/p`)!['status'] as { conditions: { type: string }[] } | undefined;
+    return status?.conditions.find(({ type }) => type === 'InForce') as Record<string, unknown> | undefined;
+  };
+  put(1, '50');
+  node('n1', '50');
+  node('n2', '49');
+  await pass(2_000);
+  assert.deepEqual(
+    [inForce()?.['reason'], inForce()?.['message']],
+    ['NotYetOnAllNodes', 'generation 1 is in force on 1 of 2 nodes; not yet in the kernel (on n2)'],
+  );
+  for (let revision = 51; revision < 58; revision++) {
+    node('n2', String(revision));
+    await pass(1_000);
+  }
+  assert.equal(patches(), 1, 'within ten seconds');
+  await pass(60_000);
+  assert.deepEqual([inForce()?.['status'], inForce()?.['observedGeneration'], patches()], ['True', 1, 2]);
+  // Another generation, which nobody has yet.
+  put(2, '900');
+  await pass(11_000);
+  assert.deepEqual([inForce()?.['status'], inForce()?.['observedGeneration']], ['False', 2]);
 });

@@ -22,6 +22,7 @@ import {
 } from './cluster-status.ts';
 import { type Condition, type ConditionNow, timestamp, withTransitionTimes } from './conditions.ts';
 import type { EventNote } from './event-book.ts';
+import { GenerationBook } from './generation-book.ts';
 import { POPLIN_NODES_PATH } from './poplin-node.ts';
 
 const ROUND_MS = 10_000;
@@ -35,17 +36,33 @@ const UNSUPPORTED_LOOK_MS = 600_000;
 const SERVICE_RANGES_LOOK_MS = 300_000;
 /** A node whose PoplinNode has not changed for so long does not report: twice the longest time between two of its writes. */
 const SILENT_MS = 720_000;
-const GROUP_VERSION = 'projectcalico.org/v3';
 
-const plurals: Readonly<Record<StatusKind, string>> = {
-  BGPPeer: 'bgppeers',
-  BGPFilter: 'bgpfilters',
-  BGPConfiguration: 'bgpconfigurations',
-  IPPool: 'ippools',
-  FelixConfiguration: 'felixconfigurations',
+interface StatusResource {
+  readonly apiVersion: string;
+  readonly plural: string;
+  /** The status holds an observedGeneration besides those of its conditions. */
+  readonly hasGeneration: boolean;
+}
+const calico = (plural: string): StatusResource => ({
+  apiVersion: 'projectcalico.org/v3',
+  plural,
+  hasGeneration: true,
+});
+const upstream = (version: string, plural: string): StatusResource => {
+  return { apiVersion: `policy.networking.k8s.io/${version}`, plural, hasGeneration: false };
+};
+const resources: Readonly<Record<StatusKind, StatusResource>> = {
+  BGPPeer: calico('bgppeers'),
+  BGPFilter: calico('bgpfilters'),
+  BGPConfiguration: calico('bgpconfigurations'),
+  IPPool: calico('ippools'),
+  FelixConfiguration: calico('felixconfigurations'),
+  ClusterNetworkPolicy: upstream('v1alpha2', 'clusternetworkpolicies'),
+  AdminNetworkPolicy: upstream('v1alpha1', 'adminnetworkpolicies'),
+  BaselineAdminNetworkPolicy: upstream('v1alpha1', 'baselineadminnetworkpolicies'),
 };
 /** Conditions of these types are ours; the others stay. */
-const ourTypes = new Set(['Accepted', 'Established', 'Applied', 'Allocatable', 'FieldsNotUsed']);
+const ourTypes = new Set(['Accepted', 'Established', 'Applied', 'Allocatable', 'InForce', 'FieldsNotUsed']);
 
 export interface ClusterWriterDeps {
   readonly client: KubeClient;
@@ -80,6 +97,7 @@ class Writer implements ClusterWriter {
   readonly #unsupported = new Map<StatusKind, number>();
   /** Kinds of which the last object was written to no avail: there was no such object, or there is no status. */
   readonly #missing = new Set<StatusKind>();
+  readonly #generations = new GenerationBook();
   /** When each PoplinNode was seen to change, by our own clock. */
   readonly #seen = new Map<string, { readonly resourceVersion: string; readonly atMs: number }>();
   #serviceCIDRs: { readonly ranges: readonly Cidr[]; readonly atMs: number } | undefined;
@@ -134,6 +152,7 @@ class Writer implements ClusterWriter {
     if (!this.#held) {
       // Whoever holds it says so.
       this.#unsupported.clear();
+      this.#generations.forget();
       return undefined;
     }
     const status = this.#deps.datastore.status();
@@ -146,11 +165,12 @@ class Writer implements ClusterWriter {
       faults: status.faults,
       notUsed: status.notUsed,
       serviceCIDRs: await this.#ranges(),
+      since: this.#generations.note(objects),
     };
     // The reading may have taken long.
     if (!this.#deps.holding() || this.#stopped) return undefined;
     const desired = clusterStatuses(input);
-    this.#deps.events.tell(clusterEvents(desired, status.faults));
+    this.#deps.events.tell(clusterEvents(desired, status.faults, input.reports));
     return this.#writeAll(desired);
   }
 
@@ -191,7 +211,7 @@ class Writer implements ClusterWriter {
   async #objects({ kinds = {} }: DatastoreStatus): Promise<ClusterInput['objects']> {
     const out: Partial<Record<StatusKind, readonly ApiObject[]>> = {};
     for (const kind of statusKinds) {
-      const served = kinds[kind]?.apiVersions.includes(GROUP_VERSION);
+      const served = kinds[kind]?.apiVersions.includes(resources[kind].apiVersion);
       const triedMs = this.#unsupported.get(kind);
       if (triedMs !== undefined && this.#deps.clock.nowMs() - triedMs > UNSUPPORTED_LOOK_MS)
         this.#unsupported.delete(kind);
@@ -243,7 +263,7 @@ class Writer implements ClusterWriter {
         { op: 'add', path: '/status', value: status },
       ],
     });
-    const kept = done.ok && (done.body as ApiObject).status?.['observedGeneration'] !== undefined;
+    const kept = done.ok && (done.body as ApiObject).status?.[keptField(kind)] !== undefined;
     // An object that was listed a moment ago is rarely gone, and never twice.
     const notThere = !done.ok && (done.kind === 'notFound' || done.kind === 'kindAbsent');
     const noStatus = notThere && this.#missing.has(kind);
@@ -259,20 +279,24 @@ class Writer implements ClusterWriter {
 }
 
 interface Status {
-  readonly observedGeneration: number;
+  readonly observedGeneration?: number;
   readonly conditions: readonly Condition[];
 }
 
 /** Undefined: what stands there says it already. */
-export function nextStatus({ object, conditions }: DesiredStatus, at: string): Status | undefined {
+export function nextStatus({ kind, object, conditions }: DesiredStatus, at: string): Status | undefined {
   const observedGeneration = object.metadata.generation ?? 0;
   const before = conditionsIn(object.status);
   const ours = before.filter(({ type }) => ourTypes.has(type));
   const wanted: readonly ConditionNow[] = conditions.map((each) => ({ ...each, observedGeneration }));
-  if (object.status?.['observedGeneration'] === observedGeneration && essence(ours) === essence(wanted))
-    return undefined;
+  const { hasGeneration } = resources[kind];
+  const observed = !hasGeneration || object.status?.['observedGeneration'] === observedGeneration;
+  if (observed && essence(ours) === essence(wanted)) return undefined;
   const others = before.filter(({ type }) => !ourTypes.has(type));
-  return { observedGeneration, conditions: [...others, ...withTransitionTimes(wanted, before, at)] };
+  return {
+    ...(hasGeneration ? { observedGeneration } : {}),
+    conditions: [...others, ...withTransitionTimes(wanted, before, at)],
+  };
 }
 
 function essence(conditions: readonly ConditionNow[]): string {
@@ -295,7 +319,12 @@ function conditionsIn(status: ApiObject['status']): readonly Condition[] {
 }
 
 function collectionOf(kind: StatusKind): string {
-  return `/apis/${GROUP_VERSION}/${plurals[kind]}`;
+  const { apiVersion, plural } = resources[kind];
+  return `/apis/${apiVersion}/${plural}`;
+}
+
+function keptField(kind: StatusKind): string {
+  return resources[kind].hasGeneration ? 'observedGeneration' : 'conditions';
 }
 
 function cidrsIn(value: unknown): readonly Cidr[] {

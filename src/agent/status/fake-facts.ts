@@ -85,7 +85,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
       failures: 0,
       lastError: undefined,
       endpoints: { known: 3, programmed: 3 },
-      policies: { known: 2, broken: 0 },
+      policies: { known: 2, broken: 0, refused: [] },
       sets: 4,
       repairs: 0,
       counters: {

@@ -63,7 +63,7 @@ test('each thing that is wrong turns its condition, with a reason and the remedy
     [
       'PolicyInForce',
       'PolicyNotExpressible',
-      { policy: { ...nodeFacts().policy, policies: { known: 2, broken: 1 } } },
+      { policy: { ...nodeFacts().policy, policies: { known: 2, broken: 1, refused: [] } } },
       /1 policies/,
     ],
     ['RoutesInForce', 'Refused', { routes: { ...nodeFacts().routes, refused: 3 } }, /3 routes/],

@@ -112,6 +112,9 @@ export const effectTexts: Readonly<Record<IssueEffect, string>> = {
   partial: 'the rest of the object is in force',
 };
 
+/** Of a policy that the dataplane cannot express. */
+const REFUSED_EFFECT = 'all that it decides is denied on this node';
+
 /** `sinceOf`: when a peer came into its state, steady over repeated calls. */
 export function poplinNodeContent(facts: NodeFacts, sinceOf: (peer: PeerStatus) => string): PoplinNodeContent {
   const exceptions = exceptionsOf(facts);
@@ -208,7 +211,7 @@ function kindsOf({ datastore, inForce }: NodeFacts): readonly KindContent[] {
   }));
 }
 
-function exceptionsOf({ datastore, bgp }: NodeFacts): readonly ExceptionContent[] {
+function exceptionsOf({ datastore, bgp, policy }: NodeFacts): readonly ExceptionContent[] {
   const invalid = datastore.faults.filter((fault) => fault.object !== undefined).map(exceptionOfFault);
   const issues = bgp.issues.map(({ object, field, message, effect }) => ({
     object: `${object.kind} ${object.name}`,
@@ -217,7 +220,14 @@ function exceptionsOf({ datastore, bgp }: NodeFacts): readonly ExceptionContent[
     effect: effectTexts[effect],
     blocking: false,
   }));
-  return [...invalid, ...issues];
+  const refused = policy.policies.refused.map(({ id, direction, reason }) => ({
+    object: id.replace(':', ' '),
+    field: `spec.${direction}`,
+    message: bounded(reason, TEXT_CHARACTERS_MAX),
+    effect: REFUSED_EFFECT,
+    blocking: false,
+  }));
+  return [...invalid, ...issues, ...refused];
 }
 
 function exceptionOfFault({ object, field, message, effect, since, blocking }: DatastoreFault): ExceptionContent {

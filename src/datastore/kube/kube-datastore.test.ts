@@ -397,6 +397,41 @@ test('kinds of the Network Policy API are followed where they are served, and no
   assert.equal(w.get('ClusterNetworkPolicy', 'default'), undefined);
 });
 
+test('a cluster-wide policy whose subject was never readable denies those whom it can name, and nobody where it names nobody', async (t) => {
+  const w = await world(t);
+  await w.datastore.start();
+  const cnp = '/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies';
+  w.cluster.serve(cnp);
+  const put = (name: string, namespaces: object): void => {
+    const ingress = [{ action: 'Pass', from: [{ namespaces: {} }] }];
+    const spec = { tier: 'Admin', priority: 1, subject: { namespaces }, ingress };
+    w.cluster.put(cnp, { metadata: { name }, spec });
+  };
+  const matchExpressions = [{ key: 'a', operator: 'Within', values: ['b'] }];
+  put('named', { matchLabels: { team: 'a' }, matchExpressions });
+  put('nobody', { matchExpressions });
+  await w.pass(40_000);
+  const { subject, ingress, standIn } = w.get('ClusterNetworkPolicy', 'named')!;
+  assert.deepEqual(subject.namespaceSelector, { matchLabels: { team: 'a' }, matchExpressions: [] });
+  assert.deepEqual([ingress[0]?.action, standIn], ['Deny', true]);
+  assert.equal(w.get('ClusterNetworkPolicy', 'nobody'), undefined);
+  const { faults, inSync } = w.datastore.status();
+  assert.equal(inSync, true);
+  assert.deepEqual(
+    faults.map(({ object, effect }) => [object, effect]),
+    [
+      [
+        'ClusterNetworkPolicy named',
+        'it was never valid: until it can be read, what it denies or passes is denied to all whom the readable part of its subject names',
+      ],
+      ['ClusterNetworkPolicy nobody', 'it was never valid: not in force'],
+    ],
+  );
+  put('named', { matchLabels: { team: 'a' } });
+  await w.pass();
+  assert.deepEqual(w.get('ClusterNetworkPolicy', 'named')?.ingress[0]?.action, 'Pass');
+});
+
 test('403 is not in sync, and names verb and resource; it counts again when it is granted', async (t) => {
   const w = await world(t);
   w.cluster.fault = ({ path }) => (path === nodes || path === pods ? refusal(403) : undefined);

@@ -14,6 +14,7 @@ import {
   type ObjectKey,
   type PodObject,
 } from '#model';
+import { clusterPolicyStandIn } from '../manifest/cluster-policy-stand-in.ts';
 import { type Decoded, decodeObject, type ObjectRef, objectRef } from '../manifest/decode.ts';
 import { standInFor } from '../manifest/network-policy.ts';
 import type { FieldFault } from '../manifest/reader.ts';
@@ -82,8 +83,9 @@ export class KubeModel {
   /** @param raw what of it could be read */
   putFaulty(kind: Kind, index: number, key: ObjectKey, faults: readonly FieldFault[], raw?: RawObject): void {
     const store = this.stores[kind];
-    const standIn = kind === 'NetworkPolicy' && namespaceOf(key) ? { standIn: denyInstead(key, raw) } : {};
-    const news = store.putFaulty(index, key, { faults, since: this.#events.now(), ...standIn });
+    const standIn = standInOf(kind, key, raw);
+    const fault = { faults, since: this.#events.now(), ...(standIn ? { standIn } : {}) };
+    const news = store.putFaulty(index, key, fault);
     if (news) this.#events.faulty(kind, key, faults, store.lacks(key) || store.standsIn(key));
   }
 
@@ -145,6 +147,11 @@ export class KubeModel {
 }
 
 const namespaceOf = (key: ObjectKey): string => (key.includes('/') ? key.slice(0, key.indexOf('/')) : '');
+
+function standInOf(kind: Kind, key: ObjectKey, raw: RawObject | undefined): AnyObject | undefined {
+  if (kind === 'NetworkPolicy') return namespaceOf(key) ? denyInstead(key, raw) : undefined;
+  return clusterPolicyStandIn(kind, raw);
+}
 
 function denyInstead(key: ObjectKey, raw: RawObject | undefined): NetworkPolicyObject {
   const namespace = namespaceOf(key);

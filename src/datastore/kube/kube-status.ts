@@ -71,7 +71,7 @@ function faultsOf(model: KubeModel): DatastoreFault[] {
     for (const [key, { faults, since }] of store.faults()) {
       const blocking = kind === 'NetworkPolicy' && store.lacks(key);
       const effect = store.standsIn(key)
-        ? 'it was never valid: what it selects is denied until it can be read'
+        ? `it was never valid: ${kind === 'NetworkPolicy' ? 'what it selects is denied until it can be read' : 'until it can be read, what it denies or passes is denied to all whom the readable part of its subject names'}`
         : store.get(key)
           ? 'the last good version stays in force'
           : `it was never valid: ${blocking ? 'nothing is put in force' : 'not in force'}`;

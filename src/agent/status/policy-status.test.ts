@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { clusterEvents } from './cluster-events.ts';
+import { type NodeReport, nodeReport } from './cluster-report.ts';
+import { type ApiObject, type ClusterInput, clusterStatuses } from './cluster-status.ts';
+import { nodeFacts } from './fake-facts.ts';
+import { GenerationBook } from './generation-book.ts';
+import { poplinNodeContent } from './poplin-node.ts';
+
+const policy = (extra: Partial<ApiObject['metadata']> = {}, status?: ApiObject['status']): ApiObject => ({
+  metadata: { name: 'tenants', uid: 'u', generation: 2, resourceVersion: '100', ...extra },
+  ...(status ? { status } : {}),
+});
+/** What a node writes of itself, as another reads it. */
+function report(node: string, revision: string | undefined, refused: string[] = [], lastError?: string): NodeReport {
+  const facts = nodeFacts();
+  const status = poplinNodeContent(
+    {
+      ...facts,
+      datastore: {
+        ...facts.datastore,
+        kinds: { ClusterNetworkPolicy: { state: 'synced', apiVersions: ['policy.networking.k8s.io/v1alpha2'] } },
+      },
+      inForce: revision === undefined ? {} : { ClusterNetworkPolicy: revision },
+      policy: {
+        ...facts.policy,
+        lastError,
+        policies: {
+          known: 2,
+          broken: refused.length,
+          refused: refused.map((id) => ({ id, direction: 'egress', reason: 'ports with protocol any' })),
+        },
+      },
+    },
+    () => '2026-01-01T00:00:00Z',
+  );
+  return nodeReport(JSON.parse(JSON.stringify({ metadata: { name: node }, status })))!;
+}
+const input = (reports: NodeReport[], extra: Partial<ClusterInput> = {}): ClusterInput => ({
+  objects: { ClusterNetworkPolicy: [policy()] },
+  reports,
+  faults: [],
+  notUsed: [],
+  serviceCIDRs: [],
+  since: new Map([['ClusterNetworkPolicy tenants', '100']]),
+  ...extra,
+});
+const conditions = (given: ClusterInput) =>
+  Object.fromEntries(
+    clusterStatuses(given)[0]!.conditions.map(({ type, status, reason, message }) => [type, [status, reason, message]]),
+  );
+
+test('InForce says on how many nodes the generation holds, and what the others are waiting for', () => {
+  assert.deepEqual(conditions(input([report('n1', '100'), report('n2', '1000')])), {
+    Accepted: ['True', 'Accepted', 'understood and in force'],
+    InForce: ['True', 'InForceOnAllNodes', 'generation 2 is in force on 2 of 2 nodes'],
+  });
+  const late = input([report('n1', '100'), report('n2', '99'), report('n3', undefined, [], 'iptables is not there')]);
+  assert.deepEqual(conditions(late)['InForce'], [
+    'False',
+    'NotYetOnAllNodes',
+    'generation 2 is in force on 1 of 3 nodes; not yet in the kernel (on n2); iptables is not there (on n3)',
+  ]);
+  assert.deepEqual(conditions(input([]))['InForce']!.slice(0, 2), ['Unknown', 'NoNodeReports']);
+});
+
+test('what nodes refuse is named with them, in the status and in an Event', () => {
+  const given = input([
+    report('n1', '100', ['ClusterNetworkPolicy:tenants', 'NetworkPolicy:web/a']),
+    report('n2', '100', ['ClusterNetworkPolicy:other']),
+  ]);
+  const text =
+    'generation 2 is in force on 1 of 2 nodes; spec.egress: ports with protocol any (all that it decides is denied on this node) (on n1)';
+  assert.deepEqual(conditions(given)['InForce'], ['False', 'RefusedByNodes', text]);
+  assert.deepEqual(
+    clusterEvents(clusterStatuses(given), [], given.reports).map(({ regarding, reason, action, note }) => [
+      regarding,
+      reason,
+      action,
+      note,
+    ]),
+    [
+      [
+        {
+          apiVersion: 'policy.networking.k8s.io/v1alpha2',
+          kind: 'ClusterNetworkPolicy',
+          name: 'tenants',
+          uid: 'u',
+        },
+        'RefusedByNodes',
+        'DeniedInstead',
+        text,
+      ],
+      [
+        { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', namespace: 'web', name: 'a' },
+        'RefusedByNodes',
+        'DeniedInstead',
+        'spec.egress: ports with protocol any (all that it decides is denied on this node) (on n1)',
+      ],
+    ],
+  );
+});
+
+test('an object that cannot be read is in force nowhere; rules that fail closed are named', () => {
+  const object = 'ClusterNetworkPolicy tenants';
+  const fault = { object, field: 'spec.subject', message: 'names nothing', effect: 'not in force', blocking: false };
+  const unread = conditions(input([report('n1', '100')], { faults: [{ ...fault, since: 'now' }] }));
+  const text = 'spec.subject: names nothing (not in force)';
+  assert.deepEqual(unread, {
+    Accepted: ['False', 'Invalid', text],
+    InForce: ['False', 'Invalid', `generation 2 is in force on no node: ${text}`],
+  });
+  const notUsed = [{ object, field: 'spec.egress[0].to[0]', message: 'cannot be read, and the rule fails closed: x' }];
+  const closed = conditions(input([report('n1', '100')], { notUsed }));
+  assert.deepEqual(closed['Accepted']!.slice(0, 2), ['True', 'InForceInPart']);
+  assert.match(closed['Accepted']![2]!, /^spec\.egress\[0\]\.to\[0\]: cannot be read, and the rule fails closed/);
+  assert.equal(closed['InForce']![0], 'True');
+});
+
+test('a generation counts from when it was first seen, whatever moves the object afterwards', () => {
+  const book = new GenerationBook();
+  const note = (...objects: ApiObject[]): string | undefined =>
+    book.note({ ClusterNetworkPolicy: objects }).get('ClusterNetworkPolicy tenants');
+  assert.equal(note(policy()), '100');
+  assert.equal(note(policy({ resourceVersion: '120' })), '100', 'a status was written');
+  assert.equal(note(policy({ resourceVersion: '130', generation: 3 })), '130');
+  assert.equal(note(policy({ resourceVersion: '140', generation: 3, uid: 'another' })), '140');
+  assert.equal(note(), undefined);
+  // Somebody else has found it in force everywhere; a newer generation is another matter.
+  const stands = (observedGeneration: number) => ({
+    conditions: [{ type: 'InForce', status: 'True', observedGeneration }],
+  });
+  assert.equal(note(policy({ resourceVersion: '150' }, stands(2))), '');
+  book.forget();
+  assert.equal(note(policy({ resourceVersion: '160', generation: 3 }, stands(2))), '160');
+});

@@ -1,0 +1,91 @@
+/** What passes while rules are being written: packets are sent when the first members of sets have changed and the rules have not. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import type { IpFamily } from '#kit';
+import type { PolicyRule, PolicyUpdate } from '#model';
+import { libc } from '#sys';
+import { needs } from '../support/needs.ts';
+import { until } from '../support/wait.ts';
+import { connect, PacketWorld } from './packet-world.ts';
+
+const machine = needs({
+  root: true,
+  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
+});
+const families: readonly IpFamily[] = [4, 6];
+const source = (action: PolicyRule['action'], set: string): PolicyRule => ({ action, source: { type: 'set', set } });
+const policy = (id: string, ...ingress: PolicyRule[]): PolicyUpdate => ({
+  type: 'policy',
+  id,
+  program: { ingress, egress: [] },
+});
+const deny: PolicyRule = { action: 'deny' };
+
+for (const backend of ['nft', 'legacy'] as const) {
+  suite(`policy while it changes, iptables-${backend}`, machine, () => {
+    test('a pod that leaves a set of pass rules and joins one of allow rules passes at no moment', async () => {
+      await using world = await PacketWorld.make(['a', 'b', 'c', 'd']);
+      const dataplane = world.dataplane({ backend });
+      await dataplane.start();
+      const membersOf = (name: string): string[] => Object.values(world.pod(name).addresses);
+      const later: PolicyRule = { action: 'allow', protocol: 6, destinationPorts: [{ first: 9, last: 9 }] };
+      dataplane.apply([
+        { type: 'set', id: 'passing', setType: 'ip', members: [...membersOf('a'), ...membersOf('d')] },
+        { type: 'set', id: 'allowed', setType: 'ip', members: membersOf('d') },
+        policy('admin', source('pass', 'passing'), deny),
+        policy('allow', source('allow', 'allowed')),
+        policy('other', later),
+        {
+          type: 'endpoint',
+          id: 'ns/b',
+          program: {
+            ingress: [
+              { tier: 'kube-admin', policies: ['admin'], endOfTier: 'pass' },
+              { tier: 'default', policies: ['allow', 'other'], endOfTier: 'deny' },
+            ],
+            egress: [],
+          },
+        },
+      ]);
+      for (const name of world.pods.keys()) {
+        dataplane.setEndpoint(world.endpoint(name));
+        if (name !== 'b')
+          dataplane.apply([{ type: 'endpoint', id: `ns/${name}`, program: { ingress: [], egress: [] } }]);
+      }
+      dataplane.setInSync();
+      await dataplane.whenApplied();
+      const clients = families.map((family) => ({ family, client: world.socket('a', family, 'tcp') }));
+      for (const { family, client } of clients) {
+        await world.expectSilence('a', 'b', 80, family);
+        await world.expectReach('d', 'b', 80, family);
+        await world.expectReach('a', 'c', 80, family);
+        connect(client, world.pod('c').addresses[family], 80);
+        await until(() => libc.send(client.number, Buffer.from('x'), 1, 0) === 1, { what: 'the connection' });
+      }
+
+      const seen: string[] = [];
+      world.before = async (argv) => {
+        if (!argv[1]?.endsWith('tables-restore')) return;
+        world.before = undefined;
+        for (const { family, client } of clients) {
+          if (await world.reaches('a', 'b', 80, family)) seen.push(`a passes to b by IPv${family}`);
+          if (!(await world.reaches('d', 'b', 80, family))) seen.push(`d is held up to b by IPv${family}`);
+          if (libc.send(client.number, Buffer.from('y'), 1, 0) !== 1) seen.push('the connection has ended');
+        }
+        seen.push('looked');
+      };
+      dataplane.apply([
+        { type: 'setDelta', id: 'passing', added: [], removed: membersOf('a') },
+        { type: 'setDelta', id: 'allowed', added: membersOf('a'), removed: [] },
+        policy('other', { ...later, destinationPorts: [{ first: 10, last: 10 }] }),
+      ]);
+      await dataplane.whenApplied();
+      assert.deepEqual(seen, ['looked']);
+      for (const family of families) {
+        await world.expectSilence('a', 'b', 80, family);
+        // Nobody is held any more.
+        await world.expectReach('a', 'c', 81, family);
+      }
+    });
+  });
+}
