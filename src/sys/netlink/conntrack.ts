@@ -7,18 +7,18 @@ import { NETLINK_NETFILTER, Netlink } from './socket.ts';
 
 /** NFNL_SUBSYS_CTNETLINK << 8 and the message. */
 const CT_NEW = 0x100;
-const CT_GET = 0x101;
+export const CT_GET = 0x101;
 const CT_DELETE = 0x102;
-const CTA_TUPLE_ORIG = 1;
-const CTA_TUPLE_REPLY = 2;
+export const CTA_TUPLE_ORIG = 1;
+export const CTA_TUPLE_REPLY = 2;
 const CTA_MARK = 8;
 const CTA_MARK_MASK = 21;
-const CTA_TUPLE_IP = 1;
+export const CTA_TUPLE_IP = 1;
 const CTA_TUPLE_PROTO = 2;
-const CTA_FILTER = 25;
-const CTA_FILTER_ORIG_FLAGS = 1;
-const CTA_FILTER_REPLY_FLAGS = 2;
-const FILTER_IP_SRC = 1;
+export const CTA_FILTER = 25;
+export const CTA_FILTER_ORIG_FLAGS = 1;
+export const CTA_FILTER_REPLY_FLAGS = 2;
+export const FILTER_IP_SRC = 1;
 const FILTER_IP_DST = 2;
 const DELETES_PER_BATCH = 100;
 
@@ -29,6 +29,8 @@ export interface ConntrackTuple {
   /** 0 for protocols without ports. */
   readonly sourcePort: number;
   readonly destinationPort: number;
+  /** Of ICMP and ICMPv6. */
+  readonly icmp?: { readonly type: number; readonly code: number };
 }
 
 export interface ConntrackEntry {
@@ -45,12 +47,15 @@ function decodeTuple(bytes: Buffer): ConntrackTuple {
   const ip = parseAttributes(tuple.get(CTA_TUPLE_IP) ?? Buffer.alloc(0));
   const protocol = parseAttributes(tuple.get(CTA_TUPLE_PROTO) ?? Buffer.alloc(0));
   const none = Buffer.alloc(4);
+  const type = (protocol.get(5) ?? protocol.get(8))?.[0];
+  const code = (protocol.get(6) ?? protocol.get(9))?.[0] ?? 0;
   return {
     source: formatIp(ip.get(1) ?? ip.get(3) ?? none),
     destination: formatIp(ip.get(2) ?? ip.get(4) ?? none),
     protocol: protocol.get(1)?.[0] ?? 0,
     sourcePort: protocol.get(2)?.readUInt16BE(0) ?? 0,
     destinationPort: protocol.get(3)?.readUInt16BE(0) ?? 0,
+    ...(type === undefined ? {} : { icmp: { type, code } }),
   };
 }
 
@@ -136,7 +141,7 @@ export function deleteConntrack(netlink: Netlink, entries: readonly ConntrackEnt
 /** Bits under `mask` become those of `value`; the others stay: kube-proxy and others own them. */
 export function markConntrack(
   netlink: Netlink,
-  entries: readonly ConntrackEntry[],
+  entries: readonly Pick<ConntrackEntry, 'family' | 'key'>[],
   mark: { readonly value: number; readonly mask: number },
 ): number {
   let marked = 0;
