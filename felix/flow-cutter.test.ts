@@ -24,13 +24,13 @@ function world(...flows: TrackedFlow[]) {
   const scans: string[] = [];
   const state: { broken: boolean; gate: Promise<void> | undefined } = { broken: false, gate: undefined };
   const kernel: FlowTable = {
-    async scan(addresses, wanted) {
+    async *scan(addresses, wanted) {
       scans.push([...addresses].join(' '));
       await state.gate;
       if (state.broken) throw new Error('no table');
-      return [...table.values()].filter((each) => addresses.has(each.destination) && wanted(each));
+      yield [...table.values()].filter((each) => addresses.has(each.destination) && wanted(each));
     },
-    async mark(chosen, { value, mask }) {
+    mark(chosen, { value, mask }) {
       for (const each of chosen) {
         const now = table.get(each.destination)!;
         table.set(each.destination, { ...now, mark: (now.mark & ~mask) | value });

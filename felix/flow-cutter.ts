@@ -109,12 +109,14 @@ export class FlowCutter {
   async #look(addresses: ReadonlySet<IpAddress>): Promise<void> {
     const bit = this.#cutMark;
     const isCut = (flow: TrackedFlow): boolean => (flow.mark & bit) !== 0;
-    const wrong = await this.#table.scan(addresses, (flow) => this.#judge(flow) === isCut(flow));
-    const cut = await this.#table.mark(
-      wrong.filter((flow) => !isCut(flow)),
-      { value: bit, mask: bit },
-    );
-    const restored = await this.#table.mark(wrong.filter(isCut), { value: 0, mask: bit });
+    let cut = 0;
+    let restored = 0;
+    for await (const wrong of this.#table.scan(addresses, (flow) => this.#judge(flow) === isCut(flow))) {
+      const forbidden = wrong.filter((flow) => !isCut(flow));
+      const allowed = wrong.filter(isCut);
+      if (forbidden.length > 0) cut += this.#table.mark(forbidden, { value: bit, mask: bit });
+      if (allowed.length > 0) restored += this.#table.mark(allowed, { value: 0, mask: bit });
+    }
     this.#counts.cut += cut;
     this.#counts.restored += restored;
     if (cut + restored > 0) this.#log.info({ cut, restored }, 'flows were cut, or may go on again, as policy says now');

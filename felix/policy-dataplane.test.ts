@@ -220,11 +220,11 @@ test('rules that others took away are put back at the next reading, and counted'
 test('flows are judged once the rules are in force, those of every pod once a refresh', async () => {
   const looks: string[] = [];
   const world = await fake({
-    async scan(addresses) {
+    async *scan(addresses) {
       looks.push([...addresses].sort().join(' '));
-      return [];
+      yield [];
     },
-    mark: async () => 0,
+    mark: () => 0,
   });
   const { dataplane, settle, clock, state } = world;
   const turns = async (ms: number): Promise<void> => {

@@ -19,10 +19,12 @@ export interface TrackedFlow {
   readonly mark: number;
 }
 
-/** One call at a time. */
 export interface FlowTable<F extends TrackedFlow = TrackedFlow> {
-  /** Flows whose source or destination is one of `addresses` and that are `wanted`, each once. */
-  scan(addresses: ReadonlySet<IpAddress>, wanted: (flow: F) => boolean): Promise<F[]>;
+  /**
+   * Flows whose source or destination is one of `addresses` and that are `wanted`, some hundreds at a time; one that both are of two addresses may
+   * come twice, and is then as it is by then. One scan at a time.
+   */
+  scan(addresses: ReadonlySet<IpAddress>, wanted: (flow: F) => boolean): AsyncIterable<F[]>;
   /** Bits under `mask` become those of `value`. Returns how many were still there. */
-  mark(flows: readonly F[], mark: { readonly value: number; readonly mask: number }): Promise<number>;
+  mark(flows: readonly F[], mark: { readonly value: number; readonly mask: number }): number;
 }

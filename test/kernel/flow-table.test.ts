@@ -12,6 +12,7 @@ import {
   Netlink,
   newNetns,
   openFlowTable,
+  type TrackedFlow,
 } from '#sys';
 import { needs } from '../support/needs.ts';
 
@@ -103,8 +104,14 @@ suite('flows of addresses', needs({ root: true }), () => {
     { source: 'fd00::1', destination: 'fd00::3', protocol: 58, rest: [7, 129, 0] },
   );
 
+  const flowsOf = async (wanted: (flow: TrackedFlow) => boolean, ...addresses: string[]): Promise<TrackedFlow[]> => {
+    const found = new Map<string, TrackedFlow>();
+    for await (const flows of table.scan(new Set(addresses as IpAddress[]), wanted))
+      for (const flow of flows) found.set(flow.key.join(), flow);
+    return [...found.values()];
+  };
   const scan = async (...addresses: string[]): Promise<string[]> => {
-    const flows = await table.scan(new Set(addresses as IpAddress[]), () => true);
+    const flows = await flowsOf(() => true, ...addresses);
     return flows
       .map(({ source, destination, protocol, sourcePort, destinationPort, icmp }) => {
         const rest = icmp ? `type ${icmp.type}` : `${sourcePort} ${destinationPort}`;
@@ -132,21 +139,20 @@ suite('flows of addresses', needs({ root: true }), () => {
   });
 
   test('bits of the mark are set and cleared, those of others stay; what is gone does not count', async () => {
-    const mine = new Set(['10.0.0.1'] as IpAddress[]);
-    const flows = await table.scan(mine, ({ protocol }) => protocol === 6 || protocol === 132);
-    assert.equal(await table.mark(flows, { value: 0x80000, mask: 0x80000 }), 3);
-    const marks = async () => (await table.scan(mine, () => true)).map(({ mark }) => mark).sort((a, b) => a - b);
+    const flows = await flowsOf(({ protocol }) => protocol === 6 || protocol === 132, '10.0.0.1');
+    assert.equal(table.mark(flows, { value: 0x80000, mask: 0x80000 }), 3);
+    const marks = async () => (await flowsOf(() => true, '10.0.0.1')).map(({ mark }) => mark).sort((a, b) => a - b);
     assert.deepEqual(await marks(), [0, 0, 0x80000, 0x80000, 0x84000]);
-    assert.equal(await table.mark(flows, { value: 0, mask: 0x80000 }), 3);
+    assert.equal(table.mark(flows, { value: 0, mask: 0x80000 }), 3);
     assert.deepEqual(await marks(), [0, 0, 0, 0, 0x4000]);
     deleteConntrack(netlink, conntrackOf(netlink, '10.0.0.9' as IpAddress));
-    assert.equal(await table.mark(flows, { value: 0, mask: 0x80000 }), 2);
+    assert.equal(table.mark(flows, { value: 0, mask: 0x80000 }), 2);
   });
 
   test('a judge that throws ends the scan, and the next one begins anew', async () => {
-    const broken = table.scan(new Set(['10.0.0.1'] as IpAddress[]), () => {
+    const broken = flowsOf(() => {
       throw new Error('no verdict');
-    });
+    }, '10.0.0.1');
     await assert.rejects(broken, /no verdict/);
     assert.deepEqual(await scan('10.0.0.2'), [
       '10.0.0.1 10.0.0.2 6 1000 80',

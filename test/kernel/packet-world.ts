@@ -36,6 +36,7 @@ import {
   SOCK_STREAM,
   setIntOption,
   sockaddrIn,
+  type TrackedFlow,
 } from '#sys';
 import { until } from '../support/wait.ts';
 
@@ -165,6 +166,16 @@ export class PacketWorld {
   endpoint(name: string): WorkloadEndpoint {
     const { interfaceName, addresses } = this.pod(name);
     return { id: `ns/${name}`, interfaceName, addresses: Object.values(addresses) };
+  }
+
+  /** As `FlowTable.scan`, each flow once, by sockets of its own. */
+  async trackedFlows(addresses: Iterable<IpAddress>, wanted: (flow: TrackedFlow) => boolean): Promise<TrackedFlow[]> {
+    const table = inNetns(this.node.netns, openFlowTable);
+    const found = new Map<string, TrackedFlow>();
+    for await (const flows of table.scan(new Set(addresses), wanted))
+      for (const flow of flows) found.set(flow.key.join(), flow);
+    table.close();
+    return [...found.values()];
   }
 
   /** Of the node. */

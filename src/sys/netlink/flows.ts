@@ -4,7 +4,6 @@
  * Of few addresses the kernel looks for the entries (Linux 5.8; older ones send everything), of many the table is read once; both off this
  * thread. Either way what was sent is held against the addresses here, by a look at its bytes: an entry that is not of them costs a microsecond.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { familyOf, type IpAddress, type IpFamily, parseIp } from '#kit';
 import { addressFamily, dumpAddresses } from './address.ts';
 import { type MessageWriter, NESTED, type NetlinkMessage } from './codec.ts';
@@ -24,8 +23,6 @@ import { NETLINK_NETFILTER, Netlink } from './socket.ts';
 
 /** Each costs two walks of the table in the kernel, which send nothing of it; above, one that sends all of it is cheaper. */
 const FILTERED_ADDRESSES_MAX = 4;
-/** Marked between two turns of the loop. */
-const MARKS_PER_TURN = 300;
 const ATTRIBUTE_TYPE_MASK = 0x3fff;
 const NFGENMSG_BYTES = 4;
 
@@ -47,21 +44,25 @@ export interface TrackedFlow {
 }
 
 export interface FlowTable {
-  /** Flows whose source or destination is one of `addresses` and that are `wanted`, each once. */
-  scan(addresses: ReadonlySet<IpAddress>, wanted: (flow: TrackedFlow) => boolean): Promise<TrackedFlow[]>;
-  /** Bits under `mask` become those of `value`. Returns how many were still there. */
-  mark(flows: readonly TrackedFlow[], mark: { readonly value: number; readonly mask: number }): Promise<number>;
+  /**
+   * Flows whose source or destination is one of `addresses` and that are `wanted`, some hundreds at a time; one that both are of two addresses may
+   * come twice, and is then as it is by then. One scan at a time.
+   */
+  scan(addresses: ReadonlySet<IpAddress>, wanted: (flow: TrackedFlow) => boolean): AsyncIterable<TrackedFlow[]>;
+  /** Bits under `mask` become those of `value`. Returns how many were still there. A microsecond or four each. */
+  mark(flows: readonly TrackedFlow[], mark: { readonly value: number; readonly mask: number }): number;
   close(): void;
 }
 
-/** Connection tracking of this thread's namespace; one call at a time. */
+/** Connection tracking of this thread's namespace. */
 export function openFlowTable(): FlowTable {
   const netlink = new Netlink({ protocol: NETLINK_NETFILTER });
+  // Marks are set while a scan is under way.
+  const marker = new Netlink({ protocol: NETLINK_NETFILTER });
   const machine = new Netlink();
   return {
-    async scan(addresses, wanted) {
+    async *scan(addresses, wanted) {
       const own = new Set(dumpAddresses(machine).map(({ address }) => address));
-      const found = new Map<string, TrackedFlow>();
       for (const family of [4, 6] as const) {
         const here = [...addresses].filter((address) => familyOf(address) === family);
         if (here.length === 0) continue;
@@ -71,23 +72,14 @@ export function openFlowTable(): FlowTable {
           const flow = flowOf(message, own);
           return flow && wanted(flow) ? flow : undefined;
         };
-        for (const fill of requests(family, here)) {
-          const flows = await netlink.dumpAsync(`dump of IPv${family} flows`, CT_GET, fill, decode);
-          for (const flow of flows) found.set(latin1(flow.key), flow);
-        }
+        for (const fill of requests(family, here))
+          yield* netlink.dumpAsync(`dump of IPv${family} flows`, CT_GET, fill, decode);
       }
-      return [...found.values()];
     },
-    async mark(flows, mark) {
-      let marked = 0;
-      for (let at = 0; at < flows.length; at += MARKS_PER_TURN) {
-        if (at > 0) await nextTurn();
-        marked += markConntrack(netlink, flows.slice(at, at + MARKS_PER_TURN), mark);
-      }
-      return marked;
-    },
+    mark: (flows, mark) => markConntrack(marker, flows, mark),
     close() {
       netlink.close();
+      marker.close();
       machine.close();
     },
   };

@@ -260,34 +260,41 @@ export class Netlink {
   }
 
   /**
-   * The same with the kernel's part in libuv's pool, for what is long to walk: a table of 200,000 takes it 50 ms even if it sends nothing of it.
-   * A table that changes meanwhile is read once all the same.
+   * The same with the kernel's part in libuv's pool, for what is long to walk (a table of 200,000 takes it 50 ms even if it sends nothing of it), and
+   * handed on a datagram at a time. A table that changes meanwhile is read once all the same. Whoever stops early waits for the rest.
    */
-  async dumpAsync<T>(
+  async *dumpAsync<T>(
     call: string,
     type: number,
     fill: (writer: MessageWriter) => void,
     decode: (message: NetlinkMessage) => T | undefined,
-  ): Promise<T[]> {
+  ): AsyncGenerator<T[]> {
     this.#empty();
     this.add(type, NLM_F_DUMP, fill);
     const sequence = (this.#sequence - 1) >>> 0;
-    const found: T[] = [];
+    const into = this.#received;
+    let open = false;
+    const receive = async (onMessage: (message: NetlinkMessage) => void): Promise<void> => {
+      const length = await libc.recv.async([into], this.fd, into, DATAGRAM_BYTES, MSG_DONTWAIT);
+      open = length > 0;
+      check(call, length, 'no answer in the queue');
+      open = !takeDumpPart(call, parseMessages(into, length), sequence, onMessage).done;
+    };
     this.#inFlight = true;
     try {
       const { bytes, offset } = this.#writer;
       check('send(netlink)', await libc.send.async([bytes], this.fd, bytes, offset, 0));
-      for (;;) {
-        const into = this.#received;
-        const length = await libc.recv.async([into], this.fd, into, DATAGRAM_BYTES, MSG_DONTWAIT);
-        check(call, length, 'no answer in the queue');
-        const { done } = takeDumpPart(call, parseMessages(into, length), sequence, (message) => {
+      do {
+        const found: T[] = [];
+        await receive((message) => {
           const value = decode(message);
           if (value !== undefined) found.push(value);
         });
-        if (done) return found;
-      }
+        if (found.length > 0) yield found;
+      } while (open);
     } finally {
+      // The kernel refuses a dump while another is half read.
+      while (open) await receive(() => undefined);
       this.#inFlight = false;
       this.#writer.reset();
     }
