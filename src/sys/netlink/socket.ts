@@ -9,12 +9,11 @@ import {
   MessageWriter,
   type NetlinkMessage,
   NLM_F_DUMP,
-  NLM_F_DUMP_INTR,
-  NLMSG_DONE,
   NLMSG_ERROR,
   parseAcknowledgement,
   parseMessages,
 } from './codec.ts';
+import { takeDumpPart } from './dump-part.ts';
 
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
@@ -385,31 +384,6 @@ export class Netlink {
         'netlink socket is in use by flushAsync, dumpSliced or dumpAsync: wait for it or use another socket',
       );
   }
-}
-
-/** One datagram of a dump. @throws SysError */
-function takeDumpPart(
-  call: string,
-  messages: Iterable<NetlinkMessage>,
-  sequence: number,
-  onMessage: (message: NetlinkMessage) => void,
-): { readonly done: boolean; readonly interrupted: boolean } {
-  let interrupted = false;
-  for (const message of messages) {
-    if (message.sequence !== sequence) continue;
-    if (message.flags & NLM_F_DUMP_INTR) interrupted = true;
-    if (message.type === NLMSG_DONE) {
-      const errno = message.body.length >= 4 ? -message.body.readInt32LE(0) : 0;
-      if (errno > 0) throw new SysError(call, errno);
-      return { done: true, interrupted };
-    }
-    if (message.type === NLMSG_ERROR) {
-      const { errno, text } = parseAcknowledgement(message);
-      throw new SysError(call, errno, text);
-    }
-    onMessage(message);
-  }
-  return { done: false, interrupted };
 }
 
 /** SO_RCVBUFFORCE needs CAP_NET_ADMIN in the initial user namespace; SO_RCVBUF is capped by net.core.rmem_max. */
