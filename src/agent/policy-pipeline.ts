@@ -63,6 +63,8 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     const { endpoints, addresses } = affected.note(updates);
     state.apply(updates);
     deps.dataplane.apply(updates);
+    // Without a pod there is no flow of one.
+    if (byId.size === 0) return;
     const whose = [...addresses, ...[...endpoints].flatMap((id) => byId.get(id)?.addresses ?? [])];
     if (whose.length > 0) deps.dataplane.recheckFlows(whose);
   };
