@@ -96,7 +96,7 @@ export async function startAgent(
     dataplane,
     onEndpoints: () => undefined,
     flushConntrack: async (addresses) => {
-      for (const address of addresses) world.forget(address);
+      for (const address of addresses) await world.forget(address);
     },
   });
   await dataplane.start();

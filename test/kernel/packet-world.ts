@@ -200,9 +200,9 @@ export class PacketWorld {
   }
 
   /** Deletes the node's conntrack entries of an address. */
-  forget(address: IpAddress): void {
+  async forget(address: IpAddress): Promise<void> {
     const conntrack = inNetns(this.node.netns, openConntrack);
-    conntrack.forget(address);
+    await conntrack.forget(address);
     conntrack.close();
   }
 

@@ -6,18 +6,16 @@
  */
 import { familyOf, type IpAddress, type IpFamily, parseIp } from '#kit';
 import { addressFamily, dumpAddresses } from './address.ts';
-import { type MessageWriter, NESTED, type NetlinkMessage } from './codec.ts';
+import type { MessageWriter, NetlinkMessage } from './codec.ts';
 import {
   CT_GET,
-  CTA_FILTER,
-  CTA_FILTER_ORIG_FLAGS,
-  CTA_FILTER_REPLY_FLAGS,
   CTA_TUPLE_IP,
   CTA_TUPLE_ORIG,
   CTA_TUPLE_REPLY,
   decodeConntrack,
   FILTER_IP_SRC,
   markConntrack,
+  requestsFor,
 } from './conntrack.ts';
 import { NETLINK_NETFILTER, Netlink } from './socket.ts';
 
@@ -88,19 +86,7 @@ export function openFlowTable(): FlowTable {
 /** One request for all, or two for each address: as the source of either direction. */
 function requests(family: IpFamily, addresses: readonly IpAddress[]): ((w: MessageWriter) => void)[] {
   if (addresses.length > FILTERED_ADDRESSES_MAX) return [(w) => w.raw(addressFamily(family), 0, 0, 0)];
-  const attribute = (family === 4 ? 0 : 2) + FILTER_IP_SRC;
-  return addresses.flatMap((address) =>
-    (
-      [
-        [CTA_TUPLE_ORIG, CTA_FILTER_ORIG_FLAGS],
-        [CTA_TUPLE_REPLY, CTA_FILTER_REPLY_FLAGS],
-      ] as const
-    ).map(([tuple, flags]) => (w: MessageWriter) => {
-      w.raw(addressFamily(family), 0, 0, 0)
-        .nest(tuple | NESTED, (t) => t.nest(CTA_TUPLE_IP | NESTED, (ip) => ip.attr(attribute, parseIp(address)!)))
-        .nest(CTA_FILTER | NESTED, (f) => f.attrU32(flags, FILTER_IP_SRC));
-    }),
-  );
+  return addresses.flatMap((address) => requestsFor(address, [FILTER_IP_SRC]));
 }
 
 function flowOf(message: NetlinkMessage, own: ReadonlySet<IpAddress>): TrackedFlow | undefined {

@@ -8,9 +8,9 @@ export {
   decodeConntrack,
   deleteConntrack,
   dumpConntrack,
-  forgetAddress,
   markConntrack,
   openConntrack,
+  readAndForgetAddress,
 } from './conntrack.ts';
 export * from './events.ts';
 export * from './flows.ts';

@@ -107,7 +107,7 @@ export class NodeAgent {
       onEndpoints: () => undefined,
       flushConntrack: async (addresses) => {
         conntrack ??= inNetns(namespace, openConntrack);
-        for (const address of addresses) conntrack.forget(address);
+        for (const address of addresses) await conntrack.forget(address);
       },
     });
     const close = (): void => {
