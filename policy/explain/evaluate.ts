@@ -14,6 +14,9 @@ export interface Packet {
   readonly protocol: Protocol | number;
   /** Destination port, 1..65535; 0 where the protocol has none. */
   readonly port: number;
+  /** Known of established flows. */
+  readonly fromPort?: number;
+  readonly icmp?: { readonly type: number; readonly code: number };
 }
 
 export interface PolicyQuery extends Packet {

@@ -6,7 +6,7 @@ import type { PolicyState } from '../explain/policy-state.ts';
 import { protocolNumbers, protocols } from '../rules/ports.ts';
 
 /** Both addresses are of one family. */
-export interface Flow {
+export interface EstablishedFlow {
   /** As it was before any source NAT. */
   readonly source: IpAddress;
   /** As it is behind any destination NAT. */
@@ -16,13 +16,16 @@ export interface Flow {
   /** IP protocol number. */
   readonly protocol: number;
   /** 0 for protocols without ports. */
+  readonly sourcePort: number;
   readonly destinationPort: number;
+  /** Of ICMP and ICMPv6. */
+  readonly icmp?: { readonly type: number; readonly code: number };
 }
 
 /** @param endpointAt the local endpoint that has an address. One without a program is denied everything, as in the kernel. */
 export function flowAllowed(
   state: PolicyState,
-  flow: Flow,
+  flow: EstablishedFlow,
   endpointAt: (address: IpAddress) => EndpointId | undefined,
 ): boolean {
   const packet: Packet = {
@@ -30,6 +33,8 @@ export function flowAllowed(
     toAddress: flow.destination,
     protocol: protocolNamed(flow.protocol),
     port: flow.destinationPort,
+    fromPort: flow.sourcePort,
+    ...(flow.icmp && { icmp: flow.icmp }),
   };
   const from = endpointAt(flow.source);
   if (from !== undefined && evaluate(state, { ...packet, endpoint: from, direction: 'egress' }).verdict === 'deny')

@@ -5,7 +5,7 @@ import type { Cidr, IpAddress } from '#kit';
 import type { EndpointProgram, PolicyRule, PolicyUpdate } from '#model';
 import { PolicyStateStore } from '../explain/policy-state.ts';
 import { AffectedFlows } from './affected-flows.ts';
-import { type Flow, flowAllowed } from './flow-allowed.ts';
+import { type EstablishedFlow, flowAllowed } from './flow-allowed.ts';
 import { Users } from './users.ts';
 
 const ip = (text: string): IpAddress => text as IpAddress;
@@ -67,7 +67,7 @@ test('an established flow is judged at both local ends, by who began it and what
     endpoint('b', { ingress: [], egress: tier() }),
   ]);
   const ids: Readonly<Record<string, string>> = { '10.0.0.1': 'a', '10.0.0.2': 'b', '10.0.0.9': 'without program' };
-  const allowed = (source: string, destination: string, more: Partial<Flow> = {}): boolean =>
+  const allowed = (source: string, destination: string, more: Partial<EstablishedFlow> = {}): boolean =>
     flowAllowed(
       state,
       {
@@ -75,6 +75,7 @@ test('an established flow is judged at both local ends, by who began it and what
         destination: ip(destination),
         fromHost: false,
         protocol: 6,
+        sourcePort: 1024,
         destinationPort: 80,
         ...more,
       },

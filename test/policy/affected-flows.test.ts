@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
 import type { IpAddress } from '#kit';
 import type { ModelUpdate, NamespaceObject, NetworkPolicyObject, PodObject } from '#model';
-import { AffectedFlows, createPolicyEngine, type Flow, flowAllowed, PolicyStateStore } from '#policy';
+import { AffectedFlows, createPolicyEngine, type EstablishedFlow, flowAllowed, PolicyStateStore } from '#policy';
 import {
   externals,
   namespaceArbitrary,
@@ -58,7 +58,7 @@ function objectsOf({ namespaces, pods, policies }: World): Map<string, Extract<M
 const addresses = [...[1, 2, 3, 4, 5, 6].map((n) => `10.0.0.${n}` as IpAddress), ...externals].filter(
   (address) => !address.includes(':'),
 );
-const flows: readonly Flow[] = addresses.flatMap((source) =>
+const flows: readonly EstablishedFlow[] = addresses.flatMap((source) =>
   addresses.flatMap((destination) =>
     [6, 17, 1].flatMap((protocol) =>
       (protocol === 1 ? [0] : probedPorts).map((destinationPort) => ({
@@ -66,6 +66,7 @@ const flows: readonly Flow[] = addresses.flatMap((source) =>
         destination,
         fromHost: false,
         protocol,
+        sourcePort: 1024,
         destinationPort,
       })),
     ),
