@@ -1,10 +1,11 @@
 /**
  * Decides a packet by the emitted rule form, the way the kernel's rules do: tiers in order, policies in order, first match.
  */
-import { type Cidr, cidrContains, familyOf, type IpAddress } from '#kit';
+import { cidrContains, familyOf, type IpAddress } from '#kit';
 import type { EndpointId, PeerMatch, PolicyId, PolicyRule, Protocol, SetId, TierProgram } from '#model';
 import { protocolNumbers } from '../rules/ports.ts';
 import type { PolicyState } from './policy-state.ts';
+import { anyHolds } from './prefixes.ts';
 
 /** A new connection as one endpoint sees it, after service rewrite. Both addresses are of one family. */
 export interface Packet {
@@ -84,7 +85,7 @@ function peerMatches(state: PolicyState, peer: PeerMatch, address: IpAddress): b
   }
   const set = setOf(state, peer.set);
   if (set.type !== 'net') return set.members.has(address);
-  return [...set.members].some((prefix) => cidrContains(prefix as Cidr, address));
+  return anyHolds(set.members, address);
 }
 
 function setOf(state: PolicyState, id: SetId): { readonly type: string; readonly members: ReadonlySet<string> } {
