@@ -24,11 +24,11 @@ function world(...flows: TrackedFlow[]) {
   const scans: string[] = [];
   const state: { broken: boolean; gate: Promise<void> | undefined } = { broken: false, gate: undefined };
   const kernel: FlowTable = {
-    async *scan(addresses, wanted) {
+    async *scan(addresses) {
       scans.push([...addresses].join(' '));
       await state.gate;
       if (state.broken) throw new Error('no table');
-      yield [...table.values()].filter((each) => addresses.has(each.destination) && wanted(each));
+      yield [...table.values()].filter((each) => addresses.has(each.destination));
     },
     mark(chosen, { value, mask }) {
       for (const each of chosen) {

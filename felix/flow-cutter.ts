@@ -19,8 +19,9 @@
  */
 import { type Clock, errorText, type IpAddress, type Logger } from '#kit';
 import type { FlowTable, TrackedFlow } from './drivers/flow-table.ts';
+import { paced } from './pace.ts';
 
-/** Says whether a flow may go on. Must not throw. */
+/** Says whether a flow may go on. */
 export type FlowJudge = (flow: TrackedFlow) => boolean;
 
 /** The pause after a look, in lengths of that look. */
@@ -111,9 +112,12 @@ export class FlowCutter {
     const isCut = (flow: TrackedFlow): boolean => (flow.mark & bit) !== 0;
     let cut = 0;
     let restored = 0;
-    for await (const wrong of this.#table.scan(addresses, (flow) => this.#judge(flow) === isCut(flow))) {
-      const forbidden = wrong.filter((flow) => !isCut(flow));
-      const allowed = wrong.filter(isCut);
+    for await (const flows of this.#table.scan(addresses)) {
+      const forbidden: TrackedFlow[] = [];
+      const allowed: TrackedFlow[] = [];
+      await paced(this.#clock, flows, (flow) => {
+        if (this.#judge(flow) === isCut(flow)) (isCut(flow) ? allowed : forbidden).push(flow);
+      });
       if (forbidden.length > 0) cut += this.#table.mark(forbidden, { value: bit, mask: bit });
       if (allowed.length > 0) restored += this.#table.mark(allowed, { value: 0, mask: bit });
     }

@@ -21,10 +21,10 @@ export interface TrackedFlow {
 
 export interface FlowTable<F extends TrackedFlow = TrackedFlow> {
   /**
-   * Flows whose source or destination is one of `addresses` and that are `wanted`, some hundreds at a time; one that both are of two addresses may
-   * come twice, and is then as it is by then. One scan at a time.
+   * Flows whose source or destination is one of `addresses`, some hundreds at a time; one between two of them may come twice, and is then as it is
+   * by then. One scan at a time.
    */
-  scan(addresses: ReadonlySet<IpAddress>, wanted: (flow: F) => boolean): AsyncIterable<F[]>;
+  scan(addresses: ReadonlySet<IpAddress>): AsyncIterable<F[]>;
   /** Bits under `mask` become those of `value`. Returns how many were still there. */
   mark(flows: readonly F[], mark: { readonly value: number; readonly mask: number }): number;
 }

@@ -168,12 +168,12 @@ export class PacketWorld {
     return { id: `ns/${name}`, interfaceName, addresses: Object.values(addresses) };
   }
 
-  /** As `FlowTable.scan`, each flow once, by sockets of its own. */
+  /** Of the node's flows from and to `addresses` those that are wanted, each once. */
   async trackedFlows(addresses: Iterable<IpAddress>, wanted: (flow: TrackedFlow) => boolean): Promise<TrackedFlow[]> {
     const table = inNetns(this.node.netns, openFlowTable);
     const found = new Map<string, TrackedFlow>();
-    for await (const flows of table.scan(new Set(addresses), wanted))
-      for (const flow of flows) found.set(flow.key.join(), flow);
+    for await (const flows of table.scan(new Set(addresses)))
+      for (const flow of flows.filter(wanted)) found.set(flow.key.join(), flow);
     table.close();
     return [...found.values()];
   }

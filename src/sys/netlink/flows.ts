@@ -43,10 +43,10 @@ export interface TrackedFlow {
 
 export interface FlowTable {
   /**
-   * Flows whose source or destination is one of `addresses` and that are `wanted`, some hundreds at a time; one that both are of two addresses may
-   * come twice, and is then as it is by then. One scan at a time.
+   * Flows whose source or destination is one of `addresses`, some hundreds at a time; one between two of them may come twice, and is then as it is
+   * by then. One scan at a time.
    */
-  scan(addresses: ReadonlySet<IpAddress>, wanted: (flow: TrackedFlow) => boolean): AsyncIterable<TrackedFlow[]>;
+  scan(addresses: ReadonlySet<IpAddress>): AsyncIterable<TrackedFlow[]>;
   /** Bits under `mask` become those of `value`. Returns how many were still there. A microsecond or four each. */
   mark(flows: readonly TrackedFlow[], mark: { readonly value: number; readonly mask: number }): number;
   close(): void;
@@ -59,17 +59,14 @@ export function openFlowTable(): FlowTable {
   const marker = new Netlink({ protocol: NETLINK_NETFILTER });
   const machine = new Netlink();
   return {
-    async *scan(addresses, wanted) {
+    async *scan(addresses) {
       const own = new Set(dumpAddresses(machine).map(({ address }) => address));
       for (const family of [4, 6] as const) {
         const here = [...addresses].filter((address) => familyOf(address) === family);
         if (here.length === 0) continue;
         const members = new Set(here.map((address) => latin1(parseIp(address)!)));
-        const decode = (message: NetlinkMessage): TrackedFlow | undefined => {
-          if (!touches(message.body, members)) return undefined;
-          const flow = flowOf(message, own);
-          return flow && wanted(flow) ? flow : undefined;
-        };
+        const decode = (message: NetlinkMessage): TrackedFlow | undefined =>
+          touches(message.body, members) ? flowOf(message, own) : undefined;
         for (const fill of requests(family, here))
           yield* netlink.dumpAsync(`dump of IPv${family} flows`, CT_GET, fill, decode);
       }
