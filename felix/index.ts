@@ -9,6 +9,7 @@ export type {
   SetMemberWriter,
   WriteCounters,
 } from './drivers/command.ts';
+export type { FlowTable, TrackedFlow } from './drivers/flow-table.ts';
 export { IpsetError, type IpsetFailure, Ipsets } from './drivers/ipset/ipset.ts';
 export type { Backend } from './drivers/iptables/backend.ts';
 export { IptablesError, type IptablesFailure } from './drivers/iptables/iptables.ts';
@@ -25,6 +26,7 @@ export type {
   SysctlFiles,
 } from './drivers/route-ports.ts';
 export { SysctlError, type SysctlFailure, SysctlSettings } from './drivers/sysctl.ts';
+export type { FlowCounts, FlowJudge } from './flow-cutter.ts';
 export { cleanupHostPorts, type HostPortCleanupReport } from './hostport-cleanup.ts';
 export type { Guard } from './managers/guard.ts';
 export type { Pool } from './managers/masquerade.ts';

@@ -1,14 +1,16 @@
 /** The order of writes, on a machine made of two programs that remember what they were told. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Cidr, FakeClock, silentLogger } from '#kit';
+import { type Cidr, FakeClock, type IpAddress, silentLogger } from '#kit';
 import type { PolicyRule, PolicyUpdate } from '#model';
 import type { CommandRunner } from './drivers/command.ts';
+import type { FlowTable } from './drivers/flow-table.ts';
 import { createPolicyDataplane } from './policy-dataplane.ts';
 
-async function fake() {
+async function fake(flows?: FlowTable) {
   const clock = new FakeClock();
   /** What was restored, in order: `ipset` or `iptables`, and the lines. */
+  const state = { broken: false };
   const writes: { readonly program: string; readonly lines: readonly string[] }[] = [];
   const run: CommandRunner['run'] = async (argv, options) => {
     const restore = argv.find((word) => word.endsWith('restore'));
@@ -17,7 +19,7 @@ async function fake() {
         program: argv[0] === 'ipset' ? 'ipset' : 'iptables',
         lines: (options?.stdin ?? '').trim().split('\n'),
       });
-    return { code: 0, stdout: '', stderr: '' };
+    return { code: state.broken && restore ? 1 : 0, stdout: '', stderr: '' };
   };
   const tables = {
     use: () => undefined,
@@ -25,7 +27,10 @@ async function fake() {
     deleteRules: () => undefined,
     deleteTable: () => undefined,
   };
-  const dataplane = createPolicyDataplane({ run, tables, log: silentLogger, clock }, { backend: 'nft', families: [4] });
+  const dataplane = createPolicyDataplane(
+    { run, tables, ...(flows && { flows: { table: flows, judge: () => true } }), log: silentLogger, clock },
+    { backend: 'nft', families: [4] },
+  );
   await dataplane.start();
   const settle = async (): Promise<typeof writes> => {
     writes.length = 0;
@@ -40,7 +45,7 @@ async function fake() {
     assert.ok(done);
     return [...writes];
   };
-  return { dataplane, settle };
+  return { dataplane, settle, clock, writes, state };
 }
 
 const rule = (set: string, port: number, action: PolicyRule['action'] = 'allow'): PolicyRule => ({
@@ -212,4 +217,45 @@ test('rules that others took away are put back at the next reading, and counted'
   dataplane.apply([policy('P', rule('A', 81))]);
   await settle();
   assert.equal(dataplane.status().repairs, 1, 'with a change of our own it is not known who is to blame');
+});
+
+test('flows are judged once the rules are in force, those of every pod once a refresh', async () => {
+  const looks: string[] = [];
+  const world = await fake({
+    async *scan(addresses) {
+      looks.push([...addresses].sort().join(' '));
+      yield [];
+    },
+    mark: () => 0,
+  });
+  const { dataplane, settle, clock, state } = world;
+  const turns = async (ms: number): Promise<void> => {
+    for (let i = 0; i < ms; i++) {
+      clock.advance(1);
+      await Promise.resolve();
+    }
+  };
+  const addresses = ['10.0.0.9', 'fd00::9'] as IpAddress[];
+  dataplane.setEndpoint({ id: 'ns/a', interfaceName: 'pop1', addresses });
+  dataplane.recheckFlows('pods');
+  await turns(500);
+  assert.deepEqual(looks, [], 'not in sync');
+  dataplane.setInSync();
+  await settle();
+  assert.deepEqual(looks.splice(0), ['10.0.0.9 fd00::9']);
+  state.broken = true;
+  dataplane.apply([
+    policy('P', rule('A', 80)),
+    { type: 'endpoint', id: 'ns/a', program: { ingress: tier('P'), egress: [] } },
+  ]);
+  dataplane.recheckFlows(['10.0.0.2' as IpAddress]);
+  await turns(500);
+  assert.equal(dataplane.status().failures > 0, true);
+  assert.deepEqual(looks, [], 'the rules are not in force');
+  state.broken = false;
+  await turns(10_000);
+  assert.equal(looks.length, 1, 'once they are');
+  assert.match(looks.splice(0)[0]!, /10\.0\.0\.2/);
+  await turns(61_000);
+  assert.deepEqual(looks, ['10.0.0.9 fd00::9']);
 });

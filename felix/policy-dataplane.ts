@@ -10,6 +10,7 @@
  *   2. sets: create, add         (a thing exists before anything names it)
  *   3. chains and jumps, both families, one restore each
  *   4. sets: remove members      -> everything is in force, waiters go on
+ *   5. behind it: flows of what changed are cut, or go on again (flow-cutter.ts)
  * In a pause: endpoints that were removed, and chains and sets that nothing names any more.
  * Where that order would let a packet pass that neither the old nor the new state lets pass, some sets turn 2 and 4 round, and the new connections
  * of some addresses are held: see managers/transition.ts.
@@ -17,16 +18,18 @@
  * Restart: before the mark "in sync" nothing is written. On a fresh node there is then nothing of ours, and CNI has to refuse pods; after a restart
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
  */
-import { type Clock, errorText, type IpFamily, type Logger, type Startable, unreachable } from '#kit';
+import { type Clock, errorText, type IpAddress, type IpFamily, type Logger, type Startable, unreachable } from '#kit';
 import type { EndpointId, PolicyUpdate, WorkloadEndpoint } from '#model';
 import { ApplyLoop, type ApplyOptions, type ApplyTiming } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
 import { type CommandRunner, newCounters, type SetMemberWriter, type WriteCounters } from './drivers/command.ts';
+import type { FlowTable } from './drivers/flow-table.ts';
 import { Ipsets } from './drivers/ipset/ipset.ts';
 import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import type { NftTables } from './drivers/nft-tables.ts';
+import { type FlowCounts, FlowCutter, type FlowJudge } from './flow-cutter.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
 import { type Guard, GuardManager } from './managers/guard.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
@@ -54,6 +57,8 @@ export interface PolicyDataplaneDeps {
   readonly tables: NftTables;
   /** Absent: every change of a set goes through the `ipset` program. */
   readonly members?: SetMemberWriter;
+  /** Absent: flows that policy forbids later go on. */
+  readonly flows?: { readonly table: FlowTable; readonly judge: FlowJudge };
   readonly log: Logger;
   readonly clock: Clock;
   /** Told of every run. */
@@ -79,6 +84,7 @@ export interface PolicyDataplaneStatus {
   readonly sets: number;
   /** Readings back that found something else than was written, and put it right: others change our rules. */
   readonly repairs: number;
+  readonly flows: FlowCounts;
   readonly counters: { readonly iptables: WriteCounters; readonly ipset: WriteCounters };
 }
 
@@ -99,6 +105,11 @@ export interface PolicyDataplane extends Startable {
   setPools(pools: readonly Pool[]): void;
   /** Ports of nodes that no pod reaches, whatever policy says. */
   setGuard(guard: Guard): void;
+  /**
+   * What was handed in may have changed the verdict on flows from and to these addresses (`pods`: on every pod's): they are judged when it is in
+   * force. All are once more at each refresh.
+   */
+  recheckFlows(addresses: Iterable<IpAddress> | 'pods'): void;
   /** The model is complete: from now on the kernel is written. */
   setInSync(): void;
   /** Resolves when everything handed in before is in the kernel; not before `setInSync`. @throws Error when stopped first. */
@@ -121,6 +132,7 @@ interface Parts {
   readonly endpoints: EndpointsManager;
   readonly masquerade: MasqueradeManager;
   readonly guard: GuardManager;
+  readonly cutter: FlowCutter | undefined;
 }
 
 export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
@@ -137,6 +149,8 @@ class Dataplane implements PolicyDataplane {
   readonly #inForce = new Map<EndpointId, string>();
   /** Inputs wait here so that drivers see no new wish while a run is writing. */
   #inbox: ((parts: Parts) => void)[] = [];
+  /** Whose flows are to be judged once what is being written is in force. */
+  readonly #recheck = new Set<IpAddress>();
   #parts: Parts | undefined;
   #inSync = false;
   #otherBackendClean = false;
@@ -157,7 +171,7 @@ class Dataplane implements PolicyDataplane {
   }
 
   async start(chosen: Parameters<PolicyDataplane['start']>[0] = {}): Promise<void> {
-    const { run, members, log, clock } = this.#deps;
+    const { run, members, flows, log, clock } = this.#deps;
     const wanted = chosen.backend ?? this.#options.backend;
     const backend = wanted === 'auto' ? await detectBackend(run, this.#families, this.#env) : wanted;
     log.info({ backend, detected: wanted === 'auto' }, 'iptables back end chosen');
@@ -181,12 +195,14 @@ class Dataplane implements PolicyDataplane {
       for (const jump of baseJumps(names)) table.desireJump(jump);
     }
     await Promise.all([sets.read(), ...tables.map((table) => table.read())]);
-    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard };
+    const cutter = flows && new FlowCutter({ ...flows, clock, log }, { cutMark: marks.cut });
+    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard, cutter };
     if (this.#inSync) this.#loop.open();
   }
 
   async stop(): Promise<void> {
     await this.#loop.stop();
+    await this.#parts?.cutter?.stop();
   }
 
   apply(updates: readonly PolicyUpdate[]): void {
@@ -207,6 +223,9 @@ class Dataplane implements PolicyDataplane {
   }
   setGuard(wanted: Guard): void {
     this.#put(({ guard }) => guard.set(wanted));
+  }
+  recheckFlows(addresses: Iterable<IpAddress> | 'pods'): void {
+    this.#put(({ endpoints }) => this.#note(addresses === 'pods' ? endpoints.addresses() : addresses));
   }
   setInSync(): void {
     if (this.#inSync) return;
@@ -241,6 +260,7 @@ class Dataplane implements PolicyDataplane {
       },
       sets: parts?.sets.setCount ?? 0,
       repairs: this.#repairs,
+      flows: parts?.cutter?.counts ?? { cut: 0, restored: 0, failures: 0 },
       counters: { iptables, ipset: { ...(parts?.sets.counters ?? newCounters()) } },
     };
   }
@@ -254,6 +274,10 @@ class Dataplane implements PolicyDataplane {
   #put(change: (parts: Parts) => void): void {
     this.#inbox.push(change);
     this.#loop.markDirty();
+  }
+
+  #note(addresses: Iterable<IpAddress>): void {
+    for (const address of addresses) this.#recheck.add(address);
   }
 
   /** A refused change must not keep the ones after it from the kernel: what it leaves half known drops. */
@@ -273,6 +297,7 @@ class Dataplane implements PolicyDataplane {
     const before = restoreCalls(parts);
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     await paced(clock, parts.endpoints.flush());
+    if (resync) this.#note(parts.endpoints.addresses());
     await this.#write(parts, resync);
     const written = restoreCalls(parts) - before;
     if (!quiet || written === 0) return;
@@ -284,7 +309,7 @@ class Dataplane implements PolicyDataplane {
   }
 
   /** Brings the kernel to what the managers want now, but for chains and sets that nothing names any more. */
-  async #write({ tables, sets, policies, endpoints }: Parts, resync: boolean): Promise<void> {
+  async #write({ tables, sets, policies, endpoints, cutter }: Parts, resync: boolean): Promise<void> {
     await paced(this.#deps.clock, policies.flush());
     await Promise.all([
       ...(resync || sets.stale ? [sets.read()] : []),
@@ -298,6 +323,8 @@ class Dataplane implements PolicyDataplane {
     if (policies.releaseHeld()) await sets.shrink();
     this.#inForce.clear();
     for (const [id, interfaceName] of endpoints.programmed()) this.#inForce.set(id, interfaceName);
+    cutter?.recheck(this.#recheck);
+    this.#recheck.clear();
   }
 
   async #tidy(): Promise<void> {

@@ -56,6 +56,10 @@ export class EndpointsManager {
   *programmed(): Generator<readonly [EndpointId, string]> {
     for (const [id, { interfaceName }] of this.#programmed) yield [id, interfaceName];
   }
+  /** Of every pod that is wired. */
+  *addresses(): Generator<IpAddress> {
+    for (const { addresses } of this.#workloads.values()) yield* addresses;
+  }
   get programmedCount(): number {
     return this.#programmed.size;
   }

@@ -3,15 +3,18 @@
  *
  *   mangle FORWARD -> poplin-forward   verdicts on what pods send and get: a drop here is final, nobody's ACCEPT stands before it
  *   mangle INPUT   -> poplin-input     verdicts on what pods send to their own node
+ *   mangle OUTPUT  -> poplin-output    what the node still says in flows of pods that were cut
  *   filter FORWARD -> poplin-accept    accepts what poplin-forward accepted, for hosts whose FORWARD policy is DROP
  *   nat POSTROUTING -> poplin-nat      masquerade of pods towards the outside (only with a natOutgoing pool)
  *
  * Mangle stands at priority -150: after conntrack and destination NAT (so that a service is judged as the pod behind it), before filter.
- * Nothing judges OUTPUT or POSTROUTING: a node's own packets to its own pods always pass.
+ * Nothing judges OUTPUT or POSTROUTING: a node's own packets to its own pods always pass, unless they answer a flow that was cut.
+ *
+ * A flow that was allowed and is forbidden now carries a bit in its connection mark (../flow-cutter.ts) and is dropped both ways, ahead of ESTABLISHED.
  */
 import type { IpFamily } from '#kit';
 import type { SetId } from '#model';
-import { clearMarks, type Marks, matchAccept, setMark } from './marks.ts';
+import { clearMarks, type Marks, matchAccept, matchCut, setMark } from './marks.ts';
 import { dispatchChain, kernelSetName, type Names } from './names.ts';
 import { acceptedChain, passedChain } from './policy.ts';
 import type { Rule } from './rule.ts';
@@ -40,6 +43,7 @@ export const nodeSetId = 'dataplane:nodes';
 
 const forwardChain = (names: Names): string => `${names.chainPrefix}forward`;
 const inputChain = (names: Names): string => `${names.chainPrefix}input`;
+const outputChain = (names: Names): string => `${names.chainPrefix}output`;
 const acceptChain = (names: Names): string => `${names.chainPrefix}accept`;
 /** Drops what pods may not reach on nodes. */
 export const guardChain = (names: Names): string => `${names.chainPrefix}guard`;
@@ -58,6 +62,7 @@ export function baseJumps(names: Names): Jump[] {
   return [
     { table: 'mangle', from: 'FORWARD', to: forwardChain(names), behind: [] },
     { table: 'mangle', from: 'INPUT', to: inputChain(names), behind: [] },
+    { table: 'mangle', from: 'OUTPUT', to: outputChain(names), behind: [] },
     // kube-proxy rejects connections to services without endpoints there; ahead of it our ACCEPT would turn the refusal into silence.
     { table: 'filter', from: 'FORWARD', to: acceptChain(names), behind: ['KUBE-'] },
   ];
@@ -71,6 +76,7 @@ export function baseChains(context: BaseContext): { table: TableName; name: stri
   return [
     { table: 'mangle', name: forwardChain(names), rules: forwardRules(context) },
     { table: 'mangle', name: inputChain(names), rules: inputRules(context) },
+    { table: 'mangle', name: outputChain(names), rules: [cutRule(marks, `-o ${pods} `)] },
     {
       table: 'mangle',
       name: acceptedChain(names),
@@ -112,6 +118,15 @@ function heldRules({ names, family }: BaseContext): Rule[] {
   }));
 }
 
+/** Ahead of ESTABLISHED, which every packet of such a flow is. */
+function cutRule(marks: Marks, match = ''): Rule {
+  return {
+    match: `${match}${matchCut(marks)}`,
+    target: '-j DROP',
+    comment: 'flow that policy does not allow any more',
+  };
+}
+
 function forwardRules(context: BaseContext): Rule[] {
   const { names, marks, family } = context;
   const pods = `${names.interfacePrefix}+`;
@@ -119,6 +134,7 @@ function forwardRules(context: BaseContext): Rule[] {
     { match: `! -i ${pods} ! -o ${pods}`, target: '-j RETURN', comment: 'no pod of this node' },
     { match: '', target: clearMarks(marks), comment: 'a mark set before is not ours' },
     spoofRule(context),
+    cutRule(marks),
     {
       match: '-m conntrack --ctstate RELATED,ESTABLISHED',
       target: `-g ${acceptedChain(names)}`,
@@ -150,6 +166,7 @@ function inputRules(context: BaseContext): Rule[] {
     { match: '', target: clearMarks(marks), comment: 'a mark set before is not ours' },
     ...(family === 6 ? discovery : []),
     spoofRule(context),
+    cutRule(marks),
     { match: '-m conntrack --ctstate RELATED,ESTABLISHED', target: '-j RETURN', comment: 'established' },
     { match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' },
     ...heldRules(context),

@@ -1,18 +1,23 @@
 /**
  * Decides a packet by the emitted rule form, the way the kernel's rules do: tiers in order, policies in order, first match.
  */
-import { type Cidr, cidrContains, familyOf, type IpAddress } from '#kit';
+import { cidrContains, familyOf, type IpAddress } from '#kit';
 import type { EndpointId, PeerMatch, PolicyId, PolicyRule, Protocol, SetId, TierProgram } from '#model';
 import { protocolNumbers } from '../rules/ports.ts';
 import type { PolicyState } from './policy-state.ts';
+import { anyHolds } from './prefixes.ts';
 
 /** A new connection as one endpoint sees it, after service rewrite. Both addresses are of one family. */
 export interface Packet {
   readonly fromAddress: IpAddress;
   readonly toAddress: IpAddress;
-  readonly protocol: Protocol;
-  /** Destination port, 1..65535. */
+  /** By number where it is none of those that policies name ports of. */
+  readonly protocol: Protocol | number;
+  /** Destination port, 1..65535; 0 where the protocol has none. */
   readonly port: number;
+  /** Known of established flows. */
+  readonly fromPort?: number;
+  readonly icmp?: { readonly type: number; readonly code: number };
 }
 
 export interface PolicyQuery extends Packet {
@@ -60,14 +65,18 @@ function evaluateTier(state: PolicyState, query: PolicyQuery, tier: TierProgram)
 /** Whether the rule is about the packet, whatever it says of it. */
 export function ruleMatches(state: PolicyState, rule: PolicyRule, packet: Packet): boolean {
   if (rule.family !== undefined && rule.family !== familyOf(packet.toAddress)) return false;
-  if (rule.protocol !== undefined && rule.protocol !== protocolNumbers[packet.protocol]) return false;
+  if (rule.protocol !== undefined && rule.protocol !== protocolNumber(packet)) return false;
   if (rule.source && !peerMatches(state, rule.source, packet.fromAddress)) return false;
   if (rule.destination && !peerMatches(state, rule.destination, packet.toAddress)) return false;
   const ports = rule.destinationPorts;
   if (ports && !ports.some((range) => range.first <= packet.port && packet.port <= range.last)) return false;
   if (rule.destinationNamedPorts === undefined) return true;
-  const member = `${packet.toAddress},${packet.protocol.toLowerCase()}:${packet.port}`;
+  const member = `${packet.toAddress},${String(packet.protocol).toLowerCase()}:${packet.port}`;
   return setOf(state, rule.destinationNamedPorts).members.has(member);
+}
+
+function protocolNumber({ protocol }: Packet): number {
+  return typeof protocol === 'number' ? protocol : protocolNumbers[protocol];
 }
 
 function peerMatches(state: PolicyState, peer: PeerMatch, address: IpAddress): boolean {
@@ -76,7 +85,7 @@ function peerMatches(state: PolicyState, peer: PeerMatch, address: IpAddress): b
   }
   const set = setOf(state, peer.set);
   if (set.type !== 'net') return set.members.has(address);
-  return [...set.members].some((prefix) => cidrContains(prefix as Cidr, address));
+  return anyHolds(set.members, address);
 }
 
 function setOf(state: PolicyState, id: SetId): { readonly type: string; readonly members: ReadonlySet<string> } {

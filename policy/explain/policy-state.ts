@@ -39,7 +39,8 @@ function* setsOfRule(rule: PolicyRule): Generator<SetId> {
   if (rule.destinationNamedPorts !== undefined) yield rule.destinationNamedPorts;
 }
 
-function policiesOf(program: EndpointProgram): Set<PolicyId> {
+/** The policies that an endpoint's tiers name. */
+export function policiesOf(program: EndpointProgram): Set<PolicyId> {
   return new Set([...program.ingress, ...program.egress].flatMap((tier) => tier.policies));
 }
 

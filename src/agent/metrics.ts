@@ -122,7 +122,7 @@ export function observe(metrics: Metrics, parts: Observed): void {
   observeDatastore(metrics, gauge, parts);
   observeBgp(metrics, gauge, parts.bgp);
   observeRoutes(metrics, gauge, parts.routes);
-  observePolicy(gauge, parts.policyDataplane);
+  observePolicy(metrics, gauge, parts.policyDataplane);
   const sum = (what: 'used' | 'size') => (): number =>
     parts.ipam.usage().reduce((total, each) => total + each[what], 0);
   gauge('ipam_addresses_used', 'Addresses given to pods.', sum('used'));
@@ -175,7 +175,7 @@ function observeRoutes(metrics: Metrics, gauge: GaugeMaker, routes: RouteDatapla
   );
 }
 
-function observePolicy(gauge: GaugeMaker, dataplane: PolicyDataplane): void {
+function observePolicy(metrics: Metrics, gauge: GaugeMaker, dataplane: PolicyDataplane): void {
   const policy = () => dataplane.status();
   gauge('policy_endpoints', 'Pods of this node whose rules are in the kernel.', () => policy().endpoints.programmed);
   gauge('policy_policies', 'Policies that are programmed on this node.', () => policy().policies.known);
@@ -187,6 +187,22 @@ function observePolicy(gauge: GaugeMaker, dataplane: PolicyDataplane): void {
   gauge('policy_sets', 'Sets of addresses in the kernel.', () => policy().sets);
   gauge('policy_apply_failures', 'Failed runs of the policy dataplane in a row.', () => policy().failures);
   gauge('policy_repairs', 'Readings back that found rules or sets changed by others.', () => policy().repairs);
+  metrics.observed(
+    {
+      name: 'policy_flows_total',
+      help: 'Established flows that were cut because policy forbids them now, and cut ones that may go on again.',
+      labels: ['outcome'],
+      type: 'counter',
+    },
+    () => {
+      const { cut, restored } = policy().flows;
+      return [
+        [{ outcome: 'cut' }, cut],
+        [{ outcome: 'restored' }, restored],
+      ];
+    },
+  );
+  gauge('policy_flow_failures', 'Looks at established flows that failed, in a row.', () => policy().flows.failures);
   const { iptables, ipset } = { iptables: () => policy().counters.iptables, ipset: () => policy().counters.ipset };
   gauge('policy_iptables_restores', 'Calls of iptables-restore.', () => iptables().restoreCalls);
   gauge('policy_iptables_restore_lines', 'Lines sent to iptables-restore.', () => iptables().restoreLines);

@@ -25,6 +25,8 @@ const pod = (extra: Partial<PodObject> = {}): PodObject => ({
 async function world() {
   const workloads = new Map<string, WorkloadEndpoint>();
   const programs = new Set<string>();
+  const rechecked: string[] = [];
+  const forgotten: string[] = [];
   const dataplane = {
     apply(updates: readonly PolicyUpdate[]) {
       for (const update of updates) {
@@ -40,6 +42,9 @@ async function world() {
       if (workloads.get(interfaceName)?.id === id) workloads.delete(interfaceName);
     },
     setInSync: () => undefined,
+    recheckFlows: (addresses: Iterable<IpAddress> | 'pods') => {
+      rechecked.push(typeof addresses === 'string' ? addresses : [...addresses].join(' '));
+    },
     whenApplied: () => Promise.resolve(),
     endpointInForce: (id: string, name: string) => programs.has(id) && workloads.get(name)?.id === id,
   } as unknown as PolicyDataplane;
@@ -51,7 +56,9 @@ async function world() {
     onEndpoints: (endpoints) => {
       told = endpoints;
     },
-    flushConntrack: async () => undefined,
+    flushConntrack: async (addresses) => {
+      forgotten.push(...addresses);
+    },
   });
   await pipeline.inSync();
   const put = async (object: PodObject): Promise<void> => {
@@ -63,7 +70,7 @@ async function world() {
     await new Promise((resolve) => setImmediate(resolve));
   };
   const there = () => [...workloads].map(([name, { addresses }]) => [name, ...addresses]);
-  return { pipeline, programs, put, remove, there, told: () => told };
+  return { pipeline, programs, put, remove, there, told: () => told, rechecked, forgotten };
 }
 const endpoint = (interfaceName: string, address: string): WorkloadEndpoint => ({
   id: 'shop/web',
@@ -126,6 +133,29 @@ test('a sandbox that is replaced: the late DEL of the old one takes nothing of t
   assert.deepEqual(there(), [[second, '10.1.0.2']]);
   await pipeline.detach(endpoint(second, '10.1.0.2'));
   assert.deepEqual(there(), [[first]]);
+});
+
+test('flows of a pod are judged anew when its rules change, all of them at the start, and forgotten when it goes', async () => {
+  const { pipeline, put, rechecked, forgotten } = await world();
+  assert.deepEqual(rechecked.splice(0), ['pods']);
+  await put(pod());
+  await pipeline.attach(endpoint(first, '10.1.0.1'), signal);
+  rechecked.length = 0;
+  const flow = { source: ip('10.9.9.9'), fromHost: false, protocol: 6, sourcePort: 1, destinationPort: 80, mark: 0 };
+  const allowed = (): boolean => pipeline.flowAllowed({ ...flow, destination: ip('10.1.0.1') });
+  assert.equal(allowed(), true);
+  const object = {
+    metadata: { name: 'closed', namespace: 'shop', uid: 'p', labels: {}, annotations: {} },
+    podSelector: { matchLabels: {}, matchExpressions: [] },
+    policyTypes: ['Ingress' as const],
+    ingress: [],
+    egress: [],
+  };
+  pipeline.update([{ type: 'upsert', kind: 'NetworkPolicy', key: 'shop/closed', object }]);
+  await pipeline.settled();
+  assert.deepEqual([rechecked.splice(0), allowed()], [['10.1.0.1'], false]);
+  await pipeline.detach(endpoint(first, '10.1.0.1'));
+  assert.deepEqual([forgotten, allowed()], [['10.1.0.1'], true]);
 });
 
 test('a Pod that comes after its ADD asked, and one that completed, are told apart', async () => {

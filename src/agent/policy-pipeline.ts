@@ -3,16 +3,17 @@
  *
  *   model updates, endpoints -> PolicyEngine -- flush, once a turn of the loop --> PolicyStateStore
  *                                                                             \--> PolicyDataplane -> kernel
+ *                                                  AffectedFlows --- whose flows ------^  | flowAllowed? <- established flows
  *
  * A pod of this node is prepared as soon as its Pod object is known: its chains and its place in the dispatch go into the
  * kernel under the name that its interface will have, without addresses, so that nothing passes. Its ADD then waits for a few
  * members of sets instead of a rewrite of rules.
  */
 import { type EndpointDataplane, FIRST_IF_NAME, hostInterfaceName } from '#cni';
-import type { PolicyDataplane } from '#felix';
+import type { PolicyDataplane, TrackedFlow } from '#felix';
 import type { Clock, IpAddress } from '#kit';
 import type { EndpointId, ModelUpdate, PodObject, WorkloadEndpoint } from '#model';
-import { createPolicyEngine, type PolicyShow, PolicyStateStore, policyShow } from '#policy';
+import { AffectedFlows, createPolicyEngine, flowAllowed, type PolicyShow, PolicyStateStore, policyShow } from '#policy';
 
 export interface PolicyPipelineDeps {
   readonly nodeName: string;
@@ -38,14 +39,18 @@ export interface PolicyPipeline extends EndpointDataplane {
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
   endpoints(): readonly WorkloadEndpoint[];
   show(id: EndpointId): PolicyShow | undefined;
+  /** Whether an established flow may go on, by what the engine said last. */
+  flowAllowed(flow: TrackedFlow): boolean;
 }
 
 export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
   const engine = createPolicyEngine();
   const state = new PolicyStateStore();
+  const affected = new AffectedFlows();
   /** By interface; while a sandbox is replaced two may carry one pod's id, and the last one attached counts. */
   const byInterface = new Map<string, WorkloadEndpoint>();
   const byId = new Map<EndpointId, WorkloadEndpoint>();
+  const idByAddress = new Map<IpAddress, EndpointId>();
   /** Pods of this node, wired or not. */
   const localPods = new Map<EndpointId, PodObject>();
   const prepared = new Map<EndpointId, WorkloadEndpoint>();
@@ -55,8 +60,13 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
   const flush = (): void => {
     const updates = engine.flush();
     if (updates.length === 0) return;
+    const { endpoints, addresses } = affected.note(updates);
     state.apply(updates);
     deps.dataplane.apply(updates);
+    // Without a pod there is no flow of one.
+    if (byId.size === 0) return;
+    const whose = [...addresses, ...[...endpoints].flatMap((id) => byId.get(id)?.addresses ?? [])];
+    if (whose.length > 0) deps.dataplane.recheckFlows(whose);
   };
   /** Takes in what changed, a slice of the main loop at a time; `done` is called within the last one. */
   const settleThen = (done: () => void): void => {
@@ -102,6 +112,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     prepared.delete(endpoint.id);
     byInterface.set(endpoint.interfaceName, endpoint);
     byId.set(endpoint.id, endpoint);
+    for (const address of endpoint.addresses) idByAddress.set(address, endpoint.id);
     engine.setLocalEndpoint(endpoint.id, endpoint.addresses);
     deps.dataplane.setEndpoint(endpoint);
   };
@@ -119,6 +130,8 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
       await new Promise<void>((resolve) => settleThen(resolve));
       engine.inSync();
       flush();
+      // What was allowed when the agent went may be forbidden now.
+      deps.dataplane.recheckFlows('pods');
       deps.dataplane.setInSync();
     },
     settled: () => (flushPlanned ? new Promise((resolve) => onSettled.push(resolve)) : Promise.resolve()),
@@ -140,6 +153,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     },
     async detach(endpoint) {
       byInterface.delete(endpoint.interfaceName);
+      for (const address of endpoint.addresses) idByAddress.delete(address);
       if (byId.get(endpoint.id)?.interfaceName === endpoint.interfaceName) {
         byId.delete(endpoint.id);
         // The pod's next sandbox finds its rules there.
@@ -151,11 +165,14 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
         deps.dataplane.removeEndpoint(endpoint.id, endpoint.interfaceName);
       }
       tellEndpoints();
+      // The interface is gone: whoever gets the address inherits no flow, whether its ADD comes to an agent or not.
+      await deps.flushConntrack(endpoint.addresses);
     },
     flushConntrack: (addresses) => deps.flushConntrack(addresses),
     endpoint: (id) => byId.get(id) ?? prepared.get(id),
     endpoints: () => [...byInterface.values()],
     show: (id) => policyShow(state, id),
+    flowAllowed: (flow) => flowAllowed(state, flow, (address) => idByAddress.get(address)),
   };
 }
 

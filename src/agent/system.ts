@@ -45,7 +45,7 @@ export function conntrackFlusher(): (addresses: readonly IpAddress[]) => Promise
   let conntrack: ReturnType<typeof openConntrack> | undefined;
   return async (addresses) => {
     conntrack ??= openConntrack();
-    for (const address of addresses) conntrack.forget(address);
+    for (const address of addresses) await conntrack.forget(address);
   };
 }
 

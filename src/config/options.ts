@@ -141,7 +141,7 @@ export const agentOptions = {
     optional: true,
   }),
   markMask: maskOption({
-    description: 'Bits of the packet mark that are ours alone.',
+    description: 'Bits of the packet mark, and of the connection mark the highest of them, that are ours alone.',
     default: 0x000f0000,
     bitsMin: 2,
   }),

@@ -297,7 +297,7 @@ export interface CalicoNodeStatusObject {
  */
 export interface FelixConfigurationObject {
   readonly metadata: ObjectMeta;
-  /** Bits of the packet mark that are ours alone. */
+  /** Bits of the packet mark, and of the connection mark the highest of them, that are ours alone. */
   readonly iptablesMarkMask?: number;
   readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
   readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';

@@ -4,7 +4,7 @@ import type { EndpointDataplane } from '#cni';
 import { createPolicyDataplane } from '#felix';
 import { type IpFamily, silentLogger, systemClock } from '#kit';
 import type { LabelSelector, Labels, ModelUpdate, NetworkPolicyObject, NetworkPolicyRule, ObjectMeta } from '#model';
-import { exec, forgetAddress, NETLINK_NETFILTER, Netlink, openNftTables, openSetMembers } from '#sys';
+import { exec, openConntrack, openNftTables, openSetMembers } from '#sys';
 
 const NODE = 'node';
 const all: LabelSelector = { matchLabels: {}, matchExpressions: [] };
@@ -63,14 +63,14 @@ export async function startRealPolicy(
     },
     { backend, lockFile, families },
   );
-  const conntrack = new Netlink({ protocol: NETLINK_NETFILTER });
+  const conntrack = openConntrack();
   const pipeline = createPolicyPipeline({
     nodeName: NODE,
     clock: systemClock(),
     dataplane,
     onEndpoints: () => undefined,
     flushConntrack: async (addresses) => {
-      for (const address of addresses) forgetAddress(conntrack, address);
+      for (const address of addresses) await conntrack.forget(address);
     },
   });
   pipeline.update([

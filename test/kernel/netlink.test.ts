@@ -42,6 +42,7 @@ import {
   openNetns,
   ownNetnsId,
   RTNLGRP_IPV4_ROUTE,
+  readAndForgetAddress,
   replaceNexthop,
   SOCK_DGRAM,
   SOCK_STREAM,
@@ -262,14 +263,19 @@ describe('netlink', needs({ root: true, commands: ['nft'] }), () => {
     assert.equal(markConntrack(netlink, mine.slice(0, 1), { value: 0x40000000, mask: 0x40000000 }), 1);
     assert.equal(dumpConntrack(netlink, 4, { value: 0x40000000, mask: 0x40000000 }).length, 1);
     const conntrack = inNetns(space.netns, () => openConntrack());
-    conntrack.forget(ip('10.0.0.2'));
-    conntrack.forget(ip('10.0.0.2'));
+    await conntrack.forget(ip('10.0.0.2'));
+    await conntrack.forget(ip('10.0.0.2'));
     assert.deepEqual(udp(dumpConntrack(netlink, 4)), [3]);
     assert.equal(deleteConntrack(netlink, dumpConntrack(netlink, 4)) > 0, true);
     assert.equal(deleteConntrack(netlink, mine), 0, 'gone already');
     assert.ok(udp(conntrackOf(netlink, ip('fd00::2'))).includes(4));
-    conntrack.forget(ip('fd00::1'));
+    await conntrack.forget(ip('fd00::1'));
     assert.deepEqual(udp(dumpConntrack(netlink, 6)), []);
+    // As on kernels that delete by exact tuple only.
+    await talk('10.0.0.1', '10.0.0.2', 5);
+    await talk('10.0.0.1', '10.0.0.3', 6);
+    await readAndForgetAddress(netlink, ip('10.0.0.2'));
+    assert.deepEqual(udp(dumpConntrack(netlink, 4)), [6]);
     conntrack.close();
     netlink.close();
     closeAll(space);

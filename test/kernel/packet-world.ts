@@ -7,7 +7,13 @@
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
-import { type CommandRunner, createPolicyDataplane, type PolicyDataplane, type PolicyDataplaneOptions } from '#felix';
+import {
+  type CommandRunner,
+  createPolicyDataplane,
+  type FlowJudge,
+  type PolicyDataplane,
+  type PolicyDataplaneOptions,
+} from '#felix';
 import { type IpAddress, type IpFamily, type Logger, silentLogger, systemClock } from '#kit';
 import type { WorkloadEndpoint } from '#model';
 import {
@@ -15,11 +21,14 @@ import {
   AF_INET6,
   exec,
   type Fd,
+  type FlowTable,
   inNetns,
   libc,
   type NftTables,
   newNetns,
   newSocket,
+  openConntrack,
+  openFlowTable,
   openNftTables,
   parseSockaddrIn,
   SOCK_DGRAM,
@@ -27,6 +36,7 @@ import {
   SOCK_STREAM,
   setIntOption,
   sockaddrIn,
+  type TrackedFlow,
 } from '#sys';
 import { until } from '../support/wait.ts';
 
@@ -66,6 +76,7 @@ export class PacketWorld {
   readonly lockFile = `/tmp/poplin-test-${process.pid}-${Math.random().toString(36).slice(2)}.lock`;
   readonly #dataplanes: PolicyDataplane[] = [];
   #nftTables: NftTables | undefined;
+  #flowTable: FlowTable | undefined;
 
   constructor() {
     this.node = { name: 'node', netns: newNetns(), addresses: pair('192.0.2.1', '2001:db8:ff::1') };
@@ -111,13 +122,14 @@ export class PacketWorld {
   async addPod(
     name: string,
     interfaceName = `pop${Buffer.from(name).toString('hex').padEnd(11, '0').slice(0, 11)}`,
+    addresses?: TestPod['addresses'],
   ): Promise<TestPod> {
     const index = this.pods.size + 10;
     const pod: TestPod = {
       name,
       interfaceName,
       netns: newNetns(),
-      addresses: pair(`10.1.0.${index}`, `fd00:1::${index.toString(16)}`),
+      addresses: addresses ?? pair(`10.1.0.${index}`, `fd00:1::${index.toString(16)}`),
     };
     const mac = '02:00:00:00:00:01';
     const [v4, v6] = [pod.addresses[4], pod.addresses[6]];
@@ -159,19 +171,47 @@ export class PacketWorld {
     return { id: `ns/${name}`, interfaceName, addresses: Object.values(addresses) };
   }
 
+  /** Of the node's flows from and to `addresses` those that are wanted, each once. */
+  async trackedFlows(addresses: Iterable<IpAddress>, wanted: (flow: TrackedFlow) => boolean): Promise<TrackedFlow[]> {
+    const table = inNetns(this.node.netns, openFlowTable);
+    const found = new Map<string, TrackedFlow>();
+    for await (const flows of table.scan(new Set(addresses)))
+      for (const flow of flows.filter(wanted)) found.set(flow.key.join(), flow);
+    table.close();
+    return [...found.values()];
+  }
+
   /** Of the node. */
+  get flowTable(): FlowTable {
+    this.#flowTable ??= inNetns(this.node.netns, openFlowTable);
+    return this.#flowTable;
+  }
   get nftTables(): NftTables {
     this.#nftTables ??= inNetns(this.node.netns, openNftTables);
     return this.#nftTables;
   }
 
-  dataplane(options: PolicyDataplaneOptions, log: Logger = silentLogger): PolicyDataplane {
+  /** @param judge of established flows; without one they all go on. */
+  dataplane(options: PolicyDataplaneOptions, log: Logger = silentLogger, judge?: FlowJudge): PolicyDataplane {
+    const flows = judge && { flows: { table: this.flowTable, judge } };
     const dataplane = createPolicyDataplane(
-      { run: this.run, tables: this.nftTables, log, clock: systemClock() },
+      { run: this.run, tables: this.nftTables, ...flows, log, clock: systemClock() },
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
     return dataplane;
+  }
+
+  /** Deletes the node's conntrack entries of an address. */
+  async forget(address: IpAddress): Promise<void> {
+    const conntrack = inNetns(this.node.netns, openConntrack);
+    await conntrack.forget(address);
+    conntrack.close();
+  }
+
+  /** Before anything else of the world goes. */
+  onDispose(stop: () => void): void {
+    this.#stops.push(stop);
   }
 
   /** Calls that write rules or sets so far. */
@@ -230,6 +270,13 @@ export class PacketWorld {
         return this.#arrived.delete(wanted);
       })) ?? false
     );
+  }
+
+  /** Begins a connection, or sends one datagram, and looks no further. */
+  send(from: string, address: string, port: number, family: IpFamily, protocol: L4): void {
+    const socket = this.socket(from, family, protocol);
+    connect(socket, address, port);
+    if (protocol === 'udp') libc.send(socket.number, Buffer.from('x'), 1, 0);
   }
 
   /** As `reaches`, but patient: for what is expected to get through. */
@@ -336,6 +383,7 @@ export class PacketWorld {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const dataplane of this.#dataplanes) await dataplane.stop();
     this.#nftTables?.close();
+    this.#flowTable?.close();
     for (const stop of this.#stops) stop();
     for (const socket of this.#sockets) socket.close();
     for (const { netns } of [this.node, this.outside, ...this.pods.values()]) netns.close();

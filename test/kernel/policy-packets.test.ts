@@ -220,7 +220,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       }
     });
 
-    test('an established connection outlives a policy that would refuse it; ICMP is policed', async () => {
+    test('a connection is cut only when somebody judges it: rules alone let it go on; ICMP is policed', async () => {
       await using world = await PacketWorld.make(['a', 'b']);
       const dataplane = await started(world, backend);
       const clients = families.map((family) => {

@@ -22,7 +22,9 @@ export type EngineView = 'matrix' | 'explain';
 
 interface OpenFlow {
   readonly flow: SuiteFlow;
-  /** It came about, and has been allowed at every look since; with `retry`: some attempt was since the last look. */
+  /** It was allowed when it was opened, and both its ends are still there: it goes on whenever it is allowed. */
+  begun: boolean;
+  /** It came about, and was allowed at the last look; with `retry`: some attempt was since the last look. */
   alive: boolean;
 }
 
@@ -73,7 +75,8 @@ export class EngineJudge implements Judge {
     if (this.#running) this.#flush();
     for (const open of this.#flows.values()) {
       const allowed = this.#allows(open.flow);
-      open.alive = open.flow.retry ? open.alive || allowed : open.alive && allowed;
+      open.begun &&= this.#there(open.flow);
+      open.alive = open.flow.retry ? open.alive || allowed : open.begun && allowed;
     }
   }
 
@@ -99,7 +102,8 @@ export class EngineJudge implements Judge {
   }
 
   async openFlow(flow: SuiteFlow): Promise<void> {
-    this.#flows.set(flow.id, { flow, alive: this.#allows(flow) });
+    const begun = this.#allows(flow);
+    this.#flows.set(flow.id, { flow, begun, alive: begun });
   }
   async closeFlow(id: string): Promise<void> {
     this.#flow(id);
@@ -124,6 +128,10 @@ export class EngineJudge implements Judge {
     const open = this.#flows.get(id);
     if (!open) throw new Error(`no flow ${id} is open`);
     return open;
+  }
+
+  #there({ from, to }: SuiteFlow): boolean {
+    return [from, to].every((end) => splitEnd(end)[0] !== 'pod' || this.#here.pods.has(end));
   }
 
   /** Of a pod that does not exist (yet), nothing is. */

@@ -14,7 +14,7 @@ export const felixConfiguration: KindDefinition = {
     'The settings. Fields that are not described here are stored, have no effect, and are named in the condition FieldsNotUsed.',
     {
       iptablesMarkMask: integer(
-        'Bits of the packet mark that are for Poplin alone, at least two; its option markMask counts more. 983040 (0xf0000) if left out.',
+        'Bits of the packet mark, and of the connection mark the highest of them, that are for Poplin alone, at least two; its option markMask counts more. 983040 (0xf0000) if left out.',
         0,
         4_294_967_295,
       ),

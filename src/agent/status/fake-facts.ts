@@ -88,6 +88,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
       policies: { known: 2, broken: 0, refused: [] },
       sets: 4,
       repairs: 0,
+      flows: { cut: 0, restored: 0, failures: 0 },
       counters: {
         iptables: { restoreCalls: 1, restoreLines: 1, saveCalls: 1 },
         ipset: { restoreCalls: 1, restoreLines: 1, saveCalls: 1 },

@@ -1,7 +1,19 @@
 export * from './address.ts';
 export * from './codec.ts';
-export * from './conntrack.ts';
+export {
+  type Conntrack,
+  type ConntrackEntry,
+  type ConntrackTuple,
+  conntrackOf,
+  decodeConntrack,
+  deleteConntrack,
+  dumpConntrack,
+  markConntrack,
+  openConntrack,
+  readAndForgetAddress,
+} from './conntrack.ts';
 export * from './events.ts';
+export * from './flows.ts';
 export * from './ipset.ts';
 export * from './link.ts';
 export * from './nexthop.ts';

@@ -9,12 +9,11 @@ import {
   MessageWriter,
   type NetlinkMessage,
   NLM_F_DUMP,
-  NLM_F_DUMP_INTR,
-  NLMSG_DONE,
   NLMSG_ERROR,
   parseAcknowledgement,
   parseMessages,
 } from './codec.ts';
+import { takeDumpPart } from './dump-part.ts';
 
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
@@ -259,6 +258,47 @@ export class Netlink {
     throw new SysError(call, 4, `the table changed during each of ${DUMP_ATTEMPTS_MAX} dumps`);
   }
 
+  /**
+   * The same with the kernel's part in libuv's pool, for what is long to walk (a table of 200,000 takes it 50 ms even if it sends nothing of it), and
+   * handed on a datagram at a time. A table that changes meanwhile is read once all the same. Whoever stops early waits for the rest.
+   */
+  async *dumpAsync<T>(
+    call: string,
+    type: number,
+    fill: (writer: MessageWriter) => void,
+    decode: (message: NetlinkMessage) => T | undefined,
+  ): AsyncGenerator<T[]> {
+    this.#empty();
+    this.add(type, NLM_F_DUMP, fill);
+    const sequence = (this.#sequence - 1) >>> 0;
+    const into = this.#received;
+    let open = false;
+    const receive = async (onMessage: (message: NetlinkMessage) => void): Promise<void> => {
+      const length = await libc.recv.async([into], this.fd, into, DATAGRAM_BYTES, MSG_DONTWAIT);
+      open = length > 0;
+      check(call, length, 'no answer in the queue');
+      open = !takeDumpPart(call, parseMessages(into, length), sequence, onMessage).done;
+    };
+    this.#inFlight = true;
+    try {
+      const { bytes, offset } = this.#writer;
+      check('send(netlink)', await libc.send.async([bytes], this.fd, bytes, offset, 0));
+      do {
+        const found: T[] = [];
+        await receive((message) => {
+          const value = decode(message);
+          if (value !== undefined) found.push(value);
+        });
+        if (found.length > 0) yield found;
+      } while (open);
+    } finally {
+      // The kernel refuses a dump while another is half read.
+      while (open) await receive(() => undefined);
+      this.#inFlight = false;
+      this.#writer.reset();
+    }
+  }
+
   #dumpOnce(
     call: string,
     type: number,
@@ -293,20 +333,9 @@ export class Netlink {
   ): Generator<void, boolean> {
     let interrupted = false;
     for (;;) {
-      for (const message of this.#receive(call)) {
-        if (message.sequence !== sequence) continue;
-        if (message.flags & NLM_F_DUMP_INTR) interrupted = true;
-        if (message.type === NLMSG_DONE) {
-          const errno = message.body.length >= 4 ? -message.body.readInt32LE(0) : 0;
-          if (errno > 0) throw new SysError(call, errno);
-          return interrupted;
-        }
-        if (message.type === NLMSG_ERROR) {
-          const { errno, text } = parseAcknowledgement(message);
-          throw new SysError(call, errno, text);
-        }
-        onMessage(message);
-      }
+      const part = takeDumpPart(call, this.#receive(call), sequence, onMessage);
+      interrupted ||= part.interrupted;
+      if (part.done) return interrupted;
       yield;
     }
   }
@@ -351,7 +380,9 @@ export class Netlink {
   }
   #idle(): void {
     if (this.#inFlight)
-      throw new Error('netlink socket is in use by flushAsync or dumpSliced: wait for it or use another socket');
+      throw new Error(
+        'netlink socket is in use by flushAsync, dumpSliced or dumpAsync: wait for it or use another socket',
+      );
   }
 }
 

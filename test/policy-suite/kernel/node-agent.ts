@@ -7,7 +7,7 @@ import { createPolicyDataplane, type PolicyDataplane } from '#felix';
 import { silentLogger, systemClock } from '#kit';
 import { netnsPath } from '#lab';
 import type { ModelUpdate, WorkloadEndpoint } from '#model';
-import { exec, inNetns, openConntrack, openNetns, openNftTables, openSetMembers } from '#sys';
+import { exec, inNetns, openConntrack, openFlowTable, openNetns, openNftTables, openSetMembers } from '#sys';
 import type { SuiteWorld } from '../world.ts';
 import type { Wire } from './network.ts';
 
@@ -83,6 +83,7 @@ export class NodeAgent {
     const namespace = openNetns(netnsPath(netns));
     const tables = inNetns(namespace, openNftTables);
     const members = inNetns(namespace, openSetMembers);
+    const flows = inNetns(namespace, openFlowTable);
     let conntrack: ReturnType<typeof openConntrack> | undefined;
     const dataplane = createPolicyDataplane(
       {
@@ -93,6 +94,7 @@ export class NodeAgent {
           }),
         tables,
         members,
+        flows: { table: flows, judge: (flow) => pipeline.flowAllowed(flow) },
         log: silentLogger,
         clock: systemClock(),
       },
@@ -105,12 +107,13 @@ export class NodeAgent {
       onEndpoints: () => undefined,
       flushConntrack: async (addresses) => {
         conntrack ??= inNetns(namespace, openConntrack);
-        for (const address of addresses) conntrack.forget(address);
+        for (const address of addresses) await conntrack.forget(address);
       },
     });
     const close = (): void => {
       tables.close();
       members.close();
+      flows.close();
       conntrack?.close();
       namespace.close();
     };

@@ -1,0 +1,17 @@
+import { type Cidr, cidrContains, formatIp, type IpAddress, parseIp } from '#kit';
+
+/** More prefixes than these are looked for by every length that they may have, instead of one by one. */
+const walkedMax = 32;
+
+/** Whether one of `prefixes` (canonical) holds `address`. Takes 33 (IPv6: 129) lookups at most, however many there are. */
+export function anyHolds(prefixes: ReadonlySet<string>, address: IpAddress): boolean {
+  if (prefixes.size <= walkedMax) return prefixes.values().some((prefix) => cidrContains(prefix as Cidr, address));
+  const bytes = parseIp(address)!;
+  for (let length = 8 * bytes.length; ; length--) {
+    if (prefixes.has(`${formatIp(bytes)}/${length}`)) return true;
+    if (length === 0) return false;
+    // The last bit of this length is a host bit of the next.
+    const at = (length - 1) >> 3;
+    bytes[at] = bytes[at]! & ~(0x80 >> ((length - 1) & 7));
+  }
+}
