@@ -27,11 +27,13 @@ import { cleanupIptables } from './drivers/iptables/cleanup.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import type { NftTables } from './drivers/nft-tables.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
+import { FlowLogManager } from './managers/flow-log.ts';
 import { type Guard, GuardManager } from './managers/guard.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
 import { PolicyManager } from './managers/policy.ts';
 import { paced } from './pace.ts';
 import { baseChains, baseJumps } from './render/base.ts';
+import type { FlowLogOptions } from './render/flow-log.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
 
@@ -41,6 +43,8 @@ export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOpt
   /** At least two bits that nobody else uses; default 0x000f0000. */
   readonly markMask?: number;
   readonly families?: readonly IpFamily[];
+  /** Absent: no rule tells of packets. */
+  readonly flowLog?: FlowLogOptions;
   /** XTABLES_LOCKFILE, for hosts with several agents; default the machine's. */
   readonly lockFile?: string;
 }
@@ -65,6 +69,8 @@ export interface PolicyDataplaneStatus {
   /** Failed runs in a row, and why the last one failed. */
   readonly failures: number;
   readonly lastError: string | undefined;
+  /** Why flows are not logged though they should be. */
+  readonly flowLogRefused: string | undefined;
   readonly endpoints: { readonly known: number; readonly programmed: number };
   readonly policies: { readonly known: number; readonly broken: number };
   readonly sets: number;
@@ -112,6 +118,7 @@ interface Parts {
   readonly endpoints: EndpointsManager;
   readonly masquerade: MasqueradeManager;
   readonly guard: GuardManager;
+  readonly flows: FlowLogManager;
 }
 
 export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
@@ -159,8 +166,10 @@ class Dataplane implements PolicyDataplane {
         new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
     );
     const sets = new Ipsets({ run, log, clock, ...(members ? { members } : {}) }, { names, families: this.#families });
-    const policies = new PolicyManager({ tables, sets, log }, { names });
-    const endpoints = new EndpointsManager({ tables, sets, policies }, { names, marks });
+    const flows = new FlowLogManager({ tables, log }, { names, wanted: this.#options.flowLog });
+    const flowLog = (family: IpFamily): FlowLogOptions | undefined => flows.of(family);
+    const policies = new PolicyManager({ tables, sets, log, flowLog }, { names });
+    const endpoints = new EndpointsManager({ tables, sets, policies, flowLog }, { names, marks });
     const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
     const guard = new GuardManager({ tables, sets }, { names });
     for (const table of tables) {
@@ -169,7 +178,7 @@ class Dataplane implements PolicyDataplane {
       for (const jump of baseJumps(names)) table.desireJump(jump);
     }
     await Promise.all([sets.read(), ...tables.map((table) => table.read())]);
-    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard };
+    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard, flows };
     if (this.#inSync) this.#loop.open();
   }
 
@@ -221,6 +230,7 @@ class Dataplane implements PolicyDataplane {
       applied: this.#inSync && parts !== undefined && !this.#loop.pending,
       failures: this.#loop.failures,
       lastError: this.#loop.lastError,
+      flowLogRefused: parts?.flows.refused,
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
       policies: { known: parts?.policies.policyCount ?? 0, broken: parts?.policies.brokenCount ?? 0 },
       sets: parts?.sets.setCount ?? 0,
@@ -255,6 +265,7 @@ class Dataplane implements PolicyDataplane {
     // Nothing new is wanted and the last write succeeded: whatever has to be written was changed by others.
     const quiet = resync && this.#inbox.length === 0 && this.#loop.failures === 0;
     const before = restoreCalls(parts);
+    await parts.flows.ask();
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     await paced(clock, parts.endpoints.flush());
     await this.#write(parts, resync);
