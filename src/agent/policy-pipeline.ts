@@ -12,7 +12,7 @@ import { type EndpointDataplane, FIRST_IF_NAME, hostInterfaceName } from '#cni';
 import type { PolicyDataplane } from '#felix';
 import type { Clock, IpAddress } from '#kit';
 import type { EndpointId, ModelUpdate, PodObject, WorkloadEndpoint } from '#model';
-import { createPolicyEngine, type PolicyShow, PolicyStateStore, policyShow } from '#policy';
+import { createPolicyEngine, type PolicyShow, type PolicyState, PolicyStateStore, policyShow } from '#policy';
 
 export interface PolicyPipelineDeps {
   readonly nodeName: string;
@@ -38,6 +38,8 @@ export interface PolicyPipeline extends EndpointDataplane {
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
   endpoints(): readonly WorkloadEndpoint[];
   show(id: EndpointId): PolicyShow | undefined;
+  /** What the dataplane was told. */
+  readonly state: PolicyState;
 }
 
 export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
@@ -156,6 +158,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     endpoint: (id) => byId.get(id) ?? prepared.get(id),
     endpoints: () => [...byInterface.values()],
     show: (id) => policyShow(state, id),
+    state,
   };
 }
 

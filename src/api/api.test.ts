@@ -17,6 +17,8 @@ function fakeView(extra: Partial<AgentView> = {}): AgentView {
     bgpPeers: () => [],
     bgpRoutes: () => ({ routes: [] }),
     policyEndpoint: () => undefined,
+    flows: async () => ({ flows: [], next: 0, missed: 0, log: { verdicts: 'denied', ratePerSec: 10, lost: 0 } }),
+    flowCounts: () => [],
     datastore: () => ({
       source: 'file',
       location: '/d',

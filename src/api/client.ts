@@ -2,6 +2,7 @@
 import http from 'node:http';
 import { errorText, PoplinError } from '#kit';
 import type { ApiErrorCode } from './errors.ts';
+import type { FlowCountView, FlowsView } from './flows-view.ts';
 import type {
   AgentStatus,
   BgpPeerView,
@@ -32,6 +33,9 @@ export interface ApiClient {
   /** @param file absolute path on the speaker's machine. */
   bgpDump(file: string): Promise<TableDumpView>;
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): Promise<PolicyEndpointView>;
+  /** As the path's parameters. */
+  flows(query: Readonly<Record<string, string>>): Promise<FlowsView>;
+  flowCounts(): Promise<readonly FlowCountView[]>;
   datastore(): Promise<DatastoreView>;
   config(): Promise<readonly ConfigValueView[]>;
 }
@@ -62,6 +66,8 @@ export function createApiClient(options: { readonly socketPath: string }): ApiCl
     bgpDump: (file) => post(`/v1/bgp/dump?${new URLSearchParams({ file })}`),
     policyEndpoint: ({ namespace, name }) =>
       get(`/v1/policy/endpoints/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`),
+    flows: (query) => get(`/v1/flows?${new URLSearchParams(query)}`),
+    flowCounts: async () => (await get<{ counts: readonly FlowCountView[] }>('/v1/flows/counts')).counts,
     datastore: () => get('/v1/datastore'),
     config: async () => (await get<{ values: readonly ConfigValueView[] }>('/v1/config')).values,
   };

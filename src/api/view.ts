@@ -4,6 +4,7 @@
  */
 import type { Cidr, IpAddress, IpFamily } from '#kit';
 import type { HealthReport } from '#obs';
+import type { FlowCountView, FlowsQuery, FlowsView } from './flows-view.ts';
 
 /** ISO 8601, UTC. */
 export type Timestamp = string;
@@ -57,6 +58,8 @@ export interface AgentView extends BgpView, HealthView {
   status(): AgentStatus | Promise<AgentStatus>;
   /** Undefined when no such pod is wired on this node. */
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): PolicyEndpointView | undefined;
+  flows(query: FlowsQuery): Promise<FlowsView>;
+  flowCounts(): readonly FlowCountView[];
   datastore(): DatastoreView;
   config(): readonly ConfigValueView[];
 }

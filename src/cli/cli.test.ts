@@ -145,6 +145,8 @@ function view(extra: Partial<AgentView>): AgentView {
       },
     ],
     bgpRoutes: () => ({ routes }),
+    flows: async () => ({ flows: [], next: 0, missed: 0, log: { verdicts: 'denied', ratePerSec: 10, lost: 0 } }),
+    flowCounts: () => [],
     policyEndpoint: ({ namespace, name }) =>
       `${namespace}/${name}` === 'web/a'
         ? {

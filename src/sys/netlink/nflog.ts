@@ -61,7 +61,7 @@ export interface PacketLogOptions {
 /**
  * Packets of a group of this thread's namespace until `close`.
  *
- * @throws SysError EBUSY when another program reads the group; EINVAL when the kernel has no nfnetlink_log; EPERM without NET_ADMIN.
+ * @throws SysError EPERM when another program reads the group, or without NET_ADMIN; EINVAL when the kernel has no nfnetlink_log.
  */
 export function watchPacketLog(options: PacketLogOptions): { close(): void } {
   let next: number | undefined;
