@@ -138,6 +138,7 @@ class Dataplane implements PolicyDataplane {
   #parts: Parts | undefined;
   #inSync = false;
   #otherBackendClean = false;
+  #ranOnce = false;
   #repairs = 0;
 
   constructor(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions) {
@@ -262,10 +263,15 @@ class Dataplane implements PolicyDataplane {
   async #run(resync: boolean): Promise<void> {
     const parts = this.#parts!;
     const { clock } = this.#deps;
+    const isAnew = (resync || !this.#ranOnce) && (await parts.flows.ask());
+    this.#ranOnce = true;
+    if (isAnew) {
+      parts.policies.renderAgain();
+      parts.endpoints.renderAgain();
+    }
     // Nothing new is wanted and the last write succeeded: whatever has to be written was changed by others.
-    const quiet = resync && this.#inbox.length === 0 && this.#loop.failures === 0;
+    const quiet = resync && !isAnew && this.#inbox.length === 0 && this.#loop.failures === 0;
     const before = restoreCalls(parts);
-    await parts.flows.ask();
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     await paced(clock, parts.endpoints.flush());
     await this.#write(parts, resync);

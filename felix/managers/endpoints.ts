@@ -95,6 +95,11 @@ export class EndpointsManager {
     this.#dirty.add(id);
   }
 
+  /** Everything once more at the next `flush`. */
+  renderAgain(): void {
+    for (const id of this.#programmed.keys()) this.#dirty.add(id);
+  }
+
   /** Endpoints have to be removed. */
   get untidy(): boolean {
     return this.#dirty.size > 0;

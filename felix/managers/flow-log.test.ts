@@ -40,17 +40,20 @@ async function programmed(takes: (argv: readonly string[]) => boolean) {
   void dataplane.whenApplied().then(() => {
     done = true;
   });
-  for (let i = 0; i < 500 && !done; i++) {
-    clock.advance(1);
-    await Promise.resolve();
-  }
+  const pass = async (): Promise<void> => {
+    for (let i = 0; i < 500; i++) {
+      clock.advance(1);
+      await Promise.resolve();
+    }
+  };
+  await pass();
   assert.ok(done);
   const of = (family: 4 | 6): string =>
     restores
       .filter(({ program }) => program.includes('ip6tables') === (family === 6))
       .map(({ text }) => text)
       .join('');
-  return { dataplane, of };
+  return { dataplane, of, pass };
 }
 
 test('denials are told of where the kernel can', async () => {
@@ -67,4 +70,16 @@ test('a family whose kernel refuses them gets the same policies without, and the
   assert.doesNotMatch(of(6), /NFLOG|poplin-nflog/);
   assert.match(dataplane.status().flowLogRefused ?? '', /IPv6 packets.*nfnetlink_log.*missing kernel module/);
   assert.equal(dataplane.status().lastError, undefined);
+});
+
+test('modules that are loaded later are used from the next reading back on', async () => {
+  let loaded = false;
+  const { dataplane, of, pass } = await programmed(() => loaded);
+  assert.doesNotMatch(of(4), /NFLOG/);
+  loaded = true;
+  dataplane.resync();
+  await pass();
+  for (const family of [4, 6] as const) assert.match(of(family), /-A poplin-tw-pop1 .*--nflog-prefix "DIT\|default"/);
+  assert.equal(dataplane.status().flowLogRefused, undefined);
+  assert.equal(dataplane.status().repairs, 0);
 });

@@ -1,6 +1,7 @@
 /**
  * Whether this kernel takes the rules that tell of packets: asked of each family by one chain that nothing jumps to, written by itself
- * ahead of all else. Where it is refused policies are written without such rules. An agent that starts again finds the chain, and asks nothing.
+ * ahead of all else. Where it is refused policies are written without such rules, and it is asked again when everything is read back: modules may have
+ * been loaded. An agent that starts again finds the chain, and asks nothing.
  */
 import type { IpFamily, Logger } from '#kit';
 import type { IptablesFamily } from '../drivers/iptables/iptables.ts';
@@ -17,8 +18,7 @@ export class FlowLogManager {
   readonly #names: Names;
   readonly #wanted: FlowLogOptions | undefined;
   readonly #taken = new Set<IpFamily>();
-  #asked = false;
-  #refused: string | undefined;
+  readonly #refused = new Map<IpFamily, string>();
 
   constructor(deps: FlowLogDeps, options: { readonly names: Names; readonly wanted: FlowLogOptions | undefined }) {
     this.#deps = deps;
@@ -26,21 +26,29 @@ export class FlowLogManager {
     this.#wanted = options.wanted;
   }
 
-  /** Once; before policies and endpoints are rendered. */
-  async ask(): Promise<void> {
-    if (this.#asked || !this.#wanted) return;
-    this.#asked = true;
+  /**
+   * Asks each family that has not taken them; before policies and endpoints are rendered.
+   *
+   * @returns whether one takes them now: everything is to be rendered again.
+   */
+  async ask(): Promise<boolean> {
+    if (!this.#wanted) return false;
     const label = { verdict: 'denied', direction: 'ingress', by: { type: 'none' } } as const;
     const rules = flowLogRules('', label, 'nothing, no rule jumps here: the kernel takes such rules', this.#wanted);
+    const before = this.#taken.size;
     for (const table of this.#deps.tables) {
+      if (this.#taken.has(table.family)) continue;
       const reason = await table.tryChain('mangle', flowLogChain(this.#names), rules);
       if (reason === undefined) {
         this.#taken.add(table.family);
+        this.#refused.delete(table.family);
         continue;
       }
-      this.#refused = `the kernel takes no rules that log IPv${table.family} packets, so denied flows are not seen: load the modules nfnetlink_log, xt_NFLOG (or nft_log) and xt_limit (nft_limit) and restart the agent, or set flowLog: off; ${reason}`;
-      this.#deps.log.warn({ family: table.family, reason }, 'flows are not logged: the kernel refuses the rules');
+      if (!this.#refused.has(table.family))
+        this.#deps.log.warn({ family: table.family, reason }, 'flows are not logged: the kernel refuses the rules');
+      this.#refused.set(table.family, reason);
     }
+    return this.#taken.size > before;
   }
 
   of(family: IpFamily): FlowLogOptions | undefined {
@@ -48,6 +56,9 @@ export class FlowLogManager {
   }
   /** Why packets of a family are not told of though they should be. */
   get refused(): string | undefined {
-    return this.#refused;
+    const [first] = this.#refused;
+    if (!first) return undefined;
+    const [family, reason] = first;
+    return `the kernel takes no rules that log IPv${family} packets, so denied flows are not seen: load the modules nfnetlink_log, xt_NFLOG (or nft_log) and xt_limit (nft_limit), or set flowLog: off; it is tried again when rules are read back; ${reason}`;
   }
 }

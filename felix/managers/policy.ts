@@ -103,6 +103,11 @@ export class PolicyManager {
     if (chain && --chain.references === 0) this.#dirty.add(chain);
   }
 
+  /** Everything once more at the next `flush`. */
+  renderAgain(): void {
+    for (const chain of this.#programmed.values()) this.#dirty.add(chain);
+  }
+
   /** Renders what changed into wishes of the drivers, a chain a step. */
   *flush(): Generator<void> {
     for (const chain of this.#dirty) {
