@@ -24,8 +24,11 @@ const NFULA_SEQ = 12;
 
 /** IPv6 with some extension headers and the first 8 octets behind them. */
 const COPY_BYTES_DEFAULT = 192;
-/** The kernel collects packets of a datagram until it is full, they are this many, or the first of them waited this long (1/100 s). */
-const DATAGRAM_BYTES = 1 << 16;
+/**
+ * The kernel collects packets of a datagram until it is full, they are this many, or the first of them waited this long (1/100 s). It takes the
+ * whole size from the receive buffer for each, however few they are: hence no more than that many packets need.
+ */
+const DATAGRAM_BYTES = 1 << 14;
 const PACKETS_PER_DATAGRAM = 32;
 const WAIT_CENTISEC = 10;
 /** Datagrams of one turn of the event loop: some 500 packets. */
