@@ -33,7 +33,7 @@ import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
 import { PolicyManager } from './managers/policy.ts';
 import { paced } from './pace.ts';
 import { baseChains, baseJumps } from './render/base.ts';
-import type { FlowLogOptions } from './render/flow-log.ts';
+import { type FlowLogOptions, tellOfDrops } from './render/flow-log.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
 
@@ -118,7 +118,8 @@ interface Parts {
   readonly endpoints: EndpointsManager;
   readonly masquerade: MasqueradeManager;
   readonly guard: GuardManager;
-  readonly flows: FlowLogManager;
+  readonly telling: FlowLogManager;
+  readonly renderBase: () => void;
 }
 
 export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
@@ -167,19 +168,28 @@ class Dataplane implements PolicyDataplane {
         new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
     );
     const sets = new Ipsets({ run, log, clock, ...(members ? { members } : {}) }, { names, families: this.#families });
-    const flows = new FlowLogManager({ tables, log }, { names, wanted: this.#options.flowLog });
-    const flowLog = (family: IpFamily): FlowLogOptions | undefined => flows.of(family);
+    const telling = new FlowLogManager({ tables, log }, { names, wanted: this.#options.flowLog });
+    const flowLog = (family: IpFamily): FlowLogOptions | undefined => telling.of(family);
     const policies = new PolicyManager({ tables, sets, log, flowLog }, { names });
     const endpoints = new EndpointsManager({ tables, sets, policies, flowLog }, { names, marks });
     const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
-    const guard = new GuardManager({ tables, sets }, { names });
+    const guard = new GuardManager({ tables, sets, flowLog }, { names });
     for (const table of tables) {
-      for (const chain of baseChains({ names, marks, family: table.family }))
-        table.desireChain(chain.table, chain.name, chain.rules);
       for (const jump of baseJumps(names)) table.desireJump(jump);
     }
+    const renderBase = (): void => {
+      for (const table of tables) {
+        for (const chain of baseChains({ names, marks, family: table.family })) {
+          const { rules, chains } = tellOfDrops(chain.rules, names, flowLog(table.family));
+          table.desireChain(chain.table, chain.name, rules);
+          for (const [name, below] of chains) table.desireChain(chain.table, name, below);
+        }
+      }
+      guard.render();
+    };
+    renderBase();
     await Promise.all([sets.read(), ...tables.map((table) => table.read())]);
-    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard, flows };
+    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard, telling, renderBase };
     if (this.#inSync) this.#loop.open();
   }
 
@@ -231,7 +241,7 @@ class Dataplane implements PolicyDataplane {
       applied: this.#inSync && parts !== undefined && !this.#loop.pending,
       failures: this.#loop.failures,
       lastError: this.#loop.lastError,
-      flowLogRefused: parts?.flows.refused,
+      flowLogRefused: parts?.telling.refused,
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
       policies: { known: parts?.policies.policyCount ?? 0, broken: parts?.policies.brokenCount ?? 0 },
       sets: parts?.sets.setCount ?? 0,
@@ -263,9 +273,10 @@ class Dataplane implements PolicyDataplane {
   async #run(resync: boolean): Promise<void> {
     const parts = this.#parts!;
     const { clock } = this.#deps;
-    const isAnew = (resync || !this.#ranOnce) && (await parts.flows.ask());
+    const isAnew = (resync || !this.#ranOnce) && (await parts.telling.ask());
     this.#ranOnce = true;
     if (isAnew) {
+      parts.renderBase();
       parts.policies.renderAgain();
       parts.endpoints.renderAgain();
     }

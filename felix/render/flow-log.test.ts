@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { PolicyRule, TierProgram } from '#model';
+import { baseChains } from './base.ts';
 import { renderEndpoint } from './endpoint.ts';
-import { type FlowLabel, flowLogRules, flowNameHash, flowPrefix, parseFlowPrefix } from './flow-log.ts';
+import { type FlowLabel, flowLogRules, flowNameHash, flowPrefix, parseFlowPrefix, tellOfDrops } from './flow-log.ts';
 import { marksFromMask } from './marks.ts';
 import { defaultNames as names } from './names.ts';
 import { renderPolicy } from './policy.ts';
@@ -59,7 +60,7 @@ test('a prefix fits in what the kernel keeps, quotes nothing, and is read back; 
 });
 
 test('what others log into the group is not ours', () => {
-  for (const text of ['', 'calico:x', 'DIR|x', 'DIRx|y', 'DIR1|', 'XIN|', 'DIN|more', 'DIT|'])
+  for (const text of ['', 'calico:x', 'DIR|x', 'DIRx|y', 'DIR1|', 'XIN|', 'XEB|', 'DEB|x', 'DIN|more', 'DIT|'])
     assert.equal(parseFlowPrefix(text), undefined, text);
   fc.assert(fc.property(fc.string(), (text) => void parseFlowPrefix(text)));
 });
@@ -138,6 +139,31 @@ test('the end of a tier that denies is told of, and what no policy decided when 
   assert.deepEqual(open.length, 2);
   // What a policy accepted was told of there.
   assert.match(open[0]!.match, /^-m mark --mark 0x0\/0x10000 -m limit/);
+});
+
+test('what the base chains drop is told of by its comment, which fits, with no second comparison', () => {
+  for (const family of [4, 6] as const) {
+    for (const { rules } of baseChains({ names, marks, family })) {
+      assert.equal(tellOfDrops(rules, names, undefined).rules, rules);
+      const told = tellOfDrops(rules, names, options('denied'));
+      assert.deepEqual(
+        told.rules.map(({ match }) => match),
+        rules.map(({ match }) => match),
+      );
+      for (const [index, rule] of rules.entries()) {
+        const after = told.rules[index]!;
+        if (rule.target !== '-j DROP') {
+          assert.equal(after, rule);
+          continue;
+        }
+        const [log, drop, ...more] = told.chains.get(after.target.replace('-g ', ''))!;
+        assert.deepEqual([drop!.match, drop!.target, more], ['', '-j DROP', []]);
+        const by = { type: 'dataplane', reason: rule.comment };
+        const prefix = /"(.*)"/.exec(log!.target)![1]!;
+        assert.deepEqual(parseFlowPrefix(prefix), { verdict: 'dropped', direction: 'egress', by });
+      }
+    }
+  }
 });
 
 test('the limit stays within what xt_limit takes', () => {

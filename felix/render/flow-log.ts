@@ -9,9 +9,10 @@
  *     DET|default                    denied at egress: no policy of the tier allowed it
  *     AIN|                           allowed at ingress: no policy decided
  *     DIR3|#-8rX0bdOFA7lUZ2q         a name that is longer, or has other characters, as its hash
+ *     XEB|invalid                    dropped whatever policy says: a rule of the base chains, by its comment
  */
 import type { PolicyId } from '#model';
-import { type Direction, shortHash } from './names.ts';
+import { type Direction, type Names, shortHash, toldDropChain } from './names.ts';
 import type { Rule } from './rule.ts';
 
 export interface FlowLogOptions {
@@ -24,18 +25,21 @@ export interface FlowLogOptions {
 
 /** What decided. Names are as in the model, or `#` and their hash. */
 export interface FlowLabel {
-  readonly verdict: 'denied' | 'allowed';
+  /** `dropped`: not by policy. Such a rule knows no direction: it is `egress`. */
+  readonly verdict: 'denied' | 'allowed' | 'dropped';
   readonly direction: Direction;
   readonly by:
     | { readonly type: 'rule'; readonly policy: PolicyId; readonly rule: number }
     | { readonly type: 'endOfTier'; readonly tier: string }
-    | { readonly type: 'none' };
+    | { readonly type: 'none' }
+    | { readonly type: 'dataplane'; readonly reason: string };
 }
 
 const prefixCharsMax = 63;
 /** Seconds' worth of packets that are told of at once after a silence. */
 const burstSec = 2;
 const burstMax = 10_000;
+const verdictLetters = { denied: 'D', allowed: 'A', dropped: 'X' } as const;
 const plainName = /^[A-Za-z0-9_.:/-]+$/;
 
 /** Nothing when such flows are not to be told of. */
@@ -58,8 +62,33 @@ export function flowLogRules(
   ];
 }
 
+export interface ToldChains {
+  readonly rules: readonly Rule[];
+  /** That the rules go to. */
+  readonly chains: ReadonlyMap<string, readonly Rule[]>;
+}
+
+/**
+ * Every drop of a base chain is told of by its comment, in a chain of its own: every packet of a pod passes these rules, and is to be compared
+ * once.
+ */
+export function tellOfDrops(rules: readonly Rule[], names: Names, options: FlowLogOptions | undefined): ToldChains {
+  const chains = new Map<string, readonly Rule[]>();
+  if (!options) return { rules, chains };
+  const told = rules.map((rule) => {
+    if (rule.target !== '-j DROP') return rule;
+    const by = { type: 'dataplane', reason: rule.comment } as const;
+    const label = { verdict: 'dropped', direction: 'egress', by } as const;
+    const chain = toldDropChain(names, rule.comment);
+    const drop = { match: '', target: rule.target, comment: rule.comment };
+    chains.set(chain, [...flowLogRules('', label, rule.comment, options), drop]);
+    return { ...rule, target: `-g ${chain}` };
+  });
+  return { rules: told, chains };
+}
+
 export function flowPrefix({ verdict, direction, by }: FlowLabel): string {
-  const head = `${verdict === 'denied' ? 'D' : 'A'}${direction === 'ingress' ? 'I' : 'E'}`;
+  const head = `${verdictLetters[verdict]}${direction === 'ingress' ? 'I' : 'E'}`;
   switch (by.type) {
     case 'rule':
       return named(`${head}R${by.rule}|`, by.policy);
@@ -67,6 +96,8 @@ export function flowPrefix({ verdict, direction, by }: FlowLabel): string {
       return named(`${head}T|`, by.tier);
     case 'none':
       return `${head}N|`;
+    case 'dataplane':
+      return `${head}B|${by.reason.replace(/[^A-Za-z0-9_.:/, -]/g, '_')}`.slice(0, prefixCharsMax);
   }
 }
 
@@ -83,17 +114,20 @@ export function flowNameHash(name: string): string {
 
 /** Undefined for what another program logs into the group. */
 export function parseFlowPrefix(text: string): FlowLabel | undefined {
-  const parts = /^([DA])([IE])(?:R(\d{1,9})\|(.+)|T\|(.+)|N\|)$/.exec(text);
+  const parts = /^([DAX])([IE])(?:R(\d{1,9})\|(.+)|T\|(.+)|N\||B\|(.+))$/.exec(text);
   if (!parts) return undefined;
-  const [, verdict, direction, rule, policy, tier] = parts;
+  const [, verdict, direction, rule, policy, tier, reason] = parts;
+  if ((verdict === 'X') !== (reason !== undefined)) return undefined;
   return {
-    verdict: verdict === 'D' ? 'denied' : 'allowed',
+    verdict: verdict === 'D' ? 'denied' : verdict === 'A' ? 'allowed' : 'dropped',
     direction: direction === 'I' ? 'ingress' : 'egress',
     by:
       policy !== undefined
         ? { type: 'rule', policy, rule: Number(rule) }
         : tier !== undefined
           ? { type: 'endOfTier', tier }
-          : { type: 'none' },
+          : reason !== undefined
+            ? { type: 'dataplane', reason }
+            : { type: 'none' },
   };
 }

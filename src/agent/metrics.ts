@@ -200,6 +200,19 @@ function observeFlows(metrics: Metrics, flows: Observed['flows']): void {
   }
   metrics.observed(
     {
+      name: 'dataplane_dropped_packets_total',
+      help: 'Packets dropped whatever policy says, by reason and namespace of the pod that sent them: those that the kernel told of, at most flowLogRatePerSec a second and rule.',
+      labels: ['direction', 'namespace', 'reason'],
+      type: 'counter',
+    },
+    () =>
+      flows
+        .counts()
+        .filter(({ verdict }) => verdict === 'dropped')
+        .map(({ direction, namespace, rule, packets }) => [{ direction, namespace, reason: rule }, packets]),
+  );
+  metrics.observed(
+    {
       name: 'flow_log_lost_packets_total',
       help: 'Packets that the kernel told of and the agent did not read in time.',
       type: 'counter',

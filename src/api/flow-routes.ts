@@ -1,6 +1,7 @@
 /** Flows that policy denied or allowed. */
 import type { FastifyInstance } from 'fastify';
 import { ApiError } from './errors.ts';
+import type { FlowVerdict } from './flows-view.ts';
 import type { AgentView } from './view.ts';
 
 const flowsMax = 1_000;
@@ -18,7 +19,7 @@ export async function addFlowRoutes(
     {
       after: number,
       limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,5}$' })),
-      verdict: Type.Optional(Type.Union([Type.Literal('denied'), Type.Literal('allowed')])),
+      verdict: Type.Optional(Type.Union([Type.Literal('denied'), Type.Literal('allowed'), Type.Literal('dropped')])),
       pod: Type.Optional(Type.String({ maxLength: 320, pattern: '^[^/]+/[^/]+$' })),
       namespace: Type.Optional(Type.String({ maxLength: 63 })),
       waitSec: number,
@@ -27,7 +28,7 @@ export async function addFlowRoutes(
   );
   type Query = {
     readonly [K in 'after' | 'limit' | 'pod' | 'namespace' | 'waitSec']?: string;
-  } & { readonly verdict?: 'denied' | 'allowed' };
+  } & { readonly verdict?: FlowVerdict };
   app.get<{ Querystring: Query }>('/v1/flows', { schema: { querystring } }, (request) => {
     const { after = '0', limit = String(flowsDefault), waitSec = '0', ...filter } = request.query;
     if (Number(limit) > flowsMax) throw badRequest(`limit ${limit} is over ${flowsMax}`);

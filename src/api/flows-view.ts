@@ -1,12 +1,15 @@
 /** Flows that policy denied, and allowed ones when asked for: what `poplin flows` prints, one JSON object a line with `-o json`. */
 import type { Timestamp } from './view.ts';
 
+/** `dropped`: not by policy, by what holds for every pod (addresses of its own, valid connections, guarded ports). */
+export type FlowVerdict = 'denied' | 'allowed' | 'dropped';
+
 export interface FlowsQuery {
   /** Only flows behind this one: `next` of the answer before. */
   readonly after: number;
   /** The newest so many of what is behind it. */
   readonly limit: number;
-  readonly verdict?: 'denied' | 'allowed';
+  readonly verdict?: FlowVerdict;
   /** Of which one end is this pod, `namespace/name`, or a pod of this namespace. */
   readonly pod?: string;
   readonly namespace?: string;
@@ -45,8 +48,8 @@ export interface FlowView {
   readonly packets: number;
   /** That saw it. */
   readonly node: string;
-  readonly verdict: 'denied' | 'allowed';
-  /** Which side's policy decided: the destination's ingress or the source's egress. */
+  readonly verdict: FlowVerdict;
+  /** Which side's policy decided: the destination's ingress or the source's egress. Of `dropped`: whether it came from a pod of the node. */
   readonly direction: 'ingress' | 'egress';
   readonly source: FlowEndView;
   readonly destination: FlowEndView;
@@ -79,17 +82,23 @@ export type FlowDeciderView =
   /** None of the tier's policies that select the pod allowed it. */
   | { readonly type: 'endOfTier'; readonly tier: string; readonly policies: readonly string[] }
   /** Allowed: no policy decided. */
-  | { readonly type: 'none' };
+  | { readonly type: 'none' }
+  | {
+      readonly type: 'dataplane';
+      readonly reason: string;
+      /** By whose interface it came in, whatever its source says. */
+      readonly pod?: string;
+    };
 
 /** Since the agent started. */
 export interface FlowCountView {
-  readonly verdict: 'denied' | 'allowed';
+  readonly verdict: FlowVerdict;
   readonly direction: 'ingress' | 'egress';
   /** Of the pod whose policy decided. */
   readonly namespace: string;
   /** Empty at the end of a tier. */
   readonly policy: string;
-  /** `end of tier` there. */
+  /** `end of tier` there; the reason of what was dropped. */
   readonly rule: string;
   readonly tier: string;
   readonly packets: number;

@@ -165,7 +165,7 @@ test('--counts: packets by who decided, most first', async (t) => {
 test('what makes no sense is said at once', async (t) => {
   for (const [args, message] of [
     [['--pod', 'db-0'], /write NAMESPACE\/NAME/],
-    [['--verdict', 'dropped'], /neither denied nor allowed/],
+    [['--verdict', 'odd'], /none of denied, allowed and dropped/],
     [['--last', '1001'], /0\.\.1000/],
     [['--counts', '--follow'], /exclude each other/],
   ] as const) {

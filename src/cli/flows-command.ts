@@ -28,7 +28,7 @@ export function registerFlows(program: Command, context: CliContext): void {
     )
     .option('-f, --follow', 'go on with what comes, until interrupted')
     .option('--last <number>', `how many of the past ones (default: ${lastDefault}, with --follow none)`)
-    .option('--verdict <verdict>', 'only denied or allowed ones')
+    .option('--verdict <verdict>', 'only denied, allowed or dropped ones (dropped: not by policy)')
     .option('-n, --namespace <namespace>', 'only from or to pods of this namespace')
     .option('--pod <pod>', 'only from or to this pod: NAMESPACE/NAME, or NAME with -n')
     .option('--counts', 'packets by policy and rule since the agent started, instead of flows')
@@ -60,8 +60,8 @@ Examples:
 
 function faultOf({ last, verdict, pod, namespace, counts, follow: followed }: FlowsOptions): string | undefined {
   if (last !== undefined && !/^(0|[1-9]\d{0,2}|1000)$/.test(last)) return `--last ${last} is not 0..1000`;
-  if (verdict !== undefined && verdict !== 'denied' && verdict !== 'allowed')
-    return `--verdict ${verdict} is neither denied nor allowed`;
+  if (verdict !== undefined && !['denied', 'allowed', 'dropped'].includes(verdict))
+    return `--verdict ${verdict} is none of denied, allowed and dropped`;
   if (counts && followed) return '--counts and --follow exclude each other';
   if (pod === undefined || /^[^/]+\/[^/]+$/.test(pod) || (namespace !== undefined && !pod.includes('/')))
     return undefined;
@@ -181,6 +181,8 @@ function deciderText(by: FlowDeciderView): string {
     }
     case 'none':
       return 'no policy';
+    case 'dataplane':
+      return `${by.reason}${by.pod === undefined ? '' : ` (sent by ${by.pod})`}`;
   }
 }
 
@@ -191,8 +193,8 @@ export function formatCounts(counts: readonly FlowCountView[]): string {
       String(packets),
       `${verdict} ${direction}`,
       namespace,
-      policy || (tier === '' ? 'no policy' : `end of tier ${tier}`),
-      policy === '' ? '' : rule,
+      policy || (tier !== '' ? `end of tier ${tier}` : verdict === 'dropped' ? '' : 'no policy'),
+      tier === '' ? rule : '',
     ]);
   return formatTable(['PACKETS', 'VERDICT', 'NAMESPACE', 'POLICY', 'RULE'], rows);
 }

@@ -7,7 +7,7 @@ import type { Backend, FlowLogOptions, PolicyDataplane } from '#felix';
 import { type IpFamily, silentLogger, systemClock } from '#kit';
 import type { EndpointProgram, PolicyRule, PolicyUpdate } from '#model';
 import { PolicyStateStore } from '#policy';
-import { inNetns, SysError, watchPacketLog } from '#sys';
+import { inNetns, interfaceName, SysError, watchPacketLog } from '#sys';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { PacketWorld } from './packet-world.ts';
@@ -61,6 +61,7 @@ async function world(backend: Backend, pods: readonly string[], wanted: Partial<
       wallMs: Date.now,
       log: silentLogger,
       limits: { hit: () => undefined },
+      interfaceName: (index) => inNetns(packets.node.netns, () => interfaceName(index)),
       refused: () => dataplane.status().flowLogRefused,
     },
     { nodeName: 'n1', flowLog: flowLog.verdicts, flowLogGroup: flowLog.group, flowLogRatePerSec: flowLog.ratePerSec },
@@ -171,6 +172,33 @@ for (const backend of ['nft', 'legacy'] as const) {
         assert.deepEqual((await w.seen(of('egress'))).by, { type: 'none' });
         const { by } = await w.seen(of('ingress'));
         assert.equal(by.type === 'rule' && by.policy === id && by.rule, 1);
+      }
+    });
+
+    test('what is dropped whatever policy says: a strange source with its pod, a guarded port', async () => {
+      await using w = await world(backend, ['a']);
+      await w.apply([endpoint('a')]);
+      w.dataplane.setGuard({ nodeAddresses: [], tcp: [179], udp: [] });
+      await w.dataplane.whenApplied();
+      for (const family of families) {
+        await w.packets.expectSilence('a', 'node', 179, family);
+        const guarded = await w.seen(
+          ({ destination }) => destination.port === 179 && destination.address === w.packets.node.addresses[family],
+        );
+        assert.equal(guarded.verdict, 'dropped');
+        assert.equal(guarded.source.pod, 'ns/a');
+        const strange = family === 4 ? '10.66.0.1' : 'fd00:66::1';
+        await w.packets.ip(w.packets.pod('a'), `addr add ${strange}/${family === 4 ? 32 : 128} dev eth0`);
+        assert.equal(await w.packets.reaches('a', 'outside', 80, family, 'udp', strange), false);
+        const spoofed = await w.seen(({ source }) => source.address === strange);
+        assert.deepEqual(
+          [spoofed.verdict, spoofed.direction, spoofed.by],
+          [
+            'dropped',
+            'egress',
+            { type: 'dataplane', reason: 'not an address of this pod, or unknown interface', pod: 'ns/a' },
+          ],
+        );
       }
     });
 

@@ -13,12 +13,15 @@ export interface AddressNames {
   /** All pods of this node as CNI wired them: known before any status says so. */
   setEndpoints(endpoints: readonly WorkloadEndpoint[]): void;
   of(address: IpAddress): AddressOwner;
+  /** The pod of this node that has the interface. */
+  onInterface(name: string): EndpointId | undefined;
 }
 
 export function createAddressNames(): AddressNames {
   const pods = ownersByAddress();
   const nodes = ownersByAddress();
   let local = new Map<IpAddress, EndpointId>();
+  let interfaces = new Map<string, EndpointId>();
   return {
     note(update) {
       if (update.kind === 'Pod') {
@@ -31,8 +34,10 @@ export function createAddressNames(): AddressNames {
       }
     },
     setEndpoints(endpoints) {
+      interfaces = new Map(endpoints.map(({ id, interfaceName }) => [interfaceName, id]));
       local = new Map(endpoints.flatMap(({ id, addresses }) => addresses.map((address) => [address, id] as const)));
     },
+    onInterface: (name) => interfaces.get(name),
     of(address) {
       const pod = local.get(address) ?? pods.get(address);
       if (pod !== undefined) return { pod };

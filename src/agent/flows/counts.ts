@@ -52,7 +52,7 @@ export function createFlowCounts(deps: FlowCountsDeps, seriesMax = seriesMaxDefa
 function labelsOf(flow: FlowDescription): Omit<FlowCountView, 'packets'> {
   const { verdict, direction, by } = flow;
   const pod = judgedPod(flow) ?? '';
-  const common = { verdict, direction, namespace: pod.slice(0, Math.max(0, pod.indexOf('/'))) };
+  const common = { verdict, direction, namespace: namespaceOf(pod) };
   switch (by.type) {
     case 'rule':
       return { ...common, policy: by.policy, rule: String(by.rule), tier: '' };
@@ -60,7 +60,13 @@ function labelsOf(flow: FlowDescription): Omit<FlowCountView, 'packets'> {
       return { ...common, policy: '', rule: endOfTierRule, tier: by.tier };
     case 'none':
       return { ...common, policy: '', rule: '', tier: '' };
+    case 'dataplane':
+      return { ...common, namespace: namespaceOf(by.pod ?? pod), policy: '', rule: by.reason, tier: '' };
   }
+}
+
+function namespaceOf(pod: string): string {
+  return pod.slice(0, Math.max(0, pod.indexOf('/')));
 }
 
 function keyOf({ verdict, direction, namespace, policy, rule, tier }: Omit<FlowCountView, 'packets'>): string {

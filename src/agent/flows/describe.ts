@@ -26,14 +26,22 @@ const protocolNames: Readonly<Record<number, string>> = {
   [ICMPV6]: 'ICMPv6',
 };
 
-export function describeFlow(label: FlowLabel, packet: PacketHeaders, { names, state }: DescribeDeps): FlowDescription {
+/** @param fromPod the pod of this node by whose interface the packet came in. */
+export function describeFlow(
+  label: FlowLabel,
+  packet: PacketHeaders,
+  fromPod: EndpointId | undefined,
+  { names, state }: DescribeDeps,
+): FlowDescription {
   const end = (side: 'source' | 'destination'): FlowEndView => ({
     address: packet[side],
     ...(packet.ports ? { port: packet.ports[side] } : {}),
     ...names.of(packet[side]),
   });
   const [source, destination] = [end('source'), end('destination')];
-  const { verdict, direction } = label;
+  const { verdict } = label;
+  const isFromOutside = label.by.type === 'dataplane' && fromPod === undefined;
+  const direction = isFromOutside ? 'ingress' : label.direction;
   const judged = judgedPod({ direction, source, destination });
   return {
     verdict,
@@ -42,7 +50,10 @@ export function describeFlow(label: FlowLabel, packet: PacketHeaders, { names, s
     destination,
     protocol: protocolNames[packet.protocol] ?? String(packet.protocol),
     ...(packet.icmp ? { icmp: packet.icmp } : {}),
-    by: deciderOf(label, judged, state),
+    by:
+      label.by.type === 'dataplane'
+        ? { ...label.by, ...(fromPod === undefined ? {} : { pod: fromPod }) }
+        : deciderOf({ ...label, by: label.by }, judged, state),
   };
 }
 
@@ -51,7 +62,13 @@ export function judgedPod(flow: Pick<FlowDescription, 'direction' | 'source' | '
   return (flow.direction === 'ingress' ? flow.destination : flow.source).pod;
 }
 
-function deciderOf({ by, direction }: FlowLabel, pod: EndpointId | undefined, state: PolicyState): FlowDeciderView {
+type PolicyDecider = Exclude<FlowLabel['by'], { readonly type: 'dataplane' }>;
+
+function deciderOf(
+  { by, direction }: FlowLabel & { readonly by: PolicyDecider },
+  pod: EndpointId | undefined,
+  state: PolicyState,
+): FlowDeciderView {
   const tiers: readonly TierProgram[] = (pod !== undefined && state.endpoints.get(pod)?.[direction]) || [];
   switch (by.type) {
     case 'none':

@@ -34,6 +34,7 @@ function fake(options: Partial<FlowLogConfig> & { readonly refused?: string } = 
       wallMs: () => Date.parse('2026-01-01T00:00:00Z') + clock.nowMs(),
       log: silentLogger,
       limits: { hit: (limit) => limits.push(limit) },
+      interfaceName: (index) => (index === 7 ? 'pop1' : undefined),
       refused: () => refused,
     },
     { ...config, ...changed },
@@ -52,12 +53,12 @@ function fake(options: Partial<FlowLogConfig> & { readonly refused?: string } = 
   ]);
   flows.setEndpoints([{ id: 'shop/api-1', interfaceName: 'pop1', addresses: ['10.1.0.1' as IpAddress] }]);
   /** A TCP SYN, logged. */
-  const packet = (from: string, port = 80, prefix = endOfTier, timeMs?: number): void =>
+  const packet = (from: string, port = 80, prefix = endOfTier, inIndex = 0): void =>
     source.options!.onPacket({
       prefix,
-      inIndex: 0,
+      inIndex,
       outIndex: 0,
-      timeMs,
+      timeMs: undefined,
       sequence: undefined,
       packet: Buffer.from([
         ...[0x45, 0, 0, 0, 0, 0, 0, 0, 64, 6, 0, 0],
@@ -107,6 +108,28 @@ test('names of pods and nodes, of the policies of a tier that denied, of a polic
   assert.deepEqual(second!.source, { address: '192.0.2.7', port: 40_000, node: 'n2' });
   assert.deepEqual(second!.by, { type: 'rule', policy: longId, rule: 1, text: 'deny TCP from anywhere' });
   assert.deepEqual(third!.by, { type: 'rule', policy: 'NetworkPolicy:shop/gone', rule: 2 });
+});
+
+test('what is dropped whatever policy says: why, and by whose interface it came in', async () => {
+  const { flows, packet } = fake();
+  await flows.start();
+  const dropped = (reason: string): string =>
+    flowPrefix({ verdict: 'dropped', direction: 'egress', by: { type: 'dataplane', reason } });
+  packet('203.0.113.5', 80, dropped('not an address of this pod'), 7);
+  packet('203.0.113.6', 80, dropped('invalid'), 9);
+  const [sent, invalid] = (await flows.flows({ ...all, verdict: 'dropped' })).flows;
+  assert.deepEqual(
+    [sent!.direction, sent!.by],
+    ['egress', { type: 'dataplane', reason: 'not an address of this pod', pod: 'shop/api-1' }],
+  );
+  assert.deepEqual([invalid!.direction, invalid!.by], ['ingress', { type: 'dataplane', reason: 'invalid' }]);
+  assert.deepEqual(
+    flows.counts().map(({ verdict, namespace, rule }) => [verdict, namespace, rule]),
+    [
+      ['dropped', 'shop', 'not an address of this pod'],
+      ['dropped', 'shop', 'invalid'],
+    ],
+  );
 });
 
 test('a pod that is gone or completed names nothing; its successor at the address does', async () => {

@@ -37,6 +37,8 @@ export interface FlowLogDeps {
   readonly wallMs: () => number;
   readonly log: Logger;
   readonly limits: Limits;
+  /** Of this namespace, by index. */
+  readonly interfaceName: (index: number) => string | undefined;
   /** Why rules that tell of packets are not in the kernel. */
   readonly refused: () => string | undefined;
 }
@@ -80,11 +82,13 @@ export function createFlowLog(deps: FlowLogDeps, config: FlowLogConfig): FlowLog
     const label = parseFlowPrefix(packet.prefix);
     const headers = label && packetHeaders(packet.packet);
     if (!label || !headers) return;
-    const { timeMs } = packet;
+    const { timeMs, inIndex } = packet;
     const isTime = timeMs !== undefined && timeMs >= 0 && timeMs <= DATE_MS_MAX;
-    const flow = ring.add(keyOf(packet.prefix, headers), isTime ? timeMs : deps.wallMs(), () =>
-      describeFlow(label, headers, describing),
-    );
+    const flow = ring.add(keyOf(packet.prefix, headers), isTime ? timeMs : deps.wallMs(), () => {
+      const isDrop = label.by.type === 'dataplane';
+      const name = isDrop && inIndex > 0 ? deps.interfaceName(inIndex) : undefined;
+      return describeFlow(label, headers, name === undefined ? undefined : names.onInterface(name), describing);
+    });
     counts.add(flow);
   };
   const wake = (): void => {
