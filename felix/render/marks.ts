@@ -27,6 +27,6 @@ export const setMark = (bit: number): string => `-j MARK --set-xmark ${hex(bit)}
 export const clearMarks = (marks: Marks): string => `-j MARK --set-xmark 0x0/${hex(marks.accept | marks.pass)}`;
 export const clearPass = (marks: Marks): string => `-j MARK --set-xmark 0x0/${hex(marks.pass)}`;
 export const matchAccept = (marks: Marks): string => `-m mark --mark ${hex(marks.accept)}/${hex(marks.accept)}`;
-export const matchNotAccepted = (marks: Marks): string => `-m mark --mark 0x0/${hex(marks.accept)}`;
 /** Neither accepted nor passed. */
 export const matchUndecided = (marks: Marks): string => `-m mark --mark 0x0/${hex(marks.accept | marks.pass)}`;
+export const matchNotAccepted = (marks: Marks): string => `-m mark --mark 0x0/${hex(marks.accept)}`;

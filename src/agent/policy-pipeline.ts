@@ -28,6 +28,8 @@ const SLICE_MS = 8;
 const SETTLE_STEPS = 16;
 
 export interface PolicyPipeline extends EndpointDataplane {
+  /** What the dataplane was told. */
+  readonly state: PolicyState;
   update(batch: readonly ModelUpdate[]): void;
   /** The model is complete: compute, and write to the kernel from now on. Resolves when that has begun. */
   inSync(): Promise<void>;
@@ -38,8 +40,6 @@ export interface PolicyPipeline extends EndpointDataplane {
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
   endpoints(): readonly WorkloadEndpoint[];
   show(id: EndpointId): PolicyShow | undefined;
-  /** What the dataplane was told. */
-  readonly state: PolicyState;
 }
 
 export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
@@ -110,6 +110,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
   const tellEndpoints = (): void => deps.onEndpoints([...byInterface.values()]);
 
   return {
+    state,
     update(batch) {
       for (const update of batch) {
         engine.update(update);
@@ -158,7 +159,6 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     endpoint: (id) => byId.get(id) ?? prepared.get(id),
     endpoints: () => [...byInterface.values()],
     show: (id) => policyShow(state, id),
-    state,
   };
 }
 

@@ -60,13 +60,13 @@ export function createView(deps: ViewDeps): AgentView {
         egress: show.egress,
       };
     },
-    flows: (query) => deps.flows.flows(query),
-    flowCounts: () => deps.flows.counts(),
     datastore: () => deps.datastore.status(),
     config: () => deps.loaded.values,
     alive: () => deps.health.alive(),
     ready: () => deps.health.ready(),
     metrics: () => deps.metrics.scrape(),
+    flows: (query) => deps.flows.flows(query),
+    flowCounts: () => deps.flows.counts(),
   };
 }
 

@@ -33,11 +33,11 @@ export interface ApiClient {
   /** @param file absolute path on the speaker's machine. */
   bgpDump(file: string): Promise<TableDumpView>;
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): Promise<PolicyEndpointView>;
+  datastore(): Promise<DatastoreView>;
+  config(): Promise<readonly ConfigValueView[]>;
   /** As the path's parameters. */
   flows(query: Readonly<Record<string, string>>): Promise<FlowsView>;
   flowCounts(): Promise<readonly FlowCountView[]>;
-  datastore(): Promise<DatastoreView>;
-  config(): Promise<readonly ConfigValueView[]>;
 }
 
 const answerTimeoutMs = 10_000;
@@ -66,10 +66,10 @@ export function createApiClient(options: { readonly socketPath: string }): ApiCl
     bgpDump: (file) => post(`/v1/bgp/dump?${new URLSearchParams({ file })}`),
     policyEndpoint: ({ namespace, name }) =>
       get(`/v1/policy/endpoints/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`),
-    flows: (query) => get(`/v1/flows?${new URLSearchParams(query)}`),
-    flowCounts: async () => (await get<{ counts: readonly FlowCountView[] }>('/v1/flows/counts')).counts,
     datastore: () => get('/v1/datastore'),
     config: async () => (await get<{ values: readonly ConfigValueView[] }>('/v1/config')).values,
+    flows: (query) => get(`/v1/flows?${new URLSearchParams(query)}`),
+    flowCounts: async () => (await get<{ counts: readonly FlowCountView[] }>('/v1/flows/counts')).counts,
   };
 }
 

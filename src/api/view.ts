@@ -58,10 +58,10 @@ export interface AgentView extends BgpView, HealthView {
   status(): AgentStatus | Promise<AgentStatus>;
   /** Undefined when no such pod is wired on this node. */
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): PolicyEndpointView | undefined;
-  flows(query: FlowsQuery): Promise<FlowsView>;
-  flowCounts(): readonly FlowCountView[];
   datastore(): DatastoreView;
   config(): readonly ConfigValueView[];
+  flows(query: FlowsQuery): Promise<FlowsView>;
+  flowCounts(): readonly FlowCountView[];
 }
 
 /** What a person wants to know first at 3 am. */
