@@ -50,3 +50,4 @@ export type {
   PolicyDataplaneStatus,
 } from './policy-dataplane.ts';
 export { createPolicyDataplane } from './policy-dataplane.ts';
+export { type FlowLabel, type FlowLogOptions, flowNameHash, flowPrefix, parseFlowPrefix } from './render/flow-log.ts';

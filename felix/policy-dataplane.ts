@@ -31,11 +31,13 @@ import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import type { NftTables } from './drivers/nft-tables.ts';
 import { type FlowCounts, FlowCutter, type FlowJudge } from './flow-cutter.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
+import { FlowLogManager } from './managers/flow-log.ts';
 import { type Guard, GuardManager } from './managers/guard.ts';
 import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
 import { PolicyManager, type RefusedPolicy } from './managers/policy.ts';
 import { paced } from './pace.ts';
 import { baseChains, baseJumps, heldSetId } from './render/base.ts';
+import { type FlowLogOptions, tellOfDrops } from './render/flow-log.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
 
@@ -48,6 +50,8 @@ export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOpt
   /** At least two bits that nobody else uses; default 0x000f0000. */
   readonly markMask?: number;
   readonly families?: readonly IpFamily[];
+  /** Absent: no rule tells of packets. */
+  readonly flowLog?: FlowLogOptions;
   /** XTABLES_LOCKFILE, for hosts with several agents; default the machine's. */
   readonly lockFile?: string;
 }
@@ -74,6 +78,8 @@ export interface PolicyDataplaneStatus {
   /** Failed runs in a row, and why the last one failed. */
   readonly failures: number;
   readonly lastError: string | undefined;
+  /** Why flows are not logged though they should be. */
+  readonly flowLogRefused: string | undefined;
   readonly endpoints: { readonly known: number; readonly programmed: number };
   readonly policies: {
     readonly known: number;
@@ -133,6 +139,8 @@ interface Parts {
   readonly masquerade: MasqueradeManager;
   readonly guard: GuardManager;
   readonly cutter: FlowCutter | undefined;
+  readonly telling: FlowLogManager;
+  readonly renderBase: () => void;
 }
 
 export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
@@ -154,6 +162,7 @@ class Dataplane implements PolicyDataplane {
   #parts: Parts | undefined;
   #inSync = false;
   #otherBackendClean = false;
+  #ranOnce = false;
   #repairs = 0;
 
   constructor(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions) {
@@ -185,18 +194,29 @@ class Dataplane implements PolicyDataplane {
       { run, log, clock, ...(members ? { members } : {}) },
       { names, families: this.#families, first: heldSetId },
     );
-    const policies = new PolicyManager({ tables, sets, log }, { names });
-    const endpoints = new EndpointsManager({ tables, sets, policies }, { names, marks });
+    const telling = new FlowLogManager({ tables, log }, { names, wanted: this.#options.flowLog });
+    const flowLog = (family: IpFamily): FlowLogOptions | undefined => telling.of(family);
+    const policies = new PolicyManager({ tables, sets, log, flowLog }, { names });
+    const endpoints = new EndpointsManager({ tables, sets, policies, flowLog }, { names, marks });
     const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
-    const guard = new GuardManager({ tables, sets }, { names });
+    const guard = new GuardManager({ tables, sets, flowLog }, { names });
     for (const table of tables) {
-      for (const chain of baseChains({ names, marks, family: table.family }))
-        table.desireChain(chain.table, chain.name, chain.rules);
       for (const jump of baseJumps(names)) table.desireJump(jump);
     }
+    const renderBase = (): void => {
+      for (const table of tables) {
+        for (const chain of baseChains({ names, marks, family: table.family })) {
+          const { rules, chains } = tellOfDrops(chain.rules, names, flowLog(table.family));
+          table.desireChain(chain.table, chain.name, rules);
+          for (const [name, below] of chains) table.desireChain(chain.table, name, below);
+        }
+      }
+      guard.render();
+    };
+    renderBase();
     await Promise.all([sets.read(), ...tables.map((table) => table.read())]);
     const cutter = flows && new FlowCutter({ ...flows, clock, log }, { cutMark: marks.cut });
-    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard, cutter };
+    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard, cutter, telling, renderBase };
     if (this.#inSync) this.#loop.open();
   }
 
@@ -252,6 +272,7 @@ class Dataplane implements PolicyDataplane {
       applied: this.#inSync && parts !== undefined && !this.#loop.pending,
       failures: this.#loop.failures,
       lastError: this.#loop.lastError,
+      flowLogRefused: parts?.telling.refused,
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
       policies: {
         known: parts?.policies.policyCount ?? 0,
@@ -292,8 +313,15 @@ class Dataplane implements PolicyDataplane {
   async #run(resync: boolean): Promise<void> {
     const parts = this.#parts!;
     const { clock } = this.#deps;
+    const isAnew = (resync || !this.#ranOnce) && (await parts.telling.ask());
+    this.#ranOnce = true;
+    if (isAnew) {
+      parts.renderBase();
+      parts.policies.renderAgain();
+      parts.endpoints.renderAgain();
+    }
     // Nothing new is wanted and the last write succeeded: whatever has to be written was changed by others.
-    const quiet = resync && this.#inbox.length === 0 && this.#loop.failures === 0;
+    const quiet = resync && !isAnew && this.#inbox.length === 0 && this.#loop.failures === 0;
     const before = restoreCalls(parts);
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     await paced(clock, parts.endpoints.flush());

@@ -4,13 +4,14 @@
  * An endpoint is programmed while both its program (from the policy engine) and its wiring (from CNI) are known. With one of
  * the two missing its interface is unknown, and unknown interfaces drop.
  */
-import type { IpAddress } from '#kit';
+import type { IpAddress, IpFamily } from '#kit';
 import type { EndpointId, EndpointProgram, PolicyId, WorkloadEndpoint } from '#model';
 import type { Ipsets } from '../drivers/ipset/ipset.ts';
 import type { IptablesFamily } from '../drivers/iptables/iptables.ts';
 import { workloadSetId } from '../render/base.ts';
 import { renderDispatch } from '../render/dispatch.ts';
 import { renderEndpoint } from '../render/endpoint.ts';
+import type { FlowLogOptions } from '../render/flow-log.ts';
 import type { Marks } from '../render/marks.ts';
 import { type Direction, endpointChain, type Names } from '../render/names.ts';
 import type { PolicyManager } from './policy.ts';
@@ -19,6 +20,8 @@ export interface EndpointsDeps {
   readonly tables: readonly IptablesFamily[];
   readonly sets: Ipsets;
   readonly policies: PolicyManager;
+  /** Of a family, decided before the first `flush`. Absent: nobody is told of packets. */
+  readonly flowLog?: (family: IpFamily) => FlowLogOptions | undefined;
 }
 
 /** What the drivers were asked for an endpoint. */
@@ -96,6 +99,11 @@ export class EndpointsManager {
     this.#dirty.add(id);
   }
 
+  /** Everything once more at the next `flush`. */
+  renderAgain(): void {
+    for (const id of this.#programmed.keys()) this.#dirty.add(id);
+  }
+
   /** Endpoints have to be removed. */
   get untidy(): boolean {
     return this.#dirty.size > 0;
@@ -143,12 +151,11 @@ export class EndpointsManager {
       for (const [direction, policy] of policiesOf(kept.program)) this.#deps.policies.release(direction, policy);
     else this.#dispatchDirty = true;
     for (const direction of directions) {
-      const rules = renderEndpoint(wanted.program[direction], direction, id, {
-        names: this.#names,
-        marks: this.#marks,
-      });
       const chain = endpointChain(this.#names, direction, wanted.interfaceName);
-      for (const table of this.#deps.tables) table.desireChain('mangle', chain, rules);
+      for (const table of this.#deps.tables) {
+        const context = { names: this.#names, marks: this.#marks, flowLog: this.#deps.flowLog?.(table.family) };
+        table.desireChain('mangle', chain, renderEndpoint(wanted.program[direction], direction, id, context));
+      }
     }
     this.#moveAddresses(kept, wanted);
     this.#programmed.set(id, wanted);

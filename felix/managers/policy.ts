@@ -9,6 +9,7 @@ import type { PolicyId, PolicyProgram, PolicyRule, PolicyUpdate, SetId } from '#
 import type { Ipsets } from '../drivers/ipset/ipset.ts';
 import type { IptablesFamily } from '../drivers/iptables/iptables.ts';
 import { heldSetId, isOwnSet } from '../render/base.ts';
+import { type FlowLogOptions, flowLogRules } from '../render/flow-log.ts';
 import { type Direction, type Names, policyChain } from '../render/names.ts';
 import { renderPolicy } from '../render/policy.ts';
 import type { Rule } from '../render/rule.ts';
@@ -19,6 +20,8 @@ export interface PolicyDeps {
   readonly tables: readonly IptablesFamily[];
   readonly sets: Ipsets;
   readonly log: Logger;
+  /** Of a family, decided before the first `flush`. Absent: nobody is told of packets. */
+  readonly flowLog?: (family: IpFamily) => FlowLogOptions | undefined;
 }
 
 /** One chain's worth of a policy. */
@@ -120,6 +123,11 @@ export class PolicyManager {
     if (chain && --chain.references === 0) this.#dirty.add(chain);
   }
 
+  /** Everything once more at the next `flush`. */
+  renderAgain(): void {
+    for (const chain of this.#programmed.values()) this.#dirty.add(chain);
+  }
+
   /** Renders what changed into wishes of the drivers, a chain a step. */
   *flush(): Generator<void> {
     for (const chain of this.#dirty) {
@@ -194,16 +202,19 @@ export class PolicyManager {
   #render(chain: Programmed, family: IpFamily): ReturnType<typeof renderPolicy> {
     const { sets, log } = this.#deps;
     const rules = this.#rules(chain);
+    const options = this.#deps.flowLog?.(family);
+    const flowLog = options && { ...options, direction: chain.direction };
     try {
       if (!rules) throw new Error('the policy is named and was never known');
-      return renderPolicy(rules, chain.id, { names: this.#names, family, setName: (id) => sets.nameOf(id, family) });
+      const setName = (id: SetId): string | undefined => sets.nameOf(id, family);
+      return renderPolicy(rules, chain.id, { names: this.#names, family, setName, ...(flowLog ? { flowLog } : {}) });
     } catch (error) {
       this.#broken.set(chain, errorText(error));
       log.error(
         { policy: chain.id, direction: chain.direction, family, reason: errorText(error) },
         'policy cannot be rendered, it drops everything',
       );
-      return { rules: [closed(chain.id)], exceptSets: new Map() };
+      return { rules: closed(chain, options), exceptSets: new Map() };
     }
   }
 
@@ -240,8 +251,13 @@ export class PolicyManager {
   }
 }
 
-function closed(id: PolicyId): Rule {
-  return { match: '', target: '-j DROP', comment: `${id} cannot be rendered` };
+function closed({ id, direction }: Programmed, options: FlowLogOptions | undefined): Rule[] {
+  const comment = `${id} cannot be rendered`;
+  const by = { type: 'rule', policy: id, rule: 0 } as const;
+  return [
+    ...flowLogRules('', { verdict: 'denied', direction, by }, comment, options),
+    { match: '', target: '-j DROP', comment },
+  ];
 }
 
 function newProgrammed(id: PolicyId, direction: Direction): Programmed {

@@ -3,7 +3,8 @@
  * a tier that ends in deny leaves undecided is dropped; what leaves all tiers is accepted. No tier: accepted.
  */
 import type { PolicyId, TierProgram } from '#model';
-import { clearPass, type Marks, matchAccept, matchUndecided } from './marks.ts';
+import { type FlowLogOptions, flowLogRules } from './flow-log.ts';
+import { clearPass, type Marks, matchAccept, matchNotAccepted, matchUndecided } from './marks.ts';
 import { type Direction, type Names, policyChain } from './names.ts';
 import { acceptedChain } from './policy.ts';
 import type { Rule } from './rule.ts';
@@ -13,9 +14,9 @@ export function renderEndpoint(
   tiers: readonly TierProgram[],
   direction: Direction,
   label: string,
-  context: { readonly names: Names; readonly marks: Marks },
+  context: { readonly names: Names; readonly marks: Marks; readonly flowLog?: FlowLogOptions | undefined },
 ): Rule[] {
-  const { names, marks } = context;
+  const { names, marks, flowLog } = context;
   const rules: Rule[] = [];
   tiers.forEach((tier, index) => {
     if (index > 0) {
@@ -27,14 +28,17 @@ export function renderEndpoint(
       rules.push({ match, target: `-j ${policyChain(names, direction, policy)}`, comment: policy });
     });
     if (tier.endOfTier === 'deny') {
-      rules.push({
-        match: matchUndecided(marks),
-        target: '-j DROP',
-        comment: `${label} ${direction}: end of tier ${tier.tier}`,
-      });
+      const match = matchUndecided(marks);
+      const comment = `${label} ${direction}: end of tier ${tier.tier}`;
+      const by = { type: 'endOfTier', tier: tier.tier } as const;
+      rules.push(...flowLogRules(match, { verdict: 'denied', direction, by }, comment, flowLog));
+      rules.push({ match, target: '-j DROP', comment });
     }
   });
   const why = tiers.length === 0 ? 'not isolated' : 'accepted';
-  rules.push({ match: '', target: `-g ${acceptedChain(names)}`, comment: `${label} ${direction}: ${why}` });
+  const comment = `${label} ${direction}: ${why}`;
+  const undecided = { verdict: 'allowed', direction, by: { type: 'none' } } as const;
+  rules.push(...flowLogRules(matchNotAccepted(marks), undecided, comment, flowLog));
+  rules.push({ match: '', target: `-g ${acceptedChain(names)}`, comment });
   return rules;
 }

@@ -44,6 +44,14 @@ export function dispatchChain(names: Names, direction: Direction, suffix = ''): 
   return bounded(suffix ? `${root}-${suffix}` : root, chainNameCharsMax);
 }
 
+/** Nothing jumps to it: its presence says that the kernel takes rules that log. */
+export const flowLogChain = (names: Names): string => bounded(`${names.chainPrefix}nflog`, chainNameCharsMax);
+
+/** Drops for a reason, and tells of it. */
+export function toldDropChain(names: Names, reason: string): string {
+  return bounded(`${names.chainPrefix}x-${shortHash(reason)}`, chainNameCharsMax);
+}
+
 /** The type is part of the hash: a set that changes its type is another set, because the kernel swaps only equal types. */
 export function kernelSetName(names: Names, family: IpFamily, type: KernelSetType, id: SetId): string {
   return bounded(`${names.setPrefix}${family}-${shortHash(`${type}|${id}`, 20)}`, setNameCharsMax);

@@ -7,7 +7,8 @@
  */
 import { type Cidr, familyOf, type IpFamily, PoplinError } from '#kit';
 import type { PeerMatch, PolicyRule, PortRange, SetId } from '#model';
-import { kernelSetName, type Names } from './names.ts';
+import { type FlowLogOptions, flowLogRules } from './flow-log.ts';
+import { type Direction, kernelSetName, type Names } from './names.ts';
 import type { Rule } from './rule.ts';
 
 export type RenderFailure =
@@ -21,6 +22,8 @@ export interface PolicyContext {
   readonly family: IpFamily;
   /** Kernel name of a set in this family, or undefined when there is no such set. */
   setName(id: SetId): string | undefined;
+  /** Absent: nobody is told of packets. */
+  readonly flowLog?: FlowLogOptions & { readonly direction: Direction };
 }
 
 export interface RenderedPolicy {
@@ -47,9 +50,25 @@ export function renderPolicy(rules: readonly PolicyRule[], label: string, contex
   rules.forEach((rule, index) => {
     const comment = `${label} rule ${index + 1} ${rule.action}`;
     const target = targetOf(rule, comment, context.names);
-    for (const match of matchesOf(rule, context, exceptSets)) out.push({ match, target, comment });
+    for (const match of matchesOf(rule, context, exceptSets)) {
+      out.push(...tellingOf(rule, index, match, comment, label, context), { match, target, comment });
+    }
   });
   return { rules: out, exceptSets };
+}
+
+function tellingOf(
+  { action }: PolicyRule,
+  index: number,
+  match: string,
+  comment: string,
+  policy: string,
+  { flowLog }: PolicyContext,
+): Rule[] {
+  if (!flowLog || (action !== 'deny' && action !== 'allow')) return [];
+  const verdict = action === 'deny' ? 'denied' : 'allowed';
+  const by = { type: 'rule', policy, rule: index + 1 } as const;
+  return flowLogRules(match, { verdict, direction: flowLog.direction, by }, comment, flowLog);
 }
 
 function targetOf(rule: PolicyRule, comment: string, names: Names): string {

@@ -25,17 +25,20 @@ import {
   acquireLock,
   durableFile,
   effectiveCapabilities,
+  interfaceName,
   openFlowTable,
   openNftTables,
   openRouteKernel,
   openSetMembers,
   sysctlFiles,
+  watchPacketLog,
 } from '#sys';
 import { createBgp } from './bgp.ts';
 import { lackingCapabilities } from './capabilities.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
 import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
+import { createFlowLog, flowLogRulesOf } from './flows/index.ts';
 import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { createObservers, observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
@@ -148,15 +151,36 @@ export function createAgent(loaded: LoadedConfig): Agent {
       clock,
       onApply: observers.onPolicyApply,
     },
-    { backend: config.iptablesBackend, markMask: config.markMask, lockFile: config.xtablesLockFile },
+    {
+      backend: config.iptablesBackend,
+      markMask: config.markMask,
+      lockFile: config.xtablesLockFile,
+      ...flowLogRulesOf(config),
+    },
   );
   const policy = createPolicyPipeline({
     nodeName: config.nodeName,
     clock,
     dataplane: policyDataplane,
-    onEndpoints: (endpoints) => routes.setEndpoints(endpoints),
+    onEndpoints: (endpoints) => {
+      routes.setEndpoints(endpoints);
+      flows.setEndpoints(endpoints);
+    },
     flushConntrack: conntrackFlusher(),
   });
+  const flows = createFlowLog(
+    {
+      open: watchPacketLog,
+      state: policy.state,
+      clock,
+      wallMs: Date.now,
+      log: part('flows'),
+      limits: observers.limits,
+      interfaceName,
+      refused: () => policyDataplane.status().flowLogRefused,
+    },
+    config,
+  );
   const apiServer = () => (client ? apiServerAddress(client.server) : undefined);
   const bgp = createBgp(
     {
@@ -200,7 +224,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       mtu: () => config.interfaceMtu || mtu.get(),
     },
   );
-  observe(metrics, { version: agentVersion(), model, datastore, routes, policyDataplane, bgp, ipam });
+  observe(metrics, { version: agentVersion(), model, datastore, routes, policyDataplane, bgp, ipam, flows });
   const cniState = { notServing: notReady, pods: () => policy.endpoints().length };
   const reporter = client
     ? createStatusReporter(
@@ -221,6 +245,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     routes,
     policyDataplane,
     policy,
+    flows,
     bgp,
     ipam,
     cni: cniState,
@@ -247,6 +272,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     for (const update of batch) {
       model.apply(update);
       podAddresses.note(update);
+      flows.note(update);
     }
     policy.update(batch);
     if (inSync) applyObjects(new Set(batch.map((update) => update.kind)));
@@ -310,6 +336,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       if (lacking) log.error({}, lacking);
       await probes?.start();
       await routes.start();
+      await flows.start();
       await cni.recover();
       policy.adopt(cni.endpoints());
       await api.start();
@@ -343,6 +370,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       await cni.stop();
       await bgp.stop(mode);
       await policyDataplane.stop();
+      await flows.stop();
       await routes.stop();
       await Promise.all([api.stop(), probes?.stop()]);
     },

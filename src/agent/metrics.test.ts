@@ -52,6 +52,29 @@ async function scraped(): Promise<{ readonly body: string; readonly asked: numbe
       peers: () => ({ established: 3, configured: 4 }),
     },
     ipam: createIpam({ clock }),
+    flows: {
+      counts: () => [
+        {
+          verdict: 'denied',
+          direction: 'ingress',
+          namespace: 'shop',
+          policy: '',
+          rule: 'end of tier',
+          tier: 'default',
+          packets: 3,
+        },
+        {
+          verdict: 'dropped',
+          direction: 'egress',
+          namespace: 'shop',
+          policy: '',
+          rule: 'invalid',
+          tier: '',
+          packets: 2,
+        },
+      ],
+      status: () => ({ verdicts: 'denied', ratePerSec: 10, lost: 5 }),
+    },
   });
   observers.onPolicyApply({ runMs: 4, changeMs: 12, ok: true });
   observers.onRouteApply({ runMs: 4, ok: false });
@@ -70,6 +93,9 @@ test('what an operator watches is there, with the labels of the manual', async (
   const { body, asked } = await scraped();
   for (const line of [
     /^poplin_build_info\{version="1.2.3",node="v\d+[^"]*"\} 1$/m,
+    /^poplin_policy_denied_packets_total\{direction="ingress",namespace="shop",policy="",rule="end of tier",tier="default"\} 3$/m,
+    /^poplin_flow_log_lost_packets_total 5$/m,
+    /^poplin_dataplane_dropped_packets_total\{direction="egress",namespace="shop",reason="invalid"\} 2$/m,
     /^poplin_bgp_sessions\{state="Established"\} 3$/m,
     /^poplin_bgp_sessions\{state="Active"\} 1$/m,
     /^poplin_bgp_prefixes_received\{peer="mesh",family="ipv4-unicast"\} 6$/m,

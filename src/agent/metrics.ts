@@ -13,6 +13,7 @@ import { type Kind, kinds } from '#model';
 import { createLimits, type Limits, type Metrics } from '#obs';
 import { observeSpeaker } from './bgp/metrics.ts';
 import type { Bgp } from './bgp.ts';
+import type { FlowLog } from './flows/index.ts';
 import type { ModelStore } from './model-store.ts';
 
 /** Handed to the parts when they are made. */
@@ -107,6 +108,7 @@ export interface Observed {
   readonly policyDataplane: PolicyDataplane;
   readonly bgp: Pick<Bgp, 'status' | 'peers'>;
   readonly ipam: Ipam;
+  readonly flows: Pick<FlowLog, 'counts' | 'status'>;
 }
 
 /** One number, asked for at each scrape. */
@@ -123,6 +125,7 @@ export function observe(metrics: Metrics, parts: Observed): void {
   observeBgp(metrics, gauge, parts.bgp);
   observeRoutes(metrics, gauge, parts.routes);
   observePolicy(metrics, gauge, parts.policyDataplane);
+  observeFlows(metrics, parts.flows);
   const sum = (what: 'used' | 'size') => (): number =>
     parts.ipam.usage().reduce((total, each) => total + each[what], 0);
   gauge('ipam_addresses_used', 'Addresses given to pods.', sum('used'));
@@ -172,6 +175,49 @@ function observeRoutes(metrics: Metrics, gauge: GaugeMaker, routes: RouteDatapla
   metrics.observed(
     { name: 'routes_repairs_total', help: 'Routes of ours that others removed.', type: 'counter' },
     () => [[{}, routes.counts().repairs]],
+  );
+}
+
+function observeFlows(metrics: Metrics, flows: Observed['flows']): void {
+  const labels = ['direction', 'namespace', 'policy', 'rule', 'tier'] as const;
+  for (const verdict of ['denied', 'allowed'] as const) {
+    metrics.observed(
+      {
+        name: `policy_${verdict}_packets_total`,
+        help: `Packets that policy ${verdict}, by the rule or the end of tier that decided: those that the kernel told of, at most flowLogRatePerSec a second and rule.`,
+        labels,
+        type: 'counter',
+      },
+      () =>
+        flows
+          .counts()
+          .filter((count) => count.verdict === verdict)
+          .map(({ direction, namespace, policy, rule, tier, packets }) => [
+            { direction, namespace, policy, rule, tier },
+            packets,
+          ]),
+    );
+  }
+  metrics.observed(
+    {
+      name: 'dataplane_dropped_packets_total',
+      help: 'Packets dropped whatever policy says, by reason and namespace of the pod that sent them: those that the kernel told of, at most flowLogRatePerSec a second and rule.',
+      labels: ['direction', 'namespace', 'reason'],
+      type: 'counter',
+    },
+    () =>
+      flows
+        .counts()
+        .filter(({ verdict }) => verdict === 'dropped')
+        .map(({ direction, namespace, rule, packets }) => [{ direction, namespace, reason: rule }, packets]),
+  );
+  metrics.observed(
+    {
+      name: 'flow_log_lost_packets_total',
+      help: 'Packets that the kernel told of and the agent did not read in time.',
+      type: 'counter',
+    },
+    () => [[{}, flows.status().lost]],
   );
 }
 

@@ -13,7 +13,15 @@ import { type EndpointDataplane, FIRST_IF_NAME, hostInterfaceName } from '#cni';
 import type { PolicyDataplane, TrackedFlow } from '#felix';
 import type { Clock, IpAddress } from '#kit';
 import type { EndpointId, ModelUpdate, PodObject, WorkloadEndpoint } from '#model';
-import { AffectedFlows, createPolicyEngine, flowAllowed, type PolicyShow, PolicyStateStore, policyShow } from '#policy';
+import {
+  AffectedFlows,
+  createPolicyEngine,
+  flowAllowed,
+  type PolicyShow,
+  type PolicyState,
+  PolicyStateStore,
+  policyShow,
+} from '#policy';
 
 export interface PolicyPipelineDeps {
   readonly nodeName: string;
@@ -29,6 +37,8 @@ const SLICE_MS = 8;
 const SETTLE_STEPS = 16;
 
 export interface PolicyPipeline extends EndpointDataplane {
+  /** What the dataplane was told. */
+  readonly state: PolicyState;
   update(batch: readonly ModelUpdate[]): void;
   /** The model is complete: compute, and write to the kernel from now on. Resolves when that has begun. */
   inSync(): Promise<void>;
@@ -119,6 +129,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
   const tellEndpoints = (): void => deps.onEndpoints([...byInterface.values()]);
 
   return {
+    state,
     update(batch) {
       for (const update of batch) {
         engine.update(update);

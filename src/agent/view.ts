@@ -8,6 +8,7 @@ import type { Ipam } from '#ipam';
 import type { HealthRegistry, Metrics } from '#obs';
 import { peerView, routesView } from './bgp/view.ts';
 import type { Bgp } from './bgp.ts';
+import type { FlowLog } from './flows/index.ts';
 import type { PolicyPipeline } from './policy-pipeline.ts';
 import { agentVersion } from './version.ts';
 
@@ -17,6 +18,7 @@ export interface ViewDeps {
   readonly routes: RouteDataplane;
   readonly policyDataplane: PolicyDataplane;
   readonly policy: PolicyPipeline;
+  readonly flows: FlowLog;
   readonly bgp: Bgp;
   readonly ipam: Ipam;
   readonly cni: { notServing(): string | undefined; pods(): number };
@@ -63,6 +65,8 @@ export function createView(deps: ViewDeps): AgentView {
     alive: () => deps.health.alive(),
     ready: () => deps.health.ready(),
     metrics: () => deps.metrics.scrape(),
+    flows: (query) => deps.flows.flows(query),
+    flowCounts: () => deps.flows.counts(),
   };
 }
 
@@ -73,6 +77,7 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
   const routes = deps.routes.counts();
   const policy = deps.policyDataplane.status();
   const notServing = deps.cni.notServing();
+  const { problem: flowProblem } = deps.flows.status();
   const peers = speaker?.peers ?? [];
   return {
     datastore: {
@@ -111,6 +116,7 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
       ...deps.bgp.problems(),
       ...(routes.error ? [`routes: ${routes.error}`] : []),
       ...(policy.lastError ? [`policy: ${policy.lastError}`] : []),
+      ...(flowProblem === undefined ? [] : [`flow log: ${flowProblem}`]),
       ...(policy.policies.broken > 0
         ? [`policy: ${policy.policies.broken} policies cannot be expressed and deny everything`]
         : []),

@@ -30,6 +30,8 @@ function fakeView(extra: Partial<AgentView> = {}): AgentView {
       ignored: [],
     }),
     config: () => [{ name: 'asn', value: 64512, source: 'default' }],
+    flows: async () => ({ flows: [], next: 0, missed: 0, log: { verdicts: 'denied', ratePerSec: 10, lost: 0 } }),
+    flowCounts: () => [],
     alive: () => ({ ok: true, reasons: [] }),
     ready: () => ({ ok: true, reasons: [] }),
     metrics: async () => ({ contentType: 'text/plain', body: 'poplin_up 1\n' }),

@@ -2,6 +2,7 @@
 import http from 'node:http';
 import { errorText, PoplinError } from '#kit';
 import type { ApiErrorCode } from './errors.ts';
+import type { FlowCountView, FlowsView } from './flows-view.ts';
 import type {
   AgentStatus,
   BgpPeerView,
@@ -34,6 +35,9 @@ export interface ApiClient {
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): Promise<PolicyEndpointView>;
   datastore(): Promise<DatastoreView>;
   config(): Promise<readonly ConfigValueView[]>;
+  /** As the path's parameters. */
+  flows(query: Readonly<Record<string, string>>): Promise<FlowsView>;
+  flowCounts(): Promise<readonly FlowCountView[]>;
 }
 
 const answerTimeoutMs = 10_000;
@@ -64,6 +68,8 @@ export function createApiClient(options: { readonly socketPath: string }): ApiCl
       get(`/v1/policy/endpoints/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`),
     datastore: () => get('/v1/datastore'),
     config: async () => (await get<{ values: readonly ConfigValueView[] }>('/v1/config')).values,
+    flows: (query) => get(`/v1/flows?${new URLSearchParams(query)}`),
+    flowCounts: async () => (await get<{ counts: readonly FlowCountView[] }>('/v1/flows/counts')).counts,
   };
 }
 

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger, Startable } from '#kit';
 import { ApiError } from './errors.ts';
+import { addFlowRoutes } from './flow-routes.ts';
 import { addHealthRoutes, addRoutesRoute } from './shared-routes.ts';
 import { type ApiServerOptions, createBareApp, createSocketServer } from './socket-server.ts';
 import type { AgentView } from './view.ts';
@@ -19,6 +20,7 @@ export async function createApp({ view, log }: ApiServerDeps): Promise<FastifyIn
   const app = await createBareApp(log);
   addDataRoutes(app, view);
   await addRoutesRoute(app, view);
+  await addFlowRoutes(app, view);
   addHealthRoutes(app, view);
   return app;
 }
@@ -30,6 +32,8 @@ const paths = [
   '/v1/policy/endpoints/{namespace}/{pod}',
   '/v1/datastore',
   '/v1/config',
+  '/v1/flows?after=&limit=&verdict=&pod=&namespace=&waitSec=',
+  '/v1/flows/counts',
   '/healthz',
   '/livez',
   '/readyz',

@@ -4,6 +4,7 @@
  */
 import type { Cidr, IpAddress, IpFamily } from '#kit';
 import type { HealthReport } from '#obs';
+import type { FlowCountView, FlowsQuery, FlowsView } from './flows-view.ts';
 
 /** ISO 8601, UTC. */
 export type Timestamp = string;
@@ -59,6 +60,8 @@ export interface AgentView extends BgpView, HealthView {
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): PolicyEndpointView | undefined;
   datastore(): DatastoreView;
   config(): readonly ConfigValueView[];
+  flows(query: FlowsQuery): Promise<FlowsView>;
+  flowCounts(): readonly FlowCountView[];
 }
 
 /** What a person wants to know first at 3 am. */

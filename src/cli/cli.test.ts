@@ -197,6 +197,8 @@ function view(extra: Partial<AgentView>): AgentView {
       ignored: [],
     }),
     config: () => [{ name: 'asn', value: 65001, source: 'flag --asn' }],
+    flows: async () => ({ flows: [], next: 0, missed: 0, log: { verdicts: 'denied', ratePerSec: 10, lost: 0 } }),
+    flowCounts: () => [],
     alive: () => health.alive(),
     ready: () => health.ready(),
     metrics: async () => ({ contentType: 'text/plain', body: '' }),

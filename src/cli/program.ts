@@ -5,6 +5,7 @@ import { registerConfig } from './config-commands.ts';
 import type { Environment } from './connection.ts';
 import { createContext } from './context.ts';
 import { exitCode, exitCodesHelp } from './exit-codes.ts';
+import { registerFlows } from './flows-command.ts';
 import { registerInstall } from './install-commands.ts';
 import type { Terminal } from './output.ts';
 import { registerPolicy } from './policy-commands.ts';
@@ -45,6 +46,7 @@ ${exitCodesHelp}`,
   registerStatus(program, context);
   registerBgp(program, context);
   registerPolicy(program, context);
+  registerFlows(program, context);
   registerConfig(program, context);
   registerPreflight(program, context);
   registerRunCommands(program, context);

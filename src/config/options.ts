@@ -145,6 +145,23 @@ export const agentOptions = {
     default: 0x000f0000,
     bitsMin: 2,
   }),
+  flowLog: choiceOption<'off' | 'denied' | 'all'>({
+    description: 'Flows that `poplin flows` shows: none, those that policy denies, or allowed ones too.',
+    default: 'denied',
+    choices: ['off', 'denied', 'all'],
+  }),
+  flowLogGroup: integerOption({
+    description: 'NFLOG group over which the kernel tells the agent of flows; nobody else may read it.',
+    default: 1179,
+    min: 0,
+    max: 65535,
+  }),
+  flowLogRatePerSec: integerOption({
+    description: 'Packets a second that each rule tells of; over it the kernel keeps silent.',
+    default: 10,
+    min: 1,
+    max: 10000,
+  }),
   interfaceMtu: integerOption({
     description: "MTU of pods' interfaces; 0 takes that of the node's uplinks.",
     default: 0,

@@ -8,3 +8,13 @@ export function interfaceIndex(name: string): number {
   if (index > 0) return index;
   throw new SysError('if_nametoindex', ENODEV, name);
 }
+
+/** IF_NAMESIZE. */
+const NAME_BYTES = 16;
+
+/** Undefined when this thread's namespace has no such interface (any more). */
+export function interfaceName(index: number): string | undefined {
+  const name = Buffer.alloc(NAME_BYTES);
+  libc.ifIndextoname(index, name);
+  return name[0] === 0 ? undefined : name.toString('latin1', 0, name.indexOf(0));
+}

@@ -96,6 +96,8 @@ export const ioctl = declare<[fd: number, request: number, argument: number]>(
 );
 /** 0 when there is no such interface. */
 export const ifNametoindex = declare<[name: string]>('unsigned int if_nametoindex(const char *)');
+/** 0 when there is no such interface; `name` holds 16 octets. */
+export const ifIndextoname = declare<[index: number, name: Buffer]>('size_t if_indextoname(unsigned int, void *)');
 export const gettid = declare<[]>('int gettid()');
 export const epollCreate1 = declare<[flags: number]>('int epoll_create1(int)');
 export const epollCtl = declare<[epoll: number, operation: number, fd: number, event: Pointer]>(

@@ -133,6 +133,31 @@ export class IptablesFamily {
     for (const name of tableOrder) this.#written(this.#tables[name]);
   }
 
+  /**
+   * Wants a chain and writes it alone when it is not there; after `read`. Where the kernel refuses it, it is wanted no longer and nothing else
+   * has changed.
+   *
+   * @returns why it is refused
+   */
+  async tryChain(name: TableName, chain: string, rules: readonly Rule[]): Promise<string | undefined> {
+    const table = this.#tables[name];
+    this.desireChain(name, chain, rules);
+    if (!table.chains.pendingUpdates.has(chain)) return undefined;
+    const { hashes, identity } = table.wanted.get(chain)!;
+    const marker = !table.present && this.options.backend === 'nft' ? [`:${this.#marker} - [0:0]`] : [];
+    const lines = rules.map((rule, index) => ruleLine(`-A ${chain}`, rule, hashes[index]!));
+    try {
+      await this.#restore([`*${name}`, ...marker, `:${chain} - [0:0]`, ...lines, 'COMMIT']);
+    } catch (error) {
+      if (!(error instanceof IptablesError)) throw error;
+      this.undesireChain(name, chain);
+      return error.message;
+    }
+    table.chains.found(chain, identity);
+    table.present = true;
+    return undefined;
+  }
+
   /** Deletes chains that nothing wants any more; after `write`, which removed what named them. @throws IptablesError */
   async sweep(): Promise<void> {
     const lines: string[] = [];

@@ -84,6 +84,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
       applied: true,
       failures: 0,
       lastError: undefined,
+      flowLogRefused: undefined,
       endpoints: { known: 3, programmed: 3 },
       policies: { known: 2, broken: 0, refused: [] },
       sets: 4,

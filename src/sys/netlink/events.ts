@@ -15,12 +15,15 @@ export const RTNLGRP_IPV6_ROUTE = 11;
 export const RTNLGRP_IPV6_RULE = 19;
 export const RTNLGRP_NEXTHOP = 32;
 
-/** Datagrams handled in one turn of the event loop. */
 const DATAGRAMS_PER_TURN_MAX = 256;
 const DATAGRAM_BYTES = 1 << 16;
 
 export interface NetlinkWatchOptions extends NetlinkOptions {
   readonly groups: readonly number[];
+  /** Asks for what comes without a group; what it throws `watchNetlink` throws. */
+  readonly prepare?: (socket: Netlink) => void;
+  /** Datagrams handled in one turn of the event loop. */
+  readonly datagramsPerTurnMax?: number;
   /** The message is a view: copy what is kept. */
   readonly onMessage: (message: NetlinkMessage) => void;
   /** The kernel dropped events: the only right answer is a full dump. */
@@ -37,6 +40,7 @@ export function watchNetlink(options: NetlinkWatchOptions): { close(): void } {
   const socket = new Netlink(options);
   try {
     for (const group of options.groups) socket.join(group);
+    options.prepare?.(socket);
   } catch (error) {
     socket.close();
     throw error;
@@ -46,7 +50,7 @@ export function watchNetlink(options: NetlinkWatchOptions): { close(): void } {
   const watcher = watch(socket.fd, { readable: true }, (status) => {
     let lost = false;
     let any = false;
-    for (let budget = DATAGRAMS_PER_TURN_MAX; budget > 0; budget--) {
+    for (let budget = options.datagramsPerTurnMax ?? DATAGRAMS_PER_TURN_MAX; budget > 0; budget--) {
       const length = libc.recv(socket.fd, received, DATAGRAM_BYTES, MSG_DONTWAIT);
       if (length === -EAGAIN) break;
       if (length === -ENOBUFS) {

@@ -17,6 +17,7 @@ export * from './flows.ts';
 export * from './ipset.ts';
 export * from './link.ts';
 export * from './nexthop.ts';
+export * from './nflog.ts';
 export * from './nft-tables.ts';
 export * from './route.ts';
 export * from './route-kernel.ts';
