@@ -11,3 +11,4 @@ export type { CompiledPolicy } from './rules/peer-rules.ts';
 export { compileLabelSelector } from './selector/label-selector.ts';
 export { parseSelector, type SelectorError } from './selector/parse.ts';
 export type { Selector } from './selector/selector.ts';
+export * from './simulate/index.ts';

@@ -1,0 +1,4 @@
+/** Whole clusters: who reaches whom, what a change of policies would change, and what is wrong with policies. */
+export * from './cluster.ts';
+export * from './matrix.ts';
+export { type Asked, addressOfEnd, type EndClass, families, VerdictTable } from './verdict-table.ts';
