@@ -6,6 +6,8 @@ export * from './explain/evaluate.ts';
 export * from './explain/explain.ts';
 export { type PolicyState, PolicyStateStore, setsOf } from './explain/policy-state.ts';
 export * from './explain/show.ts';
+export type { LintCode, LintFinding, LintSeverity } from './lint/finding.ts';
+export { lintPolicies } from './lint/lint.ts';
 export { compileNetworkPolicy } from './rules/network-policy.ts';
 export type { CompiledPolicy } from './rules/peer-rules.ts';
 export { compileLabelSelector } from './selector/label-selector.ts';

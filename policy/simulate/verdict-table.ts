@@ -43,7 +43,11 @@ interface ClassFacts extends EndClass {
   readonly keys: Readonly<Record<IpFamily, readonly string[]>>;
 }
 
-type Rows = Readonly<Record<Direction, Map<string, Uint8Array>>>;
+/** Of one port and family. */
+interface Rows {
+  readonly byKey: Readonly<Record<Direction, Map<string, Uint8Array>>>;
+  readonly byClass: Readonly<Record<Direction, (Uint8Array | undefined)[]>>;
+}
 
 export const families: readonly IpFamily[] = [4, 6];
 
@@ -60,6 +64,8 @@ export class VerdictTable {
   /** Class indexes for which a match holds. */
   readonly #holders: Readonly<Record<IpFamily, Map<string, number[]>>> = { 4: new Map(), 6: new Map() };
   readonly #rows = new Map<string, Rows>();
+  /** What was asked for last: the same object comes many times in a row. */
+  #last: { readonly asked: Asked; readonly rows: Rows } | undefined;
   #evaluations = 0;
 
   /** @param ends with distinct ids. */
@@ -96,9 +102,11 @@ export class VerdictTable {
     const target = this.#facts[to.index]!;
     if (source.addresses[asked.family] === undefined || target.addresses[asked.family] === undefined) return undefined;
     if (isFromOwnNode(source.members[0]!, target.members[0]!)) return true;
-    return (
-      this.#row(source, 'egress', asked)[target.index] === 1 && this.#row(target, 'ingress', asked)[source.index] === 1
-    );
+    const { byClass } = this.#rowsOf(asked);
+    const egress = byClass.egress[source.index] ?? this.#row(source, 'egress', asked);
+    if (egress[target.index] !== 1) return false;
+    const ingress = byClass.ingress[target.index] ?? this.#row(target, 'ingress', asked);
+    return ingress[source.index] === 1;
   }
 
   /** As `evaluateConnection` says it of the two. */
@@ -110,6 +118,7 @@ export class VerdictTable {
   /** Frees what was computed for ports so far. */
   forget(): void {
     this.#rows.clear();
+    this.#last = undefined;
   }
 
   #classify(ends: readonly SimulatedEnd[]): void {
@@ -166,22 +175,31 @@ export class VerdictTable {
     return program;
   }
 
-  /** By index of the other end's class: 1 where the direction allows. */
-  #row(near: ClassFacts, direction: Direction, asked: Asked): Uint8Array {
+  #rowsOf(asked: Asked): Rows {
+    if (this.#last?.asked === asked) return this.#last.rows;
     const port = `${asked.family} ${asked.protocol} ${asked.port}`;
     let rows = this.#rows.get(port);
     if (!rows) {
-      rows = { egress: new Map(), ingress: new Map() };
+      rows = { byKey: { egress: new Map(), ingress: new Map() }, byClass: { egress: [], ingress: [] } };
       this.#rows.set(port, rows);
     }
+    this.#last = { asked, rows };
+    return rows;
+  }
+
+  /** By index of the other end's class: 1 where the direction allows. */
+  #row(near: ClassFacts, direction: Direction, asked: Asked): Uint8Array {
+    const { byKey, byClass } = this.#rowsOf(asked);
     const { programs } = near;
     const key = programs
       ? `${programs[direction].id} ${near.keys[asked.family].filter((one) => programs[direction].near.has(baseOf(one))).join(' ')}`
       : '';
-    const known = rows[direction].get(key);
-    if (known) return known;
-    const row = programs ? this.#compute(near, programs[direction], direction, asked) : this.#everybody();
-    rows[direction].set(key, row);
+    let row = byKey[direction].get(key);
+    if (!row) {
+      row = programs ? this.#compute(near, programs[direction], direction, asked) : this.#everybody();
+      byKey[direction].set(key, row);
+    }
+    byClass[direction][near.index] = row;
     return row;
   }
 

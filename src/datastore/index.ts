@@ -1,5 +1,6 @@
 export * from './datastore.ts';
 export { createFileDatastore, type FileDatastoreDeps, type FileDatastoreOptions } from './file/file-datastore.ts';
+export { type ReadManifests, readManifests } from './file/read-manifests.ts';
 export {
   type KubeClient,
   KubeError,
