@@ -11,6 +11,8 @@ import {
   classMatrix,
   connectionVerdict,
   countResults,
+  diffClusters,
+  diffFlows,
   explainConnection,
   isFromOwnNode,
   type MatrixResult,
@@ -152,6 +154,76 @@ test('classes say of their members what the pairs say, and totals count the pair
       assert.deepEqual(matrixTotals(table, selection), { allowed, denied: pairs.length - allowed });
     }),
     { numRuns: casesOr(100) },
+  );
+});
+
+test('a comparison counts and names the pairs whose lines differ', () => {
+  fc.assert(
+    fc.property(worldArbitrary, worldArbitrary, (world, other) => {
+      // The pods stay, with their addresses and ports; everything else may be another.
+      const before = simulateCluster(updatesOf(world));
+      const after = simulateCluster(updatesOf({ ...other, pods: world.pods }));
+      const lines = ({ state, pods }: typeof before) => {
+        const ends = [...pods, ...outside];
+        const table = new VerdictTable(state, ends);
+        return new Map([...matrixResults(table, { from: ends, to: ends })].map((line) => [lineKey(line), line]));
+      };
+      const [old, now] = [lines(before), lines(after)];
+      const differ = [...now].filter(([key, line]) => old.get(key)!.verdict !== line.verdict);
+      const opened = differ.filter(([, { verdict }]) => verdict === 'allow').length;
+      const diff = diffClusters(before, after, { others: outside, changesMax: 1e6 });
+      assert.equal(diff.pairs.opened, opened);
+      assert.equal(diff.pairs.closed, differ.length - opened);
+      assert.deepEqual([diff.added, diff.removed], [[], []]);
+      const named = new Set(differ.map(([key]) => key));
+      for (const change of diff.changes) {
+        assert.notEqual(change.before, change.after);
+        // Of two that are alike, the one that is named stands for pairs of different ones.
+        if (change.from !== change.to) assert.ok(named.has(lineKey({ ...change, verdict: change.after })));
+      }
+      assert.equal(
+        diff.changes.reduce((sum, { pairs }) => sum + pairs, 0),
+        differ.length,
+      );
+    }),
+    { numRuns: casesOr(60) },
+  );
+});
+
+test('recorded flows change as their connections do', () => {
+  fc.assert(
+    fc.property(worldArbitrary, worldArbitrary, (world, other) => {
+      const before = simulateCluster(updatesOf(world));
+      const after = simulateCluster(updatesOf({ ...other, pods: world.pods, nodes: world.nodes }));
+      const flows = before.pods.flatMap((from) =>
+        before.pods.flatMap((to) => {
+          const family = addressOfEnd(from, 4) && addressOfEnd(to, 4) ? 4 : 6;
+          const [fromAddress, toAddress] = [addressOfEnd(from, family), addressOfEnd(to, family)];
+          // The host's network has the address of its node.
+          if (!fromAddress || !toAddress || !from.endpoint || !to.endpoint) return [];
+          return [{ from, to, fromAddress, toAddress, protocol: 'TCP' as const, port: 80 }];
+        }),
+      );
+      const changed = flows.filter(
+        ({ from, to, ...packet }) =>
+          connectionVerdict(before.state, from, to, packet).verdict !==
+          connectionVerdict(after.state, from, to, packet).verdict,
+      );
+      // By addresses alone: each is found to be its pod's.
+      const recorded = flows.map(({ fromAddress, toAddress, protocol, port }) => ({
+        fromAddress,
+        toAddress,
+        protocol,
+        port,
+      }));
+      const diff = diffFlows(before, after, recorded);
+      assert.deepEqual(
+        diff.changes.map(({ from, to }) => `${from} ${to}`).sort(),
+        changed.map(({ from, to }) => `${from.id} ${to.id}`).sort(),
+      );
+      assert.deepEqual(diff.flows, { changed: changed.length, unchanged: flows.length - changed.length, unknown: 0 });
+    }),
+    { numRuns: casesOr(60) },
   );
 });
 
