@@ -48,3 +48,4 @@ export type {
   PolicyDataplaneStatus,
 } from './policy-dataplane.ts';
 export { createPolicyDataplane } from './policy-dataplane.ts';
+export type { RuleCounter } from './rule-counters.ts';

@@ -24,6 +24,7 @@ import { type CommandRunner, newCounters, type SetMemberWriter, type WriteCounte
 import { Ipsets } from './drivers/ipset/ipset.ts';
 import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
+import { readCounters } from './drivers/iptables/counters.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import type { NftTables } from './drivers/nft-tables.ts';
 import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
@@ -34,6 +35,7 @@ import { paced } from './pace.ts';
 import { baseChains, baseJumps } from './render/base.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
+import { type RuleCounter, ruleCounters, type WrittenRules } from './rule-counters.ts';
 
 export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOptions> {
   /** `auto` looks at what this node's Kubernetes uses. */
@@ -96,6 +98,12 @@ export interface PolicyDataplane extends Startable {
   whenApplied(): Promise<void>;
   /** Its policy and wiring were part of a run that succeeded, on that interface when one is given. */
   endpointInForce(id: EndpointId, interfaceName?: string): boolean;
+  /**
+   * What each rule of the endpoint's programs counted since it was written. Undefined while it has no program or no interface here.
+   *
+   * @throws Error when the kernel's rules cannot be read.
+   */
+  counters(id: EndpointId): Promise<readonly RuleCounter[] | undefined>;
   /** Reads everything back and repairs it, now instead of at the next refresh. */
   resync(): void;
   status(): PolicyDataplaneStatus;
@@ -207,6 +215,21 @@ class Dataplane implements PolicyDataplane {
   endpointInForce(id: EndpointId, interfaceName?: string): boolean {
     const inForce = this.#inForce.get(id);
     return inForce !== undefined && (interfaceName === undefined || interfaceName === inForce);
+  }
+  async counters(id: EndpointId): Promise<readonly RuleCounter[] | undefined> {
+    const parts = this.#parts;
+    const program = parts?.endpoints.programOf(id);
+    const interfaceName = this.#inForce.get(id);
+    if (!parts || !program || interfaceName === undefined) return undefined;
+    const names = this.#names;
+    const { run } = this.#deps;
+    const ofFamily = async (table: IptablesFamily): Promise<RuleCounter[]> => {
+      const { family } = table;
+      const counts = await readCounters(run, { backend: parts.backend, family, env: this.#env });
+      const written: WrittenRules = (chain) => table.rulesOf('mangle', chain);
+      return ruleCounters(program, interfaceName, { names, family, written, counts });
+    };
+    return (await Promise.all(parts.tables.map(ofFamily))).flat();
   }
   resync(): void {
     this.#loop.requestResync();

@@ -56,6 +56,10 @@ export class EndpointsManager {
   *programmed(): Generator<readonly [EndpointId, string]> {
     for (const [id, { interfaceName }] of this.#programmed) yield [id, interfaceName];
   }
+  /** As it was last asked of the drivers. */
+  programOf(id: EndpointId): EndpointProgram | undefined {
+    return this.#programmed.get(id)?.program;
+  }
   get programmedCount(): number {
     return this.#programmed.size;
   }

@@ -12,7 +12,14 @@ import { type EndpointDataplane, FIRST_IF_NAME, hostInterfaceName } from '#cni';
 import type { PolicyDataplane } from '#felix';
 import type { Clock, IpAddress } from '#kit';
 import type { EndpointId, ModelUpdate, PodObject, WorkloadEndpoint } from '#model';
-import { createPolicyEngine, type PolicyShow, PolicyStateStore, policyShow } from '#policy';
+import {
+  createPolicyEngine,
+  type Explanation,
+  explainConnection,
+  type PolicyShow,
+  PolicyStateStore,
+  policyShow,
+} from '#policy';
 
 export interface PolicyPipelineDeps {
   readonly nodeName: string;
@@ -38,6 +45,8 @@ export interface PolicyPipeline extends EndpointDataplane {
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
   endpoints(): readonly WorkloadEndpoint[];
   show(id: EndpointId): PolicyShow | undefined;
+  /** As `explainConnection`, by what is in force here; ends with an endpoint are pods of this node. */
+  explain(connection: Parameters<typeof explainConnection>[1]): Explanation;
 }
 
 export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
@@ -156,6 +165,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     endpoint: (id) => byId.get(id) ?? prepared.get(id),
     endpoints: () => [...byInterface.values()],
     show: (id) => policyShow(state, id),
+    explain: (connection) => explainConnection(state, connection),
   };
 }
 

@@ -145,6 +145,7 @@ function view(extra: Partial<AgentView>): AgentView {
       },
     ],
     bgpRoutes: () => ({ routes }),
+    policyExplain: async ({ from }) => ({ problem: `there is no pod ${from}` }),
     policyEndpoint: ({ namespace, name }) =>
       `${namespace}/${name}` === 'web/a'
         ? {

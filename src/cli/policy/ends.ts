@@ -63,6 +63,15 @@ function similar(id: string, known: readonly SimulatedEnd[]): string {
   return names ? `; did you mean ${names}?` : '; write NAMESPACE/POD, node:NAME, an address, or NAME=ADDRESS';
 }
 
+/** An end as the agent knows it: a pod with its namespace, a node, or one address; a name outside is looked up here. */
+export async function agentEnd(text: string, namespace: string): Promise<string> {
+  if (toIpAddress(text) || text.startsWith('node:')) return text;
+  const given = text.includes('=') ? text.slice(text.indexOf('=') + 1) : undefined;
+  if (given !== undefined) return outside(text, given.split(',')).addresses[0]!;
+  if (text.includes('/')) return text;
+  return text.includes('.') ? outside(text, await lookUp(text)).addresses[0]! : `${namespace}/${text}`;
+}
+
 function outside(name: string, texts: readonly string[]): SimulatedEnd {
   const addresses = texts.map((text) => {
     const address = toIpAddress(text);

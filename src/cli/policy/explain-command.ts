@@ -1,5 +1,6 @@
 /** `poplin policy explain FROM TO [PORT/PROTO]`: what policy says of one connection, and which rule of it. */
 import { type Command, Option } from 'commander';
+import type { PolicyCounterView } from '#api';
 import {
   addressOfEnd,
   explainConnection,
@@ -10,21 +11,21 @@ import {
   type SimulatedCluster,
   type SimulatedEnd,
 } from '#policy';
+import { type AskOptions, asking, connect } from '../connection.ts';
 import type { CliContext } from '../context.ts';
 import { exitCode } from '../exit-codes.ts';
-import { formatValue, type OutputFormat, withOutput } from '../output.ts';
-import { parseEnd, parsePort } from './ends.ts';
-import { type ExplainedConnection, formatExplanation } from './explain-text.ts';
+import { formatValue } from '../output.ts';
+import { agentEnd, parseEnd, parsePort } from './ends.ts';
+import { type CounterOf, type ExplainedConnection, formatExplanation } from './explain-text.ts';
 import { loadObjects, type SourceOptions, simulate, usage, withSource } from './source.ts';
 
-interface ExplainOptions extends SourceOptions {
+interface ExplainOptions extends SourceOptions, AskOptions {
   readonly namespace: string;
   readonly family?: '4' | '6';
-  readonly output: OutputFormat;
 }
 
 export function registerExplain(policy: Command, context: CliContext): void {
-  withOutput(withSource(policy.command('explain')))
+  asking(withSource(policy.command('explain')))
     .argument('<from>', 'NAMESPACE/POD, POD with -n, node:NAME, an address, a name outside, or NAME=ADDRESS')
     .argument('<to>', 'the same')
     .argument('[port]', 'PORT, or PORT/PROTO as in 53/UDP; default: every port that TO says it serves')
@@ -33,12 +34,14 @@ export function registerExplain(policy: Command, context: CliContext): void {
     .summary('why one end reaches another, or does not')
     .description(
       'Walks the tiers, policies and rules that a connection meets, in order: egress of FROM, then ingress of TO, with what each says\n' +
-        'and the rule that decides. Exit code 1 when any of what is asked is denied.',
+        'and the rule that decides. Without -f and --live the agent of this node says what is in force for the pods here, and how many packets\n' +
+        'each rule in the kernel has matched (of all pods of the node that have the policy). Exit code 1 when any of what is asked is denied.',
     )
     .addHelpText(
       'after',
       `
 Examples:
+  poplin policy explain shop/web-1 shop/db-1 5432
   poplin policy explain -f manifests/ shop/web-1 shop/db-1 5432
   poplin policy explain --live shop/web-1 192.0.2.7 443/TCP
   poplin policy explain --live node:n1 kube-system/coredns-abc 53/UDP
@@ -47,16 +50,60 @@ Examples:
     .action((from: string, to: string, port: string | undefined, options: ExplainOptions) =>
       context.act(async () => {
         const asked = port === undefined ? undefined : parsePort(port);
-        const cluster = simulate(await loadObjects(options), context);
-        const source = await parseEnd(from, cluster, options.namespace);
-        const target = await parseEnd(to, cluster, options.namespace);
-        const connections = explainEnds(cluster, source, target, asked ? [asked] : target.ports, options.family);
-        if (connections.length === 0) throw nothingToAsk(source, target, asked);
-        context.terminal.out(await formatValue(options.output, connections, formatConnections));
+        const { connections, counterOf } =
+          options.file || options.live
+            ? await explainObjects({ from, to, asked }, options, context)
+            : await explainByAgent({ from, to, asked }, options, context);
+        const text = (value: readonly ExplainedConnection[]): string => formatConnections(value, counterOf);
+        context.terminal.out(await formatValue(options.output, connections, text));
         const denied = connections.some(({ explanation }) => explanation.verdict === 'deny');
         return denied ? exitCode.negative : exitCode.ok;
       }),
     );
+}
+
+interface Question {
+  readonly from: string;
+  readonly to: string;
+  readonly asked: ServedPort | undefined;
+}
+
+interface Answer {
+  readonly connections: readonly (ExplainedConnection & { readonly counters?: readonly PolicyCounterView[] })[];
+  readonly counterOf?: CounterOf;
+}
+
+async function explainObjects(question: Question, options: ExplainOptions, context: CliContext): Promise<Answer> {
+  const { asked } = question;
+  const cluster = simulate(await loadObjects(options), context);
+  const source = await parseEnd(question.from, cluster, options.namespace);
+  const target = await parseEnd(question.to, cluster, options.namespace);
+  const connections = explainEnds(cluster, source, target, asked ? [asked] : target.ports, options.family);
+  if (connections.length === 0) throw nothingToAsk(source, target, asked);
+  return { connections };
+}
+
+/** What is in force on this node, with what the kernel counted. */
+async function explainByAgent(question: Question, options: ExplainOptions, context: CliContext): Promise<Answer> {
+  const { asked } = question;
+  if (!asked)
+    throw usage('give the port, as in 80/TCP; or -f or --live, to ask for every port that the target says it serves');
+  const [from, to] = await Promise.all([question.from, question.to].map((text) => agentEnd(text, options.namespace)));
+  const view = await connect(options, context.env).policyExplain({ from: from!, to: to!, ...asked });
+  const of = (family: string): number => (family === 'ipv4' ? 4 : 6);
+  const connections = view.connections
+    .filter(({ family }) => options.family === undefined || Number(options.family) === of(family))
+    .map((one) => ({ ...one, counters: view.counters.filter(({ family }) => family === of(one.family)) }));
+  if (connections.length === 0) throw usage(`the two have no IPv${options.family} addresses both`);
+  const counterOf: CounterOf = ({ endpoint, direction, policy, rule, tier, family }) =>
+    view.counters.find(
+      (one) =>
+        one.endpoint === endpoint &&
+        one.direction === direction &&
+        one.family === of(family) &&
+        (policy === undefined ? one.endOfTier === tier : one.policy === policy && one.rule === rule),
+    );
+  return { connections, counterOf };
 }
 
 function nothingToAsk(source: SimulatedEnd, target: SimulatedEnd, asked: ServedPort | undefined): Error {
@@ -73,7 +120,7 @@ function addresses(end: SimulatedEnd): string {
 }
 
 /** One for each port and each family that both ends have. */
-export function explainEnds(
+function explainEnds(
   cluster: SimulatedCluster,
   from: SimulatedEnd,
   to: SimulatedEnd,
@@ -107,14 +154,14 @@ export function explainEnds(
   );
 }
 
-/** The second family is told apart only where something of it differs. */
-export function formatConnections(connections: readonly ExplainedConnection[]): string {
+/** The second family is told apart only where something of it differs, as counters do. */
+function formatConnections(connections: readonly ExplainedConnection[], counterOf: CounterOf | undefined): string {
   const blocks: string[] = [];
   for (const [index, connection] of connections.entries()) {
     const before = connections[index - 1];
-    if (before && connection.family === 'ipv6' && alike(before, connection)) {
+    if (!counterOf && before && connection.family === 'ipv6' && alike(before, connection)) {
       blocks[blocks.length - 1] += `IPv6 (${connection.from.address} -> ${connection.to.address}): the same\n`;
-    } else blocks.push(formatExplanation(connection));
+    } else blocks.push(formatExplanation(connection, counterOf));
   }
   return blocks.join('\n');
 }

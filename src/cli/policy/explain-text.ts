@@ -13,6 +13,7 @@ export type CounterOf = (where: {
   readonly policy?: string;
   readonly rule?: number;
   readonly tier: string;
+  readonly family: 'ipv4' | 'ipv6';
 }) => RuleCounter | undefined;
 
 export interface ExplainedConnection {
@@ -27,19 +28,22 @@ export interface ExplainedConnection {
   readonly unknown?: readonly string[];
 }
 
+type CounterOfRule = (where: Omit<Parameters<CounterOf>[0], 'family'>) => RuleCounter | undefined;
+
 const verdictWords = { allow: 'allowed', deny: 'DENIED', pass: 'passed on' } as const;
 const noCounters: CounterOf = () => undefined;
 /** Rules that did not match are cut to so many at each end of a long list. */
 const rulesShownAtEnds = 5;
 
 export function formatExplanation(connection: ExplainedConnection, counterOf: CounterOf = noCounters): string {
-  const { from, to, port, explanation, fromOwnNode } = connection;
+  const { from, to, port, family, explanation, fromOwnNode } = connection;
   const lines = [
     `${endText(from)} -> ${endText(to)}  ${port.protocol} ${port.port}: ${verdictWords[explanation.verdict]}`,
     `  because ${because(connection)}`,
   ];
   if (!fromOwnNode && !explanation.toItself) {
-    for (const one of explanation.directions) lines.push('', ...formatDirection(one, counterOf));
+    const counted: CounterOfRule = (where) => counterOf({ ...where, family });
+    for (const one of explanation.directions) lines.push('', ...formatDirection(one, counted));
   }
   for (const text of connection.unknown ?? []) lines.push('', text);
   return `${lines.join('\n')}\n`;
@@ -76,7 +80,7 @@ function reason({ by, tier, policy, rule }: Verdict): string {
   }
 }
 
-function formatDirection(one: ExplainedDirection, counterOf: CounterOf): string[] {
+function formatDirection(one: ExplainedDirection, counterOf: CounterOfRule): string[] {
   const { direction, endpoint, tiers, verdict } = one;
   const title = `${direction === 'egress' ? 'Egress' : 'Ingress'} of ${endpoint}: ${verdictWords[verdict.verdict]}`;
   if (tiers.length === 0) return [`${title}, no policy selects it in this direction`];
@@ -88,7 +92,7 @@ function formatDirection(one: ExplainedDirection, counterOf: CounterOf): string[
 
 type Row = readonly [text: string, said: string];
 
-function tierRows(of: ExplainedDirection, tier: ExplainedTier, counterOf: CounterOf): Row[] {
+function tierRows(of: ExplainedDirection, tier: ExplainedTier, counterOf: CounterOfRule): Row[] {
   const { endpoint, direction } = of;
   const rows: Row[] = [[`  tier ${tier.tier}`, '']];
   for (const { policy, rules } of tier.policies) {

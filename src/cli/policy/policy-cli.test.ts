@@ -121,7 +121,9 @@ test('explain: what is not there is said with what would be', async (t) => {
     assert.equal(code, 2, args.join(' '));
     assert.match(err, message);
   }
-  assert.match((await run('explain', 'a/b', 'a/c')).err, /give manifests with -f, or --live/);
+  assert.match((await run('matrix')).err, /give manifests with -f, or --live/);
+  assert.match((await run('explain', 'a/b', 'a/c')).err, /give the port, as in 80\/TCP/);
+  assert.equal((await run('explain', '--socket', '/none', 'a/b', 'a/c', '80')).code, 3);
   assert.equal((await run('explain', '-f', '/none/of/it', 'a/b', 'a/c')).code, 2);
 });
 
