@@ -38,7 +38,7 @@ const rulesShownAtEnds = 5;
 export function formatExplanation(connection: ExplainedConnection, counterOf: CounterOf = noCounters): string {
   const { from, to, port, family, explanation, fromOwnNode } = connection;
   const lines = [
-    `${endText(from)} -> ${endText(to)}  ${port.protocol} ${port.port}: ${verdictWords[explanation.verdict]}`,
+    `${endText(from)} -> ${endText(to)}  ${port.protocol} ${port.port}: ${verdictWords[explanation.verdict]}${partly(connection)}`,
     `  because ${because(connection)}`,
   ];
   if (!fromOwnNode && !explanation.toItself) {
@@ -49,14 +49,20 @@ export function formatExplanation(connection: ExplainedConnection, counterOf: Co
   return `${lines.join('\n')}\n`;
 }
 
+/** What is allowed as far as it is known may still be denied by the other end. */
+function partly({ explanation, unknown = [] }: ExplainedConnection): string {
+  return explanation.verdict === 'allow' && unknown.length > 0 ? ' as far as this node knows' : '';
+}
+
 function endText({ id, address }: ExplainedConnection['from']): string {
   return id === `ext:${address}` ? address : `${id} (${address})`;
 }
 
 /** The reason in one sentence. */
-function because({ from, explanation, fromOwnNode }: ExplainedConnection): string {
+function because({ from, explanation, fromOwnNode, unknown = [] }: ExplainedConnection): string {
   if (fromOwnNode) return `${from.id} reaches the pods on it, whatever policy says`;
   if (explanation.toItself) return 'a pod reaches itself at its own address: such packets never leave it';
+  if (explanation.directions.length === 0 && unknown.length > 0) return 'no policy of pods of this node is asked';
   if (explanation.directions.length === 0) return 'neither end is a pod of the pod network: policy is not asked';
   const denied = explanation.directions.find(({ verdict }) => verdict.verdict === 'deny');
   if (denied) return `${side(denied)} is denied: ${reason(denied.verdict)}`;
