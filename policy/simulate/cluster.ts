@@ -3,11 +3,12 @@
  * What a matrix, a comparison and a check of policies look at.
  */
 import type { IpAddress } from '#kit';
-import type { EndpointId, ModelUpdate, NodeObject, PodObject, Protocol } from '#model';
+import type { EndpointId, Kind, ModelUpdate, NodeObject, PodObject, Protocol } from '#model';
 import { createPolicyEngine } from '../calc/engine.ts';
 import { effectivePod } from '../calc/pods.ts';
 import { type ConnectionVerdict, evaluateConnection } from '../explain/evaluate.ts';
 import { type PolicyState, PolicyStateStore } from '../explain/policy-state.ts';
+import { policyKinds } from '../rules/policy.ts';
 
 export interface ServedPort {
   readonly protocol: Protocol;
@@ -37,6 +38,9 @@ export interface SimulatedCluster {
   /** Pods that no packet comes from or goes to: completed, or without an address. */
   readonly leftOut: readonly { readonly id: string; readonly why: 'completed' | 'no address' }[];
 }
+
+/** Kinds that mean something for it. */
+export const simulatedKinds: readonly Kind[] = ['Namespace', 'Node', 'Pod', ...policyKinds];
 
 /** @param updates the final objects, in any order; kinds that mean nothing for policy are ignored. */
 export function simulateCluster(updates: Iterable<ModelUpdate>): SimulatedCluster {

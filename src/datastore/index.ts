@@ -21,6 +21,7 @@ export {
   type KubeDatastoreDeps,
   type KubeDatastoreOptions,
 } from './kube/kube-datastore.ts';
+export { ListClusterError, type ListClusterFailure, type ListedCluster, listCluster } from './kube/list-cluster.ts';
 export type { KubeObserver } from './kube/observer.ts';
 export {
   type Decoded,

@@ -114,13 +114,13 @@ const endsShownMax = 10;
 
 export function formatDiff(report: DiffReport): string {
   const { changes, changesCount, pairs, added, removed, recorded } = report;
-  const rows = changes.map((change) => [
+  const rows = [...bothFamilies(changes)].map(([change, families]) => [
     sideText(change.from, change.sources),
     sideText(change.to, change.targets),
     `${change.protocol} ${change.port}`,
-    change.family,
+    families.join(' '),
     verdictText(change),
-    String(change.pairs),
+    String(change.pairs * families.length),
   ]);
   const table =
     rows.length > 0
@@ -135,6 +135,12 @@ export function formatDiff(report: DiffReport): string {
     ...(removed.length > 0 ? [`only before: ${listText(removed)}`] : []),
   ];
   return `${table}${rows.length > 0 ? '\n' : ''}${lines.join('\n')}\n${recorded ? `\n${formatFlows(recorded)}` : ''}`;
+}
+
+/** What changes alike in both families is one row. */
+function bothFamilies(changes: readonly VerdictChange[]): Map<VerdictChange, string[]> {
+  const alike = Map.groupBy(changes, ({ family: _, ...rest }) => JSON.stringify(rest));
+  return new Map([...alike.values()].map((group) => [group[0]!, group.map(({ family }) => family)]));
 }
 
 function sideText(first: string, count: number): string {

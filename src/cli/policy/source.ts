@@ -1,12 +1,8 @@
 /** Where the objects come from that a command looks at: manifests, or the API server. */
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { PoplinError } from '#kit';
 import type { ModelUpdate } from '#model';
-import { type SimulatedCluster, simulateCluster, withAddresses } from '#policy';
+import { type SimulatedCluster, simulateCluster, simulatedKinds, withAddresses } from '#policy';
 import type { CliContext } from '../context.ts';
 
 export interface SourceOptions {
@@ -22,17 +18,13 @@ export interface Objects {
   readonly faults: readonly string[];
 }
 
-export type CommandFailure = { readonly code: 'USAGE' } | { readonly code: 'NOT_IN_SYNC' };
 /** What a person gave does not do; the message says what would. */
-export class PolicyCommandError extends PoplinError<CommandFailure> {}
+export class PolicyCommandError extends PoplinError<{ readonly code: 'USAGE' }> {}
 
 export function usage(message: string): PolicyCommandError {
   return new PolicyCommandError(message, { code: 'USAGE' });
 }
 
-/** The API server is given up on after this. */
-const listTimeoutMs = 60_000;
-const lookEveryMs = 20;
 const faultsShownMax = 20;
 
 export function collect(value: string, previous: readonly string[] = []): readonly string[] {
@@ -68,41 +60,8 @@ export async function loadFiles(places: readonly string[]): Promise<Objects> {
 }
 
 async function loadLive(options: SourceOptions): Promise<Objects> {
-  const [{ createKubeDatastore, formatFault }, { silentLogger }] = await Promise.all([
-    import('#datastore'),
-    import('#kit'),
-  ]);
-  // The last good model would be kept there: of no use to a command that ends.
-  const stateDir = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-policy-'));
-  const datastore = createKubeDatastore(
-    { log: silentLogger },
-    { kubeconfig: options.kubeconfig, apiServer: options.kubeApiServer, namespace: 'default', stateDir },
-  );
-  const objects = new Map<string, ModelUpdate>();
-  let synced = false;
-  datastore.onUpdates((batch) => {
-    for (const update of batch) objects.set(`${update.kind} ${update.key}`, update);
-  });
-  datastore.onInSync(() => {
-    synced = true;
-  });
-  try {
-    await datastore.start();
-    for (let waited = 0; !synced; waited += lookEveryMs) {
-      if (waited >= listTimeoutMs) {
-        const missing = datastore.status().waitingFor.join('; ');
-        throw new PolicyCommandError(`the API server did not list everything within 60 s: ${missing}`, {
-          code: 'NOT_IN_SYNC',
-        });
-      }
-      await pause(lookEveryMs);
-    }
-    const updates = [...objects.values()].filter(({ type }) => type === 'upsert');
-    return { updates, faults: datastore.status().faults.map(formatFault) };
-  } finally {
-    await datastore.stop();
-    fs.rmSync(stateDir, { recursive: true, force: true });
-  }
+  const { listCluster } = await import('#datastore');
+  return listCluster(simulatedKinds, { kubeconfig: options.kubeconfig, apiServer: options.kubeApiServer });
 }
 
 /** The cluster that the objects make, with what is uncertain of it said on standard error. */
