@@ -150,7 +150,7 @@ function* lintServed(looked: Looked, rule: number, of: PolicyRule): Generator<Li
   );
   if (served) return;
   const text = ruleText(looked.state, of, looked.direction);
-  const message = `none of the ${targets.length} pods that it is about says that it serves such a port: ${text}`;
+  const message = `none of the pods that it is about (${targets.length}) says that it serves such a port: ${text}`;
   yield finding(looked, rule, 'port-not-served', 'notice', message);
 }
 
