@@ -209,22 +209,21 @@ export class VerdictTable {
 
   #compute(near: ClassFacts, program: Program, direction: Direction, asked: Asked): Uint8Array {
     const { family } = asked;
-    // Which of the program's matches hold for each class, as text; classes for which none does are alike.
+    // Which of the program's matches hold for a class, as text; classes for which none does are alike.
     const held = new Map<number, string>();
     program.far.forEach((base, place) => {
       for (const index of this.#holders[family].get(keyAt(base, asked)) ?? []) {
         held.set(index, `${held.get(index) ?? ''}${place},`);
       }
     });
-    const verdicts = new Map<string, number>();
     const row = new Uint8Array(this.#facts.length);
-    for (const { index, addresses } of this.#facts) {
-      const far = addresses[family];
-      if (far === undefined) continue;
-      const key = held.get(index) ?? '';
+    const other = this.#facts.find(({ index, addresses }) => addresses[family] !== undefined && !held.has(index));
+    if (other) row.fill(this.#evaluate(near, other.addresses[family]!, direction, asked));
+    const verdicts = new Map<string, number>();
+    for (const [index, key] of held) {
       let verdict = verdicts.get(key);
       if (verdict === undefined) {
-        verdict = this.#evaluate(near, far, direction, asked);
+        verdict = this.#evaluate(near, this.#facts[index]!.addresses[family]!, direction, asked);
         verdicts.set(key, verdict);
       }
       row[index] = verdict;

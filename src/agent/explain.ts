@@ -79,12 +79,9 @@ function endOf(deps: ExplainDeps, text: string): End | { readonly problem: strin
 }
 
 function ownerOf(deps: ExplainDeps, address: IpAddress): End | undefined {
-  for (const node of deps.model.list('Node')) {
-    if (node.internalIPs.includes(address)) {
-      return { id: `node:${node.metadata.name}`, node: node.metadata.name, addresses: [address], ports: [] };
-    }
-  }
-  const pod = deps.model.list('Pod').find(({ podIPs, phase }) => {
+  const node = deps.model.find('Node', ({ internalIPs }) => internalIPs.includes(address));
+  if (node) return { id: `node:${node.metadata.name}`, node: node.metadata.name, addresses: [address], ports: [] };
+  const pod = deps.model.find('Pod', ({ podIPs, phase }) => {
     return podIPs.includes(address) && phase !== 'Succeeded' && phase !== 'Failed';
   });
   return pod && podEnd(deps, `${pod.metadata.namespace}/${pod.metadata.name}`);
