@@ -51,3 +51,4 @@ export type {
 } from './policy-dataplane.ts';
 export { createPolicyDataplane } from './policy-dataplane.ts';
 export { type FlowLabel, type FlowLogOptions, flowNameHash, flowPrefix, parseFlowPrefix } from './render/flow-log.ts';
+export type { RuleCounter } from './rule-counters.ts';

@@ -27,6 +27,7 @@ import type { FlowTable } from './drivers/flow-table.ts';
 import { Ipsets } from './drivers/ipset/ipset.ts';
 import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
+import { readCounters } from './drivers/iptables/counters.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import type { NftTables } from './drivers/nft-tables.ts';
 import { type FlowCounts, FlowCutter, type FlowJudge } from './flow-cutter.ts';
@@ -40,6 +41,7 @@ import { baseChains, baseJumps, heldSetId } from './render/base.ts';
 import { type FlowLogOptions, tellOfDrops } from './render/flow-log.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
+import { type RuleCounter, ruleCounters, type WrittenRules } from './rule-counters.ts';
 
 /** Policies that cannot be rendered, named in the status. */
 const refusedReportedMax = 200;
@@ -122,6 +124,12 @@ export interface PolicyDataplane extends Startable {
   whenApplied(): Promise<void>;
   /** Its policy and wiring were part of a run that succeeded, on that interface when one is given. */
   endpointInForce(id: EndpointId, interfaceName?: string): boolean;
+  /**
+   * What each rule of the endpoint's programs counted since it was written. Undefined while it has no program or no interface here.
+   *
+   * @throws Error when the kernel's rules cannot be read.
+   */
+  counters(id: EndpointId): Promise<readonly RuleCounter[] | undefined>;
   /** Reads everything back and repairs it, now instead of at the next refresh. */
   resync(): void;
   status(): PolicyDataplaneStatus;
@@ -258,6 +266,21 @@ class Dataplane implements PolicyDataplane {
   endpointInForce(id: EndpointId, interfaceName?: string): boolean {
     const inForce = this.#inForce.get(id);
     return inForce !== undefined && (interfaceName === undefined || interfaceName === inForce);
+  }
+  async counters(id: EndpointId): Promise<readonly RuleCounter[] | undefined> {
+    const parts = this.#parts;
+    const program = parts?.endpoints.programOf(id);
+    const interfaceName = this.#inForce.get(id);
+    if (!parts || !program || interfaceName === undefined) return undefined;
+    const names = this.#names;
+    const { run } = this.#deps;
+    const ofFamily = async (table: IptablesFamily): Promise<RuleCounter[]> => {
+      const { family } = table;
+      const counts = await readCounters(run, { backend: parts.backend, family, env: this.#env });
+      const written: WrittenRules = (chain) => table.rulesOf('mangle', chain);
+      return ruleCounters(program, interfaceName, { names, family, written, counts });
+    };
+    return (await Promise.all(parts.tables.map(ofFamily))).flat();
   }
   resync(): void {
     this.#loop.requestResync();

@@ -8,8 +8,11 @@ export { type PolicyState, PolicyStateStore, setsOf } from './explain/policy-sta
 export * from './explain/show.ts';
 export { type Affected, AffectedFlows } from './flows/affected-flows.ts';
 export { type EstablishedFlow, flowAllowed } from './flows/flow-allowed.ts';
+export type { LintCode, LintFinding, LintSeverity } from './lint/finding.ts';
+export { lintPolicies } from './lint/lint.ts';
 export { compileNetworkPolicy } from './rules/network-policy.ts';
 export type { CompiledPolicy } from './rules/peer-rules.ts';
 export { compileLabelSelector } from './selector/label-selector.ts';
 export { parseSelector, type SelectorError } from './selector/parse.ts';
 export type { Selector } from './selector/selector.ts';
+export * from './simulate/index.ts';

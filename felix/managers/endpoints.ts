@@ -63,6 +63,10 @@ export class EndpointsManager {
   *addresses(): Generator<IpAddress> {
     for (const { addresses } of this.#workloads.values()) yield* addresses;
   }
+  /** As it was last asked of the drivers. */
+  programOf(id: EndpointId): EndpointProgram | undefined {
+    return this.#programmed.get(id)?.program;
+  }
   get programmedCount(): number {
     return this.#programmed.size;
   }

@@ -10,7 +10,7 @@ import type { CompiledPolicy, Direction } from './peer-rules.ts';
 import type { PodSelector } from './sets.ts';
 import { clusterPolicyTier, networkPolicyOrder, networkPolicyTier, type PolicyPlace } from './tiers.ts';
 
-const policyKinds = [
+export const policyKinds = [
   'NetworkPolicy',
   'ClusterNetworkPolicy',
   'AdminNetworkPolicy',

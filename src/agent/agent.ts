@@ -240,6 +240,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     : undefined;
   const farewell = client ? createFarewell(client, config.namespace) : undefined;
   const view = createView({
+    model,
     loaded,
     datastore,
     routes,

@@ -9,6 +9,8 @@ export interface ModelStore {
   get<K extends Kind>(kind: K, key: ObjectKey): ModelObjects[K] | undefined;
   /** In order of keys, so that what is computed from it does not depend on arrival. */
   list<K extends Kind>(kind: K): ModelObjects[K][];
+  /** Any that it holds of, without putting all in order. */
+  find<K extends Kind>(kind: K, holds: (object: ModelObjects[K]) => boolean): ModelObjects[K] | undefined;
   count(kind: Kind): number;
 }
 
@@ -22,6 +24,7 @@ export function createModelStore(): ModelStore {
     },
     get: (kind, key) => table(kind).get(key),
     list: (kind) => [...table(kind)].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, object]) => object),
+    find: (kind, holds) => table(kind).values().find(holds),
     count: (kind) => tables[kind].size,
   };
 }

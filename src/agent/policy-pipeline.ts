@@ -16,6 +16,8 @@ import type { EndpointId, ModelUpdate, PodObject, WorkloadEndpoint } from '#mode
 import {
   AffectedFlows,
   createPolicyEngine,
+  type Explanation,
+  explainConnection,
   flowAllowed,
   type PolicyShow,
   type PolicyState,
@@ -49,6 +51,8 @@ export interface PolicyPipeline extends EndpointDataplane {
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
   endpoints(): readonly WorkloadEndpoint[];
   show(id: EndpointId): PolicyShow | undefined;
+  /** As `explainConnection`, by what is in force here; ends with an endpoint are pods of this node. */
+  explain(connection: Parameters<typeof explainConnection>[1]): Explanation;
   /** Whether an established flow may go on, by what the engine said last. */
   flowAllowed(flow: TrackedFlow): boolean;
 }
@@ -183,6 +187,7 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     endpoint: (id) => byId.get(id) ?? prepared.get(id),
     endpoints: () => [...byInterface.values()],
     show: (id) => policyShow(state, id),
+    explain: (connection) => explainConnection(state, connection),
     flowAllowed: (flow) => flowAllowed(state, flow, (address) => idByAddress.get(address)),
   };
 }

@@ -8,13 +8,16 @@ import type { Ipam } from '#ipam';
 import type { HealthRegistry, Metrics } from '#obs';
 import { peerView, routesView } from './bgp/view.ts';
 import type { Bgp } from './bgp.ts';
+import { explainHere } from './explain.ts';
 import type { FlowLog } from './flows/index.ts';
+import type { ModelStore } from './model-store.ts';
 import type { PolicyPipeline } from './policy-pipeline.ts';
 import { agentVersion } from './version.ts';
 
 export interface ViewDeps {
   readonly loaded: LoadedConfig;
   readonly datastore: Datastore;
+  readonly model: ModelStore;
   readonly routes: RouteDataplane;
   readonly policyDataplane: PolicyDataplane;
   readonly policy: PolicyPipeline;
@@ -60,6 +63,15 @@ export function createView(deps: ViewDeps): AgentView {
         egress: show.egress,
       };
     },
+    policyExplain: (query) =>
+      explainHere(
+        {
+          model: deps.model,
+          policy: deps.policy,
+          dataplane: deps.policyDataplane,
+        },
+        query,
+      ),
     datastore: () => deps.datastore.status(),
     config: () => deps.loaded.values,
     alive: () => deps.health.alive(),

@@ -17,6 +17,7 @@ function fakeView(extra: Partial<AgentView> = {}): AgentView {
     bgpPeers: () => [],
     bgpRoutes: () => ({ routes: [] }),
     policyEndpoint: () => undefined,
+    policyExplain: async ({ from }) => ({ problem: `there is no pod ${from}` }),
     datastore: () => ({
       source: 'file',
       location: '/d',

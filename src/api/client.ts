@@ -2,6 +2,7 @@
 import http from 'node:http';
 import { errorText, PoplinError } from '#kit';
 import type { ApiErrorCode } from './errors.ts';
+import type { PolicyExplainQuery, PolicyExplainView } from './explain-view.ts';
 import type { FlowCountView, FlowsView } from './flows-view.ts';
 import type {
   AgentStatus,
@@ -33,6 +34,7 @@ export interface ApiClient {
   /** @param file absolute path on the speaker's machine. */
   bgpDump(file: string): Promise<TableDumpView>;
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): Promise<PolicyEndpointView>;
+  policyExplain(query: PolicyExplainQuery): Promise<PolicyExplainView>;
   datastore(): Promise<DatastoreView>;
   config(): Promise<readonly ConfigValueView[]>;
   /** As the path's parameters. */
@@ -66,6 +68,8 @@ export function createApiClient(options: { readonly socketPath: string }): ApiCl
     bgpDump: (file) => post(`/v1/bgp/dump?${new URLSearchParams({ file })}`),
     policyEndpoint: ({ namespace, name }) =>
       get(`/v1/policy/endpoints/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`),
+    policyExplain: ({ port, ...ends }) =>
+      get(`/v1/policy/explain?${new URLSearchParams({ ...ends, port: String(port) })}`),
     datastore: () => get('/v1/datastore'),
     config: async () => (await get<{ values: readonly ConfigValueView[] }>('/v1/config')).values,
     flows: (query) => get(`/v1/flows?${new URLSearchParams(query)}`),

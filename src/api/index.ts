@@ -1,5 +1,6 @@
 export * from './client.ts';
 export { ApiError, type ApiErrorBody, type ApiErrorCode, apiErrorStatus } from './errors.ts';
+export * from './explain-view.ts';
 export * from './flows-view.ts';
 export { createProbeServer, ProbeServerError, type ProbeServerFailure, type ProbeView } from './probe-server.ts';
 export { type ApiServerDeps, createApiServer } from './server.ts';

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Logger, Startable } from '#kit';
 import { ApiError } from './errors.ts';
+import { addExplainRoute } from './explain-route.ts';
 import { addFlowRoutes } from './flow-routes.ts';
 import { addHealthRoutes, addRoutesRoute } from './shared-routes.ts';
 import { type ApiServerOptions, createBareApp, createSocketServer } from './socket-server.ts';
@@ -20,6 +21,7 @@ export async function createApp({ view, log }: ApiServerDeps): Promise<FastifyIn
   const app = await createBareApp(log);
   addDataRoutes(app, view);
   await addRoutesRoute(app, view);
+  await addExplainRoute(app, view);
   await addFlowRoutes(app, view);
   addHealthRoutes(app, view);
   return app;
@@ -30,6 +32,7 @@ const paths = [
   '/v1/bgp/peers',
   '/v1/bgp/routes?prefix=&family=&peer=&received=true&sentTo=&sent=true&limit=&cursor=',
   '/v1/policy/endpoints/{namespace}/{pod}',
+  '/v1/policy/explain?from=&to=&protocol=&port=',
   '/v1/datastore',
   '/v1/config',
   '/v1/flows?after=&limit=&verdict=&pod=&namespace=&waitSec=',

@@ -4,6 +4,7 @@
  */
 import type { Cidr, IpAddress, IpFamily } from '#kit';
 import type { HealthReport } from '#obs';
+import type { PolicyExplainQuery, PolicyExplainView } from './explain-view.ts';
 import type { FlowCountView, FlowsQuery, FlowsView } from './flows-view.ts';
 
 /** ISO 8601, UTC. */
@@ -58,6 +59,7 @@ export interface AgentView extends BgpView, HealthView {
   status(): AgentStatus | Promise<AgentStatus>;
   /** Undefined when no such pod is wired on this node. */
   policyEndpoint(pod: { readonly namespace: string; readonly name: string }): PolicyEndpointView | undefined;
+  policyExplain(query: PolicyExplainQuery): Promise<PolicyExplainView | { readonly problem: string }>;
   datastore(): DatastoreView;
   config(): readonly ConfigValueView[];
   flows(query: FlowsQuery): Promise<FlowsView>;

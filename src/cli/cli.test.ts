@@ -145,6 +145,7 @@ function view(extra: Partial<AgentView>): AgentView {
       },
     ],
     bgpRoutes: () => ({ routes }),
+    policyExplain: async ({ from }) => ({ problem: `there is no pod ${from}` }),
     policyEndpoint: ({ namespace, name }) =>
       `${namespace}/${name}` === 'web/a'
         ? {
@@ -356,6 +357,60 @@ test('bgp routes asks page by page and passes its filter on; none is exit code 1
   );
   assert.equal((await run(['bgp', 'routes', '10.0.0.0/99'], env)).code, 2);
   assert.equal((await run(['bgp', 'routes', '-4', '-6'], env)).code, 2);
+});
+
+test('policy explain: by the agent, with counters, and where else to ask', async (t) => {
+  const tiers = [
+    {
+      tier: 'default',
+      policies: [
+        { policy: 'NetworkPolicy:web/p', rules: [{ rule: 0, action: 'allow', text: 'allow TCP 80', matched: false }] },
+      ],
+      outcome: 'deny',
+      byEndOfTier: true,
+    },
+  ] as const;
+  const verdict = { verdict: 'deny', by: 'endOfTier', tier: 'default' } as const;
+  const rule = { endpoint: 'web/a', family: 4, direction: 'ingress', chain: 'c' } as const;
+  const asked: unknown[] = [];
+  const env = await agent(t, {
+    policyExplain: async (query) => {
+      asked.push(query);
+      if (query.from !== 'web/b') return { problem: `there is no pod ${query.from}` };
+      return {
+        connections: [
+          {
+            from: { id: 'web/b', address: '10.1.2.2' },
+            to: { id: 'web/a', address: '10.1.1.2' },
+            port: { protocol: query.protocol, port: query.port },
+            family: 'ipv4',
+            fromOwnNode: false,
+            explanation: {
+              verdict: 'deny',
+              toItself: false,
+              directions: [{ endpoint: 'web/a', direction: 'ingress', tiers, verdict }],
+            },
+            unknown: ['Egress of web/b: decided on node n2'],
+          },
+        ],
+        counters: [
+          { ...rule, policy: 'NetworkPolicy:web/p', rule: 0, packets: 8, bytes: 480 },
+          { ...rule, endOfTier: 'default', packets: 3, bytes: 180 },
+          { ...rule, family: 6, endOfTier: 'default', packets: 99, bytes: 1 },
+        ],
+      };
+    },
+  });
+  const { code, out } = await run(['policy', 'explain', 'b', 'a', '81/udp', '-n', 'web'], env);
+  assert.equal(code, 1);
+  assert.deepEqual(asked, [{ from: 'web/b', to: 'web/a', protocol: 'UDP', port: 81 }]);
+  assert.match(out, /^web\/b \(10\.1\.2\.2\) -> web\/a \(10\.1\.1\.2\) {2}UDP 81: DENIED$/m);
+  assert.match(out, /1\. allow TCP 80 +no match {2}\[8 packets, 480 bytes\]$/m);
+  assert.match(out, /what no rule decided +<= DENIED {2}\[3 packets, 180 bytes\]$/m);
+  assert.match(out, /^Egress of web\/b: decided on node n2$/m);
+  const none = await run(['policy', 'explain', 'web/c', 'web/a', '80'], env);
+  assert.equal(none.code, 2);
+  assert.match(none.err, /there is no pod web\/c/);
 });
 
 test('policy show: by namespace/name or -n; elsewhere is exit code 1', async (t) => {

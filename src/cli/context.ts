@@ -42,7 +42,7 @@ function codeOf(error: unknown): number | undefined {
   if (error instanceof ConfigError) return exitCode.usage;
   if (error instanceof PoplinError) {
     if (error.code === 'LOCKED') return exitCode.locked;
-    return error.name === 'SpeakerFileError' ? exitCode.usage : exitCode.negative;
+    return error.name === 'SpeakerFileError' || error.code === 'USAGE' ? exitCode.usage : exitCode.negative;
   }
   // A file of the user's that is not there.
   const { syscall, code } = error as NodeJS.ErrnoException;

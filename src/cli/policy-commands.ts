@@ -5,12 +5,16 @@ import { type AskOptions, asking, connect } from './connection.ts';
 import type { CliContext } from './context.ts';
 import { exitCode } from './exit-codes.ts';
 import { formatValue } from './output.ts';
+import { registerDiff } from './policy/diff-command.ts';
+import { registerExplain } from './policy/explain-command.ts';
+import { registerLint } from './policy/lint-command.ts';
+import { registerMatrix } from './policy/matrix-command.ts';
 
 export function registerPolicy(program: Command, context: CliContext): void {
   const policy = program
     .command('policy')
-    .summary('network policy on this node')
-    .description('Network policy on this node.');
+    .summary('network policy: what applies, why, who reaches whom, what a change would do')
+    .description('Network policy: what applies on this node, and what policies do to a whole cluster.');
   asking(policy.command('show'))
     .argument('<pod>', 'NAMESPACE/NAME, or NAME with -n')
     .option('-n, --namespace <namespace>', 'namespace of the pod', 'default')
@@ -35,6 +39,10 @@ Examples:
         return exitCode.ok;
       }),
     );
+  registerExplain(policy, context);
+  registerMatrix(policy, context);
+  registerDiff(policy, context);
+  registerLint(policy, context);
 }
 
 export function formatEndpoint(endpoint: PolicyEndpointView): string {

@@ -1,5 +1,6 @@
 export * from './datastore.ts';
 export { createFileDatastore, type FileDatastoreDeps, type FileDatastoreOptions } from './file/file-datastore.ts';
+export { type ReadManifests, readManifests } from './file/read-manifests.ts';
 export {
   type KubeClient,
   KubeError,
@@ -20,6 +21,7 @@ export {
   type KubeDatastoreDeps,
   type KubeDatastoreOptions,
 } from './kube/kube-datastore.ts';
+export { ListClusterError, type ListClusterFailure, type ListedCluster, listCluster } from './kube/list-cluster.ts';
 export type { KubeObserver } from './kube/observer.ts';
 export { compareResourceVersions } from './kube/resource-version.ts';
 export {

@@ -106,6 +106,11 @@ export class IptablesFamily {
     this.#tables[table].wanted.delete(name);
     this.#tables[table].chains.undesire(name);
   }
+  /** The chain's rules as they are wanted, each with the hash that it carries in the kernel; empty for a chain that is not wanted. */
+  rulesOf(table: TableName, chain: string): readonly (Rule & { readonly hash: string })[] {
+    const wanted = this.#tables[table].wanted.get(chain);
+    return wanted?.rules.map((rule, at) => ({ ...rule, hash: wanted.hashes[at]! })) ?? [];
+  }
   desireJump(jump: Jump): void {
     this.#tables[jump.table].jumps.set(jump.from, jump);
   }

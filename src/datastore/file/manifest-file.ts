@@ -38,13 +38,21 @@ export type ManifestFile =
   | { readonly path: string; readonly state: 'parsed'; readonly entries: readonly ManifestEntry[] }
   | { readonly path: string; readonly state: 'broken'; readonly fault: LocatedFault };
 
-/** Reads the text of a file, document by document, so that the caller may let other work pass in between. */
-export function* readManifestFile(path: string, text: string): Generator<void, ManifestFile> {
+/**
+ * Reads the text of a file, document by document, so that the caller may let other work pass in between.
+ *
+ * @param replace what a document stands for.
+ */
+export function* readManifestFile(
+  path: string,
+  text: string,
+  replace: (value: unknown) => unknown = (value) => value,
+): Generator<void, ManifestFile> {
   const parsed = yield* parseManifestSteps(text);
   if (!parsed.ok) return { path, state: 'broken', fault: { ...parsed.place, message: parsed.message } };
   const entries: ManifestEntry[] = [];
   for (const document of parsed.documents) {
-    entries.push(readEntry(document));
+    entries.push(readEntry({ ...document, value: replace(document.value) }));
     yield;
   }
   return { path, state: 'parsed', entries };

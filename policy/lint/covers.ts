@@ -1,0 +1,56 @@
+/**
+ * Whether one rule matches every packet that another matches, by what they say: whatever pods come and go. False where that cannot be
+ * told from the rules alone.
+ */
+import { type Cidr, cidrContains, familyOf } from '#kit';
+import type { PeerMatch, PolicyRule, PortRange } from '#model';
+
+/** The sets of all pods that a selector of everything names. */
+const everyPod = 'pods:ns(all());all()';
+
+export function ruleCovers(outer: PolicyRule, inner: PolicyRule): boolean {
+  const { action, family, protocol, source, destination, destinationPorts, destinationNamedPorts, ...rest } = outer;
+  rest satisfies Readonly<Record<string, never>>;
+  if (action === 'log') return false;
+  if (family !== undefined && family !== inner.family && family !== familyOfRule(inner)) return false;
+  if (protocol !== undefined && protocol !== inner.protocol) return false;
+  if (!peerCovers(source, inner.source) || !peerCovers(destination, inner.destination)) return false;
+  if (destinationNamedPorts !== undefined && destinationNamedPorts !== inner.destinationNamedPorts) return false;
+  if (destinationPorts === undefined) return true;
+  return inner.destinationPorts !== undefined && portsCover(destinationPorts, inner.destinationPorts);
+}
+
+/** Prefixes are of one family. */
+function familyOfRule({ source, destination }: PolicyRule): 4 | 6 | undefined {
+  const cidr = [source, destination].find((peer) => peer?.type === 'cidr');
+  return cidr?.type === 'cidr' ? familyOf(cidr.cidr) : undefined;
+}
+
+function peerCovers(outer: PeerMatch | undefined, inner: PeerMatch | undefined): boolean {
+  if (!outer) return true;
+  if (!inner) return false;
+  if (outer.type === 'set') {
+    if (inner.type !== 'set') return false;
+    return outer.set === inner.set || (outer.set === everyPod && inner.set.startsWith('pods:ns'));
+  }
+  if (inner.type === 'set') return setPrefixes(inner.set).every((prefix) => prefixCovers(outer, prefix, []));
+  return prefixCovers(outer, inner.cidr, inner.except);
+}
+
+/** Of a set of prefixes, which its name lists; no other set is covered by a prefix. */
+function setPrefixes(set: string): readonly Cidr[] {
+  return set.startsWith('nets:') ? (set.slice('nets:'.length).split(',') as Cidr[]) : (['0.0.0.0/0', '::/0'] as Cidr[]);
+}
+
+function prefixCovers(outer: Extract<PeerMatch, { type: 'cidr' }>, cidr: Cidr, except: readonly Cidr[]): boolean {
+  if (!cidrContains(outer.cidr, cidr)) return false;
+  // What the outer one cuts out must be cut out of the inner one too, or not be in it.
+  return outer.except.every(
+    (cut) => except.some((own) => cidrContains(own, cut)) || !(cidrContains(cidr, cut) || cidrContains(cut, cidr)),
+  );
+}
+
+/** Both sorted and disjoint. */
+function portsCover(outer: readonly PortRange[], inner: readonly PortRange[]): boolean {
+  return inner.every(({ first, last }) => outer.some((range) => range.first <= first && last <= range.last));
+}

@@ -1,0 +1,124 @@
+/**
+ * A whole cluster's policy at once: the engine of a node that runs every pod, and the ends that connections are made between.
+ * What a matrix, a comparison and a check of policies look at.
+ */
+import type { IpAddress } from '#kit';
+import type { EndpointId, Kind, ModelUpdate, NodeObject, PodObject, Protocol } from '#model';
+import { createPolicyEngine } from '../calc/engine.ts';
+import { effectivePod } from '../calc/pods.ts';
+import { type ConnectionVerdict, evaluateConnection } from '../explain/evaluate.ts';
+import { type PolicyState, PolicyStateStore } from '../explain/policy-state.ts';
+import { policyKinds } from '../rules/policy.ts';
+
+export interface ServedPort {
+  readonly protocol: Protocol;
+  /** 1..65535. */
+  readonly port: number;
+}
+
+/** One end of connections. */
+export interface SimulatedEnd {
+  /** `namespace/pod`, `node:NAME` or `ext:NAME`. */
+  readonly id: string;
+  /** Of each family the first one counts. */
+  readonly addresses: readonly IpAddress[];
+  /** Of pods of the pod network: policy is asked. */
+  readonly endpoint?: EndpointId;
+  /** Where a pod runs, or the node that the end is (pods of the host's network are their node). */
+  readonly node?: string;
+  /** What it says that it serves, sorted, distinct. */
+  readonly ports: readonly ServedPort[];
+}
+
+export interface SimulatedCluster {
+  readonly state: PolicyState;
+  /** Pods, those of the host's network too, by id. */
+  readonly pods: readonly SimulatedEnd[];
+  readonly nodes: readonly SimulatedEnd[];
+  /** Pods that no packet comes from or goes to: completed, or without an address. */
+  readonly leftOut: readonly { readonly id: string; readonly why: 'completed' | 'no address' }[];
+}
+
+/** Kinds that mean something for it. */
+export const simulatedKinds: readonly Kind[] = ['Namespace', 'Node', 'Pod', ...policyKinds];
+
+/** @param updates the final objects, in any order; kinds that mean nothing for policy are ignored. */
+export function simulateCluster(updates: Iterable<ModelUpdate>): SimulatedCluster {
+  const engine = createPolicyEngine();
+  const pods = new Map<string, PodObject>();
+  const nodes = new Map<string, NodeObject>();
+  for (const update of updates) {
+    engine.update(update);
+    if (update.kind === 'Pod') note(pods, update.key, update.type === 'upsert' ? update.object : undefined);
+    if (update.kind === 'Node') note(nodes, update.key, update.type === 'upsert' ? update.object : undefined);
+  }
+  const leftOut: { id: string; why: 'completed' | 'no address' }[] = [];
+  const ends: SimulatedEnd[] = [];
+  for (const [id, pod] of [...pods].sort(byKey)) {
+    const counts = effectivePod(id, pod, undefined);
+    // One without an address has a program too: policies select it already.
+    if (counts) engine.setLocalEndpoint(id, counts.addresses);
+    if (counts && counts.addresses.length > 0) {
+      ends.push({ ...endOfPod(id, pod, counts.addresses), endpoint: id });
+      continue;
+    }
+    const addresses = pod.hostNetwork ? hostAddresses(pod, nodes.get(pod.nodeName)) : [];
+    if (pod.phase === 'Succeeded' || pod.phase === 'Failed') leftOut.push({ id, why: 'completed' });
+    else if (addresses.length === 0) leftOut.push({ id, why: 'no address' });
+    else ends.push(endOfPod(id, pod, addresses));
+  }
+  engine.inSync();
+  const state = new PolicyStateStore();
+  state.apply(engine.flush());
+  return { state, pods: ends, nodes: [...nodes].sort(byKey).map(([name, node]) => endOfNode(name, node)), leftOut };
+}
+
+function note<T>(into: Map<string, T>, key: string, object: T | undefined): void {
+  if (object === undefined) into.delete(key);
+  else into.set(key, object);
+}
+
+function byKey([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+function endOfPod(id: string, pod: PodObject, addresses: readonly IpAddress[]): SimulatedEnd {
+  const served = new Map(
+    pod.ports.map(({ protocol, containerPort }) => [
+      `${protocol} ${String(containerPort).padStart(5, '0')}`,
+      { protocol, port: containerPort },
+    ]),
+  );
+  const ports = [...served].sort(byKey).map(([, port]) => port);
+  return { id, addresses, ports, ...(pod.nodeName && { node: pod.nodeName }) };
+}
+
+function endOfNode(name: string, { internalIPs, otherIPs = [] }: NodeObject): SimulatedEnd {
+  return { id: `node:${name}`, node: name, addresses: [...internalIPs, ...otherIPs], ports: [] };
+}
+
+function hostAddresses(pod: PodObject, node: NodeObject | undefined): readonly IpAddress[] {
+  return pod.podIPs.length > 0 ? pod.podIPs : (node?.internalIPs ?? []);
+}
+
+/** What comes from a node itself, to a pod of that node: always passes, the dataplane does not ask policy. */
+export function isFromOwnNode(from: SimulatedEnd, to: SimulatedEnd): boolean {
+  return from.endpoint === undefined && to.endpoint !== undefined && from.node !== undefined && from.node === to.node;
+}
+
+/** Both directions of one connection between two ends, at these addresses of theirs. */
+export function connectionVerdict(
+  state: PolicyState,
+  from: SimulatedEnd,
+  to: SimulatedEnd,
+  packet: { readonly fromAddress: IpAddress; readonly toAddress: IpAddress } & ServedPort,
+): ConnectionVerdict {
+  if (isFromOwnNode(from, to)) return { verdict: 'allow' };
+  const { fromAddress, toAddress, protocol, port } = packet;
+  return evaluateConnection(state, {
+    from: { address: fromAddress, ...(from.endpoint !== undefined && { endpoint: from.endpoint }) },
+    to: { address: toAddress, ...(to.endpoint !== undefined && { endpoint: to.endpoint }) },
+    protocol,
+    port,
+  });
+}

@@ -1,0 +1,62 @@
+/** What the kernel's rules counted, under the names of policies and rules: both back ends, both families. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import type { RuleCounter } from '#felix';
+import type { IpFamily } from '#kit';
+import { needs } from '../support/needs.ts';
+import { PacketWorld } from './packet-world.ts';
+
+const machine = needs({
+  root: true,
+  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
+});
+const families: readonly IpFamily[] = [4, 6];
+const id = 'NetworkPolicy:ns/p';
+
+for (const backend of ['nft', 'legacy'] as const) {
+  suite(`counters of rules, iptables-${backend}`, machine, () => {
+    test('a rule counts what it allows, the end of a tier what it denies', async () => {
+      await using world = await PacketWorld.make(['a', 'b']);
+      const dataplane = world.dataplane({ backend });
+      await dataplane.start();
+      for (const name of world.pods.keys()) dataplane.setEndpoint(world.endpoint(name));
+      const ports = (port: number) => ({ protocol: 6, destinationPorts: [{ first: port, last: port }] });
+      dataplane.apply([
+        {
+          type: 'policy',
+          id,
+          program: {
+            ingress: [
+              { action: 'allow', ...ports(81) },
+              { action: 'allow', ...ports(80) },
+            ],
+            egress: [],
+          },
+        },
+        {
+          type: 'endpoint',
+          id: 'ns/a',
+          program: { ingress: [{ tier: 'default', policies: [id], endOfTier: 'deny' }], egress: [] },
+        },
+        { type: 'endpoint', id: 'ns/b', program: { ingress: [], egress: [] } },
+      ]);
+      dataplane.setInSync();
+      await dataplane.whenApplied();
+      const packets = async (family: IpFamily, of: Partial<RuleCounter>): Promise<number | undefined> => {
+        const counters = (await dataplane.counters('ns/a'))!;
+        const found = counters.filter((one) => one.family === family && one.direction === 'ingress');
+        return found.find((one) => one.rule === of.rule && one.endOfTier === of.endOfTier)?.packets;
+      };
+      for (const family of families) {
+        assert.equal(await packets(family, { rule: 1 }), 0);
+        await world.expectReach('b', 'a', 80, family);
+        await world.expectSilence('b', 'a', 82, family);
+        assert.equal(await packets(family, { rule: 0 }), 0);
+        assert.ok((await packets(family, { rule: 1 }))! >= 1);
+        assert.ok((await packets(family, { endOfTier: 'default' }))! >= 1);
+      }
+      assert.deepEqual(await dataplane.counters('ns/b'), []);
+      assert.equal(await dataplane.counters('ns/nobody'), undefined);
+    });
+  });
+}
