@@ -120,7 +120,11 @@ export class PolicyManager {
     for (const chain of this.#changed) {
       if (!chain.rulesBefore) continue;
       for (const rule of [...chain.rulesBefore, ...(this.#rules(chain) ?? [])]) {
-        for (const id of setsOf(rule)) (rule.action === 'allow' ? allowing : other).add(id);
+        for (const { id, not } of setsOf(rule)) {
+          // Whoever comes into a set that a rule excludes is denied where it allows, and the other way round.
+          const opens = not ? rule.action === 'deny' : rule.action === 'allow';
+          (opens ? allowing : other).add(id);
+        }
       }
     }
     return allowing.difference(other);
@@ -197,10 +201,12 @@ function closed(id: PolicyId): Rule {
   return { match: '', target: '-j DROP', comment: `${id} cannot be rendered` };
 }
 
-function setsOf({ source, destination, destinationNamedPorts }: PolicyRule): SetId[] {
-  const out: SetId[] = [];
-  if (source?.type === 'set') out.push(source.set);
-  if (destination?.type === 'set') out.push(destination.set);
-  if (destinationNamedPorts !== undefined) out.push(destinationNamedPorts);
-  return out;
+function* setsOf(rule: PolicyRule): Generator<{ readonly id: SetId; readonly not: boolean }> {
+  const { source, destination, destinationNamedPorts, conditions } = rule;
+  if (source?.type === 'set') yield { id: source.set, not: false };
+  if (destination?.type === 'set') yield { id: destination.set, not: false };
+  if (destinationNamedPorts !== undefined) yield { id: destinationNamedPorts, not: false };
+  for (const condition of conditions ?? []) {
+    if (condition.type !== 'ports') yield { id: condition.set, not: condition.not };
+  }
 }

@@ -4,12 +4,21 @@
  * A policy that selects no local endpoint is asleep: it is not compiled, its sets are not computed, nothing of it is
  * emitted. Inputs only mark; `settleOne` compiles what woke up or changed and moves the use of sets along.
  */
-import type { EndpointId, EndpointProgram, PolicyId, PolicyProgram, PolicyUpdate, TierProgram } from '#model';
+import type {
+  EndpointId,
+  EndpointProgram,
+  PolicyId,
+  PolicyProgram,
+  PolicyUpdate,
+  TierObject,
+  TierProgram,
+} from '#model';
 import type { CompiledPolicy, Direction } from '../rules/peer-rules.ts';
 import { compilePolicy, isAbout, type Policy, placeOf, subjectOf } from '../rules/policy.ts';
-import { podSelectorText } from '../rules/sets.ts';
+import { type PodSelector, podSelectorText } from '../rules/sets.ts';
 import { comparePlaces, type PolicyPlace, type Tier } from '../rules/tiers.ts';
 import { DirtySet } from './dirty-set.ts';
+import { InheritedMatcher, type Profiles } from './inherited-matcher.ts';
 import type { Namespaces } from './namespaces.ts';
 import { PodMatcher, type Subscription } from './pod-matcher.ts';
 import type { EffectivePod } from './pods.ts';
@@ -21,6 +30,8 @@ interface PolicyEntry {
   policy: Policy;
   subject: string;
   subscription: Subscription<PolicyEntry> | undefined;
+  /** Its subject is one of Calico's. */
+  inherited: boolean;
   readonly endpoints: Set<EndpointId>;
   /** In force (or about to be): its sets are acquired. Undefined while asleep. */
   compiled: CompiledPolicy | undefined;
@@ -34,6 +45,8 @@ interface PolicyEntry {
 export class ActivePolicies {
   readonly #policies = new Map<PolicyId, PolicyEntry>();
   readonly #matcher: PodMatcher<PolicyEntry>;
+  readonly #inherited: InheritedMatcher<PolicyEntry>;
+  readonly #tiers = new Map<string, TierObject>();
   readonly #sets: SetMembers;
   readonly #work: Work;
   /** To be compiled or let go by `settle`, and what of that is still to be emitted. */
@@ -45,35 +58,52 @@ export class ActivePolicies {
   readonly #policyRemovals = new Set<PolicyId>();
   readonly #endpointRemovals = new Set<EndpointId>();
 
-  constructor(namespaces: Namespaces, sets: SetMembers, work: Work) {
+  constructor(namespaces: Namespaces, profiles: Profiles, sets: SetMembers, work: Work) {
     this.#sets = sets;
     this.#work = work;
-    this.#matcher = new PodMatcher(
-      namespaces,
-      {
-        matched: (policy, key) => {
-          policy.endpoints.add(key);
-          this.#mark(policy, key);
-        },
-        unmatched: (policy, key) => {
-          policy.endpoints.delete(key);
-          this.#mark(policy, key);
-        },
+    const listener = {
+      matched: (policy: PolicyEntry, key: EndpointId) => {
+        policy.endpoints.add(key);
+        this.#mark(policy, key);
       },
-      work,
-    );
+      unmatched: (policy: PolicyEntry, key: EndpointId) => {
+        policy.endpoints.delete(key);
+        this.#mark(policy, key);
+      },
+    };
+    this.#matcher = new PodMatcher(namespaces, listener, work);
+    this.#inherited = new InheritedMatcher(namespaces, profiles, listener, work);
   }
 
   /** A local endpoint whose pod is known, with the pod's labels. */
   setEndpoint(pod: EffectivePod): void {
     if (!this.#matcher.has(pod.key)) this.#changedEndpoints.add(pod.key);
     this.#matcher.setPod(pod.key, pod.namespace, pod.labels);
+    this.#inherited.set(pod);
   }
 
   removeEndpoint(id: EndpointId): void {
     if (!this.#matcher.has(id)) return;
     this.#matcher.removePod(id);
+    this.#inherited.remove(id);
     this.#changedEndpoints.add(id);
+  }
+
+  namespaceChanged(name: string): void {
+    this.#inherited.namespaceChanged(name);
+  }
+  serviceAccountChanged(key: string): void {
+    this.#inherited.serviceAccountChanged(key);
+  }
+
+  /** One of Calico's; undefined when it is gone. Whoever a policy of it selects gets its program anew. */
+  setTier(name: string, tier: TierObject | undefined): void {
+    if (tier) this.#tiers.set(name, tier);
+    else this.#tiers.delete(name);
+    for (const { policy, endpoints } of this.#policies.values()) {
+      if (!('types' in policy.object) || policy.object.tier !== name) continue;
+      for (const endpoint of endpoints) this.#changedEndpoints.add(endpoint);
+    }
   }
 
   /** Whether the program of the endpoint has been emitted. */
@@ -95,6 +125,7 @@ export class ActivePolicies {
       policy,
       subject: '',
       subscription: undefined,
+      inherited: false,
       endpoints: new Set(),
       compiled: undefined,
       stale: true,
@@ -108,7 +139,7 @@ export class ActivePolicies {
     if (entry.subject !== subject) {
       this.#unsubscribe(entry);
       entry.subject = subject;
-      entry.subscription = this.#matcher.subscribe(entry, selector);
+      this.#subscribe(entry, selector);
     }
     this.#unsettled.add(entry);
     for (const endpoint of entry.endpoints) this.#changedEndpoints.add(endpoint);
@@ -191,8 +222,15 @@ export class ActivePolicies {
     this.#unsettled.add(policy);
   }
 
+  #subscribe(policy: PolicyEntry, subject: PodSelector): void {
+    policy.inherited = subject.scope.type === 'inherited';
+    policy.subscription = policy.inherited
+      ? this.#inherited.subscribe(policy, subject.pods)
+      : this.#matcher.subscribe(policy, subject);
+  }
+
   #unsubscribe(policy: PolicyEntry): void {
-    if (policy.subscription) this.#matcher.unsubscribe(policy.subscription);
+    if (policy.subscription) (policy.inherited ? this.#inherited : this.#matcher).unsubscribe(policy.subscription);
     policy.subscription = undefined;
     for (const endpoint of policy.endpoints) this.#changedEndpoints.add(endpoint);
     policy.endpoints.clear();
@@ -205,8 +243,8 @@ export class ActivePolicies {
 
   #programOf(id: EndpointId): EndpointProgram {
     // Places are made for those that count alone: most policies of a cluster select nobody here.
-    const policies = [...this.#matcher.ownersMatching(id)]
-      .map((entry) => ({ id: entry.id, policy: entry.policy, place: placeOf(entry.policy, entry.id) }))
+    const policies = [...this.#matcher.ownersMatching(id), ...this.#inherited.ownersMatching(id)]
+      .map((entry) => ({ id: entry.id, policy: entry.policy, place: placeOf(entry.policy, entry.id, this.#tiers) }))
       .sort((a, b) => comparePlaces(a.place, b.place));
     return { ingress: tiersOf(policies, 'ingress'), egress: tiersOf(policies, 'egress') };
   }

@@ -4,9 +4,8 @@
  * Objects are filed by the value of a label only for those keys that selectors asked for: the first question about a key files
  * every object once, after that it is kept up. Labels that no selector mentions (most of them) cost nothing.
  */
-import type { Labels } from '#model';
+import { type Labels, labelValue } from '#model';
 import type { Requirement } from '../selector/label-index.ts';
-import { labelValue } from '../selector/selector.ts';
 
 /** Below this many objects a plain walk is cheaper than filing them. */
 const walkItemsMax = 64;

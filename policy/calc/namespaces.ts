@@ -4,9 +4,8 @@
  * A namespace is here while its object exists or a pod in it does; one without an object has the default label only. The label
  * `kubernetes.io/metadata.name` always holds the name, as the API server enforces.
  */
-import type { Labels } from '#model';
+import type { Labels, Selector } from '#model';
 import { LabelIndex, requirementOf } from '../selector/label-index.ts';
-import type { Selector } from '../selector/selector.ts';
 import { LabelledItems } from './labelled-items.ts';
 import type { Work } from './work.ts';
 
@@ -66,6 +65,11 @@ export class Namespaces {
     if (!entry) return;
     entry.pods--;
     this.#dropIfUnused(entry);
+  }
+
+  /** With the default label, whether or not its object is known. */
+  labelsOf(name: string): Labels {
+    return this.#entries.get(name)?.labels ?? { [defaultLabel]: name };
   }
 
   /** The scopes in use that match the namespace. */

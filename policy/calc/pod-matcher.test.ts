@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
 import type { Labels } from '#model';
+import { and, has, isIn, not, or, type SelectorNode, selector } from '#model';
 import type { NamespaceScope, PodSelector } from '../rules/sets.ts';
-import { and, has, isIn, not, or, type SelectorNode, selector } from '../selector/selector.ts';
 import { Namespaces } from './namespaces.ts';
 import { PodMatcher, type Subscription } from './pod-matcher.ts';
 import { noWork } from './work.ts';
@@ -113,7 +113,7 @@ class World {
     return [...this.pods]
       .filter(([, pod]) => {
         const own = { ...this.namespaceLabels.get(pod.namespace), 'kubernetes.io/metadata.name': pod.namespace };
-        if (scope.type === 'nodes') return false;
+        if (scope.type === 'nodes' || scope.type === 'inherited') return false;
         const inScope = scope.type === 'name' ? scope.name === pod.namespace : scope.selector.matches(own);
         return inScope && pods.matches(pod.labels);
       })

@@ -8,10 +8,9 @@
  * A label expression that many namespaces use (`app == 'web'`) is filed and evaluated once.
  */
 import { unreachable } from '#kit';
-import type { Labels } from '#model';
+import type { Labels, Selector } from '#model';
 import type { NamespaceScope, PodSelector } from '../rules/sets.ts';
 import { LabelIndex, requirementOf } from '../selector/label-index.ts';
-import type { Selector } from '../selector/selector.ts';
 import { LabelledItems } from './labelled-items.ts';
 import type { Namespaces, ScopeEntry } from './namespaces.ts';
 import type { Work } from './work.ts';
@@ -148,6 +147,7 @@ export class PodMatcher<O> {
       case 'selector':
         return this.#namespaces.acquire(scope.selector);
       case 'nodes':
+      case 'inherited':
         return nodesPlace;
       default:
         return unreachable(scope);

@@ -5,10 +5,12 @@
  * last pod that brings it has gone. A set that lost its last user stays computed until the flush, so that a policy which is
  * replaced by one with the same peers costs nothing.
  */
+import { familyOf } from '#kit';
 import type { PolicyUpdate, SetId } from '#model';
 import type { SetDefinition } from '../rules/sets.ts';
+import { InheritedMatcher, type Profiles } from './inherited-matcher.ts';
 import type { Namespaces } from './namespaces.ts';
-import { PodMatcher, type Subscription } from './pod-matcher.ts';
+import { nodesPlace, PodMatcher, type Subscription } from './pod-matcher.ts';
 import type { EffectivePod } from './pods.ts';
 import type { Work } from './work.ts';
 
@@ -30,18 +32,19 @@ export class SetMembers {
   readonly #unused = new Set<ActiveSet>();
   readonly #pods = new Map<string, EffectivePod>();
   readonly #matcher: PodMatcher<ActiveSet>;
+  readonly #inherited: InheritedMatcher<ActiveSet>;
+  /** From the first set of Calico's on, all pods are filed by the labels that they inherit. */
+  #inheriting = false;
   readonly #work: Work;
 
-  constructor(namespaces: Namespaces, work: Work) {
+  constructor(namespaces: Namespaces, profiles: Profiles, work: Work) {
     this.#work = work;
-    this.#matcher = new PodMatcher(
-      namespaces,
-      {
-        matched: (set, key) => this.#bring(set, this.#pods.get(key)!, 1),
-        unmatched: (set, key) => this.#bring(set, this.#pods.get(key)!, -1),
-      },
-      work,
-    );
+    const listener = {
+      matched: (set: ActiveSet, key: string) => this.#bring(set, this.#pods.get(key)!, 1),
+      unmatched: (set: ActiveSet, key: string) => this.#bring(set, this.#pods.get(key)!, -1),
+    };
+    this.#matcher = new PodMatcher(namespaces, listener, work);
+    this.#inherited = new InheritedMatcher(namespaces, profiles, listener, work);
   }
 
   get size(): number {
@@ -56,18 +59,28 @@ export class SetMembers {
   setPod(pod: EffectivePod): void {
     const before = this.#pods.get(pod.key);
     if (before && !sameEndpoints(before, pod)) {
-      for (const set of this.#matcher.ownersMatching(pod.key)) {
+      for (const set of [...this.#matcher.ownersMatching(pod.key), ...this.#inherited.ownersMatching(pod.key)]) {
         this.#bring(set, pod, 1);
         this.#bring(set, before, -1);
       }
     }
     this.#pods.set(pod.key, pod);
-    this.#matcher.setPod(pod.key, pod.namespace, pod.labels);
+    // Only Calico's selectors know of network sets, and they know of no nodes.
+    if (!pod.nets) this.#matcher.setPod(pod.key, pod.namespace, pod.labels);
+    if (this.#inheriting && isInherited(pod)) this.#inherited.set(pod);
   }
 
   removePod(key: string): void {
     this.#matcher.removePod(key);
+    this.#inherited.remove(key);
     this.#pods.delete(key);
+  }
+
+  namespaceChanged(name: string): void {
+    this.#inherited.namespaceChanged(name);
+  }
+  serviceAccountChanged(key: string): void {
+    this.#inherited.serviceAccountChanged(key);
   }
 
   acquire(definition: SetDefinition): void {
@@ -87,8 +100,19 @@ export class SetMembers {
     };
     this.#sets.set(definition.id, set);
     this.#changed.add(set);
-    if (definition.setType === 'net') for (const prefix of definition.prefixes) set.members.set(prefix, 1);
-    else set.subscription = this.#matcher.subscribe(set, definition.selector);
+    if ('prefixes' in definition) for (const prefix of definition.prefixes) set.members.set(prefix, 1);
+    else if (definition.selector.scope.type !== 'inherited') {
+      set.subscription = this.#matcher.subscribe(set, definition.selector);
+    } else {
+      this.#inherit();
+      set.subscription = this.#inherited.subscribe(set, definition.selector.pods);
+    }
+  }
+
+  #inherit(): void {
+    if (this.#inheriting) return;
+    this.#inheriting = true;
+    for (const pod of this.#pods.values()) if (isInherited(pod)) this.#inherited.set(pod);
   }
 
   release(id: SetId): void {
@@ -116,10 +140,15 @@ export class SetMembers {
   *takeRemovals(): Generator<PolicyUpdate> {
     for (const set of this.#unused) {
       this.#sets.delete(set.definition.id);
-      if (set.subscription) this.#matcher.unsubscribe(set.subscription);
+      if (set.subscription) this.#matcherOf(set.definition).unsubscribe(set.subscription);
       if (set.emitted) yield { type: 'setRemove', id: set.definition.id };
     }
     this.#unused.clear();
+  }
+
+  #matcherOf(definition: SetDefinition): { unsubscribe(subscription: Subscription<ActiveSet>): void } {
+    const inherited = 'selector' in definition && definition.selector.scope.type === 'inherited';
+    return inherited ? this.#inherited : this.#matcher;
   }
 
   #bring(set: ActiveSet, pod: EffectivePod, count: 1 | -1): void {
@@ -139,10 +168,14 @@ export class SetMembers {
 }
 
 function* membersOf(definition: SetDefinition, pod: EffectivePod): Generator<string> {
-  if (definition.setType === 'net') return;
+  if ('prefixes' in definition) return;
   const port = definition.namedPort;
   if (!port) {
-    yield* pod.addresses;
+    if (definition.setType !== 'net') yield* pod.addresses;
+    else {
+      for (const address of pod.addresses) yield `${address}/${familyOf(address) === 4 ? 32 : 128}`;
+      yield* pod.nets ?? [];
+    }
     return;
   }
   for (const declared of pod.ports) {
@@ -154,9 +187,15 @@ function* membersOf(definition: SetDefinition, pod: EffectivePod): Generator<str
   }
 }
 
+/** Whether Calico's selectors may select it. */
+function isInherited(item: EffectivePod): boolean {
+  return item.nets !== undefined || item.namespace !== nodesPlace;
+}
+
 /** Whether both bring the same members to every set. Label changes are the matcher's business. */
 function sameEndpoints(a: EffectivePod, b: EffectivePod): boolean {
   return (
+    a.nets === b.nets &&
     a.addresses.length === b.addresses.length &&
     a.addresses.every((address, i) => address === b.addresses[i]) &&
     a.ports.length === b.ports.length &&

@@ -5,8 +5,7 @@
  * its atoms; a change of label k from v to w then concerns those filed under k=v, k=w, under "any value of k", and, when
  * the label comes or goes, under the presence of k. Nothing else can flip.
  */
-import type { Labels } from '#model';
-import { labelValue, type SelectorNode } from './selector.ts';
+import { type Labels, labelValue, type SelectorNode } from '#model';
 
 interface KeyEntry<T> {
   /** Selectors that test equality, by value. */
