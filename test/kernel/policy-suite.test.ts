@@ -1,4 +1,4 @@
-/** Policy suites by real packets: every operation of the format, and tiers, through the agent's pipeline and dataplane, with both back ends. */
+/** Policy suites by real packets: every operation of the format, tiers, and Calico's kinds, through the agent's pipeline and dataplane, with both back ends. */
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, suite, test } from 'node:test';
@@ -12,7 +12,7 @@ const machine = needs({
   root: true,
   commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter', 'conntrack'],
 });
-const cases = ['suite-operations.json', 'suite-tiers.json'].flatMap(
+const cases = ['suite-operations.json', 'suite-tiers.json', 'suite-calico.json'].flatMap(
   (file) => loadPolicySuite(path.join(import.meta.dirname, '..', 'fixtures', 'policy', file)).cases,
 );
 

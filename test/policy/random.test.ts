@@ -4,10 +4,20 @@ import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
 import { decodeObject } from '#datastore';
 import { familyOf, type IpAddress } from '#kit';
-import type { Kind, ModelUpdate, NamespaceObject, NetworkPolicyObject, NodeObject, PodObject } from '#model';
+import {
+  type Kind,
+  type ModelUpdate,
+  type NamespaceObject,
+  type NetworkPolicyObject,
+  type NodeObject,
+  objectKey,
+  type PodObject,
+} from '#model';
 import { createPolicyEngine, evaluate, evaluateConnection, type PolicyEngine, PolicyStateStore } from '#policy';
+import type { RawCalico } from '../support/naive-calico-policy.ts';
 import type { RawClusterPolicy } from '../support/naive-cluster-policy.ts';
 import { type NaiveCluster, type NaiveEnd, naiveDirectionAllows, naiveVerdict } from '../support/naive-policy.ts';
+import { calicoArbitrary, calicoIds } from '../support/random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-cluster-policy.ts';
 import {
   externals,
@@ -34,12 +44,21 @@ function clusterPolicyUpdate(manifest: RawClusterPolicy): ModelUpdate {
   return { type: 'upsert', key: manifest.metadata.name, ...typed } as ModelUpdate;
 }
 
-type World = NaiveCluster & Required<Pick<NaiveCluster, 'nodes' | 'clusterPolicies'>>;
+function calicoUpdate(manifest: RawCalico): ModelUpdate {
+  const kind = calicoKind(manifest.kind);
+  const { typed, faults } = decodeObject(kind, manifest, 'directory');
+  assert.ok(typed, JSON.stringify(faults));
+  return { type: 'upsert', key: objectKey(typed.object.metadata), ...typed } as ModelUpdate;
+}
+const calicoKind = (kind: RawCalico['kind']): Kind => (kind === 'NetworkPolicy' ? 'CalicoNetworkPolicy' : kind);
+
+type World = NaiveCluster & Required<Pick<NaiveCluster, 'nodes' | 'clusterPolicies' | 'calico'>>;
 
 /** Pods that count never share addresses here; completed ones do, with `p0` of red. */
 const cluster: Arbitrary<World> = fc.record({
   nodes: fc.tuple(nodeArbitrary('n1'), nodeArbitrary('n2')),
   clusterPolicies: fc.subarray([...clusterPolicyIds]).chain((ids) => fc.tuple(...ids.map(clusterPolicyArbitrary))),
+  calico: fc.subarray([...calicoIds]).chain((ids) => fc.tuple(...ids.map(calicoArbitrary))),
   namespaces: fc
     .tuple(...namespaceNames.map((name) => fc.option(namespaceArbitrary(name), { freq: 8 })))
     .map((all) => all.filter((namespace) => namespace !== null)),
@@ -62,6 +81,7 @@ function updatesOf(world: World): ModelUpdate[] {
   return [
     ...world.nodes.map((object): ModelUpdate => ({ type: 'upsert', kind: 'Node', key: object.metadata.name, object })),
     ...world.clusterPolicies.map(clusterPolicyUpdate),
+    ...world.calico.map(calicoUpdate),
     ...world.policies.map(
       (object): ModelUpdate => ({ type: 'upsert', kind: 'NetworkPolicy', key: keyOf(object), object }),
     ),
@@ -175,6 +195,7 @@ type Command =
   | { readonly type: 'policy'; readonly object: NetworkPolicyObject }
   | { readonly type: 'node'; readonly object: NodeObject }
   | { readonly type: 'clusterPolicy'; readonly manifest: RawClusterPolicy }
+  | { readonly type: 'calico'; readonly manifest: RawCalico }
   | { readonly type: 'delete'; readonly kind: Kind; readonly key: string }
   | { readonly type: 'local'; readonly key: string; readonly addresses: readonly IpAddress[] }
   | { readonly type: 'unlocal'; readonly key: string }
@@ -215,6 +236,13 @@ const command: Arbitrary<Command> = fc.oneof(
       .map((manifest) => ({ type: 'clusterPolicy' as const, manifest })),
   },
   {
+    weight: 5,
+    arbitrary: fc
+      .constantFrom(...calicoIds)
+      .chain(calicoArbitrary)
+      .map((manifest) => ({ type: 'calico' as const, manifest })),
+  },
+  {
     weight: 2,
     arbitrary: fc
       .constantFrom('n1' as const, 'n2' as const)
@@ -225,6 +253,11 @@ const command: Arbitrary<Command> = fc.oneof(
     weight: 4,
     arbitrary: fc.oneof(
       fc.constantFrom(...clusterPolicyIds).map((id) => ({ type: 'delete' as const, kind: id.kind, key: id.name })),
+      fc.constantFrom(...calicoIds).map((id) => ({
+        type: 'delete' as const,
+        kind: calicoKind(id.kind),
+        key: objectKey({ namespace: '', ...id }),
+      })),
       fc.constantFrom('n1', 'n2').map((key) => ({ type: 'delete' as const, kind: 'Node' as const, key })),
       namespace.map((key) => ({ type: 'delete' as const, kind: 'Namespace' as const, key })),
       podKey.map((key) => ({ type: 'delete' as const, kind: 'Pod' as const, key })),
@@ -251,8 +284,10 @@ const crowd: Arbitrary<Command[]> = fc
     fc.tuple(...namespaceNames.flatMap((ns) => ['p0', 'p1'].map((pod) => podArbitrary(ns, pod, slot)))),
     fc.tuple(...namespaceNames.flatMap((ns) => ['a', 'b'].map((policy) => policyArbitrary(ns, policy)))),
     fc.tuple(...clusterPolicyIds.map(clusterPolicyArbitrary)),
+    fc.subarray([...calicoIds]).chain((ids) => fc.tuple(...ids.map(calicoArbitrary))),
   )
-  .map(([namespaces, pods, policies, manifests]) => [
+  .map(([namespaces, pods, policies, manifests, calico]) => [
+    ...calico.map((manifest): Command => ({ type: 'calico', manifest })),
     ...manifests.map((manifest): Command => ({ type: 'clusterPolicy', manifest })),
     ...policies.map((object): Command => ({ type: 'policy', object })),
     ...pods.map((object): Command => ({ type: 'pod', object })),
@@ -317,6 +352,8 @@ function updateOf(step: ModelCommand): ModelUpdate {
       return { type: 'upsert', kind: 'NetworkPolicy', key: keyOf(step.object), object: step.object };
     case 'node':
       return { type: 'upsert', kind: 'Node', key: step.object.metadata.name, object: step.object };
+    case 'calico':
+      return calicoUpdate(step.manifest);
     case 'clusterPolicy':
       return clusterPolicyUpdate(step.manifest);
   }
