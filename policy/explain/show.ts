@@ -106,8 +106,10 @@ function icmpText(match: IcmpMatch): string {
 function portsText(state: PolicyState, rule: PolicyRule, direction: 'ingress' | 'egress'): string {
   const protocol = rule.protocol === undefined ? 'any' : protocolText(rule.protocol);
   if (rule.notProtocol !== undefined) return `all but ${protocolText(rule.notProtocol)}`;
-  if (rule.icmp) return `${protocol} ${icmpText(rule.icmp)}`;
-  if (rule.notIcmp) return `${protocol} but ${icmpText(rule.notIcmp)}`;
+  if (rule.icmp || rule.notIcmp) {
+    const but = rule.notIcmp ? ` but ${icmpText(rule.notIcmp)}` : '';
+    return `${protocol}${rule.icmp ? ` ${icmpText(rule.icmp)}` : ''}${but}`;
+  }
   if (rule.destinationNamedPorts !== undefined) {
     const name = parseNamedPortId(rule.destinationNamedPorts)?.name ?? rule.destinationNamedPorts;
     const numbers = resolvedPorts(state, rule.destinationNamedPorts);

@@ -59,6 +59,8 @@ const parses: readonly (readonly [text: string, yes: Labels[], no: Labels[]])[] 
   ['', [{}, { a: 'b' }], []],
   ['all()', [{}], []],
   ['!all()', [], [{}]],
+  ['global()', [{}, { a: 'b' }], [{ 'projectcalico.org/namespace': 'x' }]],
+  ["!global() && global != 'x'", [{ 'projectcalico.org/namespace': 'x' }], [{}]],
   ["rack == 'r1'", [{ rack: 'r1' }], [{}, { rack: 'r2' }]],
   ['rack == "r1"', [{ rack: 'r1' }], [{ rack: 'r2' }]],
   ["rack=='it\"s'", [{ rack: 'it"s' }], [{}]],
