@@ -39,7 +39,9 @@ export class InheritedMatcher<O> {
     const before = this.#items.get(item.key);
     if (before && before.serviceAccount !== item.serviceAccount) this.#unfile(before);
     this.#items.set(item.key, item);
-    if (!before || before.serviceAccount !== item.serviceAccount) {
+    const inheritsAlike = before && before.serviceAccount === item.serviceAccount;
+    if (inheritsAlike && before.labels === item.labels) return;
+    if (!inheritsAlike) {
       file(this.#byNamespace, item.namespace, item.key);
       if (item.serviceAccount) file(this.#byServiceAccount, `${item.namespace}/${item.serviceAccount}`, item.key);
     }

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Cidr } from '#kit';
 import type { CalicoEntity, CalicoPolicyObject, CalicoRule } from '#model';
 import { calicoPolicySubject, compileCalicoPolicy } from './calico-policy.ts';
+import { otherPorts } from './ports.ts';
 import { podSelectorText } from './sets.ts';
 import { calicoTier, networkPolicyTier } from './tiers.ts';
 
@@ -59,6 +60,19 @@ test('many prefixes are one set; source ports, ICMP and negations stand as they 
     [{ action: 'log', family: 4, protocol: 1, icmp: { type: 8 }, notIcmp: { type: 8, code: 1 } }],
   );
   assert.deepEqual(ingress({ action: 'Pass', notProtocol: 17 }), [{ action: 'pass', notProtocol: 17 }]);
+});
+
+test('many ports that must not match are all others, of which any may', () => {
+  const notPorts = Array.from({ length: 65 }, (_, i) => ({ first: 2 * i, last: 2 * i }));
+  const few = ingress({ protocol: 6, destination: { notPorts: notPorts.slice(1) } });
+  assert.deepEqual(few[0]?.conditions, [{ side: 'destination', not: true, type: 'ports', ports: notPorts.slice(1) }]);
+  const [condition] = ingress({ protocol: 6, destination: { notPorts } })[0]?.conditions ?? [];
+  assert.ok(condition?.type === 'ports' && !condition.not);
+  for (const port of [0, 1, 64, 127, 128, 129, 65_535]) {
+    const within = condition.ports.some(({ first, last }) => first <= port && port <= last);
+    assert.equal(within, port > 128 || port % 2 === 1, `${port}`);
+  }
+  assert.equal(otherPorts([{ first: 0, last: 65_535 }]).length, 0);
 });
 
 test('whom an end selects: of the own namespace as soon as it selects at all, unless it says in which', () => {

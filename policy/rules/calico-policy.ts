@@ -25,9 +25,11 @@ import {
 } from '#model';
 import { calicoSelector, inNamespaces, ofServiceAccounts, serviceAccountLabel } from '../selector/inherited.ts';
 import { type CompiledPolicy, distinctRules, prefixMatchesMax } from './peer-rules.ts';
-import { mergeRanges, protocolNumbers, protocols } from './ports.ts';
+import { mergeRanges, otherPorts, protocolNumbers, protocols } from './ports.ts';
 import { addressSet, namedPortSet, type PodSelector, prefixSet, type SetDefinition } from './sets.ts';
 
+/** Matches of one kernel rule are few (128 expressions in nf_tables, 7 ranges each); one rule for each part of a list has no such bound. */
+const notRangesMax = 64;
 const actions = { Allow: 'allow', Deny: 'deny', Log: 'log', Pass: 'pass' } as const;
 
 /** The pods whose traffic the policy decides. */
@@ -106,7 +108,9 @@ function waysOf(entity: CalicoEntity, side: Side, context: EndContext): Way[] {
   if (entity.notSelector !== undefined) add(true, addressSet(everywhere(calicoSelector(entity.notSelector))));
   if (entity.notNets) add(true, prefixSet(entity.notNets));
   const refused = splitPorts(entity.notPorts ?? []);
-  if (refused.ranges.length > 0) conditions.push({ side, not: true, type: 'ports', ports: refused.ranges });
+  if (refused.ranges.length > notRangesMax) {
+    conditions.push({ side, not: false, type: 'ports', ports: otherPorts(refused.ranges) });
+  } else if (refused.ranges.length > 0) conditions.push({ side, not: true, type: 'ports', ports: refused.ranges });
   if (refused.names.length > 0) {
     const set = namedPortSet(everywhere(and([])), context.protocol, refused.names);
     conditions.push({ side, not: true, type: 'namedPorts', set: use(set) });

@@ -91,6 +91,12 @@ test('what means nothing, or is not here yet, is refused at its place', () => {
   ] as const) {
     assert.match(faultOf(rule), expected, JSON.stringify(rule));
   }
+  const ports = Array.from({ length: 5000 }, (_, i) => 2 * i);
+  assert.equal(faultOf({ action: 'Allow', protocol: 'TCP', destination: { ports } }), '');
+  assert.match(
+    faultOf({ action: 'Allow', protocol: 'TCP', source: { ports }, destination: { ports } }),
+    /more than 4096/,
+  );
   assert.deepEqual(faultOf({ action: 'Allow', source: { selector: "a == 'global()'" } }), '');
   for (const [spec, expected] of [
     [{ selector: 'a ==' }, /^spec.selector: /],

@@ -10,6 +10,8 @@ import { type Reader, show } from './reader.ts';
 const netsMax = 65_536;
 const portsMax = 8_192;
 const namesMax = 1_024;
+/** That one rule may become: lists of both ends multiply. */
+const kernelRulesMax = 4_096;
 export const rulesMax = 1_024;
 
 const actions = ['Allow', 'Deny', 'Log', 'Pass'] as const;
@@ -70,6 +72,12 @@ function readRule(reader: Reader): CalicoRule | undefined {
   const source = readEntity(reader.field('source'), protocol, ipVersion);
   const destination = readEntity(reader.field('destination'), protocol, ipVersion);
   if (action === undefined) return undefined;
+  const rulesNeeded = [source, destination].reduce((product, each) => product * kernelRulesOf(each), 1);
+  if (rulesNeeded > kernelRulesMax) {
+    return reader.fault(
+      `its lists of ports and nets together make some ${rulesNeeded} rules of the kernel, more than ${kernelRulesMax}; write ranges, or several rules`,
+    );
+  }
   return {
     action,
     ...(ipVersion !== undefined && { ipVersion }),
@@ -80,6 +88,12 @@ function readRule(reader: Reader): CalicoRule | undefined {
     source,
     destination,
   };
+}
+
+/** About so many: one for each 7 ranges of ports, whichever way they are asked; few prefixes stand alone. */
+function kernelRulesOf({ nets, ports, notPorts }: CalicoEntity): number {
+  const parts = (list: readonly CalicoPort[] | undefined): number => Math.max(1, Math.ceil((list?.length ?? 0) / 7));
+  return Math.min(4, Math.max(1, nets?.length ?? 1)) * parts(ports) * parts(notPorts);
 }
 
 function readIpVersion(reader: Reader, protocol: number | undefined): IpFamily | undefined {
