@@ -73,7 +73,19 @@ function entity(description: string): Schema {
   });
 }
 
-const protocolText = "(has(self.protocol) ? string(self.protocol).lowerAscii() : '')";
+/**
+ * Compared one by one: to the cost estimate of the API server an integer or string is as long as a request, so that anything done to its text is
+ * too costly.
+ */
+const isProtocol = (numbers: Readonly<Record<string, number>>): string => {
+  const values = Object.entries(numbers).flatMap(([name, number]) => [
+    `${number}`,
+    ...[`${number}`, name, name.toLowerCase(), name.toUpperCase()].map((text) => `'${text}'`),
+  ]);
+  return `(has(self.protocol) && (${[...new Set(values)].map((value) => `self.protocol == ${value}`).join(' || ')}))`;
+};
+const isIcmp = isProtocol({ ICMP: 1, ICMPv6: 58 });
+const hasPortNumbers = isProtocol({ TCP: 6, UDP: 17, SCTP: 132 });
 const hasPorts = (side: string): string =>
   `has(self.${side}) && (has(self.${side}.ports) && size(self.${side}.ports) > 0 || has(self.${side}.notPorts) && size(self.${side}.notPorts) > 0)`;
 
@@ -115,11 +127,11 @@ function rule(direction: string): Schema {
           fieldPath: '.ipVersion',
         },
         {
-          rule: `!has(self.icmp) && !has(self.notICMP) || ${protocolText} in ['icmp', 'icmpv6', '1', '58']`,
+          rule: `!has(self.icmp) && !has(self.notICMP) || ${isIcmp}`,
           message: 'icmp and notICMP need protocol ICMP or ICMPv6',
         },
         {
-          rule: `!(${hasPorts('source')}) && !(${hasPorts('destination')}) || ${protocolText} in ['tcp', 'udp', 'sctp', '6', '17', '132']`,
+          rule: `!(${hasPorts('source')}) && !(${hasPorts('destination')}) || ${hasPortNumbers}`,
           message: 'ports and notPorts need protocol TCP, UDP or SCTP',
         },
         {
