@@ -60,6 +60,8 @@ test('many prefixes are one set; source ports, ICMP and negations stand as they 
     [{ action: 'log', family: 4, protocol: 1, icmp: { type: 8 }, notIcmp: { type: 8, code: 1 } }],
   );
   assert.deepEqual(ingress({ action: 'Pass', notProtocol: 17 }), [{ action: 'pass', notProtocol: 17 }]);
+  assert.deepEqual(ingress({ action: 'Pass', protocol: 6, notProtocol: 17 }), [{ action: 'pass', protocol: 6 }]);
+  assert.deepEqual(ingress({ action: 'Pass', protocol: 6, notProtocol: 6 }), []);
 });
 
 test('many ports that must not match are all others, of which any may', () => {

@@ -64,11 +64,13 @@ type Side = 'source' | 'destination';
 function rulesOf(rule: CalicoRule, namespace: string, use: UseSet): PolicyRule[] {
   const action = actions[rule.action];
   if (rule.unknown) return action === 'allow' || action === 'log' ? [] : [{ action: 'deny' }];
+  if (rule.protocol !== undefined && rule.protocol === rule.notProtocol) return [];
   const base: PolicyRule = {
     action,
     ...(rule.ipVersion !== undefined && { family: rule.ipVersion }),
     ...(rule.protocol !== undefined && { protocol: rule.protocol }),
-    ...(rule.notProtocol !== undefined && { notProtocol: rule.notProtocol }),
+    // Beside a protocol it says nothing more.
+    ...(rule.protocol === undefined && rule.notProtocol !== undefined && { notProtocol: rule.notProtocol }),
     ...(rule.icmp && { icmp: rule.icmp }),
     ...(rule.notICMP && { notIcmp: rule.notICMP }),
   };

@@ -104,7 +104,7 @@ function rule(direction: 'Ingress' | 'Egress'): Arbitrary<RawCalicoRule> {
       .record({
         action: fc.constantFrom<RawCalicoRule['action']>('Allow', 'Allow', 'Deny', 'Pass', 'Log'),
         protocol: withPorts ? fc.oneof(protocol, fc.constant(6)) : fc.constant(undefined),
-        notProtocol: withPorts ? fc.constant(undefined) : rarely(fc.constantFrom('UDP' as const, 6, 1)),
+        notProtocol: rarely(fc.constantFrom('UDP' as const, 6, 1)),
         // Nets of another version than this are refused.
         source: direction === 'Ingress' ? entity(withPorts, true) : optional(entity(false, true), 1),
         destination: direction === 'Egress' || withPorts ? entity(withPorts, false) : fc.constant(undefined),

@@ -28,6 +28,7 @@ export const tier: KindDefinition = {
   rules: Object.entries(fixedTiers).map(([name, [order, action]]) => ({
     rule: `self.metadata.name != '${name}' || (!has(self.spec.order) || self.spec.order == ${order}.0) && (!has(self.spec.defaultAction) || self.spec.defaultAction == '${action}')`,
     message: `the tier ${name} has order ${order} and defaultAction ${action}; make a tier of your own for others`,
+    fieldPath: '.spec',
   })),
   columns: [
     { name: 'Order', type: 'number', jsonPath: '.spec.order', description: 'Lower first.' },
@@ -47,7 +48,7 @@ const sets: Schema = object(
     nets: list(
       'Prefixes and addresses of either family.',
       text('A prefix such as 192.0.2.0/24, or an address.', 49, { minLength: 2 }),
-      262_144,
+      131_072,
     ),
   },
   { default: {} },

@@ -6,7 +6,7 @@ import { dnsLabelFault } from './names.ts';
 import { type Reader, show } from './reader.ts';
 
 const bothDirections = ['Ingress', 'Egress'] as const;
-const setNetsMax = 262_144;
+const setNetsMax = 131_072;
 const defaultTier = 'default';
 /** Orders and default actions that Calico gives these three; they cannot be others. */
 const fixedTiers: Readonly<Record<string, { readonly order: number; readonly defaultAction: 'Deny' | 'Pass' }>> = {
