@@ -14,7 +14,7 @@ import type {
   TierProgram,
 } from '#model';
 import type { CompiledPolicy, Direction } from '../rules/peer-rules.ts';
-import { compilePolicy, isAbout, type Policy, placeOf, subjectOf } from '../rules/policy.ts';
+import { calicoTierOf, compilePolicy, isAbout, type Policy, placeOf, subjectOf } from '../rules/policy.ts';
 import { type PodSelector, podSelectorText } from '../rules/sets.ts';
 import { comparePlaces, type PolicyPlace, type Tier } from '../rules/tiers.ts';
 import { DirtySet } from './dirty-set.ts';
@@ -47,6 +47,7 @@ export class ActivePolicies {
   readonly #matcher: PodMatcher<PolicyEntry>;
   readonly #inherited: InheritedMatcher<PolicyEntry>;
   readonly #tiers = new Map<string, TierObject>();
+  readonly #byTier = new Map<string, Set<PolicyEntry>>();
   readonly #sets: SetMembers;
   readonly #work: Work;
   /** To be compiled or let go by `settle`, and what of that is still to be emitted. */
@@ -100,8 +101,7 @@ export class ActivePolicies {
   setTier(name: string, tier: TierObject | undefined): void {
     if (tier) this.#tiers.set(name, tier);
     else this.#tiers.delete(name);
-    for (const { policy, endpoints } of this.#policies.values()) {
-      if (!('types' in policy.object) || policy.object.tier !== name) continue;
+    for (const { endpoints } of this.#byTier.get(name) ?? []) {
       for (const endpoint of endpoints) this.#changedEndpoints.add(endpoint);
     }
   }
@@ -133,7 +133,9 @@ export class ActivePolicies {
       deleted: false,
     };
     this.#policies.set(id, entry);
+    this.#leaveTier(entry);
     entry.policy = policy;
+    this.#joinTier(entry);
     entry.stale = true;
     entry.deleted = false;
     if (entry.subject !== subject) {
@@ -219,7 +221,23 @@ export class ActivePolicies {
     this.#unsubscribe(policy);
     policy.subject = '';
     policy.deleted = true;
+    this.#leaveTier(policy);
     this.#unsettled.add(policy);
+  }
+
+  #joinTier(policy: PolicyEntry): void {
+    const tier = calicoTierOf(policy.policy);
+    if (tier === undefined) return;
+    const policies = this.#byTier.get(tier);
+    if (policies) policies.add(policy);
+    else this.#byTier.set(tier, new Set([policy]));
+  }
+
+  #leaveTier(policy: PolicyEntry): void {
+    const tier = calicoTierOf(policy.policy);
+    const policies = tier === undefined ? undefined : this.#byTier.get(tier);
+    policies?.delete(policy);
+    if (policies?.size === 0) this.#byTier.delete(tier!);
   }
 
   #subscribe(policy: PolicyEntry, subject: PodSelector): void {

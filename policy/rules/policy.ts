@@ -100,3 +100,10 @@ export function compilePolicy(policy: Policy): CompiledPolicy {
       return unreachable(policy);
   }
 }
+
+/** Of the kinds whose tiers are objects. */
+export function calicoTierOf(policy: Policy): string | undefined {
+  return policy.kind === 'CalicoNetworkPolicy' || policy.kind === 'GlobalNetworkPolicy'
+    ? policy.object.tier
+    : undefined;
+}

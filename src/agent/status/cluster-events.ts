@@ -15,7 +15,14 @@ const apiVersions: Readonly<Partial<Record<Kind, string>>> = {
   AdminNetworkPolicy: 'policy.networking.k8s.io/v1alpha1',
   BaselineAdminNetworkPolicy: 'policy.networking.k8s.io/v1alpha1',
   CalicoNodeStatus: CALICO,
+  CalicoNetworkPolicy: CALICO,
+  GlobalNetworkPolicy: CALICO,
+  Tier: CALICO,
+  NetworkSet: CALICO,
+  GlobalNetworkSet: CALICO,
 };
+/** As their API calls them. */
+const writtenKinds: Readonly<Partial<Record<Kind, string>>> = { CalicoNetworkPolicy: 'NetworkPolicy' };
 
 /** Reasons of False conditions that are somebody's to mend, with what the agents do meanwhile. */
 const actions: Readonly<Record<string, string>> = {
@@ -61,7 +68,7 @@ function ofFault({ object = '', field, message, effect }: DatastoreFault): reado
   const slash = ref.indexOf('/');
   const regarding: EventSubject = {
     apiVersion,
-    kind,
+    kind: writtenKinds[kind] ?? kind,
     name: ref.slice(slash + 1),
     ...(slash < 0 ? {} : { namespace: ref.slice(0, slash) }),
   };
