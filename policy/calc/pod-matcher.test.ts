@@ -5,7 +5,7 @@ import type { Labels } from '#model';
 import type { NamespaceScope, PodSelector } from '../rules/sets.ts';
 import { and, has, isIn, not, or, type SelectorNode, selector } from '../selector/selector.ts';
 import { Namespaces } from './namespaces.ts';
-import { PodMatcher, type Subscription } from './pod-matcher.ts';
+import { type MatchedPod, PodMatcher, type Subscription } from './pod-matcher.ts';
 import { noWork } from './work.ts';
 
 const key = fc.constantFrom('a', 'b', 'c');
@@ -65,14 +65,14 @@ class World {
   /** What the listener was told. */
   readonly heard = new Map<PodSelector, Set<string>>();
   readonly subscriptions: Subscription<PodSelector>[] = [];
-  readonly matcher = new PodMatcher<PodSelector>(
+  readonly matcher = new PodMatcher<PodSelector, MatchedPod>(
     this.namespaces,
     {
-      matched: (owner, pod) => {
-        assert.ok(!this.heard.get(owner)!.has(pod), 'matched twice');
-        this.heard.get(owner)!.add(pod);
+      matched: (owner, { key }) => {
+        assert.ok(!this.heard.get(owner)!.has(key), 'matched twice');
+        this.heard.get(owner)!.add(key);
       },
-      unmatched: (owner, pod) => assert.ok(this.heard.get(owner)!.delete(pod), 'unmatched, but was no match'),
+      unmatched: (owner, { key }) => assert.ok(this.heard.get(owner)!.delete(key), 'unmatched, but was no match'),
     },
     noWork(),
   );
@@ -101,7 +101,7 @@ class World {
     if (labels) {
       if (!known) this.namespaces.addPod(namespace);
       this.pods.set(key, { namespace, labels });
-      this.matcher.setPod(key, namespace, labels);
+      this.matcher.setPod({ key, namespace, labels });
     } else if (known) {
       this.matcher.removePod(key);
       this.namespaces.removePod(namespace);

@@ -15,6 +15,12 @@ export interface PodSelector {
   readonly pods: Selector;
 }
 
+/** Any of the names; without protocol of whichever the pod declares it for. */
+export interface NamedPort {
+  readonly names: readonly string[];
+  readonly protocol: Protocol | undefined;
+}
+
 /**
  * A set that rules name: the addresses of those selected, `address,protocol:port` of named ports of theirs, or prefixes as they
  * were written.
@@ -24,8 +30,7 @@ export type SetDefinition =
       readonly id: SetId;
       readonly setType: 'ip' | 'ip,port';
       readonly selector: PodSelector;
-      /** Any of the names; without protocol of whichever the pod declares it for. */
-      readonly namedPort?: { readonly names: readonly string[]; readonly protocol: Protocol | undefined };
+      readonly namedPort?: NamedPort;
     }
   | { readonly id: SetId; readonly setType: 'net'; readonly prefixes: readonly Cidr[] };
 
