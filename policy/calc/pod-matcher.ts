@@ -3,7 +3,10 @@
  *
  *     pod relabelled    -> label index -> expressions that may flip -> their subscriptions in the pod's namespace
  *     namespace relabelled -> scopes that flipped (Namespaces) -> subscriptions of that scope x pods of that namespace
- *     selector added    -> pods of its namespaces, or pods filed under a label it needs, whichever are fewer
+ *     selector added    -> pods of its namespaces, or pods filed under a label it needs, whichever are fewer, some a step
+ *
+ * A selector counts for every change from the moment it is subscribed, while the pods that are there already are still being walked: a pod
+ * is told of once, by whichever comes first. What goes meanwhile is passed over.
  *
  * A label expression that many namespaces use (`app == 'web'`) is filed and evaluated once.
  */
@@ -38,6 +41,9 @@ interface Expression<O> {
   scopes: Few<ScopeEntry>;
 }
 
+/** Candidates of a new selector that are looked at in one step. */
+const walkedPerStep = 64;
+
 /** What counts of a pod here; whoever made it may keep more in it. */
 export interface MatchedPod {
   readonly key: string;
@@ -65,6 +71,8 @@ export class PodMatcher<O, P extends MatchedPod> {
   /** Subscriptions by scope, and by place those that match a pod without labels. */
   readonly #byScope = new MultiMap<ScopeEntry, Subscription<O>>();
   readonly #unlabelled = new MultiMap<Place, Subscription<O>>();
+  /** Where the walk of each new subscription is. */
+  readonly #walks = new Map<Subscription<O>, Iterator<Item<O, P>>>();
   readonly #namespaces: Namespaces;
   readonly #listener: MatchListener<O, P>;
   readonly #work: Work;
@@ -122,7 +130,7 @@ export class PodMatcher<O, P extends MatchedPod> {
     for (const subscription of fewValues(this.#items.get(key)?.matches)) yield subscription.owner;
   }
 
-  /** Reports every pod that matches now through the listener, and from then on every change. */
+  /** Reports every pod that matches now through the listener, as `settleOne` comes to it, and from now on every change. */
   subscribe(owner: O, selector: PodSelector): Subscription<O> {
     const place = this.#placeOf(selector.scope);
     const expression = this.#ensureExpression(selector.pods);
@@ -133,15 +141,23 @@ export class PodMatcher<O, P extends MatchedPod> {
       this.#byScope.add(place, subscription);
     }
     if (expression.matchesUnlabelled) this.#unlabelled.add(place, subscription);
-    for (const item of this.#candidates(subscription)) {
-      if (inPlace(place, item.pod.namespace) && this.#evaluate(expression, item)) this.#set(subscription, item, true);
-    }
+    this.#walks.set(subscription, this.#candidates(subscription));
     return subscription;
+  }
+
+  /** Looks at some of the pods that were there before a subscription; false when all are done. */
+  settleOne(): boolean {
+    for (const [subscription, walk] of this.#walks) {
+      if (!this.#walkOn(subscription, walk)) this.#walks.delete(subscription);
+      return true;
+    }
+    return false;
   }
 
   /** Forgets the subscription; the listener hears nothing. */
   unsubscribe(subscription: Subscription<O>): void {
     const { place, expression } = subscription;
+    this.#walks.delete(subscription);
     for (const item of this.#candidates(subscription)) item.matches = fewWithout(item.matches, subscription);
     expression.byPlace.remove(place, subscription);
     this.#unlabelled.remove(place, subscription);
@@ -153,6 +169,17 @@ export class PodMatcher<O, P extends MatchedPod> {
     if (!expression.byPlace.has(place)) expression.scopes = fewWithout(expression.scopes, place);
     this.#byScope.remove(place, subscription);
     this.#namespaces.release(place);
+  }
+
+  #walkOn(subscription: Subscription<O>, walk: Iterator<Item<O, P>>): boolean {
+    const { place, expression } = subscription;
+    for (let i = 0; i < walkedPerStep; i++) {
+      const { value: item, done } = walk.next();
+      if (done) return false;
+      if (this.#items.get(item.pod.key) !== item || !inPlace(place, item.pod.namespace)) continue;
+      if (this.#evaluate(expression, item)) this.#set(subscription, item, true);
+    }
+    return true;
   }
 
   #placeOf(scope: NamespaceScope): Place {

@@ -90,6 +90,11 @@ export class SetMembers {
     else set.subscription = this.#matcher.subscribe(set, definition.selector);
   }
 
+  /** Looks for some more members of a new set; false when all have all of theirs. */
+  settleOne(): boolean {
+    return this.#matcher.settleOne();
+  }
+
   release(id: SetId): void {
     const set = this.#sets.get(id);
     if (set && --set.users === 0) this.#unused.add(set);

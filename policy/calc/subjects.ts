@@ -77,6 +77,8 @@ export class Subjects<P> {
     };
     this.#byText.set(text, subject);
     subject.subscription = this.#matcher.subscribe(subject, selector);
+    // Of this node's pods alone, which are few.
+    while (this.#matcher.settleOne());
     return subject;
   }
 
