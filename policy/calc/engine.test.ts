@@ -186,6 +186,39 @@ test('a policy that is deleted and made again between two flushes stays in force
   );
 });
 
+test('endpoints with equal policies share one program, whatever way they came to it', () => {
+  const engine = started(
+    policy('red/p', { app: 'a' }, [fromApp('b')]),
+    policy('red/q', { tier: 'x' }, [fromApp('b')]),
+    policy('red/r', { tier: 'x' }, [fromApp('c')]),
+    pod('red/a', { app: 'a' }, []),
+    pod('red/b', { tier: 'x' }, []),
+  );
+  for (const id of ['red/a', 'red/b']) engine.setLocalEndpoint(id, []);
+  engine.flush();
+  const { updates, endpointPrograms } = cost(engine, () => {
+    for (const key of ['red/a', 'red/b']) engine.update(pod(key, { app: 'a', tier: 'x' }, []));
+  });
+  const programs = updates.flatMap((update) => (update.type === 'endpoint' ? [update.program] : []));
+  assert.deepEqual(programs[0]!.ingress[0]!.policies, [
+    'NetworkPolicy:red/p',
+    'NetworkPolicy:red/q',
+    'NetworkPolicy:red/r',
+  ]);
+  assert.equal(programs[0], programs[1]);
+  assert.equal(endpointPrograms, 1);
+});
+
+test('a policy whose rules change costs its endpoints nothing', () => {
+  const { engine } = world();
+  const { updates, endpointPrograms } = cost(engine, () => engine.update(policy('red/q', {}, [fromApp('c')])));
+  assert.deepEqual(
+    updates.map(({ type }) => type),
+    ['set', 'policy'],
+  );
+  assert.equal(endpointPrograms, 0);
+});
+
 test('an address that two pods hold for a moment stays until the last has gone', () => {
   const { engine } = world();
   engine.update(pod('red/new', { app: 'b' }, ['10.0.0.2']));

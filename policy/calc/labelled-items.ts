@@ -42,6 +42,9 @@ export class LabelledItems<T> {
   /**
    * A superset of the objects of `walk` that meet `requirement`: all of them, or those of all objects that are filed under the required
    * label, whichever are fewer. `everything` is what to file when nobody has asked for that label before.
+   *
+   * May be walked slowly: an object that changes meanwhile comes, unless it ceased to meet the requirement, began to, or its values that the
+   * requirement names changed. One that is gone may come too.
    */
   *candidates(requirement: Requirement | undefined, walk: Walk<T>, everything: () => Iterable<T>): Generator<T> {
     if (!requirement || (walk.least <= walkItemsMax && walk.size() <= walkItemsMax)) {
@@ -53,7 +56,9 @@ export class LabelledItems<T> {
     let size = 0;
     for (const value of values) size += byValue.count(value);
     if (size > walk.least && size >= walk.size()) yield* walk.items();
-    else for (const value of values) yield* byValue.of(value);
+    else if (requirement.values) for (const value of values) yield* byValue.of(value);
+    // A copy, because an object may get another value meanwhile, one that was walked, and still meet the requirement.
+    else yield* values.flatMap((value) => [...byValue.of(value)]);
   }
 
   #fileBy(key: string, everything: Iterable<T>): MultiMap<string, T> {

@@ -149,3 +149,49 @@ test('what the listener heard is right after every step, and all there is when e
     { numRuns: 150 },
   );
 });
+
+test('a pod whose label gets another value while a selector of any value is walked is heard of', () => {
+  const namespaces = new Namespaces(noWork());
+  const heard = new Set<string>();
+  const matcher = new PodMatcher<string, MatchedPod>(
+    namespaces,
+    { matched: (_, { key }) => heard.add(key), unmatched: (_, { key }) => heard.delete(key) },
+    noWork(),
+  );
+  for (let i = 0; i < 200; i++) {
+    namespaces.addPod('ns');
+    matcher.setPod({ key: `p${i}`, namespace: 'ns', labels: i < 150 ? { app: i < 40 ? 'first' : 'second' } : {} });
+  }
+  matcher.subscribe('all', { scope: { type: 'name', name: 'ns' }, pods: selector(has('app')) });
+  assert.ok(matcher.settleOne());
+  assert.equal(heard.size, 64);
+  // All with that value were walked.
+  matcher.setPod({ key: 'p149', namespace: 'ns', labels: { app: 'first' } });
+  while (matcher.settleOne());
+  assert.equal(heard.size, 150);
+});
+
+test('a pod that goes while a new selector is walked is passed over', () => {
+  const namespaces = new Namespaces(noWork());
+  const heard = new Set<string>();
+  const matcher = new PodMatcher<string, MatchedPod>(
+    namespaces,
+    { matched: (_, { key }) => heard.add(key), unmatched: (_, { key }) => heard.delete(key) },
+    noWork(),
+  );
+  const add = (namespace: string, key: string): void => {
+    namespaces.addPod(namespace);
+    matcher.setPod({ key, namespace, labels: {} });
+  };
+  // The first step of 64 ends at the first of three in one namespace.
+  for (let n = 0; n < 63; n++) add(`ns${n}`, `ns${n}/p`);
+  for (const key of ['last/a', 'last/b', 'last/c']) add('last', key);
+  const everyone = selector(and([]));
+  matcher.subscribe('all', { scope: { type: 'selector', selector: everyone }, pods: everyone });
+  assert.ok(matcher.settleOne());
+  assert.equal(heard.size, 64);
+  matcher.removePod('last/b');
+  while (matcher.settleOne());
+  assert.equal(heard.size, 65);
+  assert.ok(!heard.has('last/b') && heard.has('last/c'));
+});
