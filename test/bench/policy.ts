@@ -8,7 +8,7 @@
  *
  * With the kernel: `npm run bench -- dataplane`.
  */
-import { events, labelChange } from './policy/churn.ts';
+import { events, everyPod, labelChange } from './policy/churn.ts';
 import { netset, tag, tenants } from './policy/felix-workloads.ts';
 import { first } from './policy/first.ts';
 import { rendered } from './policy/rendered.ts';
@@ -24,6 +24,7 @@ const benches: Readonly<Record<string, () => object | Promise<object>>> = {
   tenants: () => first('tenants', () => tenants(size(100_000)), must(6, 320)),
   label: labelChange,
   events,
+  every: everyPod,
   rendered,
 };
 for (const [name, run] of Object.entries(benches)) {

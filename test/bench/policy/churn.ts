@@ -1,11 +1,12 @@
 /**
- * What the engine takes for changes among 50,000 pods and 1,000 policies, 200 of the pods local: the label of one pod at a time; and a
- * thousand events of pods a second (labels, addresses, pods that come and go), taken in slices as the agent does.
+ * What the engine takes for changes among 50,000 pods and 1,000 policies, 200 of the pods local: the label of one pod at a time; a
+ * thousand events of pods a second (labels, addresses, pods that come and go), and policies about every pod, taken in slices as the agent does.
  */
 import type { ModelUpdate } from '#model';
 import type { PolicyEngine } from '#policy';
 import { scaleModel } from '../../support/policy-scale.ts';
 import { load, rounded, spread, timed } from './measure.ts';
+import { clusterPolicy, everything, hasLabel } from './objects.ts';
 
 const shape = { namespaces: 250, podsPerNamespace: 200, policiesPerNamespace: 4, apps: 4, localPods: 200 };
 const pods = shape.namespaces * shape.podsPerNamespace;
@@ -13,6 +14,7 @@ const changes = 5_000;
 const seconds = 60;
 const eventsPerSec = 1_000;
 const batchEventsMax = 20;
+const wideRounds = 20;
 /** As src/agent/policy-pipeline.ts. */
 const sliceMs = 8;
 const settleSteps = 16;
@@ -35,11 +37,11 @@ export function labelChange(): object {
     const namespace = i % shape.namespaces;
     const index = Math.floor(i / shape.namespaces);
     const change = scale.pod(namespace, index, { app: `a${(index + 1) % shape.apps}` });
-    const { ms } = timed(() => {
+    const { cpuMs } = timed(() => {
       engine.update(change);
       messages += engine.flush().length;
     });
-    values.push(ms);
+    values.push(cpuMs);
   }
   return { bench: 'policy', workload: 'label change', pods, policies: 1000, changes, messages, ...spread(values) };
 }
@@ -68,37 +70,59 @@ function event(scale: Model, roll: ReturnType<typeof dice>): ModelUpdate {
   }
 }
 
-/**
- * Events of 60 seconds as they would come, a batch of one each 1 to 20 ms, worked off in slices of the main loop. Each slice's processor time
- * counts, the collector's on this thread too. `cpuShare`: of one processor, at that rate.
- */
-export function events(): object {
-  const scale = model();
-  const engine = started(scale);
-  const roll = dice();
-  const slices: number[] = [];
-  let cpuMs = 0;
-  let messages = 0;
-  const slice = (work: () => void): void => {
-    const time = timed(work);
-    slices.push(time.cpuMs);
-    cpuMs += time.cpuMs;
-  };
-  for (let sent = 0; sent < seconds * eventsPerSec; ) {
-    const batch: ModelUpdate[] = [];
-    for (let n = 1 + roll(batchEventsMax); n > 0; n--, sent++) batch.push(event(scale, roll));
-    slice(() => {
-      for (const update of batch) engine.update(update);
+/** Works off what the engine was told in slices of the main loop, and keeps the processor time of each. */
+class Slices {
+  readonly #engine: PolicyEngine;
+  readonly cpuMs: number[] = [];
+  messages = 0;
+
+  constructor(engine: PolicyEngine) {
+    this.#engine = engine;
+  }
+  tell(batch: readonly ModelUpdate[]): void {
+    this.#slice(() => {
+      for (const update of batch) this.#engine.update(update);
     });
     for (let settled = false; !settled; ) {
-      slice(() => {
+      this.#slice(() => {
         const end = performance.now() + sliceMs;
-        while (!settled && performance.now() < end) settled = engine.settle(settleSteps);
-        if (settled) messages += engine.flush().length;
+        while (!settled && performance.now() < end) settled = this.#engine.settle(settleSteps);
+        if (settled) this.messages += this.#engine.flush().length;
       });
     }
   }
-  const { p50Ms, p99Ms, maxMs } = spread(slices);
+  figures(): Readonly<Record<string, unknown>> {
+    const { p50Ms, p99Ms, maxMs } = spread(this.cpuMs);
+    return {
+      messages: this.messages,
+      slices: this.cpuMs.length,
+      sliceP50Ms: p50Ms,
+      sliceP99Ms: p99Ms,
+      longestSliceMs: maxMs,
+      must: { sliceMs: sliceMustMs },
+      ok: maxMs < sliceMustMs,
+    };
+  }
+  #slice(work: () => void): void {
+    this.cpuMs.push(timed(work).cpuMs);
+  }
+}
+
+/**
+ * Events of 60 seconds as they would come, a batch of one each 1 to 20 ms. Each slice's processor time counts, the collector's on this
+ * thread too. `cpuShare`: of one processor, at that rate.
+ */
+export function events(): object {
+  const scale = model();
+  const slices = new Slices(started(scale));
+  const roll = dice();
+  for (let sent = 0; sent < seconds * eventsPerSec; ) {
+    const batch: ModelUpdate[] = [];
+    for (let n = 1 + roll(batchEventsMax); n > 0; n--, sent++) batch.push(event(scale, roll));
+    slices.tell(batch);
+  }
+  const cpuMs = slices.cpuMs.reduce((sum, ms) => sum + ms, 0);
+  const cpuShare = rounded(cpuMs / (seconds * 1000));
   return {
     bench: 'policy',
     workload: 'events',
@@ -106,12 +130,20 @@ export function events(): object {
     policies: 1000,
     eventsPerSec,
     seconds,
-    messages,
-    sliceP50Ms: p50Ms,
-    sliceP99Ms: p99Ms,
-    longestSliceMs: maxMs,
-    cpuShare: rounded(cpuMs / (seconds * 1000)),
-    must: { sliceMs: sliceMustMs },
-    ok: maxMs < sliceMustMs,
+    cpuShare,
+    ...slices.figures(),
   };
+}
+
+/** A policy comes whose peer is every pod of the cluster, and goes; and another whose peer is every pod that has a label at all. */
+export function everyPod(): object {
+  const scale = model();
+  const slices = new Slices(started(scale));
+  for (let i = 0; i < wideRounds; i++) {
+    const sources = [i % 2 === 0 ? everything : hasLabel('app')];
+    const come = clusterPolicy(`wide-${i}`, everything, sources);
+    slices.tell([come]);
+    slices.tell([{ type: 'delete', kind: 'ClusterNetworkPolicy', key: come.key }]);
+  }
+  return { bench: 'policy', workload: 'every pod', pods, ...slices.figures() };
 }

@@ -13,10 +13,10 @@ export interface FirstLimits {
 
 export function first(workload: string, make: () => Workload, limits?: FirstLimits): object {
   let inputs: Workload | undefined = make();
+  const inputsHeapMb = heapMb();
   const times: Timed[] = [];
   for (let i = 0; i < runs; i++) times.push(timed(() => load(inputs!)));
-  const inputsHeapMb = heapMb();
-  const { engine, out } = load(inputs);
+  const { engine, out, flush } = load(inputs);
   const figures = {
     inputs: inputs.updates.length,
     messages: out.length,
@@ -37,6 +37,8 @@ export function first(workload: string, make: () => Workload, limits?: FirstLimi
     sec: rounded(median(times.map((time) => time.ms)) / 1000),
     threadCpuSec: rounded(median(times.map((time) => time.cpuMs)) / 1000),
     cpuSec: rounded(cpuSec),
+    /** The last turn of the main loop; all before it is taken in slices. */
+    flushCpuMs: rounded(flush.cpuMs),
     /** Everything, the decoded objects and this program too; and what the engine adds to the objects. */
     heapMb: rounded(heap),
     engineHeapMb: rounded(engineHeapMb),

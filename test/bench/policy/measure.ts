@@ -47,11 +47,16 @@ export function spread(valuesMs: readonly number[]): { p50Ms: number; p99Ms: num
   return { p50Ms: at(0.5), p99Ms: at(0.99), maxMs: at(1) };
 }
 
-/** From the first input to the last output. */
-export function load(workload: Workload): { engine: PolicyEngine; out: PolicyUpdate[] } {
+/** From the first input to the last output. `flush`: what cannot be taken in slices. */
+export function load(workload: Workload): { engine: PolicyEngine; out: PolicyUpdate[]; flush: Timed } {
   const engine = createPolicyEngine();
   for (const update of workload.updates) engine.update(update);
   for (const { id, addresses } of workload.local) engine.setLocalEndpoint(id, addresses);
   engine.inSync();
-  return { engine, out: engine.flush() };
+  while (!engine.settle(1000));
+  let out: PolicyUpdate[] = [];
+  const flush = timed(() => {
+    out = engine.flush();
+  });
+  return { engine, out, flush };
 }
