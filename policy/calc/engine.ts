@@ -54,8 +54,8 @@ export interface PolicyEngine {
    */
   flush(): PolicyUpdate[];
   /**
-   * Does up to `stepsMax` objects' worth of the next flush's work and says whether nothing is left, so that a caller with
-   * other duties can take a big change in slices. May be called at any time, or never.
+   * Does up to `stepsMax` steps of the next flush's work (an object, or some dozens of candidates of a new set) and says whether
+   * nothing is left, so that a caller with other duties can take a big change in slices. May be called at any time, or never.
    */
   settle(stepsMax: number): boolean;
   /** Whether an input came that no settle or flush has taken in yet. */
@@ -161,7 +161,7 @@ export function createPolicyEngine(): PolicyEngine {
       policies.setPolicy(policy, model.policies.get(policy));
       return true;
     }
-    return policies.settleOne();
+    return policies.settleOne() || sets.settleOne();
   }
 
   function setPolicy(update: PolicyObjectUpdate): void {

@@ -4,9 +4,10 @@
  * stands. So a namespace selector is a selector as any other; relabelling a namespace costs what stands in it.
  */
 import { type Labels, namespaceLabel, type Selector } from '#model';
+import { MultiMap } from '../few.ts';
 import { namespacePrefix, serviceAccountLabel, serviceAccountPrefix } from '../selector/inherited.ts';
 import type { Namespaces } from './namespaces.ts';
-import { type MatchListener, PodMatcher, type Subscription } from './pod-matcher.ts';
+import { type MatchedPod, type MatchListener, PodMatcher, type Subscription } from './pod-matcher.ts';
 import type { EffectivePod } from './pods.ts';
 import type { Work } from './work.ts';
 
@@ -23,44 +24,56 @@ const nameLabel = 'projectcalico.org/name';
 /** A longer name is no value of a label. */
 const labelValueCharsMax = 63;
 
+/** With the labels that it has of its own and by where it stands. */
+interface Heir extends MatchedPod {
+  readonly item: EffectivePod;
+}
+
 export class InheritedMatcher<O> {
-  readonly #items = new Map<string, EffectivePod>();
-  readonly #byNamespace = new Map<string, Set<string>>();
-  readonly #byServiceAccount = new Map<string, Set<string>>();
-  readonly #matcher: PodMatcher<O>;
+  readonly #byNamespace = new MultiMap<string, string>();
+  readonly #byServiceAccount = new MultiMap<string, string>();
+  readonly #matcher: PodMatcher<O, Heir>;
   readonly #profiles: Profiles;
 
-  constructor(namespaces: Namespaces, profiles: Profiles, listener: MatchListener<O>, work: Work) {
+  constructor(namespaces: Namespaces, profiles: Profiles, listener: MatchListener<O, EffectivePod>, work: Work) {
     this.#profiles = profiles;
-    this.#matcher = new PodMatcher(namespaces, listener, work);
+    this.#matcher = new PodMatcher(
+      namespaces,
+      {
+        matched: (owner, { item }) => listener.matched(owner, item),
+        unmatched: (owner, { item }) => listener.unmatched(owner, item),
+      },
+      work,
+    );
   }
 
   set(item: EffectivePod): void {
-    const before = this.#items.get(item.key);
+    const before = this.#matcher.pod(item.key)?.item;
     if (before && before.serviceAccount !== item.serviceAccount) this.#unfile(before);
-    this.#items.set(item.key, item);
-    const inheritsAlike = before && before.serviceAccount === item.serviceAccount;
-    if (inheritsAlike && before.labels === item.labels) return;
-    if (!inheritsAlike) {
-      file(this.#byNamespace, item.namespace, item.key);
-      if (item.serviceAccount) file(this.#byServiceAccount, `${item.namespace}/${item.serviceAccount}`, item.key);
+    if (!before || before.serviceAccount !== item.serviceAccount) {
+      this.#byNamespace.add(item.namespace, item.key);
+      if (item.serviceAccount) this.#byServiceAccount.add(`${item.namespace}/${item.serviceAccount}`, item.key);
     }
-    this.#matcher.setPod(item.key, everywhere, this.#labelsOf(item));
+    this.#setHeir(item);
   }
 
   remove(key: string): void {
-    const item = this.#items.get(key);
+    const item = this.#matcher.pod(key)?.item;
     if (!item) return;
     this.#matcher.removePod(key);
-    this.#items.delete(key);
     this.#unfile(item);
   }
 
   namespaceChanged(name: string): void {
-    this.#refresh(this.#byNamespace.get(name));
+    this.#refresh(this.#byNamespace.of(name));
   }
   serviceAccountChanged(key: string): void {
-    this.#refresh(this.#byServiceAccount.get(key));
+    this.#refresh(this.#byServiceAccount.of(key));
+  }
+
+  /** See PodMatcher. */
+  settleOne(): boolean {
+    return this.#matcher.settleOne();
   }
 
   ownersMatching(key: string): Generator<O> {
@@ -73,13 +86,17 @@ export class InheritedMatcher<O> {
     this.#matcher.unsubscribe(subscription);
   }
 
-  #refresh(keys: Iterable<string> | undefined): void {
-    for (const key of keys ?? []) this.#matcher.setPod(key, everywhere, this.#labelsOf(this.#items.get(key)!));
+  #refresh(keys: Iterable<string>): void {
+    for (const key of keys) this.#setHeir(this.#matcher.pod(key)!.item);
+  }
+
+  #setHeir(item: EffectivePod): void {
+    this.#matcher.setPod({ key: item.key, namespace: everywhere, labels: this.#labelsOf(item), item });
   }
 
   #unfile({ key, namespace, serviceAccount }: EffectivePod): void {
-    unfile(this.#byNamespace, namespace, key);
-    if (serviceAccount) unfile(this.#byServiceAccount, `${namespace}/${serviceAccount}`, key);
+    this.#byNamespace.remove(namespace, key);
+    if (serviceAccount) this.#byServiceAccount.remove(`${namespace}/${serviceAccount}`, key);
   }
 
   #labelsOf({ namespace, serviceAccount, labels }: EffectivePod): Labels {
@@ -103,16 +120,4 @@ export class InheritedMatcher<O> {
     }
     return out;
   }
-}
-
-function file(map: Map<string, Set<string>>, under: string, key: string): void {
-  const keys = map.get(under);
-  if (keys) keys.add(key);
-  else map.set(under, new Set([key]));
-}
-
-function unfile(map: Map<string, Set<string>>, under: string, key: string): void {
-  const keys = map.get(under);
-  keys?.delete(key);
-  if (keys?.size === 0) map.delete(under);
 }

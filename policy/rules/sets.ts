@@ -18,6 +18,12 @@ export interface PodSelector {
   readonly pods: Selector;
 }
 
+/** Any of the names; without protocol of whichever the pod declares it for. */
+export interface NamedPort {
+  readonly names: readonly string[];
+  readonly protocol: Protocol | undefined;
+}
+
 /**
  * A set that rules name: the addresses of those selected, `address,protocol:port` of named ports of theirs, or prefixes as they
  * were written.
@@ -28,8 +34,7 @@ export type SetDefinition =
       /** `net`: network sets may be among those selected. */
       readonly setType: 'ip' | 'ip,port' | 'net';
       readonly selector: PodSelector;
-      /** Any of the names; without protocol of whichever the pod declares it for. */
-      readonly namedPort?: { readonly names: readonly string[]; readonly protocol: Protocol | undefined };
+      readonly namedPort?: NamedPort;
     }
   | { readonly id: SetId; readonly setType: 'net'; readonly prefixes: readonly Cidr[] };
 
