@@ -4,12 +4,12 @@
  * processor, heap in MB after a collection.
  *
  * Felix (Go, two cores, inputs decoded in memory): tag 7.05 s and 283 MB, netset of 10,000 13.4 to 14.0 s and 792 MB, tenants of
- * 100,000 9.3 to 12.1 s and 314 MB. How these are said in the kinds of this engine: policy/felix-workloads.ts.
+ * 100,000 9.3 to 12.1 s and 314 MB.
  *
  * With the kernel: `npm run bench -- dataplane`.
  */
 import { events, everyPod, labelChange } from './policy/churn.ts';
-import { netset, tag, tenants } from './policy/felix-workloads.ts';
+import { netset, tag, tagCluster, tenants } from './policy/felix-workloads.ts';
 import { first } from './policy/first.ts';
 import { rendered } from './policy/rendered.ts';
 
@@ -20,6 +20,7 @@ const must = (mustSec: number, mustMb: number) => (small ? undefined : { mustSec
 
 const benches: Readonly<Record<string, () => object | Promise<object>>> = {
   tag: () => first('tag', () => tag(size(250_000), size(10_000)), must(5, 280)),
+  tagCluster: () => first('tag of ClusterNetworkPolicy', () => tagCluster(size(250_000), size(10_000))),
   netset: () => first('netset', () => netset(size(10_000), size(10_000)), must(6, 400)),
   tenants: () => first('tenants', () => tenants(size(100_000)), must(6, 320)),
   label: labelChange,

@@ -1,17 +1,16 @@
 /**
  * Felix's own calculation workloads (projectcalico/calico, felix/calc/calc_graph_bench_test.go and its Kubernetes scale test), in the kinds
- * that the engine has:
- *
- *   tag       GlobalNetworkPolicy is a ClusterNetworkPolicy of one priority for pods of all namespaces
- *   netset    the same; a NetworkSet is a pod of another node with all the set's addresses (`networkSet` below is the one place to change)
- *   tenants   NetworkPolicy, word for word
+ * that they are written in: GlobalNetworkPolicy and GlobalNetworkSet, NetworkPolicy for tenants. `tagCluster` is the first one with
+ * ClusterNetworkPolicy.
  */
-import type { Cidr, IpAddress } from '#kit';
+import type { Cidr } from '#kit';
 import type { Labels, ModelUpdate, NetworkPolicyRule } from '#model';
 import {
   addressOf,
   clusterPolicy,
   everything,
+  globalNetworkSet,
+  globalPolicy,
   hasLabel,
   type LocalPod,
   namespace,
@@ -19,7 +18,6 @@ import {
   pod,
   ruleOf,
   type Workload,
-  withLabels,
 } from './objects.ts';
 
 const namespaceCount = 100;
@@ -50,6 +48,15 @@ export function endpoints(count: number): { updates: ModelUpdate[]; local: Local
 export function tag(remote: number, policies: number): Workload {
   const { updates, local } = endpoints(remote + localPods);
   for (let i = 0; i < policies; i++) {
+    const sources = [0, 1, 2, 3, 4].map((k) => `has(${marker(i + k)})`);
+    updates.push(globalPolicy(`policy-${i}`, `has(${marker(i)})`, sources));
+  }
+  return { updates, local };
+}
+
+export function tagCluster(remote: number, policies: number): Workload {
+  const { updates, local } = endpoints(remote + localPods);
+  for (let i = 0; i < policies; i++) {
     const sources = [0, 1, 2, 3, 4].map((k) => hasLabel(marker(i + k)));
     updates.push(clusterPolicy(`policy-${i}`, hasLabel(marker(i)), sources));
   }
@@ -60,19 +67,14 @@ const setSizes = [1, 1, 1, 1, 2, 3, 4, 5, 100, 1000];
 
 export function netset(count: number, sets: number): Workload {
   const { updates, local } = endpoints(count);
-  updates.push(namespace('network-sets', {}));
   let next = count;
   for (let i = 0; i < sets; i++) {
     const name = `network-set-${i}`;
     const addresses = Array.from({ length: setSizes[i % setSizes.length]! }, () => addressOf(next++));
-    updates.push(networkSet(name, { 'network-set-name': name }, addresses));
-    updates.push(clusterPolicy(`policy-${i}`, everything, [withLabels({ 'network-set-name': name })]));
+    updates.push(globalNetworkSet(name, { 'network-set-name': name }, addresses));
+    updates.push(globalPolicy(`policy-${i}`, 'all()', [`network-set-name == '${name}'`]));
   }
   return { updates, local };
-}
-
-function networkSet(name: string, labels: Labels, addresses: readonly IpAddress[]): ModelUpdate {
-  return pod('network-sets', name, labels, addresses);
 }
 
 /** Text that is different for each `seed`, `length` long. */

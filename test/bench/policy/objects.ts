@@ -2,8 +2,10 @@
  * Objects of benches as the Kubernetes datastore leaves them in memory: equal texts and empty parts once, labels through JSON, so that
  * they take what decoded ones take.
  */
-import type { IpAddress } from '#kit';
+import type { Cidr, IpAddress } from '#kit';
 import type {
+  CalicoPolicyObject,
+  CalicoRule,
   ClusterPolicyObject,
   ClusterPolicyRule,
   LabelSelector,
@@ -31,12 +33,12 @@ export const hasLabel = (key: string): LabelSelector => ({
   matchLabels: {},
   matchExpressions: [{ key, operator: 'Exists', values: [] }],
 });
-export const withLabels = (matchLabels: Labels): LabelSelector => ({ matchLabels, matchExpressions: [] });
 export const addressOf = (i: number): IpAddress =>
   `${10 + (i >> 24)}.${(i >> 16) & 255}.${(i >> 8) & 255}.${i & 255}` as IpAddress;
 
 const none = Object.freeze({});
 const nothing = Object.freeze([]);
+const ingressAlone = Object.freeze(['Ingress'] as const);
 
 /** As a decoder leaves it: in one piece, which text that was put together is not. */
 const decoded = <T>(value: T): T => JSON.parse(JSON.stringify(value)) as T;
@@ -92,6 +94,30 @@ export function clusterPolicy(name: string, subject: LabelSelector, sources: rea
     egress: nothing,
   };
   return { type: 'upsert', kind: 'ClusterNetworkPolicy', key: name, object };
+}
+
+/** Of the default tier and without order: pods of all namespaces, who is listed comes in. Selectors are Calico's. */
+export function globalPolicy(name: string, subject: string, sources: readonly string[]): ModelUpdate {
+  const rule = (selector: string): CalicoRule => ({ action: 'Allow', source: { selector }, destination: none });
+  const object: CalicoPolicyObject = {
+    metadata: meta('', name, name, none),
+    tier: 'default',
+    selector: subject,
+    types: ingressAlone,
+    ingress: sources.map(rule),
+    egress: nothing,
+  };
+  return { type: 'upsert', kind: 'GlobalNetworkPolicy', key: name, object };
+}
+
+export function globalNetworkSet(name: string, labels: Labels, addresses: readonly IpAddress[]): ModelUpdate {
+  const nets = decoded(addresses.map((address) => `${address}/32` as Cidr));
+  return {
+    type: 'upsert',
+    kind: 'GlobalNetworkSet',
+    key: name,
+    object: { metadata: meta('', name, name, labels), nets },
+  };
 }
 
 /** One rule that lets `peers` of the own namespace in or out, on every port. */
