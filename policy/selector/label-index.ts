@@ -45,6 +45,11 @@ function* atomsOf(node: SelectorNode): Generator<Atom> {
   }
 }
 
+/** The labels that the selector's verdict depends on. */
+export function keysOf(node: SelectorNode): Set<string> {
+  return new Set([...atomsOf(node)].map(({ key }) => key));
+}
+
 /** A label that every match must carry, with the values it may have (absent: any). */
 export interface Requirement {
   readonly key: string;
