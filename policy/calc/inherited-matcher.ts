@@ -122,8 +122,7 @@ export class InheritedMatcher<O> {
     const out: Record<string, string> = { ...labels };
     for (const key of this.#asked) {
       // Own labels win over inherited ones, but nobody says by a label of its own where it stands.
-      if (isPlace(key)) delete out[key];
-      else if (Object.hasOwn(labels, key)) continue;
+      if (!isPlace(key) && Object.hasOwn(labels, key)) continue;
       const value = this.#inherited(key, namespace, serviceAccount);
       if (value !== undefined) out[key] = value;
     }

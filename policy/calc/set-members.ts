@@ -27,6 +27,8 @@ interface ActiveSet {
   delta: { readonly added: Set<string>; readonly removed: Set<string> } | undefined;
 }
 
+const inheritedPerStep = 64;
+
 export class SetMembers {
   readonly #sets = new Map<SetId, ActiveSet>();
   readonly #changed = new Set<ActiveSet>();
@@ -35,6 +37,8 @@ export class SetMembers {
   readonly #inherited: InheritedMatcher<ActiveSet>;
   /** From the first set of Calico's on, all pods are filed by the labels that they inherit. */
   #inheriting = false;
+  /** Where the walk over those is that were there before. */
+  #heirs: Iterator<EffectivePod> | undefined;
   /** Only Calico's selectors know of these. */
   readonly #networkSets = new Map<string, EffectivePod>();
   readonly #work: Work;
@@ -115,12 +119,31 @@ export class SetMembers {
   #inherit(): void {
     if (this.#inheriting) return;
     this.#inheriting = true;
-    for (const pod of this.#matcher.pods()) if (isInherited(pod)) this.#inherited.set(pod);
-    for (const networkSet of this.#networkSets.values()) this.#inherited.set(networkSet);
+    this.#heirs = this.#standing();
+  }
+
+  *#standing(): Generator<EffectivePod> {
+    yield* this.#matcher.pods();
+    yield* this.#networkSets.values();
+  }
+
+  #inheritSome(heirs: Iterator<EffectivePod>): void {
+    for (let i = 0; i < inheritedPerStep; i++) {
+      const { value, done } = heirs.next();
+      if (done) {
+        this.#heirs = undefined;
+        return;
+      }
+      if (isInherited(value)) this.#inherited.set(value);
+    }
   }
 
   /** Looks for some more members of a new set; false when all have all of theirs. */
   settleOne(): boolean {
+    if (this.#heirs) {
+      this.#inheritSome(this.#heirs);
+      return true;
+    }
     return this.#matcher.settleOne() || this.#inherited.settleOne();
   }
 

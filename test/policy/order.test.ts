@@ -7,8 +7,9 @@ import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
 import { decodeObject } from '#datastore';
 import type { IpAddress } from '#kit';
-import type { ModelUpdate } from '#model';
+import { type Kind, type ModelUpdate, objectKey } from '#model';
 import { createPolicyEngine, type PolicyEngine, PolicyStateStore } from '#policy';
+import { calicoArbitrary, calicoIds } from '../support/random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-cluster-policy.ts';
 import {
   namespaceArbitrary,
@@ -62,6 +63,14 @@ const inputs: readonly Arbitrary<Input>[] = [
       const { typed, faults } = decodeObject(manifest.kind, manifest, 'api');
       assert.ok(typed, JSON.stringify(faults));
       return upsert({ type: 'upsert', key: manifest.metadata.name, ...typed } as ModelUpdate);
+    }),
+  ),
+  ...calicoIds.map((id) =>
+    calicoArbitrary(id).map((manifest) => {
+      const kind: Kind = manifest.kind === 'NetworkPolicy' ? 'CalicoNetworkPolicy' : manifest.kind;
+      const { typed, faults } = decodeObject(kind, manifest, 'directory');
+      assert.ok(typed, JSON.stringify(faults));
+      return upsert({ type: 'upsert', key: objectKey(typed.object.metadata), ...typed } as ModelUpdate);
     }),
   ),
   ...podNames.map((parts) =>
