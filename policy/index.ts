@@ -13,6 +13,4 @@ export { lintPolicies } from './lint/lint.ts';
 export { compileNetworkPolicy } from './rules/network-policy.ts';
 export type { CompiledPolicy } from './rules/peer-rules.ts';
 export { compileLabelSelector } from './selector/label-selector.ts';
-export { parseSelector, type SelectorError } from './selector/parse.ts';
-export type { Selector } from './selector/selector.ts';
 export * from './simulate/index.ts';

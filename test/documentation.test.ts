@@ -54,18 +54,25 @@ test('docs/policy.md: the same, and the cases that it names are in the suite', (
   const { named, missing } = namedTests(text);
   assert.deepEqual(missing, []);
   assert.ok(named > 20, `${named} tests are named`);
-  const { cases } = JSON.parse(fs.readFileSync(path.join(root, 'test/fixtures/policy/suite-tiers.json'), 'utf8')) as {
-    readonly cases: readonly { readonly id: string }[];
-  };
-  const documented = [...text.matchAll(/suite-tiers\.json ((?:`[a-z-]+`(?: and )?)+)/g)].flatMap(([, names]) =>
-    [...names!.matchAll(/`([a-z-]+)`/g)].map(([, name]) => `tiers/${name}`),
-  );
-  const ids = cases.map(({ id }) => id);
-  assert.deepEqual(
-    documented.filter((id) => !ids.includes(id)),
-    [],
-  );
-  assert.ok(documented.length > 9, `${documented.length} cases are named`);
+  for (const [suite, least] of [
+    ['tiers', 9],
+    ['calico', 11],
+  ] as const) {
+    const file = path.join(root, `test/fixtures/policy/suite-${suite}.json`);
+    const { cases } = JSON.parse(fs.readFileSync(file, 'utf8')) as {
+      readonly cases: readonly { readonly id: string }[];
+    };
+    const rows = text.matchAll(new RegExp(`suite-${suite}\\.json ((?:\`[a-z-]+\`(?: and )?)+)`, 'g'));
+    const documented = [...rows].flatMap(([, names]) =>
+      [...names!.matchAll(/`([a-z-]+)`/g)].map(([, name]) => `${suite}/${name}`),
+    );
+    const ids = cases.map(({ id }) => id);
+    assert.deepEqual(
+      documented.filter((id) => !ids.includes(id)),
+      [],
+    );
+    assert.ok(documented.length > least, `${documented.length} cases of ${suite} are named`);
+  }
 });
 
 /** Of the rows of a document's tables. */

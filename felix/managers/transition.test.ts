@@ -74,13 +74,42 @@ test('after a restart all that changes is held; sets that no rule names are left
   assert.deepEqual(plan({ ingress: [from('A', 'log')] }, moves, { rulesChange: true }), nothing);
 });
 
+test('sets that a rule excludes open and close the other way round, and are never in both', () => {
+  const but = (set: string, action: Action = 'allow'): PolicyRule => ({
+    action,
+    conditions: [{ side: 'source', not: true, type: 'address', set }],
+  });
+  const one = (id: string) => [change(id, [a], [b])];
+  assert.deepEqual(plan({ ingress: [but('A')] }, one('A'), { rulesChange: true }), nothing);
+  assert.deepEqual(plan({ ingress: [but('D', 'deny')] }, one('D'), { rulesChange: true }).contested, ['D']);
+  assert.deepEqual(plan({ ingress: [but('P', 'pass')] }, one('P'), { rulesChange: true }).held, [a, b]);
+  assert.deepEqual(plan({ ingress: [from('B'), but('B')] }, one('B'), { rulesChange: true }).held, [a, b]);
+  // In both for a moment, it would be denied by neither.
+  const moves = [change('D', [], [a]), change('E', [a])];
+  assert.deepEqual(plan({ ingress: [but('D', 'deny'), but('E', 'deny')] }, moves).contested, ['D', 'E']);
+});
+
+test('a packet may meet changes at both of its ends where a rule asks about its own end, twice about one set, or about prefixes', () => {
+  const own = (set: string): PolicyRule => ({ action: 'pass', destination: { type: 'set', set } });
+  const two = [change('P', [a]), change('Q', [], [b])];
+  assert.deepEqual(plan({ ingress: [from('P', 'pass'), from('Q', 'pass')] }, two), nothing);
+  assert.deepEqual(plan({ ingress: [from('P', 'pass'), own('Q')] }, two).held, [a, b]);
+  const moves = [change('A', [], [a]), change('B', [a])];
+  assert.deepEqual(plan({ ingress: [from('A')], egress: [from('B')] }, moves).contested, ['A', 'B']);
+  const both: PolicyRule = { ...from('A'), destination: { type: 'set', set: 'A' } };
+  assert.deepEqual(plan({ ingress: [both] }, [change('A', [a], [b])]).contested, ['A']);
+  const prefixes = [change('P', ['10.0.0.0/24'], ['10.0.1.0/24'])];
+  assert.deepEqual(plan({ ingress: [from('P', 'pass')] }, prefixes).held, ['10.0.0.0/24', '10.0.1.0/24']);
+  assert.deepEqual(plan({ ingress: [from('P', 'pass')] }, [change('P', ['10.0.0.0/24'])]), nothing);
+});
+
 test('uses are counted, and forgotten with the last rule', () => {
   const uses = new SetUses();
   const rules = [from('A'), from('A', 'deny'), { ...from('A', 'pass'), destinationNamedPorts: 'B' }];
   uses.add('ingress', rules);
   uses.add('egress', [to('A')]);
   const { beside, ...counts } = uses.of('A')!;
-  assert.deepEqual(counts, { allow: 2, deny: 1, pass: 1, ingress: 3, egress: 1, namedPorts: 0 });
+  assert.deepEqual(counts, { allow: 2, deny: 1, pass: 1, ingress: 3, egress: 1, negated: 0, near: 0, namedPorts: 0 });
   assert.deepEqual([...beside], [['B', 1]]);
   uses.remove('ingress', rules);
   assert.deepEqual([...uses.of('A')!.beside], []);

@@ -8,7 +8,7 @@
  * 1. Where it can do no harm, members come first and go last, so that a pod which leaves one set for another is never in neither. That is so when no
  *    rule changes and no packet can meet more than a union of what was and what will be, within one direction of one pod: see `isUnion`.
  * 2. Else what closes comes first and what opens comes last. A set that only allow rules name closes by removals, one that only deny rules name by
- *    additions. Before the rules change, no more passes than in the old state, and after it no more than in the new one. The price: a packet that both
+ *    additions; where a rule excludes the set, the other way round. Before the rules change, no more passes than in the old state, and after it no more than in the new one. The price: a packet that both
  *    states let pass for different reasons may be dropped in between.
  * 3. A set that pass rules name, or rules of several actions, closes neither way. New connections of the addresses that it gains or loses are held
  *    (dropped) for the time of the change.
@@ -86,32 +86,42 @@ function isOneWay(changes: readonly UsedChange[]): boolean {
 function isUnion(changes: readonly UsedChange[]): boolean {
   const ids = new Set(changes.map(({ id }) => id));
   const alone = changes.every(
-    (change) => onlyAction(change) === 'allow' && ![...change.use!.beside.keys()].some((other) => ids.has(other)),
+    (change) =>
+      onlyAction(change) === 'allow' &&
+      change.use!.negated === 0 &&
+      ![...change.use!.beside.keys()].some((other) => ids.has(other)),
   );
-  return alone && (isOneDirection(changes) || (isOneAddress(changes) && !namesPorts(changes)));
+  return alone && (isOneDirection(changes) || (isOneAddress(changes) && isFarAlone(changes)));
 }
 
 /** No packet meets more than one of the changes: it is judged as before, and then as after. */
 function isSingle(changes: readonly UsedChange[]): boolean {
   const members = changes.flatMap(({ added, removed }) => [...added, ...removed]);
-  if (new Set(members.map(addressIn)).size < members.length) return false;
-  return members.length === 1 || (!namesPorts(changes) && (isOneDirection(changes) || isOneAddress(changes)));
+  if (members.length === 1) return true;
+  if (members.some(isPrefix) || new Set(members.map(addressIn)).size < members.length) return false;
+  return isFarAlone(changes) && (isOneDirection(changes) || isOneAddress(changes));
 }
 
 function isOneDirection(changes: readonly UsedChange[]): boolean {
   return changes.every(({ use }) => use!.egress === 0) || changes.every(({ use }) => use!.ingress === 0);
 }
-/** Of each family: a pod at its own address is never asked. */
+/** Of each family: a pod at its own address is never asked. Both ends of a packet may be within one prefix. */
 function isOneAddress(changes: readonly UsedChange[]): boolean {
   const addresses = [...addressesOf(changes)];
+  if (addresses.some(isPrefix)) return false;
   const ofIpv6 = addresses.filter((address) => address.includes(':')).length;
   return ofIpv6 <= 1 && addresses.length - ofIpv6 <= 1;
 }
-function namesPorts(changes: readonly UsedChange[]): boolean {
-  return changes.some(({ use }) => use!.namedPorts > 0);
+/** A direction asks of them about the other end of a packet alone, and not about its port. */
+function isFarAlone(changes: readonly UsedChange[]): boolean {
+  return changes.every(({ use }) => use!.near === 0 && use!.namedPorts === 0);
 }
 function addressesOf(changes: readonly SetChange[]): Set<string> {
   return new Set(changes.flatMap(({ added, removed }) => [...added, ...removed].map(addressIn)));
+}
+/** Hosts stand without a length, see drivers/ipset/members.ts. */
+function isPrefix(member: string): boolean {
+  return member.includes('/');
 }
 function addressIn(member: string): string {
   const comma = member.indexOf(',');

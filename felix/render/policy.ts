@@ -5,8 +5,8 @@
  * that cannot match in this family is left out, never written without the part that would narrow it. What cannot be
  * rendered is a `RenderError`: the caller then programs a chain that drops everything.
  */
-import { type Cidr, familyOf, type IpFamily, PoplinError } from '#kit';
-import type { PeerMatch, PolicyRule, PortRange, SetId } from '#model';
+import { type Cidr, familyOf, type IpFamily, PoplinError, unreachable } from '#kit';
+import type { IcmpMatch, PeerMatch, PolicyRule, PortRange, RuleCondition, SetId } from '#model';
 import { type FlowLogOptions, flowLogRules } from './flow-log.ts';
 import { type Direction, kernelSetName, type Names } from './names.ts';
 import type { Rule } from './rule.ts';
@@ -14,6 +14,7 @@ import type { Rule } from './rule.ts';
 export type RenderFailure =
   | { readonly code: 'UNKNOWN_SET'; readonly set: SetId }
   | { readonly code: 'BAD_PORTS'; readonly text: string }
+  | { readonly code: 'BAD_ICMP'; readonly text: string }
   | { readonly code: 'BAD_PROTOCOL'; readonly protocol: number };
 export class RenderError extends PoplinError<RenderFailure> {}
 
@@ -39,6 +40,8 @@ export const passedChain = (names: Names): string => `${names.chainPrefix}passed
 /** xt_multiport holds 15 ports; a range takes two. */
 const multiportSlotsMax = 15;
 const protocolNames: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp', 132: 'sctp' };
+/** ICMP and ICMPv6, each of one family. */
+const icmpFamilies: Readonly<Record<number, IpFamily>> = { 1: 4, 58: 6 };
 const protocolsWithPorts = new Set([6, 17, 33, 132, 136]);
 /** Group for packets of `log` rules; 1 is what netfilter log readers listen to by habit. */
 const logGroup = 1;
@@ -88,23 +91,71 @@ function targetOf(rule: PolicyRule, comment: string, names: Names): string {
 /** The match texts that together say `rule`: none when it cannot match in this family, several when its ports do not fit in one. */
 function matchesOf(rule: PolicyRule, context: PolicyContext, exceptSets: Map<SetId, readonly Cidr[]>): string[] {
   if (rule.family !== undefined && rule.family !== context.family) return [];
+  if ((rule.icmp || rule.notIcmp) && icmpFamilies[rule.protocol ?? 0] === otherFamily(context.family)) return [];
   const protocol = protocolMatch(rule);
   const source = peerMatch(rule.source, 'src', context, exceptSets);
   const destination = peerMatch(rule.destination, 'dst', context, exceptSets);
   if (source === undefined || destination === undefined) return [];
   const named =
     rule.destinationNamedPorts === undefined ? '' : setMatch(rule.destinationNamedPorts, 'dst,dst', context);
-  const ports = rule.destinationPorts === undefined ? [''] : portMatches(rule.destinationPorts, rule.protocol);
-  return ports.map((port) => [protocol, source, destination, port, named].filter((part) => part !== '').join(' '));
+  const conditions = rule.conditions ?? [];
+  const all = conditions.flatMap((condition) => conditionMatches(condition, rule.protocol, context));
+  // Of what does not fit in one match any will do: one rule for each combination.
+  const ways = [
+    rule.destinationPorts === undefined ? [''] : portMatches(rule.destinationPorts, rule.protocol, '--dports'),
+    ...conditions.map((condition) =>
+      condition.type === 'ports' && !condition.not
+        ? portMatches(condition.ports, rule.protocol, portsOption(condition.side))
+        : [''],
+    ),
+  ].reduce((found, one) => found.flatMap((left) => one.map((right) => `${left} ${right}`.trim())));
+  const parts = [protocol, source, destination, ...icmpMatches(rule)];
+  return ways.map((ports) => [...parts, ports, ...all, named].filter((part) => part !== '').join(' '));
 }
 
-function protocolMatch(rule: PolicyRule): string {
-  if (rule.protocol === undefined) return '';
-  // iptables reads protocol 0 as "all": written out, it would widen the rule.
-  if (!Number.isInteger(rule.protocol) || rule.protocol < 1 || rule.protocol > 255) {
-    throw new RenderError(`protocol ${rule.protocol} is not 1..255`, { code: 'BAD_PROTOCOL', protocol: rule.protocol });
+const portsOption = (side: RuleCondition['side']): '--sports' | '--dports' =>
+  side === 'source' ? '--sports' : '--dports';
+
+/** Those of which every match has to hold; ports that may be any of several are not among them. */
+function conditionMatches(condition: RuleCondition, protocol: number | undefined, context: PolicyContext): string[] {
+  const flag = condition.side === 'source' ? 'src' : 'dst';
+  switch (condition.type) {
+    case 'address':
+      return [setMatch(condition.set, flag, context, condition.not)];
+    case 'namedPorts':
+      return [setMatch(condition.set, `${flag},${flag}`, context, condition.not)];
+    case 'ports':
+      return condition.not ? portMatches(condition.ports, protocol, portsOption(condition.side), true) : [];
+    default:
+      return unreachable(condition);
   }
-  return `-p ${protocolNames[rule.protocol] ?? rule.protocol}`;
+}
+
+function icmpMatches({ icmp, notIcmp, protocol }: PolicyRule): string[] {
+  const one = (match: IcmpMatch, not: boolean): string => {
+    const family = protocol === undefined ? undefined : icmpFamilies[protocol];
+    const { type, code } = match;
+    const text = code === undefined ? `${type}` : `${type}/${code}`;
+    // 255 is "any" to iptables.
+    if (family === undefined || !isWithin(type, 254) || (code !== undefined && !isWithin(code, 255))) {
+      throw new RenderError(`ICMP type ${text} with protocol ${protocol ?? 'any'}`, { code: 'BAD_ICMP', text });
+    }
+    const option = family === 4 ? '-m icmp --icmp-type' : '-m icmp6 --icmpv6-type';
+    return not ? option.replace(' --', ' ! --').concat(` ${text}`) : `${option} ${text}`;
+  };
+  return [...(icmp ? [one(icmp, false)] : []), ...(notIcmp ? [one(notIcmp, true)] : [])];
+}
+
+const otherFamily = (family: IpFamily): IpFamily => (family === 4 ? 6 : 4);
+
+function protocolMatch(rule: PolicyRule): string {
+  const number = rule.protocol ?? rule.notProtocol;
+  if (number === undefined) return '';
+  // iptables reads protocol 0 as "all": written out, it would widen the rule.
+  if (number < 1 || !isWithin(number, 255) || (rule.protocol !== undefined && rule.notProtocol !== undefined)) {
+    throw new RenderError(`protocol ${number} is not 1..255`, { code: 'BAD_PROTOCOL', protocol: number });
+  }
+  return `${rule.protocol === undefined ? '! ' : ''}-p ${protocolNames[number] ?? number}`;
 }
 
 /** Empty: everyone. Undefined: nobody in this family. */
@@ -127,13 +178,19 @@ function peerMatch(
   return `${address} -m set ! --match-set ${name} ${side}`.trimStart();
 }
 
-function setMatch(id: SetId, flags: string, context: PolicyContext): string {
+function setMatch(id: SetId, flags: string, context: PolicyContext, not = false): string {
   const name = context.setName(id);
   if (name === undefined) throw new RenderError(`the set "${id}" is not known`, { code: 'UNKNOWN_SET', set: id });
-  return `-m set --match-set ${name} ${flags}`;
+  return `-m set ${not ? '! ' : ''}--match-set ${name} ${flags}`;
 }
 
-function portMatches(ranges: readonly PortRange[], protocol: number | undefined): string[] {
+/** Several where they do not fit in one match; with `not` all of them hold, else any. */
+function portMatches(
+  ranges: readonly PortRange[],
+  protocol: number | undefined,
+  option: '--sports' | '--dports',
+  not = false,
+): string[] {
   const text = ranges.map(({ first, last }) => (first === last ? `${first}` : `${first}:${last}`));
   if (protocol === undefined || !protocolsWithPorts.has(protocol)) {
     throw new RenderError(`ports ${text.join(',')} with protocol ${protocol ?? 'any'}: it has none`, {
@@ -158,9 +215,13 @@ function portMatches(ranges: readonly PortRange[], protocol: number | undefined)
     batches.at(-1)!.push(text[index]!);
     slots += needed;
   });
-  return batches.map((batch) => `-m multiport --dports ${batch.join(',')}`);
+  return batches.map((batch) => `-m multiport ${not ? '! ' : ''}${option} ${batch.join(',')}`);
 }
 
 function isPort(value: number): boolean {
-  return Number.isInteger(value) && value >= 0 && value <= 65535;
+  return isWithin(value, 65535);
+}
+
+function isWithin(value: number, max: number): boolean {
+  return Number.isInteger(value) && value >= 0 && value <= max;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Cidr, cidrContains, type IpAddress, type IpFamily } from '#kit';
-import type { PeerMatch, PolicyRule, PortRange } from '#model';
+import type { IcmpMatch, PeerMatch, PolicyRule, PortRange, RuleCondition } from '#model';
 import { renderDispatch } from './dispatch.ts';
 import { renderEndpoint } from './endpoint.ts';
 import { marksFromMask } from './marks.ts';
@@ -20,6 +20,8 @@ interface Packet {
   readonly source: IpAddress;
   readonly destination: IpAddress;
   readonly port: number;
+  readonly fromPort?: number;
+  readonly icmp?: { readonly type: number; readonly code: number };
   readonly in?: string;
 }
 type Sets = ReadonlyMap<string, readonly string[]>;
@@ -85,15 +87,25 @@ class Kernel {
           check((this.mark & mask!) === want);
           break;
         }
-        case '--dports':
+        case '--icmp-type':
+        case '--icmpv6-type': {
+          assert.equal(words[i] === '--icmp-type' ? 4 : 6, packet.family);
+          const [type, code = packet.icmp?.code] = value.split('/').map(Number);
+          check(packet.icmp?.type === type && packet.icmp?.code === code);
+          break;
+        }
+        case '--sports':
+        case '--dports': {
+          const port = words[i] === '--sports' ? packet.fromPort! : packet.port;
           assert.ok(value.split(',').reduce((slots, part) => slots + (part.includes(':') ? 2 : 1), 0) <= 15);
           check(
             value.split(',').some((part) => {
               const [first, last = first] = part.split(':').map(Number);
-              return packet.port >= first! && packet.port <= last!;
+              return port >= first! && port <= last!;
             }),
           );
           break;
+        }
         case '--match-set': {
           check(inSet(this.sets.get(value) ?? assert.fail(`no set ${value}`), packet, words[i + 2]!));
           i++;
@@ -109,9 +121,10 @@ class Kernel {
 }
 
 function inSet(members: readonly string[], packet: Packet, flags: string): boolean {
-  if (flags === 'dst,dst') {
+  if (flags === 'dst,dst' || flags === 'src,src') {
     const protocol = { 6: 'tcp', 17: 'udp', 132: 'sctp' }[packet.protocol];
-    return members.includes(`${packet.destination},${protocol}:${packet.port}`);
+    const [address, port] = flags === 'dst,dst' ? [packet.destination, packet.port] : [packet.source, packet.fromPort];
+    return members.includes(`${address},${protocol}:${port}`);
   }
   return members.some((member) => cidrContains(member as Cidr, flags === 'src' ? packet.source : packet.destination));
 }
@@ -123,10 +136,24 @@ function expected(rules: readonly PolicyRule[], packet: Packet, sets: Sets): str
     if (match.type === 'set') return sets.get(match.set)!.some((member) => cidrContains(member as Cidr, address));
     return cidrContains(match.cidr, address) && !match.except.some((cidr) => cidrContains(cidr, address));
   };
+  const icmpIs = (match: IcmpMatch): boolean =>
+    match.type === packet.icmp?.type && (match.code === undefined || match.code === packet.icmp.code);
+  const within = (ports: readonly PortRange[], port: number): boolean =>
+    ports.some(({ first, last }) => port >= first && port <= last);
+  const holds = (condition: RuleCondition): boolean => {
+    const source = condition.side === 'source';
+    if (condition.type === 'ports') return within(condition.ports, source ? packet.fromPort! : packet.port);
+    const flag = source ? 'src' : 'dst';
+    return inSet(sets.get(condition.set)!, packet, condition.type === 'address' ? flag : `${flag},${flag}`);
+  };
   const hit = rules.find(
     (rule) =>
       (rule.family === undefined || rule.family === packet.family) &&
       (rule.protocol === undefined || rule.protocol === packet.protocol) &&
+      rule.notProtocol !== packet.protocol &&
+      (!rule.icmp || icmpIs(rule.icmp)) &&
+      (!rule.notIcmp || (packet.protocol === rule.protocol && packet.icmp !== undefined && !icmpIs(rule.notIcmp))) &&
+      (rule.conditions ?? []).every((condition) => holds(condition) !== condition.not) &&
       peer(rule.source, packet.source) &&
       peer(rule.destination, packet.destination) &&
       (rule.destinationPorts === undefined ||
@@ -164,6 +191,16 @@ const portsArbitrary: fc.Arbitrary<PortRange[]> = fc
   .map((starts) =>
     starts.toSorted((a, b) => a - b).map((start) => ({ first: start * 3, last: start * 3 + (start % 3) })),
   );
+const side = fc.constantFrom('source' as const, 'destination' as const);
+const conditionArbitrary: fc.Arbitrary<RuleCondition> = fc.oneof(
+  fc.record({ type: fc.constant('address' as const), side, not: fc.boolean(), set: fc.constantFrom(...setIds) }),
+  fc.record({ type: fc.constant('namedPorts' as const), side, not: fc.boolean(), set: fc.constant('N') }),
+  fc.record({ type: fc.constant('ports' as const), side, not: fc.boolean(), ports: portsArbitrary }),
+);
+const icmpArbitrary: fc.Arbitrary<IcmpMatch> = fc.record(
+  { type: fc.constantFrom(0, 8, 128), code: fc.constantFrom(0, 1) },
+  { requiredKeys: ['type'] },
+);
 const ruleArbitrary: fc.Arbitrary<PolicyRule> = fc
   .record(
     {
@@ -174,12 +211,25 @@ const ruleArbitrary: fc.Arbitrary<PolicyRule> = fc
       destination: peerArbitrary,
       destinationPorts: portsArbitrary,
       destinationNamedPorts: fc.constant('N'),
+      notProtocol: fc.constantFrom(6, 1),
+      icmp: icmpArbitrary,
+      notIcmp: icmpArbitrary,
+      conditions: fc.array(conditionArbitrary, { maxLength: 3 }),
     },
     { requiredKeys: ['action'] },
   )
-  .map(({ destinationPorts, ...rule }) => {
-    const withPorts = rule.protocol !== undefined && rule.protocol !== 1 && destinationPorts;
-    return withPorts ? { ...rule, destinationPorts } : rule;
+  .map(({ destinationPorts, notProtocol, icmp, notIcmp, conditions, ...rule }): PolicyRule => {
+    const ported = rule.protocol !== undefined && rule.protocol !== 1;
+    const family = rule.protocol === 1 && (icmp || notIcmp) ? { family: 4 as const } : {};
+    return {
+      ...rule,
+      ...family,
+      ...(rule.protocol === undefined && notProtocol !== undefined && { notProtocol }),
+      ...(rule.protocol === 1 && icmp && { icmp }),
+      ...(rule.protocol === 1 && notIcmp && { notIcmp }),
+      ...(ported && destinationPorts && { destinationPorts }),
+      ...(conditions && { conditions: conditions.filter(({ type }) => ported || type !== 'ports') }),
+    };
   });
 const packetArbitrary: fc.Arbitrary<Packet> = fc.constantFrom(4 as const, 6 as const).chain((family) =>
   fc.record({
@@ -188,6 +238,8 @@ const packetArbitrary: fc.Arbitrary<Packet> = fc.constantFrom(4 as const, 6 as c
     source: fc.constantFrom(...addresses[family]) as fc.Arbitrary<IpAddress>,
     destination: fc.constantFrom(...addresses[family]) as fc.Arbitrary<IpAddress>,
     port: fc.integer({ min: 0, max: 185 }),
+    fromPort: fc.integer({ min: 0, max: 185 }),
+    icmp: fc.record({ type: fc.constantFrom(0, 8, 128), code: fc.constantFrom(0, 1) }),
   }),
 );
 const setsArbitrary: fc.Arbitrary<Sets> = fc
@@ -234,7 +286,7 @@ test('a policy chain says what its rules say, for every packet of both families'
         }
       },
     ),
-    { numRuns: 300 },
+    { numRuns: 1000 },
   );
 });
 

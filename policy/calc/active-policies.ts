@@ -2,125 +2,132 @@
  * Which policies select which local endpoints, and what therefore is in force.
  *
  * A policy that selects no local endpoint is asleep: it is not compiled, its sets are not computed, nothing of it is
- * emitted. Inputs only mark; `settleOne` compiles what woke up or changed and moves the use of sets along.
+ * emitted. Inputs only mark; `settleOne` compiles what woke up or changed, moves the use of sets along, and then puts
+ * together the programs of endpoints.
  */
-import type { EndpointId, EndpointProgram, PolicyId, PolicyProgram, PolicyUpdate, TierProgram } from '#model';
-import type { CompiledPolicy, Direction } from '../rules/peer-rules.ts';
-import { compilePolicy, isAbout, type Policy, placeOf, subjectOf } from '../rules/policy.ts';
+import type { EndpointId, PolicyId, PolicyProgram, PolicyUpdate, SetId, TierObject } from '#model';
+import { fewValues, MultiMap } from '../few.ts';
+import { calicoTierOf, compilePolicy, isAbout, type Policy, placeOf, subjectOf } from '../rules/policy.ts';
 import { podSelectorText } from '../rules/sets.ts';
-import { comparePlaces, type PolicyPlace, type Tier } from '../rules/tiers.ts';
+import { comparePlaces, type PolicyPlace } from '../rules/tiers.ts';
 import { DirtySet } from './dirty-set.ts';
+import { EndpointPrograms } from './endpoint-programs.ts';
+import type { Profiles } from './inherited-matcher.ts';
 import type { Namespaces } from './namespaces.ts';
-import { PodMatcher, type Subscription } from './pod-matcher.ts';
 import type { EffectivePod } from './pods.ts';
 import type { SetMembers } from './set-members.ts';
+import { type Subject, Subjects } from './subjects.ts';
 import type { Work } from './work.ts';
 
 interface PolicyEntry {
   readonly id: PolicyId;
   policy: Policy;
-  subject: string;
-  subscription: Subscription<PolicyEntry> | undefined;
-  readonly endpoints: Set<EndpointId>;
+  /** Undefined when it was deleted: kept until the flush, because it may be made again before the receiver has heard of its end. */
+  subject: Subject<PolicyEntry> | undefined;
   /** In force (or about to be): its sets are acquired. Undefined while asleep. */
-  compiled: CompiledPolicy | undefined;
+  compiled: InForce | undefined;
   stale: boolean;
-  /** What the receiver has, as text. */
-  emitted: string | undefined;
-  /** Kept until the flush, because it may be made again before the receiver has heard of its end. */
-  deleted: boolean;
+  /** What the receiver has. */
+  emitted: PolicyProgram | undefined;
+}
+
+interface InForce {
+  readonly program: PolicyProgram;
+  readonly sets: readonly SetId[];
 }
 
 export class ActivePolicies {
   readonly #policies = new Map<PolicyId, PolicyEntry>();
-  readonly #matcher: PodMatcher<PolicyEntry>;
+  readonly #subjects: Subjects<PolicyEntry>;
+  readonly #programs: EndpointPrograms;
+  readonly #tiers = new Map<string, TierObject>();
+  readonly #byTier = new MultiMap<string, PolicyEntry>();
   readonly #sets: SetMembers;
   readonly #work: Work;
-  /** To be compiled or let go by `settle`, and what of that is still to be emitted. */
+  /** To be compiled or let go by `settleOne`, and what of that is still to be emitted. */
   readonly #unsettled = new DirtySet<PolicyEntry>();
   readonly #settled = new Set<PolicyEntry>();
-  readonly #changedEndpoints = new Set<EndpointId>();
-  /** What the receiver has, as text. */
-  readonly #emittedEndpoints = new Map<EndpointId, string>();
-  readonly #policyRemovals = new Set<PolicyId>();
-  readonly #endpointRemovals = new Set<EndpointId>();
+  readonly #removals = new Set<PolicyId>();
 
-  constructor(namespaces: Namespaces, sets: SetMembers, work: Work) {
+  constructor(namespaces: Namespaces, profiles: Profiles, sets: SetMembers, work: Work) {
     this.#sets = sets;
     this.#work = work;
-    this.#matcher = new PodMatcher(
+    this.#subjects = new Subjects(
       namespaces,
-      {
-        matched: (policy, key) => {
-          policy.endpoints.add(key);
-          this.#mark(policy, key);
-        },
-        unmatched: (policy, key) => {
-          policy.endpoints.delete(key);
-          this.#mark(policy, key);
-        },
+      profiles,
+      (subject, endpoint, woke) => {
+        if (woke) for (const policy of fewValues(subject.policies)) this.#unsettled.add(policy);
+        this.#programs.mark(endpoint);
       },
       work,
     );
+    this.#programs = new EndpointPrograms(this.#subjects, (policy, id) => this.#placeOf(policy, id), work);
   }
 
   /** A local endpoint whose pod is known, with the pod's labels. */
   setEndpoint(pod: EffectivePod): void {
-    if (!this.#matcher.has(pod.key)) this.#changedEndpoints.add(pod.key);
-    this.#matcher.setPod(pod.key, pod.namespace, pod.labels);
+    if (!this.#subjects.has(pod.key)) this.#programs.mark(pod.key);
+    this.#subjects.setEndpoint(pod);
   }
 
   removeEndpoint(id: EndpointId): void {
-    if (!this.#matcher.has(id)) return;
-    this.#matcher.removePod(id);
-    this.#changedEndpoints.add(id);
+    if (!this.#subjects.has(id)) return;
+    this.#subjects.removeEndpoint(id);
+    this.#programs.mark(id);
+  }
+
+  namespaceChanged(name: string): void {
+    this.#subjects.namespaceChanged(name);
+  }
+  serviceAccountChanged(key: string): void {
+    this.#subjects.serviceAccountChanged(key);
+  }
+
+  /** One of Calico's; undefined when it is gone. Whoever a policy of it selects gets its program anew. */
+  setTier(name: string, tier: TierObject | undefined): void {
+    if (tier) this.#tiers.set(name, tier);
+    else this.#tiers.delete(name);
+    for (const { subject } of this.#byTier.of(name)) if (subject) this.#move(subject);
   }
 
   /** Whether the program of the endpoint has been emitted. */
   isEmitted(id: EndpointId): boolean {
-    return this.#emittedEndpoints.has(id);
+    return this.#programs.isEmitted(id);
   }
 
   setPolicy(id: PolicyId, policy: Policy | undefined): void {
     const known = this.#policies.get(id);
     if (!policy) {
-      if (known) this.#deletePolicy(known);
+      if (!known) return;
+      this.#leaveTier(known);
+      this.#leave(known);
       return;
     }
-    if (known?.policy.object === policy.object && !known.deleted) return;
-    const selector = subjectOf(policy);
-    const subject = podSelectorText(selector);
-    const entry: PolicyEntry = known ?? {
-      id,
-      policy,
-      subject: '',
-      subscription: undefined,
-      endpoints: new Set(),
-      compiled: undefined,
-      stale: true,
-      emitted: undefined,
-      deleted: false,
-    };
-    this.#policies.set(id, entry);
+    if (known?.subject && known.policy.object === policy.object) return;
+    const moved = !known || !this.#standAlike(id, known.policy, policy);
+    const entry = known ?? this.#newEntry(id, policy);
+    this.#leaveTier(entry);
     entry.policy = policy;
+    const tier = calicoTierOf(policy);
+    if (tier !== undefined) this.#byTier.add(tier, entry);
     entry.stale = true;
-    entry.deleted = false;
-    if (entry.subject !== subject) {
-      this.#unsubscribe(entry);
-      entry.subject = subject;
-      entry.subscription = this.#matcher.subscribe(entry, selector);
-    }
     this.#unsettled.add(entry);
-    for (const endpoint of entry.endpoints) this.#changedEndpoints.add(endpoint);
+    const selector = subjectOf(policy);
+    const stays = entry.subject?.text === podSelectorText(selector);
+    if (!stays) {
+      this.#leave(entry);
+      entry.subject = this.#subjects.join(entry, selector);
+    }
+    if (moved || !stays) this.#move(entry.subject!);
   }
 
   /**
-   * Compiles one policy that is new or changed, or lets go of one that fell asleep, and moves the use of sets along; false
-   * when none is left.
+   * Compiles one policy that is new or changed, or lets go of one that fell asleep, and moves the use of sets along; after
+   * these, puts together the program of one endpoint. False when nothing is left.
    */
   settleOne(): boolean {
     const policy = this.#unsettled.take();
-    if (!policy) return false;
+    if (!policy) return this.#programs.settleOne();
     this.#settled.add(policy);
     this.#compile(policy);
     return true;
@@ -128,94 +135,85 @@ export class ActivePolicies {
 
   #compile(policy: PolicyEntry): void {
     const before = policy.compiled;
-    const awake = !policy.deleted && policy.endpoints.size > 0 && isAboutAnything(policy.policy);
+    const awake = policy.subject?.endpoints !== undefined && isAboutAnything(policy.policy);
     if (awake && (policy.stale || !before)) {
       this.#work.compiledPolicies++;
-      policy.compiled = compilePolicy(policy.policy);
+      const { program, sets } = compilePolicy(policy.policy);
+      policy.compiled = { program, sets: [...sets.keys()] };
       policy.stale = false;
-      for (const definition of policy.compiled.sets.values()) this.#sets.acquire(definition);
+      for (const definition of sets.values()) this.#sets.acquire(definition);
     } else if (!awake) {
       policy.compiled = undefined;
     }
-    if (before && before !== policy.compiled) for (const id of before.sets.keys()) this.#sets.release(id);
+    if (before && before !== policy.compiled) for (const id of before.sets) this.#sets.release(id);
   }
 
   /** New and changed policies, once all are settled. Removals wait for `takePolicyRemovals`. */
   *takePolicyChanges(): Generator<PolicyUpdate> {
     for (const policy of this.#settled) {
-      if (policy.deleted) this.#policies.delete(policy.id);
-      if (!policy.compiled) {
-        if (policy.emitted !== undefined) this.#policyRemovals.add(policy.id);
-        policy.emitted = undefined;
-        continue;
+      if (!policy.subject) this.#policies.delete(policy.id);
+      const { emitted } = policy;
+      policy.emitted = policy.compiled?.program;
+      if (!policy.emitted) {
+        if (emitted) this.#removals.add(policy.id);
+      } else if (!emitted || !samePrograms(emitted, policy.emitted)) {
+        yield { type: 'policy', id: policy.id, program: policy.emitted };
       }
-      const program: PolicyProgram = policy.compiled.program;
-      const text = JSON.stringify(program);
-      if (text === policy.emitted) continue;
-      policy.emitted = text;
-      yield { type: 'policy', id: policy.id, program };
     }
     this.#settled.clear();
   }
 
-  *takeEndpointChanges(): Generator<PolicyUpdate> {
-    for (const id of this.#changedEndpoints) {
-      if (!this.#matcher.has(id)) {
-        if (this.#emittedEndpoints.delete(id)) this.#endpointRemovals.add(id);
-        continue;
-      }
-      this.#work.endpointPrograms++;
-      const program = this.#programOf(id);
-      const text = JSON.stringify(program);
-      if (text === this.#emittedEndpoints.get(id)) continue;
-      this.#emittedEndpoints.set(id, text);
-      yield { type: 'endpoint', id, program };
-    }
-    this.#changedEndpoints.clear();
+  takeEndpointChanges(): Iterable<PolicyUpdate> {
+    return this.#programs.takeChanges();
   }
-
-  *takeEndpointRemovals(): Generator<PolicyUpdate> {
-    for (const id of this.#endpointRemovals) yield { type: 'endpointRemove', id };
-    this.#endpointRemovals.clear();
+  takeEndpointRemovals(): Iterable<PolicyUpdate> {
+    return this.#programs.takeRemovals();
   }
-
   *takePolicyRemovals(): Generator<PolicyUpdate> {
-    for (const id of this.#policyRemovals) yield { type: 'policyRemove', id };
-    this.#policyRemovals.clear();
+    for (const id of this.#removals) yield { type: 'policyRemove', id };
+    this.#removals.clear();
   }
 
-  #deletePolicy(policy: PolicyEntry): void {
-    this.#unsubscribe(policy);
-    policy.subject = '';
-    policy.deleted = true;
+  #newEntry(id: PolicyId, policy: Policy): PolicyEntry {
+    const entry = { id, policy, subject: undefined, compiled: undefined, stale: true, emitted: undefined };
+    this.#policies.set(id, entry);
+    return entry;
+  }
+
+  #leaveTier(policy: PolicyEntry): void {
+    const tier = calicoTierOf(policy.policy);
+    if (tier !== undefined) this.#byTier.remove(tier, policy);
+  }
+
+  #leave(policy: PolicyEntry): void {
+    const { subject } = policy;
+    if (!subject) return;
     this.#unsettled.add(policy);
+    this.#move(subject);
+    this.#subjects.leave(policy, subject);
+    policy.subject = undefined;
   }
 
-  #unsubscribe(policy: PolicyEntry): void {
-    if (policy.subscription) this.#matcher.unsubscribe(policy.subscription);
-    policy.subscription = undefined;
-    for (const endpoint of policy.endpoints) this.#changedEndpoints.add(endpoint);
-    policy.endpoints.clear();
+  #placeOf(policy: Policy, id: PolicyId): PolicyPlace {
+    return placeOf(policy, id, this.#tiers);
   }
 
-  #mark(policy: PolicyEntry, endpoint: EndpointId): void {
-    this.#unsettled.add(policy);
-    this.#changedEndpoints.add(endpoint);
+  /** Whether endpoints have both in the same places of their programs. */
+  #standAlike(id: PolicyId, a: Policy, b: Policy): boolean {
+    const [placeA, placeB] = [this.#placeOf(a, id), this.#placeOf(b, id)];
+    return (
+      comparePlaces(placeA, placeB) === 0 &&
+      placeA.tier.endOfTier === placeB.tier.endOfTier &&
+      isAbout(a, 'ingress') === isAbout(b, 'ingress') &&
+      isAbout(a, 'egress') === isAbout(b, 'egress')
+    );
   }
 
-  #programOf(id: EndpointId): EndpointProgram {
-    // Places are made for those that count alone: most policies of a cluster select nobody here.
-    const policies = [...this.#matcher.ownersMatching(id)]
-      .map((entry) => ({ id: entry.id, policy: entry.policy, place: placeOf(entry.policy, entry.id) }))
-      .sort((a, b) => comparePlaces(a.place, b.place));
-    return { ingress: tiersOf(policies, 'ingress'), egress: tiersOf(policies, 'egress') };
+  /** A policy of the subject came, goes, or stands elsewhere. */
+  #move(subject: Subject<PolicyEntry>): void {
+    this.#programs.policyMoved();
+    for (const endpoint of fewValues(subject.endpoints)) this.#programs.mark(endpoint);
   }
-}
-
-interface PlacedPolicy {
-  readonly id: PolicyId;
-  readonly policy: Policy;
-  readonly place: PolicyPlace;
 }
 
 /** Without rules in any direction it stands in no tier of anybody. */
@@ -223,19 +221,6 @@ function isAboutAnything(policy: Policy): boolean {
   return isAbout(policy, 'ingress') || isAbout(policy, 'egress');
 }
 
-/** `policies` stand in the order of their places. */
-function tiersOf(policies: readonly PlacedPolicy[], direction: Direction): EndpointProgram['ingress'] {
-  const tiers: TierProgram[] = [];
-  let ids: PolicyId[] = [];
-  let last: Tier | undefined;
-  for (const { id, policy, place } of policies) {
-    if (!isAbout(policy, direction)) continue;
-    if (place.tier.name !== last?.name) {
-      ids = [];
-      last = place.tier;
-      tiers.push({ tier: last.name, policies: ids, endOfTier: last.endOfTier });
-    }
-    ids.push(id);
-  }
-  return tiers;
+function samePrograms(a: PolicyProgram, b: PolicyProgram): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
 }

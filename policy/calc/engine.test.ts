@@ -186,6 +186,39 @@ test('a policy that is deleted and made again between two flushes stays in force
   );
 });
 
+test('endpoints with equal policies share one program, whatever way they came to it', () => {
+  const engine = started(
+    policy('red/p', { app: 'a' }, [fromApp('b')]),
+    policy('red/q', { tier: 'x' }, [fromApp('b')]),
+    policy('red/r', { tier: 'x' }, [fromApp('c')]),
+    pod('red/a', { app: 'a' }, []),
+    pod('red/b', { tier: 'x' }, []),
+  );
+  for (const id of ['red/a', 'red/b']) engine.setLocalEndpoint(id, []);
+  engine.flush();
+  const { updates, endpointPrograms } = cost(engine, () => {
+    for (const key of ['red/a', 'red/b']) engine.update(pod(key, { app: 'a', tier: 'x' }, []));
+  });
+  const programs = updates.flatMap((update) => (update.type === 'endpoint' ? [update.program] : []));
+  assert.deepEqual(programs[0]!.ingress[0]!.policies, [
+    'NetworkPolicy:red/p',
+    'NetworkPolicy:red/q',
+    'NetworkPolicy:red/r',
+  ]);
+  assert.equal(programs[0], programs[1]);
+  assert.equal(endpointPrograms, 1);
+});
+
+test('a policy whose rules change costs its endpoints nothing', () => {
+  const { engine } = world();
+  const { updates, endpointPrograms } = cost(engine, () => engine.update(policy('red/q', {}, [fromApp('c')])));
+  assert.deepEqual(
+    updates.map(({ type }) => type),
+    ['set', 'policy'],
+  );
+  assert.equal(endpointPrograms, 0);
+});
+
 test('an address that two pods hold for a moment stays until the last has gone', () => {
   const { engine } = world();
   engine.update(pod('red/new', { app: 'b' }, ['10.0.0.2']));
@@ -243,11 +276,31 @@ test('a big change can be taken in slices', () => {
   const engine = started(pod('red/a', { app: 'a' }, []));
   for (let i = 0; i < 100; i++) engine.update(policy(`red/p${i}`, { app: 'a' }, [fromApp(`a${i}`)]));
   engine.setLocalEndpoint('red/a', ip('10.0.0.1'));
-  assert.equal(engine.settle(150), false);
-  assert.equal(engine.settle(150), true);
+  // A pod, its program, and for each policy itself, its rules, its set.
+  assert.equal(engine.settle(301), false);
+  assert.equal(engine.settle(2), true);
   const { compiledPolicies } = engine.stats();
   assert.equal(engine.flush().length, 201);
   assert.equal(engine.stats().compiledPolicies, compiledPolicies, 'nothing was left to the flush');
+});
+
+test('a selector of many pods is taken in slices too, whatever happens to them meanwhile', () => {
+  const engine = started(pod('red/a', { app: 'a' }, ['10.0.0.1']), policy('red/p', { app: 'a' }, [fromApp('b')]));
+  for (let i = 0; i < 1000; i++) engine.update(pod(`red/b${i}`, { app: 'b' }, [`10.1.${i >> 8}.${i & 255}`]));
+  engine.setLocalEndpoint('red/a', ip('10.0.0.1'));
+  // All pods and the policy are known, and some of the set's members.
+  while (engine.stats().memberChanges < 100) engine.settle(1);
+  assert.ok(engine.stats().memberChanges < 300);
+  for (const i of [0, 999]) engine.update({ type: 'delete', kind: 'Pod', key: `red/b${i}` });
+  for (const i of [1, 998]) engine.update(pod(`red/b${i}`, { app: 'c' }, [`10.1.${i >> 8}.${i & 255}`]));
+  for (const i of [2, 997]) engine.update(pod(`red/b${i}`, { app: 'b' }, [`10.2.${i >> 8}.${i & 255}`]));
+  engine.update(pod('red/new', { app: 'b' }, ['10.3.0.1']));
+  const [set] = engine.flush();
+  assert.ok(set?.type === 'set');
+  const members = new Set(set.members);
+  assert.equal(members.size, set.members.length);
+  assert.equal(members.size, 997);
+  for (const member of ['10.2.0.2', '10.2.3.229', '10.3.0.1', '10.1.0.3']) assert.ok(members.has(member), member);
 });
 
 test('kinds that mean nothing for policy are ignored', () => {

@@ -10,6 +10,8 @@
  *                                                             v                     v
  *   policies of all kinds ---------------------------->  SetMembers <---- ActivePolicies -- compile --> rules
  *   Node (addresses in sets alone) ------------------->       |  sets in use        |
+ *   NetworkSet, GlobalNetworkSet (prefixes) ---------->       |                     |<--- Tier
+ *   ServiceAccount (labels that its pods inherit) ---->       |                     |
  *                                                             v                     v
  *              flush: sets, deltas of sets  ->  policies  ->  endpoints  ->  removals: endpoints, policies, sets
  *
@@ -19,19 +21,22 @@
 import type { IpAddress } from '#kit';
 import type {
   EndpointId,
+  Labels,
   ModelUpdate,
   NamespaceObject,
+  NetworkSetObject,
   NodeObject,
   ObjectKey,
   PodObject,
   PolicyId,
   PolicyUpdate,
+  TierObject,
 } from '#model';
 import { isPolicyUpdate, type Policy, type PolicyObjectUpdate, policyIdOf } from '../rules/policy.ts';
 import { ActivePolicies } from './active-policies.ts';
 import { DirtySet } from './dirty-set.ts';
 import { Namespaces } from './namespaces.ts';
-import { effectivePod, nodeInSets } from './pods.ts';
+import { effectivePod, networkSetItem, nodeInSets } from './pods.ts';
 import { SetMembers } from './set-members.ts';
 import { noWork, type Work } from './work.ts';
 
@@ -49,8 +54,8 @@ export interface PolicyEngine {
    */
   flush(): PolicyUpdate[];
   /**
-   * Does up to `stepsMax` objects' worth of the next flush's work and says whether nothing is left, so that a caller with
-   * other duties can take a big change in slices. May be called at any time, or never.
+   * Does up to `stepsMax` steps of the next flush's work (an object, or some dozens of candidates of a new set) and says whether
+   * nothing is left, so that a caller with other duties can take a big change in slices. May be called at any time, or never.
    */
   settle(stepsMax: number): boolean;
   /** Whether an input came that no settle or flush has taken in yet. */
@@ -63,15 +68,14 @@ export interface PolicyEngine {
 
 export function createPolicyEngine(): PolicyEngine {
   const work = noWork();
-  const namespaces = new Namespaces(work);
-  const sets = new SetMembers(namespaces, work);
-  const policies = new ActivePolicies(namespaces, sets, work);
-
   const model = {
     namespaces: new Map<ObjectKey, NamespaceObject>(),
     pods: new Map<ObjectKey, PodObject>(),
     nodes: new Map<ObjectKey, NodeObject>(),
     policies: new Map<PolicyId, Policy>(),
+    tiers: new Map<ObjectKey, TierObject>(),
+    networkSets: new Map<string, NetworkSetObject>(),
+    serviceAccounts: new Map<ObjectKey, Labels>(),
     endpoints: new Map<EndpointId, readonly IpAddress[]>(),
   };
   const dirty = {
@@ -79,7 +83,17 @@ export function createPolicyEngine(): PolicyEngine {
     pods: new DirtySet<ObjectKey>(),
     nodes: new DirtySet<ObjectKey>(),
     policies: new DirtySet<PolicyId>(),
+    tiers: new DirtySet<ObjectKey>(),
+    networkSets: new DirtySet<string>(),
+    serviceAccounts: new DirtySet<ObjectKey>(),
   };
+  const namespaces = new Namespaces(work);
+  const profiles = {
+    namespaceLabels: (name: string): Labels => namespaces.labelsOf(name),
+    serviceAccountLabels: (key: string): Labels => model.serviceAccounts.get(key) ?? {},
+  };
+  const sets = new SetMembers(namespaces, profiles, work);
+  const policies = new ActivePolicies(namespaces, profiles, sets, work);
   let synced = false;
 
   function settlePod(key: ObjectKey): void {
@@ -110,6 +124,26 @@ export function createPolicyEngine(): PolicyEngine {
     const namespace = dirty.namespaces.take();
     if (namespace !== undefined) {
       namespaces.setObject(namespace, model.namespaces.get(namespace)?.metadata.labels);
+      sets.namespaceChanged(namespace);
+      policies.namespaceChanged(namespace);
+      return true;
+    }
+    const account = dirty.serviceAccounts.take();
+    if (account !== undefined) {
+      sets.serviceAccountChanged(account);
+      policies.serviceAccountChanged(account);
+      return true;
+    }
+    const networkSet = dirty.networkSets.take();
+    if (networkSet !== undefined) {
+      const object = model.networkSets.get(networkSet);
+      if (object) sets.setPod(networkSetItem(networkSet, object));
+      else sets.removePod(networkSet);
+      return true;
+    }
+    const tier = dirty.tiers.take();
+    if (tier !== undefined) {
+      policies.setTier(tier, model.tiers.get(tier));
       return true;
     }
     const pod = dirty.pods.take();
@@ -127,7 +161,7 @@ export function createPolicyEngine(): PolicyEngine {
       policies.setPolicy(policy, model.policies.get(policy));
       return true;
     }
-    return policies.settleOne();
+    return policies.settleOne() || sets.settleOne();
   }
 
   function setPolicy(update: PolicyObjectUpdate): void {
@@ -155,6 +189,24 @@ export function createPolicyEngine(): PolicyEngine {
           else model.nodes.delete(update.key);
           dirty.nodes.add(update.key);
           break;
+        case 'Tier':
+          if (update.type === 'upsert') model.tiers.set(update.key, update.object);
+          else model.tiers.delete(update.key);
+          dirty.tiers.add(update.key);
+          break;
+        case 'NetworkSet':
+        case 'GlobalNetworkSet': {
+          const id = `${update.kind}:${update.key}`;
+          if (update.type === 'upsert') model.networkSets.set(id, update.object);
+          else model.networkSets.delete(id);
+          dirty.networkSets.add(id);
+          break;
+        }
+        case 'ServiceAccount':
+          if (update.type === 'upsert') model.serviceAccounts.set(update.key, update.object.metadata.labels);
+          else model.serviceAccounts.delete(update.key);
+          dirty.serviceAccounts.add(update.key);
+          break;
         default:
           if (isPolicyUpdate(update)) setPolicy(update);
           break;
@@ -180,7 +232,7 @@ export function createPolicyEngine(): PolicyEngine {
       const changes = [...sets.takeChanges(), ...policies.takePolicyChanges(), ...policies.takeEndpointChanges()];
       return [...changes, ...policies.takeEndpointRemovals(), ...policies.takePolicyRemovals(), ...sets.takeRemovals()];
     },
-    isDirty: () => dirty.namespaces.size + dirty.pods.size + dirty.nodes.size + dirty.policies.size > 0,
+    isDirty: () => Object.values(dirty).some(({ size }) => size > 0),
     isEndpointReady: (id) => policies.isEmitted(id),
     stats: () => ({ ...work, sets: sets.size }),
   };

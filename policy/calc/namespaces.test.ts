@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { and, has, isIn, not, selector } from '../selector/selector.ts';
+import { and, has, isIn, not, selector } from '#model';
 import { Namespaces } from './namespaces.ts';
 import { noWork } from './work.ts';
 

@@ -4,9 +4,9 @@
  * A namespace is here while its object exists or a pod in it does; one without an object has the default label only. The label
  * `kubernetes.io/metadata.name` always holds the name, as the API server enforces.
  */
-import type { Labels } from '#model';
+import type { Labels, Selector } from '#model';
+import { type Few, fewHas, fewValues, fewWith, fewWithout } from '../few.ts';
 import { LabelIndex, requirementOf } from '../selector/label-index.ts';
-import type { Selector } from '../selector/selector.ts';
 import { LabelledItems } from './labelled-items.ts';
 import type { Work } from './work.ts';
 
@@ -20,8 +20,7 @@ export interface ScopeEntry {
 export interface NamespaceEntry {
   readonly name: string;
   labels: Labels;
-  /** Undefined while none matches. */
-  scopes: Set<ScopeEntry> | undefined;
+  scopes: Few<ScopeEntry>;
   hasObject: boolean;
   pods: number;
 }
@@ -37,7 +36,7 @@ export class Namespaces {
   readonly #index = new LabelIndex<ScopeEntry>();
   /** Scopes that match a namespace without labels. */
   readonly #unlabelled = new Set<ScopeEntry>();
-  readonly #items = new LabelledItems<NamespaceEntry>();
+  readonly #items = new LabelledItems<NamespaceEntry>((entry) => entry.labels);
   readonly #listeners: ScopeListener[] = [];
   readonly #work: Work;
 
@@ -68,9 +67,14 @@ export class Namespaces {
     this.#dropIfUnused(entry);
   }
 
+  /** With the default label, whether or not its object is known. */
+  labelsOf(name: string): Labels {
+    return this.#entries.get(name)?.labels ?? { [defaultLabel]: name };
+  }
+
   /** The scopes in use that match the namespace. */
   scopesOf(name: string): Iterable<ScopeEntry> {
-    return this.#entries.get(name)?.scopes ?? [];
+    return fewValues(this.#entries.get(name)?.scopes);
   }
 
   acquire(selector: Selector): ScopeEntry {
@@ -84,8 +88,9 @@ export class Namespaces {
     this.#index.add(selector.node, scope);
     if (selector.matches({})) this.#unlabelled.add(scope);
     const everything = (): Iterable<NamespaceEntry> => this.#entries.values();
-    const requirement = requirementOf(selector.node);
-    for (const entry of this.#items.candidates(requirement, everything, this.#entries.size, everything)) {
+    const { size } = this.#entries;
+    const walk = { items: everything, size: () => size, least: size };
+    for (const entry of this.#items.candidates(requirementOf(selector.node), walk, everything)) {
       this.#work.evaluations++;
       if (!selector.matches(entry.labels)) continue;
       this.#join(scope, entry);
@@ -98,7 +103,10 @@ export class Namespaces {
     this.#scopes.delete(scope.selector.canonical);
     this.#index.remove(scope.selector.node, scope);
     this.#unlabelled.delete(scope);
-    for (const name of scope.namespaces) this.#entries.get(name)?.scopes?.delete(scope);
+    for (const name of scope.namespaces) {
+      const entry = this.#entries.get(name)!;
+      entry.scopes = fewWithout(entry.scopes, scope);
+    }
   }
 
   #ensure(name: string): NamespaceEntry {
@@ -115,7 +123,7 @@ export class Namespaces {
   #dropIfUnused(entry: NamespaceEntry): void {
     if (entry.hasObject || entry.pods > 0) return;
     this.#items.update(entry, entry.labels, {});
-    for (const scope of entry.scopes ?? []) scope.namespaces.delete(entry.name);
+    for (const scope of fewValues(entry.scopes)) scope.namespaces.delete(entry.name);
     this.#entries.delete(entry.name);
   }
 
@@ -130,18 +138,17 @@ export class Namespaces {
   }
 
   #match(scope: ScopeEntry, entry: NamespaceEntry, matches: boolean): void {
-    if ((entry.scopes?.has(scope) ?? false) === matches) return;
+    if (fewHas(entry.scopes, scope) === matches) return;
     if (matches) this.#join(scope, entry);
     else {
-      entry.scopes?.delete(scope);
+      entry.scopes = fewWithout(entry.scopes, scope);
       scope.namespaces.delete(entry.name);
     }
     for (const listener of this.#listeners) listener(scope, entry.name, matches);
   }
 
   #join(scope: ScopeEntry, entry: NamespaceEntry): void {
-    entry.scopes ??= new Set();
-    entry.scopes.add(scope);
+    entry.scopes = fewWith(entry.scopes, scope);
     scope.namespaces.add(entry.name);
   }
 }

@@ -3,16 +3,19 @@
  *
  *     pod relabelled    -> label index -> expressions that may flip -> their subscriptions in the pod's namespace
  *     namespace relabelled -> scopes that flipped (Namespaces) -> subscriptions of that scope x pods of that namespace
- *     selector added    -> pods of its namespaces, or pods filed under a label it needs, whichever are fewer
+ *     selector added    -> pods of its namespaces, or pods filed under a label it needs, whichever are fewer, some a step
+ *
+ * A selector counts for every change from the moment it is subscribed, while the pods that are there already are still being walked: a pod
+ * is told of once, by whichever comes first. What goes meanwhile is passed over.
  *
  * A label expression that many namespaces use (`app == 'web'`) is filed and evaluated once.
  */
 import { unreachable } from '#kit';
-import type { Labels } from '#model';
+import type { Labels, Selector } from '#model';
+import { type Few, fewHas, fewValues, fewWith, fewWithout, MultiMap } from '../few.ts';
 import type { NamespaceScope, PodSelector } from '../rules/sets.ts';
 import { LabelIndex, requirementOf } from '../selector/label-index.ts';
-import type { Selector } from '../selector/selector.ts';
-import { LabelledItems } from './labelled-items.ts';
+import { LabelledItems, type Walk } from './labelled-items.ts';
 import type { Namespaces, ScopeEntry } from './namespaces.ts';
 import type { Work } from './work.ts';
 
@@ -32,58 +35,71 @@ export const nodesPlace = '';
 interface Expression<O> {
   readonly selector: Selector;
   readonly matchesUnlabelled: boolean;
-  readonly byPlace: Map<Place, Set<Subscription<O>>>;
-  /** How many of the places are scopes, to skip the search for them when there is none. */
-  readonly scopes: Set<ScopeEntry>;
+  readonly byPlace: MultiMap<Place, Subscription<O>>;
+  /** Those of the places that are scopes. */
+  scopes: Few<ScopeEntry>;
 }
 
-interface Item<O> {
+/** Candidates of a new selector that are looked at in one step. */
+const walkedPerStep = 64;
+
+/** What counts of a pod here; whoever made it may keep more in it. */
+export interface MatchedPod {
   readonly key: string;
   readonly namespace: string;
-  labels: Labels;
-  /** Undefined while it matches nothing, as most pods of a cluster do. */
-  matches: Set<Subscription<O>> | undefined;
+  readonly labels: Labels;
 }
 
-export interface MatchListener<O> {
-  matched(owner: O, podKey: string): void;
-  unmatched(owner: O, podKey: string): void;
+interface Item<O, P> {
+  pod: P;
+  /** Nothing of most pods of a cluster, one or a few of most others. */
+  matches: Few<Subscription<O>>;
 }
 
-export class PodMatcher<O> {
-  readonly #items = new Map<string, Item<O>>();
-  readonly #byNamespace = new Map<string, Set<Item<O>>>();
-  readonly #filed = new LabelledItems<Item<O>>();
+export interface MatchListener<O, P> {
+  matched(owner: O, pod: P): void;
+  unmatched(owner: O, pod: P): void;
+}
+
+export class PodMatcher<O, P extends MatchedPod> {
+  readonly #items = new Map<string, Item<O, P>>();
+  readonly #byNamespace = new MultiMap<string, Item<O, P>>();
+  readonly #filed = new LabelledItems<Item<O, P>>((item) => item.pod.labels);
   readonly #expressions = new Map<string, Expression<O>>();
   readonly #index = new LabelIndex<Expression<O>>();
   /** Subscriptions by scope, and by place those that match a pod without labels. */
-  readonly #byScope = new Map<ScopeEntry, Set<Subscription<O>>>();
-  readonly #unlabelled = new Map<Place, Set<Subscription<O>>>();
+  readonly #byScope = new MultiMap<ScopeEntry, Subscription<O>>();
+  readonly #unlabelled = new MultiMap<Place, Subscription<O>>();
+  /** Where the walk of each new subscription is. */
+  readonly #walks = new Map<Subscription<O>, Iterator<Item<O, P>>>();
   readonly #namespaces: Namespaces;
-  readonly #listener: MatchListener<O>;
+  readonly #listener: MatchListener<O, P>;
   readonly #work: Work;
 
-  constructor(namespaces: Namespaces, listener: MatchListener<O>, work: Work) {
+  constructor(namespaces: Namespaces, listener: MatchListener<O, P>, work: Work) {
     this.#namespaces = namespaces;
     this.#listener = listener;
     this.#work = work;
     namespaces.onChange((scope, namespace, matches) => this.#scopeChanged(scope, namespace, matches));
   }
 
-  /** Adds a pod or changes its labels. Its namespace must be known to `Namespaces`. */
-  setPod(key: string, namespace: string, labels: Labels): void {
+  /** Adds a pod or changes it. Its namespace must be known to `Namespaces`. */
+  setPod(pod: P): void {
+    const { key, namespace, labels } = pod;
     let item = this.#items.get(key);
-    if (!item) {
-      item = { key, namespace, labels: {}, matches: undefined };
+    const before = item?.pod.labels ?? {};
+    if (item) {
+      item.pod = pod;
+    } else {
+      item = { pod, matches: undefined };
       this.#items.set(key, item);
-      addTo(this.#byNamespace, namespace, item);
-      for (const subscription of this.#unlabelled.get(namespace) ?? []) this.#set(subscription, item, true);
+      this.#byNamespace.add(namespace, item);
+      for (const subscription of this.#unlabelled.of(namespace)) this.#set(subscription, item, true);
       for (const scope of this.#namespaces.scopesOf(namespace)) {
-        for (const subscription of this.#unlabelled.get(scope) ?? []) this.#set(subscription, item, true);
+        for (const subscription of this.#unlabelled.of(scope)) this.#set(subscription, item, true);
       }
     }
-    const before = item.labels;
-    item.labels = labels;
+    if (before === labels) return;
     this.#filed.update(item, before, labels);
     for (const expression of this.#index.affected(before, labels)) {
       const matches = this.#evaluate(expression, item);
@@ -94,51 +110,79 @@ export class PodMatcher<O> {
   removePod(key: string): void {
     const item = this.#items.get(key);
     if (!item) return;
-    for (const subscription of [...(item.matches ?? [])]) this.#set(subscription, item, false);
-    this.#filed.update(item, item.labels, {});
+    for (const subscription of [...fewValues(item.matches)]) this.#set(subscription, item, false);
+    this.#filed.update(item, item.pod.labels, {});
     this.#items.delete(key);
-    removeFrom(this.#byNamespace, item.namespace, item);
+    this.#byNamespace.remove(item.pod.namespace, item);
   }
 
   has(key: string): boolean {
     return this.#items.has(key);
   }
 
-  *ownersMatching(key: string): Generator<O> {
-    for (const subscription of this.#items.get(key)?.matches ?? []) yield subscription.owner;
+  /** The pod as it was last set. */
+  pod(key: string): P | undefined {
+    return this.#items.get(key)?.pod;
   }
 
-  /** Reports every pod that matches now through the listener, and from then on every change. */
+  *pods(): Generator<P> {
+    for (const { pod } of this.#items.values()) yield pod;
+  }
+
+  *ownersMatching(key: string): Generator<O> {
+    for (const subscription of fewValues(this.#items.get(key)?.matches)) yield subscription.owner;
+  }
+
+  /** Reports every pod that matches now through the listener, as `settleOne` comes to it, and from now on every change. */
   subscribe(owner: O, selector: PodSelector): Subscription<O> {
     const place = this.#placeOf(selector.scope);
     const expression = this.#ensureExpression(selector.pods);
     const subscription: Subscription<O> = { owner, place, expression };
-    addTo(expression.byPlace, place, subscription);
+    expression.byPlace.add(place, subscription);
     if (typeof place !== 'string') {
-      expression.scopes.add(place);
-      addTo(this.#byScope, place, subscription);
+      expression.scopes = fewWith(expression.scopes, place);
+      this.#byScope.add(place, subscription);
     }
-    if (expression.matchesUnlabelled) addTo(this.#unlabelled, place, subscription);
-    for (const item of this.#candidates(subscription)) {
-      if (inPlace(place, item.namespace) && this.#evaluate(expression, item)) this.#set(subscription, item, true);
-    }
+    if (expression.matchesUnlabelled) this.#unlabelled.add(place, subscription);
+    this.#walks.set(subscription, this.#candidates(subscription));
     return subscription;
+  }
+
+  /** Looks at some of the pods that were there before a subscription; false when all are done. */
+  settleOne(): boolean {
+    for (const [subscription, walk] of this.#walks) {
+      if (!this.#walkOn(subscription, walk)) this.#walks.delete(subscription);
+      return true;
+    }
+    return false;
   }
 
   /** Forgets the subscription; the listener hears nothing. */
   unsubscribe(subscription: Subscription<O>): void {
     const { place, expression } = subscription;
-    for (const item of this.#candidates(subscription)) item.matches?.delete(subscription);
-    removeFrom(expression.byPlace, place, subscription);
-    removeFrom(this.#unlabelled, place, subscription);
+    this.#walks.delete(subscription);
+    for (const item of this.#candidates(subscription)) item.matches = fewWithout(item.matches, subscription);
+    expression.byPlace.remove(place, subscription);
+    this.#unlabelled.remove(place, subscription);
     if (expression.byPlace.size === 0) {
       this.#expressions.delete(expression.selector.canonical);
       this.#index.remove(expression.selector.node, expression);
     }
     if (typeof place === 'string') return;
-    if (!expression.byPlace.has(place)) expression.scopes.delete(place);
-    removeFrom(this.#byScope, place, subscription);
+    if (!expression.byPlace.has(place)) expression.scopes = fewWithout(expression.scopes, place);
+    this.#byScope.remove(place, subscription);
     this.#namespaces.release(place);
+  }
+
+  #walkOn(subscription: Subscription<O>, walk: Iterator<Item<O, P>>): boolean {
+    const { place, expression } = subscription;
+    for (let i = 0; i < walkedPerStep; i++) {
+      const { value: item, done } = walk.next();
+      if (done) return false;
+      if (this.#items.get(item.pod.key) !== item || !inPlace(place, item.pod.namespace)) continue;
+      if (this.#evaluate(expression, item)) this.#set(subscription, item, true);
+    }
+    return true;
   }
 
   #placeOf(scope: NamespaceScope): Place {
@@ -148,6 +192,7 @@ export class PodMatcher<O> {
       case 'selector':
         return this.#namespaces.acquire(scope.selector);
       case 'nodes':
+      case 'inherited':
         return nodesPlace;
       default:
         return unreachable(scope);
@@ -160,51 +205,57 @@ export class PodMatcher<O> {
     const expression: Expression<O> = {
       selector,
       matchesUnlabelled: selector.matches({}),
-      byPlace: new Map(),
-      scopes: new Set(),
+      byPlace: new MultiMap(),
+      scopes: undefined,
     };
     this.#expressions.set(selector.canonical, expression);
     this.#index.add(selector.node, expression);
     return expression;
   }
 
-  #candidates({ place, expression }: Subscription<O>): Generator<Item<O>> {
-    const namespaces = typeof place === 'string' ? [place] : [...place.namespaces];
-    const sets = namespaces.map((name) => this.#byNamespace.get(name)).filter((items) => items !== undefined);
-    const size = sets.reduce((sum, items) => sum + items.size, 0);
-    return this.#filed.candidates(
-      requirementOf(expression.selector.node),
-      () => flatten(sets),
-      size,
-      () => this.#items.values(),
-    );
+  #candidates({ place, expression }: Subscription<O>): Generator<Item<O, P>> {
+    const walk = typeof place === 'string' ? this.#walkOne(place) : this.#walkAll(place.namespaces);
+    return this.#filed.candidates(requirementOf(expression.selector.node), walk, () => this.#items.values());
+  }
+
+  #walkOne(namespace: string): Walk<Item<O, P>> {
+    const size = this.#byNamespace.count(namespace);
+    return { items: () => this.#byNamespace.of(namespace), size: () => size, least: size };
+  }
+
+  #walkAll(namespaces: ReadonlySet<string>): Walk<Item<O, P>> {
+    return {
+      items: () => flatten(namespaces, (name) => this.#byNamespace.of(name)),
+      size: () => {
+        let size = 0;
+        for (const name of namespaces) size += this.#byNamespace.count(name);
+        return size;
+      },
+      least: namespaces.size,
+    };
   }
 
   #scopeChanged(scope: ScopeEntry, namespace: string, matches: boolean): void {
-    const subscriptions = this.#byScope.get(scope);
-    const items = this.#byNamespace.get(namespace);
-    if (!subscriptions || !items) return;
-    for (const subscription of subscriptions) {
-      for (const item of items) {
+    for (const subscription of this.#byScope.of(scope)) {
+      for (const item of this.#byNamespace.of(namespace)) {
         this.#set(subscription, item, matches && this.#evaluate(subscription.expression, item));
       }
     }
   }
 
-  #evaluate(expression: Expression<O>, item: Item<O>): boolean {
+  #evaluate(expression: Expression<O>, item: Item<O, P>): boolean {
     this.#work.evaluations++;
-    return expression.selector.matches(item.labels);
+    return expression.selector.matches(item.pod.labels);
   }
 
-  #set(subscription: Subscription<O>, item: Item<O>, matches: boolean): void {
-    if ((item.matches?.has(subscription) ?? false) === matches) return;
+  #set(subscription: Subscription<O>, item: Item<O, P>, matches: boolean): void {
+    if (fewHas(item.matches, subscription) === matches) return;
     if (matches) {
-      item.matches ??= new Set();
-      item.matches.add(subscription);
-      this.#listener.matched(subscription.owner, item.key);
+      item.matches = fewWith(item.matches, subscription);
+      this.#listener.matched(subscription.owner, item.pod);
     } else {
-      item.matches?.delete(subscription);
-      this.#listener.unmatched(subscription.owner, item.key);
+      item.matches = fewWithout(item.matches, subscription);
+      this.#listener.unmatched(subscription.owner, item.pod);
     }
   }
 }
@@ -214,24 +265,12 @@ function inPlace(place: Place, namespace: string): boolean {
 }
 
 function* subscriptionsIn<O>(expression: Expression<O>, namespace: string): Generator<Subscription<O>> {
-  yield* expression.byPlace.get(namespace) ?? [];
-  for (const scope of expression.scopes) {
-    if (scope.namespaces.has(namespace)) yield* expression.byPlace.get(scope) ?? [];
+  yield* expression.byPlace.of(namespace);
+  for (const scope of fewValues(expression.scopes)) {
+    if (scope.namespaces.has(namespace)) yield* expression.byPlace.of(scope);
   }
 }
 
-function* flatten<T>(sets: readonly Iterable<T>[]): Generator<T> {
-  for (const items of sets) yield* items;
-}
-
-function addTo<K, V>(map: Map<K, Set<V>>, key: K, value: V): void {
-  const values = map.get(key);
-  if (values) values.add(value);
-  else map.set(key, new Set([value]));
-}
-
-function removeFrom<K, V>(map: Map<K, Set<V>>, key: K, value: V): void {
-  const values = map.get(key);
-  values?.delete(value);
-  if (values?.size === 0) map.delete(key);
+function* flatten<K, T>(keys: Iterable<K>, valuesOf: (key: K) => Iterable<T>): Generator<T> {
+  for (const key of keys) yield* valuesOf(key);
 }

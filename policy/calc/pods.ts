@@ -5,8 +5,8 @@
  * (Succeeded, Failed), whose address is free for others. Terminating ones still count. A pod of this node has its address from
  * the moment CNI wired it, whatever its status says yet.
  */
-import type { IpAddress } from '#kit';
-import type { ContainerPort, Labels, NodeObject, PodObject } from '#model';
+import type { Cidr, IpAddress } from '#kit';
+import type { ContainerPort, Labels, NetworkSetObject, NodeObject, PodObject } from '#model';
 import { nodesPlace } from './pod-matcher.ts';
 
 export interface EffectivePod {
@@ -16,6 +16,10 @@ export interface EffectivePod {
   /** Distinct; empty while nobody has said. */
   readonly addresses: readonly IpAddress[];
   readonly ports: readonly ContainerPort[];
+  /** Of a pod. */
+  readonly serviceAccount?: string;
+  /** Of a network set. */
+  readonly nets?: readonly Cidr[];
 }
 
 /** `wired` are the addresses of the pod's local endpoint, if it has one; undefined when the pod does not count. */
@@ -26,11 +30,17 @@ export function effectivePod(
 ): EffectivePod | undefined {
   if (!pod || pod.hostNetwork || pod.phase === 'Succeeded' || pod.phase === 'Failed') return undefined;
   const addresses = wired ? [...new Set([...wired, ...pod.podIPs])] : pod.podIPs;
-  return { key, namespace: pod.metadata.namespace, labels: pod.metadata.labels, addresses, ports: pod.ports };
+  const { metadata, ports, serviceAccountName: serviceAccount } = pod;
+  return { key, namespace: metadata.namespace, labels: metadata.labels, addresses, ports, serviceAccount };
 }
 
 /** A node as rules' sets see it: who has labels and addresses, no port names, and stands in no namespace. */
 export function nodeInSets(key: string, { metadata, internalIPs, otherIPs }: NodeObject): EffectivePod {
   const addresses = otherIPs ? [...new Set([...internalIPs, ...otherIPs])] : internalIPs;
   return { key, namespace: nodesPlace, labels: metadata.labels, addresses, ports: [] };
+}
+
+/** A network set among those that Calico's selectors select; a global one stands in no namespace. */
+export function networkSetItem(key: string, { metadata, nets }: NetworkSetObject): EffectivePod {
+  return { key, namespace: metadata.namespace, labels: metadata.labels, addresses: [], ports: [], nets };
 }

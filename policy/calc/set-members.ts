@@ -5,10 +5,13 @@
  * last pod that brings it has gone. A set that lost its last user stays computed until the flush, so that a policy which is
  * replaced by one with the same peers costs nothing.
  */
+import { familyOf } from '#kit';
 import type { PolicyUpdate, SetId } from '#model';
-import type { SetDefinition } from '../rules/sets.ts';
+import { type Few, fewHas, fewValues, fewWith, fewWithout } from '../few.ts';
+import type { NamedPort, SetDefinition } from '../rules/sets.ts';
+import { InheritedMatcher, type Profiles } from './inherited-matcher.ts';
 import type { Namespaces } from './namespaces.ts';
-import { PodMatcher, type Subscription } from './pod-matcher.ts';
+import { nodesPlace, PodMatcher, type Subscription } from './pod-matcher.ts';
 import type { EffectivePod } from './pods.ts';
 import type { Work } from './work.ts';
 
@@ -16,58 +19,74 @@ interface ActiveSet {
   readonly definition: SetDefinition;
   users: number;
   subscription: Subscription<ActiveSet> | undefined;
-  /** How many pod addresses (or ports) bring each member. */
-  readonly members: Map<string, number>;
-  /** The receiver has it; `added` and `removed` then are relative to what it has. */
+  members: Few<string>;
+  /** How many pod addresses (or ports) bring a member, where it is more than one. */
+  shared: Map<string, number> | undefined;
+  /** The receiver has it; `delta` then is relative to what it has. */
   emitted: boolean;
-  readonly added: Set<string>;
-  readonly removed: Set<string>;
+  delta: { readonly added: Set<string>; readonly removed: Set<string> } | undefined;
 }
+
+const inheritedPerStep = 64;
 
 export class SetMembers {
   readonly #sets = new Map<SetId, ActiveSet>();
   readonly #changed = new Set<ActiveSet>();
   readonly #unused = new Set<ActiveSet>();
-  readonly #pods = new Map<string, EffectivePod>();
-  readonly #matcher: PodMatcher<ActiveSet>;
+  readonly #matcher: PodMatcher<ActiveSet, EffectivePod>;
+  readonly #inherited: InheritedMatcher<ActiveSet>;
+  /** From the first set of Calico's on, all pods are filed by the labels that they inherit. */
+  #inheriting = false;
+  /** Where the walk over those is that were there before. */
+  #heirs: Iterator<EffectivePod> | undefined;
+  /** Only Calico's selectors know of these. */
+  readonly #networkSets = new Map<string, EffectivePod>();
   readonly #work: Work;
 
-  constructor(namespaces: Namespaces, work: Work) {
+  constructor(namespaces: Namespaces, profiles: Profiles, work: Work) {
     this.#work = work;
-    this.#matcher = new PodMatcher(
-      namespaces,
-      {
-        matched: (set, key) => this.#bring(set, this.#pods.get(key)!, 1),
-        unmatched: (set, key) => this.#bring(set, this.#pods.get(key)!, -1),
-      },
-      work,
-    );
+    const listener = {
+      matched: (set: ActiveSet, pod: EffectivePod) => this.#bring(set, pod, 1),
+      unmatched: (set: ActiveSet, pod: EffectivePod) => this.#bring(set, pod, -1),
+    };
+    this.#matcher = new PodMatcher(namespaces, listener, work);
+    this.#inherited = new InheritedMatcher(namespaces, profiles, listener, work);
   }
 
   get size(): number {
     return this.#sets.size;
   }
 
-  /** The pod as it was last set. */
+  /** The pod (node, network set) as it was last set. */
   pod(key: string): EffectivePod | undefined {
-    return this.#pods.get(key);
+    return this.#matcher.pod(key) ?? this.#networkSets.get(key);
   }
 
   setPod(pod: EffectivePod): void {
-    const before = this.#pods.get(pod.key);
+    const before = this.pod(pod.key);
     if (before && !sameEndpoints(before, pod)) {
-      for (const set of this.#matcher.ownersMatching(pod.key)) {
+      for (const set of [...this.#matcher.ownersMatching(pod.key), ...this.#inherited.ownersMatching(pod.key)]) {
         this.#bring(set, pod, 1);
         this.#bring(set, before, -1);
       }
     }
-    this.#pods.set(pod.key, pod);
-    this.#matcher.setPod(pod.key, pod.namespace, pod.labels);
+    // Calico's selectors know of no nodes.
+    if (pod.nets) this.#networkSets.set(pod.key, pod);
+    else this.#matcher.setPod(pod);
+    if (this.#inheriting && isInherited(pod)) this.#inherited.set(pod);
   }
 
   removePod(key: string): void {
     this.#matcher.removePod(key);
-    this.#pods.delete(key);
+    this.#inherited.remove(key);
+    this.#networkSets.delete(key);
+  }
+
+  namespaceChanged(name: string): void {
+    this.#inherited.namespaceChanged(name);
+  }
+  serviceAccountChanged(key: string): void {
+    this.#inherited.serviceAccountChanged(key);
   }
 
   acquire(definition: SetDefinition): void {
@@ -80,15 +99,52 @@ export class SetMembers {
       definition,
       users: 1,
       subscription: undefined,
-      members: new Map(),
+      members: undefined,
+      shared: undefined,
       emitted: false,
-      added: new Set(),
-      removed: new Set(),
+      delta: undefined,
     };
     this.#sets.set(definition.id, set);
     this.#changed.add(set);
-    if (definition.setType === 'net') for (const prefix of definition.prefixes) set.members.set(prefix, 1);
-    else set.subscription = this.#matcher.subscribe(set, definition.selector);
+    if ('prefixes' in definition) {
+      for (const prefix of definition.prefixes) set.members = fewWith(set.members, prefix as string);
+    } else if (definition.selector.scope.type !== 'inherited') {
+      set.subscription = this.#matcher.subscribe(set, definition.selector);
+    } else {
+      this.#inherit();
+      set.subscription = this.#inherited.subscribe(set, definition.selector.pods);
+    }
+  }
+
+  #inherit(): void {
+    if (this.#inheriting) return;
+    this.#inheriting = true;
+    this.#heirs = this.#standing();
+  }
+
+  *#standing(): Generator<EffectivePod> {
+    yield* this.#matcher.pods();
+    yield* this.#networkSets.values();
+  }
+
+  #inheritSome(heirs: Iterator<EffectivePod>): void {
+    for (let i = 0; i < inheritedPerStep; i++) {
+      const { value, done } = heirs.next();
+      if (done) {
+        this.#heirs = undefined;
+        return;
+      }
+      if (isInherited(value)) this.#inherited.set(value);
+    }
+  }
+
+  /** Looks for some more members of a new set; false when all have all of theirs. */
+  settleOne(): boolean {
+    if (this.#heirs) {
+      this.#inheritSome(this.#heirs);
+      return true;
+    }
+    return this.#matcher.settleOne() || this.#inherited.settleOne();
   }
 
   release(id: SetId): void {
@@ -101,13 +157,12 @@ export class SetMembers {
     for (const set of this.#changed) {
       if (set.users === 0) continue;
       const { id, setType } = set.definition;
-      if (!set.emitted) yield { type: 'set', id, setType, members: [...set.members.keys()] };
-      else if (set.added.size + set.removed.size > 0) {
-        yield { type: 'setDelta', id, added: [...set.added], removed: [...set.removed] };
+      if (!set.emitted) yield { type: 'set', id, setType, members: [...fewValues(set.members)] };
+      else if (set.delta && set.delta.added.size + set.delta.removed.size > 0) {
+        yield { type: 'setDelta', id, added: [...set.delta.added], removed: [...set.delta.removed] };
       }
       set.emitted = true;
-      set.added.clear();
-      set.removed.clear();
+      set.delta = undefined;
     }
     this.#changed.clear();
   }
@@ -116,38 +171,63 @@ export class SetMembers {
   *takeRemovals(): Generator<PolicyUpdate> {
     for (const set of this.#unused) {
       this.#sets.delete(set.definition.id);
-      if (set.subscription) this.#matcher.unsubscribe(set.subscription);
+      if (set.subscription) this.#matcherOf(set.definition).unsubscribe(set.subscription);
       if (set.emitted) yield { type: 'setRemove', id: set.definition.id };
     }
     this.#unused.clear();
   }
 
+  #matcherOf(definition: SetDefinition): { unsubscribe(subscription: Subscription<ActiveSet>): void } {
+    const inherited = 'selector' in definition && definition.selector.scope.type === 'inherited';
+    return inherited ? this.#inherited : this.#matcher;
+  }
+
   #bring(set: ActiveSet, pod: EffectivePod, count: 1 | -1): void {
-    for (const member of membersOf(set.definition, pod)) {
-      this.#work.memberChanges++;
-      const before = set.members.get(member) ?? 0;
-      const after = before + count;
-      if (after === 0) set.members.delete(member);
-      else set.members.set(member, after);
-      if (before !== 0 && after !== 0) continue;
-      this.#changed.add(set);
-      if (!set.emitted) continue;
-      const [into, outOf] = after === 0 ? [set.removed, set.added] : [set.added, set.removed];
-      if (!outOf.delete(member)) into.add(member);
+    const { definition } = set;
+    if ('prefixes' in definition) return;
+    const { namedPort, setType } = definition;
+    if (setType === 'net') for (const prefix of prefixesOf(pod)) this.#count(set, prefix, count);
+    else if (!namedPort) for (const address of pod.addresses) this.#count(set, address, count);
+    else for (const member of namedPortMembers(namedPort, pod)) this.#count(set, member, count);
+  }
+
+  #count(set: ActiveSet, member: string, count: 1 | -1): void {
+    this.#work.memberChanges++;
+    const before = fewHas(set.members, member) ? (set.shared?.get(member) ?? 1) : 0;
+    const after = before + count;
+    if (after > 1) {
+      set.shared ??= new Map();
+      set.shared.set(member, after);
+    } else if (before > 1) {
+      set.shared!.delete(member);
+      if (set.shared!.size === 0) set.shared = undefined;
     }
+    if (before !== 0 && after !== 0) return;
+    set.members = after === 0 ? fewWithout(set.members, member) : fewWith(set.members, member);
+    this.#changed.add(set);
+    if (!set.emitted) return;
+    set.delta ??= { added: new Set(), removed: new Set() };
+    const { added, removed } = set.delta;
+    const [into, outOf] = after === 0 ? [removed, added] : [added, removed];
+    if (!outOf.delete(member)) into.add(member);
   }
 }
 
-function* membersOf(definition: SetDefinition, pod: EffectivePod): Generator<string> {
-  if (definition.setType === 'net') return;
-  const port = definition.namedPort;
-  if (!port) {
-    yield* pod.addresses;
-    return;
-  }
+function* prefixesOf({ addresses, nets }: EffectivePod): Generator<string> {
+  for (const address of addresses) yield `${address}/${familyOf(address) === 4 ? 32 : 128}`;
+  yield* nets ?? [];
+}
+
+/** Whether Calico's selectors may select it. */
+function isInherited(item: EffectivePod): boolean {
+  return item.nets !== undefined || item.namespace !== nodesPlace;
+}
+
+/** `address,protocol:port` of each port that the pod declares under one of the names. */
+function* namedPortMembers({ names, protocol }: NamedPort, pod: EffectivePod): Generator<string> {
   for (const declared of pod.ports) {
-    if (declared.name === undefined || !port.names.includes(declared.name)) continue;
-    if (port.protocol !== undefined && declared.protocol !== port.protocol) continue;
+    if (declared.name === undefined || !names.includes(declared.name)) continue;
+    if (protocol !== undefined && declared.protocol !== protocol) continue;
     for (const address of pod.addresses) {
       yield `${address},${declared.protocol.toLowerCase()}:${declared.containerPort}`;
     }
@@ -157,6 +237,7 @@ function* membersOf(definition: SetDefinition, pod: EffectivePod): Generator<str
 /** Whether both bring the same members to every set. Label changes are the matcher's business. */
 function sameEndpoints(a: EffectivePod, b: EffectivePod): boolean {
   return (
+    a.nets === b.nets &&
     a.addresses.length === b.addresses.length &&
     a.addresses.every((address, i) => address === b.addresses[i]) &&
     a.ports.length === b.ports.length &&

@@ -1,8 +1,19 @@
 /**
  * Decides a packet by the emitted rule form, the way the kernel's rules do: tiers in order, policies in order, first match.
  */
-import { cidrContains, familyOf, type IpAddress } from '#kit';
-import type { EndpointId, PeerMatch, PolicyId, PolicyRule, Protocol, SetId, TierProgram } from '#model';
+import { cidrContains, familyOf, type IpAddress, unreachable } from '#kit';
+import type {
+  EndpointId,
+  IcmpMatch,
+  PeerMatch,
+  PolicyId,
+  PolicyRule,
+  PortRange,
+  Protocol,
+  RuleCondition,
+  SetId,
+  TierProgram,
+} from '#model';
 import { protocolNumbers } from '../rules/ports.ts';
 import type { PolicyState } from './policy-state.ts';
 import { anyHolds } from './prefixes.ts';
@@ -11,14 +22,23 @@ import { anyHolds } from './prefixes.ts';
 export interface Packet {
   readonly fromAddress: IpAddress;
   readonly toAddress: IpAddress;
-  /** By number where it is none of those that policies name ports of. */
-  readonly protocol: Protocol | number;
-  /** Destination port, 1..65535; 0 where the protocol has none. */
+  /** By number where it is none of those that have a name here. */
+  readonly protocol: Protocol | 'ICMP' | 'ICMPv6' | number;
+  /** Destination port, 1..65535; 0 or without meaning where the protocol has none. */
   readonly port: number;
-  /** Known of established flows. */
+  /** Default: one of those that clients get from their kernel. */
   readonly fromPort?: number;
+  /** Default: an echo request. */
   readonly icmp?: { readonly type: number; readonly code: number };
 }
+
+/** Within what Linux (32768..60999) and RFC 6335 (49152..65535) give to clients. */
+export const ephemeralPort = 50_000;
+const numbers: Readonly<Record<Exclude<Packet['protocol'], number>, number>> = { ...protocolNumbers, ICMP: 1, ICMPv6: 58 };
+const echoRequest: Readonly<Record<number, { readonly type: number; readonly code: number }>> = {
+  [numbers.ICMP]: { type: 8, code: 0 },
+  [numbers.ICMPv6]: { type: 128, code: 0 },
+};
 
 export interface PolicyQuery extends Packet {
   /** Whose programs decide: the destination for ingress, the source for egress. */
@@ -65,18 +85,55 @@ function evaluateTier(state: PolicyState, query: PolicyQuery, tier: TierProgram)
 /** Whether the rule is about the packet, whatever it says of it. */
 export function ruleMatches(state: PolicyState, rule: PolicyRule, packet: Packet): boolean {
   if (rule.family !== undefined && rule.family !== familyOf(packet.toAddress)) return false;
-  if (rule.protocol !== undefined && rule.protocol !== protocolNumber(packet)) return false;
+  const protocol = numberOf(packet);
+  if (rule.protocol !== undefined && rule.protocol !== protocol) return false;
+  if (rule.notProtocol === protocol) return false;
+  if (rule.icmp && !icmpMatches(rule.icmp, packet)) return false;
+  if (rule.notIcmp && icmpMatches(rule.notIcmp, packet)) return false;
   if (rule.source && !peerMatches(state, rule.source, packet.fromAddress)) return false;
   if (rule.destination && !peerMatches(state, rule.destination, packet.toAddress)) return false;
-  const ports = rule.destinationPorts;
-  if (ports && !ports.some((range) => range.first <= packet.port && packet.port <= range.last)) return false;
-  if (rule.destinationNamedPorts === undefined) return true;
-  const member = `${packet.toAddress},${String(packet.protocol).toLowerCase()}:${packet.port}`;
-  return setOf(state, rule.destinationNamedPorts).members.has(member);
+  if (rule.destinationPorts && !isWithin(rule.destinationPorts, packet.port)) return false;
+  if (rule.destinationNamedPorts !== undefined && !isNamed(state, rule.destinationNamedPorts, packet, 'destination')) {
+    return false;
+  }
+  return (rule.conditions ?? []).every((condition) => holds(state, condition, packet) !== condition.not);
 }
 
-function protocolNumber({ protocol }: Packet): number {
-  return typeof protocol === 'number' ? protocol : protocolNumbers[protocol];
+function isWithin(ports: readonly PortRange[], port: number): boolean {
+  return ports.some((range) => range.first <= port && port <= range.last);
+}
+
+function isNamed(state: PolicyState, id: SetId, packet: Packet, side: RuleCondition['side']): boolean {
+  const [address, port] = endOf(packet, side);
+  return setOf(state, id).members.has(`${address},${String(packet.protocol).toLowerCase()}:${port}`);
+}
+
+function endOf(packet: Packet, side: RuleCondition['side']): readonly [IpAddress, number] {
+  return side === 'source' ? [packet.fromAddress, packet.fromPort ?? ephemeralPort] : [packet.toAddress, packet.port];
+}
+
+function icmpMatches(match: IcmpMatch, packet: Packet): boolean {
+  const { type, code } = packet.icmp ?? echoRequest[numberOf(packet)] ?? { type: -1, code: -1 };
+  return match.type === type && (match.code === undefined || match.code === code);
+}
+
+/** Whatever its `not` says. */
+function holds(state: PolicyState, condition: RuleCondition, packet: Packet): boolean {
+  const [address, port] = endOf(packet, condition.side);
+  switch (condition.type) {
+    case 'address':
+      return peerMatches(state, { type: 'set', set: condition.set }, address);
+    case 'namedPorts':
+      return isNamed(state, condition.set, packet, condition.side);
+    case 'ports':
+      return isWithin(condition.ports, port);
+    default:
+      return unreachable(condition);
+  }
+}
+
+function numberOf({ protocol }: Packet): number {
+  return typeof protocol === 'number' ? protocol : numbers[protocol];
 }
 
 function peerMatches(state: PolicyState, peer: PeerMatch, address: IpAddress): boolean {
@@ -116,7 +173,7 @@ export function evaluateConnection(
   connection: {
     readonly from: ConnectionEnd;
     readonly to: ConnectionEnd;
-    readonly protocol: Protocol;
+    readonly protocol: Packet['protocol'];
     readonly port: number;
   },
 ): ConnectionVerdict {

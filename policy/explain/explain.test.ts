@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cidr, IpAddress } from '#kit';
 import type { PolicyRule, PolicyUpdate } from '#model';
-import { evaluate, evaluateConnection, type Packet } from './evaluate.ts';
+import { evaluate, evaluateConnection, type Packet, type PolicyQuery } from './evaluate.ts';
 import { PolicyStateStore } from './policy-state.ts';
 import { policyShow } from './show.ts';
 
@@ -246,6 +246,60 @@ test('rules of a tier in words: names of ports of any protocol, and nodes', () =
     "allow all traffic to nodes os == 'linux' (0 addresses)",
   ]);
   assert.equal(ingress.isolated, false, 'the tier passes on what it does not decide');
+});
+
+test('what Calico says more is said in words, and asked of packets', () => {
+  const state = new PolicyStateStore();
+  const [app, nets] = ["pods:any;app == 'web'", 'nets:10.9.0.0/16'];
+  state.apply([
+    { type: 'set', id: app, setType: 'net', members: ['10.0.0.1/32'] },
+    { type: 'set', id: nets, setType: 'net', members: ['10.9.0.0/16'] },
+    {
+      type: 'policy',
+      id: 'GlobalNetworkPolicy:one',
+      program: {
+        ingress: [
+          { action: 'log', notProtocol: 17 },
+          { action: 'allow', family: 4, protocol: 1, icmp: { type: 8 }, notIcmp: { type: 8, code: 1 } },
+          {
+            action: 'allow',
+            protocol: 6,
+            source: { type: 'set', set: app },
+            destination: { type: 'cidr', cidr: '10.0.0.0/8' as Cidr, except: [] },
+            conditions: [
+              { side: 'source', not: true, type: 'address', set: nets },
+              { side: 'source', not: false, type: 'ports', ports: [{ first: 1024, last: 65535 }] },
+              { side: 'destination', not: true, type: 'ports', ports: [{ first: 22, last: 22 }] },
+            ],
+          },
+        ],
+        egress: [],
+      },
+    },
+    {
+      type: 'endpoint',
+      id: 'a/b',
+      program: {
+        ingress: [{ tier: 'default', policies: ['GlobalNetworkPolicy:one'], endOfTier: 'deny' }],
+        egress: [],
+      },
+    },
+  ]);
+  assert.deepEqual(policyShow(state, 'a/b')!.ingress.tiers[0]?.policies[0]?.rules, [
+    'log all but UDP from anywhere',
+    'allow ICMP type 8 but type 8 code 1 from anywhere over IPv4',
+    "allow TCP from pods and network sets app == 'web' (1 address), to 10.0.0.0/8, not from 10.9.0.0/16, from port 1024-65535, not to port 22",
+  ]);
+  const says = (part: object): string => {
+    const packet = { fromAddress: '10.0.0.1', toAddress: '10.0.0.2', protocol: 'TCP', port: 80, ...part };
+    return evaluate(state, { ...packet, endpoint: 'a/b', direction: 'ingress' } as PolicyQuery).verdict;
+  };
+  assert.deepEqual(
+    [{}, { port: 22 }, { fromPort: 80 }, { fromAddress: '10.9.0.1' }, { toAddress: '11.0.0.1' }].map(says),
+    ['allow', 'deny', 'deny', 'deny', 'deny'],
+  );
+  const icmp = (type: number, code: number): string => says({ protocol: 'ICMP', icmp: { type, code } });
+  assert.deepEqual([says({ protocol: 'ICMP' }), icmp(8, 1), icmp(3, 0)], ['allow', 'deny', 'deny']);
 });
 
 test('the state refuses updates that leave a name dangling', () => {

@@ -37,6 +37,7 @@ function* setsOfRule(rule: PolicyRule): Generator<SetId> {
   if (rule.source?.type === 'set') yield rule.source.set;
   if (rule.destination?.type === 'set') yield rule.destination.set;
   if (rule.destinationNamedPorts !== undefined) yield rule.destinationNamedPorts;
+  for (const condition of rule.conditions ?? []) if (condition.type !== 'ports') yield condition.set;
 }
 
 /** The policies that an endpoint's tiers name. */

@@ -1,5 +1,15 @@
 /** What applies to an endpoint, in words: the data of `poplin policy show POD`. */
-import type { EndpointId, PeerMatch, PolicyId, PolicyRule, PortRange, SetId, TierProgram } from '#model';
+import type {
+  EndpointId,
+  IcmpMatch,
+  PeerMatch,
+  PolicyId,
+  PolicyRule,
+  PortRange,
+  RuleCondition,
+  SetId,
+  TierProgram,
+} from '#model';
 import { protocolNumbers } from '../rules/ports.ts';
 import type { PolicyState } from './policy-state.ts';
 
@@ -67,11 +77,39 @@ export function ruleText(state: PolicyState, rule: PolicyRule, direction: 'ingre
   // Egress to a named port of selected pods: the peer stands in the set of ports.
   if (named !== undefined && direction === 'egress' && !far) peer = namedPortPeer(state, named);
   const family = rule.family === undefined ? '' : ` over IPv${rule.family}`;
-  return `${rule.action} ${portsText(state, rule, direction)} ${preposition} ${peer}${family}`;
+  const near = direction === 'ingress' ? rule.destination : rule.source;
+  const also = [
+    ...(near ? [`${direction === 'ingress' ? 'to' : 'from'} ${peerText(state, near)}`] : []),
+    ...(rule.conditions ?? []).map((condition) => conditionText(state, condition)),
+  ];
+  const more = also.map((text) => `, ${text}`).join('');
+  return `${rule.action} ${portsText(state, rule, direction)} ${preposition} ${peer}${family}${more}`;
+}
+
+function conditionText(state: PolicyState, condition: RuleCondition): string {
+  const { side, not } = condition;
+  const word = side === 'source' ? 'from' : 'to';
+  if (condition.type === 'address') {
+    return `${not ? 'not ' : ''}${word} ${peerText(state, { type: 'set', set: condition.set })}`;
+  }
+  const ports =
+    condition.type === 'ports'
+      ? rangesText(condition.ports)
+      : `"${parseNamedPortId(condition.set)?.name ?? condition.set}"`;
+  return `${not ? 'not ' : ''}${word} port ${ports}`;
+}
+
+function icmpText(match: IcmpMatch): string {
+  return `type ${match.type}${match.code === undefined ? '' : ` code ${match.code}`}`;
 }
 
 function portsText(state: PolicyState, rule: PolicyRule, direction: 'ingress' | 'egress'): string {
   const protocol = rule.protocol === undefined ? 'any' : protocolText(rule.protocol);
+  if (rule.notProtocol !== undefined) return `all but ${protocolText(rule.notProtocol)}`;
+  if (rule.icmp || rule.notIcmp) {
+    const but = rule.notIcmp ? ` but ${icmpText(rule.notIcmp)}` : '';
+    return `${protocol}${rule.icmp ? ` ${icmpText(rule.icmp)}` : ''}${but}`;
+  }
   if (rule.destinationNamedPorts !== undefined) {
     const name = parseNamedPortId(rule.destinationNamedPorts)?.name ?? rule.destinationNamedPorts;
     const numbers = resolvedPorts(state, rule.destinationNamedPorts);
@@ -84,6 +122,8 @@ function portsText(state: PolicyState, rule: PolicyRule, direction: 'ingress' | 
 }
 
 function protocolText(number: number): string {
+  if (number === 1) return 'ICMP';
+  if (number === 58) return 'ICMPv6';
   const known = Object.entries(protocolNumbers).find(([, value]) => value === number);
   return known ? known[0] : `IP protocol ${number}`;
 }
@@ -126,12 +166,17 @@ function namedPortPeer(state: PolicyState, id: SetId): string {
 }
 
 const nodesPrefix = 'nodes;';
+const inheritedPrefix = 'any;';
 
 /** `ns=shop;app == 'web'` as `pods app == 'web' in namespace shop`. */
 function podsText(text: string): string {
   if (text.startsWith(nodesPrefix)) {
     const selector = text.slice(nodesPrefix.length);
     return selector === 'all()' ? 'every node' : `nodes ${selector}`;
+  }
+  if (text.startsWith(inheritedPrefix)) {
+    const selector = text.slice(inheritedPrefix.length);
+    return selector === 'all()' ? 'every pod and network set' : `pods and network sets ${selector}`;
   }
   const match = /^ns(?:=([^;]*)|\((.*?)\));(.*)$/s.exec(text);
   if (!match) return text;

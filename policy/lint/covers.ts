@@ -3,21 +3,56 @@
  * told from the rules alone.
  */
 import { type Cidr, cidrContains, familyOf } from '#kit';
-import type { PeerMatch, PolicyRule, PortRange } from '#model';
+import type { IcmpMatch, PeerMatch, PolicyRule, PortRange, RuleCondition } from '#model';
 
 /** The sets of all pods that a selector of everything names. */
 const everyPod = 'pods:ns(all());all()';
+/** Network sets too. */
+const everybody = 'pods:any;all()';
 
 export function ruleCovers(outer: PolicyRule, inner: PolicyRule): boolean {
-  const { action, family, protocol, source, destination, destinationPorts, destinationNamedPorts, ...rest } = outer;
+  const { action, family, protocol, source, destination, destinationPorts, destinationNamedPorts, ...more } = outer;
+  const { notProtocol, icmp, notIcmp, conditions = [], ...rest } = more;
   rest satisfies Readonly<Record<string, never>>;
   if (action === 'log') return false;
   if (family !== undefined && family !== inner.family && family !== familyOfRule(inner)) return false;
   if (protocol !== undefined && protocol !== inner.protocol) return false;
+  if (notProtocol !== undefined && !isWithout(inner, notProtocol)) return false;
+  if (icmp && !(inner.icmp && icmpCovers(icmp, inner.icmp))) return false;
+  if (notIcmp && !isWithoutIcmp(inner, notIcmp)) return false;
+  if (!conditions.every((condition) => conditionCovers(condition, inner))) return false;
   if (!peerCovers(source, inner.source) || !peerCovers(destination, inner.destination)) return false;
   if (destinationNamedPorts !== undefined && destinationNamedPorts !== inner.destinationNamedPorts) return false;
   if (destinationPorts === undefined) return true;
   return inner.destinationPorts !== undefined && portsCover(destinationPorts, inner.destinationPorts);
+}
+
+function isWithout({ protocol, notProtocol }: PolicyRule, excluded: number): boolean {
+  return notProtocol === excluded || (protocol !== undefined && protocol !== excluded);
+}
+
+function icmpCovers(outer: IcmpMatch, inner: IcmpMatch): boolean {
+  return outer.type === inner.type && (outer.code === undefined || outer.code === inner.code);
+}
+
+function isWithoutIcmp({ icmp, notIcmp }: PolicyRule, excluded: IcmpMatch): boolean {
+  return (notIcmp !== undefined && icmpCovers(notIcmp, excluded)) || (icmp !== undefined && icmp.type !== excluded.type);
+}
+
+/** Whether all that `inner` matches is so. */
+function conditionCovers(outer: RuleCondition, inner: PolicyRule): boolean {
+  const own = (inner.conditions ?? []).filter(({ side, not }) => side === outer.side && not === outer.not);
+  if (outer.type !== 'ports') {
+    const peer = outer.type === 'address' && !outer.not ? inner[outer.side] : undefined;
+    return (
+      (peer?.type === 'set' && peer.set === outer.set) ||
+      own.some((condition) => condition.type === outer.type && condition.set === outer.set)
+    );
+  }
+  const ports = own.flatMap((condition) => (condition.type === 'ports' ? [condition.ports] : []));
+  if (outer.not) return ports.some((each) => portsCover(each, outer.ports));
+  const numbers = outer.side === 'destination' && inner.destinationPorts ? [inner.destinationPorts] : [];
+  return [...ports, ...numbers].some((each) => portsCover(outer.ports, each));
 }
 
 /** Prefixes are of one family. */
@@ -31,7 +66,8 @@ function peerCovers(outer: PeerMatch | undefined, inner: PeerMatch | undefined):
   if (!inner) return false;
   if (outer.type === 'set') {
     if (inner.type !== 'set') return false;
-    return outer.set === inner.set || (outer.set === everyPod && inner.set.startsWith('pods:ns'));
+    if (outer.set === inner.set || (outer.set === everyPod && inner.set.startsWith('pods:ns'))) return true;
+    return outer.set === everybody && /^pods:(ns|any)/.test(inner.set);
   }
   if (inner.type === 'set') return setPrefixes(inner.set).every((prefix) => prefixCovers(outer, prefix, []));
   return prefixCovers(outer, inner.cidr, inner.except);

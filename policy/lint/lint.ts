@@ -44,7 +44,9 @@ export function lintPolicies(updates: readonly ModelUpdate[], state: PolicyState
     const selected = subjects.get(id);
     if (!directions.some((direction) => isAbout(policy, direction))) continue;
     if (!selected) {
-      const selector = podSelectorText(subjectOf(policy)).replace(/^ns=([^;]*);(.*)$/s, '$2 in namespace $1');
+      const selector = podSelectorText(subjectOf(policy)).replace(/^(?:ns=([^;]*);(.*)|any;(.*))$/s, (_all, namespace, own, any) =>
+        namespace === undefined ? any : `${own} in namespace ${namespace}`,
+      );
       const message = `selects no pod (${selector}): check the labels, or remove it`;
       found.push({ code: 'selects-nothing', severity: 'warning', policy: id, message });
       continue;
@@ -158,15 +160,20 @@ function* lintServed(looked: Looked, rule: number, of: PolicyRule): Generator<Li
 function targetsOf(looked: Looked, of: PolicyRule): readonly PodObject[] {
   if (looked.direction === 'ingress') return looked.subjects;
   if (of.destination?.type !== 'set' || !of.destination.set.startsWith('pods:')) return [];
-  const members = [...looked.state.sets.get(of.destination.set)!.members];
-  return [...new Set(members.flatMap((address) => looked.owners.get(address) ?? []))];
+  const { type, members } = looked.state.sets.get(of.destination.set)!;
+  const pods = [...members].map((member) => looked.owners.get(member.replace(/\/(32|128)$/, '')));
+  if (type === 'net' && pods.includes(undefined)) return [];
+  return [...new Set(pods.filter((pod) => pod !== undefined))];
 }
 
 function* lintWorld(looked: Looked, rule: number, of: PolicyRule): Generator<LintFinding> {
   if (of.action !== 'allow' || !isWorld(farPeer(looked, of))) return;
+  const farSide = looked.direction === 'ingress' ? 'source' : 'destination';
+  if (of.conditions?.some(({ side, type }) => side === farSide && type === 'address')) return;
   // A name says whom it is about by itself.
   if (looked.direction === 'egress' && of.destinationNamedPorts !== undefined) return;
-  const open = of.destinationPorts === undefined && of.destinationNamedPorts === undefined;
+  const isIcmp = of.protocol === 1 || of.protocol === 58;
+  const open = !isIcmp && of.destinationPorts === undefined && of.destinationNamedPorts === undefined;
   const severity = looked.direction === 'ingress' && open ? 'warning' : 'notice';
   const text = ruleText(looked.state, of, looked.direction);
   const what = looked.direction === 'ingress' ? 'lets in everybody, from outside too' : 'lets out to everywhere';

@@ -28,7 +28,7 @@ export type RulePeer =
   | { readonly type: 'prefixes'; readonly prefixes: readonly Cidr[] };
 
 /** More prefixes of a rule than these become a set: one lookup, however many there are. */
-const prefixMatchesMax = 4;
+export const prefixMatchesMax = 4;
 
 /** Whole prefixes, of all peers of one rule. */
 export function prefixPeers(prefixes: readonly Cidr[]): RulePeer[] {

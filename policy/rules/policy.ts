@@ -3,18 +3,21 @@
  * kinds are made known; what is behind it knows none of them.
  */
 import { unreachable } from '#kit';
-import type { ModelObjects, ModelUpdate, ObjectKey, PolicyId } from '#model';
+import type { ModelObjects, ModelUpdate, ObjectKey, PolicyId, TierObject } from '#model';
+import { calicoPolicySubject, compileCalicoPolicy } from './calico-policy.ts';
 import { clusterPolicySubject, compileClusterPolicy } from './cluster-policy.ts';
 import { compileNetworkPolicy, networkPolicySubject } from './network-policy.ts';
 import type { CompiledPolicy, Direction } from './peer-rules.ts';
 import type { PodSelector } from './sets.ts';
-import { clusterPolicyTier, networkPolicyOrder, networkPolicyTier, type PolicyPlace } from './tiers.ts';
+import { calicoTier, clusterPolicyTier, networkPolicyOrder, networkPolicyTier, type PolicyPlace } from './tiers.ts';
 
 export const policyKinds = [
   'NetworkPolicy',
   'ClusterNetworkPolicy',
   'AdminNetworkPolicy',
   'BaselineAdminNetworkPolicy',
+  'CalicoNetworkPolicy',
+  'GlobalNetworkPolicy',
 ] as const;
 export type PolicyKind = (typeof policyKinds)[number];
 
@@ -38,12 +41,16 @@ export function subjectOf(policy: Policy): PodSelector {
     case 'AdminNetworkPolicy':
     case 'BaselineAdminNetworkPolicy':
       return clusterPolicySubject(policy.object);
+    case 'CalicoNetworkPolicy':
+    case 'GlobalNetworkPolicy':
+      return calicoPolicySubject(policy.object);
     default:
       return unreachable(policy);
   }
 }
 
-export function placeOf(policy: Policy, id: PolicyId): PolicyPlace {
+/** @param tiers Calico's objects by name. */
+export function placeOf(policy: Policy, id: PolicyId, tiers: ReadonlyMap<string, TierObject>): PolicyPlace {
   // Of equal names in one tier the kind decides, which stands behind the name here.
   const name = `${id.slice(id.indexOf(':') + 1)}:${policy.kind}`;
   switch (policy.kind) {
@@ -53,6 +60,9 @@ export function placeOf(policy: Policy, id: PolicyId): PolicyPlace {
     case 'AdminNetworkPolicy':
     case 'BaselineAdminNetworkPolicy':
       return { tier: clusterPolicyTier(policy.object.tier), order: policy.object.priority, name };
+    case 'CalicoNetworkPolicy':
+    case 'GlobalNetworkPolicy':
+      return { tier: calicoTier(policy.object.tier, tiers.get(policy.object.tier)), order: policy.object.order, name };
     default:
       return unreachable(policy);
   }
@@ -61,6 +71,9 @@ export function placeOf(policy: Policy, id: PolicyId): PolicyPlace {
 /** Whether it stands among those that decide in this direction, and so makes its tier count there. */
 export function isAbout(policy: Policy, direction: Direction): boolean {
   switch (policy.kind) {
+    case 'CalicoNetworkPolicy':
+    case 'GlobalNetworkPolicy':
+      return policy.object.types.includes(direction === 'ingress' ? 'Ingress' : 'Egress');
     case 'NetworkPolicy':
       return policy.object.policyTypes.includes(direction === 'ingress' ? 'Ingress' : 'Egress');
     case 'ClusterNetworkPolicy':
@@ -80,7 +93,17 @@ export function compilePolicy(policy: Policy): CompiledPolicy {
     case 'AdminNetworkPolicy':
     case 'BaselineAdminNetworkPolicy':
       return compileClusterPolicy(policy.object);
+    case 'CalicoNetworkPolicy':
+    case 'GlobalNetworkPolicy':
+      return compileCalicoPolicy(policy.object);
     default:
       return unreachable(policy);
   }
+}
+
+/** Of the kinds whose tiers are objects. */
+export function calicoTierOf(policy: Policy): string | undefined {
+  return policy.kind === 'CalicoNetworkPolicy' || policy.kind === 'GlobalNetworkPolicy'
+    ? policy.object.tier
+    : undefined;
 }

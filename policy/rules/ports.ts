@@ -18,6 +18,16 @@ export const protocolNumbers: Readonly<Record<Protocol, number>> = { TCP: 6, UDP
 /** Whatever has ports, and whatever has none. */
 export const everyTraffic: PortGroup = { protocol: undefined, everyPort: true, ranges: [], names: [] };
 
+const portMax = 65_535;
+
+/** All ports but those of sorted, disjoint ranges. */
+export function otherPorts(ranges: readonly PortRange[]): PortRange[] {
+  const bounds = [-1, ...ranges.flatMap(({ first, last }) => [first, last]), portMax + 1];
+  const gaps: PortRange[] = [];
+  for (let i = 0; i < bounds.length; i += 2) gaps.push({ first: bounds[i]! + 1, last: bounds[i + 1]! - 1 });
+  return gaps.filter(({ first, last }) => first <= last);
+}
+
 /** The ports of a rule by protocol, in a fixed order; protocols that are not mentioned are left out. */
 export function groupPorts(ports: readonly NetworkPolicyPort[]): PortGroup[] {
   const groups: PortGroup[] = [];

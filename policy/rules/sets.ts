@@ -1,18 +1,27 @@
 /** What the sets that rules name consist of, and the ids they get: readable, and equal for equal contents. */
 import { type Cidr, unreachable } from '#kit';
-import type { Protocol, SetId } from '#model';
-import type { Selector } from '../selector/selector.ts';
+import type { Protocol, Selector, SetId } from '#model';
 
-/** The namespaces whose pods a selector looks at: one by name, or those with matching labels. `nodes`: at nodes instead. */
+/**
+ * The namespaces whose pods a selector looks at: one by name, or those with matching labels. `nodes`: at nodes instead.
+ * `inherited`: at all pods and network sets, by labels as Calico sees them.
+ */
 export type NamespaceScope =
   | { readonly type: 'name'; readonly name: string }
   | { readonly type: 'selector'; readonly selector: Selector }
-  | { readonly type: 'nodes' };
+  | { readonly type: 'nodes' }
+  | { readonly type: 'inherited' };
 
 /** Pods (or nodes) by their own labels, within a scope. */
 export interface PodSelector {
   readonly scope: NamespaceScope;
   readonly pods: Selector;
+}
+
+/** Any of the names; without protocol of whichever the pod declares it for. */
+export interface NamedPort {
+  readonly names: readonly string[];
+  readonly protocol: Protocol | undefined;
 }
 
 /**
@@ -22,14 +31,14 @@ export interface PodSelector {
 export type SetDefinition =
   | {
       readonly id: SetId;
-      readonly setType: 'ip' | 'ip,port';
+      /** `net`: network sets may be among those selected. */
+      readonly setType: 'ip' | 'ip,port' | 'net';
       readonly selector: PodSelector;
-      /** Any of the names; without protocol of whichever the pod declares it for. */
-      readonly namedPort?: { readonly names: readonly string[]; readonly protocol: Protocol | undefined };
+      readonly namedPort?: NamedPort;
     }
   | { readonly id: SetId; readonly setType: 'net'; readonly prefixes: readonly Cidr[] };
 
-/** `ns=default;app == 'web'`, or `ns(team == 'a');all()`, or `nodes;all()`. Neither a namespace name nor a label name can hold `;`. */
+/** `ns=default;app == 'web'`, or `ns(team == 'a');all()`, or `nodes;all()`, or `any;app == 'web'`. Neither a namespace name nor a label name can hold `;`. */
 export function podSelectorText(selector: PodSelector): string {
   return `${scopeText(selector.scope)};${selector.pods.canonical}`;
 }
@@ -42,6 +51,8 @@ function scopeText(scope: NamespaceScope): string {
       return `ns(${scope.selector.canonical})`;
     case 'nodes':
       return 'nodes';
+    case 'inherited':
+      return 'any';
     default:
       return unreachable(scope);
   }
@@ -49,7 +60,8 @@ function scopeText(scope: NamespaceScope): string {
 
 /** The set of all addresses of those selected. */
 export function addressSet(selector: PodSelector): SetDefinition {
-  return { id: `pods:${podSelectorText(selector)}`, setType: 'ip', selector };
+  const setType = selector.scope.type === 'inherited' ? 'net' : 'ip';
+  return { id: `pods:${podSelectorText(selector)}`, setType, selector };
 }
 
 /** The set of the selected pods' ports of these names (sorted); pods that declare none are not in it. */

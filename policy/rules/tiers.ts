@@ -9,7 +9,7 @@
  * of it is about. Names and orders are those that Calico gives these three, so that tiers of its making stand between them.
  */
 import { unreachable } from '#kit';
-import type { TierProgram } from '#model';
+import type { TierObject, TierProgram } from '#model';
 
 export interface Tier {
   readonly name: string;
@@ -42,6 +42,21 @@ export function clusterPolicyTier(tier: 'Admin' | 'Baseline'): Tier {
     default:
       return unreachable(tier);
   }
+}
+
+const ownTiers: ReadonlyMap<string, Tier> = new Map(
+  [adminTier, networkPolicyTier, baselineTier].map((tier) => [tier.name, tier]),
+);
+
+/** One that there is no object of (yet) stands last, and denies what its policies select and do not decide. */
+export function calicoTier(name: string, object: TierObject | undefined): Tier {
+  const own = ownTiers.get(name);
+  if (own) return own;
+  return {
+    name,
+    order: object?.order ?? Number.POSITIVE_INFINITY,
+    endOfTier: object?.defaultAction === 'Pass' ? 'pass' : 'deny',
+  };
 }
 
 export function comparePlaces(a: PolicyPlace, b: PolicyPlace): number {

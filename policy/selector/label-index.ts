@@ -5,14 +5,14 @@
  * its atoms; a change of label k from v to w then concerns those filed under k=v, k=w, under "any value of k", and, when
  * the label comes or goes, under the presence of k. Nothing else can flip.
  */
-import type { Labels } from '#model';
-import { labelValue, type SelectorNode } from './selector.ts';
+import { type Labels, labelValue, type SelectorNode } from '#model';
+import { type Few, fewValues, fewWith, fewWithout, MultiMap } from '../few.ts';
 
 interface KeyEntry<T> {
   /** Selectors that test equality, by value. */
-  readonly byValue: Map<string, Set<T>>;
-  readonly presence: Set<T>;
-  readonly anyValue: Set<T>;
+  byValue: MultiMap<string, T> | undefined;
+  presence: Few<T>;
+  anyValue: Few<T>;
 }
 
 type Atom =
@@ -43,6 +43,11 @@ function* atomsOf(node: SelectorNode): Generator<Atom> {
       for (const term of node.nodes) yield* atomsOf(term);
       return;
   }
+}
+
+/** The labels that the selector's verdict depends on. */
+export function keysOf(node: SelectorNode): Set<string> {
+  return new Set([...atomsOf(node)].map(({ key }) => key));
 }
 
 /** A label that every match must carry, with the values it may have (absent: any). */
@@ -77,16 +82,15 @@ export class LabelIndex<T> {
     for (const atom of atomsOf(node)) {
       let entry = this.#keys.get(atom.key);
       if (!entry) {
-        entry = { byValue: new Map(), presence: new Set(), anyValue: new Set() };
+        entry = { byValue: undefined, presence: undefined, anyValue: undefined };
         this.#keys.set(atom.key, entry);
       }
-      if (atom.kind !== 'value') {
-        entry[atom.kind].add(owner);
-        continue;
+      if (atom.kind === 'value') {
+        entry.byValue ??= new MultiMap();
+        entry.byValue.add(atom.value, owner);
+      } else {
+        entry[atom.kind] = fewWith(entry[atom.kind], owner);
       }
-      const owners = entry.byValue.get(atom.value);
-      if (owners) owners.add(owner);
-      else entry.byValue.set(atom.value, new Set([owner]));
     }
   }
 
@@ -95,13 +99,12 @@ export class LabelIndex<T> {
       const entry = this.#keys.get(atom.key);
       if (!entry) continue;
       if (atom.kind === 'value') {
-        const owners = entry.byValue.get(atom.value);
-        owners?.delete(owner);
-        if (owners?.size === 0) entry.byValue.delete(atom.value);
+        entry.byValue?.remove(atom.value, owner);
+        if (entry.byValue?.size === 0) entry.byValue = undefined;
       } else {
-        entry[atom.kind].delete(owner);
+        entry[atom.kind] = fewWithout(entry[atom.kind], owner);
       }
-      if (entry.byValue.size + entry.presence.size + entry.anyValue.size === 0) this.#keys.delete(atom.key);
+      if (!entry.byValue && !entry.presence && !entry.anyValue) this.#keys.delete(atom.key);
     }
   }
 
@@ -120,9 +123,9 @@ export class LabelIndex<T> {
     const entry = this.#keys.get(key);
     if (!entry) return;
     for (const value of [before, after]) {
-      if (value !== undefined) for (const owner of entry.byValue.get(value) ?? []) found.add(owner);
+      if (value !== undefined && entry.byValue) for (const owner of entry.byValue.of(value)) found.add(owner);
     }
-    for (const owner of entry.anyValue) found.add(owner);
-    if (before === undefined || after === undefined) for (const owner of entry.presence) found.add(owner);
+    for (const owner of fewValues(entry.anyValue)) found.add(owner);
+    if (before === undefined || after === undefined) for (const owner of fewValues(entry.presence)) found.add(owner);
   }
 }

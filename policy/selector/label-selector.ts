@@ -1,6 +1,15 @@
 import { unreachable } from '#kit';
-import type { LabelSelector, LabelSelectorRequirement } from '#model';
-import { and, has, isIn, not, type Selector, type SelectorNode, selector } from './selector.ts';
+import {
+  and,
+  has,
+  isIn,
+  type LabelSelector,
+  type LabelSelectorRequirement,
+  not,
+  type Selector,
+  type SelectorNode,
+  selector,
+} from '#model';
 
 /**
  * Compiles a metav1.LabelSelector. NotIn and DoesNotExist match objects without the key, Exists matches an empty value,

@@ -1,11 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
-import type { LabelSelector, LabelSelectorRequirement, Labels } from '#model';
+import {
+  and,
+  evaluateSelector,
+  has,
+  isIn,
+  type LabelSelector,
+  type LabelSelectorRequirement,
+  type Labels,
+  labelValue,
+  not,
+  or,
+  parseSelector,
+  type SelectorNode,
+  selector,
+} from '#model';
 import { LabelIndex, requirementOf } from './label-index.ts';
 import { compileLabelSelector } from './label-selector.ts';
-import { parseSelector } from './parse.ts';
-import { and, evaluate, has, isIn, labelValue, not, or, type SelectorNode, selector } from './selector.ts';
 
 function compile(matchLabels: Labels, ...expressions: [string, LabelSelectorRequirement['operator'], string[]][]) {
   const source: LabelSelector = {
@@ -47,6 +59,8 @@ const parses: readonly (readonly [text: string, yes: Labels[], no: Labels[]])[] 
   ['', [{}, { a: 'b' }], []],
   ['all()', [{}], []],
   ['!all()', [], [{}]],
+  ['global()', [{}, { a: 'b' }], [{ 'projectcalico.org/namespace': 'x' }]],
+  ["!global() && global != 'x'", [{ 'projectcalico.org/namespace': 'x' }], [{}]],
   ["rack == 'r1'", [{ rack: 'r1' }], [{}, { rack: 'r2' }]],
   ['rack == "r1"', [{ rack: 'r1' }], [{ rack: 'r2' }]],
   ["rack=='it\"s'", [{ rack: 'it"s' }], [{}]],
@@ -141,7 +155,7 @@ test('canonical text parses to the same selector', () => {
       const parsed = parseSelector(canonical);
       assert.ok(!('error' in parsed), canonical);
       assert.equal(parsed.canonical, canonical);
-      assert.equal(parsed.matches(labels), evaluate(node, labels), canonical);
+      assert.equal(parsed.matches(labels), evaluateSelector(node, labels), canonical);
     }),
     { numRuns: 500 },
   );
@@ -151,14 +165,14 @@ test('conjunction, disjunction and negation keep their truth through simplificat
   fc.assert(
     fc.property(fc.array(nodes, { maxLength: 4 }), labelSets, (terms, labels) => {
       assert.equal(
-        evaluate(and(terms), labels),
-        terms.every((term) => evaluate(term, labels)),
+        evaluateSelector(and(terms), labels),
+        terms.every((term) => evaluateSelector(term, labels)),
       );
       assert.equal(
-        evaluate(or(terms), labels),
-        terms.some((term) => evaluate(term, labels)),
+        evaluateSelector(or(terms), labels),
+        terms.some((term) => evaluateSelector(term, labels)),
       );
-      for (const term of terms) assert.equal(evaluate(not(term), labels), !evaluate(term, labels));
+      for (const term of terms) assert.equal(evaluateSelector(not(term), labels), !evaluateSelector(term, labels));
     }),
   );
 });
@@ -173,7 +187,8 @@ test('the label index names every selector that flips, and no selector that does
         const index = new LabelIndex<SelectorNode>();
         for (const node of all) index.add(node, node);
         const affected = index.affected(a, b);
-        for (const node of all) if (evaluate(node, a) !== evaluate(node, b)) assert.ok(affected.has(node));
+        for (const node of all)
+          if (evaluateSelector(node, a) !== evaluateSelector(node, b)) assert.ok(affected.has(node));
         assert.equal(index.affected(a, a).size, 0);
         for (const node of all) index.remove(node, node);
         assert.equal(index.affected(a, b).size, 0);
@@ -193,7 +208,7 @@ test('the requirement to search by is necessary', () => {
   fc.assert(
     fc.property(nodes, labelSets, (node, labels) => {
       const requirement = requirementOf(node);
-      if (!requirement || !evaluate(node, labels)) return;
+      if (!requirement || !evaluateSelector(node, labels)) return;
       const found = labelValue(labels, requirement.key);
       assert.ok(found !== undefined && (requirement.values?.includes(found) ?? true));
     }),

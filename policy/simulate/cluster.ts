@@ -40,7 +40,16 @@ export interface SimulatedCluster {
 }
 
 /** Kinds that mean something for it. */
-export const simulatedKinds: readonly Kind[] = ['Namespace', 'Node', 'Pod', ...policyKinds];
+export const simulatedKinds: readonly Kind[] = [
+  'Namespace',
+  'Node',
+  'Pod',
+  'ServiceAccount',
+  'Tier',
+  'NetworkSet',
+  'GlobalNetworkSet',
+  ...policyKinds,
+];
 
 /** @param updates the final objects, in any order; kinds that mean nothing for policy are ignored. */
 export function simulateCluster(updates: Iterable<ModelUpdate>): SimulatedCluster {

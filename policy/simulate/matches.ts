@@ -3,10 +3,12 @@
  * rule: that is what makes a matrix of classes instead of pods exact.
  *
  * A match has a base (what a rule names) and, where it depends on the port that is asked for, one key for each port:
- * `s|SET` and `c|CIDR|EXCEPT,...` are their own keys, `p|SET` has the keys `p|SET|tcp:80`.
+ * `s|SET` and `c|CIDR|EXCEPT,...` are their own keys, `p|SET` has the keys `p|SET|tcp:80`. Of source ports, which are `ephemeralPort` here,
+ * `o|SET` has the keys `o|SET|tcp`. Whether a rule wants a match or its absence makes no difference.
  */
 import { type Cidr, familyOf, formatCidr, type IpAddress, maskBytes, parseCidr, parseIp } from '#kit';
-import type { PeerMatch, PolicyRule } from '#model';
+import type { PeerMatch, PolicyRule, RuleCondition } from '#model';
+import { ephemeralPort } from '../explain/evaluate.ts';
 import type { PolicyState } from '../explain/policy-state.ts';
 import type { Direction } from '../rules/peer-rules.ts';
 import type { ServedPort } from './cluster.ts';
@@ -20,15 +22,25 @@ export interface RuleMatches {
 
 /** Bases of all that a rule asks of addresses. A field of rules that this does not know does not compile. */
 export function matchesOfRule(rule: PolicyRule, direction: Direction): RuleMatches {
-  const { action, family, protocol, destinationPorts, source, destination, destinationNamedPorts, ...rest } = rule;
+  const { action, family, protocol, notProtocol, icmp, notIcmp, destinationPorts, ...ofAddresses } = rule;
   // Action, family, protocol and ports are the same for every address of a family.
+  const { source, destination, destinationNamedPorts, conditions = [], ...rest } = ofAddresses;
   rest satisfies Readonly<Record<string, never>>;
-  const ofSource = source ? [peerBase(source)] : [];
+  const ofSource = [...(source ? [peerBase(source)] : []), ...conditionBases(conditions, 'source')];
   const ofDestination = [
     ...(destination ? [peerBase(destination)] : []),
     ...(destinationNamedPorts === undefined ? [] : [`p|${destinationNamedPorts}`]),
+    ...conditionBases(conditions, 'destination'),
   ];
   return direction === 'egress' ? { near: ofSource, far: ofDestination } : { near: ofDestination, far: ofSource };
+}
+
+function conditionBases(conditions: readonly RuleCondition[], of: RuleCondition['side']): string[] {
+  return conditions.flatMap((condition) => {
+    if (condition.side !== of || condition.type === 'ports') return [];
+    if (condition.type === 'address') return [`s|${condition.set}`];
+    return [`${of === 'source' ? 'o' : 'p'}|${condition.set}`];
+  });
 }
 
 function peerBase(peer: PeerMatch): string {
@@ -37,12 +49,13 @@ function peerBase(peer: PeerMatch): string {
 
 /** The key of a base at one port. */
 export function keyAt(base: string, { protocol, port }: ServedPort): string {
+  if (base.startsWith('o|')) return `${base}|${protocol.toLowerCase()}`;
   return base.startsWith('p|') ? `${base}|${protocol.toLowerCase()}:${port}` : base;
 }
 
 /** The base of a key. */
 export function baseOf(key: string): string {
-  return key.startsWith('p|') ? key.slice(0, key.lastIndexOf('|')) : key;
+  return key.startsWith('p|') || key.startsWith('o|') ? key.slice(0, key.lastIndexOf('|')) : key;
 }
 
 export class MatchIndex {
@@ -76,7 +89,10 @@ export class MatchIndex {
 
   #addPort(member: string, set: string): void {
     const comma = member.indexOf(',');
-    this.#addMember(member.slice(0, comma), `p|${set}|${member.slice(comma + 1)}`);
+    const [address, port] = [member.slice(0, comma), member.slice(comma + 1)];
+    this.#addMember(address, `p|${set}|${port}`);
+    const [protocol, number] = port.split(':');
+    if (Number(number) === ephemeralPort) this.#addMember(address, `o|${set}|${protocol}`);
   }
 
   #addPrefix(cidr: Cidr, key: string, except: readonly Cidr[]): void {

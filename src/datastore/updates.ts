@@ -9,10 +9,16 @@ export type InForce = ReadonlyMap<ObjectRef, { readonly key: string; readonly ty
 /** What restricts comes before what it restricts; deletions go the other way round. */
 const upsertOrder: readonly Kind[] = [
   'Namespace',
+  'ServiceAccount',
+  'Tier',
   'NetworkPolicy',
   'ClusterNetworkPolicy',
   'AdminNetworkPolicy',
   'BaselineAdminNetworkPolicy',
+  'CalicoNetworkPolicy',
+  'GlobalNetworkPolicy',
+  'NetworkSet',
+  'GlobalNetworkSet',
   'Secret',
   'FelixConfiguration',
   'IPPool',

@@ -24,7 +24,9 @@ export function manifestKey(manifest: Pick<Manifest, 'kind' | 'namespace' | 'nam
   return `${manifest.kind}/${manifest.namespace}/${manifest.name}`;
 }
 
-const namespacedKinds = new Set(['Pod', 'NetworkPolicy']);
+const namespacedKinds = new Set(['Pod', 'NetworkPolicy', 'NetworkSet', 'ServiceAccount']);
+/** As the model calls it: Kubernetes' own has the same name. */
+const calicoNetworkPolicy = 'CalicoNetworkPolicy';
 const fileBytesMax = 16 << 20;
 
 /** The files that `-f` means: itself, or every .yaml, .yml and .json directly in the directory, by name. */
@@ -124,5 +126,6 @@ function toManifest(
     return bad(`metadata.namespace: ${JSON.stringify(namespace)} is not a DNS label`, ['metadata', 'namespace']);
   }
   const scope = namespacedKinds.has(kind) ? ((namespace as string | undefined) ?? 'default') : '';
-  return { file, line, kind, name, namespace: scope, value: record, lineOf };
+  const isCalicos = kind === 'NetworkPolicy' && /(^|\.)projectcalico\.org\//.test(record['apiVersion']);
+  return { file, line, kind: isCalicos ? calicoNetworkPolicy : kind, name, namespace: scope, value: record, lineOf };
 }

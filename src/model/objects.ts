@@ -3,6 +3,7 @@
  * addresses canonical and defaults filled in. Names are the API's. No I/O.
  */
 import type { Cidr, IpAddress, Secret } from '#kit';
+import type { CalicoPolicyObject, NetworkSetObject, ServiceAccountObject, TierObject } from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -312,6 +313,13 @@ export interface ModelObjects {
   readonly ClusterNetworkPolicy: ClusterPolicyObject;
   readonly AdminNetworkPolicy: ClusterPolicyObject;
   readonly BaselineAdminNetworkPolicy: ClusterPolicyObject;
+  /** projectcalico.org's NetworkPolicy. */
+  readonly CalicoNetworkPolicy: CalicoPolicyObject;
+  readonly GlobalNetworkPolicy: CalicoPolicyObject;
+  readonly Tier: TierObject;
+  readonly NetworkSet: NetworkSetObject;
+  readonly GlobalNetworkSet: NetworkSetObject;
+  readonly ServiceAccount: ServiceAccountObject;
   readonly BGPConfiguration: BGPConfigurationObject;
   readonly BGPPeer: BGPPeerObject;
   readonly BGPFilter: BGPFilterObject;
@@ -329,6 +337,12 @@ export const kinds: readonly Kind[] = [
   'ClusterNetworkPolicy',
   'AdminNetworkPolicy',
   'BaselineAdminNetworkPolicy',
+  'CalicoNetworkPolicy',
+  'GlobalNetworkPolicy',
+  'Tier',
+  'NetworkSet',
+  'GlobalNetworkSet',
+  'ServiceAccount',
   'BGPConfiguration',
   'BGPPeer',
   'BGPFilter',

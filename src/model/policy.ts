@@ -3,6 +3,7 @@
  * simulator read it. Everything is plain data, ids are readable text (drivers make kernel names from them).
  */
 import type { Cidr, IpAddress, IpFamily } from '#kit';
+import type { IcmpMatch } from './calico-policy.ts';
 
 /** Readable id of a set of addresses, equal for equal selectors, e.g. `pods:ns=…;app == 'web'`. Any length. */
 export type SetId = string;
@@ -29,6 +30,18 @@ export type PeerMatch =
   | { readonly type: 'set'; readonly set: SetId }
   | { readonly type: 'cidr'; readonly cidr: Cidr; readonly except: readonly Cidr[] };
 
+/** What else a rule asks of an end of the packet; with `not` it must not be so. */
+export type RuleCondition = {
+  readonly side: 'source' | 'destination';
+  readonly not: boolean;
+} & (
+  | { readonly type: 'address'; readonly set: SetId }
+  /** Address, protocol and port of that side are in an `ip,port` set. */
+  | { readonly type: 'namedPorts'; readonly set: SetId }
+  /** Any of these (needs `protocol`). */
+  | { readonly type: 'ports'; readonly ports: readonly PortRange[] }
+);
+
 export interface PolicyRule {
   readonly action: 'allow' | 'deny' | 'pass' | 'log';
   /** Absent: both families (a cidr peer narrows by itself). */
@@ -41,6 +54,13 @@ export interface PolicyRule {
   readonly destinationPorts?: readonly PortRange[];
   /** Destination address, protocol and port are a member of this `ip,port` set. */
   readonly destinationNamedPorts?: SetId;
+  /** Any but this protocol; never with `protocol`. */
+  readonly notProtocol?: number;
+  /** Need protocol 1 or 58. */
+  readonly icmp?: IcmpMatch;
+  readonly notIcmp?: IcmpMatch;
+  /** All of these as well. */
+  readonly conditions?: readonly RuleCondition[];
 }
 
 /** A policy as programmed once and shared by all endpoints it selects. First match decides; no match goes on. */

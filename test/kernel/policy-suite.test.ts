@@ -1,6 +1,6 @@
 /**
  * Policy suites by real packets, through the agent's pipeline and dataplane, with both back ends and both families: every operation of the format, tiers,
- * and a part of the published suites.
+ * Calico's kinds, and a part of the published suites.
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -18,7 +18,7 @@ const machine = needs({
 });
 const fixtures = path.join(import.meta.dirname, '..', 'fixtures', 'policy');
 const casesOf = (file: string): readonly SuiteCase[] => loadPolicySuite(path.join(fixtures, file)).cases;
-const ours = ['suite-operations.json', 'suite-tiers.json'].flatMap(casesOf);
+const ours = ['suite-operations.json', 'suite-tiers.json', 'suite-calico.json'].flatMap(casesOf);
 const published = fs
   .readdirSync(fixtures)
   .filter((file) => file.endsWith('.json.gz'))

@@ -12,6 +12,8 @@ interface PolicyKind {
   /** API group. */
   readonly group: string;
   readonly kind: Kind;
+  /** As objects write it, where the model calls it otherwise. */
+  readonly written?: string;
   /** What can decide by it. A kind that the renderer cannot write yet is not one of the kernel's. */
   readonly worlds: readonly World[];
 }
@@ -21,7 +23,23 @@ const policyKinds: readonly PolicyKind[] = [
   { group: 'policy.networking.k8s.io', kind: 'ClusterNetworkPolicy', worlds: ['engine', 'kernel'] },
   { group: 'policy.networking.k8s.io', kind: 'AdminNetworkPolicy', worlds: ['engine', 'kernel'] },
   { group: 'policy.networking.k8s.io', kind: 'BaselineAdminNetworkPolicy', worlds: ['engine', 'kernel'] },
+  ...calico('CalicoNetworkPolicy', 'NetworkPolicy'),
+  ...calico('GlobalNetworkPolicy'),
+  ...calico('Tier'),
+  ...calico('NetworkSet'),
+  ...calico('GlobalNetworkSet'),
+  { group: '', kind: 'ServiceAccount', worlds: ['engine', 'kernel'] },
 ];
+
+/** In both of its groups. */
+function calico(kind: Kind, written: string = kind): PolicyKind[] {
+  return ['projectcalico.org', 'crd.projectcalico.org'].map((group) => ({
+    group,
+    kind,
+    written,
+    worlds: ['engine', 'kernel'],
+  }));
+}
 
 function groupOf(apiVersion: string): string {
   return apiVersion.includes('/') ? apiVersion.slice(0, apiVersion.indexOf('/')) : '';
@@ -43,7 +61,9 @@ export function deletedKind(kind: string, group: string | undefined): Kind | und
 }
 
 function find(kind: string, group: string | undefined): PolicyKind | undefined {
-  return policyKinds.find((known) => known.kind === kind && (group === undefined || known.group === group));
+  return policyKinds.find(
+    (known) => (known.written ?? known.kind) === kind && (group === undefined || known.group === group),
+  );
 }
 
 /** What of the suite's objects cannot be decided in `world`, as `Kind of group`, with the cases that apply it. */

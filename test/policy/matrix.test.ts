@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
-import { decodeObject } from '#datastore';
 import type { IpAddress } from '#kit';
 import type { ProbeResult } from '#lab';
 import type { ModelUpdate, PodObject } from '#model';
@@ -23,9 +22,10 @@ import {
   simulateCluster,
   VerdictTable,
 } from '#policy';
-import type { RawClusterPolicy } from '../support/naive-cluster-policy.ts';
 import { type NaiveCluster, type NaiveEnd, naiveVerdict } from '../support/naive-policy.ts';
+import { calicoArbitrary, calicoIds } from '../support/random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-cluster-policy.ts';
+import { calicoUpdate, casesOr, clusterPolicyUpdate } from '../support/random-history.ts';
 import {
   externals,
   namespaceArbitrary,
@@ -37,10 +37,9 @@ import {
   probedProtocols,
 } from '../support/random-policy.ts';
 
-const casesOr = (usual: number): number => Number(process.env['POPLIN_POLICY_CASES'] ?? usual);
 const podsOfNamespace = 3;
 
-type World = NaiveCluster & Required<Pick<NaiveCluster, 'nodes' | 'clusterPolicies'>>;
+type World = NaiveCluster & Required<Pick<NaiveCluster, 'nodes' | 'clusterPolicies' | 'calico'>>;
 
 const keyOf = ({ metadata }: PodObject): string => `${metadata.namespace}/${metadata.name}`;
 
@@ -48,6 +47,7 @@ const keyOf = ({ metadata }: PodObject): string => `${metadata.namespace}/${meta
 const worldArbitrary: Arbitrary<World> = fc.record({
   nodes: fc.tuple(nodeArbitrary('n1'), nodeArbitrary('n2')),
   clusterPolicies: fc.subarray([...clusterPolicyIds]).chain((ids) => fc.tuple(...ids.map(clusterPolicyArbitrary))),
+  calico: fc.subarray([...calicoIds]).chain((ids) => fc.tuple(...ids.map(calicoArbitrary))),
   namespaces: fc.tuple(...namespaceNames.map(namespaceArbitrary)),
   pods: fc.tuple(
     ...namespaceNames.flatMap((namespace, n) =>
@@ -72,11 +72,8 @@ function updatesOf(world: World): ModelUpdate[] {
     ...world.namespaces.map((object): ModelUpdate => ({ kind: 'Namespace', ...named(object) })),
     ...world.pods.map((object): ModelUpdate => ({ kind: 'Pod', ...named(object) })),
     ...world.policies.map((object): ModelUpdate => ({ kind: 'NetworkPolicy', ...named(object) })),
-    ...world.clusterPolicies.map((manifest: RawClusterPolicy): ModelUpdate => {
-      const { typed, faults } = decodeObject(manifest.kind, manifest, 'api');
-      assert.ok(typed, JSON.stringify(faults));
-      return { type: 'upsert', key: manifest.metadata.name, ...typed } as ModelUpdate;
-    }),
+    ...world.clusterPolicies.map(clusterPolicyUpdate),
+    ...world.calico.map(calicoUpdate),
   ];
 }
 

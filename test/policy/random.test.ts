@@ -6,8 +6,9 @@ import { familyOf, type IpAddress } from '#kit';
 import type { ModelUpdate, PodObject } from '#model';
 import { createPolicyEngine, evaluate, evaluateConnection, type PolicyEngine, PolicyStateStore } from '#policy';
 import { type NaiveCluster, type NaiveEnd, naiveDirectionAllows, naiveVerdict } from '../support/naive-policy.ts';
+import { calicoArbitrary, calicoIds } from '../support/random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-cluster-policy.ts';
-import { casesOr, clusterPolicyUpdate, command, crowd, keyOf, Reference } from '../support/random-history.ts';
+import { calicoUpdate, casesOr, clusterPolicyUpdate, command, crowd, keyOf, Reference } from '../support/random-history.ts';
 import {
   externals,
   namespaceArbitrary,
@@ -21,12 +22,13 @@ import {
 
 const counts = (pod: PodObject): boolean => !pod.hostNetwork && pod.phase !== 'Succeeded' && pod.phase !== 'Failed';
 
-type World = NaiveCluster & Required<Pick<NaiveCluster, 'nodes' | 'clusterPolicies'>>;
+type World = NaiveCluster & Required<Pick<NaiveCluster, 'nodes' | 'clusterPolicies' | 'calico'>>;
 
 /** Pods that count never share addresses here; completed ones do, with `p0` of red. */
 const cluster: Arbitrary<World> = fc.record({
   nodes: fc.tuple(nodeArbitrary('n1'), nodeArbitrary('n2')),
   clusterPolicies: fc.subarray([...clusterPolicyIds]).chain((ids) => fc.tuple(...ids.map(clusterPolicyArbitrary))),
+  calico: fc.subarray([...calicoIds]).chain((ids) => fc.tuple(...ids.map(calicoArbitrary))),
   namespaces: fc
     .tuple(...namespaceNames.map((name) => fc.option(namespaceArbitrary(name), { freq: 8 })))
     .map((all) => all.filter((namespace) => namespace !== null)),
@@ -49,6 +51,7 @@ function updatesOf(world: World): ModelUpdate[] {
   return [
     ...world.nodes.map((object): ModelUpdate => ({ type: 'upsert', kind: 'Node', key: object.metadata.name, object })),
     ...world.clusterPolicies.map(clusterPolicyUpdate),
+    ...world.calico.map(calicoUpdate),
     ...world.policies.map(
       (object): ModelUpdate => ({ type: 'upsert', kind: 'NetworkPolicy', key: keyOf(object), object }),
     ),

@@ -11,6 +11,7 @@ import { loadPolicySuite, type Suite, type SuiteCase, type SuiteProbe } from '..
 import { unknownKinds } from '../policy-suite/kinds.ts';
 import { runCase } from '../policy-suite/run.ts';
 import { type ObjectOperation, SuiteWorld } from '../policy-suite/world.ts';
+import type { RawCalico } from '../support/naive-calico-policy.ts';
 import type { RawClusterPolicy } from '../support/naive-cluster-policy.ts';
 import { type NaiveCluster, type NaiveEnd, naiveVerdict } from '../support/naive-policy.ts';
 
@@ -25,6 +26,7 @@ const suites = [
   { file: 'suite-cnp-conformance.json.gz', run: 24, unknown: {} },
   { file: 'suite-anp-conformance.json.gz', run: 24, unknown: {} },
   { file: 'suite-tiers.json', run: 13, unknown: {} },
+  { file: 'suite-calico.json', run: 12, unknown: {} },
 ];
 
 const clusterKinds = ['ClusterNetworkPolicy', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'];
@@ -56,13 +58,22 @@ for (const { file, run, unknown } of suites) {
       const world = new SuiteWorld(suiteCase.cluster);
       // The world holds what the datastore read; the evaluator reads these itself.
       const manifests = new Map<string, RawClusterPolicy>();
+      const calico = new Map<string, RawCalico>();
       for (const [index, step] of suiteCase.steps.entries()) {
         for (const operation of step.do) {
           world.perform(operation as ObjectOperation);
           if (operation.op === 'apply') {
-            const { kind, metadata } = operation.object;
+            const { kind, metadata, apiVersion } = operation.object;
             if (clusterKinds.includes(kind)) manifests.set(`${kind} ${metadata.name}`, operation.object as never);
-          } else if (operation.op === 'delete') manifests.delete(`${operation.kind} ${operation.name}`);
+            if (apiVersion.includes('projectcalico.org') || kind === 'ServiceAccount') {
+              calico.set(`${kind} ${metadata.namespace ?? ''} ${metadata.name}`, operation.object as never);
+            }
+          } else if (operation.op === 'delete') {
+            manifests.delete(`${operation.kind} ${operation.name}`);
+            if (operation.apiGroup === 'projectcalico.org') {
+              calico.delete(`${operation.kind} ${operation.namespace ?? ''} ${operation.name}`);
+            }
+          }
         }
         const cluster: NaiveCluster = {
           namespaces: [...world.namespaces.values()],
@@ -72,6 +83,7 @@ for (const { file, run, unknown } of suites) {
             each.kind === 'NetworkPolicy' ? [each.object] : [],
           ),
           clusterPolicies: [...manifests.values()],
+          calico: [...calico.values()],
         };
         for (const probe of step.probes) check(world, cluster, probe, `${suiteCase.id} step ${index + 1}`);
       }

@@ -7,7 +7,7 @@ import { hash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type CommandRunner, createPolicyDataplane, type PolicyDataplane, type SetMemberChange } from '#felix';
-import { FakeClock, familyOf, type IpAddress, type IpFamily, silentLogger } from '#kit';
+import { type Cidr, cidrContains, FakeClock, familyOf, type IpAddress, type IpFamily, silentLogger } from '#kit';
 import type { EndpointId, PolicyUpdate, SetId } from '#model';
 import { createPolicyEngine, evaluateConnection, type PolicyState, PolicyStateStore } from '#policy';
 import { casesOr, command, crowd, Reference } from '../support/random-history.ts';
@@ -67,11 +67,18 @@ class Kernel {
   }
 }
 
+/** A member of `hash:net` as the model writes it: the kernel leaves a host's length out. */
+const prefixOf = (member: string): Cidr =>
+  (member.includes('/') ? member : `${member}/${member.includes(':') ? 128 : 32}`) as Cidr;
+
 /** `rules` with the members that the kernel holds of their sets. */
 function stateOf(rules: Rules, types: ReadonlyMap<SetId, string>, kernel: Sets, family: IpFamily): PolicyState {
   const sets = new Map(
     [...types].map(
-      ([id, type]) => [id, { type, members: kernel.get(setName(family, type, id)) ?? new Set() }] as const,
+      ([id, type]) => {
+        const members = kernel.get(setName(family, type, id)) ?? new Set<string>();
+        return [id, { type, members: type === 'net' ? new Set([...members].map(prefixOf)) : members }] as const;
+      },
     ),
   );
   return { ...rules, sets: sets as unknown as PolicyState['sets'] };
@@ -94,8 +101,9 @@ function* pairs(ends: readonly End[], family: IpFamily): Generator<{ readonly fr
 /** Every packet that passes, as text. */
 function passing(state: PolicyState, ends: readonly End[], family: IpFamily, held: ReadonlySet<string>): Set<string> {
   const out = new Set<string>();
+  const prefixes = [...held].map(prefixOf);
   for (const { from, to } of pairs(ends, family)) {
-    if (held.has(from.address) || held.has(to.address)) continue;
+    if (prefixes.some((prefix) => cidrContains(prefix, from.address) || cidrContains(prefix, to.address))) continue;
     for (const protocol of ['TCP', 'UDP'] as const) {
       for (const port of [53, 80, 8080]) {
         if (evaluateConnection(state, { from, to, protocol, port }).verdict === 'allow')

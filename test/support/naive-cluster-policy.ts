@@ -4,6 +4,7 @@
  * It shares no code with the reader and the engine.
  */
 import type { LabelSelector, NodeObject, PodObject, Protocol } from '#model';
+import type { NaivePlaced } from './naive-calico-policy.ts';
 import { counts, inBlock, namespaceLabels, selects } from './naive-match.ts';
 import type { NaiveCluster, NaivePacket } from './naive-policy.ts';
 
@@ -57,39 +58,28 @@ export interface RawClusterPolicy {
 }
 
 type Direction = 'Ingress' | 'Egress';
-export type NaiveTierVerdict = 'accept' | 'deny' | 'undecided';
 
-/** What a tier says to a packet. Pass leaves the tier undecided, as does a packet that no rule is about. */
-export function naiveTierVerdict(
+/** Those that select the pod, in the tiers that Calico calls kube-admin and kube-baseline. Equal priorities are left open by the API. */
+export function naiveClusterPolicies(
   cluster: NaiveCluster,
-  tier: 'Admin' | 'Baseline',
   subject: PodObject,
   direction: Direction,
   packet: NaivePacket,
-): NaiveTierVerdict {
-  const inTier = (cluster.clusterPolicies ?? []).filter((policy) => tierOf(policy) === tier);
-  for (const { spec } of inTier.sort(byPriority)) {
-    if (!isOf(cluster, spec.subject, subject)) continue;
-    for (const rule of (direction === 'Ingress' ? spec.ingress : spec.egress) ?? []) {
-      const action = ruleSays(cluster, rule, direction, packet);
-      if (action === 'Pass') return 'undecided';
-      if (action !== undefined) return action === 'Deny' ? 'deny' : 'accept';
-    }
-  }
-  return 'undecided';
+): NaivePlaced[] {
+  return (cluster.clusterPolicies ?? []).flatMap((policy) => {
+    const { spec, kind, metadata } = policy;
+    const rules = (direction === 'Ingress' ? spec.ingress : spec.egress) ?? [];
+    if (rules.length === 0 || !isOf(cluster, spec.subject, subject)) return [];
+    const said = rules.map((rule) => ruleSays(cluster, rule, direction, packet)).find((action) => action !== undefined);
+    const says = said && ({ Accept: 'allow', Allow: 'allow', Deny: 'deny', Pass: 'pass' } as const)[said];
+    const tier = tierOf(policy) === 'Admin' ? 'kube-admin' : 'kube-baseline';
+    return [{ tier, order: spec.priority ?? 0, name: `${metadata.name}:${kind}`, says }];
+  });
 }
 
 function tierOf({ kind, spec }: RawClusterPolicy): 'Admin' | 'Baseline' {
   if (kind === 'ClusterNetworkPolicy') return spec.tier!;
   return kind === 'AdminNetworkPolicy' ? 'Admin' : 'Baseline';
-}
-
-/** Equal priorities are left open by the API; here the name decides, then the kind. */
-function byPriority(a: RawClusterPolicy, b: RawClusterPolicy): number {
-  const difference = (a.spec.priority ?? 0) - (b.spec.priority ?? 0);
-  if (difference !== 0) return difference;
-  const [one, other] = [a, b].map(({ metadata, kind }) => `${metadata.name} ${kind}`);
-  return one! < other! ? -1 : 1;
 }
 
 /** What the rule does with the packet; undefined where it is not about it. */

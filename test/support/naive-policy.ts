@@ -15,7 +15,8 @@ import type {
   PodObject,
   Protocol,
 } from '#model';
-import { naiveTierVerdict, type RawClusterPolicy } from './naive-cluster-policy.ts';
+import { naiveCalicoPolicies, naiveTiersAllow, type RawCalico } from './naive-calico-policy.ts';
+import { naiveClusterPolicies, type RawClusterPolicy } from './naive-cluster-policy.ts';
 import { counts, inBlock, namespaceLabels, selects } from './naive-match.ts';
 
 export interface NaiveCluster {
@@ -25,6 +26,8 @@ export interface NaiveCluster {
   readonly nodes?: readonly NodeObject[];
   /** As manifests. */
   readonly clusterPolicies?: readonly RawClusterPolicy[];
+  /** As manifests: policies, tiers, network sets, service accounts. */
+  readonly calico?: readonly RawCalico[];
 }
 
 /** A pod, or an address outside the cluster (or of a node). */
@@ -74,7 +77,7 @@ function addressOf(end: NaiveEnd, family: 'IPv4' | 'IPv6'): string | undefined {
 
 /**
  * One direction alone: whether the policies of `subject` let the packet out (Egress) or in (Ingress). The Admin tier is asked first, then
- * NetworkPolicy if any isolates the pod in this direction, else the Baseline tier.
+ * NetworkPolicy if any isolates the pod in this direction, else the Baseline tier; Calico's tiers stand between these by their orders.
  */
 export function naiveDirectionAllows(
   cluster: NaiveCluster,
@@ -89,15 +92,19 @@ export function naiveDirectionAllows(
       policy.policyTypes.includes(direction) &&
       selects(policy.podSelector, subject.metadata.labels),
   );
-  const admin = naiveTierVerdict(cluster, 'Admin', subject, direction, packet);
-  if (admin !== 'undecided') return admin === 'accept';
-  if (isolating.length === 0) return naiveTierVerdict(cluster, 'Baseline', subject, direction, packet) !== 'deny';
-  return isolating.some((policy) => {
+  const networkPolicies = isolating.map((policy) => {
     const rules = direction === 'Ingress' ? policy.ingress : policy.egress;
-    return rules.some(
+    const allows = rules.some(
       (rule) => peersAllow(cluster, policy, rule, direction, packet) && portsAllow(cluster, rule, packet),
     );
+    const name = `${policy.metadata.namespace}/${policy.metadata.name}:NetworkPolicy`;
+    return { tier: 'default', order: 1_000, name, says: allows ? ('allow' as const) : undefined };
   });
+  return naiveTiersAllow(cluster, [
+    ...networkPolicies,
+    ...naiveClusterPolicies(cluster, subject, direction, packet),
+    ...naiveCalicoPolicies(cluster, subject, direction, packet),
+  ]);
 }
 
 function peersAllow(

@@ -3,9 +3,19 @@ import assert from 'node:assert/strict';
 import fc, { type Arbitrary } from 'fast-check';
 import { decodeObject } from '#datastore';
 import type { IpAddress } from '#kit';
-import type { Kind, ModelUpdate, NamespaceObject, NetworkPolicyObject, NodeObject, PodObject } from '#model';
+import {
+  type Kind,
+  type ModelUpdate,
+  type NamespaceObject,
+  type NetworkPolicyObject,
+  type NodeObject,
+  objectKey,
+  type PodObject,
+} from '#model';
 import { createPolicyEngine, type PolicyEngine, PolicyStateStore } from '#policy';
+import type { RawCalico } from './naive-calico-policy.ts';
 import type { RawClusterPolicy } from './naive-cluster-policy.ts';
+import { calicoArbitrary, calicoIds } from './random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from './random-cluster-policy.ts';
 import { namespaceArbitrary, namespaceNames, nodeArbitrary, podArbitrary, policyArbitrary } from './random-policy.ts';
 
@@ -22,12 +32,20 @@ export function clusterPolicyUpdate(manifest: RawClusterPolicy): ModelUpdate {
   return { type: 'upsert', key: manifest.metadata.name, ...typed } as ModelUpdate;
 }
 
+export function calicoUpdate(manifest: RawCalico): ModelUpdate {
+  const { typed, faults } = decodeObject(calicoKind(manifest.kind), manifest, 'directory');
+  assert.ok(typed, JSON.stringify(faults));
+  return { type: 'upsert', key: objectKey(typed.object.metadata), ...typed } as ModelUpdate;
+}
+const calicoKind = (kind: RawCalico['kind']): Kind => (kind === 'NetworkPolicy' ? 'CalicoNetworkPolicy' : kind);
+
 export type Command =
   | { readonly type: 'namespace'; readonly object: NamespaceObject }
   | { readonly type: 'pod'; readonly object: PodObject }
   | { readonly type: 'policy'; readonly object: NetworkPolicyObject }
   | { readonly type: 'node'; readonly object: NodeObject }
   | { readonly type: 'clusterPolicy'; readonly manifest: RawClusterPolicy }
+  | { readonly type: 'calico'; readonly manifest: RawCalico }
   | { readonly type: 'delete'; readonly kind: Kind; readonly key: string }
   | { readonly type: 'local'; readonly key: string; readonly addresses: readonly IpAddress[] }
   | { readonly type: 'unlocal'; readonly key: string }
@@ -68,6 +86,13 @@ export const command: Arbitrary<Command> = fc.oneof(
       .map((manifest) => ({ type: 'clusterPolicy' as const, manifest })),
   },
   {
+    weight: 5,
+    arbitrary: fc
+      .constantFrom(...calicoIds)
+      .chain(calicoArbitrary)
+      .map((manifest) => ({ type: 'calico' as const, manifest })),
+  },
+  {
     weight: 2,
     arbitrary: fc
       .constantFrom('n1' as const, 'n2' as const)
@@ -78,6 +103,11 @@ export const command: Arbitrary<Command> = fc.oneof(
     weight: 4,
     arbitrary: fc.oneof(
       fc.constantFrom(...clusterPolicyIds).map((id) => ({ type: 'delete' as const, kind: id.kind, key: id.name })),
+      fc.constantFrom(...calicoIds).map((id) => ({
+        type: 'delete' as const,
+        kind: calicoKind(id.kind),
+        key: objectKey({ namespace: '', ...id }),
+      })),
       fc.constantFrom('n1', 'n2').map((key) => ({ type: 'delete' as const, kind: 'Node' as const, key })),
       namespace.map((key) => ({ type: 'delete' as const, kind: 'Namespace' as const, key })),
       podKey.map((key) => ({ type: 'delete' as const, kind: 'Pod' as const, key })),
@@ -104,8 +134,10 @@ export const crowd: Arbitrary<Command[]> = fc
     fc.tuple(...namespaceNames.flatMap((ns) => ['p0', 'p1'].map((pod) => podArbitrary(ns, pod, slot)))),
     fc.tuple(...namespaceNames.flatMap((ns) => ['a', 'b'].map((policy) => policyArbitrary(ns, policy)))),
     fc.tuple(...clusterPolicyIds.map(clusterPolicyArbitrary)),
+    fc.subarray([...calicoIds]).chain((ids) => fc.tuple(...ids.map(calicoArbitrary))),
   )
-  .map(([namespaces, pods, policies, manifests]) => [
+  .map(([namespaces, pods, policies, manifests, calico]) => [
+    ...calico.map((manifest): Command => ({ type: 'calico', manifest })),
     ...manifests.map((manifest): Command => ({ type: 'clusterPolicy', manifest })),
     ...policies.map((object): Command => ({ type: 'policy', object })),
     ...pods.map((object): Command => ({ type: 'pod', object })),
@@ -170,6 +202,8 @@ function updateOf(step: ModelCommand): ModelUpdate {
       return { type: 'upsert', kind: 'NetworkPolicy', key: keyOf(step.object), object: step.object };
     case 'node':
       return { type: 'upsert', kind: 'Node', key: step.object.metadata.name, object: step.object };
+    case 'calico':
+      return calicoUpdate(step.manifest);
     case 'clusterPolicy':
       return clusterPolicyUpdate(step.manifest);
   }

@@ -70,12 +70,13 @@ export function podArbitrary(namespace: string, name: string, slot: Arbitrary<nu
       phase: fc.constantFrom<PodObject['phase']>('Running', 'Running', 'Running', 'Pending', 'Succeeded', 'Failed'),
       terminating: fc.boolean(),
       hostNetwork: fc.constantFrom(false, false, false, false, true),
+      serviceAccountName: fc.constantFrom('default', 'robot'),
     })
-    .map(({ labels: own, slot: at, families: both, ports, phase, terminating, hostNetwork }) => ({
+    .map(({ labels: own, slot: at, families: both, ports, phase, terminating, hostNetwork, serviceAccountName }) => ({
       metadata: meta(namespace, name, own),
       nodeName: 'n1',
       hostNetwork,
-      serviceAccountName: 'default',
+      serviceAccountName,
       ports,
       phase,
       terminating,

@@ -16,7 +16,7 @@ export interface CelRule {
 /** The part of a structural schema (apiextensions.k8s.io/v1 JSONSchemaProps) that is used here. */
 export interface Schema {
   readonly description?: string;
-  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean';
+  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'number' | 'boolean';
   readonly format?: string;
   readonly default?: unknown;
   readonly nullable?: boolean;
@@ -51,6 +51,9 @@ export function oneOf(description: string, values: readonly string[], more: More
 }
 export function integer(description: string, minimum: number, maximum: number, more: More = {}): Schema {
   return { description, type: 'integer', format: 'int64', minimum, maximum, ...more };
+}
+export function number(description: string, more: More = {}): Schema {
+  return { description, type: 'number', ...more };
 }
 export function flag(description: string, more: More = {}): Schema {
   return { description, type: 'boolean', ...more };
@@ -101,7 +104,7 @@ export function conditionsOnlyStatus(what: string): Schema {
 
 export interface PrinterColumn {
   readonly name: string;
-  readonly type: 'string' | 'integer' | 'boolean' | 'date';
+  readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'date';
   readonly jsonPath: string;
   readonly description: string;
   /** Above 0: only with `-o wide`. */
@@ -123,13 +126,16 @@ export interface KindDefinition {
   readonly description: string;
   /** Required, unless it has a default. */
   readonly spec?: Schema;
-  readonly status: Schema;
+  /** Left out: nobody writes one. */
+  readonly status?: Schema;
+  /** Objects of the kind stand in namespaces. */
+  readonly namespaced?: true;
   /** Over the whole object: metadata.name and the fields of spec. */
   readonly rules?: readonly CelRule[];
   readonly columns: readonly PrinterColumn[];
 }
 
-/** The CustomResourceDefinition as an API server takes it. All our kinds are cluster-scoped and have a status. */
+/** The CustomResourceDefinition as an API server takes it. */
 export function customResourceDefinition(definition: KindDefinition): object {
   const { group, version, kind, plural, shortNames, description, spec, status, columns } = definition;
   return {
@@ -138,7 +144,7 @@ export function customResourceDefinition(definition: KindDefinition): object {
     metadata: { name: `${plural}.${group}`, labels: { 'app.kubernetes.io/part-of': 'poplin' } },
     spec: {
       group,
-      scope: 'Cluster',
+      scope: definition.namespaced ? 'Namespaced' : 'Cluster',
       names: {
         kind,
         listKind: `${kind}List`,
@@ -152,7 +158,7 @@ export function customResourceDefinition(definition: KindDefinition): object {
           name: version,
           served: true,
           storage: true,
-          subresources: { status: {} },
+          ...(status ? { subresources: { status: {} } } : {}),
           additionalPrinterColumns: columns,
           schema: {
             openAPIV3Schema: {
@@ -164,7 +170,7 @@ export function customResourceDefinition(definition: KindDefinition): object {
                 // The name is listed so that a rule may point at it.
                 metadata: { type: 'object', properties: { name: { type: 'string' } } },
                 ...(spec ? { spec } : {}),
-                status,
+                ...(status ? { status } : {}),
               },
               ...(spec && spec.default === undefined ? { required: ['spec'] } : {}),
               ...(definition.rules ? rules(...definition.rules) : {}),

@@ -4,6 +4,8 @@ import { bgpFilter } from './bgp-filter.ts';
 import { bgpPeer } from './bgp-peer.ts';
 import { customResourceDefinition, type KindDefinition } from './build.ts';
 import { calicoNodeStatus } from './calico-node-status.ts';
+import { calicoNetworkPolicy, globalNetworkPolicy } from './calico-policy.ts';
+import { globalNetworkSet, networkSet, tier } from './calico-sets.ts';
 import { felixConfiguration } from './felix-configuration.ts';
 import { ipPool } from './ip-pool.ts';
 import { poplinNode } from './poplin-node.ts';
@@ -16,6 +18,11 @@ const kinds: readonly KindDefinition[] = [
   calicoNodeStatus,
   felixConfiguration,
   poplinNode,
+  calicoNetworkPolicy,
+  globalNetworkPolicy,
+  tier,
+  networkSet,
+  globalNetworkSet,
 ];
 
 export const definitions: ReadonlyMap<string, object> = new Map(

@@ -1,6 +1,5 @@
 /** Calico selectors over node labels, each parsed once. */
-import type { Labels } from '#model';
-import { parseSelector } from '#policy';
+import { type Labels, parseSelector } from '#model';
 
 export type SelectorMatch = (selector: string, labels: Labels) => boolean | { readonly error: string };
 

@@ -14,6 +14,11 @@ export const calicoResources = [
   'ippools',
   'caliconodestatuses',
   'felixconfigurations',
+  'networkpolicies',
+  'globalnetworkpolicies',
+  'tiers',
+  'networksets',
+  'globalnetworksets',
 ] as const;
 export type CalicoResource = (typeof calicoResources)[number];
 

@@ -16,7 +16,14 @@ const apiVersions: Readonly<Partial<Record<Kind, string>>> = {
   AdminNetworkPolicy: 'policy.networking.k8s.io/v1alpha1',
   BaselineAdminNetworkPolicy: 'policy.networking.k8s.io/v1alpha1',
   CalicoNodeStatus: CALICO,
+  CalicoNetworkPolicy: CALICO,
+  GlobalNetworkPolicy: CALICO,
+  Tier: CALICO,
+  NetworkSet: CALICO,
+  GlobalNetworkSet: CALICO,
 };
+/** As their API calls them. */
+const writtenKinds: Readonly<Partial<Record<Kind, string>>> = { CalicoNetworkPolicy: 'NetworkPolicy' };
 
 /** Reasons of False conditions that are somebody's to mend, with what the agents do meanwhile. */
 const actions: Readonly<Record<string, string>> = {
@@ -87,7 +94,7 @@ function subjectOf(object: string): EventSubject | undefined {
   const slash = ref.indexOf('/');
   return {
     apiVersion,
-    kind,
+    kind: writtenKinds[kind] ?? kind,
     name: ref.slice(slash + 1),
     ...(slash < 0 ? {} : { namespace: ref.slice(0, slash) }),
   };

@@ -79,9 +79,10 @@ function definition(plural: string, group: string, version: string, holdsConfigu
 
 export const definitions: readonly Definition[] = [
   definition('poplinnodes', 'poplin.dev', 'v1alpha1', false),
-  ...['bgpconfigurations', 'bgppeers', 'bgpfilters', 'ippools', 'caliconodestatuses', 'felixconfigurations'].map(
-    (plural) => definition(plural, 'projectcalico.org', 'v3', true),
-  ),
+  ...[
+    ...['bgpconfigurations', 'bgppeers', 'bgpfilters', 'ippools', 'caliconodestatuses', 'felixconfigurations'],
+    ...['networkpolicies', 'globalnetworkpolicies', 'tiers', 'networksets', 'globalnetworksets'],
+  ].map((plural) => definition(plural, 'projectcalico.org', 'v3', true)),
 ];
 
 /** `DaemonSet poplin-system/poplin`. */

@@ -432,6 +432,30 @@ test('a cluster-wide policy whose subject was never readable denies those whom i
   assert.deepEqual(w.get('ClusterNetworkPolicy', 'named')?.ingress[0]?.action, 'Pass');
 });
 
+test("Calico's policies are followed where they are served, under both of their names; Kubernetes' NetworkPolicy is another", async (t) => {
+  const w = await world(t);
+  const v3 = '/apis/projectcalico.org/v3';
+  for (const plural of ['networkpolicies', 'globalnetworkpolicies', 'tiers', 'networksets', 'globalnetworksets']) {
+    w.cluster.serve(`${v3}/${plural}`);
+  }
+  w.cluster.put(`${v3}/tiers`, { metadata: { name: 'first' }, spec: { order: 5, defaultAction: 'Pass' } });
+  w.cluster.put(`${v3}/networkpolicies`, { metadata: { name: 'a', namespace: 'x' }, spec: { tier: 'first' } });
+  w.cluster.put(`${v3}/globalnetworksets`, { metadata: { name: 's' }, spec: { nets: ['10.0.0.1'] } });
+  const older = '/apis/crd.projectcalico.org/v1/globalnetworkpolicies';
+  w.cluster.serve(older);
+  const rules = [{ action: 'Deny', source: { services: { name: 'a', namespace: 'b' } } }];
+  w.cluster.put(older, { metadata: { name: 'g' }, spec: { selector: "app == 'web'", ingress: rules } });
+  await w.datastore.start();
+  await w.pass();
+  assert.equal(w.inSync(), 1);
+  assert.equal(w.get('Tier', 'first')?.defaultAction, 'Pass');
+  assert.equal(w.get('CalicoNetworkPolicy', 'x/a')?.tier, 'first');
+  assert.equal(w.get('NetworkPolicy', 'x/a'), undefined);
+  assert.deepEqual(w.get('GlobalNetworkSet', 's')?.nets, ['10.0.0.1/32']);
+  assert.equal(w.get('GlobalNetworkPolicy', 'g')?.ingress[0]?.unknown, true);
+  assert.match(w.datastore.status().notUsed[0]?.message ?? '', /fails closed: source.services/);
+});
+
 test('403 is not in sync, and names verb and resource; it counts again when it is granted', async (t) => {
   const w = await world(t);
   w.cluster.fault = ({ path }) => (path === nodes || path === pods ? refusal(403) : undefined);

@@ -16,10 +16,11 @@ import type {
   ObjectMeta,
   Protocol,
 } from '#model';
+import { known } from './fail-closed.ts';
 import { type DocumentSource, readCidr, readLabelSelector } from './metadata.ts';
 import { portNameFault } from './names.ts';
 import { protocols } from './network-policy.ts';
-import { formatPath, Reader, show } from './reader.ts';
+import { type Reader, show } from './reader.ts';
 
 const priorityMax = 1000;
 /** Of rules, and of peers and ports in a rule. */
@@ -191,20 +192,6 @@ function readAction(reader: Reader, { actions }: Dialect): Action | undefined {
 }
 
 const unknown = { type: 'unknown' } as const;
-
-/**
- * In a directory every fault is one of the document. What an API server holds, and cannot be read, is undefined and noted: the rest
- * of the policy counts.
- */
-function known<T>(reader: Reader, { source }: Dialect, read: (reader: Reader) => T | undefined): T | undefined {
-  if (source === 'directory') return read(reader);
-  const alone = Reader.of(reader.value, 'fault');
-  const found = read(alone);
-  if (found !== undefined && alone.faults.length === 0) return found;
-  const faults = alone.faults.map(({ path, message }) => `${formatPath(path)}${path.length > 0 ? ': ' : ''}${message}`);
-  reader.note(`cannot be read, and the rule fails closed: ${faults.join('; ')}`);
-  return undefined;
-}
 
 function readPeer(
   reader: Reader,

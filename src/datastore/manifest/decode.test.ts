@@ -100,8 +100,8 @@ test('a misspelt kind or API is no other kind: it must not pass as nothing', () 
   for (const [apiVersion, other] of [
     ['apps/v1', 'Deployment'],
     ['v1', 'ConfigMap'],
-    ['projectcalico.org/v3', 'NetworkPolicy'],
-    ['projectcalico.org/v3', 'Tier'],
+    ['projectcalico.org/v3', 'StagedNetworkPolicy'],
+    ['cilium.io/v2', 'NetworkPolicy'],
     ['metallb.io/v1beta2', 'BGPPeer'],
     ['networking.k8s.io/v1', 'Ingress'],
   ] as const) {

@@ -5,6 +5,13 @@ import { readBgpConfiguration } from './bgp-configuration.ts';
 import { readBgpFilter } from './bgp-filter.ts';
 import { readBgpPeer } from './bgp-peer.ts';
 import { readCalicoNodeStatus } from './calico-node-status.ts';
+import {
+  readCalicoNetworkPolicy,
+  readGlobalNetworkPolicy,
+  readNetworkSet,
+  readServiceAccount,
+  readTier,
+} from './calico-policy.ts';
 import { readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy } from './cluster-policy.ts';
 import { readNamespace, readNode, readPod } from './core.ts';
 import { readFelixConfiguration } from './felix-configuration.ts';
@@ -25,6 +32,8 @@ export function objectRef(kind: Kind, key: ObjectKey): ObjectRef {
 
 interface KindRules<K extends Kind> extends MetadataRules {
   readonly apiVersions: readonly string[];
+  /** As objects write it, where that is not the name here. */
+  readonly writtenKind?: string;
   readonly read: (document: Reader, metadata: ObjectMeta, source: DocumentSource) => ModelObjects[K] | undefined;
 }
 
@@ -56,6 +65,18 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
     apiVersions: ['policy.networking.k8s.io/v1alpha1'],
     read: readBaselineAdminNetworkPolicy,
   },
+  CalicoNetworkPolicy: {
+    apiVersions: calico,
+    writtenKind: 'NetworkPolicy',
+    namespaced: true,
+    name: 'subdomain',
+    read: readCalicoNetworkPolicy,
+  },
+  GlobalNetworkPolicy: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readGlobalNetworkPolicy },
+  Tier: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readTier },
+  NetworkSet: { apiVersions: calico, namespaced: true, name: 'subdomain', read: readNetworkSet },
+  GlobalNetworkSet: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readNetworkSet },
+  ServiceAccount: { apiVersions: ['v1'], namespaced: true, name: 'subdomain', read: readServiceAccount },
   BGPConfiguration: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpConfiguration },
   BGPPeer: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpPeer },
   IPPool: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readIpPool },
@@ -68,7 +89,7 @@ const ourKinds = Object.keys(kindRules) as Kind[];
 const ourGroups = [...new Set(ourKinds.flatMap((kind) => kindRules[kind].apiVersions.map(groupOf)))];
 
 /** Kinds of other APIs that are named like ours or nearly so. */
-const realOtherKinds = new Set(['NetworkSet', 'IPPools', 'PodTemplate', 'IPReservation']);
+const realOtherKinds = new Set(['IPPools', 'PodTemplate', 'IPReservation']);
 
 export type Identity =
   | { readonly type: 'object'; readonly kind: Kind; readonly key: ObjectKey; readonly ref: ObjectRef }
@@ -86,15 +107,16 @@ export function identify(value: unknown): Identity {
   const apiVersion = document.field('apiVersion').requiredString();
   const kindText = document.field('kind').requiredString();
   if (apiVersion === undefined || kindText === undefined) return { type: 'unidentified', faults: document.faults };
-  const kind = ourKinds.find((candidate) => candidate === kindText);
-  if (!kind) {
+  const named = ourKinds.filter((candidate) => (kindRules[candidate].writtenKind ?? candidate) === kindText);
+  if (named.length === 0) {
     const meant =
       realOtherKinds.has(kindText) || !ourGroups.includes(groupOf(apiVersion)) ? undefined : nearKind(kindText);
     if (!meant) return { type: 'ignored', apiVersion, kind: kindText };
     document.field('kind').fault(`${show(kindText)} is unknown; did you mean ${meant}?`);
     return { type: 'unidentified', faults: document.faults };
   }
-  if (isOtherApi(kind, apiVersion)) return { type: 'ignored', apiVersion, kind: kindText };
+  const kind = named.find((candidate) => !isOtherApi(candidate, apiVersion));
+  if (!kind) return { type: 'ignored', apiVersion, kind: kindText };
   const metadata = document.field('metadata');
   const name = metadata.field('name').requiredString();
   const namespace = metadata.field('namespace').string();
@@ -114,7 +136,7 @@ function nearKind(text: string): Kind | undefined {
 }
 
 /**
- * The same kind name in somebody else's API group (metallb.io BGPPeer, Calico's NetworkPolicy). A near miss of ours is
+ * The same kind name in somebody else's API group (metallb.io BGPPeer). A near miss of ours is
  * not, nor is the group of Kubernetes' first NetworkPolicy.
  */
 function isOtherApi(kind: Kind, apiVersion: string): boolean {
@@ -147,6 +169,8 @@ const needSpec: ReadonlySet<Kind> = new Set([
   'ClusterNetworkPolicy',
   'AdminNetworkPolicy',
   'BaselineAdminNetworkPolicy',
+  'CalicoNetworkPolicy',
+  'GlobalNetworkPolicy',
   'BGPPeer',
   'IPPool',
   'CalicoNodeStatus',
@@ -156,7 +180,8 @@ const needSpec: ReadonlySet<Kind> = new Set([
 export function decodeObject(kind: Kind, value: unknown, source: DocumentSource = 'directory'): Decoded {
   const document = Reader.of(value, unknownFieldsOf(kind, source));
   const rules = kindRules[kind];
-  if (kind !== 'Secret') document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+  if (kind !== 'Secret' && kind !== 'ServiceAccount')
+    document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
   const version = document.field('apiVersion');
   if (!rules.apiVersions.includes(version.value as string)) {
     version.fault(`${show(version.value)} has no ${kind} that is known here; write ${rules.apiVersions[0]}`);

@@ -1,5 +1,6 @@
 /** For every CEL rule an object that it lets pass and one that it, and nothing else, refuses. */
 import type { KubeObject } from '../../support/kube/objects.ts';
+import { calicoPolicyCases } from './calico-policy-objects.ts';
 import { bgpConfiguration, bgpFilter, nodesPeer, objectOf, routerPeer } from './objects.ts';
 
 export interface CelCase {
@@ -680,4 +681,5 @@ export const celCases: readonly CelCase[] = [
   ...bgpFilterCases,
   ...ipPoolCases,
   ...felixConfigurationCases,
+  ...calicoPolicyCases,
 ];

@@ -5,6 +5,7 @@ import { type ApiServer, apiServerAssets, startApiServer } from '../../support/k
 import type { KubeObject } from '../../support/kube/objects.ts';
 import { needs } from '../../support/needs.ts';
 import { until } from '../../support/wait.ts';
+import { calicoPolicies } from './calico-policy-objects.ts';
 import { definitionOf, definitions, folder, schemaNodes, schemaOf } from './definitions.ts';
 import { conditionsOf } from './install.ts';
 import { accepted, objectOf, poplinNode } from './objects.ts';
@@ -152,13 +153,16 @@ suite('definitions under kubectl', needs({ commands: ['setpriv'], kube: apiServe
 
   test('short names and the category', async () => {
     const shortNames = definitions.flatMap(({ spec }) =>
-      (spec.names.shortNames ?? []).map((name) => [name, spec.names.plural]),
+      (spec.names.shortNames ?? []).map((name) => [name, spec.names.kind.toLowerCase()]),
     );
+    // Of the others tests before have stored one.
+    const stored = [...new Map(calicoPolicies.map((object) => [object.kind, object])).values()];
+    for (const object of stored) await server.objects.create(object);
     assert.ok(shortNames.length >= 10);
-    for (const [shortName, plural] of shortNames) {
+    for (const [shortName, kind] of shortNames) {
       assert.match(
         await server.kubectl(['get', shortName!, '-o', 'name']),
-        new RegExp(`^${plural!.slice(0, -2)}\\S*/\\S`),
+        new RegExp(`^${kind!}\\.\\S*/\\S`),
         shortName,
       );
     }

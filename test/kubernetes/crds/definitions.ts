@@ -13,7 +13,7 @@ export interface CelRule {
 }
 export interface Schema {
   readonly description?: string;
-  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'boolean';
+  readonly type?: 'object' | 'array' | 'string' | 'integer' | 'number' | 'boolean';
   readonly format?: string;
   readonly default?: unknown;
   readonly enum?: readonly string[];
@@ -34,6 +34,7 @@ export interface Schema {
 export interface Definition extends KubeObject {
   readonly spec: {
     readonly group: string;
+    readonly scope: 'Cluster' | 'Namespaced';
     readonly names: { readonly kind: string; readonly plural: string; readonly shortNames?: readonly string[] };
     readonly versions: readonly [
       {
@@ -91,7 +92,9 @@ const dryRun = 'dryRun=All&fieldValidation=Strict';
 
 /** What creating it would give, with every field known; nothing is stored. */
 export async function tryCreate(server: ApiServer, object: KubeObject): Promise<Verdict> {
-  const path = await server.objects.path({ apiVersion: object.apiVersion, kind: object.kind });
+  const { namespace } = object.metadata;
+  const metadata = namespace === undefined ? {} : { namespace };
+  const path = await server.objects.path({ apiVersion: object.apiVersion, kind: object.kind, metadata });
   return verdictOf(await server.request({ method: 'POST', path: `${path}?${dryRun}`, body: object }));
 }
 

@@ -3,10 +3,12 @@ import type { KubeObject } from '../../support/kube/objects.ts';
 import { apiVersionOf, definitionOf } from './definitions.ts';
 
 export function objectOf(kind: string, spec: unknown, more: { name?: string; status?: unknown } = {}): KubeObject {
+  const definition = definitionOf(kind);
+  const place = definition.spec.scope === 'Namespaced' ? { namespace: 'default' } : {};
   return {
-    apiVersion: apiVersionOf(definitionOf(kind)),
+    apiVersion: apiVersionOf(definition),
     kind,
-    metadata: { name: more.name ?? 'x' },
+    metadata: { name: more.name ?? 'x', ...place },
     ...(spec === undefined ? {} : { spec }),
     ...(more.status === undefined ? {} : { status: more.status }),
   };

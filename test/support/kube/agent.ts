@@ -49,12 +49,16 @@ export function legacyDefinitions(): KubeObject[] {
   const schema = { openAPIV3Schema: { type: 'object', 'x-kubernetes-preserve-unknown-fields': true } };
   const versions = [{ name: 'v1', served: true, storage: true, schema }];
   return definitions().flatMap((definition) => {
-    const spec = definition['spec'] as { readonly group: string; readonly names: { readonly plural: string } };
+    const spec = definition['spec'] as {
+      readonly group: string;
+      readonly scope: string;
+      readonly names: { readonly plural: string };
+    };
     if (spec.group !== 'projectcalico.org') return [];
     const { kind, plural, singular, listKind } = spec.names as Record<string, string>;
     const metadata = { name: `${plural}.${group}` };
     const names = { kind, plural, singular, listKind };
-    return [{ ...definition, metadata, spec: { group, names, scope: 'Cluster', versions } }];
+    return [{ ...definition, metadata, spec: { group, names, scope: spec.scope, versions } }];
   });
 }
 

@@ -1,9 +1,20 @@
 /**
  * Calico's selector language: `==`, `!=`, `in {..}`, `not in {..}`, `contains`, `starts with`, `ends with`, `has(x)`, `all()`,
- * `!`, `&&`, `||` (binds least), parentheses. Strings stand in '..' or "..", without escapes. Empty text selects everything.
+ * `global()` (what stands in no namespace), `!`, `&&`, `||` (binds least), parentheses. Strings stand in '..' or "..", without escapes. Empty text selects everything.
  * `!=` and `not in` also match where the label is absent.
  */
-import { all, and, has, isIn, not, or, type Selector, type SelectorNode, selector } from './selector.ts';
+import {
+  all,
+  and,
+  has,
+  isIn,
+  namespaceLabel,
+  not,
+  or,
+  type Selector,
+  type SelectorNode,
+  selector,
+} from './selector.ts';
 
 /** A selector text that does not parse: what was expected, and the offset (in characters, from 0) where it was not found. */
 export interface SelectorError {
@@ -109,6 +120,10 @@ function operation(scanner: Scanner, depth: number): SelectorNode {
     scanner.need(/\)/y, 'expected ) behind all(');
     return all;
   }
+  if (scanner.take(/global[ \t]*\(/y)) {
+    scanner.need(/\)/y, 'expected ) behind global(');
+    return not(has(namespaceLabel));
+  }
   if (scanner.take(/has[ \t]*\(/y)) {
     const key = labelName(scanner);
     scanner.need(/\)/y, 'expected ) behind has(label');
@@ -118,7 +133,7 @@ function operation(scanner: Scanner, depth: number): SelectorNode {
 }
 
 function labelName(scanner: Scanner): string {
-  const key = scanner.need(label, 'expected a label name, all(), has(label), ! or (')[0];
+  const key = scanner.need(label, 'expected a label name, all(), global(), has(label), ! or (')[0];
   if (key.length > labelCharsMax) throw scanner.fault(`expected a label name of at most ${labelCharsMax} characters`);
   return key;
 }

@@ -6,7 +6,7 @@
  * in the kernel. Labels are read with `hasOwn`: `constructor` and `toString` are legal label names.
  */
 import { unreachable } from '#kit';
-import type { Labels } from '#model';
+import type { Labels } from '../objects.ts';
 
 export type SelectorNode =
   | { readonly op: 'all' }
@@ -27,10 +27,12 @@ export interface Selector {
 }
 
 export function selector(node: SelectorNode): Selector {
-  return { node, canonical: canonicalText(node), matches: (labels) => evaluate(node, labels) };
+  return { node, canonical: canonicalText(node), matches: (labels) => evaluateSelector(node, labels) };
 }
 
 export const all: SelectorNode = { op: 'all' };
+/** What Calico says of everything that stands in a namespace. */
+export const namespaceLabel = 'projectcalico.org/namespace';
 const none: SelectorNode = { op: 'none' };
 
 export function has(key: string): SelectorNode {
@@ -81,7 +83,7 @@ export function labelValue(labels: Labels, key: string): string | undefined {
   return Object.hasOwn(labels, key) ? labels[key] : undefined;
 }
 
-export function evaluate(node: SelectorNode, labels: Labels): boolean {
+export function evaluateSelector(node: SelectorNode, labels: Labels): boolean {
   switch (node.op) {
     case 'all':
       return true;
@@ -100,11 +102,11 @@ export function evaluate(node: SelectorNode, labels: Labels): boolean {
     case 'endsWith':
       return labelValue(labels, node.key)?.endsWith(node.value) ?? false;
     case 'not':
-      return !evaluate(node.node, labels);
+      return !evaluateSelector(node.node, labels);
     case 'and':
-      return node.nodes.every((term) => evaluate(term, labels));
+      return node.nodes.every((term) => evaluateSelector(term, labels));
     case 'or':
-      return node.nodes.some((term) => evaluate(term, labels));
+      return node.nodes.some((term) => evaluateSelector(term, labels));
     default:
       return unreachable(node);
   }

@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { CalicoPolicyObject, CalicoRule, Kind, NetworkSetObject } from '#model';
+import { decodeObject, identify } from './decode.ts';
+import type { DocumentSource } from './metadata.ts';
+import { formatPath } from './reader.ts';
+
+type Spec = Readonly<Record<string, unknown>>;
+
+function read(kind: string, spec: Spec | undefined, { source = 'directory' as DocumentSource, name = 'x' } = {}) {
+  const document = { apiVersion: 'projectcalico.org/v3', kind, metadata: { name }, ...(spec && { spec }) };
+  const identity = identify(document);
+  assert.equal(identity.type, 'object');
+  const decoded = decodeObject(identity.type === 'object' ? identity.kind : 'Node', document, source);
+  const texts = (all: typeof decoded.faults) => all.map(({ path, message }) => `${formatPath(path)}: ${message}`);
+  return { object: decoded.typed?.object, faults: texts(decoded.faults), notes: texts(decoded.notes) };
+}
+const global = (spec: Spec, source?: DocumentSource) => read('GlobalNetworkPolicy', spec, source && { source });
+const policyOf = (spec: Spec): CalicoPolicyObject => {
+  const { object, faults } = global(spec);
+  assert.deepEqual(faults, []);
+  return object as CalicoPolicyObject;
+};
+const ruleOf = (rule: Spec): CalicoRule => policyOf({ ingress: [rule] }).ingress[0]!;
+const faultOf = (rule: Spec): string => global({ ingress: [rule] }).faults.join('; ');
+
+test('the group says whose NetworkPolicy it is', () => {
+  for (const [apiVersion, kind] of [
+    ['networking.k8s.io/v1', 'NetworkPolicy'],
+    ['projectcalico.org/v3', 'CalicoNetworkPolicy'],
+    ['crd.projectcalico.org/v1', 'CalicoNetworkPolicy'],
+  ] as const) {
+    const identity = identify({ apiVersion, kind: 'NetworkPolicy', metadata: { name: 'a', namespace: 'b' } });
+    assert.deepEqual(identity, { type: 'object', kind: kind satisfies Kind, key: 'b/a', ref: `${kind} b/a` });
+  }
+});
+
+test('defaults: every pod, the tier default, no order, types by the rules that there are', () => {
+  const { metadata: _, ...empty } = policyOf({});
+  assert.deepEqual(empty, { tier: 'default', selector: 'all()', types: ['Ingress'], ingress: [], egress: [] });
+  const allow = { action: 'Allow' };
+  assert.deepEqual(policyOf({ egress: [allow] }).types, ['Egress']);
+  assert.deepEqual(policyOf({ ingress: [allow], egress: [allow] }).types, ['Ingress', 'Egress']);
+  assert.deepEqual(policyOf({ types: ['Egress', 'Ingress'] }).types, ['Ingress', 'Egress']);
+});
+
+test('protocols, ports, prefixes and addresses as they may be written', () => {
+  assert.deepEqual(ruleOf({ action: 'Allow', protocol: 'tcp', destination: { ports: [80, '81', '90:99', 'web'] } }), {
+    action: 'Allow',
+    protocol: 6,
+    source: {},
+    destination: {
+      ports: [{ first: 80, last: 80 }, { first: 81, last: 81 }, { first: 90, last: 99 }, { name: 'web' }],
+    },
+  });
+  assert.equal(ruleOf({ action: 'Deny', protocol: '47' }).protocol, 47);
+  assert.equal(ruleOf({ action: 'Deny', notProtocol: 'UDPLite' }).notProtocol, 136);
+  const icmp = ruleOf({ action: 'Deny', protocol: 'ICMPv6', icmp: { type: 128 } });
+  assert.deepEqual([icmp.protocol, icmp.ipVersion, icmp.icmp], [58, 6, { type: 128 }]);
+  const { source } = ruleOf({ action: 'Pass', source: { nets: ['10.1.2.3', '10.1.2.3/8', 'FD00::1'], notNets: [] } });
+  assert.deepEqual(source, { nets: ['10.1.2.3/32', '10.0.0.0/8', 'fd00::1/128'] });
+  assert.deepEqual(ruleOf({ action: 'Log', source: { serviceAccounts: { names: ['b', 'a', 'b'] } } }).source, {
+    serviceAccounts: { names: ['a', 'b'] },
+  });
+});
+
+test('what means nothing, or is not here yet, is refused at its place', () => {
+  for (const [rule, expected] of [
+    [{}, /^spec.ingress\[0\].action: /],
+    [{ action: 'allow' }, /action: .*Allow/],
+    [{ action: 'Allow', protocol: 'TPC' }, /protocol: "TPC" is no protocol/],
+    [{ action: 'Allow', protocol: 0 }, /protocol: 0 is no protocol/],
+    [{ action: 'Allow', destination: { ports: [80] } }, /destination.ports: needs protocol/],
+    [{ action: 'Allow', protocol: 'ICMP', source: { notPorts: [80] } }, /source.notPorts: needs protocol/],
+    [{ action: 'Allow', protocol: 'TCP', source: { ports: ['9:8'] } }, /source.ports\[0\]: .*lower one first/],
+    [{ action: 'Allow', protocol: 'TCP', source: { ports: ['WEB'] } }, /source.ports\[0\]: .*lower-case/],
+    [{ action: 'Allow', protocol: 'TCP', icmp: { type: 8 } }, /icmp: needs protocol ICMP/],
+    [{ action: 'Allow', protocol: 'ICMP', notICMP: { code: 8 } }, /notICMP: has no type/],
+    [{ action: 'Allow', protocol: 'ICMP', icmp: { type: 255 } }, /icmp.type: 255 is out of range 0..254/],
+    [{ action: 'Allow', protocol: 'ICMP', ipVersion: 6 }, /ipVersion: 6 does not go/],
+    [{ action: 'Allow', ipVersion: 5 }, /ipVersion: 5 is neither/],
+    [{ action: 'Allow', ipVersion: 4, source: { nets: ['fd00::/8'] } }, /nets\[0\]: fd00::\/8 is not of IPv4/],
+    [{ action: 'Allow', source: { nets: ['10.0.0.0/33'] } }, /source.nets\[0\]: /],
+    [{ action: 'Allow', source: { selector: 'a = b' } }, /source.selector: "a = b", character 3: /],
+    [{ action: 'Allow', source: { selector: 'global()' } }, /source.selector: uses global\(\)/],
+    [{ action: 'Allow', source: { serviceAccounts: { names: ['A'] } } }, /names\[0\]: /],
+    [{ action: 'Allow', destination: { services: { name: 'x', namespace: 'y' } } }, /services: cannot be enforced yet/],
+    [{ action: 'Allow', destination: { domains: ['example.com'] } }, /domains: cannot be enforced yet/],
+    [{ action: 'Allow', http: { methods: ['GET'] } }, /http: cannot be enforced/],
+    [{ action: 'Allow', sorce: {} }, /sorce: /],
+  ] as const) {
+    assert.match(faultOf(rule), expected, JSON.stringify(rule));
+  }
+  const ports = Array.from({ length: 5000 }, (_, i) => 2 * i);
+  assert.equal(faultOf({ action: 'Allow', protocol: 'TCP', destination: { ports } }), '');
+  assert.match(
+    faultOf({ action: 'Allow', protocol: 'TCP', source: { ports }, destination: { ports } }),
+    /more than 4096/,
+  );
+  assert.deepEqual(faultOf({ action: 'Allow', source: { selector: "a == 'global()'" } }), '');
+  for (const [spec, expected] of [
+    [{ selector: 'a ==' }, /^spec.selector: /],
+    [{ order: 'first' }, /^spec.order: /],
+    [{ tier: 'A.b' }, /^spec.tier: /],
+    [{ types: ['Ingress', 'Ingress'] }, /^spec.types: names one twice/],
+    [{ doNotTrack: true }, /^spec.doNotTrack: is about host endpoints/],
+    [{ preDNAT: true }, /^spec.preDNAT: is about host endpoints/],
+    [{ applyOnForward: true }, /^spec.applyOnForward: is about host endpoints/],
+  ] as const) {
+    assert.match(global(spec).faults.join('; '), expected);
+  }
+  assert.deepEqual(global({ doNotTrack: false, applyOnForward: false }).faults, []);
+  assert.match(read('NetworkPolicy', { namespaceSelector: 'all()' }).faults.join(), /namespaceSelector/);
+});
+
+test('from an API server, a rule that cannot be read fails closed, at a note, and the others count', () => {
+  const { object, faults, notes } = global(
+    {
+      selector: 'has(a)',
+      ingress: [
+        { action: 'Allow', source: { services: { name: 'x', namespace: 'y' } } },
+        { action: 'Quarantine' },
+        { action: 'Allow', newer: {} },
+        { action: 'Deny', source: { selector: '(' } },
+        { action: 'Allow' },
+      ],
+    },
+    'api',
+  );
+  assert.deepEqual(faults, []);
+  assert.equal(notes.length, 4);
+  assert.match(notes[0]!, /^spec.ingress\[0\]: cannot be read, and the rule fails closed: source.services/);
+  const { ingress } = object as CalicoPolicyObject;
+  assert.deepEqual(
+    ingress.map(({ action, unknown }) => [action, unknown ?? false]),
+    [
+      ['Allow', true],
+      ['Deny', true],
+      ['Allow', true],
+      ['Deny', true],
+      ['Allow', false],
+    ],
+  );
+  assert.match(global({ selector: '(' }, 'api').faults.join(), /^spec.selector: /);
+});
+
+test('Tier: order and default action, fixed for those of Kubernetes', () => {
+  const tier = (name: string, spec: Spec) => read('Tier', spec, { name });
+  const { object } = tier('x', { order: 1.5, defaultAction: 'Pass' });
+  assert.deepEqual(
+    [(object as { order?: number }).order, (object as { defaultAction: string }).defaultAction],
+    [1.5, 'Pass'],
+  );
+  assert.equal((tier('x', {}).object as { defaultAction: string }).defaultAction, 'Deny');
+  assert.equal((tier('kube-admin', {}).object as { defaultAction: string }).defaultAction, 'Pass');
+  assert.match(tier('default', { order: 5 }).faults.join(), /spec.order: is 1000000 in this tier/);
+  assert.match(tier('default', { defaultAction: 'Pass' }).faults.join(), /spec.defaultAction: is Deny/);
+  assert.match(tier('a.b', {}).faults.join(), /metadata.name: /);
+});
+
+test('NetworkSet: prefixes and addresses, canonical, each once', () => {
+  const { object, faults } = read('NetworkSet', { nets: ['10.0.0.1', '10.0.0.1/32', '2001:DB8::/32'] });
+  assert.deepEqual(faults, []);
+  assert.deepEqual((object as NetworkSetObject).nets, ['10.0.0.1/32', '2001:db8::/32']);
+  assert.match(read('GlobalNetworkSet', { nets: ['10.0.0'] }).faults.join(), /^spec.nets\[0\]: "10.0.0" is no prefix/);
+  assert.deepEqual(read('GlobalNetworkSet', undefined).faults, []);
+});

@@ -1,0 +1,159 @@
+/** Calico's policy kinds: objects that together hold every field, and for every CEL rule what it lets pass and what it refuses. */
+import type { KubeObject } from '../../support/kube/objects.ts';
+import type { CelCase } from './cel-cases.ts';
+import { objectOf } from './objects.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+type PolicyKind = 'NetworkPolicy' | 'GlobalNetworkPolicy';
+type Direction = 'ingress' | 'egress';
+const policyKinds: readonly PolicyKind[] = ['NetworkPolicy', 'GlobalNetworkPolicy'];
+const directions: readonly Direction[] = ['ingress', 'egress'];
+
+const selectors = {
+  nets: ['::/0', '10.0.0.0/8'],
+  notNets: ['::/0'],
+  selector: "app == 'web'",
+  notSelector: 'has(a)',
+  namespaceSelector: 'all()',
+  serviceAccounts: { names: ['a'], selector: 'has(b)' },
+};
+const withPorts = { ports: [80, '8000:9000', 'web'], notPorts: [81] };
+
+/** The first has every field but those that ask for a protocol, the others these. */
+const everyRule: readonly Fields[] = [
+  {
+    action: 'Allow',
+    ipVersion: 4,
+    protocol: 47,
+    notProtocol: 'UDP',
+    source: selectors,
+    destination: selectors,
+    metadata: { annotations: { a: 'b' } },
+  },
+  { action: 'Deny', protocol: 'TCP', source: withPorts, destination: withPorts },
+  { action: 'Log', protocol: 'ICMP', icmp: { type: 8, code: 0 }, notICMP: { type: 8, code: 1 } },
+];
+
+function policies(kind: PolicyKind): KubeObject[] {
+  const more = kind === 'GlobalNetworkPolicy' ? { namespaceSelector: 'has(a)', doNotTrack: false } : {};
+  const hosts = kind === 'GlobalNetworkPolicy' ? { preDNAT: false, applyOnForward: false } : {};
+  return everyRule.map((rule) =>
+    objectOf(kind, {
+      tier: 'default',
+      order: 10.5,
+      selector: 'all()',
+      serviceAccountSelector: 'has(a)',
+      types: ['Ingress'],
+      performanceHints: ['AssumeNeededOnEveryNode'],
+      ...more,
+      ...hosts,
+      ingress: [rule],
+      egress: [rule],
+    }),
+  );
+}
+
+export const calicoPolicies: readonly KubeObject[] = [
+  ...policyKinds.flatMap(policies),
+  objectOf('Tier', { order: 5, defaultAction: 'Pass' }),
+  objectOf('NetworkSet', { nets: ['::/0', '192.0.2.1'] }),
+  objectOf('GlobalNetworkSet', { nets: ['::/0'] }),
+];
+
+/** What no accepted object can hold: rules refuse it, whatever it is. */
+export const neverAccepted = /^type \.spec\.(ingress|egress)\[\]\.(http|(source|destination)\.services(\.\w+)?)$/;
+export const neverAcceptedLengths =
+  /^maxLength \.spec\.(ingress|egress)\[\]\.(source|destination)\.services\.(name|namespace)$/;
+
+function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
+  const policy = (rule: Fields): KubeObject => objectOf(kind, { [direction]: [{ action: 'Allow', ...rule }] });
+  const each = { kind, at: `.spec.${direction}[]` };
+  const field = `spec.${direction}[0]`;
+  return [
+    {
+      ...each,
+      message: /^ipVersion must be 4 or 6/,
+      field: `${field}.ipVersion`,
+      accepted: [4, 6].map((ipVersion) => policy({ ipVersion })),
+      refused: [policy({ ipVersion: 5 })],
+    },
+    {
+      ...each,
+      message: /^icmp and notICMP need protocol/,
+      field,
+      accepted: ['ICMP', 'icmp', 1, '1'].map((protocol) => policy({ protocol, icmp: { type: 8 } })),
+      refused: [
+        policy({ icmp: { type: 8 } }),
+        policy({ protocol: 'TCP', icmp: { type: 8 } }),
+        policy({ protocol: 6, notICMP: { type: 8 } }),
+      ],
+    },
+    {
+      ...each,
+      message: /^ports and notPorts need protocol/,
+      field,
+      accepted: [
+        ...['TCP', 'udp', 'SCTP', 6, '17'].map((protocol) => policy({ protocol, source: { ports: [80] } })),
+        policy({ destination: { ports: [] } }),
+      ],
+      refused: [
+        policy({ destination: { ports: [80] } }),
+        policy({ source: { notPorts: ['web'] } }),
+        policy({ protocol: 'ICMP', destination: { notPorts: [80] } }),
+      ],
+    },
+    {
+      ...each,
+      message: /^http cannot be enforced/,
+      field: `${field}.http`,
+      accepted: [policy({})],
+      refused: [policy({ http: { methods: ['GET'] } }), policy({ http: {} })],
+    },
+    {
+      ...each,
+      message: /^services cannot be enforced/,
+      field,
+      accepted: [policy({ source: {}, destination: {} })],
+      refused: [
+        policy({ destination: { services: { name: 'a', namespace: 'b' } } }),
+        policy({ source: { services: { name: 'a' } } }),
+      ],
+    },
+  ];
+}
+
+const hostCases = ['doNotTrack', 'preDNAT', 'applyOnForward'].map((name): CelCase => {
+  const policy = (value: boolean): KubeObject => objectOf('GlobalNetworkPolicy', { [name]: value });
+  return {
+    kind: 'GlobalNetworkPolicy',
+    at: `.spec.${name}`,
+    message: new RegExp(`^${name} is about host endpoints`),
+    field: `spec.${name}`,
+    accepted: [policy(false)],
+    refused: [policy(true)],
+  };
+});
+
+const tierCases = (
+  [
+    ['kube-admin', 1_000, 'Pass', 'Deny'],
+    ['default', 1_000_000, 'Deny', 'Pass'],
+    ['kube-baseline', 10_000_000, 'Pass', 'Deny'],
+  ] as const
+).map(([name, order, defaultAction, other]): CelCase => {
+  const tier = (spec: Fields | undefined): KubeObject => objectOf('Tier', spec, { name });
+  return {
+    kind: 'Tier',
+    at: '',
+    message: new RegExp(`^the tier ${name} has order`),
+    field: 'spec',
+    accepted: [tier({ order, defaultAction }), tier({}), tier(undefined)],
+    refused: [tier({ order: order + 1 }), tier({ defaultAction: other })],
+  };
+});
+
+export const calicoPolicyCases: readonly CelCase[] = [
+  ...policyKinds.flatMap((kind) => directions.flatMap((direction) => ruleCases(kind, direction))),
+  ...hostCases,
+  ...tierCases,
+];
