@@ -30,6 +30,8 @@ interface PolicyEntry {
   policy: Policy;
   subject: string;
   subscription: Subscription<PolicyEntry> | undefined;
+  /** Made when an endpoint first asks: most policies of a cluster select nobody here. Undefined when it may be another. */
+  place: PolicyPlace | undefined;
   /** Its subject is one of Calico's. */
   inherited: boolean;
   readonly endpoints: Set<EndpointId>;
@@ -101,8 +103,9 @@ export class ActivePolicies {
   setTier(name: string, tier: TierObject | undefined): void {
     if (tier) this.#tiers.set(name, tier);
     else this.#tiers.delete(name);
-    for (const { endpoints } of this.#byTier.get(name) ?? []) {
-      for (const endpoint of endpoints) this.#changedEndpoints.add(endpoint);
+    for (const policy of this.#byTier.get(name) ?? []) {
+      policy.place = undefined;
+      for (const endpoint of policy.endpoints) this.#changedEndpoints.add(endpoint);
     }
   }
 
@@ -125,6 +128,7 @@ export class ActivePolicies {
       policy,
       subject: '',
       subscription: undefined,
+      place: undefined,
       inherited: false,
       endpoints: new Set(),
       compiled: undefined,
@@ -135,6 +139,7 @@ export class ActivePolicies {
     this.#policies.set(id, entry);
     this.#leaveTier(entry);
     entry.policy = policy;
+    entry.place = undefined;
     this.#joinTier(entry);
     entry.stale = true;
     entry.deleted = false;
@@ -260,18 +265,11 @@ export class ActivePolicies {
   }
 
   #programOf(id: EndpointId): EndpointProgram {
-    // Places are made for those that count alone: most policies of a cluster select nobody here.
-    const policies = [...this.#matcher.ownersMatching(id), ...this.#inherited.ownersMatching(id)]
-      .map((entry) => ({ id: entry.id, policy: entry.policy, place: placeOf(entry.policy, entry.id, this.#tiers) }))
-      .sort((a, b) => comparePlaces(a.place, b.place));
+    const policies = [...this.#matcher.ownersMatching(id), ...this.#inherited.ownersMatching(id)];
+    for (const entry of policies) entry.place ??= placeOf(entry.policy, entry.id, this.#tiers);
+    policies.sort((a, b) => comparePlaces(a.place!, b.place!));
     return { ingress: tiersOf(policies, 'ingress'), egress: tiersOf(policies, 'egress') };
   }
-}
-
-interface PlacedPolicy {
-  readonly id: PolicyId;
-  readonly policy: Policy;
-  readonly place: PolicyPlace;
 }
 
 /** Without rules in any direction it stands in no tier of anybody. */
@@ -279,16 +277,16 @@ function isAboutAnything(policy: Policy): boolean {
   return isAbout(policy, 'ingress') || isAbout(policy, 'egress');
 }
 
-/** `policies` stand in the order of their places. */
-function tiersOf(policies: readonly PlacedPolicy[], direction: Direction): EndpointProgram['ingress'] {
+/** `policies` stand in the order of their places, which all have. */
+function tiersOf(policies: readonly PolicyEntry[], direction: Direction): EndpointProgram['ingress'] {
   const tiers: TierProgram[] = [];
   let ids: PolicyId[] = [];
   let last: Tier | undefined;
   for (const { id, policy, place } of policies) {
     if (!isAbout(policy, direction)) continue;
-    if (place.tier.name !== last?.name) {
+    if (place!.tier.name !== last?.name) {
       ids = [];
-      last = place.tier;
+      last = place!.tier;
       tiers.push({ tier: last.name, policies: ids, endOfTier: last.endOfTier });
     }
     ids.push(id);
