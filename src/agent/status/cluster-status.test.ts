@@ -266,7 +266,7 @@ test('nothing is written when it stands there, times stay, and conditions of oth
 
 test('Events name what somebody must mend, once each', () => {
   const pools = [object('a', { cidr: '10.0.0.0/16' }), object('b', { cidr: '10.0.0.0/24' }, { uid: 'u' })];
-  const faults = [fault('NetworkPolicy web/deny'), fault('BGPPeer tor')];
+  const faults = [fault('NetworkPolicy web/deny'), fault('CalicoNetworkPolicy web/tiered'), fault('BGPPeer tor')];
   const given = input({ objects: { IPPool: pools, BGPPeer: [object('tor')] }, faults });
   const events = clusterEvents(clusterStatuses(given), faults, []);
   assert.deepEqual(
@@ -275,6 +275,7 @@ test('Events name what somebody must mend, once each', () => {
       ['BGPPeer', undefined, 'tor', 'Invalid'],
       ['IPPool', undefined, 'b', 'CIDROverlap'],
       ['NetworkPolicy', 'web', 'deny', 'Invalid'],
+      ['NetworkPolicy', 'web', 'tiered', 'Invalid'],
     ],
   );
   assert.equal(events[1]!.regarding.uid, 'u');

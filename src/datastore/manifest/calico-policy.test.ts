@@ -79,7 +79,6 @@ test('what means nothing, or is not here yet, is refused at its place', () => {
     [{ action: 'Allow', protocol: 'ICMP', icmp: { type: 255 } }, /icmp.type: 255 is out of range 0..254/],
     [{ action: 'Allow', protocol: 'ICMP', ipVersion: 6 }, /ipVersion: 6 does not go/],
     [{ action: 'Allow', ipVersion: 5 }, /ipVersion: 5 is neither/],
-    [{ action: 'Allow', ipVersion: 4, source: { nets: ['fd00::/8'] } }, /nets\[0\]: fd00::\/8 is not of IPv4/],
     [{ action: 'Allow', source: { nets: ['10.0.0.0/33'] } }, /source.nets\[0\]: /],
     [{ action: 'Allow', source: { selector: 'a = b' } }, /source.selector: "a = b", character 3: /],
     [{ action: 'Allow', source: { selector: 'global()' } }, /source.selector: uses global\(\)/],
@@ -110,6 +109,12 @@ test('what means nothing, or is not here yet, is refused at its place', () => {
     assert.match(global(spec).faults.join('; '), expected);
   }
   assert.deepEqual(global({ doNotTrack: false, applyOnForward: false }).faults, []);
+  const stored = global({ applyOnForward: true }, 'api');
+  assert.deepEqual([stored.faults, stored.notes.length], [[], 1], 'it counts for pods');
+  assert.equal(global({ preDNAT: true }, 'api').faults.length, 1);
+  const other = global({ ingress: [{ action: 'Allow', ipVersion: 4, source: { nets: ['fd00::/8'] } }] });
+  assert.deepEqual(other.faults, []);
+  assert.match(other.notes.join(), /nets\[0\]: fd00::\/8 says nothing/);
   assert.match(read('NetworkPolicy', { namespaceSelector: 'all()' }).faults.join(), /namespaceSelector/);
 });
 

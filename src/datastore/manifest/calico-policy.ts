@@ -44,8 +44,11 @@ export function readGlobalNetworkPolicy(
   const spec = document.field('spec');
   spec.onlyFields([...policyFields, ...hostFields, 'namespaceSelector']);
   for (const name of hostFields) {
-    if (spec.field(name).boolean())
-      spec.field(name).fault('is about host endpoints alone, which are not policed yet; remove it');
+    const field = spec.field(name);
+    if (!field.boolean()) continue;
+    // What Calico has stored counts for pods as it did there; the other two never do.
+    if (source === 'api' && name === 'applyOnForward') field.note('is about host endpoints, which are not policed yet');
+    else field.fault('is about host endpoints alone, which are not policed yet; remove it');
   }
   const namespaceSelector = readSelector(spec.field('namespaceSelector'));
   const policy = readPolicy(spec, metadata, source);

@@ -189,7 +189,7 @@ function readNets(reader: Reader, ipVersion: IpFamily | undefined): Cidr[] {
   const nets = reader.list(netsMax).flatMap((entry) => {
     const net = readNet(entry);
     if (net && ipVersion !== undefined && familyOf(net) !== ipVersion) {
-      entry.fault(`${net} is not of IPv${ipVersion}, which the rule is about`);
+      entry.note(`${net} says nothing: the rule is about IPv${ipVersion} alone`);
     }
     return net ?? [];
   });
