@@ -34,7 +34,11 @@ export interface Packet {
 
 /** Within what Linux (32768..60999) and RFC 6335 (49152..65535) give to clients. */
 export const ephemeralPort = 50_000;
-const numbers: Readonly<Record<Exclude<Packet['protocol'], number>, number>> = { ...protocolNumbers, ICMP: 1, ICMPv6: 58 };
+const numbers: Readonly<Record<Exclude<Packet['protocol'], number>, number>> = {
+  ...protocolNumbers,
+  ICMP: 1,
+  ICMPv6: 58,
+};
 const echoRequest: Readonly<Record<number, { readonly type: number; readonly code: number }>> = {
   [numbers.ICMP]: { type: 8, code: 0 },
   [numbers.ICMPv6]: { type: 128, code: 0 },

@@ -2,7 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Cidr, cidrContains, formatIp, toCidr } from '#kit';
-import { anyHolds } from './prefixes.ts';
+import { anyHolds, hostOf } from './prefixes.ts';
+
+test('a prefix of one address is that address', () => {
+  assert.deepEqual(['10.0.0.1/32', 'fd00::1/128', 'fd00::/32', '10.0.0.0/24', '10.0.0.1'].map(hostOf), [
+    '10.0.0.1',
+    'fd00::1',
+    'fd00::/32',
+    '10.0.0.0/24',
+    '10.0.0.1',
+  ]);
+});
 
 test('any of few or many prefixes holds an address where one by one says so', () => {
   const address = fc

@@ -1,5 +1,10 @@
 import { type Cidr, cidrContains, formatIp, type IpAddress, parseIp } from '#kit';
 
+/** The address of a prefix that holds one alone, as sets of Calico's selectors have pods; other text as it is. */
+export function hostOf(prefix: string): string {
+  return prefix.replace(prefix.includes(':') ? /\/128$/ : /\/32$/, '');
+}
+
 /** More prefixes than these are looked for by every length that they may have, instead of one by one. */
 const walkedMax = 32;
 

@@ -5,6 +5,7 @@
 import { type IpAddress, toIpAddress } from '#kit';
 import type { EndpointId, PolicyUpdate, SetId } from '#model';
 import { policiesOf, setsOf } from '../explain/policy-state.ts';
+import { hostOf } from '../explain/prefixes.ts';
 import { Users } from './users.ts';
 
 export interface Affected {
@@ -65,8 +66,8 @@ export class AffectedFlows {
   }
 }
 
-/** Of `10.1.0.3` and `10.1.0.3,tcp:80`; a prefix is no address. */
+/** Of `10.1.0.3`, `10.1.0.3/32` and `10.1.0.3,tcp:80`; a wider prefix is no address. */
 function addressOf(member: string): IpAddress | undefined {
   const comma = member.indexOf(',');
-  return toIpAddress(comma < 0 ? member : member.slice(0, comma));
+  return toIpAddress(comma < 0 ? hostOf(member) : member.slice(0, comma));
 }

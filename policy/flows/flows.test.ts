@@ -45,6 +45,7 @@ test('what an update may judge anew: users of a policy or a set of prefixes, mem
   ]);
   assert.deepEqual(note({ type: 'setDelta', id: 'P', added: ['10.0.0.3,tcp:80'], removed: [] }), ['10.0.0.3']);
   assert.deepEqual(note({ type: 'setDelta', id: 'N', added: ['11.0.0.0/8'], removed: [] }), ['b']);
+  assert.deepEqual(note({ type: 'setDelta', id: 'N', added: ['10.0.0.4/32'], removed: [] }), ['10.0.0.4']);
   assert.deepEqual(note({ type: 'set', id: 'P', setType: 'ip,port', members: [] }), ['b']);
   assert.deepEqual(note(endpoint('a', open), { type: 'policyRemove', id: 'p' }, { type: 'setRemove', id: 'S' }), ['a']);
   assert.deepEqual(note(policy('p', []), { type: 'set', id: 'S', setType: 'ip', members: [] }), [], 'nobody uses them');

@@ -46,7 +46,7 @@ function conditionCovers(outer: RuleCondition, inner: PolicyRule): boolean {
     const peer = outer.type === 'address' && !outer.not ? inner[outer.side] : undefined;
     return (
       (peer?.type === 'set' && peer.set === outer.set) ||
-      own.some((condition) => condition.type === outer.type && condition.set === outer.set)
+      own.some((condition) => condition.type !== 'ports' && condition.type === outer.type && condition.set === outer.set)
     );
   }
   const ports = own.flatMap((condition) => (condition.type === 'ports' ? [condition.ports] : []));

@@ -1,6 +1,7 @@
 /** Looks for policies that do nothing, less or more than they seem to say. Pure; each finding names its policy and what to do. */
 import type { ModelUpdate, PeerMatch, PodObject, PolicyId, PolicyRule, SetId } from '#model';
 import type { PolicyState } from '../explain/policy-state.ts';
+import { hostOf } from '../explain/prefixes.ts';
 import { ruleText } from '../explain/show.ts';
 import type { Direction } from '../rules/peer-rules.ts';
 import { isAbout, isPolicyUpdate, type Policy, policyIdOf, subjectOf } from '../rules/policy.ts';
@@ -44,9 +45,9 @@ export function lintPolicies(updates: readonly ModelUpdate[], state: PolicyState
     const selected = subjects.get(id);
     if (!directions.some((direction) => isAbout(policy, direction))) continue;
     if (!selected) {
-      const selector = podSelectorText(subjectOf(policy)).replace(/^(?:ns=([^;]*);(.*)|any;(.*))$/s, (_all, namespace, own, any) =>
-        namespace === undefined ? any : `${own} in namespace ${namespace}`,
-      );
+      const selector = podSelectorText(subjectOf(policy))
+        .replace(/^ns=([^;]*);(.*)$/s, '$2 in namespace $1')
+        .replace(/^any;/, '');
       const message = `selects no pod (${selector}): check the labels, or remove it`;
       found.push({ code: 'selects-nothing', severity: 'warning', policy: id, message });
       continue;
@@ -161,7 +162,7 @@ function targetsOf(looked: Looked, of: PolicyRule): readonly PodObject[] {
   if (looked.direction === 'ingress') return looked.subjects;
   if (of.destination?.type !== 'set' || !of.destination.set.startsWith('pods:')) return [];
   const { type, members } = looked.state.sets.get(of.destination.set)!;
-  const pods = [...members].map((member) => looked.owners.get(member.replace(/\/(32|128)$/, '')));
+  const pods = [...members].map((member) => looked.owners.get(hostOf(member)));
   if (type === 'net' && pods.includes(undefined)) return [];
   return [...new Set(pods.filter((pod) => pod !== undefined))];
 }

@@ -5,6 +5,8 @@ import fc, { type Arbitrary } from 'fast-check';
 import type { IpAddress } from '#kit';
 import type { ModelUpdate, NamespaceObject, NetworkPolicyObject, PodObject } from '#model';
 import { AffectedFlows, createPolicyEngine, type EstablishedFlow, flowAllowed, PolicyStateStore } from '#policy';
+import { calicoArbitrary, calicoIds } from '../support/random-calico.ts';
+import { calicoUpdate } from '../support/random-history.ts';
 import {
   externals,
   namespaceArbitrary,
@@ -18,6 +20,7 @@ interface World {
   readonly namespaces: readonly NamespaceObject[];
   readonly pods: readonly PodObject[];
   readonly policies: readonly NetworkPolicyObject[];
+  readonly calico: readonly ModelUpdate[];
 }
 
 /** `p0` of each namespace is wired on this node, whatever becomes of its Pod object. */
@@ -35,6 +38,10 @@ const parts = {
   policies: fc
     .subarray(namespaceNames.flatMap((namespace) => ['a', 'b'].map((name) => [namespace, name] as const)))
     .chain((names) => fc.tuple(...names.map(([namespace, name]) => policyArbitrary(namespace, name)))),
+  calico: fc
+    .subarray([...calicoIds])
+    .chain((ids) => fc.tuple(...ids.map(calicoArbitrary)))
+    .map((manifests) => manifests.map(calicoUpdate)),
 };
 /** A world, and what becomes of parts of it: where only pods change, only members of sets do. */
 const history: Arbitrary<World[]> = fc
@@ -45,12 +52,13 @@ const history: Arbitrary<World[]> = fc
     return worlds;
   });
 
-function objectsOf({ namespaces, pods, policies }: World): Map<string, Extract<ModelUpdate, { type: 'upsert' }>> {
+function objectsOf({ namespaces, pods, policies, calico }: World): Map<string, Extract<ModelUpdate, { type: 'upsert' }>> {
   const keyOf = ({ metadata }: PodObject | NetworkPolicyObject) => `${metadata.namespace}/${metadata.name}`;
   const all: Extract<ModelUpdate, { type: 'upsert' }>[] = [
     ...namespaces.map((object) => ({ type: 'upsert', kind: 'Namespace', key: object.metadata.name, object }) as const),
     ...pods.map((object) => ({ type: 'upsert', kind: 'Pod', key: keyOf(object), object }) as const),
     ...policies.map((object) => ({ type: 'upsert', kind: 'NetworkPolicy', key: keyOf(object), object }) as const),
+    ...calico.filter((update) => update.type === 'upsert'),
   ];
   return new Map(all.map((update) => [`${update.kind} ${update.key}`, update]));
 }

@@ -8,7 +8,15 @@ import { createPolicyEngine, evaluate, evaluateConnection, type PolicyEngine, Po
 import { type NaiveCluster, type NaiveEnd, naiveDirectionAllows, naiveVerdict } from '../support/naive-policy.ts';
 import { calicoArbitrary, calicoIds } from '../support/random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-cluster-policy.ts';
-import { calicoUpdate, casesOr, clusterPolicyUpdate, command, crowd, keyOf, Reference } from '../support/random-history.ts';
+import {
+  calicoUpdate,
+  casesOr,
+  clusterPolicyUpdate,
+  command,
+  crowd,
+  keyOf,
+  Reference,
+} from '../support/random-history.ts';
 import {
   externals,
   namespaceArbitrary,

@@ -5,7 +5,8 @@ export type ClusterPolicyKind = (typeof clusterPolicyKinds)[number];
 export function isClusterPolicyKind(kind: string): kind is ClusterPolicyKind {
   return (clusterPolicyKinds as readonly string[]).includes(kind);
 }
-/** NetworkPolicy has no status: its Events, and the reports of nodes, say it. */
+const withoutStatus: readonly string[] = ['NetworkPolicy', 'CalicoNetworkPolicy', 'GlobalNetworkPolicy'];
+/** Of those without a status Events, and the reports of nodes, say it. */
 export function isPolicyKind(kind: string): boolean {
-  return kind === 'NetworkPolicy' || isClusterPolicyKind(kind);
+  return withoutStatus.includes(kind) || isClusterPolicyKind(kind);
 }

@@ -66,7 +66,7 @@ test('InForce says on how many nodes the generation holds, and what the others a
 
 test('what nodes refuse is named with them, in the status and in an Event', () => {
   const given = input([
-    report('n1', '100', ['ClusterNetworkPolicy:tenants', 'NetworkPolicy:web/a']),
+    report('n1', '100', ['ClusterNetworkPolicy:tenants', 'NetworkPolicy:web/a', 'CalicoNetworkPolicy:web/a']),
     report('n2', '100', ['ClusterNetworkPolicy:other']),
   ]);
   const text =
@@ -93,6 +93,12 @@ test('what nodes refuse is named with them, in the status and in an Event', () =
       ],
       [
         { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', namespace: 'web', name: 'a' },
+        'RefusedByNodes',
+        'DeniedInstead',
+        'spec.egress: ports with protocol any (all that it decides is denied on this node) (on n1)',
+      ],
+      [
+        { apiVersion: 'projectcalico.org/v3', kind: 'NetworkPolicy', namespace: 'web', name: 'a' },
         'RefusedByNodes',
         'DeniedInstead',
         'spec.egress: ports with protocol any (all that it decides is denied on this node) (on n1)',
