@@ -36,7 +36,9 @@ function icmpCovers(outer: IcmpMatch, inner: IcmpMatch): boolean {
 }
 
 function isWithoutIcmp({ icmp, notIcmp }: PolicyRule, excluded: IcmpMatch): boolean {
-  return (notIcmp !== undefined && icmpCovers(notIcmp, excluded)) || (icmp !== undefined && icmp.type !== excluded.type);
+  return (
+    (notIcmp !== undefined && icmpCovers(notIcmp, excluded)) || (icmp !== undefined && icmp.type !== excluded.type)
+  );
 }
 
 /** Whether all that `inner` matches is so. */
@@ -46,7 +48,9 @@ function conditionCovers(outer: RuleCondition, inner: PolicyRule): boolean {
     const peer = outer.type === 'address' && !outer.not ? inner[outer.side] : undefined;
     return (
       (peer?.type === 'set' && peer.set === outer.set) ||
-      own.some((condition) => condition.type !== 'ports' && condition.type === outer.type && condition.set === outer.set)
+      own.some(
+        (condition) => condition.type !== 'ports' && condition.type === outer.type && condition.set === outer.set,
+      )
     );
   }
   const ports = own.flatMap((condition) => (condition.type === 'ports' ? [condition.ports] : []));

@@ -52,7 +52,12 @@ const history: Arbitrary<World[]> = fc
     return worlds;
   });
 
-function objectsOf({ namespaces, pods, policies, calico }: World): Map<string, Extract<ModelUpdate, { type: 'upsert' }>> {
+function objectsOf({
+  namespaces,
+  pods,
+  policies,
+  calico,
+}: World): Map<string, Extract<ModelUpdate, { type: 'upsert' }>> {
   const keyOf = ({ metadata }: PodObject | NetworkPolicyObject) => `${metadata.namespace}/${metadata.name}`;
   const all: Extract<ModelUpdate, { type: 'upsert' }>[] = [
     ...namespaces.map((object) => ({ type: 'upsert', kind: 'Namespace', key: object.metadata.name, object }) as const),

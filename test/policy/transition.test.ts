@@ -74,12 +74,10 @@ const prefixOf = (member: string): Cidr =>
 /** `rules` with the members that the kernel holds of their sets. */
 function stateOf(rules: Rules, types: ReadonlyMap<SetId, string>, kernel: Sets, family: IpFamily): PolicyState {
   const sets = new Map(
-    [...types].map(
-      ([id, type]) => {
-        const members = kernel.get(setName(family, type, id)) ?? new Set<string>();
-        return [id, { type, members: type === 'net' ? new Set([...members].map(prefixOf)) : members }] as const;
-      },
-    ),
+    [...types].map(([id, type]) => {
+      const members = kernel.get(setName(family, type, id)) ?? new Set<string>();
+      return [id, { type, members: type === 'net' ? new Set([...members].map(prefixOf)) : members }] as const;
+    }),
   );
   return { ...rules, sets: sets as unknown as PolicyState['sets'] };
 }
