@@ -2,7 +2,7 @@
  * The process of BFD: nothing else runs in it. Real-time scheduling where it may ask for it; without it packets are late by what the scheduler
  * gives to others, some 10 ms on a busy machine. It ends with its owner (see process.ts), without a word to peers.
  */
-import type { Logger } from '#kit';
+import { forwardingLogger } from '#kit';
 import { becomeRealtime, channelFd } from '#sys';
 import type { FromBfd, ToBfd } from './protocol.ts';
 import { BfdService } from './service.ts';
@@ -20,19 +20,7 @@ const send = (message: FromBfd): void => {
   process.send!(message, undefined, undefined, () => unsent--);
 };
 
-function sendingLogger(base: object): Logger {
-  const line = (level: 'error' | 'warn' | 'info' | 'debug') => (fields: object, message: string) =>
-    send({ type: 'log', level, fields: { ...base, ...fields }, message });
-  return {
-    error: line('error'),
-    warn: line('warn'),
-    info: line('info'),
-    debug: line('debug'),
-    child: (fields) => sendingLogger({ ...base, ...fields }),
-  };
-}
-
-const log = sendingLogger({});
+const log = forwardingLogger((line) => send({ type: 'log', ...line }));
 const refused = becomeRealtime(realtimePriority);
 if (refused) {
   log.warn(

@@ -1,5 +1,6 @@
 /** What crosses between whoever owns the process of BFD and the process: as JSON. */
 import type { BfdDropReason, BfdSessionConfig, BfdSessionStatus } from '#bgp';
+import type { LogLine } from '#kit';
 
 /** How well it keeps time. Counts are since it started; what is the longest or the latest, since it was asked last. */
 export interface BfdTiming {
@@ -37,9 +38,4 @@ export type ToBfd =
 export type FromBfd =
   | { readonly type: 'sessions'; readonly statuses: readonly BfdSessionStatus[] }
   | { readonly type: 'timing'; readonly id: number; readonly timing: BfdTiming }
-  | {
-      readonly type: 'log';
-      readonly level: 'error' | 'warn' | 'info' | 'debug';
-      readonly fields: object;
-      readonly message: string;
-    };
+  | ({ readonly type: 'log' } & LogLine);

@@ -17,3 +17,23 @@ export const silentLogger: Logger = {
   debug: () => undefined,
   child: () => silentLogger,
 };
+
+/** What a logger was told, as plain data. */
+export interface LogLine {
+  readonly level: 'error' | 'warn' | 'info' | 'debug';
+  readonly fields: object;
+  readonly message: string;
+}
+
+/** Of a thread or process that has no logger of its own: every line goes to who has the real one, fields of its parents included. */
+export function forwardingLogger(forward: (line: LogLine) => void, base: object = {}): Logger {
+  const line = (level: LogLine['level']) => (fields: object, message: string) =>
+    forward({ level, fields: { ...base, ...fields }, message });
+  return {
+    error: line('error'),
+    warn: line('warn'),
+    info: line('info'),
+    debug: line('debug'),
+    child: (fields) => forwardingLogger(forward, { ...base, ...fields }),
+  };
+}

@@ -4,6 +4,7 @@
  * speaker keeps changes coalesced by prefix, so that a busy main costs no memory and delays no session.
  */
 import type { PathSelector, PeerStatus, RouteAnswer, RouteQuery, SpeakerConfig, SpeakerStatus, StopMode } from '#bgp';
+import type { LogLine } from '#kit';
 
 export const routeBuffersMax = 4;
 
@@ -25,10 +26,5 @@ export type FromSpeaker =
   | { readonly type: 'status'; readonly id: number; readonly status: SpeakerStatus }
   | { readonly type: 'answer'; readonly id: number; readonly answer: RouteAnswer }
   | { readonly type: 'refused'; readonly id: number; readonly message: string }
-  | {
-      readonly type: 'log';
-      readonly level: 'error' | 'warn' | 'info' | 'debug';
-      readonly fields: object;
-      readonly message: string;
-    }
+  | ({ readonly type: 'log' } & LogLine)
   | { readonly type: 'stopped' };

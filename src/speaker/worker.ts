@@ -4,7 +4,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import type { SpeakerConfig } from '#bgp';
-import { errorText, type Logger, systemClock } from '#kit';
+import { errorText, forwardingLogger, systemClock } from '#kit';
 import { boundedLog } from './bounded-log.ts';
 import { type FromSpeaker, routeBuffersMax, type ToSpeaker } from './protocol.ts';
 import { type Runner, runSpeaker } from './runner.ts';
@@ -17,17 +17,7 @@ function send(message: FromSpeaker, transfer?: readonly ArrayBuffer[]): void {
 }
 
 /** Lines go to main, which has the real logger; fields must be plain data, and errors become text. */
-function postingLogger(base: object): Logger {
-  const line = (level: 'error' | 'warn' | 'info' | 'debug') => (fields: object, message: string) =>
-    send({ type: 'log', level, fields: { ...base, ...fields }, message });
-  return {
-    error: line('error'),
-    warn: line('warn'),
-    info: line('info'),
-    debug: line('debug'),
-    child: (fields) => postingLogger({ ...base, ...fields }),
-  };
-}
+const postedLog = forwardingLogger((line) => send({ type: 'log', ...line }));
 
 let credits = routeBuffersMax;
 let routesWaiting = false;
@@ -84,7 +74,7 @@ async function handle(runner: Runner, message: ToSpeaker): Promise<void> {
 
 function start(): Runner | undefined {
   try {
-    const runner: Runner = runSpeaker(workerData as SpeakerConfig, boundedLog(postingLogger({}), systemClock()), {
+    const runner: Runner = runSpeaker(workerData as SpeakerConfig, boundedLog(postedLog, systemClock()), {
       onRoutes: () => {
         routesWaiting = true;
         pushRoutes(runner);

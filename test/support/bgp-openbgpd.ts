@@ -21,6 +21,9 @@ export interface Openbgpd {
   configure(config: string): void;
 }
 
+/** bgpctl waits for ever for a bgpd of a thousand neighbours that does not come up. */
+const ctlMsMax = 5_000;
+
 /** Starts it with this configuration, to which its control socket is added; it ends with the link. */
 export async function startOpenbgpd(link: BgpLink, config: string, namespace = link.b): Promise<Openbgpd> {
   const file = (name: string): string => path.join(link.folder, `openbgpd.${name}`);
@@ -50,6 +53,7 @@ mount -t tmpfs none /run && mkdir -p /run/openbgpd && exec "$0" -d -f ${file('co
     execFileSync(tool('openbgpctl'), ['-s', socket, ...command.split(' ')], {
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: ctlMsMax,
     });
   const answers = (): boolean => {
     if (child.exitCode !== null) throw new Error(`bgpd ended: ${output}`);

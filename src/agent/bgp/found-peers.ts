@@ -22,14 +22,7 @@ export function interfaceSession(peer: BGPPeerObject, name: string, context: Pee
     ...begin,
     interface: name,
     families: bothFamilies,
-    ...peerSettings(peer, context, {
-      who: `the router on ${name}`,
-      reversed: false,
-      external: remote.external,
-      onLink: true,
-      ...(peer.localASNumber === undefined ? {} : { localAsn: peer.localASNumber }),
-      reflector: false,
-    }),
+    ...foundSettings(peer, context, remote.external, `the router on ${name}`),
   };
   return { config, object: peerRef(peer) };
 }
@@ -54,17 +47,26 @@ export function rangeOfPeers(
     families: bothFamilies,
     ...(familyOf(prefix) === 6 && ipv4 ? { nextHop4: ipv4 } : {}),
     ...(familyOf(prefix) === 4 && ipv6 ? { nextHop6: ipv6 } : {}),
-    ...peerSettings(peer, context, {
-      who: `a peer of ${prefix}`,
-      reversed: false,
-      external: remote.external,
-      // Of whoever connects nobody knows yet.
-      onLink: true,
-      ...(peer.localASNumber === undefined ? {} : { localAsn: peer.localASNumber }),
-      reflector: false,
-    }),
+    ...foundSettings(peer, context, remote.external, `a peer of ${prefix}`),
   };
   return { config, object: peerRef(peer) };
+}
+
+/** Of a peer from a range nobody knows yet whether it is on a link; it is taken for one that is. */
+function foundSettings(
+  peer: BGPPeerObject,
+  context: PeerContext,
+  external: boolean,
+  who: string,
+): ReturnType<typeof peerSettings> {
+  return peerSettings(peer, context, {
+    who,
+    reversed: false,
+    external,
+    onLink: true,
+    ...(peer.localASNumber === undefined ? {} : { localAsn: peer.localASNumber }),
+    reflector: false,
+  });
 }
 
 function sessionName({ metadata }: BGPPeerObject): string {
