@@ -18,27 +18,24 @@
  * Restart: before the mark "in sync" nothing is written. On a fresh node there is then nothing of ours, and CNI has to refuse pods; after a restart
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
  */
-import { type Clock, errorText, type IpAddress, type IpFamily, type Logger, type Startable, unreachable } from '#kit';
+import { errorText, type IpAddress, type IpFamily, type Startable } from '#kit';
 import type { EndpointId, PolicyUpdate, WorkloadEndpoint } from '#model';
 import { ApplyLoop, type ApplyOptions, type ApplyTiming } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
-import { type CommandRunner, newCounters, type SetMemberWriter, type WriteCounters } from './drivers/command.ts';
-import type { FlowTable } from './drivers/flow-table.ts';
-import { Ipsets } from './drivers/ipset/ipset.ts';
+import { newCounters, type WriteCounters } from './drivers/command.ts';
 import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
 import { readCounters } from './drivers/iptables/counters.ts';
-import { IptablesFamily } from './drivers/iptables/iptables.ts';
+import type { IptablesFamily } from './drivers/iptables/iptables.ts';
 import type { NftTables } from './drivers/nft-tables.ts';
-import { type FlowCounts, FlowCutter, type FlowJudge } from './flow-cutter.ts';
-import { checkWorkload, EndpointsManager } from './managers/endpoints.ts';
-import { FlowLogManager } from './managers/flow-log.ts';
-import { type Guard, GuardManager } from './managers/guard.ts';
-import { MasqueradeManager, type Pool } from './managers/masquerade.ts';
-import { PolicyManager, type RefusedPolicy } from './managers/policy.ts';
+import type { FlowCounts } from './flow-cutter.ts';
+import { checkWorkload } from './managers/endpoints.ts';
+import type { Guard } from './managers/guard.ts';
+import type { Pool } from './managers/masquerade.ts';
+import type { RefusedPolicy } from './managers/policy.ts';
 import { paced } from './pace.ts';
-import { baseChains, baseJumps, heldSetId } from './render/base.ts';
-import { type FlowLogOptions, tellOfDrops } from './render/flow-log.ts';
+import { applyUpdate, makeParts, type Parts, type PartsDeps, restoreCalls, tableCounters } from './policy-parts.ts';
+import type { FlowLogOptions } from './render/flow-log.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
 import { type RuleCounter, ruleCounters, type WrittenRules } from './rule-counters.ts';
@@ -58,15 +55,8 @@ export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOpt
   readonly lockFile?: string;
 }
 
-export interface PolicyDataplaneDeps {
-  readonly run: CommandRunner['run'];
+export interface PolicyDataplaneDeps extends PartsDeps {
   readonly tables: NftTables;
-  /** Absent: every change of a set goes through the `ipset` program. */
-  readonly members?: SetMemberWriter;
-  /** Absent: flows that policy forbids later go on. */
-  readonly flows?: { readonly table: FlowTable; readonly judge: FlowJudge };
-  readonly log: Logger;
-  readonly clock: Clock;
   /** Told of every run. */
   readonly onApply?: (timing: ApplyTiming) => void;
 }
@@ -137,20 +127,6 @@ export interface PolicyDataplane extends Startable {
   cleanup(): Promise<CleanupReport>;
 }
 
-/** What `start` makes once the back end is known. */
-interface Parts {
-  readonly backend: Backend;
-  readonly tables: readonly IptablesFamily[];
-  readonly sets: Ipsets;
-  readonly policies: PolicyManager;
-  readonly endpoints: EndpointsManager;
-  readonly masquerade: MasqueradeManager;
-  readonly guard: GuardManager;
-  readonly cutter: FlowCutter | undefined;
-  readonly telling: FlowLogManager;
-  readonly renderBase: () => void;
-}
-
 export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
   return new Dataplane(deps, options);
 }
@@ -188,43 +164,21 @@ class Dataplane implements PolicyDataplane {
   }
 
   async start(chosen: Parameters<PolicyDataplane['start']>[0] = {}): Promise<void> {
-    const { run, members, flows, log, clock } = this.#deps;
+    const { run, log } = this.#deps;
     const wanted = chosen.backend ?? this.#options.backend;
     const backend = wanted === 'auto' ? await detectBackend(run, this.#families, this.#env) : wanted;
     log.info({ backend, detected: wanted === 'auto' }, 'iptables back end chosen');
-    const marks = marksFromMask(chosen.markMask ?? this.#options.markMask ?? defaultMarkMask);
-    const names = this.#names;
-    const tables = this.#families.map(
-      (family) =>
-        new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env: this.#env }),
-    );
-    const sets = new Ipsets(
-      { run, log, clock, ...(members ? { members } : {}) },
-      { names, families: this.#families, first: heldSetId },
-    );
-    const telling = new FlowLogManager({ tables, log }, { names, wanted: this.#options.flowLog });
-    const flowLog = (family: IpFamily): FlowLogOptions | undefined => telling.of(family);
-    const policies = new PolicyManager({ tables, sets, log, flowLog }, { names });
-    const endpoints = new EndpointsManager({ tables, sets, policies, flowLog }, { names, marks });
-    const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
-    const guard = new GuardManager({ tables, sets, flowLog }, { names });
-    for (const table of tables) {
-      for (const jump of baseJumps(names)) table.desireJump(jump);
-    }
-    const renderBase = (): void => {
-      for (const table of tables) {
-        for (const chain of baseChains({ names, marks, family: table.family })) {
-          const { rules, chains } = tellOfDrops(chain.rules, names, flowLog(table.family));
-          table.desireChain(chain.table, chain.name, rules);
-          for (const [name, below] of chains) table.desireChain(chain.table, name, below);
-        }
-      }
-      guard.render();
-    };
-    renderBase();
-    await Promise.all([sets.read(), ...tables.map((table) => table.read())]);
-    const cutter = flows && new FlowCutter({ ...flows, clock, log }, { cutMark: marks.cut });
-    this.#parts = { backend, tables, sets, policies, endpoints, masquerade, guard, cutter, telling, renderBase };
+    const mask = chosen.markMask ?? this.#options.markMask ?? defaultMarkMask;
+    const parts = makeParts(this.#deps, {
+      backend,
+      marks: marksFromMask(mask),
+      names: this.#names,
+      families: this.#families,
+      env: this.#env,
+      flowLog: this.#options.flowLog,
+    });
+    await Promise.all([parts.sets.read(), ...parts.tables.map((table) => table.read())]);
+    this.#parts = parts;
     if (this.#inSync) this.#loop.open();
   }
 
@@ -396,43 +350,5 @@ class Dataplane implements PolicyDataplane {
         this.#deps.log.warn({ backend: other, family, chains }, 'removed our rules from the other back end');
     }
     this.#otherBackendClean = true;
-  }
-}
-
-function tableCounters(parts: Parts | undefined): WriteCounters {
-  const sum = newCounters();
-  for (const { counters } of parts?.tables ?? []) {
-    sum.restoreCalls += counters.restoreCalls;
-    sum.restoreLines += counters.restoreLines;
-    sum.saveCalls += counters.saveCalls;
-  }
-  return sum;
-}
-
-function restoreCalls(parts: Parts): number {
-  return tableCounters(parts).restoreCalls + parts.sets.counters.restoreCalls;
-}
-
-function applyUpdate({ policies, endpoints }: Parts, update: PolicyUpdate): void {
-  switch (update.type) {
-    case 'set':
-    case 'setDelta':
-    case 'setRemove':
-      policies.updateSet(update);
-      return;
-    case 'policy':
-      policies.updatePolicy(update.id, update.program);
-      return;
-    case 'policyRemove':
-      policies.updatePolicy(update.id, undefined);
-      return;
-    case 'endpoint':
-      endpoints.updateProgram(update.id, update.program);
-      return;
-    case 'endpointRemove':
-      endpoints.updateProgram(update.id, undefined);
-      return;
-    default:
-      unreachable(update);
   }
 }
