@@ -84,7 +84,7 @@ test('whom an end selects: of the own namespace as soon as it selects at all, un
   };
   const own = "projectcalico.org/namespace == 'shop'";
   assert.equal(set({ selector: 'has(a)' }, 'shop'), `pods:any;has(a) && ${own}`);
-  assert.equal(set({ notSelector: 'has(a)' }, 'shop'), `pods:any;${own}`);
+  assert.equal(set({ notSelector: 'has(a)' }, 'shop'), `pods:any;!has(a) && ${own}`);
   assert.equal(set({ notSelector: 'has(a)' }), undefined);
   assert.equal(set({ nets: ['10.0.0.0/8' as Cidr] }, 'shop'), undefined);
   assert.equal(set({ namespaceSelector: "team == 'a'" }, 'shop'), "pods:any;pcns.team == 'a'");
@@ -97,6 +97,20 @@ test('whom an end selects: of the own namespace as soon as it selects at all, un
     set({ serviceAccounts: { names: ['x', 'y'], selector: '!has(b)' } }, 'shop'),
     `pods:any;!has(pcsa.b) && ${own} && projectcalico.org/serviceaccount in {'x', 'y'}`,
   );
+});
+
+test('a pod counts for itself, also at an address that a network set holds', () => {
+  const both = { selector: 'has(a)', notSelector: 'has(b)' };
+  const selected = 'any;!has(b) && has(a)';
+  assert.deepEqual(source(both), [{ action: 'allow', source: { type: 'set', set: `pods:${selected}` } }]);
+  const condition = { side: 'source', not: false, type: 'namedPorts', set: `ports:tcp:web:${selected}` };
+  const [named] = ingress({ protocol: 6, source: { ...both, ports: [{ name: 'web' }] } });
+  assert.deepEqual(named?.conditions, [condition]);
+  const [not] = ingress({ protocol: 6, source: { ...both, notPorts: [{ name: 'web' }] } });
+  assert.deepEqual(not?.conditions, [{ ...condition, not: true }]);
+  assert.deepEqual(source({ notSelector: 'has(b)' }), [
+    { action: 'allow', conditions: [{ side: 'source', not: true, type: 'address', set: 'pods:any;has(b)' }] },
+  ]);
 });
 
 test('the subject: by selector, namespace and service account', () => {

@@ -13,6 +13,7 @@ import {
   type CalicoRule,
   isIn,
   namespaceLabel,
+  not,
   type PeerMatch,
   type PolicyRule,
   type PortRange,
@@ -107,14 +108,15 @@ function waysOf(entity: CalicoEntity, side: Side, context: EndContext): Way[] {
   };
   const selectedSet = selected && addressSet(everywhere(selected));
   if (selectedSet && entity.nets) add(false, selectedSet);
-  if (entity.notSelector !== undefined) add(true, addressSet(everywhere(calicoSelector(entity.notSelector))));
+  if (!selected && entity.notSelector !== undefined)
+    add(true, addressSet(everywhere(calicoSelector(entity.notSelector))));
   if (entity.notNets) add(true, prefixSet(entity.notNets));
   const refused = splitPorts(entity.notPorts ?? []);
   if (refused.ranges.length > notRangesMax) {
     conditions.push({ side, not: false, type: 'ports', ports: otherPorts(refused.ranges) });
   } else if (refused.ranges.length > 0) conditions.push({ side, not: true, type: 'ports', ports: refused.ranges });
   if (refused.names.length > 0) {
-    const set = namedPortSet(everywhere(and([])), context.protocol, refused.names);
+    const set = namedPortSet(everywhere(selected ?? and([])), context.protocol, refused.names);
     conditions.push({ side, not: true, type: 'namedPorts', set: use(set) });
   }
   const common: Way = conditions.length > 0 ? { conditions } : {};
@@ -164,17 +166,21 @@ function splitPorts(ports: readonly CalicoPort[]): { readonly ranges: PortRange[
   };
 }
 
-/** Whom the end selects (libcalico-go GetEntityRuleSelector); undefined: it does not ask. */
+/**
+ * Whom the end selects (libcalico-go GetEntityRuleSelector); undefined: it does not ask. What it selects is not what `notSelector` names, as in
+ * Felix (combineMatchesIfPossible): a pod counts for itself, also at an address that a network set with other labels holds.
+ */
 function entitySelector(entity: CalicoEntity, namespace: string): SelectorNode | undefined {
-  const { serviceAccounts } = entity;
+  const { serviceAccounts, namespaceSelector, notSelector } = entity;
   const terms: SelectorNode[] = [];
   if (serviceAccounts?.selector !== undefined) terms.push(ofServiceAccounts(serviceAccounts.selector));
   if (serviceAccounts && serviceAccounts.names.length > 0) terms.push(isIn(serviceAccountLabel, serviceAccounts.names));
   if (entity.selector !== undefined) terms.push(calicoSelector(entity.selector));
-  if (entity.namespaceSelector !== undefined) return and([inNamespaces(entity.namespaceSelector), ...terms]);
-  if (terms.length === 0 && entity.notSelector === undefined) return undefined;
-  if (namespace !== '') return and([isIn(namespaceLabel, [namespace]), ...terms]);
-  return terms.length === 0 ? undefined : and(terms);
+  if (namespaceSelector !== undefined) terms.unshift(inNamespaces(namespaceSelector));
+  else if (namespace !== '' && (terms.length > 0 || notSelector !== undefined))
+    terms.unshift(isIn(namespaceLabel, [namespace]));
+  if (terms.length === 0) return undefined;
+  return and(notSelector === undefined ? terms : [...terms, not(calicoSelector(notSelector))]);
 }
 
 function everywhere(node: SelectorNode): PodSelector {

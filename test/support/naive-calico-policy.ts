@@ -168,39 +168,42 @@ function entityFits(cluster: NaiveCluster, entity: RawEntity, namespace: string,
   if (nets.length > 0 && !nets.some(within)) return false;
   if (notNets.some(within)) return false;
   const here = whoIsAt(cluster, end.address);
-  if (notSelector && here.some((labels) => naiveSelects(notSelector, labels))) return false;
   const asks = Boolean(selector || namespaceSelector || names.length > 0 || ofAccounts);
-  if (asks || (namespace !== '' && notSelector)) {
-    const selected = (labels: Labels): boolean => {
-      const stands = labels['projectcalico.org/namespace'];
-      if (namespaceSelector) {
-        if (!naiveSelects(namespaceSelector, labels, 'pcns.', stands !== undefined)) return false;
-      } else if (namespace !== '' && stands !== namespace) return false;
-      if (names.length > 0 && !names.some((name) => name === labels['projectcalico.org/serviceaccount'])) return false;
-      if (ofAccounts && !naiveSelects(ofAccounts, labels, 'pcsa.')) return false;
-      return !selector || naiveSelects(selector, labels);
-    };
-    if (!here.some(selected)) return false;
-  }
-  if (ports.length > 0 && !ports.some((port) => isPort(cluster, port, end))) return false;
-  return !notPorts.some((port) => isPort(cluster, port, end));
+  const selects = asks || (namespace !== '' && Boolean(notSelector));
+  const selected = ({ labels }: Standing): boolean => {
+    const stands = labels['projectcalico.org/namespace'];
+    if (namespaceSelector) {
+      if (!naiveSelects(namespaceSelector, labels, 'pcns.', stands !== undefined)) return false;
+    } else if (namespace !== '' && stands !== namespace) return false;
+    if (names.length > 0 && !names.some((name) => name === labels['projectcalico.org/serviceaccount'])) return false;
+    if (ofAccounts && !naiveSelects(ofAccounts, labels, 'pcsa.')) return false;
+    if (notSelector && naiveSelects(notSelector, labels)) return false;
+    return !selector || naiveSelects(selector, labels);
+  };
+  if (selects && !here.some(selected)) return false;
+  if (!selects && notSelector && here.some(({ labels }) => naiveSelects(notSelector, labels))) return false;
+  const exposing = here.filter((one) => !selects || selected(one));
+  if (ports.length > 0 && !ports.some((port) => isPort(exposing, port, end))) return false;
+  return !notPorts.some((port) => isPort(exposing, port, end));
 }
 
-function isPort(cluster: NaiveCluster, port: number | string, end: End): boolean {
+function isPort(exposing: readonly Standing[], port: number | string, end: End): boolean {
   if (typeof port === 'number') return port === end.port;
   const [first, second] = port.split(':');
   if (second !== undefined) return Number(first) <= end.port && end.port <= Number(second);
   if (/^\d+$/.test(port)) return Number(port) === end.port;
-  return cluster.pods.some(
-    (pod) =>
-      counts(pod) &&
-      pod.podIPs.some((own) => own === end.address) &&
-      pod.ports.some((each) => each.name === port && each.protocol === end.protocol && each.containerPort === end.port),
+  return exposing.some(({ ports }) =>
+    ports.some((each) => each.name === port && each.protocol === end.protocol && each.containerPort === end.port),
   );
 }
 
-/** The labels of every pod and network set that holds the address. */
-function whoIsAt(cluster: NaiveCluster, address: string): Labels[] {
+interface Standing {
+  readonly labels: Labels;
+  readonly ports: PodObject['ports'];
+}
+
+/** Every pod and network set that holds the address. */
+function whoIsAt(cluster: NaiveCluster, address: string): Standing[] {
   const pods = cluster.pods.filter((pod) => counts(pod) && pod.podIPs.some((own) => own === address));
   const sets = (cluster.calico ?? []).flatMap((each) => {
     if (each.kind !== 'NetworkSet' && each.kind !== 'GlobalNetworkSet') return [];
@@ -211,7 +214,10 @@ function whoIsAt(cluster: NaiveCluster, address: string): Labels[] {
     const { labels = {}, namespace } = each.metadata;
     return [each.kind === 'NetworkSet' ? inNamespace(cluster, namespace!, labels) : labels];
   });
-  return [...pods.map((pod) => podLabels(cluster, pod)), ...sets];
+  return [
+    ...pods.map((pod) => ({ labels: podLabels(cluster, pod), ports: pod.ports })),
+    ...sets.map((labels) => ({ labels, ports: [] })),
+  ];
 }
 
 function podLabels(cluster: NaiveCluster, pod: PodObject): Labels {
