@@ -173,7 +173,7 @@ function formatFlows({ changes, flows, leftOut }: NonNullable<DiffReport['record
   const more = changes.length > rows.length ? `${changes.length - rows.length} more of them with -o json\n` : '';
   const others = [
     ...(flows.unknown > 0 ? [`${flows.unknown} of ends that are not known`] : []),
-    ...(leftOut > 0 ? [`${leftOut} without ports left out`] : []),
+    ...(leftOut > 0 ? [`${leftOut} left out (without ports, or dropped by no policy)`] : []),
   ];
   const counts = [`recorded packets: ${flows.changed} change, ${flows.unchanged} do not`, ...others].join(', ');
   return `${table}${more}${counts}\n`;

@@ -12,7 +12,10 @@ const flowsMax = 1_000_000;
 
 export interface FlowFile {
   readonly flows: readonly RecordedFlow[];
-  /** Of protocols without ports, which policies of ports say nothing of, and to port 0, which nobody serves: scans send such packets. */
+  /**
+   * Of protocols without ports, which policies of ports say nothing of; to port 0, which nobody serves: scans send such packets; and those
+   * that were dropped by what is no policy, whatever policy says.
+   */
   readonly leftOut: number;
 }
 
@@ -30,7 +33,7 @@ export async function readFlows(file: string): Promise<FlowFile> {
     const flow = flowOf(parse(text));
     if (flow === 'fault')
       throw usage(`${file}:${line}: no flow as poplin flows -o json prints one: ${text.slice(0, 100)}`);
-    if (flow === 'no port') leftOut++;
+    if (flow === 'left out') leftOut++;
     else flows.push(flow);
     if (flows.length > flowsMax) throw usage(`${file} holds more than ${flowsMax} flows: split it`);
   }
@@ -52,17 +55,18 @@ interface RawEnd {
   readonly pod?: unknown;
 }
 
-/** `{"source": {"address", "pod"}, "destination": {"address", "port", "pod"}, "protocol", "packets"}`. */
-function flowOf(value: unknown): RecordedFlow | 'fault' | 'no port' {
+/** `{"source": {"address", "pod"}, "destination": {"address", "port", "pod"}, "protocol", "packets", "verdict"}`. */
+function flowOf(value: unknown): RecordedFlow | 'fault' | 'left out' {
   if (typeof value !== 'object' || value === null) return 'fault';
-  const { source, destination, protocol, packets } = value as Readonly<Record<string, unknown>>;
+  const { source, destination, protocol, packets, verdict } = value as Readonly<Record<string, unknown>>;
   if (typeof source !== 'object' || source === null || typeof destination !== 'object' || destination === null)
     return 'fault';
   if (typeof protocol !== 'string') return 'fault';
   const [from, to] = [endOf(source), endOf(destination)];
   if (!from || !to) return 'fault';
+  if (verdict === 'dropped') return 'left out';
   const { port } = destination as RawEnd;
-  if (!protocols.includes(protocol) || port === undefined || port === 0) return 'no port';
+  if (!protocols.includes(protocol) || port === undefined || port === 0) return 'left out';
   if (!Number.isInteger(port) || (port as number) < 1 || (port as number) > 65_535) return 'fault';
   return {
     ...(from.pod !== undefined && { from: from.pod }),

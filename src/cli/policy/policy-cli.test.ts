@@ -175,6 +175,7 @@ test('diff: pairs and recorded flows that change; exit code 1 when any does', as
       flow('shop/db', '10.244.0.1', 2),
       flow('a/b', '192.0.2.9', 4, 'ICMP'),
       flow('a/b', '192.0.2.9', 1, 'TCP', 0),
+      flow('ops/monitor', '10.1.0.9', 7).replace('{', '{"verdict":"dropped",'),
     ].join('\n'),
     'broken.jsonl': '{"source": 1}\n',
   });
@@ -192,7 +193,7 @@ test('diff: pairs and recorded flows that change; exit code 1 when any does', as
   assert.match(out, /^ops\/monitor +shop\/web +TCP 8080 +ipv4 +allow -> DENY +1$/m);
   assert.match(out, /^0 pairs opened, 1 closed, /m);
   assert.match(out, /^ops\/monitor +shop\/web +TCP 8080 +allow -> DENY +5 +end of tier default$/m);
-  assert.match(out, /^recorded packets: 5 change, 2 do not, 2 without ports left out$/m);
+  assert.match(out, /^recorded packets: 5 change, 2 do not, 3 left out \(without ports, or dropped by no policy\)$/m);
   const same = await run('diff', '-f', file('old.yaml'), '-f', file('old.yaml'));
   assert.equal(same.code, 0);
   assert.match(same.out, /^No pair of pods changes its verdict\.\n0 pairs opened, 0 closed/);
