@@ -16,8 +16,8 @@ import {
   type SessionReport,
 } from './cluster-report.ts';
 import { type ConditionNow, condition, listed } from './conditions.ts';
-import { clusterPolicyKinds, isClusterPolicyKind } from './policy-kinds.ts';
-import { policyInForce } from './policy-status.ts';
+import { type ClusterPolicyKind, clusterPolicyKinds, isClusterPolicyKind } from './policy-kinds.ts';
+import { type Progress, policyInForce, progressOf } from './policy-status.ts';
 
 export const statusKinds = [
   'BGPPeer',
@@ -64,7 +64,7 @@ export function clusterStatuses(input: ClusterInput): readonly DesiredStatus[] {
   return statusKinds.flatMap((kind) =>
     (input.objects[kind] ?? []).map((object) => {
       const about = aboutObject(index, kind, object);
-      const conditions = [accepted(input, kind, object, about), ...specific(input, kind, object, about)];
+      const conditions = [accepted(input, kind, object, about), ...specific(input, index, kind, object, about)];
       const unused = fieldsNotUsed(input, about);
       return { kind, object, conditions: unused ? [...conditions, unused] : conditions };
     }),
@@ -80,6 +80,7 @@ interface ReportIndex {
   readonly sessions: ReadonlyMap<string, readonly FromNode<SessionReport>[]>;
   readonly faults: ReadonlyMap<string, DatastoreFault>;
   readonly refusals: ReadonlyMap<string, readonly FromNode<RefusalReport>[]>;
+  readonly progress: Readonly<Record<ClusterPolicyKind, Progress>>;
 }
 
 function indexOf({ reports, faults }: ClusterInput): ReportIndex {
@@ -87,6 +88,11 @@ function indexOf({ reports, faults }: ClusterInput): ReportIndex {
   const sessions = reports.flatMap(({ node, sessions: list }) => list.map((session) => ({ ...session, node })));
   const refusals = reports.flatMap(({ node, refusals: list }) => list.map((refusal) => ({ ...refusal, node })));
   return {
+    progress: {
+      ClusterNetworkPolicy: progressOf('ClusterNetworkPolicy', reports),
+      AdminNetworkPolicy: progressOf('AdminNetworkPolicy', reports),
+      BaselineAdminNetworkPolicy: progressOf('BaselineAdminNetworkPolicy', reports),
+    },
     refusals: Map.groupBy(refusals, ({ object }) => object),
     issues: Map.groupBy(issues, ({ object }) => object),
     sessions: Map.groupBy(sessions, ({ peer }) => peer),
@@ -142,7 +148,13 @@ function said({ reports }: ClusterInput, { issues }: About, effect: IssueEffect)
   return texts.length === 0 ? undefined : byNodes(texts, reports.length);
 }
 
-function specific(input: ClusterInput, kind: StatusKind, object: ApiObject, about: About): readonly ConditionNow[] {
+function specific(
+  input: ClusterInput,
+  index: ReportIndex,
+  kind: StatusKind,
+  object: ApiObject,
+  about: About,
+): readonly ConditionNow[] {
   switch (kind) {
     case 'BGPPeer':
       return [established(input, about)];
@@ -153,7 +165,7 @@ function specific(input: ClusterInput, kind: StatusKind, object: ApiObject, abou
     default:
       if (!isClusterPolicyKind(kind)) return [];
       return [
-        policyInForce(kind, object, { ...about, reports: input.reports, since: input.since.get(about.ref) ?? '' }),
+        policyInForce(object, { ...about, progress: index.progress[kind], since: input.since.get(about.ref) ?? '' }),
       ];
   }
 }

@@ -10,8 +10,57 @@ import type { ApiObject } from './cluster-status.ts';
 import { type ConditionNow, condition } from './conditions.ts';
 import type { ClusterPolicyKind } from './policy-kinds.ts';
 
+/** What a node says of itself, and its name. */
+type Said = readonly [node: string, text: string];
+
+/** How far all nodes are with one kind. */
+export interface Progress {
+  readonly nodes: number;
+  /** Nodes that are not as far as `since`. The same list for policies that the same nodes lack: most of a cluster's. */
+  lacking(since: string): Lacking;
+}
+interface Lacking {
+  readonly said: readonly Said[];
+  readonly names: ReadonlySet<string>;
+  readonly text: string;
+}
+
+/** Gone through once a round and kind; then a policy costs a search, however many nodes there are. */
+export function progressOf(kind: ClusterPolicyKind, reports: readonly NodeReport[]): Progress {
+  const silent = reports.filter(({ revisions }) => !revisions.has(kind)).map(({ node }) => node);
+  const known = reports
+    .flatMap(({ node, revisions }) => {
+      const revision = revisions.get(kind);
+      return revision === undefined ? [] : [{ node, revision }];
+    })
+    .sort((one, other) => compareResourceVersions(one.revision, other.revision));
+  const lists = new Map<number, Lacking>();
+  const listed = (behind: number): Lacking => {
+    const names = new Set([...silent, ...known.slice(0, behind).map(({ node }) => node)]);
+    // In the order of the reports: the text of a state is the same whoever is further behind.
+    const said = reports
+      .filter(({ node }) => names.has(node))
+      .map(({ node, policyFault }): Said => [node, policyFault ?? 'not yet in the kernel']);
+    const list = { said, names, text: byNodes(said, reports.length) };
+    lists.set(behind, list);
+    return list;
+  };
+  return {
+    nodes: reports.length,
+    lacking(since) {
+      let [low, high] = [0, known.length];
+      while (low < high) {
+        const middle = (low + high) >> 1;
+        if (compareResourceVersions(known[middle]!.revision, since) < 0) low = middle + 1;
+        else high = middle;
+      }
+      return lists.get(low) ?? listed(low);
+    },
+  };
+}
+
 export interface PolicyStatusInput {
-  readonly reports: readonly NodeReport[];
+  readonly progress: Progress;
   /** Why the object as it is cannot be read. */
   readonly fault: DatastoreFault | undefined;
   /** The oldest resourceVersion known to be of this generation; empty: older than all that nodes report. */
@@ -21,38 +70,26 @@ export interface PolicyStatusInput {
 }
 
 export function policyInForce(
-  kind: ClusterPolicyKind,
   { metadata }: ApiObject,
-  { reports, fault, since, refusals }: PolicyStatusInput,
+  { progress, fault, since, refusals }: PolicyStatusInput,
 ): ConditionNow {
   const type = 'InForce';
+  const { nodes } = progress;
   const generation = `generation ${metadata.generation ?? 0}`;
   if (fault) {
     const { field, message, effect } = fault;
-    return condition(
-      type,
-      false,
-      'Invalid',
-      `${generation} is in force on no node: ${field ? `${field}: ` : ''}${message} (${effect})`,
-    );
+    const why = `${field ? `${field}: ` : ''}${message} (${effect})`;
+    return condition(type, false, 'Invalid', `${generation} is in force on no node: ${why}`);
   }
-  if (reports.length === 0) return condition(type, 'Unknown', 'NoNodeReports', 'no node reports what it has in force');
-  const refused = Map.groupBy(refusals, ({ node }) => node);
-  const missing: (readonly [node: string, text: string])[] = [];
-  let lacking = 0;
-  let refusing = 0;
-  for (const { node, revisions, policyFault } of reports) {
-    const revision = revisions.get(kind);
-    if (revision === undefined || compareResourceVersions(revision, since) < 0) {
-      lacking++;
-      missing.push([node, policyFault ?? 'not yet in the kernel']);
-    } else if (refused.has(node)) {
-      refusing++;
-      for (const { text } of refused.get(node)!) missing.push([node, text]);
-    }
+  if (nodes === 0) return condition(type, 'Unknown', 'NoNodeReports', 'no node reports what it has in force');
+  const lacking = progress.lacking(since);
+  const refused = refusals.filter(({ node }) => !lacking.names.has(node)).map(({ node, text }): Said => [node, text]);
+  const refusing = new Set(refused.map(([node]) => node)).size;
+  const count = `${generation} is in force on ${nodes - lacking.said.length - refusing} of ${nodes} nodes`;
+  if (refusing > 0) {
+    const why = byNodes([...refused, ...lacking.said], nodes);
+    return condition(type, false, 'RefusedByNodes', `${count}; ${why}`);
   }
-  const count = `${generation} is in force on ${reports.length - lacking - refusing} of ${reports.length} nodes`;
-  if (missing.length === 0) return condition(type, true, 'InForceOnAllNodes', count);
-  const reason = refusing > 0 ? 'RefusedByNodes' : 'NotYetOnAllNodes';
-  return condition(type, false, reason, `${count}; ${byNodes(missing, reports.length)}`);
+  if (lacking.said.length === 0) return condition(type, true, 'InForceOnAllNodes', count);
+  return condition(type, false, 'NotYetOnAllNodes', `${count}; ${lacking.text}`);
 }
