@@ -5,6 +5,7 @@
 import type { Cidr, IpAddress, Secret } from '#kit';
 import type { CalicoPolicyObject, NetworkSetObject, ServiceAccountObject, TierObject } from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
+import type { EndpointSliceObject } from './endpoint-slice.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -320,6 +321,7 @@ export interface ModelObjects {
   readonly NetworkSet: NetworkSetObject;
   readonly GlobalNetworkSet: NetworkSetObject;
   readonly ServiceAccount: ServiceAccountObject;
+  readonly EndpointSlice: EndpointSliceObject;
   readonly BGPConfiguration: BGPConfigurationObject;
   readonly BGPPeer: BGPPeerObject;
   readonly BGPFilter: BGPFilterObject;
@@ -343,6 +345,7 @@ export const kinds: readonly Kind[] = [
   'NetworkSet',
   'GlobalNetworkSet',
   'ServiceAccount',
+  'EndpointSlice',
   'BGPConfiguration',
   'BGPPeer',
   'BGPFilter',

@@ -65,12 +65,12 @@ for (const { file, run, unknown } of suites) {
           if (operation.op === 'apply') {
             const { kind, metadata, apiVersion } = operation.object;
             if (clusterKinds.includes(kind)) manifests.set(`${kind} ${metadata.name}`, operation.object as never);
-            if (apiVersion.includes('projectcalico.org') || kind === 'ServiceAccount') {
+            if (apiVersion.includes('projectcalico.org') || kind === 'ServiceAccount' || kind === 'EndpointSlice') {
               calico.set(`${kind} ${metadata.namespace ?? ''} ${metadata.name}`, operation.object as never);
             }
           } else if (operation.op === 'delete') {
             manifests.delete(`${operation.kind} ${operation.name}`);
-            if (operation.apiGroup === 'projectcalico.org') {
+            if (operation.apiGroup === 'projectcalico.org' || operation.kind === 'EndpointSlice') {
               calico.delete(`${operation.kind} ${operation.namespace ?? ''} ${operation.name}`);
             }
           }
