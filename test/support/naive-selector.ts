@@ -46,7 +46,7 @@ export function naiveSelects(text: string, labels: Labels, prefix = '', everythi
         return values().every((each) => each !== own);
       case 'contains': {
         const wanted = value();
-        return own?.includes(wanted) ?? false;
+        return own !== undefined && own.indexOf(wanted) >= 0;
       }
       case 'starts with': {
         const wanted = value();
