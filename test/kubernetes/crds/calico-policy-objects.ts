@@ -33,6 +33,8 @@ const everyRule: readonly Fields[] = [
   { action: 'Deny', protocol: 'TCP', source: withPorts, destination: withPorts },
   { action: 'Log', protocol: 'ICMP', icmp: { type: 8, code: 0 }, notICMP: { type: 8, code: 1 } },
 ];
+const ofService = { services: { name: 'a', namespace: 'b' } };
+const farEnds = { ingress: 'source', egress: 'destination' } as const;
 
 function policies(kind: PolicyKind): KubeObject[] {
   const more = kind === 'GlobalNetworkPolicy' ? { namespaceSelector: 'has(a)', doNotTrack: false } : {};
@@ -47,8 +49,8 @@ function policies(kind: PolicyKind): KubeObject[] {
       performanceHints: ['AssumeNeededOnEveryNode'],
       ...more,
       ...hosts,
-      ingress: [rule],
-      egress: [rule],
+      ingress: [rule, { action: 'Allow', source: ofService }],
+      egress: [rule, { action: 'Allow', destination: ofService }],
     }),
   );
 }
@@ -61,14 +63,17 @@ export const calicoPolicies: readonly KubeObject[] = [
 ];
 
 /** What no accepted object can hold: rules refuse it, whatever it is. */
-export const neverAccepted = /^type \.spec\.(ingress|egress)\[\]\.(http|(source|destination)\.services(\.\w+)?)$/;
+export const neverAccepted =
+  /^type \.spec\.(ingress\[\]\.(http|destination\.services(\.\w+)?)|egress\[\]\.(http|source\.services(\.\w+)?))$/;
 export const neverAcceptedLengths =
-  /^maxLength \.spec\.(ingress|egress)\[\]\.(source|destination)\.services\.(name|namespace)$/;
+  /^maxLength \.spec\.(ingress\[\]\.destination|egress\[\]\.source)\.services\.(name|namespace)$/;
 
 function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
   const policy = (rule: Fields): KubeObject => objectOf(kind, { [direction]: [{ action: 'Allow', ...rule }] });
   const each = { kind, at: `.spec.${direction}[]` };
   const field = `spec.${direction}[0]`;
+  const far = farEnds[direction];
+  const near = direction === 'ingress' ? 'destination' : 'source';
   return [
     {
       ...each,
@@ -111,12 +116,23 @@ function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
     },
     {
       ...each,
-      message: /^services cannot be enforced/,
-      field,
-      accepted: [policy({ source: {}, destination: {} })],
+      message: /^services stand at the (source|destination) of an/,
+      field: `${field}.${near}.services`,
+      accepted: [policy({ source: {}, destination: {} }), policy({ [far]: ofService })],
+      refused: [policy({ [near]: ofService })],
+    },
+    {
+      ...each,
+      at: `${each.at}.${far}`,
+      message: /^services cannot stand beside nets, /,
+      field: `${field}.${far}.services`,
+      accepted: [
+        policy({ [far]: { ...ofService, nets: [], selector: '' } }),
+        ...(direction === 'ingress' ? [policy({ protocol: 'TCP', source: { ...ofService, ports: [80] } })] : []),
+      ],
       refused: [
-        policy({ destination: { services: { name: 'a', namespace: 'b' } } }),
-        policy({ source: { services: { name: 'a' } } }),
+        ...Object.entries(selectors).map(([name, value]) => policy({ [far]: { ...ofService, [name]: value } })),
+        ...(direction === 'egress' ? [policy({ protocol: 'TCP', destination: { ...ofService, ports: [80] } })] : []),
       ],
     },
   ];
