@@ -1,5 +1,6 @@
 import type { IpAddress } from '#kit';
-import type { ObjectMeta, Protocol } from './objects.ts';
+import type { ServiceName } from './calico-policy.ts';
+import type { Labels, ObjectMeta, Protocol } from './objects.ts';
 
 export interface EndpointPort {
   /** 1..65535. */
@@ -16,4 +17,16 @@ export interface EndpointSliceObject {
   readonly addresses: readonly IpAddress[];
   /** Those that have a number; distinct. */
   readonly ports: readonly EndpointPort[];
+}
+
+/** v1 Service, as far as its endpoints hang on it. */
+export interface ServiceSelection extends ServiceName {
+  /** Empty: somebody else says what its endpoints are. */
+  readonly selector: Labels;
+  readonly ports: readonly {
+    readonly port: number;
+    readonly protocol: Protocol;
+    /** Number, or name of a port that the pod declares for the protocol; absent: `port`. */
+    readonly targetPort?: number | string;
+  }[];
 }
