@@ -2,6 +2,8 @@
 import {
   ageColumn,
   flag,
+  inForceColumn,
+  inForceStatus,
   integer,
   type KindDefinition,
   list,
@@ -219,6 +221,7 @@ const columns: KindDefinition['columns'] = [
     description: 'The directions that it decides.',
     priority: 1,
   },
+  inForceColumn,
   ageColumn,
 ];
 
@@ -231,6 +234,7 @@ export const calicoNetworkPolicy: KindDefinition = {
   namespaced: true,
   description: 'Rules for pods of its namespace, in a tier and an order.',
   spec: object('Whom it is about, and its rules.', policySpec(false)),
+  status: inForceStatus(),
   columns,
 };
 
@@ -254,5 +258,6 @@ export const globalNetworkPolicy: KindDefinition = {
     preDNAT: forHosts('preDNAT'),
     applyOnForward: forHosts('applyOnForward'),
   }),
+  status: inForceStatus(),
   columns,
 };
