@@ -44,6 +44,11 @@ const clusterPolicy = (version: string, kind: string, name: string, place: objec
   spec: { ...place, subject: { namespaces: {} } },
 });
 
+const inDefault = (object: KubeObject): KubeObject => ({
+  ...object,
+  metadata: { ...object.metadata, namespace: 'default' },
+});
+
 /** One of each kind whose status agents write. */
 const configured: readonly KubeObject[] = [
   calico('BGPConfiguration', 'default', { nodeToNodeMeshEnabled: true }),
@@ -60,6 +65,14 @@ const configured: readonly KubeObject[] = [
   clusterPolicy('v1alpha2', 'ClusterNetworkPolicy', 'p', { tier: 'Admin', priority: 1 }),
   clusterPolicy('v1alpha1', 'AdminNetworkPolicy', 'p', { priority: 1 }),
   clusterPolicy('v1alpha1', 'BaselineAdminNetworkPolicy', 'default', {}),
+  // It names a service: EndpointSlices are read for it.
+  inDefault(
+    calico('NetworkPolicy', 'p', { egress: [{ action: 'Allow', destination: { services: { name: 'kubernetes' } } }] }),
+  ),
+  calico('GlobalNetworkPolicy', 'p', { selector: 'has(nobody)' }),
+  calico('Tier', 'first', { order: 5 }),
+  inDefault(calico('NetworkSet', 's', { nets: ['192.0.2.0/24'] })),
+  calico('GlobalNetworkSet', 's', { nets: ['192.0.2.0/24'] }),
 ];
 const secret: KubeObject = {
   apiVersion: 'v1',
