@@ -303,6 +303,10 @@ export interface FelixConfigurationObject {
   readonly iptablesMarkMask?: number;
   readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
   readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';
+  /** Allowed flows are told of as well. */
+  readonly flowLogsLocalReporter?: 'Enabled' | 'Disabled';
+  /** Packets of one flow within it are one entry. 1000..3600000. */
+  readonly flowLogsFlushIntervalMs?: number;
   readonly notUsed: readonly string[];
 }
 

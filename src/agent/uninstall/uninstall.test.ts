@@ -399,7 +399,9 @@ test('the rights of the Job are those that it uses, each of them', async () => {
     used.add(rights.has(right) ? right : anyName);
   }
   assert.deepEqual(
-    [...rights].filter((right) => !used.has(right) && !/patch projectcalico|(get|patch) policy\..*adminnetworkpolicies/.test(right)),
+    [...rights].filter(
+      (right) => !used.has(right) && !/patch projectcalico|(get|patch) policy\..*adminnetworkpolicies/.test(right),
+    ),
     [],
   );
 });

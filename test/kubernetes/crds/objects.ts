@@ -199,6 +199,8 @@ export const felixConfiguration = objectOf(
     iptablesMarkMask: 0xf0000,
     iptablesBackend: 'Auto',
     logSeverityScreen: 'Info',
+    flowLogsLocalReporter: 'Enabled',
+    flowLogsFlushInterval: '15s',
     bpfEnabled: false,
     anything: [{ at: 'all' }],
   },
