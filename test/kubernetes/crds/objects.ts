@@ -24,7 +24,7 @@ const condition = {
   reason: 'Understood',
   message: '',
 };
-const conditionsOnly = { observedGeneration: 1, conditions: [condition] };
+export const conditionsOnly = { observedGeneration: 1, conditions: [condition] };
 
 const bfd = { minTx: '300ms', minRx: '1s', multiplier: 3, multihop: false, graceful: false };
 
