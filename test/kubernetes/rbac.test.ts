@@ -49,6 +49,11 @@ const inDefault = (object: KubeObject): KubeObject => ({
   metadata: { ...object.metadata, namespace: 'default' },
 });
 
+/** EndpointSlices are read for it. */
+const ofService = inDefault(
+  calico('NetworkPolicy', 'p', { egress: [{ action: 'Allow', destination: { services: { name: 'kubernetes' } } }] }),
+);
+
 /** One of each kind whose status agents write. */
 const configured: readonly KubeObject[] = [
   calico('BGPConfiguration', 'default', { nodeToNodeMeshEnabled: true }),
@@ -65,10 +70,7 @@ const configured: readonly KubeObject[] = [
   clusterPolicy('v1alpha2', 'ClusterNetworkPolicy', 'p', { tier: 'Admin', priority: 1 }),
   clusterPolicy('v1alpha1', 'AdminNetworkPolicy', 'p', { priority: 1 }),
   clusterPolicy('v1alpha1', 'BaselineAdminNetworkPolicy', 'default', {}),
-  // It names a service: EndpointSlices are read for it.
-  inDefault(
-    calico('NetworkPolicy', 'p', { egress: [{ action: 'Allow', destination: { services: { name: 'kubernetes' } } }] }),
-  ),
+  ofService,
   calico('GlobalNetworkPolicy', 'p', { selector: 'has(nobody)' }),
   calico('Tier', 'first', { order: 5 }),
   inDefault(calico('NetworkSet', 's', { nets: ['192.0.2.0/24'] })),
@@ -151,6 +153,7 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
     spec: { node: 'n1', classes: ['Agent'], updatePeriodSeconds: 0 },
   };
   await server.objects.create(question);
+  await server.objects.create(ofService);
   const { agent } = await kubeNode(t, server);
   agent.start();
   await agent.untilReady(60_000);
