@@ -9,7 +9,7 @@ import path from 'node:path';
 import readline from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { BgpLink, type Bird, birdConfig, linkConfig, linkPeer, type SpeakerProcess } from '../support/bgp.ts';
-import { loopTurns, slowness } from '../support/loop-turns.ts';
+import { loopTurns, loopTurnsEnvironment, slowness } from '../support/loop-turns.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
@@ -19,7 +19,6 @@ const hostile = '10.9.0.3';
 const attackerAsn = 64666;
 /** What a peer is sent at most beyond what its socket takes: the speaker's bound (1 MiB), and one slice on top. */
 const queuedBytesMax = 3 * 1024 * 1024;
-const loopTurnsModule = path.join(import.meta.dirname, '../support/loop-turns.ts');
 const attacker = path.join(import.meta.dirname, '../support/bgp-attacker.ts');
 const peers = [
   linkPeer({ holdTimeSec: 3, export: 'accept' }),
@@ -52,7 +51,7 @@ class Siege {
     this.bird = await link.bird(birdConfig({ holdSec: 3 }));
     fs.mkdirSync(this.turns);
     const { env } = process;
-    Object.assign(env, { NODE_OPTIONS: `--import ${loopTurnsModule}`, LOOP_TURNS_FOLDER: this.turns });
+    Object.assign(env, loopTurnsEnvironment(this.turns));
     this.speaker = await link.speaker(linkConfig({ peers }));
     Object.assign(env, { NODE_OPTIONS: '' });
     await this.speaker.established('bird');

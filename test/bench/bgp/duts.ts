@@ -81,9 +81,14 @@ function cpuSecOf(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** Starts it in the link's first namespace; resolves when it listens. */
-export async function startDut(name: DutName, link: BgpLink, peers: readonly DutPeer[]): Promise<Dut> {
-  const process = await starters[name].start(link, peers);
+/** Starts it in the link's first namespace; resolves when it listens. @param environment see {@link starters}. */
+export async function startDut(
+  name: DutName,
+  link: BgpLink,
+  peers: readonly DutPeer[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Dut> {
+  const process = await starters[name].start(link, peers, environment);
   let said = '';
   for (const stream of [process.stdout, process.stderr]) stream?.on('data', (chunk) => (said += chunk));
   const listens = (): boolean => {
