@@ -84,7 +84,7 @@ export class Tables implements RibTables {
   sweepNextHops(markOthers: (marks: HopMarks) => void): boolean {
     const size = (): number => Math.max(this.nextHops.size, this.hopSets.size);
     if (size() <= this.#sweepHopsAbove) return false;
-    const marks = { hops: new Set<number>(), sets: new Set<number>() };
+    const marks = { hops: new Uint8Array(this.nextHops.limit), sets: new Uint8Array(this.hopSets.limit) };
     for (const rib of this.ribs) rib.markHops(marks);
     this.feed?.markHops(marks);
     this.groups.markHops(marks);
