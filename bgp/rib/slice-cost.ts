@@ -7,7 +7,7 @@
 /** Of a group without a filter: sets are copied a few times. Each walk of a filter over a set is one more. */
 export const encodingWeight = 4;
 /** Octets times weight that take as long as a prefix. */
-const shift = 10;
+const shift = 9;
 
 /** @param weight of all groups that have to do with the set. */
 export function setCost(octets: number, weight: number): number {
