@@ -24,6 +24,7 @@ import { type HopMarks, noNextHop } from './next-hop-pool.ts';
 import { PathSlots } from './path-slots.ts';
 import { localPeer } from './path-table.ts';
 import type { Rib } from './rib.ts';
+import { encodingWeight, setCost } from './slice-cost.ts';
 
 export interface UpdateGroupOptions extends ExportPolicy, EncodingOptions {
   /** Of what the policy lets out, for the group's family. */
@@ -67,6 +68,8 @@ export class UpdateGroup {
   readonly #filtered: FilteredSets | undefined;
   /** What can go out at all: a filter that may let more through than the policy has to see it. */
   readonly #widest: ExportPolicy;
+  /** See `setCost`. */
+  readonly #weight: number;
   /** Prefixes below are decided about; see `fill`. */
   #filled = 0;
 
@@ -78,22 +81,28 @@ export class UpdateGroup {
     if (this.#slots) rib.pathWatchers++;
     const filter = compileFilter(options.filter, options.localAsn);
     this.#filtered = filter && new FilteredSets(filter, rib.tables, options.ebgp);
+    this.#weight = encodingWeight + (filter?.walks ?? 0);
+    rib.setWeight += this.#weight;
     this.#widest = filter && options.export !== 'reject' ? { ...options, export: 'accept' } : options;
     this.#encoder = new AnnouncementEncoder(rib, options, this.#slots, filter?.setsMed ?? false);
   }
 
   /**
-   * Decides about up to `limit` prefixes of those that were there before the group; whether more are left. Until none are, its
+   * Decides about up to `limit` prefixes (fewer: see `Rib.decide`) of those that were there before the group; whether more are left. Until none are, its
    * members must not be pumped: what is not decided about yet would be withdrawn, and announced again later.
    */
   fill(limit: number): boolean {
-    const { prefixes, locPeer } = this.#rib;
+    const { prefixes, locPeer, locAttributes } = this.#rib;
     const rib = this.#rib;
     const some = new IntStack();
     let prefix = this.#filled;
+    let set = -1;
     for (let left = limit; prefix < prefixes.limit && left > 0; prefix++) {
-      if (locPeer[prefix] !== 0) some.push(prefix);
       left -= this.#slots ? rib.decisionCost(rib.pathsOf(prefix)) : 1;
+      if (locPeer[prefix] === 0) continue;
+      some.push(prefix);
+      if (this.#slots || locAttributes[prefix] !== set) left -= rib.tellingCost(prefix, this.#weight);
+      set = locAttributes[prefix]!;
     }
     this.#filled = prefix;
     this.#applyAll(some);
@@ -186,6 +195,7 @@ export class UpdateGroup {
       this.#unhold(row);
     }
     this.announcedCount = 0;
+    this.#rib.setWeight -= this.#weight;
     if (this.#slots) this.#rib.pathWatchers--;
   }
 
@@ -208,14 +218,16 @@ export class UpdateGroup {
     this.#gone.clear();
   }
 
-  /** Sends up to `limit` prefixes of a member's backlog, then End-of-RIB where due. Returns whether more is waiting. */
+  /** Sends up to `limit` prefixes of a member's backlog, fewer with long attribute sets, then End-of-RIB where due. Returns whether more is waiting. */
   pump(member: Member, limit: number): boolean {
     const encoder = this.#encoder;
     encoder.recipients = [member];
     let cursor = member.cursor;
     let withdrawals = false;
     const done = new IntStack();
-    for (let n = 0; n < limit && member.backlog.count > 0; n++) {
+    const pool = this.#rib.tables.attributes;
+    let set = 0;
+    for (let left = limit; left > 0 && member.backlog.count > 0; left--) {
       let row = member.backlog.next(cursor);
       if (row < 0) row = member.backlog.next(0);
       cursor = row + 1;
@@ -224,6 +236,10 @@ export class UpdateGroup {
       this.#ensure(row);
       if (this.#attributes[row] !== 0 && this.#source[row] !== member.peer) {
         this.#link[row] = this.#announceBy.add(this.#source[row]!, row);
+        if (this.#attributes[row] !== set) {
+          set = this.#attributes[row]!;
+          left -= setCost(pool.length(set - 1), encodingWeight);
+        }
       } else {
         if (!withdrawals) encoder.startWithdraw();
         withdrawals = true;
@@ -344,7 +360,7 @@ export class UpdateGroup {
 
   markHops({ hops }: HopMarks): void {
     for (let row = 0, limit = this.#limit; row < limit; row++) {
-      if (this.#attributes[row] !== 0) hops.add(this.#nextHop[row]!);
+      if (this.#attributes[row] !== 0) hops[this.#nextHop[row]!] = 1;
     }
   }
 

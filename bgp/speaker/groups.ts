@@ -1,6 +1,7 @@
 /** The update groups of one speaker: finds or makes the group a peer belongs to, passes changes on, pumps backlogs. */
 import type { HopMarks, IntStack, Member, MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import { UpdateGroup } from '../rib/index.ts';
+import { prefixesPerMemberMin } from './limits.ts';
 
 export interface Membership {
   readonly rib: Rib;
@@ -44,23 +45,30 @@ export class Groups {
     for (const { group } of this.#groups.values()) group.reapply(source);
   }
 
-  /** Fills new groups, and sends from the backlogs of members that can take it; whether there is more of either. */
-  pump(prefixesPerMember: number): boolean {
+  /** Fills new groups, and sends from the backlogs of members that can take it, so many prefixes in all; whether there is more of either. */
+  pump(prefixes: number): boolean {
+    const most = Math.max(prefixesPerMemberMin, Math.floor(prefixes / Math.max(1, this.#behind())));
     let more = false;
     for (const { group } of this.#groups.values()) {
       if (this.#filling.has(group)) {
-        if (group.fill(prefixesPerMember)) {
+        if (group.fill(most)) {
           more = true;
           continue;
         }
         this.#filling.delete(group);
       }
       for (const member of group.members) {
-        if ((member.backlog.count === 0 && !member.endOfRibDue) || !member.sink.writable) continue;
-        if (group.pump(member, prefixesPerMember) && member.sink.writable) more = true;
+        if (isDue(member) && group.pump(member, most) && member.sink.writable) more = true;
       }
     }
     return more;
+  }
+
+  /** Groups to be filled, and members to be pumped. */
+  #behind(): number {
+    let count = this.#filling.size;
+    for (const { group } of this.#groups.values()) for (const member of group.members) if (isDue(member)) count++;
+    return count;
   }
 
   markHops(marks: HopMarks): void {
@@ -86,6 +94,11 @@ export class Groups {
     for (const [key, entry] of this.#groups) if (entry.group === group) this.#groups.delete(key);
     group.dispose();
   }
+}
+
+/** There is something for it, and it can take it. */
+function isDue({ backlog, endOfRibDue, sink }: Member): boolean {
+  return (backlog.count > 0 || endOfRibDue) && sink.writable;
 }
 
 /** Equal for options that tell peers the same. */

@@ -11,6 +11,8 @@ export const readBytesPerTurnMax = 64 * 1024;
 /** Octets in one read. */
 export const readBytesMax = 64 * 1024;
 export const readBytesMin = 4 * 1024;
+/** The first ones: what comes may be more work than it looks, and code that has not run yet takes several times as long. */
+const readBytesFirst = 16 * 1024;
 /** Reads of one turn end once they took so long; one read is to take no more. */
 export const readMsPerTurn = 4;
 
@@ -24,7 +26,7 @@ export class ReadBudget {
   /** Of those who found nothing left in this turn: the least of their last turns; and of the turn before, whose turn it is now. */
   #waitingSince = Number.POSITIVE_INFINITY;
   #firstAre = Number.POSITIVE_INFINITY;
-  #length = readBytesMax;
+  #length = readBytesFirst;
   #begun = false;
 
   /** @param defer calls when all that is readable in this turn has been asked. */
