@@ -8,10 +8,17 @@ export interface Membership {
   readonly member: Member;
 }
 
+interface Entry {
+  readonly rib: Rib;
+  readonly group: UpdateGroup;
+}
+
 export class Groups {
   /** Made not long ago: not all that was there before them is decided about; see `UpdateGroup.fill`. */
   readonly #filling = new Set<UpdateGroup>();
-  readonly #groups = new Map<string, { readonly rib: Rib; readonly group: UpdateGroup }>();
+  readonly #groups = new Map<string, Entry>();
+  /** The same, to walk on the way of every route. */
+  #entries: readonly Entry[] = [];
 
   join(rib: Rib, options: UpdateGroupOptions, peer: number, sink: MemberSink, endOfRib: boolean): Membership {
     const group = this.#group(rib, options);
@@ -36,26 +43,34 @@ export class Groups {
   }
 
   apply(rib: Rib, changed: IntStack): void {
-    for (const entry of this.#groups.values()) if (entry.rib === rib) entry.group.apply(changed, 0, changed.length);
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i]!;
+      if (entry.rib === rib) entry.group.apply(changed, 0, changed.length);
+    }
   }
 
   /** What may be told of the routes of a peer changed. */
   reapply(source: number): void {
-    for (const { group } of this.#groups.values()) group.reapply(source);
+    for (const { group } of this.#entries) group.reapply(source);
   }
 
   /** Fills new groups, and sends from the backlogs of members that can take it; whether there is more of either. */
   pump(prefixesPerMember: number): boolean {
     let more = false;
-    for (const { group } of this.#groups.values()) {
-      if (this.#filling.has(group)) {
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i++) {
+      const { group } = entries[i]!;
+      if (this.#filling.size > 0 && this.#filling.has(group)) {
         if (group.fill(prefixesPerMember)) {
           more = true;
           continue;
         }
         this.#filling.delete(group);
       }
-      for (const member of group.members) {
+      const { members } = group;
+      for (let m = 0; m < members.length; m++) {
+        const member = members[m]!;
         if ((member.backlog.count === 0 && !member.endOfRibDue) || !member.sink.writable) continue;
         if (group.pump(member, prefixesPerMember) && member.sink.writable) more = true;
       }
@@ -64,7 +79,7 @@ export class Groups {
   }
 
   markHops(marks: HopMarks): void {
-    for (const { group } of this.#groups.values()) group.markHops(marks);
+    for (const { group } of this.#entries) group.markHops(marks);
   }
   get size(): number {
     return this.#groups.size;
@@ -76,6 +91,7 @@ export class Groups {
     if (known) return known.group;
     const group = new UpdateGroup(rib, options);
     this.#groups.set(key, { rib, group });
+    this.#entries = [...this.#groups.values()];
     this.#filling.add(group);
     return group;
   }
@@ -84,6 +100,7 @@ export class Groups {
     if (group.members.length > 0) return;
     this.#filling.delete(group);
     for (const [key, entry] of this.#groups) if (entry.group === group) this.#groups.delete(key);
+    this.#entries = [...this.#groups.values()];
     group.dispose();
   }
 }

@@ -354,6 +354,7 @@ export class Speaker {
         return speaker.#draining || speaker.#config.gracefulShutdown === true;
       },
       schedule: () => this.#flush.schedule(),
+      reviewDue: () => this.#flush.reviewDue(),
       progress: () => this.#restart.check(),
       changed: (peer) => {
         this.#deps.onPeerState(peer.status());

@@ -76,14 +76,17 @@ export class Tables implements RibTables {
     }
   }
 
+  get #hops(): number {
+    return Math.max(this.nextHops.size, this.hopSets.size);
+  }
+
   /**
    * Frees next hops and sets of them that nothing names, once there are many. True: some were; numbers may be given again.
    *
    * @param markOthers marks those that are in use elsewhere.
    */
   sweepNextHops(markOthers: (marks: HopMarks) => void): boolean {
-    const size = (): number => Math.max(this.nextHops.size, this.hopSets.size);
-    if (size() <= this.#sweepHopsAbove) return false;
+    if (this.#hops <= this.#sweepHopsAbove) return false;
     const marks = { hops: new Set<number>(), sets: new Set<number>() };
     for (const rib of this.ribs) rib.markHops(marks);
     this.feed?.markHops(marks);
@@ -91,7 +94,7 @@ export class Tables implements RibTables {
     markOthers(marks);
     this.hopSets.sweep(marks);
     this.nextHops.sweep(marks);
-    this.#sweepHopsAbove = Math.max(nextHopsSweepMin, 2 * size());
+    this.#sweepHopsAbove = Math.max(nextHopsSweepMin, 2 * this.#hops);
     return true;
   }
 }
