@@ -62,7 +62,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     bfd,
     log,
     random: Math.random,
-    defer: (fn: () => void) => void setImmediate(fn),
+    defer: transport.defer,
     wallMs,
     processAgeMs: process.uptime() * 1000,
     system: { name: os.hostname(), description: 'Poplin BGP speaker' },

@@ -30,6 +30,7 @@ import {
   wouldBlock,
 } from '#sys';
 import { type AddressRule, addressRules, type RuleList } from './address-rules.ts';
+import { AfterReads } from './after-reads.ts';
 import { aoSubject, type ConnectionKeys, signAccepted, signDialled } from './ao-keys.ts';
 import { createAoProbe } from './ao-probe.ts';
 import { dialFailure } from './dial-failure.ts';
@@ -72,6 +73,9 @@ export class TcpTransport implements Transport {
     () => performance.now(),
     (fn) => void setImmediate(fn),
   );
+  readonly #afterReads = new AfterReads((fn) => void setImmediate(fn));
+  /** For what reads of connections leave to be done; see `SpeakerDeps.defer`. */
+  readonly defer = this.#afterReads.defer;
   readonly #links = new LocalLinks();
   /** What peers and ranges ask of who connects. */
   #rules: RuleList = addressRules([], []);
@@ -240,6 +244,7 @@ export class TcpTransport implements Transport {
       remote,
       keys,
       budget: this.#budget,
+      afterReads: this.#afterReads,
       onClosing: (closing) => {
         this.#closing.add(closing);
         const [oldest] = this.#closing;
