@@ -178,11 +178,10 @@ export class PeerImport {
   #makeSource(policy: ImportPolicy): UpdateSource {
     const { context, keeps, filter4, filter6, allowedOwnAsns, leakRule, accept } = policy;
     const { config, row, session } = this.#deps;
-    const link = this.#deps.link()?.interface;
     return {
       row,
       linkLocal: isLinkLocal(session.remoteAddress ?? ''),
-      ...(link === undefined ? {} : { link }),
+      link: this.#deps.link()?.interface,
       context,
       keeps,
       filter4,

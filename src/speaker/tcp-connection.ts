@@ -39,6 +39,8 @@ export interface TcpConnectionOptions {
   /** Of the socket, connected and non-blocking. Owned from here on. */
   readonly fd: Fd;
   readonly remote: { readonly address: string; readonly port: number };
+  /** Default: as the socket says. */
+  readonly local?: TcpEnd;
   /** TCP-AO keys that it has. */
   readonly keys: ConnectionKeys | undefined;
   readonly budget: ReadBudget;
@@ -76,6 +78,7 @@ export class TcpConnection implements ByteConnection {
     const { fd, remote } = options;
     this.#options = options;
     this.#keys = options.keys;
+    this.#local = options.local;
     this.#fd = fd;
     this.remoteAddress = remote.address;
     this.remotePort = remote.port;

@@ -22,6 +22,7 @@ import {
   setMd5Key,
   setMinHops,
   socketError,
+  socketPair,
   synHops,
   type TcpEnd,
   tcpSocket,
@@ -166,6 +167,12 @@ export class TcpTransport implements Transport {
     this.#links.forget();
   }
 
+  /** A connection within this process, both ends of it: see rehearsal.ts. @throws SysError */
+  pair(here: TcpEnd, there: TcpEnd): readonly [TcpConnection, TcpConnection] {
+    const [one, other] = socketPair();
+    return [this.#adopt(one, there, undefined, here), this.#adopt(other, here, undefined, there)];
+  }
+
   /** Stops listening and cuts what is open. */
   close(): void {
     this.stopListening();
@@ -238,10 +245,16 @@ export class TcpTransport implements Transport {
     return false;
   }
 
-  #adopt(fd: Fd, remote: TcpConnectionOptions['remote'], keys: ConnectionKeys | undefined): TcpConnection {
+  #adopt(
+    fd: Fd,
+    remote: TcpConnectionOptions['remote'],
+    keys: ConnectionKeys | undefined,
+    local?: TcpEnd,
+  ): TcpConnection {
     const connection = new TcpConnection({
       fd,
       remote,
+      ...(local ? { local } : {}),
       keys,
       budget: this.#budget,
       afterReads: this.#afterReads,
