@@ -64,6 +64,10 @@ export class UpdateGroup {
   readonly #withdrawBy = new ChainSet();
   readonly #takeBackBy = new ChainSet();
   #takeBackLink = new Int32Array(256);
+  // Members, as the `apply` under way finds them.
+  readonly #keepingUp: Member[] = [];
+  readonly #behindNow: Member[] = [];
+  readonly #recipients: Member[] = [];
   readonly #encoder: AnnouncementEncoder;
   readonly #filtered: FilteredSets | undefined;
   /** What can go out at all: a filter that may let more through than the policy has to see it. */
@@ -204,16 +208,23 @@ export class UpdateGroup {
    * them after all groups have: one that is withdrawn stays until its withdrawal is sent.
    */
   apply(changed: IntStack, start: number, end: number): void {
-    const keepsUp = (member: Member): boolean => member.backlog.count === 0 && member.sink.writable;
-    const keepingUp = this.members.filter(keepsUp);
-    const behind = keepingUp.length < this.members.length ? this.members.filter((m) => !keepingUp.includes(m)) : [];
+    const behind = this.#behindNow;
+    this.#keepingUp.length = behind.length = 0;
+    for (let i = 0; i < this.members.length; i++) {
+      const member = this.members[i]!;
+      if (member.backlog.count === 0 && member.sink.writable) this.#keepingUp.push(member);
+      else behind.push(member);
+    }
     for (let i = start; i < end; i++) {
       const prefix = changed.items[i]!;
       if (this.#slots) this.#applyPaths(this.#slots, prefix, behind);
       else if (this.#applyBest(prefix) && behind.length > 0) for (const member of behind) this.#behind(member, prefix);
     }
     this.#filtered?.release();
-    this.#sendAll(keepingUp);
+    if (this.#keepingUp.length > 0) this.#sendAll();
+    this.#withdrawBy.clear();
+    this.#takeBackBy.clear();
+    this.#announceBy.clear();
     for (let i = 0; i < this.#gone.length; i++) this.#unhold(this.#gone.items[i]!);
     this.#gone.clear();
   }
@@ -247,7 +258,8 @@ export class UpdateGroup {
       }
     }
     member.cursor = cursor;
-    for (const source of this.#announceBy.keys()) this.#announceChain(source);
+    const sources = this.#announceBy;
+    for (let i = 0; i < sources.count; i++) this.#announceChain(sources.key(i));
     this.#announceBy.clear();
     const endOfRib = member.backlog.count === 0 && member.endOfRibDue;
     if (endOfRib) {
@@ -382,26 +394,35 @@ export class UpdateGroup {
     this.#rib.settle(row);
   }
 
-  #sendAll(keepingUp: readonly Member[]): void {
-    const without = (peer: number): readonly Member[] =>
-      keepingUp.some((member) => member.peer === peer) ? keepingUp.filter((member) => member.peer !== peer) : keepingUp;
-    if (keepingUp.length > 0) {
-      for (const source of this.#withdrawBy.keys()) {
-        this.#encoder.withdrawChain(without(source), this.#withdrawBy.first(source), this.#link);
-      }
-      for (const source of this.#takeBackBy.keys()) {
-        const told = keepingUp.filter((member) => member.peer === source);
-        this.#encoder.withdrawChain(told, this.#takeBackBy.first(source), this.#takeBackLink);
-      }
-      for (const source of this.#announceBy.keys()) {
-        this.#encoder.recipients = without(source);
-        if (this.#encoder.recipients.length > 0) this.#announceChain(source);
-        this.#encoder.flush();
-      }
+  #sendAll(): void {
+    const encoder = this.#encoder;
+    const [withdrawBy, takeBackBy, announceBy] = [this.#withdrawBy, this.#takeBackBy, this.#announceBy];
+    for (let i = 0; i < withdrawBy.count; i++) {
+      const source = withdrawBy.key(i);
+      encoder.withdrawChain(this.#others(source), withdrawBy.first(source), this.#link);
     }
-    this.#withdrawBy.clear();
-    this.#takeBackBy.clear();
-    this.#announceBy.clear();
+    for (let i = 0; i < takeBackBy.count; i++) {
+      const source = takeBackBy.key(i);
+      const told = this.#keepingUp.filter((member) => member.peer === source);
+      encoder.withdrawChain(told, takeBackBy.first(source), this.#takeBackLink);
+    }
+    for (let i = 0; i < announceBy.count; i++) {
+      const source = announceBy.key(i);
+      encoder.recipients = this.#others(source);
+      if (encoder.recipients.length > 0) this.#announceChain(source);
+      encoder.flush();
+    }
+  }
+
+  /** Of the members that keep up all but the source itself; until the next call. */
+  #others(source: number): readonly Member[] {
+    const others = this.#recipients;
+    others.length = 0;
+    for (let i = 0; i < this.#keepingUp.length; i++) {
+      const member = this.#keepingUp[i]!;
+      if (member.peer !== source) others.push(member);
+    }
+    return others;
   }
 
   #announceChain(source: number): void {

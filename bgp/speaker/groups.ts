@@ -9,10 +9,17 @@ export interface Membership {
   readonly member: Member;
 }
 
+interface Entry {
+  readonly rib: Rib;
+  readonly group: UpdateGroup;
+}
+
 export class Groups {
   /** Made not long ago: not all that was there before them is decided about; see `UpdateGroup.fill`. */
   readonly #filling = new Set<UpdateGroup>();
-  readonly #groups = new Map<string, { readonly rib: Rib; readonly group: UpdateGroup }>();
+  readonly #groups = new Map<string, Entry>();
+  /** The same, to walk on the way of every route. */
+  #entries: readonly Entry[] = [];
 
   join(rib: Rib, options: UpdateGroupOptions, peer: number, sink: MemberSink, endOfRib: boolean): Membership {
     const group = this.#group(rib, options);
@@ -37,19 +44,25 @@ export class Groups {
   }
 
   apply(rib: Rib, changed: IntStack): void {
-    for (const entry of this.#groups.values()) if (entry.rib === rib) entry.group.apply(changed, 0, changed.length);
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i]!;
+      if (entry.rib === rib) entry.group.apply(changed, 0, changed.length);
+    }
   }
 
   /** What may be told of the routes of a peer changed. */
   reapply(source: number): void {
-    for (const { group } of this.#groups.values()) group.reapply(source);
+    for (const { group } of this.#entries) group.reapply(source);
   }
 
   /** Fills new groups, and sends from the backlogs of members that can take it, so many prefixes in all; whether there is more of either. */
   pump(prefixes: number): boolean {
-    const most = Math.max(prefixesPerMemberMin, Math.floor(prefixes / Math.max(1, this.#behind())));
+    const behind = this.#behind();
+    if (behind === 0) return false;
+    const most = Math.max(prefixesPerMemberMin, Math.floor(prefixes / behind));
     let more = false;
-    for (const { group } of this.#groups.values()) {
+    for (const { group } of this.#entries) {
       if (this.#filling.has(group)) {
         if (group.fill(most)) {
           more = true;
@@ -64,15 +77,19 @@ export class Groups {
     return more;
   }
 
-  /** Groups to be filled, and members to be pumped. */
+  /** Groups to be filled, and members to be pumped. Asked on the way of every route: allocates nothing. */
   #behind(): number {
     let count = this.#filling.size;
-    for (const { group } of this.#groups.values()) for (const member of group.members) if (isDue(member)) count++;
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i++) {
+      const { members } = entries[i]!.group;
+      for (let m = 0; m < members.length; m++) if (isDue(members[m]!)) count++;
+    }
     return count;
   }
 
   markHops(marks: HopMarks): void {
-    for (const { group } of this.#groups.values()) group.markHops(marks);
+    for (const { group } of this.#entries) group.markHops(marks);
   }
   get size(): number {
     return this.#groups.size;
@@ -84,6 +101,7 @@ export class Groups {
     if (known) return known.group;
     const group = new UpdateGroup(rib, options);
     this.#groups.set(key, { rib, group });
+    this.#entries = [...this.#groups.values()];
     this.#filling.add(group);
     return group;
   }
@@ -92,6 +110,7 @@ export class Groups {
     if (group.members.length > 0) return;
     this.#filling.delete(group);
     for (const [key, entry] of this.#groups) if (entry.group === group) this.#groups.delete(key);
+    this.#entries = [...this.#groups.values()];
     group.dispose();
   }
 }

@@ -79,14 +79,17 @@ export class Tables implements RibTables {
     if (!this.decided) this.#prefixesPerSlice = Math.min(prefixesPerSlice, 2 * limit);
   }
 
+  get #hops(): number {
+    return Math.max(this.nextHops.size, this.hopSets.size);
+  }
+
   /**
    * Frees next hops and sets of them that nothing names, once there are many. True: some were; numbers may be given again.
    *
    * @param markOthers marks those that are in use elsewhere.
    */
   sweepNextHops(markOthers: (marks: HopMarks) => void): boolean {
-    const size = (): number => Math.max(this.nextHops.size, this.hopSets.size);
-    if (size() <= this.#sweepHopsAbove) return false;
+    if (this.#hops <= this.#sweepHopsAbove) return false;
     const marks = { hops: new Uint8Array(this.nextHops.limit), sets: new Uint8Array(this.hopSets.limit) };
     for (const rib of this.ribs) rib.markHops(marks);
     this.feed?.markHops(marks);
@@ -94,7 +97,7 @@ export class Tables implements RibTables {
     markOthers(marks);
     this.hopSets.sweep(marks);
     this.nextHops.sweep(marks);
-    this.#sweepHopsAbove = Math.max(nextHopsSweepMin, 2 * size());
+    this.#sweepHopsAbove = Math.max(nextHopsSweepMin, 2 * this.#hops);
     return true;
   }
 }
