@@ -91,7 +91,7 @@ test('single messages ask for no end of their turn, until they have had a small 
     () => void deferred++,
   );
   for (let i = 0, turn = budget.turn; i < 10; i++) {
-    assert.equal(budget.allowance(turn), readBytesMax);
+    assert.ok(budget.allowance(turn) >= readBytesMin);
     const started = nowMs;
     nowMs += readMsPerTurn / 100;
     turn = budget.read(50, started);
