@@ -29,6 +29,7 @@ export { SysctlError, type SysctlFailure, SysctlSettings } from './drivers/sysct
 export type { FlowCounts, FlowJudge } from './flow-cutter.ts';
 export { cleanupHostPorts, type HostPortCleanupReport } from './hostport-cleanup.ts';
 export type { Guard } from './managers/guard.ts';
+export type { NodeInterfaces } from './managers/host-endpoints.ts';
 export type { Pool } from './managers/masquerade.ts';
 export { NextHopResolver, type NextHopSetKey, type ResolvedHop } from './managers/next-hop-resolver.ts';
 export {
@@ -50,5 +51,6 @@ export type {
   PolicyDataplaneStatus,
 } from './policy-dataplane.ts';
 export { createPolicyDataplane } from './policy-dataplane.ts';
+export { defaultFailsafe, type Failsafe, type FailsafePort } from './render/failsafe.ts';
 export { type FlowLabel, type FlowLogOptions, flowNameHash, flowPrefix, parseFlowPrefix } from './render/flow-log.ts';
 export type { RuleCounter } from './rule-counters.ts';

@@ -1,0 +1,66 @@
+/** Ports of a node that stay open whatever policies say of its host endpoints, so that a mistake locks nobody out. */
+import { type Cidr, familyOf, type IpFamily } from '#kit';
+import type { Direction, HostTrafficKind } from './names.ts';
+import type { Rule } from './rule.ts';
+
+export interface FailsafePort {
+  readonly protocol: 'tcp' | 'udp' | 'sctp';
+  /** 1..65535. */
+  readonly port: number;
+  /** Addresses of the other end; absent: any. */
+  readonly net?: Cidr;
+}
+export interface Failsafe {
+  /** Ports of the node. */
+  readonly inbound: readonly FailsafePort[];
+  /** Ports of others. */
+  readonly outbound: readonly FailsafePort[];
+}
+
+const on = (protocol: FailsafePort['protocol'], ...ports: number[]): FailsafePort[] =>
+  ports.map((port) => ({ protocol, port }));
+
+/** Calico's: SSH, DHCP, BGP, etcd, Typha, the API server and etcd of its own making. */
+export const defaultFailsafe: Failsafe = {
+  inbound: [...on('tcp', 22), ...on('udp', 68), ...on('tcp', 179, 2379, 2380, 5473, 6443, 6666, 6667)],
+  outbound: [...on('udp', 53, 67), ...on('tcp', 179, 2379, 2380, 5473, 6443, 6666, 6667)],
+};
+
+/** xt_multiport holds 15. */
+const multiportMax = 15;
+
+/** Rules that return. Without conntrack the answers of the other direction's ports pass as well. */
+export function failsafeRules(
+  { inbound, outbound }: Failsafe,
+  kind: HostTrafficKind,
+  direction: Direction,
+  family: IpFamily,
+): Rule[] {
+  const [own, other] = direction === 'ingress' ? [inbound, outbound] : [outbound, inbound];
+  return [
+    ...rulesOf(own, '--dports', direction, family, 'failsafe port'),
+    ...(kind === 'untracked' ? rulesOf(other, '--sports', direction, family, 'answer of a failsafe port') : []),
+  ];
+}
+
+function rulesOf(
+  ports: readonly FailsafePort[],
+  option: '--dports' | '--sports',
+  direction: Direction,
+  family: IpFamily,
+  comment: string,
+): Rule[] {
+  const ofFamily = ports.filter(({ net }) => net === undefined || familyOf(net) === family);
+  const peer = direction === 'ingress' ? '-s' : '-d';
+  const rules: Rule[] = [];
+  for (const [head, group] of Map.groupBy(ofFamily, ({ protocol, net }) =>
+    net === undefined || net.endsWith('/0') ? `-p ${protocol}` : `-p ${protocol} ${peer} ${net}`,
+  )) {
+    const numbers = [...new Set(group.map(({ port }) => port))].sort((a, b) => a - b);
+    for (let at = 0; at < numbers.length; at += multiportMax) {
+      const match = `${head} -m multiport ${option} ${numbers.slice(at, at + multiportMax).join(',')}`;
+      rules.push({ match, target: '-j RETURN', comment });
+    }
+  }
+  return rules;
+}
