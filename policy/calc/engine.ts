@@ -12,6 +12,7 @@
  *   Node (addresses in sets alone) ------------------->       |  sets in use        |
  *   NetworkSet, GlobalNetworkSet (prefixes) ---------->       |                     |<--- Tier
  *   ServiceAccount (labels that its pods inherit) ---->       |                     |
+ *   HostEndpoint (in sets of all nodes, local ones subjects) ->                     |
  *                                                             v                     v
  *              flush: sets, deltas of sets  ->  policies  ->  endpoints  ->  removals: endpoints, policies, sets
  *
@@ -21,6 +22,7 @@
 import type { IpAddress } from '#kit';
 import type {
   EndpointId,
+  HostEndpointObject,
   Labels,
   ModelUpdate,
   NamespaceObject,
@@ -36,7 +38,7 @@ import { isPolicyUpdate, type Policy, type PolicyObjectUpdate, policyIdOf } from
 import { ActivePolicies } from './active-policies.ts';
 import { DirtySet } from './dirty-set.ts';
 import { Namespaces } from './namespaces.ts';
-import { effectivePod, networkSetItem, nodeInSets } from './pods.ts';
+import { effectivePod, hostEndpointItem, networkSetItem, nodeInSets } from './pods.ts';
 import { SetMembers } from './set-members.ts';
 import { noWork, type Work } from './work.ts';
 
@@ -66,7 +68,8 @@ export interface PolicyEngine {
   stats(): Readonly<Work> & { readonly sets: number };
 }
 
-export function createPolicyEngine(): PolicyEngine {
+/** @param nodeName whose host endpoints are policed; absent: no node's. */
+export function createPolicyEngine(nodeName?: string): PolicyEngine {
   const work = noWork();
   const model = {
     namespaces: new Map<ObjectKey, NamespaceObject>(),
@@ -75,6 +78,7 @@ export function createPolicyEngine(): PolicyEngine {
     policies: new Map<PolicyId, Policy>(),
     tiers: new Map<ObjectKey, TierObject>(),
     networkSets: new Map<string, NetworkSetObject>(),
+    hostEndpoints: new Map<EndpointId, HostEndpointObject>(),
     serviceAccounts: new Map<ObjectKey, Labels>(),
     endpoints: new Map<EndpointId, readonly IpAddress[]>(),
   };
@@ -85,6 +89,7 @@ export function createPolicyEngine(): PolicyEngine {
     policies: new DirtySet<PolicyId>(),
     tiers: new DirtySet<ObjectKey>(),
     networkSets: new DirtySet<string>(),
+    hostEndpoints: new DirtySet<EndpointId>(),
     serviceAccounts: new DirtySet<ObjectKey>(),
   };
   const namespaces = new Namespaces(work);
@@ -119,6 +124,14 @@ export function createPolicyEngine(): PolicyEngine {
     else sets.removePod(key);
   }
 
+  function settleHostEndpoint(id: EndpointId): void {
+    const object = model.hostEndpoints.get(id);
+    if (object) sets.setPod(hostEndpointItem(id, object));
+    else sets.removePod(id);
+    if (object && object.node === nodeName) policies.setHostEndpoint(hostEndpointItem(id, object), object);
+    else policies.removeEndpoint(id);
+  }
+
   /** One step of the calculation; false when nothing is left. Inputs may come between steps. */
   function settleOne(): boolean {
     const namespace = dirty.namespaces.take();
@@ -139,6 +152,11 @@ export function createPolicyEngine(): PolicyEngine {
       const object = model.networkSets.get(networkSet);
       if (object) sets.setPod(networkSetItem(networkSet, object));
       else sets.removePod(networkSet);
+      return true;
+    }
+    const hostEndpoint = dirty.hostEndpoints.take();
+    if (hostEndpoint !== undefined) {
+      settleHostEndpoint(hostEndpoint);
       return true;
     }
     const tier = dirty.tiers.take();
@@ -200,6 +218,13 @@ export function createPolicyEngine(): PolicyEngine {
           if (update.type === 'upsert') model.networkSets.set(id, update.object);
           else model.networkSets.delete(id);
           dirty.networkSets.add(id);
+          break;
+        }
+        case 'HostEndpoint': {
+          const id = `${update.kind}:${update.key}`;
+          if (update.type === 'upsert') model.hostEndpoints.set(id, update.object);
+          else model.hostEndpoints.delete(id);
+          dirty.hostEndpoints.add(id);
           break;
         }
         case 'ServiceAccount':

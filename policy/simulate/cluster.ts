@@ -48,6 +48,7 @@ export const simulatedKinds: readonly Kind[] = [
   'Tier',
   'NetworkSet',
   'GlobalNetworkSet',
+  'HostEndpoint',
   ...policyKinds,
 ];
 

@@ -43,7 +43,7 @@ import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { createObservers, observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
 import { claimNamespace } from './namespace-lock.ts';
-import { guardOf } from './node-view.ts';
+import { failsafeOf, guardOf, interfacesOf } from './node-view.ts';
 import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
@@ -199,6 +199,16 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const ipam = createIpam({ clock, spokenOf: podAddresses.has });
   const mtu = uplinkMtu(INTERFACE_PREFIX);
   const settings = () => felixSettings(loaded, model.list('FelixConfiguration'));
+  const failsafe = () =>
+    failsafeOf(
+      {
+        configurations: model.list('FelixConfiguration'),
+        bgpConfigurations: model.list('BGPConfiguration'),
+        peers: model.list('BGPPeer'),
+        apiServer: client?.server,
+      },
+      config,
+    );
   let whyNoPods: string | undefined = NOT_IN_SYNC;
   const notReady = (): string | undefined =>
     whyNoPods === NOT_IN_SYNC ? whyNotInSync(datastore.status().waitingFor) : whyNoPods;
@@ -292,6 +302,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       policyDataplane.setPools(model.list('IPPool').map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
     if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
+    if (FAILSAFE_KINDS.some((kind) => changed.has(kind))) policyDataplane.setFailsafe(failsafe());
     if (changed.has('FelixConfiguration')) log.setLevel(settings().logLevel);
     if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
   };
@@ -299,6 +310,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     inSync = true;
     routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
+    policyDataplane.setInterfaces(interfacesOf(routes.localAddresses()));
     applyObjects(new Set(['Node', 'IPPool', 'BGPConfiguration', 'FelixConfiguration']));
     const { backend, markMask } = settings();
     await policyDataplane.start({ backend, markMask });
@@ -354,6 +366,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       routes.onLinkDown((down) => bgp.linkDown(down));
       routes.onUplinksChanged(() => {
         mtu.forget();
+        policyDataplane.setInterfaces(interfacesOf(routes.localAddresses()));
         bgp.uplinksChanged();
       });
       routes.onWaysChanged(() => bgp.waysChanged());
@@ -381,6 +394,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
 const NOT_IN_SYNC = 'the datastore is not in sync';
 const NO_POD_CIDRS =
   'spec.podCIDRs of the Node is empty: the controller-manager assigns them (--allocate-node-cidrs), or set them by hand';
+/** What says which ports host endpoints leave open. */
+const FAILSAFE_KINDS = ['FelixConfiguration', 'BGPConfiguration', 'BGPPeer'] as const;
 /** What the speaker's configuration is made of. */
 const BGP_KINDS = ['Node', 'BGPConfiguration', 'BGPPeer', 'BGPFilter', 'IPPool', 'Secret'] as const;
 const STOPPING = 'it is stopping';

@@ -19,6 +19,7 @@ const upsertOrder: readonly Kind[] = [
   'GlobalNetworkPolicy',
   'NetworkSet',
   'GlobalNetworkSet',
+  'HostEndpoint',
   'Secret',
   'FelixConfiguration',
   'IPPool',

@@ -3,7 +3,13 @@
  * addresses canonical and defaults filled in. Names are the API's. No I/O.
  */
 import type { Cidr, IpAddress, Secret } from '#kit';
-import type { CalicoPolicyObject, NetworkSetObject, ServiceAccountObject, TierObject } from './calico-policy.ts';
+import type {
+  CalicoPolicyObject,
+  HostEndpointObject,
+  NetworkSetObject,
+  ServiceAccountObject,
+  TierObject,
+} from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -292,6 +298,15 @@ export interface CalicoNodeStatusObject {
   readonly updatePeriodSec: number;
 }
 
+/** A port that host endpoints leave open. */
+export interface HostPort {
+  readonly protocol: Protocol;
+  /** 1..65535. */
+  readonly port: number;
+  /** Of the other end; absent: any. */
+  readonly net?: Cidr;
+}
+
 /**
  * projectcalico.org/v3, `default` or `node.NAME`. The fields that mean something here; names of all others that are set are in
  * `notUsed`.
@@ -302,6 +317,9 @@ export interface FelixConfigurationObject {
   readonly iptablesMarkMask?: number;
   readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
   readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';
+  /** Of host endpoints; absent: the default ones. */
+  readonly failsafeInboundHostPorts?: readonly HostPort[];
+  readonly failsafeOutboundHostPorts?: readonly HostPort[];
   readonly notUsed: readonly string[];
 }
 
@@ -319,6 +337,7 @@ export interface ModelObjects {
   readonly Tier: TierObject;
   readonly NetworkSet: NetworkSetObject;
   readonly GlobalNetworkSet: NetworkSetObject;
+  readonly HostEndpoint: HostEndpointObject;
   readonly ServiceAccount: ServiceAccountObject;
   readonly BGPConfiguration: BGPConfigurationObject;
   readonly BGPPeer: BGPPeerObject;
@@ -342,6 +361,7 @@ export const kinds: readonly Kind[] = [
   'Tier',
   'NetworkSet',
   'GlobalNetworkSet',
+  'HostEndpoint',
   'ServiceAccount',
   'BGPConfiguration',
   'BGPPeer',

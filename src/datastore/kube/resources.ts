@@ -47,6 +47,7 @@ export const resources: readonly Resource[] = [
   ...calico('Tier', 'tiers'),
   ...calico('NetworkSet', 'networksets'),
   ...calico('GlobalNetworkSet', 'globalnetworksets'),
+  ...calico('HostEndpoint', 'hostendpoints'),
   core('Node', 'v1', 'nodes'),
   core('Pod', 'v1', 'pods'),
   ...calico('BGPConfiguration', 'bgpconfigurations'),

@@ -15,6 +15,7 @@ import {
 import { readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy } from './cluster-policy.ts';
 import { readNamespace, readNode, readPod } from './core.ts';
 import { readFelixConfiguration } from './felix-configuration.ts';
+import { readHostEndpoint } from './host-endpoint.ts';
 import { readIpPool } from './ip-pool.ts';
 import { type DocumentSource, type MetadataRules, readMetadata } from './metadata.ts';
 import { readNetworkPolicy } from './network-policy.ts';
@@ -76,6 +77,7 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
   Tier: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readTier },
   NetworkSet: { apiVersions: calico, namespaced: true, name: 'subdomain', read: readNetworkSet },
   GlobalNetworkSet: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readNetworkSet },
+  HostEndpoint: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readHostEndpoint },
   ServiceAccount: { apiVersions: ['v1'], namespaced: true, name: 'subdomain', read: readServiceAccount },
   BGPConfiguration: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpConfiguration },
   BGPPeer: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpPeer },
@@ -171,6 +173,7 @@ const needSpec: ReadonlySet<Kind> = new Set([
   'BaselineAdminNetworkPolicy',
   'CalicoNetworkPolicy',
   'GlobalNetworkPolicy',
+  'HostEndpoint',
   'BGPPeer',
   'IPPool',
   'CalicoNodeStatus',

@@ -1,9 +1,17 @@
 /** projectcalico.org/v3 FelixConfiguration: the few of its parameters that mean something here; the others are named. */
-import type { FelixConfigurationObject, ObjectMeta } from '#model';
+import type { FelixConfigurationObject, HostPort, ObjectMeta } from '#model';
 import { isSet, isSettingsName } from './calico-fields.ts';
+import { readNet } from './calico-rule.ts';
 import { type Reader, show } from './reader.ts';
 
-const used = ['iptablesMarkMask', 'iptablesBackend', 'logSeverityScreen'];
+const used = [
+  'iptablesMarkMask',
+  'iptablesBackend',
+  'logSeverityScreen',
+  'failsafeInboundHostPorts',
+  'failsafeOutboundHostPorts',
+];
+const failsafePortsMax = 1_024;
 
 const backends = { auto: 'auto', legacy: 'legacy', nft: 'nft' } as const;
 const severities = {
@@ -24,8 +32,12 @@ export function readFelixConfiguration(document: Reader, metadata: ObjectMeta): 
   const iptablesMarkMask = readMarkMask(spec.field('iptablesMarkMask'));
   const iptablesBackend = readWord(spec.field('iptablesBackend'), backends);
   const logSeverityScreen = readWord(spec.field('logSeverityScreen'), severities);
+  const inbound = readHostPorts(spec.field('failsafeInboundHostPorts'));
+  const outbound = readHostPorts(spec.field('failsafeOutboundHostPorts'));
   return {
     metadata,
+    ...(inbound && { failsafeInboundHostPorts: inbound }),
+    ...(outbound && { failsafeOutboundHostPorts: outbound }),
     ...(iptablesMarkMask === undefined ? {} : { iptablesMarkMask }),
     ...(iptablesBackend === undefined ? {} : { iptablesBackend }),
     ...(logSeverityScreen === undefined ? {} : { logSeverityScreen }),
@@ -55,6 +67,21 @@ function readWord<T extends string>(reader: Reader, words: Readonly<Record<strin
   const word = text.toLowerCase();
   if (Object.hasOwn(words, word)) return words[word];
   return reader.fault(`${show(text)} is not allowed; write one of ${Object.keys(words).join(', ')}`);
+}
+
+/** An empty list is one: no port. */
+function readHostPorts(reader: Reader): HostPort[] | undefined {
+  if (!reader.present) return undefined;
+  return reader.list(failsafePortsMax).flatMap((entry) => {
+    entry.onlyFields(['protocol', 'port', 'net']);
+    const text = entry.field('protocol').textOrNone() ?? 'TCP';
+    const protocol = (['TCP', 'UDP', 'SCTP'] as const).find((each) => each === text.toUpperCase());
+    if (!protocol) entry.field('protocol').fault(`${show(text)} is not allowed; write one of TCP, UDP, SCTP`);
+    if (!entry.field('port').present) entry.field('port').fault('is required');
+    const port = entry.field('port').integer(1, 65_535);
+    const net = isSet(entry.field('net')) ? readNet(entry.field('net')) : undefined;
+    return protocol && port !== undefined ? [{ protocol, port, ...(net && { net }) }] : [];
+  });
 }
 
 /** The marks that kube-proxy sets on packets to drop and to masquerade, unless told otherwise. */

@@ -199,6 +199,8 @@ export const felixConfiguration = objectOf(
     iptablesMarkMask: 0xf0000,
     iptablesBackend: 'Auto',
     logSeverityScreen: 'Info',
+    failsafeInboundHostPorts: [{ protocol: 'tcp', port: 22, net: '10.0.0.0/8' }],
+    failsafeOutboundHostPorts: [],
     bpfEnabled: false,
     anything: [{ at: 'all' }],
   },
