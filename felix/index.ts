@@ -51,6 +51,5 @@ export type {
   PolicyDataplaneStatus,
 } from './policy-dataplane.ts';
 export { createPolicyDataplane } from './policy-dataplane.ts';
-export { defaultFailsafe, type Failsafe, type FailsafePort } from './render/failsafe.ts';
 export { type FlowLabel, type FlowLogOptions, flowNameHash, flowPrefix, parseFlowPrefix } from './render/flow-log.ts';
 export type { RuleCounter } from './rule-counters.ts';

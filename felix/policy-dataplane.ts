@@ -19,7 +19,7 @@
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
  */
 import { errorText, type IpAddress, type IpFamily, type Startable } from '#kit';
-import type { EndpointId, PolicyUpdate, WorkloadEndpoint } from '#model';
+import type { EndpointId, Failsafe, PolicyUpdate, WorkloadEndpoint } from '#model';
 import { ApplyLoop, type ApplyOptions, type ApplyTiming } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
 import { newCounters, type WriteCounters } from './drivers/command.ts';
@@ -31,12 +31,11 @@ import type { NftTables } from './drivers/nft-tables.ts';
 import type { FlowCounts } from './flow-cutter.ts';
 import { checkWorkload } from './managers/endpoints.ts';
 import type { Guard } from './managers/guard.ts';
-import type { NodeInterfaces, RefusedHostEndpoint } from './managers/host-endpoints.ts';
+import type { HostEndpointAt, NodeInterfaces, RefusedHostEndpoint } from './managers/host-endpoints.ts';
 import type { Pool } from './managers/masquerade.ts';
 import type { RefusedPolicy } from './managers/policy.ts';
 import { paced } from './pace.ts';
 import { applyUpdate, makeParts, type Parts, type PartsDeps, restoreCalls, tableCounters } from './policy-parts.ts';
-import type { Failsafe } from './render/failsafe.ts';
 import type { FlowLogOptions } from './render/flow-log.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
@@ -110,6 +109,8 @@ export interface PolicyDataplane extends Startable {
   setInterfaces(interfaces: NodeInterfaces): void;
   /** Ports that no policy of a host endpoint closes; Calico's before the first call. */
   setFailsafe(failsafe: Failsafe): void;
+  /** The host endpoint whose policies are asked of what passes the interface. */
+  hostEndpointOf(interfaceName: string): HostEndpointAt | undefined;
   /**
    * What was handed in may have changed the verdict on flows from and to these addresses (`pods`: on every pod's): they are judged when it is in
    * force. All are once more at each refresh.
@@ -218,6 +219,9 @@ class Dataplane implements PolicyDataplane {
   }
   setFailsafe(failsafe: Failsafe): void {
     this.#put(({ hosts }) => hosts.setFailsafe(failsafe));
+  }
+  hostEndpointOf(interfaceName: string): HostEndpointAt | undefined {
+    return this.#parts?.hosts.endpointOf(interfaceName);
   }
   recheckFlows(addresses: Iterable<IpAddress> | 'pods'): void {
     this.#put(({ endpoints }) => this.#note(addresses === 'pods' ? endpoints.addresses() : addresses));

@@ -9,10 +9,18 @@
  * and nothing else.
  */
 import type { IpAddress, IpFamily, Logger } from '#kit';
-import type { EndpointId, EndpointProgram, HostTraffic, PolicyId, TierProgram } from '#model';
+import {
+  defaultFailsafe,
+  type EndpointId,
+  type EndpointProgram,
+  type Failsafe,
+  type HostTraffic,
+  type PolicyId,
+  type TierProgram,
+} from '#model';
 import type { IptablesFamily } from '../drivers/iptables/iptables.ts';
 import type { TableName } from '../render/base.ts';
-import { defaultFailsafe, type Failsafe, failsafeRules } from '../render/failsafe.ts';
+import { failsafeRules } from '../render/failsafe.ts';
 import type { FlowLogOptions } from '../render/flow-log.ts';
 import {
   type HostShape,
@@ -45,6 +53,12 @@ export interface HostEndpointsDeps {
 
 /** Interfaces of the node with their addresses, pods' or not. */
 export type NodeInterfaces = ReadonlyMap<string, readonly IpAddress[]>;
+
+/** With the ports that it leaves open. */
+export interface HostEndpointAt {
+  readonly endpoint: EndpointId;
+  readonly failsafe: Failsafe;
+}
 
 export interface RefusedHostEndpoint {
   readonly id: EndpointId;
@@ -81,6 +95,7 @@ export class HostEndpointsManager {
   >();
   #refused: readonly RefusedHostEndpoint[] = [];
   #programmed = 0;
+  #assigned: Assignment = { byInterface: new Map(), any: undefined, refused: [] };
   /** Why the kernel does not take rules of doNotTrack; undefined: it does, or was not asked. */
   #noTrackRefused: string | undefined;
   #noTrackAsked = false;
@@ -101,6 +116,13 @@ export class HostEndpointsManager {
   }
   get refused(): readonly RefusedHostEndpoint[] {
     return this.#refused;
+  }
+
+  /** Whose policies are asked of what passes an interface. */
+  endpointOf(interfaceName: string): HostEndpointAt | undefined {
+    if (interfaceName === 'lo' || interfaceName.startsWith(this.#names.interfacePrefix)) return undefined;
+    const endpoint = this.#assigned.byInterface.get(interfaceName) ?? this.#assigned.any;
+    return endpoint === undefined ? undefined : { endpoint, failsafe: this.#failsafe };
   }
 
   /** Undefined removes. */
@@ -148,6 +170,7 @@ export class HostEndpointsManager {
     if (!this.#dirty) return;
     this.#dirty = false;
     const assignment = assign(this.#programs, this.#interfaces, this.#names);
+    this.#assigned = assignment;
     const inForce = new Set([...assignment.byInterface.values(), ...(assignment.any ? [assignment.any] : [])]);
     const shape = this.#shapeOf(inForce);
     const shapeChanged = JSON.stringify(shape) !== JSON.stringify(this.#shape);

@@ -1,30 +1,8 @@
-/** Ports of a node that stay open whatever policies say of its host endpoints, so that a mistake locks nobody out. */
-import { type Cidr, familyOf, type IpFamily } from '#kit';
+/** Rules that let the failsafe ports of host endpoints pass. */
+import { familyOf, type IpFamily } from '#kit';
+import type { Failsafe, FailsafePort } from '#model';
 import type { Direction, HostTrafficKind } from './names.ts';
 import type { Rule } from './rule.ts';
-
-export interface FailsafePort {
-  readonly protocol: 'tcp' | 'udp' | 'sctp';
-  /** 1..65535. */
-  readonly port: number;
-  /** Addresses of the other end; absent: any. */
-  readonly net?: Cidr;
-}
-export interface Failsafe {
-  /** Ports of the node. */
-  readonly inbound: readonly FailsafePort[];
-  /** Ports of others. */
-  readonly outbound: readonly FailsafePort[];
-}
-
-const on = (protocol: FailsafePort['protocol'], ...ports: number[]): FailsafePort[] =>
-  ports.map((port) => ({ protocol, port }));
-
-/** Calico's: SSH, DHCP, BGP, etcd, Typha, the API server and etcd of its own making. */
-export const defaultFailsafe: Failsafe = {
-  inbound: [...on('tcp', 22), ...on('udp', 68), ...on('tcp', 179, 2379, 2380, 5473, 6443, 6666, 6667)],
-  outbound: [...on('udp', 53, 67), ...on('tcp', 179, 2379, 2380, 5473, 6443, 6666, 6667)],
-};
 
 /** xt_multiport holds 15. */
 const multiportMax = 15;

@@ -68,8 +68,8 @@ export interface PolicyEngine {
   stats(): Readonly<Work> & { readonly sets: number };
 }
 
-/** @param nodeName whose host endpoints are policed; absent: no node's. */
-export function createPolicyEngine(nodeName?: string): PolicyEngine {
+/** @param isHere whether the host endpoints of a node have programs. Default: of none. */
+export function createPolicyEngine(isHere: (node: string) => boolean = () => false): PolicyEngine {
   const work = noWork();
   const model = {
     namespaces: new Map<ObjectKey, NamespaceObject>(),
@@ -128,7 +128,7 @@ export function createPolicyEngine(nodeName?: string): PolicyEngine {
     const object = model.hostEndpoints.get(id);
     if (object) sets.setPod(hostEndpointItem(id, object));
     else sets.removePod(id);
-    if (object && object.node === nodeName) policies.setHostEndpoint(hostEndpointItem(id, object), object);
+    if (object && isHere(object.node)) policies.setHostEndpoint(hostEndpointItem(id, object), object);
     else policies.removeEndpoint(id);
   }
 

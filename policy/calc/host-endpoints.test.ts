@@ -62,7 +62,7 @@ const pod: ModelUpdate = {
 };
 
 function world() {
-  const engine = createPolicyEngine('n1');
+  const engine = createPolicyEngine((node) => node === 'n1');
   const state = new PolicyStateStore();
   engine.inSync();
   return {

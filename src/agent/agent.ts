@@ -43,7 +43,7 @@ import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { createObservers, observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
 import { claimNamespace } from './namespace-lock.ts';
-import { failsafeOf, guardOf, interfacesOf } from './node-view.ts';
+import { failsafeInput, failsafeOf, guardOf, interfacesOf } from './node-view.ts';
 import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
@@ -199,16 +199,6 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const ipam = createIpam({ clock, spokenOf: podAddresses.has });
   const mtu = uplinkMtu(INTERFACE_PREFIX);
   const settings = () => felixSettings(loaded, model.list('FelixConfiguration'));
-  const failsafe = () =>
-    failsafeOf(
-      {
-        configurations: model.list('FelixConfiguration'),
-        bgpConfigurations: model.list('BGPConfiguration'),
-        peers: model.list('BGPPeer'),
-        apiServer: client?.server,
-      },
-      config,
-    );
   let whyNoPods: string | undefined = NOT_IN_SYNC;
   const notReady = (): string | undefined =>
     whyNoPods === NOT_IN_SYNC ? whyNotInSync(datastore.status().waitingFor) : whyNoPods;
@@ -302,7 +292,9 @@ export function createAgent(loaded: LoadedConfig): Agent {
       policyDataplane.setPools(model.list('IPPool').map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
     if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
-    if (FAILSAFE_KINDS.some((kind) => changed.has(kind))) policyDataplane.setFailsafe(failsafe());
+    if (FAILSAFE_KINDS.some((kind) => changed.has(kind))) {
+      policyDataplane.setFailsafe(failsafeOf(failsafeInput(model, client?.server), config));
+    }
     if (changed.has('FelixConfiguration')) log.setLevel(settings().logLevel);
     if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
   };

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { FailsafePort } from '#felix';
-import type { BGPConfigurationObject, BGPPeerObject, FelixConfigurationObject } from '#model';
+import type { BGPConfigurationObject, BGPPeerObject, FailsafePort, FelixConfigurationObject } from '#model';
 import { failsafeOf } from './node-view.ts';
 
 const metadata = (name: string) => ({ name, namespace: '', uid: '', labels: {}, annotations: {} });

@@ -1,15 +1,17 @@
 /** What of the cluster's objects holds on this node. Pure. */
 import type { AgentConfig } from '#config';
+import type { Guard, LocalAddress, NodeInterfaces } from '#felix';
+import { type IpAddress, toIpAddress } from '#kit';
 import {
-  defaultFailsafe,
+  type BGPConfigurationObject,
+  type BGPPeerObject,
   type Failsafe,
   type FailsafePort,
-  type Guard,
-  type LocalAddress,
-  type NodeInterfaces,
-} from '#felix';
-import { type IpAddress, toIpAddress } from '#kit';
-import type { BGPConfigurationObject, BGPPeerObject, FelixConfigurationObject, HostPort, NodeObject } from '#model';
+  type FelixConfigurationObject,
+  failsafeOfNode,
+  type NodeObject,
+} from '#model';
+import type { ModelStore } from './model-store.ts';
 
 const ADDRESS_ANNOTATIONS = ['projectcalico.org/IPv4Address', 'projectcalico.org/IPv6Address'];
 /** BFD: single hop, echo (RFC 5881), multihop (RFC 5883), on bundles of links (RFC 7130). */
@@ -48,6 +50,15 @@ export interface FailsafeInput {
   readonly apiServer: string | undefined;
 }
 
+export function failsafeInput(model: Pick<ModelStore, 'list'>, apiServer: string | undefined): FailsafeInput {
+  return {
+    configurations: model.list('FelixConfiguration'),
+    bgpConfigurations: model.list('BGPConfiguration'),
+    peers: model.list('BGPPeer'),
+    apiServer,
+  };
+}
+
 /**
  * What host endpoints leave open on this node, each list from `node.NAME`, else from `default`, else Calico's; and always what the agent needs
  * itself: routing protocols, without which the node is cut off, and its API server, without which nobody could take a policy back.
@@ -56,29 +67,20 @@ export function failsafeOf(
   { configurations, bgpConfigurations, peers, apiServer }: FailsafeInput,
   config: Pick<AgentConfig, 'bgpPort' | 'nodeName'>,
 ): Failsafe {
-  const named = (name: string): FelixConfigurationObject | undefined =>
-    configurations.find(({ metadata }) => metadata.name === name);
-  const [here, everywhere] = [named(`node.${config.nodeName}`), named('default')];
-  const ports = (own: readonly HostPort[] | undefined, otherwise: readonly FailsafePort[]): readonly FailsafePort[] =>
-    own?.map(({ protocol, ...port }) => ({ ...port, protocol: lowerCase[protocol] })) ?? otherwise;
+  const { inbound, outbound } = failsafeOfNode(configurations, config.nodeName);
   const listening = listenPorts(bgpConfigurations, config);
   const of = (protocol: FailsafePort['protocol'], numbers: readonly number[]): FailsafePort[] =>
     [...new Set(numbers)].map((port) => ({ protocol, port }));
   return {
-    inbound: [
-      ...ports(here?.failsafeInboundHostPorts ?? everywhere?.failsafeInboundHostPorts, defaultFailsafe.inbound),
-      ...of('tcp', listening),
-      ...of('udp', BFD_PORTS),
-    ],
+    inbound: [...inbound, ...of('tcp', listening), ...of('udp', BFD_PORTS)],
     outbound: [
-      ...ports(here?.failsafeOutboundHostPorts ?? everywhere?.failsafeOutboundHostPorts, defaultFailsafe.outbound),
+      ...outbound,
       ...of('tcp', [...listening, ...peers.map(({ port }) => port), ...apiServerPorts(apiServer)]),
       ...of('udp', BFD_PORTS),
     ],
   };
 }
 
-const lowerCase = { TCP: 'tcp', UDP: 'udp', SCTP: 'sctp' } as const;
 /** Of URLs that name none. */
 const defaultPorts: Readonly<Record<string, number>> = { 'http:': 80, 'https:': 443 };
 

@@ -69,6 +69,11 @@ export function createView(deps: ViewDeps): AgentView {
           model: deps.model,
           policy: deps.policy,
           dataplane: deps.policyDataplane,
+          nodeName: deps.loaded.config.nodeName,
+          hostTowards: (address) => {
+            const device = deps.routes.lookup(address)?.device;
+            return device === undefined ? undefined : deps.policyDataplane.hostEndpointOf(device);
+          },
         },
         query,
       ),

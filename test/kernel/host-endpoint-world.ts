@@ -19,7 +19,7 @@ export interface HostWorld extends AsyncDisposable {
 /** Pods `ns/a`, ... are known and wired; `up0` has the node's addresses, the host outside stands behind it. */
 export async function makeHostWorld(backend: Backend, podNames: readonly string[] = ['a', 'b']): Promise<HostWorld> {
   const world = await PacketWorld.make(podNames);
-  const engine = createPolicyEngine('node');
+  const engine = createPolicyEngine((node) => node === 'node');
   const dataplane = world.dataplane({ backend });
   dataplane.setInterfaces(new Map([['up0', Object.values(world.node.addresses)]]));
   for (const name of podNames) {
