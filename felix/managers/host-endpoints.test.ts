@@ -158,6 +158,8 @@ test('where the kernel does not take NOTRACK, an endpoint with doNotTrack keeps 
   dataplane.resync();
   assert.match(await settle(), /^-A poplin-hosts-ui -i eth0/m);
   assert.deepEqual(dataplane.status().hostEndpoints.refused, []);
+  dataplane.apply([gone('a')]);
+  assert.match(await settle(), /^-X poplin-notrack$/m);
 });
 
 test('failsafe ports: by protocol and net, fifteen a rule, each family its own', async () => {

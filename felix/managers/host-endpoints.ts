@@ -146,8 +146,11 @@ export class HostEndpointsManager {
 
   /** Asks the kernel for what doNotTrack needs, once it is needed and again with `again`; before `flush`. */
   async ask(again: boolean): Promise<void> {
-    const needed = this.#programs.values().some(needsNoTrack);
-    if (!needed || (this.#noTrackAsked && !(again && this.#noTrackRefused !== undefined))) return;
+    if (!this.#programs.values().some(needsNoTrack)) {
+      this.#forgetNoTrack();
+      return;
+    }
+    if (this.#noTrackAsked && !(again && this.#noTrackRefused !== undefined)) return;
     const before = this.#noTrackRefused;
     this.#noTrackRefused = undefined;
     for (const table of this.#deps.tables) {
@@ -163,6 +166,13 @@ export class HostEndpointsManager {
         'doNotTrack cannot be enforced: of its host endpoints the failsafe ports alone stay open',
       );
     }
+  }
+
+  #forgetNoTrack(): void {
+    if (!this.#noTrackAsked) return;
+    this.#noTrackAsked = false;
+    this.#noTrackRefused = undefined;
+    for (const table of this.#deps.tables) table.undesireChain('raw', noTrackChain(this.#names));
   }
 
   /** Renders into wishes of the drivers. Before the policy manager's flush, which renders what this acquires. */

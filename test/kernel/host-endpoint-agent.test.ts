@@ -1,4 +1,5 @@
 /** Host endpoints through the file datastore and a whole agent, and the ports that stay open for it and for people. */
+import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { exec } from '#sys';
 import { LoneAgent } from '../support/lone-agent.ts';
@@ -67,5 +68,7 @@ test(
     // The interface is no longer the one that has the address.
     await agent.must('ip', '-netns', agent.netns, 'addr', 'del', '192.0.2.1/24', 'dev', 'up0');
     await until(async () => !(await saved()).includes('-i up0'), { what: "the interface to be nobody's" });
+    const { problems } = await agent.status();
+    assert.ok(problems.some((text) => text.startsWith('HostEndpoint n1-up: no interface has any of')));
   },
 );
