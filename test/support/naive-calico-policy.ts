@@ -57,12 +57,24 @@ export interface RawNetworkSet {
   readonly metadata: RawMetadata;
   readonly spec: { readonly nets?: readonly string[] };
 }
+/** As a peer alone. */
+export interface RawHostEndpoint {
+  readonly apiVersion: 'projectcalico.org/v3';
+  readonly kind: 'HostEndpoint';
+  readonly metadata: RawMetadata;
+  readonly spec: {
+    readonly node: string;
+    readonly interfaceName: string;
+    readonly expectedIPs: readonly string[];
+    readonly ports: readonly { readonly name: string; readonly protocol: Protocol; readonly port: number }[];
+  };
+}
 export interface RawServiceAccount {
   readonly apiVersion: 'v1';
   readonly kind: 'ServiceAccount';
   readonly metadata: RawMetadata;
 }
-export type RawCalico = RawCalicoPolicy | RawTier | RawNetworkSet | RawServiceAccount;
+export type RawCalico = RawCalicoPolicy | RawTier | RawNetworkSet | RawHostEndpoint | RawServiceAccount;
 
 type Direction = 'Ingress' | 'Egress';
 export type NaiveAction = 'allow' | 'deny' | 'pass';
@@ -202,7 +214,7 @@ interface Standing {
   readonly ports: PodObject['ports'];
 }
 
-/** Every pod and network set that holds the address. */
+/** Every pod, network set and host endpoint that holds the address. */
 function whoIsAt(cluster: NaiveCluster, address: string): Standing[] {
   const pods = cluster.pods.filter((pod) => counts(pod) && pod.podIPs.some((own) => own === address));
   const sets = (cluster.calico ?? []).flatMap((each) => {
@@ -214,7 +226,13 @@ function whoIsAt(cluster: NaiveCluster, address: string): Standing[] {
     const { labels = {}, namespace } = each.metadata;
     return [each.kind === 'NetworkSet' ? inNamespace(cluster, namespace!, labels) : labels];
   });
+  const hosts = (cluster.calico ?? []).flatMap((each) => {
+    if (each.kind !== 'HostEndpoint' || !each.spec.expectedIPs.includes(address)) return [];
+    const ports = each.spec.ports.map(({ port, ...more }) => ({ ...more, containerPort: port }));
+    return [{ labels: each.metadata.labels ?? {}, ports }];
+  });
   return [
+    ...hosts,
     ...pods.map((pod) => ({ labels: podLabels(cluster, pod), ports: pod.ports })),
     ...sets.map((labels) => ({ labels, ports: [] })),
   ];

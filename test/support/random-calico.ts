@@ -5,6 +5,7 @@ import type {
   RawCalicoPolicy,
   RawCalicoRule,
   RawEntity,
+  RawHostEndpoint,
   RawNetworkSet,
   RawServiceAccount,
   RawTier,
@@ -21,6 +22,7 @@ export const calicoIds = [
   { kind: 'Tier', name: 'second' },
   { kind: 'GlobalNetworkSet', name: 'g' },
   { kind: 'NetworkSet', name: 's', namespace: 'red' },
+  { kind: 'HostEndpoint', name: 'peer' },
   { kind: 'ServiceAccount', name: 'default', namespace: 'red' },
   { kind: 'ServiceAccount', name: 'robot', namespace: 'green' },
 ] as const;
@@ -152,6 +154,18 @@ export function calicoArbitrary(id: CalicoId): Arbitrary<RawCalico> {
           spec: { nets: each },
         }),
       );
+    case 'HostEndpoint':
+      return fc
+        .tuple(
+          labels,
+          fc.subarray(['10.0.0.2', '10.0.0.3', 'fd00::3', '192.0.2.1', '2001:db8::1'], { minLength: 1 }),
+          fc.array(fc.record({ name: portName, protocol, port: portNumber }), { maxLength: 2 }),
+        )
+        .map(([own, expectedIPs, each]): RawHostEndpoint => {
+          // Of a node that is none of the world: it has no program there.
+          const spec = { node: 'elsewhere', interfaceName: 'eth0', expectedIPs, ports: each };
+          return { apiVersion: v3, kind, metadata: { ...metadata, labels: own }, spec };
+        });
     case 'ServiceAccount':
       return labels.map(
         (own): RawServiceAccount => ({ apiVersion: 'v1', kind, metadata: { ...metadata, labels: own } }),
