@@ -79,6 +79,7 @@ test('whose an interface is: a name before an address before *, of equals the fi
       ['eth0', addresses('192.0.2.1')],
       ['eth1', addresses('192.0.2.2', '2001:db8::2')],
       ['popabc', addresses('192.0.2.3')],
+      ['eth+', addresses('192.0.2.4')],
     ]),
   );
   dataplane.apply([
@@ -91,13 +92,15 @@ test('whose an interface is: a name before an address before *, of equals the fi
     host('g', { interfaceName: '*' }),
     host('h', { interfaceName: '*' }),
     host('i', { expectedIPs: addresses('198.51.100.1') }),
+    host('j', { expectedIPs: addresses('192.0.2.4') }),
+    host('k', { interfaceName: '-j ACCEPT' }),
   ]);
   const text = await settle();
   assert.deepEqual(interfacesIn(text, 'hosts-hi'), ['eth0', 'eth1']);
   assert.match(text, /-A poplin-hosts-hi -m comment --comment "poplin:\S+ every other interface" -g poplin-hhi-/);
   const { programmed, refused } = dataplane.status().hostEndpoints;
   assert.equal(programmed, 3);
-  assert.deepEqual(refused.map(({ id }) => id.slice(-1)).sort(), ['c', 'd', 'e', 'f', 'h', 'i']);
+  assert.deepEqual(refused.map(({ id }) => id.slice(-1)).sort(), ['c', 'd', 'e', 'f', 'h', 'i', 'j', 'k']);
   // Who was refused comes into its own when the other goes.
   dataplane.apply([gone('b')]);
   await settle();

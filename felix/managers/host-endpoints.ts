@@ -77,6 +77,10 @@ interface Assignment {
 const directions: readonly Direction[] = ['ingress', 'egress'];
 const nothing: HostTraffic = { ingress: [], egress: [] };
 const everyInterface = '*';
+/** The kernel takes nearly any; in a rule `+` is a pattern, and others end it: the whole restore would fail. */
+const plainName = /^[A-Za-z0-9_.][A-Za-z0-9_.-]{0,14}$/;
+const notPlain = (name: string): string =>
+  `rules cannot name the interface ${JSON.stringify(name)}: give it one of letters, digits, _ . and -`;
 
 export class HostEndpointsManager {
   readonly #deps: HostEndpointsDeps;
@@ -336,7 +340,8 @@ function assign(
     if (interfaceName === everyInterface) {
       if (any === undefined) any = id;
       else refused.push({ id, reason: `${any}, whose name comes first, is of all interfaces too` });
-    } else if (isHosts(interfaceName)) take(interfaceName, id);
+    } else if (!plainName.test(interfaceName)) refused.push({ id, reason: notPlain(interfaceName) });
+    else if (isHosts(interfaceName)) take(interfaceName, id);
     else
       refused.push({
         id,
@@ -351,7 +356,11 @@ function assign(
       ([name, addresses]) => isHosts(name) && addresses.some((a) => expected.has(a)),
     );
     if (found.length === 0) refused.push({ id, reason: 'no interface has any of its expectedIPs' });
-    for (const [name] of found) if (!byName.has(name)) take(name, id);
+    for (const [name] of found) {
+      if (byName.has(name)) continue;
+      if (plainName.test(name)) take(name, id);
+      else refused.push({ id, reason: notPlain(name) });
+    }
   }
   return { byInterface, any, refused };
 }

@@ -16,7 +16,7 @@ export const hostEndpoint: KindDefinition = {
       interfaceName: text(
         "The interface; * for every one that is neither a pod's nor of another HostEndpoint; without it the one that has any of expectedIPs.",
         15,
-        { pattern: '^(\\*|[a-zA-Z0-9_.-]{1,15})?$' },
+        { pattern: '^(\\*|[a-zA-Z0-9_.][a-zA-Z0-9_.-]{0,14})?$' },
       ),
       expectedIPs: list(
         'Addresses of the node there. Selectors of rules mean these.',

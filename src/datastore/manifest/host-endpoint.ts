@@ -9,7 +9,7 @@ const expectedIPsMax = 1_024;
 const profilesMax = 256;
 const portsMax = 1_024;
 /** What an interface of Linux can be called, without patterns. */
-const interfacePattern = /^[a-zA-Z0-9_.-]{1,15}$/;
+const interfacePattern = /^[a-zA-Z0-9_.][a-zA-Z0-9_.-]{0,14}$/;
 const protocols = ['TCP', 'UDP', 'SCTP'] as const;
 
 export function readHostEndpoint(document: Reader, metadata: ObjectMeta): HostEndpointObject {
