@@ -29,6 +29,7 @@ export { SysctlError, type SysctlFailure, SysctlSettings } from './drivers/sysct
 export type { FlowCounts, FlowJudge } from './flow-cutter.ts';
 export { cleanupHostPorts, type HostPortCleanupReport } from './hostport-cleanup.ts';
 export type { Guard } from './managers/guard.ts';
+export type { NodeInterfaces } from './managers/host-endpoints.ts';
 export type { Pool } from './managers/masquerade.ts';
 export { NextHopResolver, type NextHopSetKey, type ResolvedHop } from './managers/next-hop-resolver.ts';
 export {

@@ -19,7 +19,7 @@
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
  */
 import { errorText, type IpAddress, type IpFamily, type Startable } from '#kit';
-import type { EndpointId, PolicyUpdate, WorkloadEndpoint } from '#model';
+import type { EndpointId, Failsafe, PolicyUpdate, WorkloadEndpoint } from '#model';
 import { ApplyLoop, type ApplyOptions, type ApplyTiming } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
 import { newCounters, type WriteCounters } from './drivers/command.ts';
@@ -31,6 +31,7 @@ import type { NftTables } from './drivers/nft-tables.ts';
 import type { FlowCounts } from './flow-cutter.ts';
 import { checkWorkload } from './managers/endpoints.ts';
 import type { Guard } from './managers/guard.ts';
+import type { HostEndpointAt, NodeInterfaces, RefusedHostEndpoint } from './managers/host-endpoints.ts';
 import type { Pool } from './managers/masquerade.ts';
 import type { RefusedPolicy } from './managers/policy.ts';
 import { paced } from './pace.ts';
@@ -73,6 +74,7 @@ export interface PolicyDataplaneStatus {
   /** Why flows are not logged though they should be. */
   readonly flowLogRefused: string | undefined;
   readonly endpoints: { readonly known: number; readonly programmed: number };
+  readonly hostEndpoints: { readonly programmed: number; readonly refused: readonly RefusedHostEndpoint[] };
   readonly policies: {
     readonly known: number;
     readonly broken: number;
@@ -103,6 +105,12 @@ export interface PolicyDataplane extends Startable {
   setPools(pools: readonly Pool[]): void;
   /** Ports of nodes that no pod reaches, whatever policy says. */
   setGuard(guard: Guard): void;
+  /** Which host endpoint an interface is of may follow from its addresses. */
+  setInterfaces(interfaces: NodeInterfaces): void;
+  /** Ports that no policy of a host endpoint closes; Calico's before the first call. */
+  setFailsafe(failsafe: Failsafe): void;
+  /** The host endpoint whose policies are asked of what passes the interface. */
+  hostEndpointOf(interfaceName: string): HostEndpointAt | undefined;
   /**
    * What was handed in may have changed the verdict on flows from and to these addresses (`pods`: on every pod's): they are judged when it is in
    * force. All are once more at each refresh.
@@ -206,6 +214,15 @@ class Dataplane implements PolicyDataplane {
   setGuard(wanted: Guard): void {
     this.#put(({ guard }) => guard.set(wanted));
   }
+  setInterfaces(interfaces: NodeInterfaces): void {
+    this.#put(({ hosts }) => hosts.setInterfaces(interfaces));
+  }
+  setFailsafe(failsafe: Failsafe): void {
+    this.#put(({ hosts }) => hosts.setFailsafe(failsafe));
+  }
+  hostEndpointOf(interfaceName: string): HostEndpointAt | undefined {
+    return this.#parts?.hosts.endpointOf(interfaceName);
+  }
   recheckFlows(addresses: Iterable<IpAddress> | 'pods'): void {
     this.#put(({ endpoints }) => this.#note(addresses === 'pods' ? endpoints.addresses() : addresses));
   }
@@ -251,6 +268,7 @@ class Dataplane implements PolicyDataplane {
       lastError: this.#loop.lastError,
       flowLogRefused: parts?.telling.refused,
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
+      hostEndpoints: { programmed: parts?.hosts.programmedCount ?? 0, refused: parts?.hosts.refused ?? [] },
       policies: {
         known: parts?.policies.policyCount ?? 0,
         broken: parts?.policies.brokenCount ?? 0,
@@ -296,12 +314,15 @@ class Dataplane implements PolicyDataplane {
       parts.renderBase();
       parts.policies.renderAgain();
       parts.endpoints.renderAgain();
+      parts.hosts.renderAgain();
     }
     // Nothing new is wanted and the last write succeeded: whatever has to be written was changed by others.
     const quiet = resync && !isAnew && this.#inbox.length === 0 && this.#loop.failures === 0;
     const before = restoreCalls(parts);
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     await paced(clock, parts.endpoints.flush());
+    await parts.hosts.ask(resync);
+    parts.hosts.flush();
     if (resync) this.#note(parts.endpoints.addresses());
     await this.#write(parts, resync);
     const written = restoreCalls(parts) - before;
@@ -334,9 +355,11 @@ class Dataplane implements PolicyDataplane {
 
   async #tidy(): Promise<void> {
     const parts = this.#parts!;
-    const { tables, sets, backend, endpoints } = parts;
+    const { tables, sets, backend, endpoints, hosts } = parts;
     await paced(this.#deps.clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     endpoints.flushRemovals();
+    await hosts.ask(false);
+    hosts.flush();
     await this.#write(parts, false);
     await Promise.all(tables.map((table) => table.sweep()));
     await sets.sweep();

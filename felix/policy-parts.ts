@@ -10,10 +10,12 @@ import { FlowCutter, type FlowJudge } from './flow-cutter.ts';
 import { EndpointsManager } from './managers/endpoints.ts';
 import { FlowLogManager } from './managers/flow-log.ts';
 import { GuardManager } from './managers/guard.ts';
+import { HostEndpointsManager } from './managers/host-endpoints.ts';
 import { MasqueradeManager } from './managers/masquerade.ts';
 import { PolicyManager } from './managers/policy.ts';
-import { baseChains, baseJumps, heldSetId } from './render/base.ts';
+import { baseChains, baseJumps, heldSetId, type Jump, type TableName } from './render/base.ts';
 import { type FlowLogOptions, tellOfDrops } from './render/flow-log.ts';
+import { hostJumps } from './render/host.ts';
 import type { Marks } from './render/marks.ts';
 import type { Names } from './render/names.ts';
 
@@ -43,6 +45,7 @@ export interface Parts {
   readonly sets: Ipsets;
   readonly policies: PolicyManager;
   readonly endpoints: EndpointsManager;
+  readonly hosts: HostEndpointsManager;
   readonly masquerade: MasqueradeManager;
   readonly guard: GuardManager;
   readonly cutter: FlowCutter | undefined;
@@ -68,21 +71,35 @@ export function makeParts({ run, members, flows, log, clock }: PartsDeps, option
   for (const table of tables) {
     for (const jump of baseJumps(names)) table.desireJump(jump);
   }
+  const onShape = (): void => renderBase();
+  const hosts = new HostEndpointsManager({ tables, policies, log, flowLog, onShape }, { names, marks });
+  /** Of host endpoints some chains and jumps come and go. */
+  let chains = new Map<string, { readonly table: TableName; readonly name: string }>();
+  let jumps: readonly Jump[] = [];
   const renderBase = (): void => {
-    for (const table of tables) {
-      for (const chain of baseChains({ names, marks, family: table.family })) {
-        const { rules, chains } = tellOfDrops(chain.rules, names, flowLog(table.family));
-        table.desireChain(chain.table, chain.name, rules);
-        for (const [name, below] of chains) table.desireChain(chain.table, name, below);
+    const before = { chains, jumps };
+    chains = new Map();
+    jumps = hosts.shape ? hostJumps(names, hosts.shape) : [];
+    for (const driver of tables) {
+      for (const { table, name, rules } of baseChains({ names, marks, family: driver.family }, hosts.shape)) {
+        const told = tellOfDrops(rules, names, flowLog(driver.family));
+        for (const [each, itsRules] of [[name, told.rules] as const, ...told.chains]) {
+          driver.desireChain(table, each, itsRules);
+          chains.set(`${table} ${each}`, { table, name: each });
+        }
       }
+      for (const jump of before.jumps) driver.undesireJump(jump);
+      for (const jump of jumps) driver.desireJump(jump);
     }
+    for (const [key, { table, name }] of before.chains)
+      if (!chains.has(key)) for (const driver of tables) driver.undesireChain(table, name);
     guard.render();
   };
   renderBase();
-  return { backend, tables, sets, policies, endpoints, masquerade, guard, cutter, telling, renderBase };
+  return { backend, tables, sets, policies, endpoints, hosts, masquerade, guard, cutter, telling, renderBase };
 }
 
-export function applyUpdate({ policies, endpoints }: Parts, update: PolicyUpdate): void {
+export function applyUpdate({ policies, endpoints, hosts }: Parts, update: PolicyUpdate): void {
   switch (update.type) {
     case 'set':
     case 'setDelta':
@@ -96,9 +113,11 @@ export function applyUpdate({ policies, endpoints }: Parts, update: PolicyUpdate
       policies.updatePolicy(update.id, undefined);
       return;
     case 'endpoint':
-      endpoints.updateProgram(update.id, update.program);
+      if (update.program.host) hosts.updateProgram(update.id, update.program);
+      else endpoints.updateProgram(update.id, update.program);
       return;
     case 'endpointRemove':
+      hosts.updateProgram(update.id, undefined);
       endpoints.updateProgram(update.id, undefined);
       return;
     default:

@@ -8,7 +8,7 @@ import { type Cidr, errorText, type IpFamily, type Logger, unreachable } from '#
 import type { PolicyId, PolicyProgram, PolicyRule, PolicyUpdate, SetId } from '#model';
 import type { Ipsets } from '../drivers/ipset/ipset.ts';
 import type { IptablesFamily } from '../drivers/iptables/iptables.ts';
-import { heldSetId, isOwnSet } from '../render/base.ts';
+import { heldSetId, isOwnSet, type TableName } from '../render/base.ts';
 import { type FlowLogOptions, flowLogRules } from '../render/flow-log.ts';
 import { type Direction, type Names, policyChain } from '../render/names.ts';
 import { renderPolicy } from '../render/policy.ts';
@@ -26,6 +26,7 @@ export interface PolicyDeps {
 
 /** One chain's worth of a policy. */
 interface Programmed {
+  readonly table: TableName;
   readonly id: PolicyId;
   readonly direction: Direction;
   /** Endpoint chains that name it. */
@@ -36,6 +37,10 @@ interface Programmed {
   /** Except sets per family that its rules name. */
   excepts: readonly SetId[];
 }
+
+/** Policies of host endpoints without conntrack stand in the second. */
+const verdictTables: readonly TableName[] = ['mangle', 'raw'];
+const keyOf = (table: TableName, direction: Direction, id: PolicyId): string => `${table} ${direction} ${id}`;
 
 /** A chain that drops everything, because its rules cannot be rendered. */
 export interface RefusedPolicy {
@@ -105,21 +110,23 @@ export class PolicyManager {
   updatePolicy(id: PolicyId, program: PolicyProgram | undefined): void {
     if (program) this.#programs.set(id, program);
     else this.#programs.delete(id);
-    for (const direction of ['ingress', 'egress'] as const) {
-      const chain = this.#programmed.get(`${direction} ${id}`);
-      if (chain) this.#dirty.add(chain);
+    for (const table of verdictTables) {
+      for (const direction of ['ingress', 'egress'] as const) {
+        const chain = this.#programmed.get(keyOf(table, direction, id));
+        if (chain) this.#dirty.add(chain);
+      }
     }
   }
 
   /** An endpoint's chain is going to name the policy's. */
-  acquire(direction: Direction, id: PolicyId): void {
-    const key = `${direction} ${id}`;
-    const chain = this.#programmed.get(key) ?? newProgrammed(id, direction);
+  acquire(direction: Direction, id: PolicyId, table: TableName = 'mangle'): void {
+    const key = keyOf(table, direction, id);
+    const chain = this.#programmed.get(key) ?? newProgrammed(id, direction, table);
     this.#programmed.set(key, chain);
     if (chain.references++ === 0) this.#dirty.add(chain);
   }
-  release(direction: Direction, id: PolicyId): void {
-    const chain = this.#programmed.get(`${direction} ${id}`);
+  release(direction: Direction, id: PolicyId, table: TableName = 'mangle'): void {
+    const chain = this.#programmed.get(keyOf(table, direction, id));
     if (chain && --chain.references === 0) this.#dirty.add(chain);
   }
 
@@ -192,7 +199,7 @@ export class PolicyManager {
     for (const table of this.#deps.tables) {
       const rendered = this.#render(chain, table.family);
       for (const [id, members] of rendered.exceptSets) excepts.set(id, members);
-      table.desireChain('mangle', policyChain(this.#names, chain.direction, chain.id), rendered.rules);
+      table.desireChain(chain.table, policyChain(this.#names, chain.direction, chain.id), rendered.rules);
     }
     for (const [id, members] of excepts) this.#useExcept(id, members);
     for (const id of chain.excepts) this.#dropExcept(id);
@@ -219,13 +226,13 @@ export class PolicyManager {
   }
 
   #remove(chain: Programmed): void {
-    this.#programmed.delete(`${chain.direction} ${chain.id}`);
+    this.#programmed.delete(keyOf(chain.table, chain.direction, chain.id));
     this.#broken.delete(chain);
     this.#changed.delete(chain);
     this.#want(chain, undefined);
     this.#removed.push(chain);
     for (const table of this.#deps.tables)
-      table.undesireChain('mangle', policyChain(this.#names, chain.direction, chain.id));
+      table.undesireChain(chain.table, policyChain(this.#names, chain.direction, chain.id));
     for (const id of chain.excepts) this.#dropExcept(id);
     chain.excepts = [];
   }
@@ -260,6 +267,6 @@ function closed({ id, direction }: Programmed, options: FlowLogOptions | undefin
   ];
 }
 
-function newProgrammed(id: PolicyId, direction: Direction): Programmed {
-  return { id, direction, references: 0, rulesBefore: undefined, wanted: undefined, excepts: [] };
+function newProgrammed(id: PolicyId, direction: Direction, table: TableName): Programmed {
+  return { table, id, direction, references: 0, rulesBefore: undefined, wanted: undefined, excepts: [] };
 }

@@ -7,19 +7,29 @@
  *   filter FORWARD -> poplin-accept    accepts what poplin-forward accepted, for hosts whose FORWARD policy is DROP
  *   nat POSTROUTING -> poplin-nat      masquerade of pods towards the outside (only with a natOutgoing pool)
  *
+ * Host endpoints stand in more of them, see host.ts.
+ *
  * Mangle stands at priority -150: after conntrack and destination NAT (so that a service is judged as the pod behind it), before filter.
- * Nothing judges OUTPUT or POSTROUTING: a node's own packets to its own pods always pass, unless they answer a flow that was cut.
+ * But for these nothing judges OUTPUT or POSTROUTING: a node's own packets to its own pods always pass, unless they answer a flow that was cut.
  *
  * A flow that was allowed and is forbidden now carries a bit in its connection mark (../flow-cutter.ts) and is dropped both ways, ahead of ESTABLISHED.
  */
 import type { IpFamily } from '#kit';
 import type { SetId } from '#model';
+import {
+  type BaseChain,
+  clearOnOutput,
+  type HostShape,
+  hostBaseChains,
+  hostForwardChain,
+  hostInChain,
+} from './host.ts';
 import { clearMarks, type Marks, matchAccept, matchCut, setMark } from './marks.ts';
 import { dispatchChain, kernelSetName, type Names } from './names.ts';
 import { acceptedChain, passedChain } from './policy.ts';
 import type { Rule } from './rule.ts';
 
-export type TableName = 'mangle' | 'filter' | 'nat';
+export type TableName = 'mangle' | 'filter' | 'nat' | 'raw';
 
 export interface Jump {
   readonly table: TableName;
@@ -70,13 +80,19 @@ export function baseJumps(names: Names): Jump[] {
 
 export const natJump = (names: Names): Jump => ({ table: 'nat', from: 'POSTROUTING', to: natChain(names), behind: [] });
 
-export function baseChains(context: BaseContext): { table: TableName; name: string; rules: Rule[] }[] {
+/** @param host of the node's host endpoints, if it has some. */
+export function baseChains(context: BaseContext, host?: HostShape): BaseChain[] {
   const { names, marks } = context;
   const pods = `${names.interfacePrefix}+`;
   return [
-    { table: 'mangle', name: forwardChain(names), rules: forwardRules(context) },
-    { table: 'mangle', name: inputChain(names), rules: inputRules(context) },
-    { table: 'mangle', name: outputChain(names), rules: [cutRule(marks, `-o ${pods} `)] },
+    { table: 'mangle', name: forwardChain(names), rules: forwardRules(context, host) },
+    { table: 'mangle', name: inputChain(names), rules: inputRules(context, host) },
+    {
+      table: 'mangle',
+      name: outputChain(names),
+      rules: [cutRule(marks, `-o ${pods} `), ...(host ? clearOnOutput(context, host) : [])],
+    },
+    ...(host ? hostBaseChains(context, host) : []),
     {
       table: 'mangle',
       name: acceptedChain(names),
@@ -109,7 +125,7 @@ function spoofRule({ names, family }: BaseContext): Rule {
 }
 
 /** Behind ESTABLISHED: what runs goes on. An empty set of prefixes costs no lookup. */
-function heldRules({ names, family }: BaseContext): Rule[] {
+export function heldRules({ names, family }: BaseContext): Rule[] {
   const set = kernelSetName(names, family, 'net', heldSetId);
   return ['src', 'dst'].map((side) => ({
     match: `-m set --match-set ${set} ${side}`,
@@ -127,10 +143,13 @@ function cutRule(marks: Marks, match = ''): Rule {
   };
 }
 
-function forwardRules(context: BaseContext): Rule[] {
+function forwardRules(context: BaseContext, host: HostShape | undefined): Rule[] {
   const { names, marks, family } = context;
   const pods = `${names.interfacePrefix}+`;
   return [
+    ...(host
+      ? [{ match: '', target: `-j ${hostForwardChain(names)}`, comment: 'by which interfaces of the node' }]
+      : []),
     { match: `! -i ${pods} ! -o ${pods}`, target: '-j RETURN', comment: 'no pod of this node' },
     { match: '', target: clearMarks(marks), comment: 'a mark set before is not ours' },
     spoofRule(context),
@@ -153,7 +172,7 @@ function forwardRules(context: BaseContext): Rule[] {
   ];
 }
 
-function inputRules(context: BaseContext): Rule[] {
+function inputRules(context: BaseContext, host: HostShape | undefined): Rule[] {
   const { names, marks, family } = context;
   const pods = `${names.interfacePrefix}+`;
   const discovery = icmpv6AlwaysToHost.map((type) => ({
@@ -162,7 +181,7 @@ function inputRules(context: BaseContext): Rule[] {
     comment: 'neighbour discovery and multicast listeners',
   }));
   return [
-    { match: `! -i ${pods}`, target: '-j RETURN', comment: 'not from a pod' },
+    { match: `! -i ${pods}`, target: host ? `-g ${hostInChain(names)}` : '-j RETURN', comment: 'not from a pod' },
     { match: '', target: clearMarks(marks), comment: 'a mark set before is not ours' },
     ...(family === 6 ? discovery : []),
     spoofRule(context),

@@ -17,6 +17,22 @@ export function renderEndpoint(
   context: { readonly names: Names; readonly marks: Marks; readonly flowLog?: FlowLogOptions | undefined },
 ): Rule[] {
   const { names, marks, flowLog } = context;
+  const rules = tierRules(tiers, direction, label, context);
+  const why = tiers.length === 0 ? 'not isolated' : 'accepted';
+  const comment = `${label} ${direction}: ${why}`;
+  const undecided = { verdict: 'allowed', direction, by: { type: 'none' } } as const;
+  rules.push(...flowLogRules(matchNotAccepted(marks), undecided, comment, flowLog));
+  rules.push({ match: '', target: `-g ${acceptedChain(names)}`, comment });
+  return rules;
+}
+
+/** What the tiers deny is dropped behind these, what they accept or leave undecided is not. */
+export function tierRules(
+  tiers: readonly TierProgram[],
+  direction: Direction,
+  label: string,
+  { names, marks, flowLog }: Parameters<typeof renderEndpoint>[3],
+): Rule[] {
   const rules: Rule[] = [];
   tiers.forEach((tier, index) => {
     if (index > 0) {
@@ -35,10 +51,5 @@ export function renderEndpoint(
       rules.push({ match, target: '-j DROP', comment });
     }
   });
-  const why = tiers.length === 0 ? 'not isolated' : 'accepted';
-  const comment = `${label} ${direction}: ${why}`;
-  const undecided = { verdict: 'allowed', direction, by: { type: 'none' } } as const;
-  rules.push(...flowLogRules(matchNotAccepted(marks), undecided, comment, flowLog));
-  rules.push({ match: '', target: `-g ${acceptedChain(names)}`, comment });
   return rules;
 }

@@ -5,7 +5,7 @@
  */
 import { hash } from 'node:crypto';
 import type { IpFamily } from '#kit';
-import type { PolicyId, SetId, SetType } from '#model';
+import type { EndpointId, PolicyId, SetId, SetType } from '#model';
 
 /** `net,iface` is the dataplane's own: members are `prefix,interface`. */
 export type KernelSetType = SetType | 'net,iface';
@@ -44,6 +44,25 @@ export function dispatchChain(names: Names, direction: Direction, suffix = ''): 
   return bounded(suffix ? `${root}-${suffix}` : root, chainNameCharsMax);
 }
 
+/** Traffic of host endpoints, each in chains of its own: what ends or begins at the node, what it forwards, what comes in untranslated, every packet. */
+export const hostTraffics = ['local', 'forward', 'preDNAT', 'untracked'] as const;
+export type HostTrafficKind = (typeof hostTraffics)[number];
+
+const hostLetters = { local: 'h', forward: 'f', preDNAT: 'n', untracked: 'u' } as const;
+const hostHashChars = 15;
+
+/** `poplin-hhi-…`: of one host endpoint. */
+export function hostChain(names: Names, kind: HostTrafficKind, direction: Direction, id: EndpointId): string {
+  const letters = `h${hostLetters[kind]}${direction === 'ingress' ? 'i' : 'o'}`;
+  return bounded(`${names.chainPrefix}${letters}-${shortHash(id, hostHashChars)}`, chainNameCharsMax);
+}
+
+/** From an interface to its host endpoint. */
+export function hostDispatchChain(names: Names, kind: HostTrafficKind, direction: Direction): string {
+  const letters = `${hostLetters[kind]}${direction === 'ingress' ? 'i' : 'o'}`;
+  return bounded(`${names.chainPrefix}hosts-${letters}`, chainNameCharsMax);
+}
+
 /** Nothing jumps to it: its presence says that the kernel takes rules that log. */
 export const flowLogChain = (names: Names): string => bounded(`${names.chainPrefix}nflog`, chainNameCharsMax);
 
@@ -61,6 +80,7 @@ export function kernelSetName(names: Names, family: IpFamily, type: KernelSetTyp
 export function checkNames(names: Names): void {
   endpointChain(names, 'ingress', 'x'.repeat(15));
   policyChain(names, 'ingress', 'x');
+  hostChain(names, 'local', 'ingress', 'x');
   dispatchChain(names, 'egress', 'x'.repeat(15 - names.interfacePrefix.length));
   kernelSetName(names, 4, 'ip', 'x');
 }

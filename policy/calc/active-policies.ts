@@ -5,9 +5,17 @@
  * emitted. Inputs only mark; `settleOne` compiles what woke up or changed, moves the use of sets along, and then puts
  * together the programs of endpoints.
  */
-import type { EndpointId, PolicyId, PolicyProgram, PolicyUpdate, SetId, TierObject } from '#model';
+import type { EndpointId, HostEndpointObject, PolicyId, PolicyProgram, PolicyUpdate, SetId, TierObject } from '#model';
 import { fewValues, MultiMap } from '../few.ts';
-import { calicoTierOf, compilePolicy, isAbout, type Policy, placeOf, subjectOf } from '../rules/policy.ts';
+import {
+  calicoTierOf,
+  compilePolicy,
+  hostTrafficOf,
+  isAbout,
+  type Policy,
+  placeOf,
+  subjectOf,
+} from '../rules/policy.ts';
 import { podSelectorText } from '../rules/sets.ts';
 import { comparePlaces, type PolicyPlace } from '../rules/tiers.ts';
 import { DirtySet } from './dirty-set.ts';
@@ -64,6 +72,12 @@ export class ActivePolicies {
     this.#programs = new EndpointPrograms(this.#subjects, (policy, id) => this.#placeOf(policy, id), work);
   }
 
+  /** A host endpoint of this node. */
+  setHostEndpoint(item: EffectivePod, object: HostEndpointObject): void {
+    this.#programs.setHost(item.key, object);
+    this.#subjects.setEndpoint(item);
+  }
+
   /** A local endpoint whose pod is known, with the pod's labels. */
   setEndpoint(pod: EffectivePod): void {
     if (!this.#subjects.has(pod.key)) this.#programs.mark(pod.key);
@@ -73,7 +87,7 @@ export class ActivePolicies {
   removeEndpoint(id: EndpointId): void {
     if (!this.#subjects.has(id)) return;
     this.#subjects.removeEndpoint(id);
-    this.#programs.mark(id);
+    this.#programs.setHost(id, undefined);
   }
 
   namespaceChanged(name: string): void {
@@ -205,7 +219,8 @@ export class ActivePolicies {
       comparePlaces(placeA, placeB) === 0 &&
       placeA.tier.endOfTier === placeB.tier.endOfTier &&
       isAbout(a, 'ingress') === isAbout(b, 'ingress') &&
-      isAbout(a, 'egress') === isAbout(b, 'egress')
+      isAbout(a, 'egress') === isAbout(b, 'egress') &&
+      hostTrafficOf(a).join() === hostTrafficOf(b).join()
     );
   }
 

@@ -1,18 +1,23 @@
 /**
- * The program of each local endpoint: the policies of all its subjects, by tiers and in order. Endpoints with the same subjects share one,
+ * The program of each local endpoint: the policies of all its subjects, by tiers and in order. Pods with the same subjects share one,
  * which is put in order once.
  */
-import type { EndpointId, EndpointProgram, PolicyId, PolicyUpdate, TierProgram } from '#model';
+import type { EndpointId, EndpointProgram, HostEndpointObject, PolicyId, PolicyUpdate, TierProgram } from '#model';
 import { type Few, fewValues } from '../few.ts';
 import type { Direction } from '../rules/peer-rules.ts';
 import { isAbout, type Policy } from '../rules/policy.ts';
 import { comparePlaces, type PolicyPlace, type Tier } from '../rules/tiers.ts';
 import { DirtySet } from './dirty-set.ts';
+import { hostProgram } from './host-program.ts';
 import type { Work } from './work.ts';
 
 export interface OrderedPolicy {
   readonly id: PolicyId;
   readonly policy: Policy;
+}
+
+export interface PlacedPolicy extends OrderedPolicy {
+  readonly place: PolicyPlace;
 }
 
 /** Who selects which endpoints. */
@@ -31,6 +36,7 @@ export class EndpointPrograms {
   /** What the receiver has. */
   readonly #emitted = new Map<EndpointId, EndpointProgram>();
   readonly #removals = new Set<EndpointId>();
+  readonly #hosts = new Map<EndpointId, HostEndpointObject>();
   /** By the numbers of the subjects, while no policy moves. */
   readonly #bySubjects = new Map<string, EndpointProgram>();
 
@@ -40,6 +46,12 @@ export class EndpointPrograms {
     this.#work = work;
   }
 
+  /** A host endpoint of this node came or changed; undefined: it went. */
+  setHost(id: EndpointId, object: HostEndpointObject | undefined): void {
+    if (object) this.#hosts.set(id, object);
+    else this.#hosts.delete(id);
+    this.mark(id);
+  }
   /** It came or went, or its subjects or their policies changed. */
   mark(id: EndpointId): void {
     this.#changed.add(id);
@@ -84,26 +96,29 @@ export class EndpointPrograms {
 
   #programOf(id: EndpointId): EndpointProgram {
     const subjects = [...this.#subjects.of(id)].sort((a, b) => a.number - b.number);
+    const host = this.#hosts.get(id);
+    if (host) return hostProgram(host, this.#inOrder(subjects));
     const numbers = subjects.map(({ number }) => number).join();
     const known = this.#bySubjects.get(numbers);
     if (known) return known;
     this.#work.endpointPrograms++;
-    // Places are made for those that count alone: most policies of a cluster select nobody here.
-    const policies = subjects
-      .flatMap((subject) => [...fewValues(subject.policies)])
-      .map(({ id: policyId, policy }) => ({ id: policyId, policy, place: this.#placeOf(policy, policyId) }))
-      .sort((a, b) => comparePlaces(a.place, b.place));
+    const policies = this.#inOrder(subjects);
     const program = { ingress: tiersOf(policies, 'ingress'), egress: tiersOf(policies, 'egress') };
     this.#bySubjects.set(numbers, program);
     return program;
   }
+
+  /** Places are made for those that count alone: most policies of a cluster select nobody here. */
+  #inOrder(subjects: readonly { readonly policies: Few<OrderedPolicy> }[]): PlacedPolicy[] {
+    return subjects
+      .flatMap((subject) => [...fewValues(subject.policies)])
+      .map(({ id, policy }) => ({ id, policy, place: this.#placeOf(policy, id) }))
+      .sort((a, b) => comparePlaces(a.place, b.place));
+  }
 }
 
 /** `policies` stand in the order of their places. */
-function tiersOf(
-  policies: readonly (OrderedPolicy & { readonly place: { readonly tier: Tier } })[],
-  direction: Direction,
-): EndpointProgram['ingress'] {
+export function tiersOf(policies: readonly PlacedPolicy[], direction: Direction): EndpointProgram['ingress'] {
   const tiers: TierProgram[] = [];
   let ids: PolicyId[] = [];
   let last: Tier | undefined;
@@ -120,7 +135,10 @@ function tiersOf(
 }
 
 function samePrograms(a: EndpointProgram, b: EndpointProgram): boolean {
-  return a === b || (sameTiers(a.ingress, b.ingress) && sameTiers(a.egress, b.egress));
+  if (a === b) return true;
+  // Of host endpoints there are few.
+  if (a.host || b.host) return JSON.stringify(a) === JSON.stringify(b);
+  return sameTiers(a.ingress, b.ingress) && sameTiers(a.egress, b.egress);
 }
 
 function sameTiers(a: readonly TierProgram[], b: readonly TierProgram[]): boolean {

@@ -13,6 +13,7 @@
  *   NetworkSet, GlobalNetworkSet (prefixes) ---------->       |                     |<--- Tier
  *   ServiceAccount (labels that its pods inherit) ---->       |                     |
  *   EndpointSlice --> ServiceEndpoints (by service) -->       |                     |
+ *   HostEndpoint (in sets of all nodes, local ones subjects) ->                     |
  *                                                             v                     v
  *              flush: sets, deltas of sets  ->  policies  ->  endpoints  ->  removals: endpoints, policies, sets
  *
@@ -23,6 +24,7 @@ import type { IpAddress } from '#kit';
 import type {
   EndpointId,
   EndpointSliceObject,
+  HostEndpointObject,
   Labels,
   ModelUpdate,
   NamespaceObject,
@@ -38,7 +40,7 @@ import { isPolicyUpdate, type Policy, type PolicyObjectUpdate, policyIdOf } from
 import { ActivePolicies } from './active-policies.ts';
 import { DirtySet } from './dirty-set.ts';
 import { Namespaces } from './namespaces.ts';
-import { effectivePod, networkSetItem, nodeInSets } from './pods.ts';
+import { effectivePod, hostEndpointItem, networkSetItem, nodeInSets } from './pods.ts';
 import { SetMembers } from './set-members.ts';
 import { noWork, type Work } from './work.ts';
 
@@ -68,7 +70,8 @@ export interface PolicyEngine {
   stats(): Readonly<Work> & { readonly sets: number };
 }
 
-export function createPolicyEngine(): PolicyEngine {
+/** @param isHere whether the host endpoints of a node have programs. Default: of none. */
+export function createPolicyEngine(isHere: (node: string) => boolean = () => false): PolicyEngine {
   const work = noWork();
   const model = {
     namespaces: new Map<ObjectKey, NamespaceObject>(),
@@ -77,6 +80,7 @@ export function createPolicyEngine(): PolicyEngine {
     policies: new Map<PolicyId, Policy>(),
     tiers: new Map<ObjectKey, TierObject>(),
     networkSets: new Map<string, NetworkSetObject>(),
+    hostEndpoints: new Map<EndpointId, HostEndpointObject>(),
     serviceAccounts: new Map<ObjectKey, Labels>(),
     slices: new Map<ObjectKey, EndpointSliceObject>(),
     endpoints: new Map<EndpointId, readonly IpAddress[]>(),
@@ -88,6 +92,7 @@ export function createPolicyEngine(): PolicyEngine {
     policies: new DirtySet<PolicyId>(),
     tiers: new DirtySet<ObjectKey>(),
     networkSets: new DirtySet<string>(),
+    hostEndpoints: new DirtySet<EndpointId>(),
     serviceAccounts: new DirtySet<ObjectKey>(),
     slices: new DirtySet<ObjectKey>(),
   };
@@ -123,6 +128,14 @@ export function createPolicyEngine(): PolicyEngine {
     else sets.removePod(key);
   }
 
+  function settleHostEndpoint(id: EndpointId): void {
+    const object = model.hostEndpoints.get(id);
+    if (object) sets.setPod(hostEndpointItem(id, object));
+    else sets.removePod(id);
+    if (object && isHere(object.node)) policies.setHostEndpoint(hostEndpointItem(id, object), object);
+    else policies.removeEndpoint(id);
+  }
+
   /** One step of the calculation; false when nothing is left. Inputs may come between steps. */
   function settleOne(): boolean {
     const namespace = dirty.namespaces.take();
@@ -148,6 +161,11 @@ export function createPolicyEngine(): PolicyEngine {
     const slice = dirty.slices.take();
     if (slice !== undefined) {
       sets.setSlice(slice, model.slices.get(slice));
+      return true;
+    }
+    const hostEndpoint = dirty.hostEndpoints.take();
+    if (hostEndpoint !== undefined) {
+      settleHostEndpoint(hostEndpoint);
       return true;
     }
     const tier = dirty.tiers.take();
@@ -209,6 +227,13 @@ export function createPolicyEngine(): PolicyEngine {
           if (update.type === 'upsert') model.networkSets.set(id, update.object);
           else model.networkSets.delete(id);
           dirty.networkSets.add(id);
+          break;
+        }
+        case 'HostEndpoint': {
+          const id = `${update.kind}:${update.key}`;
+          if (update.type === 'upsert') model.hostEndpoints.set(id, update.object);
+          else model.hostEndpoints.delete(id);
+          dirty.hostEndpoints.add(id);
           break;
         }
         case 'ServiceAccount':

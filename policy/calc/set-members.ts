@@ -42,8 +42,8 @@ export class SetMembers {
   #inheriting = false;
   /** Where the walk over those is that were there before. */
   #heirs: Iterator<EffectivePod> | undefined;
-  /** Only Calico's selectors know of these. */
-  readonly #networkSets = new Map<string, EffectivePod>();
+  /** Network sets and host endpoints: only Calico's selectors know of these. */
+  readonly #calicoItems = new Map<string, EffectivePod>();
   readonly #work: Work;
 
   constructor(namespaces: Namespaces, profiles: Profiles, work: Work) {
@@ -67,9 +67,9 @@ export class SetMembers {
     return this.#sets.size;
   }
 
-  /** The pod (node, network set) as it was last set. */
+  /** The pod (node, network set, host endpoint) as it was last set. */
   pod(key: string): EffectivePod | undefined {
-    return this.#matcher.pod(key) ?? this.#networkSets.get(key);
+    return this.#matcher.pod(key) ?? this.#calicoItems.get(key);
   }
 
   setPod(pod: EffectivePod): void {
@@ -81,7 +81,7 @@ export class SetMembers {
       }
     }
     // Calico's selectors know of no nodes.
-    if (pod.nets) this.#networkSets.set(pod.key, pod);
+    if (pod.nets || pod.host) this.#calicoItems.set(pod.key, pod);
     else this.#matcher.setPod(pod);
     if (this.#inheriting && isInherited(pod)) this.#inherited.set(pod);
   }
@@ -89,7 +89,7 @@ export class SetMembers {
   removePod(key: string): void {
     this.#matcher.removePod(key);
     this.#inherited.remove(key);
-    this.#networkSets.delete(key);
+    this.#calicoItems.delete(key);
   }
 
   setSlice(key: ObjectKey, slice: EndpointSliceObject | undefined): void {
@@ -149,7 +149,7 @@ export class SetMembers {
 
   *#standing(): Generator<EffectivePod> {
     yield* this.#matcher.pods();
-    yield* this.#networkSets.values();
+    yield* this.#calicoItems.values();
   }
 
   #inheritSome(heirs: Iterator<EffectivePod>): void {
@@ -247,7 +247,7 @@ function* prefixesOf({ addresses, nets }: EffectivePod): Generator<string> {
 
 /** Whether Calico's selectors may select it. */
 function isInherited(item: EffectivePod): boolean {
-  return item.nets !== undefined || item.namespace !== nodesPlace;
+  return item.nets !== undefined || item.host === true || item.namespace !== nodesPlace;
 }
 
 /** `address,protocol:port` of each port that the pod declares under one of the names. */

@@ -32,6 +32,7 @@ export class Subjects<P> {
   readonly #byText = new Map<string, SubscribedSubject<P>>();
   readonly #matcher: PodMatcher<SubscribedSubject<P>, EffectivePod>;
   readonly #inherited: InheritedMatcher<SubscribedSubject<P>>;
+  readonly #hosts = new Set<EndpointId>();
   #lastNumber = 0;
 
   constructor(namespaces: Namespaces, profiles: Profiles, changed: SubjectListener<P>, work: Work) {
@@ -50,10 +51,13 @@ export class Subjects<P> {
   }
 
   setEndpoint(pod: EffectivePod): void {
-    this.#matcher.setPod(pod);
+    // Only Calico's selectors know of host endpoints.
+    if (pod.host) this.#hosts.add(pod.key);
+    else this.#matcher.setPod(pod);
     this.#inherited.set(pod);
   }
   removeEndpoint(id: EndpointId): void {
+    this.#hosts.delete(id);
     this.#matcher.removePod(id);
     this.#inherited.remove(id);
   }
@@ -64,10 +68,10 @@ export class Subjects<P> {
     this.#inherited.serviceAccountChanged(key);
   }
   has(id: EndpointId): boolean {
-    return this.#matcher.has(id);
+    return this.#matcher.has(id) || this.#hosts.has(id);
   }
   *of(id: EndpointId): Generator<Subject<P>> {
-    yield* this.#matcher.ownersMatching(id);
+    if (!this.#hosts.has(id)) yield* this.#matcher.ownersMatching(id);
     yield* this.#inherited.ownersMatching(id);
   }
 

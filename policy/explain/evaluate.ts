@@ -55,8 +55,9 @@ export interface Verdict {
   /**
    * `rule`: that rule matched. `endOfTier`: policies of that tier select the endpoint and none allowed the packet.
    * `notIsolated`: no tier decided, if there was any. `unknownEndpoint`: it has no program, so its traffic drops.
+   * Of host endpoints: `failsafe`: a port that stays open; `profile`: no tier decided, and its profiles (or that there is none) did.
    */
-  readonly by: 'rule' | 'endOfTier' | 'notIsolated' | 'unknownEndpoint';
+  readonly by: 'rule' | 'endOfTier' | 'notIsolated' | 'unknownEndpoint' | 'failsafe' | 'profile';
   readonly tier?: string;
   readonly policy?: PolicyId;
   /** Index of the rule in the policy's direction. */
@@ -74,7 +75,11 @@ export function evaluate(state: PolicyState, query: PolicyQuery): Verdict {
   return { verdict: 'allow', by: 'notIsolated' };
 }
 
-function evaluateTier(state: PolicyState, query: PolicyQuery, tier: TierProgram): Verdict | undefined {
+export function evaluateTier(
+  state: PolicyState,
+  query: Packet & Pick<PolicyQuery, 'direction'>,
+  tier: TierProgram,
+): Verdict | undefined {
   for (const policy of tier.policies) {
     const rules = state.policies.get(policy)![query.direction];
     for (const [index, rule] of rules.entries()) {
@@ -153,39 +158,4 @@ function setOf(state: PolicyState, id: SetId): { readonly type: string; readonly
   const set = state.sets.get(id);
   if (!set) throw new Error(`no set ${id}`);
   return set;
-}
-
-/** One end of a connection: a local endpoint has an id, anything else only an address. */
-export interface ConnectionEnd {
-  readonly address: IpAddress;
-  readonly endpoint?: EndpointId;
-}
-
-export interface ConnectionVerdict {
-  readonly verdict: 'allow' | 'deny';
-  /** Absent where that end is no endpoint, or where the pod talks to itself. */
-  readonly egress?: Verdict;
-  readonly ingress?: Verdict;
-}
-
-/**
- * Both directions of a connection: egress of the source and ingress of the destination must allow it. A pod always reaches
- * itself at its own address: such packets never leave it.
- */
-export function evaluateConnection(
-  state: PolicyState,
-  connection: {
-    readonly from: ConnectionEnd;
-    readonly to: ConnectionEnd;
-    readonly protocol: Packet['protocol'];
-    readonly port: number;
-  },
-): ConnectionVerdict {
-  const { from, to, protocol, port } = connection;
-  if (from.endpoint !== undefined && from.endpoint === to.endpoint) return { verdict: 'allow' };
-  const packet: Packet = { fromAddress: from.address, toAddress: to.address, protocol, port };
-  const egress = from.endpoint && evaluate(state, { ...packet, endpoint: from.endpoint, direction: 'egress' });
-  const ingress = to.endpoint && evaluate(state, { ...packet, endpoint: to.endpoint, direction: 'ingress' });
-  const denied = [egress, ingress].some((verdict) => verdict && verdict.verdict === 'deny');
-  return { verdict: denied ? 'deny' : 'allow', ...(egress && { egress }), ...(ingress && { ingress }) };
 }

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cidr, IpAddress } from '#kit';
 import type { PolicyRule, PolicyUpdate } from '#model';
-import { evaluate, evaluateConnection, type Packet, type PolicyQuery } from './evaluate.ts';
+import { evaluateConnection } from './connection.ts';
+import { evaluate, type Packet, type PolicyQuery } from './evaluate.ts';
 import { PolicyStateStore } from './policy-state.ts';
 import { policyShow } from './show.ts';
 

@@ -3,7 +3,9 @@
  * that decides. It walks the same rules as the kernel's, and says of each whether it matched.
  */
 import type { EndpointId, PolicyId, PolicyRule, TierProgram } from '#model';
-import { type ConnectionEnd, type Packet, type PolicyQuery, ruleMatches, type Verdict } from './evaluate.ts';
+import { type ConnectionEnd, hostQueries } from './connection.ts';
+import { type Packet, type PolicyQuery, ruleMatches, type Verdict } from './evaluate.ts';
+import { type HostQuery, hostStages } from './host.ts';
 import type { PolicyState } from './policy-state.ts';
 import { ruleText } from './show.ts';
 
@@ -23,6 +25,8 @@ export interface ExplainedPolicy {
 
 export interface ExplainedTier {
   readonly tier: string;
+  /** Of a host endpoint, where it is not about what ends or begins at the node alone. */
+  readonly traffic?: 'forward' | 'preDNAT' | 'untracked';
   readonly policies: readonly ExplainedPolicy[];
   /** `pass`: it went on to the next tier. */
   readonly outcome: 'allow' | 'deny' | 'pass';
@@ -41,32 +45,28 @@ export interface Explanation {
   readonly verdict: 'allow' | 'deny';
   /** The pod talks to itself at its own address: such packets never leave it. */
   readonly toItself: boolean;
-  /** Of the ends that are endpoints, in the order in which a packet meets them. */
+  /** Of the ends that are endpoints and of host endpoints on the way, in the order in which a packet meets them. */
   readonly directions: readonly ExplainedDirection[];
 }
 
 export function explainConnection(
   state: PolicyState,
-  {
-    from,
-    to,
-    protocol,
-    port,
-  }: {
+  connection: {
     readonly from: ConnectionEnd;
     readonly to: ConnectionEnd;
     readonly protocol: Packet['protocol'];
     readonly port: number;
   },
 ): Explanation {
+  const { from, to, protocol, port } = connection;
   if (from.endpoint !== undefined && from.endpoint === to.endpoint) {
     return { verdict: 'allow', toItself: true, directions: [] };
   }
   const packet: Packet = { fromAddress: from.address, toAddress: to.address, protocol, port };
-  const directions = [
-    ...(from.endpoint === undefined ? [] : [{ ...packet, endpoint: from.endpoint, direction: 'egress' as const }]),
-    ...(to.endpoint === undefined ? [] : [{ ...packet, endpoint: to.endpoint, direction: 'ingress' as const }]),
-  ].map((query) => explainDirection(state, query));
+  const of = (endpoint: EndpointId | undefined, direction: 'ingress' | 'egress'): ExplainedDirection[] =>
+    endpoint === undefined ? [] : [explainDirection(state, { ...packet, endpoint, direction })];
+  const hosts = hostQueries(connection).flatMap((query) => (query ? [explainHost(state, query)] : []));
+  const directions = [...of(from.endpoint, 'egress'), ...hosts, ...of(to.endpoint, 'ingress')];
   const verdict = directions.every((one) => one.verdict.verdict === 'allow') ? 'allow' : 'deny';
   return { verdict, toItself: false, directions };
 }
@@ -80,16 +80,41 @@ export function explainDirection(state: PolicyState, query: PolicyQuery): Explai
   for (const tier of program[direction]) {
     const explained = explainTier(state, query, tier);
     tiers.push(explained);
-    if (explained.outcome === 'pass') continue;
-    if (explained.byEndOfTier) return said({ verdict: explained.outcome, by: 'endOfTier', tier: tier.tier });
-    const last = explained.policies.at(-1)!;
-    const rule = last.rules.at(-1)!.rule;
-    return said({ verdict: explained.outcome, by: 'rule', tier: tier.tier, policy: last.policy, rule });
+    const verdict = decided(explained);
+    if (verdict) return said(verdict);
   }
   return said({ verdict: 'allow', by: 'notIsolated' });
 }
 
-function explainTier(state: PolicyState, query: PolicyQuery, tier: TierProgram): ExplainedTier {
+function explainHost(state: PolicyState, query: HostQuery): ExplainedDirection {
+  const { host, direction } = query;
+  const tiers: ExplainedTier[] = [];
+  const said = (verdict: Verdict): ExplainedDirection => ({ endpoint: host.endpoint, direction, tiers, verdict });
+  for (const stage of hostStages(state, query) ?? []) {
+    for (const tier of stage.tiers) {
+      const explained = explainTier(state, query, tier);
+      tiers.push(stage.traffic === 'local' ? explained : { ...explained, traffic: stage.traffic });
+      const verdict = decided(explained);
+      if (verdict) return said(verdict);
+    }
+    if (stage.otherwise) return said(stage.otherwise);
+  }
+  return said({ verdict: 'deny', by: 'unknownEndpoint' });
+}
+
+/** Undefined: it goes on. */
+function decided({ tier, policies, outcome, byEndOfTier }: ExplainedTier): Verdict | undefined {
+  if (outcome === 'pass') return undefined;
+  if (byEndOfTier) return { verdict: outcome, by: 'endOfTier', tier };
+  const last = policies.at(-1)!;
+  return { verdict: outcome, by: 'rule', tier, policy: last.policy, rule: last.rules.at(-1)!.rule };
+}
+
+function explainTier(
+  state: PolicyState,
+  query: Packet & Pick<PolicyQuery, 'direction'>,
+  tier: TierProgram,
+): ExplainedTier {
   const policies: ExplainedPolicy[] = [];
   for (const policy of tier.policies) {
     const rules: ExplainedRule[] = [];

@@ -42,7 +42,11 @@ function* setsOfRule(rule: PolicyRule): Generator<SetId> {
 
 /** The policies that an endpoint's tiers name. */
 export function policiesOf(program: EndpointProgram): Set<PolicyId> {
-  return new Set([...program.ingress, ...program.egress].flatMap((tier) => tier.policies));
+  const { ingress, egress, host } = program;
+  const ofHost = host
+    ? [host.forward, host.untracked, { ingress: host.preDNAT, egress: [] }].flatMap((t) => [...t.ingress, ...t.egress])
+    : [];
+  return new Set([...ingress, ...egress, ...ofHost].flatMap((tier) => tier.policies));
 }
 
 export class PolicyStateStore implements PolicyState {

@@ -1,6 +1,6 @@
 /** Looks for policies that do nothing, less or more than they seem to say. Pure; each finding names its policy and what to do. */
 import type { ModelUpdate, PeerMatch, PodObject, PolicyId, PolicyRule, SetId } from '#model';
-import type { PolicyState } from '../explain/policy-state.ts';
+import { type PolicyState, policiesOf } from '../explain/policy-state.ts';
 import { hostOf } from '../explain/prefixes.ts';
 import { ruleText, serviceOfSet } from '../explain/show.ts';
 import type { Direction } from '../rules/peer-rules.ts';
@@ -55,7 +55,7 @@ export function lintPolicies(updates: readonly ModelUpdate[], state: PolicyState
       const selector = podSelectorText(subjectOf(policy))
         .replace(/^ns=([^;]*);(.*)$/s, '$2 in namespace $1')
         .replace(/^any;/, '');
-      const message = `selects no pod (${selector}): check the labels, or remove it`;
+      const message = `selects no pod${policy.kind === 'GlobalNetworkPolicy' ? ' and no host endpoint' : ''} (${selector}): check the labels, or remove it`;
       found.push({ code: 'selects-nothing', severity: 'warning', policy: id, message });
       continue;
     }
@@ -76,11 +76,12 @@ function compareFindings(a: LintFinding, b: LintFinding): number {
 function subjectsOf(state: PolicyState, pods: ReadonlyMap<string, PodObject>): Map<PolicyId, PodObject[]> {
   const subjects = new Map<PolicyId, PodObject[]>();
   for (const [endpoint, program] of state.endpoints) {
-    const pod = pods.get(endpoint)!;
-    for (const id of new Set([...program.ingress, ...program.egress].flatMap((tier) => tier.policies))) {
-      const known = subjects.get(id);
-      if (known) known.push(pod);
-      else subjects.set(id, [pod]);
+    // Host endpoints are selected, too; of their ports nothing is known.
+    const pod = pods.get(endpoint);
+    for (const id of policiesOf(program)) {
+      const known = subjects.get(id) ?? [];
+      subjects.set(id, known);
+      if (pod) known.push(pod);
     }
   }
   return subjects;

@@ -12,6 +12,7 @@ import {
   type CalicoPolicyObject,
   type CalicoPort,
   type CalicoRule,
+  has,
   isIn,
   namespaceLabel,
   not,
@@ -34,17 +35,23 @@ import { addressSet, namedPortSet, type PodSelector, prefixSet, type SetDefiniti
 const notRangesMax = 64;
 const actions = { Allow: 'allow', Deny: 'deny', Log: 'log', Pass: 'pass' } as const;
 
-/** The pods whose traffic the policy decides. */
+/** The pods and host endpoints whose traffic the policy decides. */
 export function calicoPolicySubject(policy: CalicoPolicyObject): PodSelector {
   const { metadata, namespaceSelector, serviceAccountSelector } = policy;
   return everywhere(
     and([
       calicoSelector(policy.selector),
+      // Of what is not translated, or not tracked, it is host endpoints' alone, which stand in no namespace.
+      ...(isForHostsAlone(policy) ? [not(has(namespaceLabel))] : []),
       ...(metadata.namespace ? [isIn(namespaceLabel, [metadata.namespace])] : []),
       ...(namespaceSelector === undefined ? [] : [inNamespaces(namespaceSelector)]),
       ...(serviceAccountSelector === undefined ? [] : [ofServiceAccounts(serviceAccountSelector)]),
     ]),
   );
+}
+
+export function isForHostsAlone({ hostTraffic }: CalicoPolicyObject): boolean {
+  return hostTraffic === 'preDNAT' || hostTraffic === 'untracked';
 }
 
 export function compileCalicoPolicy(policy: CalicoPolicyObject): CompiledPolicy {

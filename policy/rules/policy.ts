@@ -101,6 +101,12 @@ export function compilePolicy(policy: Policy): CompiledPolicy {
   }
 }
 
+/** Which of a host endpoint's traffic it decides: what ends or begins at the node (`local`), and more. */
+export function hostTrafficOf(policy: Policy): readonly ('local' | 'forward' | 'preDNAT' | 'untracked')[] {
+  const traffic = policy.kind === 'GlobalNetworkPolicy' ? policy.object.hostTraffic : undefined;
+  return traffic === undefined ? ['local'] : traffic === 'forward' ? ['local', 'forward'] : [traffic];
+}
+
 /** Of the kinds whose tiers are objects. */
 export function calicoTierOf(policy: Policy): string | undefined {
   return policy.kind === 'CalicoNetworkPolicy' || policy.kind === 'GlobalNetworkPolicy'

@@ -3,12 +3,23 @@
  * What a matrix, a comparison and a check of policies look at.
  */
 import type { IpAddress } from '#kit';
-import type { EndpointId, Kind, ModelUpdate, NodeObject, PodObject, Protocol } from '#model';
+import type {
+  EndpointId,
+  FelixConfigurationObject,
+  HostEndpointObject,
+  Kind,
+  ModelUpdate,
+  NodeObject,
+  PodObject,
+  Protocol,
+} from '#model';
 import { createPolicyEngine } from '../calc/engine.ts';
 import { effectivePod } from '../calc/pods.ts';
-import { type ConnectionVerdict, evaluateConnection } from '../explain/evaluate.ts';
+import { type ConnectionEnd, type ConnectionVerdict, evaluateConnection } from '../explain/connection.ts';
+import type { CrossedHost } from '../explain/host.ts';
 import { type PolicyState, PolicyStateStore } from '../explain/policy-state.ts';
 import { policyKinds } from '../rules/policy.ts';
+import { SimulatedHosts } from './hosts.ts';
 
 export interface ServedPort {
   readonly protocol: Protocol;
@@ -26,6 +37,8 @@ export interface SimulatedEnd {
   readonly endpoint?: EndpointId;
   /** Where a pod runs, or the node that the end is (pods of the host's network are their node). */
   readonly node?: string;
+  /** Of its node, where connections leave it. */
+  readonly host?: CrossedHost;
   /** What it says that it serves, sorted, distinct. */
   readonly ports: readonly ServedPort[];
 }
@@ -49,19 +62,33 @@ export const simulatedKinds: readonly Kind[] = [
   'Tier',
   'NetworkSet',
   'GlobalNetworkSet',
+  'HostEndpoint',
+  'FelixConfiguration',
   ...policyKinds,
 ];
 
 /** @param updates the final objects, in any order; kinds that mean nothing for policy are ignored. */
 export function simulateCluster(updates: Iterable<ModelUpdate>): SimulatedCluster {
-  const engine = createPolicyEngine();
+  const engine = createPolicyEngine(() => true);
+  const hostEndpoints = new Map<EndpointId, HostEndpointObject>();
+  const configurations = new Map<string, FelixConfigurationObject>();
   const pods = new Map<string, PodObject>();
   const nodes = new Map<string, NodeObject>();
   for (const update of updates) {
     engine.update(update);
     if (update.kind === 'Pod') note(pods, update.key, update.type === 'upsert' ? update.object : undefined);
+    if (update.kind === 'HostEndpoint')
+      note(hostEndpoints, `HostEndpoint:${update.key}`, update.type === 'upsert' ? update.object : undefined);
+    if (update.kind === 'FelixConfiguration')
+      note(configurations, update.key, update.type === 'upsert' ? update.object : undefined);
     if (update.kind === 'Node') note(nodes, update.key, update.type === 'upsert' ? update.object : undefined);
   }
+  const hosts = new SimulatedHosts(hostEndpoints, [...configurations.values()]);
+  const crossed = (end: SimulatedEnd): SimulatedEnd => {
+    const node = end.node === undefined ? undefined : nodes.get(end.node);
+    const host = end.node === undefined ? undefined : hosts.of(end.node, node ? addressesOf(node) : []);
+    return host ? { ...end, host } : end;
+  };
   const leftOut: { id: string; why: 'completed' | 'no address' }[] = [];
   const ends: SimulatedEnd[] = [];
   for (const [id, pod] of [...pods].sort(byKey)) {
@@ -80,7 +107,8 @@ export function simulateCluster(updates: Iterable<ModelUpdate>): SimulatedCluste
   engine.inSync();
   const state = new PolicyStateStore();
   state.apply(engine.flush());
-  return { state, pods: ends, nodes: [...nodes].sort(byKey).map(([name, node]) => endOfNode(name, node)), leftOut };
+  const nodeEnds = [...nodes].sort(byKey).map(([name, node]) => crossed(endOfNode(name, node)));
+  return { state, pods: ends.map(crossed), nodes: nodeEnds, leftOut };
 }
 
 function note<T>(into: Map<string, T>, key: string, object: T | undefined): void {
@@ -103,8 +131,12 @@ function endOfPod(id: string, pod: PodObject, addresses: readonly IpAddress[]): 
   return { id, addresses, ports, ...(pod.nodeName && { node: pod.nodeName }) };
 }
 
-function endOfNode(name: string, { internalIPs, otherIPs = [] }: NodeObject): SimulatedEnd {
-  return { id: `node:${name}`, node: name, addresses: [...internalIPs, ...otherIPs], ports: [] };
+function endOfNode(name: string, node: NodeObject): SimulatedEnd {
+  return { id: `node:${name}`, node: name, addresses: addressesOf(node), ports: [] };
+}
+
+function addressesOf({ internalIPs, otherIPs = [] }: NodeObject): readonly IpAddress[] {
+  return [...internalIPs, ...otherIPs];
 }
 
 function hostAddresses(pod: PodObject, node: NodeObject | undefined): readonly IpAddress[] {
@@ -125,10 +157,21 @@ export function connectionVerdict(
 ): ConnectionVerdict {
   if (isFromOwnNode(from, to)) return { verdict: 'allow' };
   const { fromAddress, toAddress, protocol, port } = packet;
-  return evaluateConnection(state, {
-    from: { address: fromAddress, ...(from.endpoint !== undefined && { endpoint: from.endpoint }) },
-    to: { address: toAddress, ...(to.endpoint !== undefined && { endpoint: to.endpoint }) },
-    protocol,
-    port,
+  return evaluateConnection(state, { ...connectionEnds(from, to, fromAddress, toAddress), protocol, port });
+}
+
+/** The two as a connection knows them; host endpoints are on its way only where it leaves a node. */
+export function connectionEnds(
+  from: SimulatedEnd,
+  to: SimulatedEnd,
+  fromAddress: IpAddress,
+  toAddress: IpAddress,
+): { readonly from: ConnectionEnd; readonly to: ConnectionEnd } {
+  const leaves = from.node !== to.node;
+  const end = ({ endpoint, host }: SimulatedEnd, address: IpAddress): ConnectionEnd => ({
+    address,
+    ...(endpoint !== undefined && { endpoint }),
+    ...(leaves && host && { host }),
   });
+  return { from: end(from, fromAddress), to: end(to, toAddress) };
 }

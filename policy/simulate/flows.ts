@@ -1,7 +1,8 @@
 /** Recorded flows against a cluster: what policy says of each now, and before and after a change. */
 import { familyOf, type IpAddress } from '#kit';
 import type { Protocol } from '#model';
-import type { ConnectionVerdict, Verdict } from '../explain/evaluate.ts';
+import type { ConnectionVerdict } from '../explain/connection.ts';
+import type { Verdict } from '../explain/evaluate.ts';
 import { connectionVerdict, type SimulatedCluster, type SimulatedEnd } from './cluster.ts';
 import { addressOfEnd } from './verdict-table.ts';
 
@@ -102,7 +103,7 @@ export function diffFlows(before: SimulatedCluster, after: SimulatedCluster, flo
     const { protocol, port } = flow;
     const key = `${now.from.id} ${now.to.id} ${protocol} ${port}`;
     const known = changes.get(key);
-    const verdicts = [is.egress, is.ingress].filter((one) => one !== undefined);
+    const verdicts = [is.egress, is.hostEgress, is.hostIngress, is.ingress].filter((one) => one !== undefined);
     const denied = verdicts.filter(({ verdict }) => verdict === 'deny');
     const decided = denied.length > 0 ? denied : verdicts;
     const [from, to] = [now.from.id, now.to.id];

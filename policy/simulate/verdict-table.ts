@@ -12,10 +12,12 @@
  */
 import { familyOf, type IpAddress, type IpFamily } from '#kit';
 import type { TierProgram } from '#model';
+import { hostQueries } from '../explain/connection.ts';
 import { evaluate } from '../explain/evaluate.ts';
+import { evaluateHost } from '../explain/host.ts';
 import type { PolicyState } from '../explain/policy-state.ts';
 import type { Direction } from '../rules/peer-rules.ts';
-import { isFromOwnNode, type ServedPort, type SimulatedEnd } from './cluster.ts';
+import { connectionEnds, isFromOwnNode, type ServedPort, type SimulatedEnd } from './cluster.ts';
 import { baseOf, keyAt, MatchIndex, matchesOfRule } from './matches.ts';
 
 /** A packet's port and family. */
@@ -106,7 +108,17 @@ export class VerdictTable {
     const egress = byClass.egress[source.index] ?? this.#row(source, 'egress', asked);
     if (egress[target.index] !== 1) return false;
     const ingress = byClass.ingress[target.index] ?? this.#row(target, 'ingress', asked);
-    return ingress[source.index] === 1;
+    return ingress[source.index] === 1 && this.#hostsAllow(source, target, asked);
+  }
+
+  /** Of each pair anew: clusters have host endpoints on few nodes, or few policies for them. */
+  #hostsAllow(source: ClassFacts, target: ClassFacts, { family, protocol, port }: Asked): boolean {
+    const [from, to] = [source.members[0]!, target.members[0]!];
+    if (!from.host && !to.host) return true;
+    const ends = connectionEnds(from, to, source.addresses[family]!, target.addresses[family]!);
+    return hostQueries({ ...ends, protocol, port }).every(
+      (query) => !query || evaluateHost(this.#state, query).verdict === 'allow',
+    );
   }
 
   /** As `evaluateConnection` says it of the two. */
@@ -124,8 +136,8 @@ export class VerdictTable {
   #classify(ends: readonly SimulatedEnd[]): void {
     const index = new MatchIndex(this.#state);
     const bySignature = new Map<string, ClassFacts>();
-    // Nodes reach their own pods: with them in the table it matters where a pod runs.
-    const byNode = ends.some(({ endpoint, node }) => endpoint === undefined && node !== undefined);
+    // Nodes reach their own pods, and host endpoints stand between nodes: with them in the table it matters where a pod runs.
+    const byNode = ends.some(({ endpoint, node, host }) => host || (endpoint === undefined && node !== undefined));
     for (const end of ends) {
       const programs = this.#programsOf(end);
       const addresses = { 4: addressOfEnd(end, 4), 6: addressOfEnd(end, 6) };

@@ -44,7 +44,7 @@ import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { createObservers, observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
 import { claimNamespace } from './namespace-lock.ts';
-import { guardOf } from './node-view.ts';
+import { failsafeInput, failsafeOf, guardOf, interfacesOf } from './node-view.ts';
 import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
@@ -292,12 +292,16 @@ export function createAgent(loaded: LoadedConfig): Agent {
       log.setLevel(logLevel);
       flows.setWindow(flowWindowMs);
     }
+    if (FAILSAFE_KINDS.some((kind) => changed.has(kind))) {
+      policyDataplane.setFailsafe(failsafeOf(failsafeInput(model, client?.server), config));
+    }
     if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
   };
   const goLive = async (): Promise<void> => {
     inSync = true;
     routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
+    policyDataplane.setInterfaces(interfacesOf(routes.localAddresses()));
     applyObjects(new Set(['Node', 'IPPool', 'BGPConfiguration', 'FelixConfiguration']));
     const { backend, markMask, flowLog } = settings();
     flows.setVerdicts(flowLog);
@@ -354,6 +358,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       routes.onLinkDown((down) => bgp.linkDown(down));
       routes.onUplinksChanged(() => {
         mtu.forget();
+        policyDataplane.setInterfaces(interfacesOf(routes.localAddresses()));
         bgp.uplinksChanged();
       });
       routes.onWaysChanged(() => bgp.waysChanged());
@@ -381,6 +386,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
 const NOT_IN_SYNC = 'the datastore is not in sync';
 const NO_POD_CIDRS =
   'spec.podCIDRs of the Node is empty: the controller-manager assigns them (--allocate-node-cidrs), or set them by hand';
+/** What says which ports host endpoints leave open. */
+const FAILSAFE_KINDS = ['FelixConfiguration', 'BGPConfiguration', 'BGPPeer'] as const;
 /** What the speaker's configuration is made of. */
 const BGP_KINDS = ['Node', 'BGPConfiguration', 'BGPPeer', 'BGPFilter', 'IPPool', 'Secret'] as const;
 const STOPPING = 'it is stopping';

@@ -46,8 +46,37 @@ function agent() {
       },
     },
   ];
+  updates.push(
+    {
+      type: 'upsert',
+      kind: 'HostEndpoint',
+      key: 'up',
+      object: {
+        metadata: metadata('', 'up'),
+        node: 'n1',
+        interfaceName: 'up0',
+        expectedIPs: [],
+        profiles: [],
+        ports: [],
+      },
+    },
+    {
+      type: 'upsert',
+      kind: 'GlobalNetworkPolicy',
+      key: 'forward',
+      object: {
+        metadata: metadata('', 'forward'),
+        tier: 'default',
+        selector: '!has(projectcalico.org/namespace)',
+        hostTraffic: 'forward',
+        types: ['Egress'],
+        ingress: [],
+        egress: [{ action: 'Allow', protocol: 17, source: {}, destination: {} }],
+      },
+    },
+  );
   const model = createModelStore();
-  const engine = createPolicyEngine();
+  const engine = createPolicyEngine(() => true);
   for (const update of updates) {
     model.apply(update);
     engine.update(update);
@@ -72,6 +101,11 @@ function agent() {
       explain: (connection: Parameters<typeof explainConnection>[1]) => explainConnection(state, connection),
     },
     dataplane: { counters: async (id: string) => (id === 'a/here' ? [counter] : undefined) },
+    nodeName: 'n1',
+    hostTowards: (address: IpAddress) =>
+      address === '203.0.113.9'
+        ? { endpoint: 'HostEndpoint:up', failsafe: { inbound: [], outbound: [{ protocol: 'tcp', port: 53 }] } as const }
+        : undefined,
   };
 }
 
@@ -110,4 +144,21 @@ test('from the own node, and what is not there', async () => {
   assert.deepEqual(await ask('2001:db8::1', 'a/here'), {
     problem: 'ext:2001:db8::1 and a/here have no addresses of one family',
   });
+});
+
+test('where a connection leaves the node, its host endpoint there is asked as well', async () => {
+  const to = async (from: string, port: number) =>
+    ((await explainHere(agent(), { from, to: '203.0.113.9', protocol: 'TCP', port })) as PolicyExplainView)
+      .connections[0]!;
+  const { explanation } = await to('a/here', 80);
+  const [pods, host] = explanation.directions;
+  assert.deepEqual([explanation.verdict, pods!.endpoint, pods!.verdict.verdict], ['deny', 'a/here', 'allow']);
+  assert.deepEqual([host!.endpoint, host!.direction, host!.verdict.by], ['HostEndpoint:up', 'egress', 'endOfTier']);
+  assert.deepEqual(
+    host!.tiers.map(({ tier, traffic }) => [tier, traffic]),
+    [['default', 'forward']],
+  );
+  // What begins at the node itself.
+  assert.equal((await to('node:n1', 80)).explanation.directions[0]!.verdict.by, 'endOfTier');
+  assert.equal((await to('node:n1', 53)).explanation.directions[0]!.verdict.by, 'failsafe');
 });

@@ -2,7 +2,7 @@
 import type { ExplainedConnectionView, PolicyCounterView, PolicyExplainQuery, PolicyExplainView } from '#api';
 import type { PolicyDataplane } from '#felix';
 import { familyOf, type IpAddress, toIpAddress } from '#kit';
-import { isFromOwnNode, type SimulatedEnd } from '#policy';
+import { type CrossedHost, connectionEnds, isFromOwnNode, type SimulatedEnd } from '#policy';
 import type { ModelStore } from './model-store.ts';
 import type { PolicyPipeline } from './policy-pipeline.ts';
 
@@ -10,6 +10,9 @@ export interface ExplainDeps {
   readonly model: ModelStore;
   readonly policy: Pick<PolicyPipeline, 'endpoint' | 'explain'>;
   readonly dataplane: Pick<PolicyDataplane, 'counters'>;
+  readonly nodeName: string;
+  /** The host endpoint of this node by whose interface packets to an address leave. */
+  readonly hostTowards: (address: IpAddress) => CrossedHost | undefined;
 }
 
 /** `elsewhere`: a pod of the pod network whose own policies another node holds. */
@@ -41,8 +44,12 @@ export async function explainHere(
         explanation: fromOwnNode
           ? { verdict: 'allow', toItself: false, directions: [] }
           : deps.policy.explain({
-              from: { address: fromAddress, ...(source.endpoint !== undefined && { endpoint: source.endpoint }) },
-              to: { address: toAddress, ...(target.endpoint !== undefined && { endpoint: target.endpoint }) },
+              ...connectionEnds(
+                withHost(deps, source, toAddress),
+                withHost(deps, target, fromAddress),
+                fromAddress,
+                toAddress,
+              ),
               protocol,
               port,
             }),
@@ -54,6 +61,12 @@ export async function explainHere(
   });
   if (connections.length === 0) return { problem: `${source.id} and ${target.id} have no addresses of one family` };
   return { connections, counters: await countersOf(deps, [source, target]) };
+}
+
+/** What comes from an address is taken to come in where packets to it leave. */
+function withHost({ nodeName, hostTowards }: ExplainDeps, end: End, peer: IpAddress): End {
+  const host = end.node === nodeName ? hostTowards(peer) : undefined;
+  return host ? { ...end, host } : end;
 }
 
 async function countersOf(deps: ExplainDeps, ends: readonly End[]): Promise<PolicyCounterView[]> {

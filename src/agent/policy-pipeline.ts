@@ -58,7 +58,7 @@ export interface PolicyPipeline extends EndpointDataplane {
 }
 
 export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
-  const engine = createPolicyEngine();
+  const engine = createPolicyEngine((node) => node === deps.nodeName);
   const state = new PolicyStateStore();
   const affected = new AffectedFlows();
   /** By interface; while a sandbox is replaced two may carry one pod's id, and the last one attached counts. */

@@ -69,6 +69,11 @@ export function createView(deps: ViewDeps): AgentView {
           model: deps.model,
           policy: deps.policy,
           dataplane: deps.policyDataplane,
+          nodeName: deps.loaded.config.nodeName,
+          hostTowards: (address) => {
+            const device = deps.routes.lookup(address)?.device;
+            return device === undefined ? undefined : deps.policyDataplane.hostEndpointOf(device);
+          },
         },
         query,
       ),
@@ -132,12 +137,18 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
       ...(policy.policies.broken > 0
         ? [`policy: ${policy.policies.broken} policies cannot be expressed and deny everything`]
         : []),
+      ...policy.hostEndpoints.refused
+        .slice(0, refusedShownMax)
+        .map(({ id, reason }) => `${id.replace(':', ' ')}: ${reason}`),
       ...peers
         .filter((p) => p.state !== 'Established')
         .map((p) => `BGP ${p.name} (${p.address}): ${p.state}${p.lastError && `, ${p.lastError}`}`),
     ],
   };
 }
+
+/** Host endpoints that are named among the problems. */
+const refusedShownMax = 20;
 
 /** What keeps changes from coming in. An API server that is away is one problem, not one for each kind. */
 function datastoreProblems({ kinds = {}, stale }: DatastoreStatus): string[] {

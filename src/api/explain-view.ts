@@ -37,6 +37,8 @@ export interface ExplanationView {
     readonly direction: 'ingress' | 'egress';
     readonly tiers: readonly {
       readonly tier: string;
+      /** Of a host endpoint. */
+      readonly traffic?: 'forward' | 'preDNAT' | 'untracked';
       readonly policies: readonly {
         readonly policy: string;
         /** Up to the one that decided. */
@@ -52,7 +54,7 @@ export interface ExplanationView {
     }[];
     readonly verdict: {
       readonly verdict: 'allow' | 'deny';
-      readonly by: 'rule' | 'endOfTier' | 'notIsolated' | 'unknownEndpoint';
+      readonly by: 'rule' | 'endOfTier' | 'notIsolated' | 'unknownEndpoint' | 'failsafe' | 'profile';
       readonly tier?: string;
       readonly policy?: string;
       readonly rule?: number;

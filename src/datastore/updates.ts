@@ -20,6 +20,7 @@ const upsertOrder: readonly Kind[] = [
   'GlobalNetworkPolicy',
   'NetworkSet',
   'GlobalNetworkSet',
+  'HostEndpoint',
   'Secret',
   'FelixConfiguration',
   'IPPool',

@@ -1,9 +1,9 @@
 /**
- * projectcalico.org/v3: NetworkPolicy and GlobalNetworkPolicy as one form, Tier, NetworkSet and GlobalNetworkSet. Selectors are text
+ * projectcalico.org/v3: NetworkPolicy and GlobalNetworkPolicy as one form, Tier, NetworkSet, GlobalNetworkSet and HostEndpoint. Selectors are text
  * in Calico's language that parses; those of namespaces and service accounts are about these objects' labels.
  */
-import type { Cidr, IpFamily } from '#kit';
-import type { ObjectMeta } from './objects.ts';
+import type { Cidr, IpAddress, IpFamily } from '#kit';
+import type { ContainerPort, ObjectMeta } from './objects.ts';
 import type { PortRange } from './policy.ts';
 
 /** A range of numbers, or the name of a port that the pod at this end declares. */
@@ -68,6 +68,11 @@ export interface CalicoPolicyObject {
   /** Of a global one. */
   readonly namespaceSelector?: string;
   readonly serviceAccountSelector?: string;
+  /**
+   * Of a global one, what else of host endpoints' traffic than what ends or begins at the node: `forward` beside it (applyOnForward); in place of
+   * it and of pods', `preDNAT` what comes in before its destination is translated, `untracked` every packet without conntrack (doNotTrack).
+   */
+  readonly hostTraffic?: 'forward' | 'preDNAT' | 'untracked';
   readonly types: readonly ('Ingress' | 'Egress')[];
   /** First match decides, but for Log; no match goes on to the next policy of the tier. */
   readonly ingress: readonly CalicoRule[];
@@ -86,6 +91,20 @@ export interface TierObject {
 export interface NetworkSetObject {
   readonly metadata: ObjectMeta;
   readonly nets: readonly Cidr[];
+}
+
+/** Interfaces of a node whose traffic policies decide. */
+export interface HostEndpointObject {
+  readonly metadata: ObjectMeta;
+  /** Name of the Node. */
+  readonly node: string;
+  /** `*`: all of the node that are neither pods' nor of another host endpoint. Absent: whichever holds one of `expectedIPs`. */
+  readonly interfaceName?: string;
+  /** What selectors of rules find of it. */
+  readonly expectedIPs: readonly IpAddress[];
+  /** Asked behind all tiers; no profile that allows: denied. */
+  readonly profiles: readonly string[];
+  readonly ports: readonly ContainerPort[];
 }
 
 export interface ServiceAccountObject {

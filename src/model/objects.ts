@@ -3,7 +3,13 @@
  * addresses canonical and defaults filled in. Names are the API's. No I/O.
  */
 import type { Cidr, IpAddress, Secret } from '#kit';
-import type { CalicoPolicyObject, NetworkSetObject, ServiceAccountObject, TierObject } from './calico-policy.ts';
+import type {
+  CalicoPolicyObject,
+  HostEndpointObject,
+  NetworkSetObject,
+  ServiceAccountObject,
+  TierObject,
+} from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
 import type { EndpointSliceObject } from './endpoint-slice.ts';
 
@@ -293,6 +299,15 @@ export interface CalicoNodeStatusObject {
   readonly updatePeriodSec: number;
 }
 
+/** A port that host endpoints leave open. */
+export interface HostPort {
+  readonly protocol: Protocol;
+  /** 1..65535. */
+  readonly port: number;
+  /** Of the other end; absent: any. */
+  readonly net?: Cidr;
+}
+
 /**
  * projectcalico.org/v3, `default` or `node.NAME`. The fields that mean something here; names of all others that are set are in
  * `notUsed`.
@@ -307,6 +322,9 @@ export interface FelixConfigurationObject {
   readonly flowLogsLocalReporter?: 'Enabled' | 'Disabled';
   /** Packets of one flow within it are one entry. 1000..3600000. */
   readonly flowLogsFlushIntervalMs?: number;
+  /** Of host endpoints; absent: the default ones. */
+  readonly failsafeInboundHostPorts?: readonly HostPort[];
+  readonly failsafeOutboundHostPorts?: readonly HostPort[];
   readonly notUsed: readonly string[];
 }
 
@@ -324,6 +342,7 @@ export interface ModelObjects {
   readonly Tier: TierObject;
   readonly NetworkSet: NetworkSetObject;
   readonly GlobalNetworkSet: NetworkSetObject;
+  readonly HostEndpoint: HostEndpointObject;
   readonly ServiceAccount: ServiceAccountObject;
   readonly EndpointSlice: EndpointSliceObject;
   readonly BGPConfiguration: BGPConfigurationObject;
@@ -348,6 +367,7 @@ export const kinds: readonly Kind[] = [
   'Tier',
   'NetworkSet',
   'GlobalNetworkSet',
+  'HostEndpoint',
   'ServiceAccount',
   'EndpointSlice',
   'BGPConfiguration',

@@ -9,7 +9,7 @@ import type { IcmpMatch } from './calico-policy.ts';
 export type SetId = string;
 /** Readable id of a policy, e.g. `NetworkPolicy:default/deny-all`. */
 export type PolicyId = string;
-/** The pod's key `namespace/name` for workload endpoints. */
+/** The pod's key `namespace/name` for workload endpoints, `HostEndpoint:name` for host endpoints. */
 export type EndpointId = string;
 
 /**
@@ -76,11 +76,29 @@ export interface TierProgram {
   readonly endOfTier: 'deny' | 'pass';
 }
 
-/** What applies to one local endpoint. No tier in a direction: not isolated there, everything is allowed. */
+/** What applies to one local endpoint. No tier in a direction: not isolated there, everything is allowed (but see `host`). */
 export interface EndpointProgram {
   readonly ingress: readonly TierProgram[];
   readonly egress: readonly TierProgram[];
+  /** Of a host endpoint: the two above are about what ends or begins at the node, except between it and its own pods. */
+  readonly host?: HostProgram;
 }
+
+export interface HostProgram {
+  /** As the HostEndpoint says. */
+  readonly interfaceName?: string;
+  readonly expectedIPs: readonly IpAddress[];
+  /** Of what leaves all tiers of `ingress` or `egress` undecided. */
+  readonly otherwise: 'allow' | 'deny';
+  /** What the node forwards, pods' traffic too: in by the endpoint, out by it. What leaves all tiers undecided is allowed. */
+  readonly forward: HostTraffic;
+  /** Before destinations are translated; what it allows is asked of no other. Undecided: the others are asked. No tier ends in deny. */
+  readonly preDNAT: readonly TierProgram[];
+  /** Of every packet, without conntrack; otherwise as `preDNAT`. */
+  readonly untracked: HostTraffic;
+}
+
+export type HostTraffic = Pick<EndpointProgram, 'ingress' | 'egress'>;
 
 /**
  * What the policy engine tells the dataplane, in dependency order: sets before policies that name them before endpoints

@@ -279,6 +279,14 @@ export class PacketWorld {
     if (protocol === 'udp') libc.send(socket.number, Buffer.from('x'), 1, 0);
   }
 
+  /** Whether a connection to `port` of `to` is taken by whoever is behind it: there somebody has to listen already. */
+  async connects(from: string, to: string, port: number, family: IpFamily): Promise<boolean> {
+    const client = this.socket(from, family, 'tcp');
+    connect(client, this.host(to).addresses[family], port);
+    const token = Buffer.from('x');
+    return (await this.#soon(() => libc.send(client.number, token, token.length, 0) > 0)) ?? false;
+  }
+
   /** As `reaches`, but patient: for what is expected to get through. */
   async expectReach(from: string, to: string, port: number, family: IpFamily, protocol: L4 = 'tcp'): Promise<void> {
     await until(() => this.reaches(from, to, port, family, protocol), {

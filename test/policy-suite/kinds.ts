@@ -28,6 +28,7 @@ const policyKinds: readonly PolicyKind[] = [
   ...calico('Tier'),
   ...calico('NetworkSet'),
   ...calico('GlobalNetworkSet'),
+  ...calico('HostEndpoint'),
   { group: '', kind: 'ServiceAccount', worlds: ['engine', 'kernel'] },
   { group: 'discovery.k8s.io', kind: 'EndpointSlice', worlds: ['engine', 'kernel'] },
 ];

@@ -7,11 +7,12 @@ import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
 import { decodeObject } from '#datastore';
 import type { IpAddress } from '#kit';
-import { type Kind, type ModelUpdate, objectKey } from '#model';
+import { type Kind, type Labels, type ModelUpdate, type ObjectMeta, objectKey } from '#model';
 import { createPolicyEngine, type PolicyEngine, PolicyStateStore } from '#policy';
 import { calicoArbitrary, calicoIds } from '../support/random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-cluster-policy.ts';
 import {
+  labels,
   namespaceArbitrary,
   namespaceNames,
   nodeArbitrary,
@@ -35,10 +36,57 @@ function upsert(update: ModelUpdate): Input {
   };
 }
 
+const isHere = (node: string): boolean => node === 'n1';
+
 /** Pods may share addresses: `slot` is what their last number is. */
 const slot = fc.integer({ min: 1, max: 4 });
 const podNames = namespaceNames.flatMap((namespace) => ['p0', 'p1'].map((name) => [namespace, name] as const));
 const policyNames = namespaceNames.flatMap((namespace) => ['a', 'b'].map((name) => [namespace, name] as const));
+
+const metadataOf = (name: string, its: Labels): ObjectMeta => ({
+  name,
+  namespace: '',
+  uid: name,
+  labels: its,
+  annotations: {},
+});
+
+/** Of this node or of another. */
+function hostEndpointArbitrary(name: string): Arbitrary<Input> {
+  return fc
+    .record({
+      labels,
+      node: fc.constantFrom('n1', 'n2'),
+      at: slot,
+      interfaceName: fc.constantFrom('eth0', '*'),
+      profiles: fc.subarray(['projectcalico-default-allow']),
+    })
+    .map(({ labels: its, at, ...more }) => {
+      const object = {
+        ...more,
+        metadata: metadataOf(name, its),
+        expectedIPs: [`10.0.0.${at}` as IpAddress],
+        ports: [],
+      };
+      return upsert({ type: 'upsert', kind: 'HostEndpoint', key: name, object });
+    });
+}
+
+/** About every kind of host endpoints' traffic. */
+function hostPolicyArbitrary(name: string): Arbitrary<Input> {
+  const id = { kind: 'GlobalNetworkPolicy', name: name as 'a' | 'b' } as const;
+  return fc
+    .tuple(
+      calicoArbitrary(id),
+      fc.constantFrom(undefined, 'forward' as const, 'preDNAT' as const, 'untracked' as const),
+    )
+    .map(([manifest, hostTraffic]) => {
+      const { typed, faults } = decodeObject('GlobalNetworkPolicy', manifest, 'directory');
+      assert.ok(typed?.kind === 'GlobalNetworkPolicy', JSON.stringify(faults));
+      const object = { ...typed.object, metadata: metadataOf(`host-${name}`, {}), ...(hostTraffic && { hostTraffic }) };
+      return upsert({ type: 'upsert', kind: 'GlobalNetworkPolicy', key: `host-${name}`, object });
+    });
+}
 
 /** Some version of one thing of every kind. */
 const inputs: readonly Arbitrary<Input>[] = [
@@ -73,6 +121,8 @@ const inputs: readonly Arbitrary<Input>[] = [
       return upsert({ type: 'upsert', key: objectKey(typed.object.metadata), ...typed } as ModelUpdate);
     }),
   ),
+  ...['a', 'b'].map((name) => hostPolicyArbitrary(name)),
+  ...['h', 'i'].map((name) => hostEndpointArbitrary(name)),
   ...podNames.map((parts) =>
     slot.map((at): Input => {
       const id = parts.join('/');
@@ -140,13 +190,13 @@ test('any order, repetition and interleaving of the same inputs ends in the same
       fc.infiniteStream(fc.constantFrom<'flush' | 'settle' | ''>('flush', 'settle', '', '', '', '')),
       fc.nat({ max: 120 }),
       (things, picks, interruptions, syncAt) => {
-        const plain = createPolicyEngine();
+        const plain = createPolicyEngine(isHere);
         for (const each of things) if (each.there) each.versions.at(-1)!.say(plain);
         plain.inSync();
         const expected = new PolicyStateStore();
         expected.apply(plain.flush());
 
-        const engine = createPolicyEngine();
+        const engine = createPolicyEngine(isHere);
         const store = new PolicyStateStore();
         for (const [i, input] of interleaved(things.map(linesOf), picks).entries()) {
           if (i === syncAt) engine.inSync();

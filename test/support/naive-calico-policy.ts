@@ -66,12 +66,30 @@ export interface RawEndpointSlice {
   readonly endpoints: readonly { readonly addresses: readonly string[]; readonly conditions?: object }[];
   readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: Protocol }[];
 }
+/** As a peer alone. */
+export interface RawHostEndpoint {
+  readonly apiVersion: 'projectcalico.org/v3';
+  readonly kind: 'HostEndpoint';
+  readonly metadata: RawMetadata;
+  readonly spec: {
+    readonly node: string;
+    readonly interfaceName: string;
+    readonly expectedIPs: readonly string[];
+    readonly ports: readonly { readonly name: string; readonly protocol: Protocol; readonly port: number }[];
+  };
+}
 export interface RawServiceAccount {
   readonly apiVersion: 'v1';
   readonly kind: 'ServiceAccount';
   readonly metadata: RawMetadata;
 }
-export type RawCalico = RawCalicoPolicy | RawTier | RawNetworkSet | RawServiceAccount | RawEndpointSlice;
+export type RawCalico =
+  | RawCalicoPolicy
+  | RawTier
+  | RawNetworkSet
+  | RawHostEndpoint
+  | RawServiceAccount
+  | RawEndpointSlice;
 
 type Direction = 'Ingress' | 'Egress';
 export type NaiveAction = 'allow' | 'deny' | 'pass';
@@ -233,7 +251,7 @@ interface Standing {
   readonly ports: PodObject['ports'];
 }
 
-/** Every pod and network set that holds the address. */
+/** Every pod, network set and host endpoint that holds the address. */
 function whoIsAt(cluster: NaiveCluster, address: string): Standing[] {
   const pods = cluster.pods.filter((pod) => counts(pod) && pod.podIPs.some((own) => own === address));
   const sets = (cluster.calico ?? []).flatMap((each) => {
@@ -245,7 +263,13 @@ function whoIsAt(cluster: NaiveCluster, address: string): Standing[] {
     const { labels = {}, namespace } = each.metadata;
     return [each.kind === 'NetworkSet' ? inNamespace(cluster, namespace!, labels) : labels];
   });
+  const hosts = (cluster.calico ?? []).flatMap((each) => {
+    if (each.kind !== 'HostEndpoint' || !each.spec.expectedIPs.includes(address)) return [];
+    const ports = each.spec.ports.map(({ port, ...more }) => ({ ...more, containerPort: port }));
+    return [{ labels: each.metadata.labels ?? {}, ports }];
+  });
   return [
+    ...hosts,
     ...pods.map((pod) => ({ labels: podLabels(cluster, pod), ports: pod.ports })),
     ...sets.map((labels) => ({ labels, ports: [] })),
   ];

@@ -6,6 +6,7 @@ import type {
   RawCalicoRule,
   RawEndpointSlice,
   RawEntity,
+  RawHostEndpoint,
   RawNetworkSet,
   RawServiceAccount,
   RawTier,
@@ -22,6 +23,7 @@ export const calicoIds = [
   { kind: 'Tier', name: 'second' },
   { kind: 'GlobalNetworkSet', name: 'g' },
   { kind: 'NetworkSet', name: 's', namespace: 'red' },
+  { kind: 'HostEndpoint', name: 'peer' },
   { kind: 'ServiceAccount', name: 'default', namespace: 'red' },
   { kind: 'ServiceAccount', name: 'robot', namespace: 'green' },
   { kind: 'EndpointSlice', name: 'x', namespace: 'red' },
@@ -182,6 +184,18 @@ export function calicoArbitrary(id: CalicoId): Arbitrary<RawCalico> {
           spec: { nets: each },
         }),
       );
+    case 'HostEndpoint':
+      return fc
+        .tuple(
+          labels,
+          fc.subarray(['10.0.0.2', '10.0.0.3', 'fd00::3', '192.0.2.1', '2001:db8::1'], { minLength: 1 }),
+          fc.array(fc.record({ name: portName, protocol, port: portNumber }), { maxLength: 2 }),
+        )
+        .map(([own, expectedIPs, each]): RawHostEndpoint => {
+          // Of a node that is none of the world: it has no program there.
+          const spec = { node: 'elsewhere', interfaceName: 'eth0', expectedIPs, ports: each };
+          return { apiVersion: v3, kind, metadata: { ...metadata, labels: own }, spec };
+        });
     case 'EndpointSlice':
       return endpointSlice(metadata as RawEndpointSlice['metadata']);
     case 'ServiceAccount':

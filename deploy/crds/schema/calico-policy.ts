@@ -238,26 +238,43 @@ export const calicoNetworkPolicy: KindDefinition = {
   columns,
 };
 
-const forHosts = (field: string): Schema =>
-  flag(
-    'About host endpoints alone, which are not policed yet: true is refused.',
-    rules({ rule: '!self', message: `${field} is about host endpoints alone, which are not policed yet; remove it` }),
-  );
-
 export const globalNetworkPolicy: KindDefinition = {
   group: 'projectcalico.org',
   version: 'v3',
   kind: 'GlobalNetworkPolicy',
   plural: 'globalnetworkpolicies',
   shortNames: ['gnp', 'cgnp'],
-  description: 'Rules for pods of all namespaces, in a tier and an order.',
-  spec: object('Whom it is about, and its rules.', {
-    ...policySpec(true),
-    namespaceSelector: selector('Only pods in namespaces with such labels.'),
-    doNotTrack: forHosts('doNotTrack'),
-    preDNAT: forHosts('preDNAT'),
-    applyOnForward: forHosts('applyOnForward'),
-  }),
+  description: 'Rules for pods of all namespaces and for host endpoints, in a tier and an order.',
+  spec: object(
+    'Whom it is about, and its rules.',
+    {
+      ...policySpec(true),
+      selector: selector('The pods and host endpoints whose traffic it decides; all if left out.'),
+      namespaceSelector: selector('Only pods in namespaces with such labels.'),
+      applyOnForward: flag('Of host endpoints, what the node forwards as well; otherwise what ends or begins at it.'),
+      preDNAT: flag(
+        'Of host endpoints alone: what comes in, before the address of a service is translated. Needs applyOnForward, and no Egress.',
+      ),
+      doNotTrack: flag('Of host endpoints alone: every packet, without conntrack. Needs applyOnForward.'),
+    },
+    rules(
+      {
+        rule: '!(has(self.doNotTrack) && self.doNotTrack && has(self.preDNAT) && self.preDNAT)',
+        message: 'preDNAT stands beside doNotTrack; keep one of them',
+        fieldPath: '.preDNAT',
+      },
+      {
+        rule: '!(has(self.doNotTrack) && self.doNotTrack || has(self.preDNAT) && self.preDNAT) || has(self.applyOnForward) && self.applyOnForward',
+        message: 'applyOnForward must be true beside doNotTrack or preDNAT, which are about forwarded packets as well',
+        fieldPath: '.applyOnForward',
+      },
+      {
+        rule: "!(has(self.preDNAT) && self.preDNAT) || (!has(self.egress) || size(self.egress) == 0) && (!has(self.types) || !('Egress' in self.types))",
+        message: 'egress does not go with preDNAT, which is about what comes in alone',
+        fieldPath: '.egress',
+      },
+    ),
+  ),
   status: inForceStatus(),
   columns,
 };

@@ -1,6 +1,30 @@
 /** projectcalico.org/v3 FelixConfiguration: the parameters that mean something here are typed, the 200 others pass as they are. */
-import { ageColumn, conditionsOnlyStatus, integer, type KindDefinition, object, text } from './build.ts';
+import {
+  ageColumn,
+  conditionsOnlyStatus,
+  integer,
+  type KindDefinition,
+  list,
+  object,
+  type Schema,
+  text,
+} from './build.ts';
 import { logSeverityPattern, selector } from './shared.ts';
+
+const failsafePorts = (what: string): Schema =>
+  list(
+    `${what}, whatever policies say, beside those of the routing protocols. Those of Calico if left out, none if empty.`,
+    object(
+      'A port.',
+      {
+        protocol: text('TCP (if left out), UDP or SCTP.', 4, { pattern: '^(?i)(TCP|UDP|SCTP)?$' }),
+        port: integer('Its number.', 1, 65_535),
+        net: text('Only to or from here: a prefix or an address.', 49),
+      },
+      { required: ['port'] },
+    ),
+    1_024,
+  );
 
 export const felixConfiguration: KindDefinition = {
   group: 'projectcalico.org',
@@ -42,6 +66,8 @@ export const felixConfiguration: KindDefinition = {
         32,
         { pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h))*$' },
       ),
+      failsafeInboundHostPorts: failsafePorts('Ports of nodes that host endpoints leave open'),
+      failsafeOutboundHostPorts: failsafePorts('Ports of others that host endpoints leave open'),
       nodeSelector: selector('Nodes that an object of another name is for. Poplin reads default and node.NAME only.'),
     },
     { 'x-kubernetes-preserve-unknown-fields': true, default: {} },

@@ -7,6 +7,7 @@ import { calicoNodeStatus } from './calico-node-status.ts';
 import { calicoNetworkPolicy, globalNetworkPolicy } from './calico-policy.ts';
 import { globalNetworkSet, networkSet, tier } from './calico-sets.ts';
 import { felixConfiguration } from './felix-configuration.ts';
+import { hostEndpoint } from './host-endpoint.ts';
 import { ipPool } from './ip-pool.ts';
 import { poplinNode } from './poplin-node.ts';
 
@@ -23,6 +24,7 @@ const kinds: readonly KindDefinition[] = [
   tier,
   networkSet,
   globalNetworkSet,
+  hostEndpoint,
 ];
 
 export const definitions: ReadonlyMap<string, object> = new Map(

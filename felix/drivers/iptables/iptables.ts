@@ -59,7 +59,7 @@ interface Table {
 }
 
 /** In the order in which they are written: the verdicts first. */
-const tableOrder: readonly TableName[] = ['mangle', 'filter', 'nat'];
+const tableOrder: readonly TableName[] = ['mangle', 'filter', 'nat', 'raw'];
 /** An iptables-restore of 50,000 rules takes under 2 s; beyond this something hangs. */
 const commandTimeoutMs = 60_000;
 
@@ -69,7 +69,12 @@ export class IptablesFamily {
   readonly #run: CommandRunner['run'];
   readonly #log: Logger;
   readonly #clock: Clock;
-  readonly #tables: Readonly<Record<TableName, Table>> = { mangle: newTable(), filter: newTable(), nat: newTable() };
+  readonly #tables: Readonly<Record<TableName, Table>> = {
+    mangle: newTable(),
+    filter: newTable(),
+    nat: newTable(),
+    raw: newTable(),
+  };
   #stale = true;
   #wasRead = false;
 
@@ -93,7 +98,7 @@ export class IptablesFamily {
 
   /** Some chain with verdicts is not in the kernel as it is wanted. */
   get rulesPending(): boolean {
-    return this.#tables.mangle.chains.pendingUpdates.size > 0;
+    return this.#tables.mangle.chains.pendingUpdates.size + this.#tables.raw.chains.pendingUpdates.size > 0;
   }
 
   desireChain(table: TableName, name: string, rules: readonly Rule[]): void {

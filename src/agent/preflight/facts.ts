@@ -19,6 +19,7 @@ export const calicoResources = [
   'tiers',
   'networksets',
   'globalnetworksets',
+  'hostendpoints',
 ] as const;
 export type CalicoResource = (typeof calicoResources)[number];
 

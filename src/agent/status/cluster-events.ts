@@ -21,6 +21,7 @@ const apiVersions: Readonly<Partial<Record<Kind, string>>> = {
   Tier: CALICO,
   NetworkSet: CALICO,
   GlobalNetworkSet: CALICO,
+  HostEndpoint: CALICO,
 };
 /** As their API calls them. */
 const writtenKinds: Readonly<Partial<Record<Kind, string>>> = { CalicoNetworkPolicy: 'NetworkPolicy' };

@@ -27,6 +27,7 @@ const barriersOf: Readonly<Record<Kind, readonly Barrier[]>> = {
   Tier: ['policy'],
   NetworkSet: ['policy'],
   GlobalNetworkSet: ['policy'],
+  HostEndpoint: ['policy'],
   ServiceAccount: ['policy'],
   EndpointSlice: ['policy'],
   IPPool: ['policy'],

@@ -81,7 +81,7 @@ export const definitions: readonly Definition[] = [
   definition('poplinnodes', 'poplin.dev', 'v1alpha1', false),
   ...[
     ...['bgpconfigurations', 'bgppeers', 'bgpfilters', 'ippools', 'caliconodestatuses', 'felixconfigurations'],
-    ...['networkpolicies', 'globalnetworkpolicies', 'tiers', 'networksets', 'globalnetworksets'],
+    ...['networkpolicies', 'globalnetworkpolicies', 'tiers', 'networksets', 'globalnetworksets', 'hostendpoints'],
   ].map((plural) => definition(plural, 'projectcalico.org', 'v3', true)),
 ];
 

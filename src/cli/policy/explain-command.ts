@@ -3,6 +3,7 @@ import { type Command, Option } from 'commander';
 import type { PolicyCounterView } from '#api';
 import {
   addressOfEnd,
+  connectionEnds,
   explainConnection,
   families,
   familyNames,
@@ -136,8 +137,7 @@ function explainEnds(
       const explanation = fromOwnNode
         ? { verdict: 'allow' as const, toItself: false, directions: [] }
         : explainConnection(cluster.state, {
-            from: { address: fromAddress, ...(from.endpoint !== undefined && { endpoint: from.endpoint }) },
-            to: { address: toAddress, ...(to.endpoint !== undefined && { endpoint: to.endpoint }) },
+            ...connectionEnds(from, to, fromAddress, toAddress),
             ...port,
           });
       return [

@@ -73,7 +73,7 @@ function side({ direction, endpoint }: ExplainedDirection): string {
   return `${direction} of ${endpoint}`;
 }
 
-function reason({ by, tier, policy, rule }: Verdict): string {
+function reason({ verdict, by, tier, policy, rule }: Verdict): string {
   switch (by) {
     case 'rule':
       return `${policy} rule ${rule! + 1}`;
@@ -82,25 +82,35 @@ function reason({ by, tier, policy, rule }: Verdict): string {
     case 'notIsolated':
       return tier === undefined ? 'no policy decides it, and what none decides is allowed' : 'no rule denies it';
     case 'unknownEndpoint':
-      return 'nothing is known of the pod yet';
+      return 'nothing is known of it yet';
+    case 'failsafe':
+      return 'it is a failsafe port';
+    case 'profile':
+      return verdict === 'allow'
+        ? 'no policy decides it, and a profile allows it'
+        : 'no policy and no profile allows it';
   }
 }
 
 function formatDirection(one: ExplainedDirection, counterOf: CounterOfRule): string[] {
   const { direction, endpoint, tiers, verdict } = one;
   const title = `${direction === 'egress' ? 'Egress' : 'Ingress'} of ${endpoint}: ${verdictWords[verdict.verdict]}`;
-  if (tiers.length === 0) return [`${title}, no policy selects it in this direction`];
+  if (tiers.length === 0) return [`${title}, ${withoutTiers(verdict)}`];
   const rows = tiers.flatMap((tier) => tierRows(one, tier, counterOf));
   const width = Math.max(...rows.map(([text]) => text.length));
   const body = rows.map(([text, said]) => (said === '' ? text : `${text.padEnd(width)}   ${said}`));
   return [title, ...body];
 }
 
+function withoutTiers({ by }: Verdict): string {
+  return by === 'failsafe' ? 'a failsafe port' : 'no policy selects it in this direction';
+}
+
 type Row = readonly [text: string, said: string];
 
 function tierRows(of: ExplainedDirection, tier: ExplainedTier, counterOf: CounterOfRule): Row[] {
   const { endpoint, direction } = of;
-  const rows: Row[] = [[`  tier ${tier.tier}`, '']];
+  const rows: Row[] = [[`  tier ${tier.tier}${trafficText(tier)}`, '']];
   for (const { policy, rules } of tier.policies) {
     rows.push([`    ${policy}`, rules.length === 0 ? 'no rules' : '']);
     for (const rule of shortened(rules)) {
@@ -117,6 +127,12 @@ function tierRows(of: ExplainedDirection, tier: ExplainedTier, counterOf: Counte
     rows.push(['    what no rule decided', outcome + counterText(counter)]);
   }
   return rows;
+}
+
+const trafficWords = { forward: 'forwarded', preDNAT: 'preDNAT', untracked: 'doNotTrack' } as const;
+
+function trafficText({ traffic }: ExplainedTier): string {
+  return traffic === undefined ? '' : ` (${trafficWords[traffic]})`;
 }
 
 function said({ matched, action }: ExplainedRule): string {

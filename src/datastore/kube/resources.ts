@@ -50,6 +50,7 @@ export const resources: readonly Resource[] = [
   ...calico('NetworkSet', 'networksets'),
   ...calico('GlobalNetworkSet', 'globalnetworksets'),
   { ...core('EndpointSlice', 'discovery.k8s.io/v1', 'endpointslices'), onDemand: true },
+  ...calico('HostEndpoint', 'hostendpoints'),
   core('Node', 'v1', 'nodes'),
   core('Pod', 'v1', 'pods'),
   ...calico('BGPConfiguration', 'bgpconfigurations'),

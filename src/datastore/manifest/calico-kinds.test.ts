@@ -57,6 +57,19 @@ test('FelixConfiguration: what means something here is read, every other set fie
     notUsed: ['bpfEnabled', 'reportingInterval'],
   });
   assert.equal(notes.length, 2);
+  assert.deepEqual(
+    felix(
+      '{failsafeInboundHostPorts: [{protocol: udp, port: 68, net: 10.1.0.0/8}, {port: 22}], failsafeOutboundHostPorts: []}',
+    ).spec,
+    {
+      failsafeInboundHostPorts: [
+        { protocol: 'UDP', port: 68, net: '10.0.0.0/8' },
+        { protocol: 'TCP', port: 22 },
+      ],
+      failsafeOutboundHostPorts: [],
+      notUsed: [],
+    },
+  );
   assert.deepEqual(felix('{iptablesBackend: "", logSeverityScreen: fatal}', 'node.n1').spec, {
     logSeverityScreen: 'error',
     notUsed: [],
@@ -78,6 +91,12 @@ test('FelixConfiguration: what means something here is read, every other set fie
       ['{iptablesMarkMask: 0}', 'spec.iptablesMarkMask', /fewer than 2 bits/],
       ['{iptablesMarkMask: 2147483648}', 'spec.iptablesMarkMask', /0x80000000\) has fewer than 2 bits/],
       ['{iptablesMarkMask: 0x7fffc000}', 'spec.iptablesMarkMask', /begins with bits that kube-proxy sets/],
+      [
+        '{failsafeInboundHostPorts: [{protocol: icmp, port: 1}]}',
+        'spec.failsafeInboundHostPorts[0].protocol',
+        /write one of TCP/,
+      ],
+      ['{failsafeInboundHostPorts: [{port: 0}]}', 'spec.failsafeInboundHostPorts[0].port', /out of range 1\.\.65535/],
       ['{iptablesBackend: iptables}', 'spec.iptablesBackend', /write one of auto, legacy, nft/],
       ['{logSeverityScreen: Loud}', 'spec.logSeverityScreen', /write one of trace/],
       ['{nodeSelector: all()}', 'spec.nodeSelector', /stands in the object default/],

@@ -106,16 +106,18 @@ test('what means nothing, or is not here yet, is refused at its place', () => {
     [{ order: 'first' }, /^spec.order: /],
     [{ tier: 'A.b' }, /^spec.tier: /],
     [{ types: ['Ingress', 'Ingress'] }, /^spec.types: names one twice/],
-    [{ doNotTrack: true }, /^spec.doNotTrack: is about host endpoints/],
-    [{ preDNAT: true }, /^spec.preDNAT: is about host endpoints/],
-    [{ applyOnForward: true }, /^spec.applyOnForward: is about host endpoints/],
+    [{ doNotTrack: true }, /^spec.applyOnForward: must be true beside doNotTrack/],
+    [{ preDNAT: true }, /^spec.applyOnForward: must be true beside preDNAT/],
+    [{ doNotTrack: true, preDNAT: true, applyOnForward: true }, /^spec.preDNAT: stands beside doNotTrack/],
+    [{ preDNAT: true, applyOnForward: true, types: ['Egress'] }, /^spec.types: does not go with preDNAT/],
+    [{ preDNAT: true, applyOnForward: true, egress: [{ action: 'Deny' }] }, /^spec.egress: does not go with/],
   ] as const) {
     assert.match(global(spec).faults.join('; '), expected);
   }
   assert.deepEqual(global({ doNotTrack: false, applyOnForward: false }).faults, []);
-  const stored = global({ applyOnForward: true }, 'api');
-  assert.deepEqual([stored.faults, stored.notes.length], [[], 1], 'it counts for pods');
-  assert.equal(global({ preDNAT: true }, 'api').faults.length, 1);
+  assert.equal(policyOf({ applyOnForward: true }).hostTraffic, 'forward');
+  assert.equal(policyOf({ applyOnForward: true, preDNAT: true }).hostTraffic, 'preDNAT');
+  assert.equal(policyOf({ applyOnForward: true, doNotTrack: true }).hostTraffic, 'untracked');
   const other = global({ ingress: [{ action: 'Allow', ipVersion: 4, source: { nets: ['fd00::/8'] } }] });
   assert.deepEqual(other.faults, []);
   assert.match(other.notes.join(), /nets\[0\]: fd00::\/8 says nothing/);

@@ -43,16 +43,33 @@ export function readGlobalNetworkPolicy(
 ): CalicoPolicyObject | undefined {
   const spec = document.field('spec');
   spec.onlyFields([...policyFields, ...hostFields, 'namespaceSelector']);
-  for (const name of hostFields) {
-    const field = spec.field(name);
-    if (!field.boolean()) continue;
-    // What Calico has stored counts for pods as it did there; the other two never do.
-    if (source === 'api' && name === 'applyOnForward') field.note('is about host endpoints, which are not policed yet');
-    else field.fault('is about host endpoints alone, which are not policed yet; remove it');
-  }
   const namespaceSelector = readSelector(spec.field('namespaceSelector'));
   const policy = readPolicy(spec, metadata, source);
-  return policy && { ...policy, ...(namespaceSelector !== undefined && { namespaceSelector }) };
+  const hostTraffic = policy && readHostTraffic(spec, policy);
+  return (
+    policy && {
+      ...policy,
+      ...(namespaceSelector !== undefined && { namespaceSelector }),
+      ...(hostTraffic !== undefined && { hostTraffic }),
+    }
+  );
+}
+
+/** As Calico's API server takes them together. */
+function readHostTraffic(spec: Reader, policy: CalicoPolicyObject): CalicoPolicyObject['hostTraffic'] {
+  const [doNotTrack, preDNAT, applyOnForward] = hostFields.map((name) => spec.field(name).boolean() ?? false);
+  if (doNotTrack && preDNAT) return spec.field('preDNAT').fault('stands beside doNotTrack; keep one of them');
+  if ((doNotTrack || preDNAT) && !applyOnForward) {
+    return spec
+      .field('applyOnForward')
+      .fault(`must be true beside ${doNotTrack ? 'doNotTrack' : 'preDNAT'}, which is about forwarded packets as well`);
+  }
+  if (preDNAT && policy.types.includes('Egress')) {
+    return spec
+      .field(policy.egress.length > 0 ? 'egress' : 'types')
+      .fault('does not go with preDNAT, which is about what comes in alone');
+  }
+  return doNotTrack ? 'untracked' : preDNAT ? 'preDNAT' : applyOnForward ? 'forward' : undefined;
 }
 
 function readPolicy(spec: Reader, metadata: ObjectMeta, source: DocumentSource): CalicoPolicyObject | undefined {

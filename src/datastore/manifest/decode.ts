@@ -16,6 +16,7 @@ import { readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetw
 import { readNamespace, readNode, readPod } from './core.ts';
 import { readEndpointSlice } from './endpoint-slice.ts';
 import { readFelixConfiguration } from './felix-configuration.ts';
+import { readHostEndpoint } from './host-endpoint.ts';
 import { readIpPool } from './ip-pool.ts';
 import { type DocumentSource, type MetadataRules, readMetadata } from './metadata.ts';
 import { readNetworkPolicy } from './network-policy.ts';
@@ -77,6 +78,7 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
   Tier: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readTier },
   NetworkSet: { apiVersions: calico, namespaced: true, name: 'subdomain', read: readNetworkSet },
   GlobalNetworkSet: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readNetworkSet },
+  HostEndpoint: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readHostEndpoint },
   ServiceAccount: { apiVersions: ['v1'], namespaced: true, name: 'subdomain', read: readServiceAccount },
   EndpointSlice: {
     apiVersions: ['discovery.k8s.io/v1'],
@@ -178,6 +180,7 @@ const needSpec: ReadonlySet<Kind> = new Set([
   'BaselineAdminNetworkPolicy',
   'CalicoNetworkPolicy',
   'GlobalNetworkPolicy',
+  'HostEndpoint',
   'BGPPeer',
   'IPPool',
   'CalicoNodeStatus',

@@ -1,12 +1,15 @@
 /** projectcalico.org/v3 FelixConfiguration: the few of its parameters that mean something here; the others are named. */
-import type { FelixConfigurationObject, ObjectMeta } from '#model';
+import type { FelixConfigurationObject, HostPort, ObjectMeta } from '#model';
 import { isSet, isSettingsName } from './calico-fields.ts';
+import { readNet } from './calico-rule.ts';
 import { type Reader, show } from './reader.ts';
 
 const used = [
   ...['iptablesMarkMask', 'iptablesBackend', 'logSeverityScreen'],
   ...['flowLogsLocalReporter', 'flowLogsFlushInterval'],
+  ...['failsafeInboundHostPorts', 'failsafeOutboundHostPorts'],
 ];
+const failsafePortsMax = 1_024;
 
 const backends = { auto: 'auto', legacy: 'legacy', nft: 'nft' } as const;
 const reporters = { enabled: 'Enabled', disabled: 'Disabled' } as const;
@@ -30,8 +33,12 @@ export function readFelixConfiguration(document: Reader, metadata: ObjectMeta): 
   const logSeverityScreen = readWord(spec.field('logSeverityScreen'), severities);
   const flowLogsLocalReporter = readWord(spec.field('flowLogsLocalReporter'), reporters);
   const flowLogsFlushIntervalMs = readInterval(spec.field('flowLogsFlushInterval'));
+  const inbound = readHostPorts(spec.field('failsafeInboundHostPorts'));
+  const outbound = readHostPorts(spec.field('failsafeOutboundHostPorts'));
   return {
     metadata,
+    ...(inbound && { failsafeInboundHostPorts: inbound }),
+    ...(outbound && { failsafeOutboundHostPorts: outbound }),
     ...(iptablesMarkMask === undefined ? {} : { iptablesMarkMask }),
     ...(iptablesBackend === undefined ? {} : { iptablesBackend }),
     ...(logSeverityScreen === undefined ? {} : { logSeverityScreen }),
@@ -76,6 +83,21 @@ function readInterval(reader: Reader): number | undefined {
   const ms = [...parts].reduce((sum, [, number, unit]) => sum + Number(number) * unitMs[unit!]!, 0);
   if (ms >= intervalMs.min && ms <= intervalMs.max) return Math.round(ms);
   return reader.fault(`${show(text)} is no interval that is used here; write one in 1s..1h, such as 15s`);
+}
+
+/** An empty list is one: no port. */
+function readHostPorts(reader: Reader): HostPort[] | undefined {
+  if (!reader.present) return undefined;
+  return reader.list(failsafePortsMax).flatMap((entry) => {
+    entry.onlyFields(['protocol', 'port', 'net']);
+    const text = entry.field('protocol').textOrNone() ?? 'TCP';
+    const protocol = (['TCP', 'UDP', 'SCTP'] as const).find((each) => each === text.toUpperCase());
+    if (!protocol) entry.field('protocol').fault(`${show(text)} is not allowed; write one of TCP, UDP, SCTP`);
+    if (!entry.field('port').present) entry.field('port').fault('is required');
+    const port = entry.field('port').integer(1, 65_535);
+    const net = isSet(entry.field('net')) ? readNet(entry.field('net')) : undefined;
+    return protocol && port !== undefined ? [{ protocol, port, ...(net && { net }) }] : [];
+  });
 }
 
 /** The marks that kube-proxy sets on packets to drop and to masquerade, unless told otherwise. */

@@ -70,6 +70,13 @@ export const calicoPolicies: readonly KubeObject[] = [
   objectOf('Tier', { order: 5, defaultAction: 'Pass' }, { status: conditionsOnly }),
   objectOf('NetworkSet', { nets: ['::/0', '192.0.2.1'] }, { status: conditionsOnly }),
   objectOf('GlobalNetworkSet', { nets: ['::/0'] }, { status: conditionsOnly }),
+  objectOf('HostEndpoint', {
+    node: 'n1',
+    interfaceName: 'eth0',
+    expectedIPs: ['192.0.2.1'],
+    profiles: ['projectcalico-default-allow'],
+    ports: [{ name: 'web', protocol: 'TCP', port: 80 }],
+  }),
 ];
 
 /** What no accepted object can hold: rules refuse it, whatever it is. */
@@ -146,17 +153,50 @@ function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
   ];
 }
 
-const hostCases = ['doNotTrack', 'preDNAT', 'applyOnForward'].map((name): CelCase => {
-  const policy = (value: boolean): KubeObject => objectOf('GlobalNetworkPolicy', { [name]: value });
-  return {
+const hosts = (spec: Fields): KubeObject => objectOf('GlobalNetworkPolicy', spec);
+const hostCases: readonly CelCase[] = [
+  {
     kind: 'GlobalNetworkPolicy',
-    at: `.spec.${name}`,
-    message: new RegExp(`^${name} is about host endpoints`),
-    field: `spec.${name}`,
-    accepted: [policy(false)],
-    refused: [policy(true)],
-  };
-});
+    at: '.spec',
+    message: /^preDNAT stands beside doNotTrack/,
+    field: 'spec.preDNAT',
+    accepted: [hosts({ applyOnForward: true, preDNAT: true }), hosts({ applyOnForward: true, doNotTrack: true })],
+    refused: [hosts({ applyOnForward: true, preDNAT: true, doNotTrack: true })],
+  },
+  {
+    kind: 'GlobalNetworkPolicy',
+    at: '.spec',
+    message: /^applyOnForward must be true/,
+    field: 'spec.applyOnForward',
+    accepted: [hosts({ applyOnForward: true }), hosts({ preDNAT: false, doNotTrack: false })],
+    refused: [hosts({ preDNAT: true }), hosts({ doNotTrack: true, applyOnForward: false })],
+  },
+  {
+    kind: 'GlobalNetworkPolicy',
+    at: '.spec',
+    message: /^egress does not go with preDNAT/,
+    field: 'spec.egress',
+    accepted: [hosts({ applyOnForward: true, preDNAT: true, types: ['Ingress'], egress: [] })],
+    refused: [
+      hosts({ applyOnForward: true, preDNAT: true, egress: [{ action: 'Deny' }] }),
+      hosts({ applyOnForward: true, preDNAT: true, types: ['Ingress', 'Egress'] }),
+    ],
+  },
+  {
+    kind: 'HostEndpoint',
+    at: '.spec',
+    message: /^interfaceName is required without expectedIPs/,
+    field: 'spec.interfaceName',
+    accepted: [
+      objectOf('HostEndpoint', { node: 'n1', interfaceName: '*' }),
+      objectOf('HostEndpoint', { node: 'n1', interfaceName: '', expectedIPs: ['192.0.2.1'] }),
+    ],
+    refused: [
+      objectOf('HostEndpoint', { node: 'n1' }),
+      objectOf('HostEndpoint', { node: 'n1', interfaceName: '', expectedIPs: [] }),
+    ],
+  },
+];
 
 const tierCases = (
   [

@@ -201,6 +201,8 @@ export const felixConfiguration = objectOf(
     logSeverityScreen: 'Info',
     flowLogsLocalReporter: 'Enabled',
     flowLogsFlushInterval: '15s',
+    failsafeInboundHostPorts: [{ protocol: 'tcp', port: 22, net: '10.0.0.0/8' }],
+    failsafeOutboundHostPorts: [],
     bpfEnabled: false,
     anything: [{ at: 'all' }],
   },

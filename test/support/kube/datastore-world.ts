@@ -54,7 +54,7 @@ const rules = [
     apiGroups: ['projectcalico.org', 'crd.projectcalico.org'],
     resources: [
       ...['bgpconfigurations', 'bgppeers', 'bgpfilters', 'ippools', 'caliconodestatuses', 'felixconfigurations'],
-      ...['networkpolicies', 'globalnetworkpolicies', 'tiers', 'networksets', 'globalnetworksets'],
+      ...['networkpolicies', 'globalnetworkpolicies', 'tiers', 'networksets', 'globalnetworksets', 'hostendpoints'],
     ],
     verbs: ['list', 'watch'],
   },
