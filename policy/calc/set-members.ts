@@ -108,6 +108,8 @@ export class SetMembers {
     this.#changed.add(set);
     if ('prefixes' in definition) {
       for (const prefix of definition.prefixes) set.members = fewWith(set.members, prefix as string);
+    } else if ('domains' in definition) {
+      // Whoever reads DNS answers says its members.
     } else if (definition.selector.scope.type !== 'inherited') {
       set.subscription = this.#matcher.subscribe(set, definition.selector);
     } else {
@@ -157,7 +159,8 @@ export class SetMembers {
     for (const set of this.#changed) {
       if (set.users === 0) continue;
       const { id, setType } = set.definition;
-      if (!set.emitted) yield { type: 'set', id, setType, members: [...fewValues(set.members)] };
+      const domains = 'domains' in set.definition ? { domains: set.definition.domains } : {};
+      if (!set.emitted) yield { type: 'set', id, setType, members: [...fewValues(set.members)], ...domains };
       else if (set.delta && set.delta.added.size + set.delta.removed.size > 0) {
         yield { type: 'setDelta', id, added: [...set.delta.added], removed: [...set.delta.removed] };
       }
@@ -184,7 +187,7 @@ export class SetMembers {
 
   #bring(set: ActiveSet, pod: EffectivePod, count: 1 | -1): void {
     const { definition } = set;
-    if ('prefixes' in definition) return;
+    if (!('selector' in definition)) return;
     const { namedPort, setType } = definition;
     if (setType === 'net') for (const prefix of prefixesOf(pod)) this.#count(set, prefix, count);
     else if (!namedPort) for (const address of pod.addresses) this.#count(set, address, count);

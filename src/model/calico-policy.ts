@@ -4,7 +4,7 @@
  */
 import type { Cidr, IpFamily } from '#kit';
 import type { ObjectMeta } from './objects.ts';
-import type { PortRange } from './policy.ts';
+import type { DomainPattern, PortRange } from './policy.ts';
 
 /** A range of numbers, or the name of a port that the pod at this end declares. */
 export type CalicoPort = PortRange | { readonly name: string };
@@ -24,6 +24,8 @@ export interface CalicoEntity {
     readonly names: readonly string[];
     readonly selector?: string;
   };
+  /** Of the destination of an Allow rule for egress, and nothing else that selects beside it. */
+  readonly domains?: readonly DomainPattern[];
   readonly ports?: readonly CalicoPort[];
   readonly notPorts?: readonly CalicoPort[];
 }

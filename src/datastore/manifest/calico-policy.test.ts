@@ -84,7 +84,7 @@ test('what means nothing, or is not here yet, is refused at its place', () => {
     [{ action: 'Allow', source: { selector: 'global()' } }, /source.selector: uses global\(\)/],
     [{ action: 'Allow', source: { serviceAccounts: { names: ['A'] } } }, /names\[0\]: /],
     [{ action: 'Allow', destination: { services: { name: 'x', namespace: 'y' } } }, /services: cannot be enforced yet/],
-    [{ action: 'Allow', destination: { domains: ['example.com'] } }, /domains: cannot be enforced yet/],
+    [{ action: 'Allow', destination: { domains: ['example.com'] } }, /domains: stands in .* an egress rule/],
     [{ action: 'Allow', http: { methods: ['GET'] } }, /http: cannot be enforced/],
     [{ action: 'Allow', sorce: {} }, /sorce: /],
   ] as const) {

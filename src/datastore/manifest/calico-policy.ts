@@ -62,7 +62,7 @@ function readPolicy(spec: Reader, metadata: ObjectMeta, source: DocumentSource):
     spec
       .field(direction)
       .list(rulesMax)
-      .flatMap((rule) => readCalicoRule(rule, source) ?? []);
+      .flatMap((rule) => readCalicoRule(rule, direction, source) ?? []);
   const ingress = rules('ingress');
   const egress = rules('egress');
   return {

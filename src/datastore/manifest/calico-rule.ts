@@ -1,6 +1,14 @@
 /** A rule of projectcalico.org's policies, as its API server validates it (libcalico-go/lib/validator/v3); what is not here yet is refused. */
 import { type Cidr, familyOf, type IpFamily, toCidr, toIpAddress } from '#kit';
-import { type CalicoEntity, type CalicoPort, type CalicoRule, type IcmpMatch, parseSelector } from '#model';
+import {
+  type CalicoEntity,
+  type CalicoPort,
+  type CalicoRule,
+  type DomainPattern,
+  type IcmpMatch,
+  parseSelector,
+} from '#model';
+import { readCalicoDomains } from './domain-names.ts';
 import { known } from './fail-closed.ts';
 import type { DocumentSource } from './metadata.ts';
 import { dnsSubdomainFault, portNameFault } from './names.ts';
@@ -31,15 +39,19 @@ const icmpFamilies: ReadonlyMap<number, IpFamily> = new Map([
 const nowhere: CalicoEntity = {};
 
 /** From an API server, a rule that cannot be read is `unknown`; one whose action cannot be, denies. */
-export function readCalicoRule(reader: Reader, source: DocumentSource): CalicoRule | undefined {
-  const rule = known(reader, { source }, readRule);
+export function readCalicoRule(
+  reader: Reader,
+  direction: 'ingress' | 'egress',
+  source: DocumentSource,
+): CalicoRule | undefined {
+  const rule = known(reader, { source }, (alone) => readRule(alone, direction));
   if (rule || source === 'directory') return rule;
   const { value } = reader.field('action');
   const action = actions.find((each) => each === value) ?? 'Deny';
   return { action, source: nowhere, destination: nowhere, unknown: true };
 }
 
-function readRule(reader: Reader): CalicoRule | undefined {
+function readRule(reader: Reader, direction: 'ingress' | 'egress'): CalicoRule | undefined {
   reader.onlyFields([
     ...[
       'action',
@@ -70,7 +82,8 @@ function readRule(reader: Reader): CalicoRule | undefined {
     }
   }
   const source = readEntity(reader.field('source'), protocol, ipVersion);
-  const destination = readEntity(reader.field('destination'), protocol, ipVersion);
+  const domains = direction === 'egress' && action === 'Allow' ? 'allowed' : 'refused';
+  const destination = readEntity(reader.field('destination'), protocol, ipVersion, domains);
   if (action === undefined) return undefined;
   const rulesNeeded = [source, destination].reduce((product, each) => product * kernelRulesOf(each), 1);
   if (rulesNeeded > kernelRulesMax) {
@@ -133,12 +146,15 @@ const entityFields = [
   ...['services', 'domains'],
 ];
 
-function readEntity(reader: Reader, protocol: number | undefined, ipVersion: IpFamily | undefined): CalicoEntity {
+function readEntity(
+  reader: Reader,
+  protocol: number | undefined,
+  ipVersion: IpFamily | undefined,
+  domains: 'allowed' | 'refused' = 'refused',
+): CalicoEntity {
   reader.onlyFields(entityFields);
   const services = reader.field('services');
   if (services.present) services.fault('cannot be enforced yet; select the pods behind the service');
-  const domains = reader.field('domains');
-  if (domains.present) domains.fault('cannot be enforced yet: no addresses of names are known; write nets');
   for (const name of ['ports', 'notPorts']) {
     const ports = reader.field(name);
     if (ports.list(portsMax).length > 0 && !withPorts.has(protocol ?? 0))
@@ -152,6 +168,7 @@ function readEntity(reader: Reader, protocol: number | undefined, ipVersion: IpF
     ...textOf('notSelector', readSelector(reader.field('notSelector'))),
     ...textOf('namespaceSelector', readSelector(reader.field('namespaceSelector'), { global: true })),
     ...(serviceAccounts && { serviceAccounts }),
+    ...listOf('domains', readDomains(reader, domains)),
     ...listOf(
       'ports',
       reader
@@ -167,6 +184,21 @@ function readEntity(reader: Reader, protocol: number | undefined, ipVersion: IpF
         .flatMap((port) => readPort(port) ?? []),
     ),
   };
+}
+
+/** Fields that say by another way who stands at an end. */
+const besideDomains = ['nets', 'selector', 'notSelector', 'namespaceSelector', 'serviceAccounts', 'services'];
+
+function readDomains(entity: Reader, domains: 'allowed' | 'refused'): readonly DomainPattern[] {
+  const reader = entity.field('domains');
+  if (!reader.present) return [];
+  if (domains === 'refused')
+    return reader.fault('stands in the destination of an egress rule of action Allow, and nowhere else') ?? [];
+  const beside = besideDomains.filter((name) => entity.field(name).present);
+  if (beside.length > 0) reader.fault(`cannot stand beside ${beside.join(', ')}; write another rule`);
+  const names = readCalicoDomains(reader);
+  if (names.length === 0) reader.fault('names nothing; write at least one');
+  return names;
 }
 
 function listOf<K extends string, T>(name: K, list: readonly T[]): { readonly [N in K]?: readonly T[] } {
