@@ -5,12 +5,16 @@ export type {
   CommandOptions,
   CommandResult,
   CommandRunner,
+  MemberLife,
   SetMemberChange,
   SetMemberWriter,
   WriteCounters,
 } from './drivers/command.ts';
 export type { FlowTable, TrackedFlow } from './drivers/flow-table.ts';
+export type { LifeOf } from './drivers/ipset/ipset.ts';
 export { IpsetError, type IpsetFailure, Ipsets } from './drivers/ipset/ipset.ts';
+export { passingMembersMax } from './drivers/ipset/kernel-set.ts';
+export type { PassingMember } from './drivers/ipset/saved-sets.ts';
 export type { Backend } from './drivers/iptables/backend.ts';
 export { IptablesError, type IptablesFailure } from './drivers/iptables/iptables.ts';
 export type { NftRule, NftTables } from './drivers/nft-tables.ts';

@@ -19,10 +19,11 @@
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
  */
 import { errorText, type IpAddress, type IpFamily, type Startable } from '#kit';
-import type { EndpointId, PolicyUpdate, WorkloadEndpoint } from '#model';
+import type { EndpointId, PolicyUpdate, SetId, WorkloadEndpoint } from '#model';
 import { ApplyLoop, type ApplyOptions, type ApplyTiming } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
 import { newCounters, type WriteCounters } from './drivers/command.ts';
+import type { PassingMember } from './drivers/ipset/saved-sets.ts';
 import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
 import { readCounters } from './drivers/iptables/counters.ts';
@@ -51,6 +52,8 @@ export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOpt
   readonly families?: readonly IpFamily[];
   /** Absent: no rule tells of packets. */
   readonly flowLog?: FlowLogOptions;
+  /** Queue of nfnetlink_queue over which DNS answers to pods go; absent: domain names match nothing. */
+  readonly dnsQueue?: number;
   /** XTABLES_LOCKFILE, for hosts with several agents; default the machine's. */
   readonly lockFile?: string;
 }
@@ -72,6 +75,8 @@ export interface PolicyDataplaneStatus {
   readonly lastError: string | undefined;
   /** Why flows are not logged though they should be. */
   readonly flowLogRefused: string | undefined;
+  /** Why domain names match nothing. */
+  readonly dnsRefused: string | undefined;
   readonly endpoints: { readonly known: number; readonly programmed: number };
   readonly policies: {
     readonly known: number;
@@ -103,6 +108,16 @@ export interface PolicyDataplane extends Startable {
   setPools(pools: readonly Pool[]): void;
   /** Ports of nodes that no pod reaches, whatever policy says. */
   setGuard(guard: Guard): void;
+  /** DNS servers whose answers to pods are handed over, while some set is of domain names. */
+  setDnsServers(servers: readonly IpAddress[]): void;
+  /**
+   * Addresses of names, new or once more, that are in the kernel when this returns; where its set is not there yet, as soon as that is.
+   *
+   * @param id of a set of domain names.
+   */
+  learn(id: SetId, members: readonly PassingMember[]): void;
+  /** What the set held when sets were last read back, and holds still: of an earlier agent. */
+  learntBefore(id: SetId): readonly PassingMember[];
   /**
    * What was handed in may have changed the verdict on flows from and to these addresses (`pods`: on every pod's): they are judged when it is in
    * force. All are once more at each refresh.
@@ -176,6 +191,7 @@ class Dataplane implements PolicyDataplane {
       families: this.#families,
       env: this.#env,
       flowLog: this.#options.flowLog,
+      dnsQueue: this.#options.dnsQueue,
     });
     await Promise.all([parts.sets.read(), ...parts.tables.map((table) => table.read())]);
     this.#parts = parts;
@@ -205,6 +221,16 @@ class Dataplane implements PolicyDataplane {
   }
   setGuard(wanted: Guard): void {
     this.#put(({ guard }) => guard.set(wanted));
+  }
+  setDnsServers(servers: readonly IpAddress[]): void {
+    this.#put(({ dns }) => dns.setServers(servers));
+  }
+  learn(id: SetId, members: readonly PassingMember[]): void {
+    if (this.#parts?.sets.learn(id, members)) return;
+    this.apply([{ type: 'setDelta', id, added: members.map(({ address }) => address), removed: [] }]);
+  }
+  learntBefore(id: SetId): readonly PassingMember[] {
+    return this.#parts?.sets.foundIn(id) ?? [];
   }
   recheckFlows(addresses: Iterable<IpAddress> | 'pods'): void {
     this.#put(({ endpoints }) => this.#note(addresses === 'pods' ? endpoints.addresses() : addresses));
@@ -250,6 +276,7 @@ class Dataplane implements PolicyDataplane {
       failures: this.#loop.failures,
       lastError: this.#loop.lastError,
       flowLogRefused: parts?.telling.refused,
+      dnsRefused: parts?.dns.refused,
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
       policies: {
         known: parts?.policies.policyCount ?? 0,
@@ -301,6 +328,7 @@ class Dataplane implements PolicyDataplane {
     const quiet = resync && !isAnew && this.#inbox.length === 0 && this.#loop.failures === 0;
     const before = restoreCalls(parts);
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
+    if (await parts.dns.flush(parts.sets.hasPassing, resync)) parts.renderBase();
     await paced(clock, parts.endpoints.flush());
     if (resync) this.#note(parts.endpoints.addresses());
     await this.#write(parts, resync);

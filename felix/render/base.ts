@@ -14,6 +14,7 @@
  */
 import type { IpFamily } from '#kit';
 import type { SetId } from '#model';
+import { dnsJumps } from './dns.ts';
 import { clearMarks, type Marks, matchAccept, matchCut, setMark } from './marks.ts';
 import { dispatchChain, kernelSetName, type Names } from './names.ts';
 import { acceptedChain, passedChain } from './policy.ts';
@@ -56,6 +57,8 @@ export interface BaseContext {
   readonly names: Names;
   readonly marks: Marks;
   readonly family: IpFamily;
+  /** DNS answers to pods go by way of the agent. */
+  readonly dns?: boolean;
 }
 
 export function baseJumps(names: Names): Jump[] {
@@ -76,7 +79,11 @@ export function baseChains(context: BaseContext): { table: TableName; name: stri
   return [
     { table: 'mangle', name: forwardChain(names), rules: forwardRules(context) },
     { table: 'mangle', name: inputChain(names), rules: inputRules(context) },
-    { table: 'mangle', name: outputChain(names), rules: [cutRule(marks, `-o ${pods} `)] },
+    {
+      table: 'mangle',
+      name: outputChain(names),
+      rules: [cutRule(marks, `-o ${pods} `), ...(context.dns ? dnsJumps(context, true) : [])],
+    },
     {
       table: 'mangle',
       name: acceptedChain(names),
@@ -135,6 +142,7 @@ function forwardRules(context: BaseContext): Rule[] {
     { match: '', target: clearMarks(marks), comment: 'a mark set before is not ours' },
     spoofRule(context),
     cutRule(marks),
+    ...(context.dns ? dnsJumps(context, false) : []),
     {
       match: '-m conntrack --ctstate RELATED,ESTABLISHED',
       target: `-g ${acceptedChain(names)}`,

@@ -162,6 +162,26 @@ export const agentOptions = {
     min: 1,
     max: 10000,
   }),
+  dnsQueue: integerOption({
+    description: 'NFQUEUE by which DNS answers to pods pass, while policies name domains; nobody else may read it.',
+    default: 1179,
+    min: 0,
+    max: 65535,
+  }),
+  dnsMinTtlSec: integerOption({
+    description: 'How long an address of a domain name counts at least, whatever the DNS answer says.',
+    default: 10,
+    min: 1,
+    max: 86400,
+    unit: 'seconds',
+  }),
+  dnsExtraTtlSec: integerOption({
+    description: 'How much longer it counts than the answer says, for programs that keep answers too long.',
+    default: 0,
+    min: 0,
+    max: 86400,
+    unit: 'seconds',
+  }),
   interfaceMtu: integerOption({
     description: "MTU of pods' interfaces; 0 takes that of the node's uplinks.",
     default: 0,

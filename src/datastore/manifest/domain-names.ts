@@ -25,7 +25,12 @@ export function readCalicoDomains(reader: Reader): readonly DomainPattern[] {
     if (text === undefined) return [];
     const labels = canonical(text).split('.');
     const stars = labels.filter((label) => label === '*').length;
-    if (stars > 1 || stars === labels.length || text.length > nameCharsMax || !labels.every((l) => labelPattern.test(l)))
+    if (
+      stars > 1 ||
+      stars === labels.length ||
+      text.length > nameCharsMax ||
+      !labels.every((l) => labelPattern.test(l))
+    )
       return entry.fault(`${show(text)} is no domain name; one label, and a whole one, may be *`) ?? [];
     return [canonical(text)];
   });
