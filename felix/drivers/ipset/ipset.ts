@@ -21,7 +21,6 @@ import { paced, pacedArray } from '../../pace.ts';
 import { type KernelSetType, kernelSetName, type Names } from '../../render/names.ts';
 import {
   type CommandRunner,
-  type MemberLife,
   newCounters,
   type SetMemberChange,
   type SetMemberWriter,

@@ -7,7 +7,7 @@ import type { MemberLife, SetMemberChange } from '../command.ts';
 /** Members that one set may hold. */
 const setMembersMax = 1_048_576;
 /** Of a set whose members go by themselves. */
-export const passingMembersMax = 65_536;
+const passingMembersMax = 65_536;
 /** Of a member that somebody else adds to one. */
 const passingTimeoutSec = 60;
 
