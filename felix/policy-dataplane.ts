@@ -111,7 +111,7 @@ export interface PolicyDataplane extends Startable {
   /** DNS servers whose answers to pods are handed over, while some set is of domain names. */
   setDnsServers(servers: readonly IpAddress[]): void;
   /**
-   * Addresses of names, new or once more, that are in the kernel when this returns; where its set is not there yet, as soon as that is.
+   * Addresses of names, new or once more, that are in the kernel when this returns if their set is; a `setDelta` of the new ones has to follow.
    *
    * @param id of a set of domain names.
    */
@@ -226,8 +226,7 @@ class Dataplane implements PolicyDataplane {
     this.#put(({ dns }) => dns.setServers(servers));
   }
   learn(id: SetId, members: readonly PassingMember[]): void {
-    if (this.#parts?.sets.learn(id, members)) return;
-    this.apply([{ type: 'setDelta', id, added: members.map(({ address }) => address), removed: [] }]);
+    this.#parts?.sets.learn(id, members);
   }
   learntBefore(id: SetId): readonly PassingMember[] {
     return this.#parts?.sets.foundIn(id) ?? [];

@@ -18,12 +18,25 @@ import type {
 export interface SetState {
   readonly type: SetType;
   readonly members: Set<string>;
+  /** Of a set of domain names: what it held once, the latest last. */
+  readonly past?: Set<string>;
 }
+
+/** Which name gave an address to a set of domain names, and for how many seconds more. */
+export interface LearntAddress {
+  readonly name: string;
+  readonly leftSec: number;
+}
+
+/** Of one set. */
+const pastMax = 16_384;
 
 export interface PolicyState {
   readonly sets: ReadonlyMap<SetId, SetState>;
   readonly policies: ReadonlyMap<PolicyId, PolicyProgram>;
   readonly endpoints: ReadonlyMap<EndpointId, EndpointProgram>;
+  /** Undefined: the set is not of domain names, or does not hold the address. */
+  learnt?(set: SetId, address: string): LearntAddress | undefined;
 }
 
 /** The sets that a policy's rules name. */
@@ -46,11 +59,16 @@ export function policiesOf(program: EndpointProgram): Set<PolicyId> {
 }
 
 export class PolicyStateStore implements PolicyState {
+  readonly learnt?: NonNullable<PolicyState['learnt']>;
   readonly sets = new Map<SetId, SetState>();
   readonly policies = new Map<PolicyId, PolicyProgram>();
   readonly endpoints = new Map<EndpointId, EndpointProgram>();
   /** How many policies (endpoints) name a set (policy). */
   readonly #users = new Map<string, number>();
+
+  constructor(options: Pick<PolicyState, 'learnt'> = {}) {
+    if (options.learnt) this.learnt = options.learnt;
+  }
 
   /** @throws AssertionError when an update names what is not there, removes what is in use, or repeats a member. */
   apply(updates: Iterable<PolicyUpdate>): void {
@@ -62,7 +80,8 @@ export class PolicyStateStore implements PolicyState {
       case 'set': {
         const members = new Set(update.members);
         assert.equal(members.size, update.members.length, `${update.id}: a member twice`);
-        this.sets.set(update.id, { type: update.setType, members });
+        const past = update.domains ? { past: this.sets.get(update.id)?.past ?? new Set<string>() } : {};
+        this.sets.set(update.id, { type: update.setType, members, ...past });
         return;
       }
       case 'setDelta':
@@ -109,10 +128,11 @@ export class PolicyStateStore implements PolicyState {
   }
 
   #applyDelta(update: Extract<PolicyUpdate, { type: 'setDelta' }>): void {
-    const members = this.sets.get(update.id)?.members;
+    const { members, past } = this.sets.get(update.id) ?? {};
     assert.ok(members, `${update.id}: changed but not there`);
     assert.ok(update.added.length + update.removed.length > 0, `${update.id}: a change of nothing`);
     for (const member of update.removed) assert.ok(members.delete(member), `${update.id}: ${member} is not in it`);
+    if (past) for (const member of update.removed) remember(past, member);
     for (const member of update.added) {
       assert.ok(!members.has(member), `${update.id}: ${member} is in it already`);
       members.add(member);
@@ -127,4 +147,11 @@ export class PolicyStateStore implements PolicyState {
       else this.#users.set(id, left);
     }
   }
+}
+
+function remember(past: Set<string>, member: string): void {
+  past.delete(member);
+  const [oldest] = past.size >= pastMax ? past : [];
+  if (oldest !== undefined) past.delete(oldest);
+  past.add(member);
 }

@@ -30,12 +30,15 @@ import {
   openNftTables,
   openRouteKernel,
   openSetMembers,
+  readFileIfThere,
   sysctlFiles,
   watchPacketLog,
+  watchPacketQueue,
 } from '#sys';
 import { createBgp } from './bgp.ts';
 import { lackingCapabilities } from './capabilities.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
+import { createDomains, dnsServerAddresses, nameServersOf } from './domains/index.ts';
 import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
 import { createFlowLog, flowLogRulesOf } from './flows/index.ts';
@@ -147,6 +150,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       tables: openNftTables(),
       members: openSetMembers(),
       flows: { table: openFlowTable(), judge: (flow) => policy.flowAllowed(flow) },
+      lifeOf: (set, address) => domains.sets.lifeOf(set, address),
       log: part('policy'),
       clock,
       onApply: observers.onPolicyApply,
@@ -156,7 +160,22 @@ export function createAgent(loaded: LoadedConfig): Agent {
       markMask: config.markMask,
       lockFile: config.xtablesLockFile,
       ...flowLogRulesOf(config),
+      dnsQueue: config.dnsQueue,
     },
+  );
+  const domains = createDomains(
+    {
+      open: watchPacketQueue,
+      learn: (set, members) => policyDataplane.learn(set, members),
+      before: (set) => policyDataplane.learntBefore(set),
+      onChange: (set, change) => policy.domainsChanged(set, change),
+      times: () => settings().dns,
+      refused: () => policyDataplane.status().dnsRefused,
+      clock,
+      log: part('domains'),
+      limits: observers.limits,
+    },
+    config,
   );
   const policy = createPolicyPipeline({
     nodeName: config.nodeName,
@@ -167,6 +186,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       flows.setEndpoints(endpoints);
     },
     flushConntrack: conntrackFlusher(),
+    domains: domains.sets,
   });
   const flows = createFlowLog(
     {
@@ -199,6 +219,11 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const ipam = createIpam({ clock, spokenOf: podAddresses.has });
   const mtu = uplinkMtu(INTERFACE_PREFIX);
   const settings = () => felixSettings(loaded, model.list('FelixConfiguration'));
+  const dnsServers = () =>
+    dnsServerAddresses(settings().dns.servers, {
+      nameServers: nameServersOf(readFileIfThere('/etc/resolv.conf') ?? ''),
+      clusterIPs: () => [],
+    });
   let whyNoPods: string | undefined = NOT_IN_SYNC;
   const notReady = (): string | undefined =>
     whyNoPods === NOT_IN_SYNC ? whyNotInSync(datastore.status().waitingFor) : whyNoPods;
@@ -247,6 +272,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     policyDataplane,
     policy,
     flows,
+    domains,
     bgp,
     ipam,
     cni: cniState,
@@ -292,7 +318,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
       policyDataplane.setPools(model.list('IPPool').map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
     if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
-    if (changed.has('FelixConfiguration')) log.setLevel(settings().logLevel);
+    if (changed.has('FelixConfiguration')) {
+      log.setLevel(settings().logLevel);
+      policyDataplane.setDnsServers(dnsServers());
+    }
     if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
   };
   const goLive = async (): Promise<void> => {
@@ -338,6 +367,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       await probes?.start();
       await routes.start();
       await flows.start();
+      await domains.start();
       await cni.recover();
       policy.adopt(cni.endpoints());
       await api.start();
@@ -372,6 +402,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       await bgp.stop(mode);
       await policyDataplane.stop();
       await flows.stop();
+      await domains.stop();
       await routes.stop();
       await Promise.all([api.stop(), probes?.stop()]);
     },

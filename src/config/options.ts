@@ -7,6 +7,7 @@ import {
   asnOption,
   booleanOption,
   choiceOption,
+  dnsServersOption,
   integerOption,
   listenOption,
   maskOption,
@@ -167,6 +168,11 @@ export const agentOptions = {
     default: 1179,
     min: 0,
     max: 65535,
+  }),
+  dnsTrustedServers: dnsServersOption({
+    description: 'DNS servers whose answers to pods say what addresses domain names have.',
+    default: 'k8s-service:kube-dns,resolv.conf',
+    max: 16,
   }),
   dnsMinTtlSec: integerOption({
     description: 'How long an address of a domain name counts at least, whatever the DNS answer says.',

@@ -5,6 +5,7 @@
 import type { Cidr, IpAddress, Secret } from '#kit';
 import type { CalicoPolicyObject, NetworkSetObject, ServiceAccountObject, TierObject } from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
+import type { DnsServer } from './dns-servers.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -302,6 +303,10 @@ export interface FelixConfigurationObject {
   readonly iptablesMarkMask?: number;
   readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
   readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';
+  /** Whose answers say what addresses domain names have. */
+  readonly dnsTrustedServers?: readonly DnsServer[];
+  /** How much longer an address counts than its answer says. */
+  readonly dnsExtraTtlSec?: number;
   readonly notUsed: readonly string[];
 }
 

@@ -168,18 +168,18 @@ export class Ipsets {
   /**
    * Members of passing sets, in the kernel when this returns: new ones, and more time for those that are there. Needs a writer.
    *
-   * @returns whether they are; if not, `delta` will do, a moment later.
+   * Where they cannot be (the set is not there yet), `delta` does it a moment later.
    */
-  learn(id: SetId, members: readonly PassingMember[]): boolean {
+  learn(id: SetId, members: readonly PassingMember[]): void {
     const logical = this.#logical.get(id);
-    if (!logical?.passing || !this.#members) return false;
+    if (!logical?.passing || !this.#members) return;
     const changes: SetMemberChange[] = [];
     const into: { readonly set: KernelSet; readonly text: string }[] = [];
     for (const { address, timeoutSec, comment } of members) {
       for (const { family, text } of this.#entries(id, logical.type, address)) {
         if (!this.#options.families.includes(family)) continue;
         const set = this.#kernelSet(id, logical.type, family);
-        if (!set.exists || set.rebuild || set.foreign) return false;
+        if (!set.exists || set.rebuild || set.foreign) return;
         const { name, type } = set;
         changes.push({ op: 'add', set: name, type, family, member: text, life: { timeoutSec, comment } });
         into.push({ set, text });
@@ -188,14 +188,13 @@ export class Ipsets {
     const failure = this.#members.change(changes);
     if (failure !== undefined) {
       this.#log.warn({ set: id, reason: failure }, 'addresses of names are not in the kernel yet');
-      return false;
+      return;
     }
     for (const { address } of members) logical.members.add(address);
     for (const { set, text } of into) {
       set.members.desire(text, true);
       set.members.found(text, true);
     }
-    return true;
   }
 
   /** What a passing set held when it was last read back and lives still, of both families. */

@@ -11,6 +11,7 @@
 import type { MemberLife, PassingMember } from '#felix';
 import type { Clock, IpAddress } from '#kit';
 import type { DomainPattern, SetId } from '#model';
+import type { LearntAddress } from '#policy';
 import type { AddressFact } from './facts.ts';
 import { DomainPatterns } from './patterns.ts';
 
@@ -56,11 +57,6 @@ interface DomainSet {
   readonly id: SetId;
   readonly patterns: readonly DomainPattern[];
   readonly entries: Map<IpAddress, Entry>;
-}
-
-export interface LearntAddress {
-  readonly name: string;
-  readonly leftSec: number;
 }
 
 export class DomainSets {

@@ -1,2 +1,4 @@
 /** Addresses of domain names in egress rules, from the DNS answers that pods get. */
+export type { DomainTimes } from './domain-sets.ts';
 export { createDomains, type Domains, type DomainsDeps } from './domains.ts';
+export { dnsServerAddresses, nameServersOf } from './servers.ts';
