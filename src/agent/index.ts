@@ -1,7 +1,7 @@
 export { type Agent, AgentError, type AgentFailure, createAgent } from './agent.ts';
 export { type CleanupOptions, type CleanupSummary, runCleanup } from './cleanup.ts';
 export { cniSystem } from './cni-wiring.ts';
-export { createDomains, type Domains } from './domains/index.ts';
+export { createDomains, type Domains, decodeDnsAnswer } from './domains/index.ts';
 export { createFlowLog, type FlowLog } from './flows/index.ts';
 export { openMachineAddresses } from './machine-addresses.ts';
 export { nodeAddresses } from './node-address.ts';
