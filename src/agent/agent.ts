@@ -38,7 +38,7 @@ import {
 import { createBgp } from './bgp.ts';
 import { lackingCapabilities } from './capabilities.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
-import { createDomains, dnsServerAddresses, nameServersOf } from './domains/index.ts';
+import { createDomains, createTrustedServers, nameServersOf } from './domains/index.ts';
 import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
 import { createFlowLog, flowLogRulesOf } from './flows/index.ts';
@@ -50,7 +50,7 @@ import { guardOf } from './node-view.ts';
 import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
-import { apiServerAddress, createSource } from './source.ts';
+import { apiServerAddress, clusterIPsBy, createSource } from './source.ts';
 import { createStatusReporter } from './status/reporter.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
 import { agentVersion } from './version.ts';
@@ -169,6 +169,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       learn: (set, members) => policyDataplane.learn(set, members),
       before: (set) => policyDataplane.learntBefore(set),
       onChange: (set, change) => policy.domainsChanged(set, change),
+      onWanted: (isWanted) => trustedServers.wanted(isWanted),
       times: () => settings().dns,
       refused: () => policyDataplane.status().dnsRefused,
       clock,
@@ -177,6 +178,14 @@ export function createAgent(loaded: LoadedConfig): Agent {
     },
     config,
   );
+  const trustedServers = createTrustedServers({
+    nameServers: () => nameServersOf(readFileIfThere('/etc/resolv.conf') ?? ''),
+    clusterIPs: clusterIPsBy(client),
+    file: durableFile(paths.dnsServers),
+    onServers: (addresses) => policyDataplane.setDnsServers(addresses),
+    clock,
+    log: part('domains'),
+  });
   const policy = createPolicyPipeline({
     nodeName: config.nodeName,
     clock,
@@ -219,11 +228,6 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const ipam = createIpam({ clock, spokenOf: podAddresses.has });
   const mtu = uplinkMtu(INTERFACE_PREFIX);
   const settings = () => felixSettings(loaded, model.list('FelixConfiguration'));
-  const dnsServers = () =>
-    dnsServerAddresses(settings().dns.servers, {
-      nameServers: nameServersOf(readFileIfThere('/etc/resolv.conf') ?? ''),
-      clusterIPs: () => [],
-    });
   let whyNoPods: string | undefined = NOT_IN_SYNC;
   const notReady = (): string | undefined =>
     whyNoPods === NOT_IN_SYNC ? whyNotInSync(datastore.status().waitingFor) : whyNoPods;
@@ -320,7 +324,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
     if (changed.has('FelixConfiguration')) {
       log.setLevel(settings().logLevel);
-      policyDataplane.setDnsServers(dnsServers());
+      trustedServers.set(settings().dns.servers);
     }
     if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
   };
@@ -402,6 +406,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       await bgp.stop(mode);
       await policyDataplane.stop();
       await flows.stop();
+      trustedServers.stop();
       await domains.stop();
       await routes.stop();
       await Promise.all([api.stop(), probes?.stop()]);

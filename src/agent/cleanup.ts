@@ -104,6 +104,7 @@ function removeFiles(config: AgentConfig): { readonly removed: number; readonly 
     paths.cniQueue,
     path.join(config.stateDir, 'datastore'),
     paths.sysctls,
+    paths.dnsServers,
     ...temporaries(config.stateDir),
     // Last: it says which addresses and containers there were.
     paths.attachments,

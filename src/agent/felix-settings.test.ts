@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { loadConfig } from '#config';
+import type { IpAddress } from '#kit';
 import type { FelixConfigurationObject } from '#model';
 import { felixSettings } from './felix-settings.ts';
 
@@ -17,12 +18,30 @@ test('an option counts more than the node, the node more than the default, each 
     configuration('node.n1', { iptablesBackend: 'nft' }),
     configuration('node.n2', { iptablesMarkMask: 0xf00000 }),
   ];
-  assert.deepEqual(felixSettings(loaded, all), { backend: 'nft', markMask: 0xff0000, logLevel: 'warn' });
-  assert.deepEqual(felixSettings(loaded, []), { backend: 'auto', markMask: 0x000f0000, logLevel: 'warn' });
+  const { dns: _, ...settings } = felixSettings(loaded, all);
+  assert.deepEqual(settings, { backend: 'nft', markMask: 0xff0000, logLevel: 'warn' });
+  assert.partialDeepStrictEqual(felixSettings(loaded, []), { backend: 'auto', markMask: 0x000f0000, logLevel: 'warn' });
 });
 
 test('the level of the log follows FelixConfiguration where no option says one', () => {
   const loaded = loadConfig({ flags: { nodeName: 'n1' }, env: {} });
   assert.equal(felixSettings(loaded, []).logLevel, 'info');
   assert.equal(felixSettings(loaded, [configuration('default', { logSeverityScreen: 'error' })]).logLevel, 'error');
+});
+
+test('whose DNS answers count, and for how long: the same order, from the service kube-dns and resolv.conf on', () => {
+  const server = { type: 'address', address: '192.0.2.1' as IpAddress } as const;
+  const all = [
+    configuration('default', { dnsTrustedServers: [server], dnsExtraTtlSec: 7 }),
+    configuration('node.n1', { dnsExtraTtlSec: 5 }),
+  ];
+  const loaded = loadConfig({ flags: { nodeName: 'n1' }, env: {} });
+  assert.deepEqual(felixSettings(loaded, all).dns, { minTtlSec: 10, extraTtlSec: 5, servers: [server] });
+  const kubeDns = { type: 'service', namespace: 'kube-system', name: 'kube-dns' };
+  assert.deepEqual(felixSettings(loaded, []).dns.servers, [kubeDns, { type: 'node' }]);
+  const given = loadConfig({
+    flags: { nodeName: 'n1', dnsTrustedServers: 'resolv.conf', dnsExtraTtlSec: '0' },
+    env: {},
+  });
+  assert.deepEqual(felixSettings(given, all).dns, { minTtlSec: 10, extraTtlSec: 0, servers: [{ type: 'node' }] });
 });

@@ -15,6 +15,7 @@ export interface AgentPaths {
   readonly cniQueue: string;
   readonly attachments: string;
   readonly sysctls: string;
+  readonly dnsServers: string;
 }
 
 export function agentPaths(config: AgentConfig): AgentPaths {
@@ -25,6 +26,7 @@ export function agentPaths(config: AgentConfig): AgentPaths {
     cniQueue: config.cniQueue || path.join(config.stateDir, 'cni-queue'),
     attachments: path.join(config.stateDir, 'attachments'),
     sysctls: path.join(config.stateDir, 'sysctls.json'),
+    dnsServers: path.join(config.stateDir, 'dns-servers.json'),
   };
 }
 

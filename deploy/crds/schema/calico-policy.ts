@@ -70,6 +70,14 @@ function entity(description: string): Schema {
       name: text('Name of the service.', 253),
       namespace: text('Its namespace.', 63),
     }),
+    domains: list(
+      'The addresses that trusted DNS servers give these names, in answers to pods of the node. In the destination of an egress rule of action Allow alone, and beside nothing else that selects.',
+      text('A name; one whole label may be *, for one label or more.', 253, {
+        minLength: 1,
+        pattern: '^([a-zA-Z0-9_-]{1,63}|[*])([.]([a-zA-Z0-9_-]{1,63}|[*]))*[.]?$',
+      }),
+      1_024,
+    ),
   });
 }
 
@@ -89,7 +97,12 @@ const hasPortNumbers = isProtocol({ TCP: 6, UDP: 17, SCTP: 132 });
 const hasPorts = (side: string): string =>
   `has(self.${side}) && (has(self.${side}.ports) && size(self.${side}.ports) > 0 || has(self.${side}.notPorts) && size(self.${side}.notPorts) > 0)`;
 
-function rule(direction: string): Schema {
+/** Fields that say by another way who stands at an end. */
+const besideDomains = ['nets', 'selector', 'notSelector', 'namespaceSelector', 'serviceAccounts', 'services']
+  .map((field) => `!has(self.destination.${field})`)
+  .join(' && ');
+
+function rule(direction: string, isEgress: boolean): Schema {
   return object(
     `A rule for ${direction}: the first that matches decides, but for Log.`,
     {
@@ -145,6 +158,18 @@ function rule(direction: string): Schema {
           rule: '(!has(self.source) || !has(self.source.services)) && (!has(self.destination) || !has(self.destination.services))',
           message: 'services cannot be enforced yet; select the pods behind the service',
         },
+        {
+          rule: `(!has(self.source) || !has(self.source.domains)) && (!has(self.destination) || !has(self.destination.domains)${isEgress ? " || self.action == 'Allow'" : ''})`,
+          message: 'domains stand in the destination of an egress rule of action Allow, and nowhere else',
+        },
+        ...(isEgress
+          ? [
+              {
+                rule: `!has(self.destination) || !has(self.destination.domains) || ${besideDomains}`,
+                message: `domains cannot stand beside other fields that select`,
+              },
+            ]
+          : []),
       ),
     },
   );
@@ -161,8 +186,8 @@ const policySpec: Readonly<Record<string, Schema>> = {
     2,
     { 'x-kubernetes-list-type': 'set' },
   ),
-  ingress: list('Rules for what comes to the pods.', rule('what comes to the pods'), rulesMax),
-  egress: list('Rules for what the pods send.', rule('what the pods send'), rulesMax),
+  ingress: list('Rules for what comes to the pods.', rule('what comes to the pods', false), rulesMax),
+  egress: list('Rules for what the pods send.', rule('what the pods send', true), rulesMax),
   performanceHints: list('Without effect.', text('A hint.', 64), 16),
 };
 

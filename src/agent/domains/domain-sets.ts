@@ -33,6 +33,8 @@ export interface DomainSetsDeps {
     set: SetId,
     change: { readonly added: readonly IpAddress[]; readonly removed: readonly IpAddress[] },
   ) => void;
+  /** The first set came, or the last one went. */
+  readonly onWanted?: (isWanted: boolean) => void;
   /** An address was not learnt. */
   readonly onFull: () => void;
 }
@@ -100,6 +102,7 @@ export class DomainSets {
         if (entry.untilMs > nowMs && mine.matching(entry.name).size > 0) this.#put(set, address, { ...entry });
     }
     this.#sets.set(id, set);
+    if (this.#sets.size === 1) this.#deps.onWanted?.(true);
     for (const pattern of patterns) this.#patterns.add(pattern, set);
     return [...set.entries.keys()];
   }
@@ -111,6 +114,7 @@ export class DomainSets {
     for (const pattern of set.patterns) this.#patterns.remove(pattern, set);
     this.#total -= set.entries.size;
     set.entries.clear();
+    if (this.#sets.size === 0) this.#deps.onWanted?.(false);
   }
 
   /** What one answer says. */

@@ -3,4 +3,5 @@
 export { decodeDnsAnswer } from './dns-message.ts';
 export type { DomainTimes } from './domain-sets.ts';
 export { createDomains, type Domains } from './domains.ts';
-export { dnsServerAddresses, nameServersOf } from './servers.ts';
+export { nameServersOf } from './servers.ts';
+export { createTrustedServers } from './trusted-servers.ts';
