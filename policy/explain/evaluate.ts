@@ -148,7 +148,8 @@ function peerMatches(state: PolicyState, peer: PeerMatch, address: IpAddress, es
     return cidrContains(peer.cidr, address) && !peer.except.some((cut) => cidrContains(cut, address));
   }
   const set = setOf(state, peer.set);
-  if (set.type !== 'net') return set.members.has(address) || (established && set.past?.has(address) === true);
+  if (set.type !== 'net')
+    return set.members.has(address) || (established && state.wasLearnt?.(peer.set, address) === true);
   return anyHolds(set.members, address);
 }
 

@@ -18,8 +18,6 @@ import type {
 export interface SetState {
   readonly type: SetType;
   readonly members: Set<string>;
-  /** Of a set of domain names: what it held once, the latest last. */
-  readonly past?: Set<string>;
 }
 
 /** Which name gave an address to a set of domain names, and for how many seconds more. */
@@ -28,15 +26,14 @@ export interface LearntAddress {
   readonly leftSec: number;
 }
 
-/** Of one set. */
-const pastMax = 16_384;
-
 export interface PolicyState {
   readonly sets: ReadonlyMap<SetId, SetState>;
   readonly policies: ReadonlyMap<PolicyId, PolicyProgram>;
   readonly endpoints: ReadonlyMap<EndpointId, EndpointProgram>;
   /** Undefined: the set is not of domain names, or does not hold the address. */
   learnt?(set: SetId, address: string): LearntAddress | undefined;
+  /** A set of domain names held the address once, or does. */
+  wasLearnt?(set: SetId, address: string): boolean;
 }
 
 /** The sets that a policy's rules name. */
@@ -60,14 +57,17 @@ export function policiesOf(program: EndpointProgram): Set<PolicyId> {
 
 export class PolicyStateStore implements PolicyState {
   readonly learnt?: NonNullable<PolicyState['learnt']>;
+  readonly wasLearnt?: NonNullable<PolicyState['wasLearnt']>;
   readonly sets = new Map<SetId, SetState>();
   readonly policies = new Map<PolicyId, PolicyProgram>();
   readonly endpoints = new Map<EndpointId, EndpointProgram>();
   /** How many policies (endpoints) name a set (policy). */
   readonly #users = new Map<string, number>();
 
-  constructor(options: Pick<PolicyState, 'learnt'> = {}) {
-    if (options.learnt) this.learnt = options.learnt;
+  /** @param names who knows the addresses of domain names; absent: they have none. */
+  constructor(names: Pick<PolicyState, 'learnt' | 'wasLearnt'> = {}) {
+    if (names.learnt) this.learnt = names.learnt;
+    if (names.wasLearnt) this.wasLearnt = names.wasLearnt;
   }
 
   /** @throws AssertionError when an update names what is not there, removes what is in use, or repeats a member. */
@@ -80,8 +80,7 @@ export class PolicyStateStore implements PolicyState {
       case 'set': {
         const members = new Set(update.members);
         assert.equal(members.size, update.members.length, `${update.id}: a member twice`);
-        const past = update.domains ? { past: this.sets.get(update.id)?.past ?? new Set<string>() } : {};
-        this.sets.set(update.id, { type: update.setType, members, ...past });
+        this.sets.set(update.id, { type: update.setType, members });
         return;
       }
       case 'setDelta':
@@ -128,11 +127,10 @@ export class PolicyStateStore implements PolicyState {
   }
 
   #applyDelta(update: Extract<PolicyUpdate, { type: 'setDelta' }>): void {
-    const { members, past } = this.sets.get(update.id) ?? {};
+    const members = this.sets.get(update.id)?.members;
     assert.ok(members, `${update.id}: changed but not there`);
     assert.ok(update.added.length + update.removed.length > 0, `${update.id}: a change of nothing`);
     for (const member of update.removed) assert.ok(members.delete(member), `${update.id}: ${member} is not in it`);
-    if (past) for (const member of update.removed) remember(past, member);
     for (const member of update.added) {
       assert.ok(!members.has(member), `${update.id}: ${member} is in it already`);
       members.add(member);
@@ -147,11 +145,4 @@ export class PolicyStateStore implements PolicyState {
       else this.#users.set(id, left);
     }
   }
-}
-
-function remember(past: Set<string>, member: string): void {
-  past.delete(member);
-  const [oldest] = past.size >= pastMax ? past : [];
-  if (oldest !== undefined) past.delete(oldest);
-  past.add(member);
 }

@@ -171,6 +171,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       onChange: (set, change) => policy.domainsChanged(set, change),
       onWanted: (isWanted) => trustedServers.wanted(isWanted),
       times: () => settings().dns,
+      file: durableFile(paths.domainAddresses),
       refused: () => policyDataplane.status().dnsRefused,
       clock,
       log: part('domains'),

@@ -105,6 +105,7 @@ function removeFiles(config: AgentConfig): { readonly removed: number; readonly 
     path.join(config.stateDir, 'datastore'),
     paths.sysctls,
     paths.dnsServers,
+    paths.domainAddresses,
     ...temporaries(config.stateDir),
     // Last: it says which addresses and containers there were.
     paths.attachments,

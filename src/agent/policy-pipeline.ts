@@ -35,7 +35,7 @@ export interface PolicyPipelineDeps {
   readonly onEndpoints: (endpoints: readonly WorkloadEndpoint[]) => void;
   readonly flushConntrack: (addresses: readonly IpAddress[]) => Promise<void>;
   /** Who knows addresses of domain names; absent: they have none. */
-  readonly domains?: Pick<DomainSets, 'addSet' | 'removeSet' | 'learnt'>;
+  readonly domains?: Pick<DomainSets, 'addSet' | 'removeSet' | 'learnt' | 'wasLearnt'>;
 }
 
 /** What the pipeline takes of one turn of the main loop, and how many objects between two looks at the clock. */
@@ -70,7 +70,12 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
   const engine = createPolicyEngine();
   const { domains } = deps;
   const state = new PolicyStateStore(
-    domains ? { learnt: (set, address) => domains.learnt(set, address as IpAddress) } : {},
+    domains
+      ? {
+          learnt: (set, address) => domains.learnt(set, address as IpAddress),
+          wasLearnt: (set, address) => domains.wasLearnt(set, address as IpAddress),
+        }
+      : {},
   );
   const affected = new AffectedFlows();
   /** By interface; while a sandbox is replaced two may carry one pod's id, and the last one attached counts. */

@@ -16,6 +16,7 @@ export interface AgentPaths {
   readonly attachments: string;
   readonly sysctls: string;
   readonly dnsServers: string;
+  readonly domainAddresses: string;
 }
 
 export function agentPaths(config: AgentConfig): AgentPaths {
@@ -27,6 +28,7 @@ export function agentPaths(config: AgentConfig): AgentPaths {
     attachments: path.join(config.stateDir, 'attachments'),
     sysctls: path.join(config.stateDir, 'sysctls.json'),
     dnsServers: path.join(config.stateDir, 'dns-servers.json'),
+    domainAddresses: path.join(config.stateDir, 'domain-addresses'),
   };
 }
 

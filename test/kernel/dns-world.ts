@@ -115,6 +115,13 @@ export async function dnsWorld(
   }
   const agents: DnsAgent[] = [];
   const servers: Partial<Record<IpFamily, Fd>> = {};
+  let text: string | undefined;
+  const kept = {
+    read: () => text,
+    write: (next: string) => {
+      text = next;
+    },
+  };
   const world: DnsWorld = {
     packets,
     zone: () => [],
@@ -137,6 +144,7 @@ export async function dnsWorld(
           before: (set) => dataplane.learntBefore(set),
           onChange: (set, change) => pipeline.domainsChanged(set, change),
           times: () => ({ minTtlSec, extraTtlSec: 0 }),
+          file: kept,
           refused: () => dataplane.status().dnsRefused,
           clock,
           log: silentLogger,

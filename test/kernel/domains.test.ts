@@ -87,6 +87,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       await using w = await world(backend);
       const agent = await w.start();
       await agent.update(namesPolicy(['www.example.com']));
+      const connections: { goesOn(): Promise<void> }[] = [];
       for (const family of families) {
         const address = hosts[family].www;
         const answer = (ttlSec: number) => {
@@ -95,6 +96,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         };
         await answer(1);
         const running = await w.connection('a', address);
+        connections.push(running);
         await until(async () => !(await w.reaches('a', address)), { what: 'the end of the answer', deadlineMs: 6_000 });
         agent.dataplane.recheckFlows('pods');
         await agent.dataplane.whenApplied();
@@ -102,6 +104,22 @@ for (const backend of ['nft', 'legacy'] as const) {
         await answer(60);
         await w.expectReach('a', address);
       }
+      // Before the next agent comes, what the first one learnt is over.
+      w.zone = () => [];
+      await agent.kill();
+      await w.packets.sh(
+        'sh',
+        '-c',
+        'for set in $(ipset list -n); do case $set in poplin*) ipset flush $set;; esac; done',
+      );
+      const next = await w.start({ objects: [namesPolicy(['www.example.com'])] });
+      for (const running of connections) await running.goesOn();
+      assert.equal(next.dataplane.status().flows.cut, 0);
+      await next.update(namesPolicy(['other.org']));
+      for (const family of families) assert.equal(await w.reaches('a', hosts[family].www), false);
+      await until(() => next.dataplane.status().flows.cut >= families.length, {
+        what: 'flows that no name allows to be cut',
+      });
     });
 
     test('answers of others say nothing: of a server that is not trusted, of a pod that is asked, of one that was not asked', async () => {

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { PassingMember } from '#felix';
 import { FakeClock, type IpAddress } from '#kit';
 import { DomainSets, type DomainSetsOptions } from './domain-sets.ts';
+import { PastAddresses } from './past.ts';
 
 const times = { minTtlSec: 1, extraTtlSec: 0 };
 
@@ -11,6 +12,7 @@ function fake(options: DomainSetsOptions = {}, before: Readonly<Record<string, r
   const kernel: string[] = [];
   const changes: string[] = [];
   let full = 0;
+  const past = new PastAddresses({ clock, file: { read: () => undefined, write: () => undefined } });
   const sets = new DomainSets(
     {
       clock,
@@ -23,6 +25,7 @@ function fake(options: DomainSetsOptions = {}, before: Readonly<Record<string, r
         changes.push(`${set}${added.map((a) => ` +${a}`).join('')}${removed.map((a) => ` -${a}`).join('')}`);
       },
       onFull: () => full++,
+      past,
     },
     options,
   );
@@ -47,6 +50,8 @@ test('an address is in every set whose names it has, in the kernel first, and ov
   clock.advance(3_000);
   assert.deepEqual(changes.sort(), ['x -192.0.2.1', 'y -192.0.2.1']);
   assert.equal(sets.learnt('x', '192.0.2.1' as IpAddress), undefined);
+  assert.equal(sets.wasLearnt('x', '192.0.2.1' as IpAddress), true, 'flows go on');
+  assert.equal(sets.wasLearnt('x', '192.0.2.2' as IpAddress), false);
   assert.equal(sets.addressCount, 0);
 });
 

@@ -13,6 +13,7 @@ import type { Clock, IpAddress } from '#kit';
 import type { DomainPattern, SetId } from '#model';
 import type { LearntAddress } from '#policy';
 import type { AddressFact } from './facts.ts';
+import type { PastAddresses } from './past.ts';
 import { DomainPatterns } from './patterns.ts';
 
 /** Of one set; what comes then is not learnt. */
@@ -33,6 +34,7 @@ export interface DomainSetsDeps {
     set: SetId,
     change: { readonly added: readonly IpAddress[]; readonly removed: readonly IpAddress[] },
   ) => void;
+  readonly past: Pick<PastAddresses, 'add' | 'has'>;
   /** The first set came, or the last one went. */
   readonly onWanted?: (isWanted: boolean) => void;
   /** An address was not learnt. */
@@ -104,7 +106,9 @@ export class DomainSets {
     this.#sets.set(id, set);
     if (this.#sets.size === 1) this.#deps.onWanted?.(true);
     for (const pattern of patterns) this.#patterns.add(pattern, set);
-    return [...set.entries.keys()];
+    const addresses = [...set.entries.keys()];
+    this.#deps.past.add(id, addresses);
+    return addresses;
   }
 
   removeSet(id: SetId): void {
@@ -135,6 +139,7 @@ export class DomainSets {
     }
     for (const [{ id }, { members, added }] of news) {
       this.#deps.learn(id, members);
+      this.#deps.past.add(id, added);
       if (added.length > 0) this.#deps.onChange(id, { added, removed: [] });
     }
   }
@@ -150,6 +155,11 @@ export class DomainSets {
     const entry = this.#sets.get(id)?.entries.get(address);
     const leftSec = entry ? Math.ceil((entry.untilMs - this.#deps.clock.nowMs()) / 1000) : 0;
     return entry && leftSec > 0 ? { name: entry.name, leftSec } : undefined;
+  }
+
+  /** It is or was in the set: what an established flow is judged by. */
+  wasLearnt(id: SetId, address: IpAddress): boolean {
+    return this.#deps.past.has(id, address);
   }
 
   stop(): void {

@@ -13,11 +13,14 @@ import { AnswerPackets } from './answer-packets.ts';
 import { decodeDnsAnswer } from './dns-message.ts';
 import { DomainSets, type DomainSetsDeps, type DomainTimes } from './domain-sets.ts';
 import { factsOf } from './facts.ts';
+import { PastAddresses, type PastDeps } from './past.ts';
 
 /** Another reader of the queue may go away. */
 const REOPEN_MS = 30_000;
 
-export interface DomainsDeps extends Omit<DomainSetsDeps, 'onFull'> {
+export interface DomainsDeps extends Omit<DomainSetsDeps, 'onFull' | 'past'> {
+  /** Where it is kept which addresses names had. */
+  readonly file: PastDeps['file'];
   readonly open: (options: PacketQueueOptions) => { close(): void };
   readonly log: Logger;
   readonly clock: Clock;
@@ -36,7 +39,8 @@ export interface Domains extends Startable {
 
 export function createDomains(deps: DomainsDeps, { dnsQueue: queue }: Pick<AgentConfig, 'dnsQueue'>): Domains {
   const { clock, log, limits } = deps;
-  const sets = new DomainSets({ ...deps, onFull: () => limits.hit('domain_addresses') });
+  const past = new PastAddresses({ clock, file: deps.file });
+  const sets = new DomainSets({ ...deps, past, onFull: () => limits.hit('domain_addresses') });
   const packets = new AnswerPackets();
   let source: { close(): void } | undefined;
   let cancelReopen: (() => void) | undefined;
@@ -73,6 +77,7 @@ export function createDomains(deps: DomainsDeps, { dnsQueue: queue }: Pick<Agent
       source?.close();
       source = undefined;
       sets.stop();
+      past.save();
     },
   };
 }
