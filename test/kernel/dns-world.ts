@@ -19,7 +19,7 @@ const TCP_INFO = 11;
 /** tcpi_unacked: segments. */
 const TCPI_UNACKED_OFFSET = 24;
 const silenceMs = 150;
-const arrivalMs = 3_000;
+const arrivalMs = 5_000;
 /** What the server answers with; A or AAAA as asked for is left to the zone. */
 export type Zone = (name: string, type: DnsType) => Partial<TestAnswer> | readonly TestRecord[];
 
@@ -36,6 +36,13 @@ export interface StartOptions {
   readonly minTtlSec?: number;
   readonly servers?: readonly IpAddress[];
   readonly objects?: readonly ModelUpdate[];
+}
+
+export interface Connection {
+  /** What the pod sends is acknowledged. */
+  goesOn(): Promise<void>;
+  /** What it sends is not, from some moment on. */
+  isCut(): Promise<void>;
 }
 
 export interface DnsWorld extends AsyncDisposable {
@@ -55,7 +62,7 @@ export interface DnsWorld extends AsyncDisposable {
   reaches(pod: string, address: string): Promise<boolean>;
   expectReach(pod: string, address: string): Promise<void>;
   /** A TCP connection that is there. */
-  connection(pod: string, address: string): Promise<{ goesOn(): Promise<void> }>;
+  connection(pod: string, address: string): Promise<Connection>;
   /** Asks over TCP, and waits for the answer. */
   askTcp(pod: string, name: string, family: IpFamily): Promise<void>;
   /**
@@ -219,6 +226,22 @@ export async function dnsWorld(
       connect(client, address as IpAddress, 80);
       await until(() => libc.send(client.number, Buffer.from('x'), 1, 0) > 0, { what: 'a connection' });
       return {
+        async isCut() {
+          await until(
+            async () => {
+              libc.send(client.number, Buffer.from('x'), 1, 0);
+              return until(() => unacknowledged(client) === 0, {
+                what: 'an answer',
+                deadlineMs: 50,
+                intervalMs: 1,
+              }).then(
+                () => false,
+                () => true,
+              );
+            },
+            { what: 'the connection to be cut', deadlineMs: 20_000 },
+          );
+        },
         async goesOn() {
           libc.send(client.number, Buffer.from('x'), 1, 0);
           await until(() => unacknowledged(client) === 0, { what: 'the connection to go on', deadlineMs: arrivalMs });

@@ -4,7 +4,8 @@ import { suite, test } from 'node:test';
 import type { IpAddress } from '#kit';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { type DnsWorld, dnsWorld, namesPolicy, type Zone } from './dns-world.ts';
+import { type Connection, type DnsAgent, type DnsWorld, dnsWorld, namesPolicy, type Zone } from './dns-world.ts';
+import { networkPolicy, noPolicy } from './flow-world.ts';
 
 const machine = needs({
   root: true,
@@ -27,6 +28,17 @@ const zone: Zone = (name, type) => {
   const data = direct[name];
   return data === undefined ? [] : [{ owner: name, type, data }];
 };
+
+/** All flows of pods have been judged: one of the other pod that is forbidden now was cut, and as many again as were there before. */
+async function judged(w: DnsWorld, agent: DnsAgent, family: 4 | 6): Promise<void> {
+  for (let round = 0; round < 2; round++) {
+    const control = await w.connection('b', hosts[family].other);
+    agent.dataplane.recheckFlows('pods');
+    await agent.update(networkPolicy('control', 'b', { egress: [] }));
+    await control.isCut();
+    await agent.update(noPolicy('control'));
+  }
+}
 
 async function world(backend: 'nft' | 'legacy'): Promise<DnsWorld> {
   const w = await dnsWorld(backend, addresses);
@@ -87,7 +99,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       await using w = await world(backend);
       const agent = await w.start();
       await agent.update(namesPolicy(['www.example.com']));
-      const connections: { goesOn(): Promise<void> }[] = [];
+      const connections: Connection[] = [];
       for (const family of families) {
         const address = hosts[family].www;
         const answer = (ttlSec: number) => {
@@ -98,8 +110,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         const running = await w.connection('a', address);
         connections.push(running);
         await until(async () => !(await w.reaches('a', address)), { what: 'the end of the answer', deadlineMs: 6_000 });
-        agent.dataplane.recheckFlows('pods');
-        await agent.dataplane.whenApplied();
+        await judged(w, agent, family);
         await running.goesOn();
         await answer(60);
         await w.expectReach('a', address);
@@ -113,8 +124,8 @@ for (const backend of ['nft', 'legacy'] as const) {
         'for set in $(ipset list -n); do case $set in poplin*) ipset flush $set;; esac; done',
       );
       const next = await w.start({ objects: [namesPolicy(['www.example.com'])] });
+      for (const family of families) await judged(w, next, family);
       for (const running of connections) await running.goesOn();
-      assert.equal(next.dataplane.status().flows.cut, 0);
       await next.update(namesPolicy(['other.org']));
       for (const family of families) assert.equal(await w.reaches('a', hosts[family].www), false);
       await until(() => next.dataplane.status().flows.cut >= families.length, {
