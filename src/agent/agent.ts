@@ -18,7 +18,7 @@ import { createCniServer, writeConflist } from '#cni';
 import type { AgentConfig, LoadedConfig } from '#config';
 import { createPolicyDataplane, createRouteDataplane } from '#felix';
 import { createIpam } from '#ipam';
-import { type Cidr, errorText, PoplinError, type Startable, systemClock } from '#kit';
+import { type Cidr, errorText, type Startable, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
 import {
@@ -39,6 +39,7 @@ import { createBgp } from './bgp.ts';
 import { lackingCapabilities } from './capabilities.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
 import { createDomains, createTrustedServers, nameServersOf } from './domains/index.ts';
+import { AgentError } from './errors.ts';
 import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
 import { createFlowLog, flowLogRulesOf } from './flows/index.ts';
@@ -55,12 +56,6 @@ import { createStatusReporter } from './status/reporter.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
 import { agentVersion } from './version.ts';
 import { createView } from './view.ts';
-
-export type AgentFailure =
-  | { readonly code: 'LOCKED'; readonly lock: string; readonly holderPid: number }
-  | { readonly code: 'DIRECTORY'; readonly path: string };
-
-export class AgentError extends PoplinError<AgentFailure> {}
 
 export interface Agent extends Startable {
   /** `drain`: peers are told to drop our routes at once. Default: they keep them for the restart. */
