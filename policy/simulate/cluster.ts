@@ -45,6 +45,7 @@ export const simulatedKinds: readonly Kind[] = [
   'Node',
   'Pod',
   'ServiceAccount',
+  'EndpointSlice',
   'Tier',
   'NetworkSet',
   'GlobalNetworkSet',

@@ -319,7 +319,9 @@ export function createAgent(loaded: LoadedConfig): Agent {
     if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
     if (changed.has('FelixConfiguration')) {
-      log.setLevel(settings().logLevel);
+      const { logLevel, flowWindowMs } = settings();
+      log.setLevel(logLevel);
+      flows.setWindow(flowWindowMs);
       trustedServers.set(settings().dns.servers);
     }
     if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
@@ -329,8 +331,9 @@ export function createAgent(loaded: LoadedConfig): Agent {
     routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
     applyObjects(new Set(['Node', 'IPPool', 'BGPConfiguration', 'FelixConfiguration']));
-    const { backend, markMask } = settings();
-    await policyDataplane.start({ backend, markMask });
+    const { backend, markMask, flowLog } = settings();
+    flows.setVerdicts(flowLog);
+    await policyDataplane.start({ backend, markMask, ...flowLogRulesOf({ ...config, flowLog }) });
     await policy.inSync();
     if (whyNoPods === STOPPING) return;
     bgp.start();

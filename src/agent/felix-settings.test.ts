@@ -18,9 +18,11 @@ test('an option counts more than the node, the node more than the default, each 
     configuration('node.n1', { iptablesBackend: 'nft' }),
     configuration('node.n2', { iptablesMarkMask: 0xf00000 }),
   ];
+  const flows = { flowLog: 'denied', flowWindowMs: undefined };
   const { dns: _, ...settings } = felixSettings(loaded, all);
-  assert.deepEqual(settings, { backend: 'nft', markMask: 0xff0000, logLevel: 'warn' });
-  assert.partialDeepStrictEqual(felixSettings(loaded, []), { backend: 'auto', markMask: 0x000f0000, logLevel: 'warn' });
+  assert.deepEqual(settings, { backend: 'nft', markMask: 0xff0000, logLevel: 'warn', ...flows });
+  const { dns: __, ...usual } = felixSettings(loaded, []);
+  assert.deepEqual(usual, { backend: 'auto', markMask: 0x000f0000, logLevel: 'warn', ...flows });
 });
 
 test('the level of the log follows FelixConfiguration where no option says one', () => {
@@ -44,4 +46,16 @@ test('whose DNS answers count, and for how long: the same order, from the servic
     env: {},
   });
   assert.deepEqual(felixSettings(given, all).dns, { minTtlSec: 10, extraTtlSec: 0, servers: [{ type: 'node' }] });
+});
+
+test('flows: all of them where the local reporter is enabled, unless the option says which', () => {
+  const loaded = loadConfig({ flags: { nodeName: 'n1' }, env: {} });
+  const enabled = configuration('default', { flowLogsLocalReporter: 'Enabled', flowLogsFlushIntervalMs: 60_000 });
+  const { flowLog, flowWindowMs } = felixSettings(loaded, [enabled]);
+  assert.deepEqual([flowLog, flowWindowMs], ['all', 60_000]);
+  const here = configuration('node.n1', { flowLogsLocalReporter: 'Disabled', flowLogsFlushIntervalMs: 5_000 });
+  const there = felixSettings(loaded, [enabled, here]);
+  assert.deepEqual([there.flowLog, there.flowWindowMs], ['denied', 5_000]);
+  const off = loadConfig({ flags: { nodeName: 'n1', flowLog: 'off' }, env: {} });
+  assert.equal(felixSettings(off, [enabled]).flowLog, 'off');
 });

@@ -12,6 +12,9 @@ export interface FelixSettings {
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
   /** Whose answers say what addresses domain names have, and for how long. */
   readonly dns: DomainTimes & { readonly servers: readonly DnsServer[] };
+  readonly flowLog: 'off' | 'denied' | 'all';
+  /** Undefined: the usual. */
+  readonly flowWindowMs: number | undefined;
 }
 
 export function felixSettings(
@@ -21,6 +24,7 @@ export function felixSettings(
   const named = (name: string): FelixConfigurationObject | undefined =>
     configurations.find(({ metadata }) => metadata.name === name);
   const [here, everywhere] = [named(`node.${config.nodeName}`), named('default')];
+  const reporter = here?.flowLogsLocalReporter ?? everywhere?.flowLogsLocalReporter;
   const given = (name: OptionName): boolean => !values.some((v) => v.name === name && v.source.startsWith('default'));
   return {
     backend: given('iptablesBackend')
@@ -41,5 +45,8 @@ export function felixSettings(
         (given('dnsTrustedServers') ? undefined : (here?.dnsTrustedServers ?? everywhere?.dnsTrustedServers)) ??
         config.dnsTrustedServers.split(',').flatMap((text) => parseDnsServer(text) ?? []),
     },
+    // What Calico reports once it is enabled are all flows; those that are denied are told of here in any case.
+    flowLog: !given('flowLog') && reporter === 'Enabled' ? 'all' : config.flowLog,
+    flowWindowMs: here?.flowLogsFlushIntervalMs ?? everywhere?.flowLogsFlushIntervalMs,
   };
 }

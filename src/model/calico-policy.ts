@@ -26,8 +26,18 @@ export interface CalicoEntity {
   };
   /** Of the destination of an Allow rule for egress, and nothing else that selects beside it. */
   readonly domains?: readonly DomainPattern[];
+  /**
+   * The endpoints of a service: of a destination their addresses and ports, with nothing else beside it; of a source their addresses, with
+   * at most ports beside it.
+   */
+  readonly services?: ServiceName;
   readonly ports?: readonly CalicoPort[];
   readonly notPorts?: readonly CalicoPort[];
+}
+
+export interface ServiceName {
+  readonly namespace: string;
+  readonly name: string;
 }
 
 /** 0..254 and 0..255; no code: any. */

@@ -1,6 +1,7 @@
 export * from './calico-policy.ts';
 export * from './cluster-policy.ts';
 export * from './dns-servers.ts';
+export * from './endpoint-slice.ts';
 export * from './objects.ts';
 export * from './policy.ts';
 export * from './pools.ts';

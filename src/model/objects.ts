@@ -6,6 +6,7 @@ import type { Cidr, IpAddress, Secret } from '#kit';
 import type { CalicoPolicyObject, NetworkSetObject, ServiceAccountObject, TierObject } from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
 import type { DnsServer } from './dns-servers.ts';
+import type { EndpointSliceObject } from './endpoint-slice.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -307,6 +308,10 @@ export interface FelixConfigurationObject {
   readonly dnsTrustedServers?: readonly DnsServer[];
   /** How much longer an address counts than its answer says. */
   readonly dnsExtraTtlSec?: number;
+  /** Allowed flows are told of as well. */
+  readonly flowLogsLocalReporter?: 'Enabled' | 'Disabled';
+  /** Packets of one flow within it are one entry. 1000..3600000. */
+  readonly flowLogsFlushIntervalMs?: number;
   readonly notUsed: readonly string[];
 }
 
@@ -325,6 +330,7 @@ export interface ModelObjects {
   readonly NetworkSet: NetworkSetObject;
   readonly GlobalNetworkSet: NetworkSetObject;
   readonly ServiceAccount: ServiceAccountObject;
+  readonly EndpointSlice: EndpointSliceObject;
   readonly BGPConfiguration: BGPConfigurationObject;
   readonly BGPPeer: BGPPeerObject;
   readonly BGPFilter: BGPFilterObject;
@@ -348,6 +354,7 @@ export const kinds: readonly Kind[] = [
   'NetworkSet',
   'GlobalNetworkSet',
   'ServiceAccount',
+  'EndpointSlice',
   'BGPConfiguration',
   'BGPPeer',
   'BGPFilter',

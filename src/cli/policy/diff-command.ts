@@ -1,13 +1,13 @@
 /** `poplin policy diff`: what a change of policies would change, before it is applied. */
 import type { Command } from 'commander';
-import type { ModelUpdate } from '#model';
+import type { ModelUpdate, ServiceName } from '#model';
 import { diffClusters, diffFlows, type FlowChange, type FlowDiff, type PolicyDiff, type VerdictChange } from '#policy';
 import type { CliContext } from '../context.ts';
 import { exitCode } from '../exit-codes.ts';
 import { formatTable, formatValue, type OutputFormat, withOutput } from '../output.ts';
 import { readFlows } from './flow-file.ts';
 import { othersOf, podFilter, portsOf, type SelectionOptions } from './selection.ts';
-import { collect, loadFiles, loadObjects, type SourceOptions, simulate, usage } from './source.ts';
+import { collect, loadFiles, loadObjects, type Objects, type SourceOptions, simulate, usage } from './source.ts';
 
 interface DiffCommandOptions extends SourceOptions, SelectionOptions {
   readonly merge?: boolean;
@@ -83,8 +83,9 @@ async function compare(options: DiffCommandOptions, context: CliContext): Promis
   const { file: _, ...live } = options;
   const old = await loadObjects(oldFile === undefined ? { ...live, live: true } : { ...options, file: [oldFile] });
   const updates = overlaid ? overlay(old.updates, now.updates) : now.updates;
+  const services = overlaid ? overlayServices(old.services, now.services) : now.services;
   const before = simulate(old, context);
-  const after = simulate({ updates, faults: now.faults }, context);
+  const after = simulate({ updates, services, faults: now.faults }, context);
   const others = await othersOf(options, after);
   const ports = portsOf(options);
   const diff = diffClusters(before, after, {
@@ -108,6 +109,11 @@ function overlay(below: readonly ModelUpdate[], above: readonly ModelUpdate[]): 
     if (!onlyMentioned || !objects.has(ref)) objects.set(ref, update);
   }
   return [...objects.values()];
+}
+
+function overlayServices(below: Objects['services'] = [], above: Objects['services'] = []): Objects['services'] {
+  const keyOf = ({ namespace, name }: ServiceName): string => `${namespace}/${name}`;
+  return [...new Map([...below, ...above].map((service) => [keyOf(service), service])).values()];
 }
 
 const endsShownMax = 10;
