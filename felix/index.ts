@@ -5,12 +5,15 @@ export type {
   CommandOptions,
   CommandResult,
   CommandRunner,
+  MemberLife,
   SetMemberChange,
   SetMemberWriter,
   WriteCounters,
 } from './drivers/command.ts';
 export type { FlowTable, TrackedFlow } from './drivers/flow-table.ts';
 export { IpsetError, type IpsetFailure, Ipsets } from './drivers/ipset/ipset.ts';
+export type { LifeOf } from './drivers/ipset/kernel-set.ts';
+export type { PassingMember } from './drivers/ipset/saved-sets.ts';
 export type { Backend } from './drivers/iptables/backend.ts';
 export { IptablesError, type IptablesFailure } from './drivers/iptables/iptables.ts';
 export type { NftRule, NftTables } from './drivers/nft-tables.ts';
@@ -44,12 +47,12 @@ export {
 } from './managers/routes.ts';
 export { cleanupRoutes, type RouteCleanupDeps, type RouteCleanupReport } from './managers/routes-cleanup.ts';
 export type { LinkDown, LocalAddress } from './managers/routes-kernel-view.ts';
+export { createPolicyDataplane } from './policy-dataplane.ts';
 export type {
   PolicyDataplane,
   PolicyDataplaneDeps,
   PolicyDataplaneOptions,
   PolicyDataplaneStatus,
-} from './policy-dataplane.ts';
-export { createPolicyDataplane } from './policy-dataplane.ts';
+} from './policy-dataplane-interface.ts';
 export { type FlowLabel, type FlowLogOptions, flowNameHash, flowPrefix, parseFlowPrefix } from './render/flow-log.ts';
 export type { RuleCounter } from './rule-counters.ts';

@@ -18,122 +18,32 @@
  * Restart: before the mark "in sync" nothing is written. On a fresh node there is then nothing of ours, and CNI has to refuse pods; after a restart
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
  */
-import { errorText, type IpAddress, type IpFamily, type Startable } from '#kit';
-import type { EndpointId, Failsafe, PolicyUpdate, WorkloadEndpoint } from '#model';
-import { ApplyLoop, type ApplyOptions, type ApplyTiming } from './apply.ts';
+import { errorText, type IpAddress, type IpFamily } from '#kit';
+import type { EndpointId, Failsafe, PolicyUpdate, SetId, WorkloadEndpoint } from '#model';
+import { ApplyLoop } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
-import { newCounters, type WriteCounters } from './drivers/command.ts';
+import { newCounters } from './drivers/command.ts';
+import type { PassingMember } from './drivers/ipset/saved-sets.ts';
 import { type Backend, detectBackend } from './drivers/iptables/backend.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
 import { readCounters } from './drivers/iptables/counters.ts';
 import type { IptablesFamily } from './drivers/iptables/iptables.ts';
-import type { NftTables } from './drivers/nft-tables.ts';
-import type { FlowCounts } from './flow-cutter.ts';
 import { checkWorkload } from './managers/endpoints.ts';
 import type { Guard } from './managers/guard.ts';
-import type { HostEndpointAt, NodeInterfaces, RefusedHostEndpoint } from './managers/host-endpoints.ts';
+import type { HostEndpointAt, NodeInterfaces } from './managers/host-endpoints.ts';
 import type { Pool } from './managers/masquerade.ts';
-import type { RefusedPolicy } from './managers/policy.ts';
 import { paced } from './pace.ts';
-import { applyUpdate, makeParts, type Parts, type PartsDeps, restoreCalls, tableCounters } from './policy-parts.ts';
-import type { FlowLogOptions } from './render/flow-log.ts';
+import {
+  type PolicyDataplane,
+  type PolicyDataplaneDeps,
+  type PolicyDataplaneOptions,
+  type PolicyDataplaneStatus,
+  refusedReportedMax,
+} from './policy-dataplane-interface.ts';
+import { applyUpdate, makeParts, type Parts, restoreCalls, tableCounters } from './policy-parts.ts';
 import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
 import { type RuleCounter, ruleCounters, type WrittenRules } from './rule-counters.ts';
-
-/** Policies that cannot be rendered, named in the status. */
-const refusedReportedMax = 200;
-
-export interface PolicyDataplaneOptions extends Partial<Names>, Partial<ApplyOptions> {
-  /** `auto` looks at what this node's Kubernetes uses. */
-  readonly backend: 'auto' | Backend;
-  /** At least two bits that nobody else uses; default 0x000f0000. */
-  readonly markMask?: number;
-  readonly families?: readonly IpFamily[];
-  /** Absent: no rule tells of packets. */
-  readonly flowLog?: FlowLogOptions;
-  /** XTABLES_LOCKFILE, for hosts with several agents; default the machine's. */
-  readonly lockFile?: string;
-}
-
-export interface PolicyDataplaneDeps extends PartsDeps {
-  readonly tables: NftTables;
-  /** Told of every run. */
-  readonly onApply?: (timing: ApplyTiming) => void;
-}
-
-export interface PolicyDataplaneStatus {
-  /** Absent before `start`. */
-  readonly backend: Backend | undefined;
-  readonly inSync: boolean;
-  /** Everything handed in is in the kernel. */
-  readonly applied: boolean;
-  /** Failed runs in a row, and why the last one failed. */
-  readonly failures: number;
-  readonly lastError: string | undefined;
-  /** Why flows are not logged though they should be. */
-  readonly flowLogRefused: string | undefined;
-  readonly endpoints: { readonly known: number; readonly programmed: number };
-  readonly hostEndpoints: { readonly programmed: number; readonly refused: readonly RefusedHostEndpoint[] };
-  readonly policies: {
-    readonly known: number;
-    readonly broken: number;
-    /** The broken ones, at most `refusedReportedMax`. */
-    readonly refused: readonly RefusedPolicy[];
-  };
-  readonly sets: number;
-  /** Readings back that found something else than was written, and put it right: others change our rules. */
-  readonly repairs: number;
-  readonly flows: FlowCounts;
-  readonly counters: { readonly iptables: WriteCounters; readonly ipset: WriteCounters };
-}
-
-export interface PolicyDataplane extends Startable {
-  /** @param chosen instead of what the options say: what only the model knows, when it is complete. */
-  start(
-    chosen?: Pick<PolicyDataplaneOptions, 'markMask' | 'flowLog'> & Partial<Pick<PolicyDataplaneOptions, 'backend'>>,
-  ): Promise<void>;
-  /** In dependency order, as the engine emits. */
-  apply(updates: readonly PolicyUpdate[]): void;
-  /** @throws RangeError when the interface's name is not one of ours. */
-  setEndpoint(endpoint: WorkloadEndpoint): void;
-  /**
-   * With `interfaceName`: only while the endpoint is on that interface (a pod of the same name may have come since). Its chains go in the next pause,
-   * within 2 s; `whenApplied` does not wait for that.
-   */
-  removeEndpoint(id: EndpointId, interfaceName?: string): void;
-  setPools(pools: readonly Pool[]): void;
-  /** Ports of nodes that no pod reaches, whatever policy says. */
-  setGuard(guard: Guard): void;
-  /** Which host endpoint an interface is of may follow from its addresses. */
-  setInterfaces(interfaces: NodeInterfaces): void;
-  /** Ports that no policy of a host endpoint closes; Calico's before the first call. */
-  setFailsafe(failsafe: Failsafe): void;
-  /** The host endpoint whose policies are asked of what passes the interface. */
-  hostEndpointOf(interfaceName: string): HostEndpointAt | undefined;
-  /**
-   * What was handed in may have changed the verdict on flows from and to these addresses (`pods`: on every pod's): they are judged when it is in
-   * force. All are once more at each refresh.
-   */
-  recheckFlows(addresses: Iterable<IpAddress> | 'pods'): void;
-  /** The model is complete: from now on the kernel is written. */
-  setInSync(): void;
-  /** Resolves when everything handed in before is in the kernel; not before `setInSync`. @throws Error when stopped first. */
-  whenApplied(): Promise<void>;
-  /** Its policy and wiring were part of a run that succeeded, on that interface when one is given. */
-  endpointInForce(id: EndpointId, interfaceName?: string): boolean;
-  /**
-   * What each rule of the endpoint's programs counted since it was written. Undefined while it has no program or no interface here.
-   *
-   * @throws Error when the kernel's rules cannot be read.
-   */
-  counters(id: EndpointId): Promise<readonly RuleCounter[] | undefined>;
-  /** Reads everything back and repairs it, now instead of at the next refresh. */
-  resync(): void;
-  status(): PolicyDataplaneStatus;
-  /** Stops, and removes all that was ever made, of both back ends. */
-  cleanup(): Promise<CleanupReport>;
-}
 
 export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
   return new Dataplane(deps, options);
@@ -184,6 +94,7 @@ class Dataplane implements PolicyDataplane {
       families: this.#families,
       env: this.#env,
       flowLog: chosen.flowLog ?? this.#options.flowLog,
+      dnsQueue: this.#options.dnsQueue,
     });
     await Promise.all([parts.sets.read(), ...parts.tables.map((table) => table.read())]);
     this.#parts = parts;
@@ -222,6 +133,15 @@ class Dataplane implements PolicyDataplane {
   }
   hostEndpointOf(interfaceName: string): HostEndpointAt | undefined {
     return this.#parts?.hosts.endpointOf(interfaceName);
+  }
+  setDnsServers(servers: readonly IpAddress[]): void {
+    this.#put(({ dns }) => dns.setServers(servers));
+  }
+  learn(id: SetId, members: readonly PassingMember[]): void {
+    this.#parts?.sets.learn(id, members);
+  }
+  learntBefore(id: SetId): readonly PassingMember[] {
+    return this.#parts?.sets.foundIn(id) ?? [];
   }
   recheckFlows(addresses: Iterable<IpAddress> | 'pods'): void {
     this.#put(({ endpoints }) => this.#note(addresses === 'pods' ? endpoints.addresses() : addresses));
@@ -267,6 +187,7 @@ class Dataplane implements PolicyDataplane {
       failures: this.#loop.failures,
       lastError: this.#loop.lastError,
       flowLogRefused: parts?.telling.refused,
+      dnsRefused: parts?.dns.refused,
       endpoints: { known: parts?.endpoints.workloadCount ?? 0, programmed: parts?.endpoints.programmedCount ?? 0 },
       hostEndpoints: { programmed: parts?.hosts.programmedCount ?? 0, refused: parts?.hosts.refused ?? [] },
       policies: {
@@ -320,6 +241,7 @@ class Dataplane implements PolicyDataplane {
     const quiet = resync && !isAnew && this.#inbox.length === 0 && this.#loop.failures === 0;
     const before = restoreCalls(parts);
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
+    if (await parts.dns.flush(parts.sets.hasPassing, resync)) parts.renderBase();
     await paced(clock, parts.endpoints.flush());
     await parts.hosts.ask(resync);
     parts.hosts.flush();

@@ -4,9 +4,11 @@ import type { PolicyUpdate } from '#model';
 import { type CommandRunner, newCounters, type SetMemberWriter, type WriteCounters } from './drivers/command.ts';
 import type { FlowTable } from './drivers/flow-table.ts';
 import { Ipsets } from './drivers/ipset/ipset.ts';
+import type { LifeOf } from './drivers/ipset/kernel-set.ts';
 import type { Backend } from './drivers/iptables/backend.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import { FlowCutter, type FlowJudge } from './flow-cutter.ts';
+import { DnsManager } from './managers/dns.ts';
 import { EndpointsManager } from './managers/endpoints.ts';
 import { FlowLogManager } from './managers/flow-log.ts';
 import { GuardManager } from './managers/guard.ts';
@@ -25,6 +27,8 @@ export interface PartsDeps {
   readonly members?: SetMemberWriter;
   /** Absent: flows that policy forbids later go on. */
   readonly flows?: { readonly table: FlowTable; readonly judge: FlowJudge };
+  /** Of the addresses of names; absent: they have none. */
+  readonly lifeOf?: LifeOf;
   readonly log: Logger;
   readonly clock: Clock;
 }
@@ -37,6 +41,7 @@ export interface PartsOptions {
   /** Of the commands. */
   readonly env: Readonly<Record<string, string>>;
   readonly flowLog: FlowLogOptions | undefined;
+  readonly dnsQueue: number | undefined;
 }
 
 export interface Parts {
@@ -50,23 +55,28 @@ export interface Parts {
   readonly guard: GuardManager;
   readonly cutter: FlowCutter | undefined;
   readonly telling: FlowLogManager;
+  readonly dns: DnsManager;
   /** What stands there without any policy: again after the kernel was asked whether it logs flows. */
   readonly renderBase: () => void;
 }
 
 /** Nothing is read or written yet. */
-export function makeParts({ run, members, flows, log, clock }: PartsDeps, options: PartsOptions): Parts {
+export function makeParts({ run, members, flows, lifeOf, log, clock }: PartsDeps, options: PartsOptions): Parts {
   const { backend, marks, names, families, env } = options;
   const tables = families.map(
     (family) => new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env }),
   );
-  const sets = new Ipsets({ run, log, clock, ...(members ? { members } : {}) }, { names, families, first: heldSetId });
+  const sets = new Ipsets(
+    { run, log, clock, ...(members ? { members } : {}), ...(lifeOf ? { lifeOf } : {}) },
+    { names, families, first: heldSetId },
+  );
   const telling = new FlowLogManager({ tables, log }, { names, wanted: options.flowLog });
   const flowLog = (family: IpFamily): FlowLogOptions | undefined => telling.of(family);
   const policies = new PolicyManager({ tables, sets, log, flowLog }, { names });
   const endpoints = new EndpointsManager({ tables, sets, policies, flowLog }, { names, marks });
   const masquerade = new MasqueradeManager({ tables, sets }, { names, marks });
   const guard = new GuardManager({ tables, sets, flowLog }, { names });
+  const dns = new DnsManager({ tables, log }, { names, marks, queue: options.dnsQueue });
   const cutter = flows && new FlowCutter({ ...flows, clock, log }, { cutMark: marks.cut });
   for (const table of tables) {
     for (const jump of baseJumps(names)) table.desireJump(jump);
@@ -81,8 +91,9 @@ export function makeParts({ run, members, flows, log, clock }: PartsDeps, option
     chains = new Map();
     jumps = hosts.shape ? hostJumps(names, hosts.shape) : [];
     for (const driver of tables) {
-      for (const { table, name, rules } of baseChains({ names, marks, family: driver.family }, hosts.shape)) {
-        const told = tellOfDrops(rules, names, flowLog(driver.family));
+      const { family } = driver;
+      for (const { table, name, rules } of baseChains({ names, marks, family, dns: dns.of(family) }, hosts.shape)) {
+        const told = tellOfDrops(rules, names, flowLog(family));
         for (const [each, itsRules] of [[name, told.rules] as const, ...told.chains]) {
           driver.desireChain(table, each, itsRules);
           chains.set(`${table} ${each}`, { table, name: each });
@@ -96,14 +107,15 @@ export function makeParts({ run, members, flows, log, clock }: PartsDeps, option
     guard.render();
   };
   renderBase();
-  return { backend, tables, sets, policies, endpoints, hosts, masquerade, guard, cutter, telling, renderBase };
+  return { backend, tables, sets, policies, endpoints, hosts, masquerade, guard, cutter, telling, dns, renderBase };
 }
 
-export function applyUpdate({ policies, endpoints, hosts }: Parts, update: PolicyUpdate): void {
+export function applyUpdate({ policies, endpoints, hosts, dns }: Parts, update: PolicyUpdate): void {
   switch (update.type) {
     case 'set':
     case 'setDelta':
     case 'setRemove':
+      if (update.type === 'setRemove' || (update.type === 'set' && update.domains)) dns.setsChanged();
       policies.updateSet(update);
       return;
     case 'policy':

@@ -24,6 +24,13 @@ export interface SetMemberChange {
   readonly type: 'ip' | 'net' | 'ip,port' | 'net,iface';
   readonly family: IpFamily;
   readonly member: string;
+  /** Of a set whose members go by themselves: when, and what is noted with the member. */
+  readonly life?: MemberLife;
+}
+/** 1..2147483 s; a comment holds no quote, and at most 255 characters. */
+export interface MemberLife {
+  readonly timeoutSec: number;
+  readonly comment: string;
 }
 /** Changes members of sets that exist without a process; handed in like the runner. */
 export interface SetMemberWriter {

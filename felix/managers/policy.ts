@@ -90,7 +90,7 @@ export class PolicyManager {
     switch (update.type) {
       case 'set': {
         const before = sets.typeOf(update.id);
-        sets.desire(update.id, update.setType, update.members);
+        sets.desire(update.id, update.setType, update.members, { passing: update.domains !== undefined });
         if (before === undefined) for (const chain of this.#broken.keys()) this.#dirty.add(chain);
         else if (before !== update.setType) for (const chain of this.#programmed.values()) this.#dirty.add(chain);
         return;

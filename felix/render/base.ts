@@ -16,6 +16,7 @@
  */
 import type { IpFamily } from '#kit';
 import type { SetId } from '#model';
+import { dnsJumps } from './dns.ts';
 import {
   type BaseChain,
   clearOnOutput,
@@ -66,6 +67,8 @@ export interface BaseContext {
   readonly names: Names;
   readonly marks: Marks;
   readonly family: IpFamily;
+  /** DNS answers to pods go by way of the agent. */
+  readonly dns?: boolean;
 }
 
 export function baseJumps(names: Names): Jump[] {
@@ -90,7 +93,11 @@ export function baseChains(context: BaseContext, host?: HostShape): BaseChain[] 
     {
       table: 'mangle',
       name: outputChain(names),
-      rules: [cutRule(marks, `-o ${pods} `), ...(host ? clearOnOutput(context, host) : [])],
+      rules: [
+        cutRule(marks, `-o ${pods} `),
+        ...(host ? clearOnOutput(context, host) : []),
+        ...(context.dns ? dnsJumps(context, true) : []),
+      ],
     },
     ...(host ? hostBaseChains(context, host) : []),
     {
@@ -154,6 +161,7 @@ function forwardRules(context: BaseContext, host: HostShape | undefined): Rule[]
     { match: '', target: clearMarks(marks), comment: 'a mark set before is not ours' },
     spoofRule(context),
     cutRule(marks),
+    ...(context.dns ? dnsJumps(context, false) : []),
     {
       match: '-m conntrack --ctstate RELATED,ESTABLISHED',
       target: `-g ${acceptedChain(names)}`,

@@ -66,6 +66,11 @@ export function hostDispatchChain(names: Names, kind: HostTrafficKind, direction
 /** Nothing jumps to it: its presence says that the kernel takes rules that log. */
 export const flowLogChain = (names: Names): string => bounded(`${names.chainPrefix}nflog`, chainNameCharsMax);
 
+/** Asks whether an answer is of a trusted DNS server. */
+export const dnsChain = (names: Names): string => bounded(`${names.chainPrefix}dns`, chainNameCharsMax);
+/** Accepts an answer by way of the agent's queue. */
+export const dnsAnswerChain = (names: Names): string => bounded(`${names.chainPrefix}dns-answer`, chainNameCharsMax);
+
 /** Drops for a reason, and tells of it. */
 export function toldDropChain(names: Names, reason: string): string {
   return bounded(`${names.chainPrefix}x-${shortHash(reason)}`, chainNameCharsMax);

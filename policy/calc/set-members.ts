@@ -126,6 +126,8 @@ export class SetMembers {
   #subscribe(set: ActiveSet, definition: SetDefinition): void {
     if ('prefixes' in definition) {
       for (const prefix of definition.prefixes) set.members = fewWith(set.members, prefix as string);
+    } else if ('domains' in definition) {
+      // Whoever reads DNS answers says its members.
     } else if ('service' in definition) {
       const subscription: ServiceSubscription<ActiveSet> = this.#services.subscribe(set, definition.service);
       set.unsubscribe = () => this.#services.unsubscribe(subscription);
@@ -182,7 +184,8 @@ export class SetMembers {
     for (const set of this.#changed) {
       if (set.users === 0) continue;
       const { id, setType } = set.definition;
-      if (!set.emitted) yield { type: 'set', id, setType, members: [...fewValues(set.members)] };
+      const domains = 'domains' in set.definition ? { domains: set.definition.domains } : {};
+      if (!set.emitted) yield { type: 'set', id, setType, members: [...fewValues(set.members)], ...domains };
       else if (set.delta && set.delta.added.size + set.delta.removed.size > 0) {
         yield { type: 'setDelta', id, added: [...set.delta.added], removed: [...set.delta.removed] };
       }

@@ -15,7 +15,7 @@ import type {
   TierProgram,
 } from '#model';
 import { protocolNumbers } from '../rules/ports.ts';
-import type { PolicyState } from './policy-state.ts';
+import type { PolicyState, SetState } from './policy-state.ts';
 import { anyHolds } from './prefixes.ts';
 
 /** A new connection as one endpoint sees it, after service rewrite. Both addresses are of one family. */
@@ -28,6 +28,8 @@ export interface Packet {
   readonly port: number;
   /** Default: one of those that clients get from their kernel. */
   readonly fromPort?: number;
+  /** It began earlier: of a domain name, addresses that were its own before count too. */
+  readonly established?: boolean;
   /** Default: an echo request. */
   readonly icmp?: { readonly type: number; readonly code: number };
 }
@@ -99,8 +101,9 @@ export function ruleMatches(state: PolicyState, rule: PolicyRule, packet: Packet
   if (rule.notProtocol === protocol) return false;
   if (rule.icmp && !icmpMatches(rule.icmp, packet)) return false;
   if (rule.notIcmp && icmpMatches(rule.notIcmp, packet)) return false;
+  const { established } = packet;
   if (rule.source && !peerMatches(state, rule.source, packet.fromAddress)) return false;
-  if (rule.destination && !peerMatches(state, rule.destination, packet.toAddress)) return false;
+  if (rule.destination && !peerMatches(state, rule.destination, packet.toAddress, established)) return false;
   if (rule.destinationPorts && !isWithin(rule.destinationPorts, packet.port)) return false;
   if (rule.destinationNamedPorts !== undefined && !isNamed(state, rule.destinationNamedPorts, packet, 'destination')) {
     return false;
@@ -145,16 +148,17 @@ function numberOf({ protocol }: Packet): number {
   return typeof protocol === 'number' ? protocol : numbers[protocol];
 }
 
-function peerMatches(state: PolicyState, peer: PeerMatch, address: IpAddress): boolean {
+function peerMatches(state: PolicyState, peer: PeerMatch, address: IpAddress, established = false): boolean {
   if (peer.type === 'cidr') {
     return cidrContains(peer.cidr, address) && !peer.except.some((cut) => cidrContains(cut, address));
   }
   const set = setOf(state, peer.set);
-  if (set.type !== 'net') return set.members.has(address);
+  if (set.type !== 'net')
+    return set.members.has(address) || (established && state.wasLearnt?.(peer.set, address) === true);
   return anyHolds(set.members, address);
 }
 
-function setOf(state: PolicyState, id: SetId): { readonly type: string; readonly members: ReadonlySet<string> } {
+function setOf(state: PolicyState, id: SetId): SetState {
   const set = state.sets.get(id);
   if (!set) throw new Error(`no set ${id}`);
   return set;

@@ -6,7 +6,7 @@ import type { EndpointId, PolicyId, PolicyRule, TierProgram } from '#model';
 import { type ConnectionEnd, hostQueries } from './connection.ts';
 import { type Packet, type PolicyQuery, ruleMatches, type Verdict } from './evaluate.ts';
 import { type HostQuery, hostStages } from './host.ts';
-import type { PolicyState } from './policy-state.ts';
+import type { LearntAddress, PolicyState } from './policy-state.ts';
 import { ruleText } from './show.ts';
 
 export interface ExplainedRule {
@@ -15,6 +15,8 @@ export interface ExplainedRule {
   readonly action: PolicyRule['action'];
   readonly text: string;
   readonly matched: boolean;
+  /** It matched since this name had the address. */
+  readonly learnt?: LearntAddress;
 }
 
 export interface ExplainedPolicy {
@@ -121,11 +123,17 @@ function explainTier(
     policies.push({ policy, rules });
     for (const [index, rule] of state.policies.get(policy)![query.direction].entries()) {
       const matched = ruleMatches(state, rule, query);
-      rules.push({ rule: index, action: rule.action, text: ruleText(state, rule, query.direction), matched });
+      const text = ruleText(state, rule, query.direction);
+      const learnt = matched ? learntBy(state, rule, query) : undefined;
+      rules.push({ rule: index, action: rule.action, text, matched, ...(learnt && { learnt }) });
       if (matched && rule.action !== 'log') {
         return { tier: tier.tier, policies, outcome: rule.action, byEndOfTier: false };
       }
     }
   }
   return { tier: tier.tier, policies, outcome: tier.endOfTier, byEndOfTier: true };
+}
+
+function learntBy(state: PolicyState, { destination }: PolicyRule, { toAddress }: Packet): LearntAddress | undefined {
+  return destination?.type === 'set' ? state.learnt?.(destination.set, toAddress) : undefined;
 }

@@ -20,10 +20,20 @@ export interface SetState {
   readonly members: Set<string>;
 }
 
+/** Which name gave an address to a set of domain names, and for how many seconds more. */
+export interface LearntAddress {
+  readonly name: string;
+  readonly leftSec: number;
+}
+
 export interface PolicyState {
   readonly sets: ReadonlyMap<SetId, SetState>;
   readonly policies: ReadonlyMap<PolicyId, PolicyProgram>;
   readonly endpoints: ReadonlyMap<EndpointId, EndpointProgram>;
+  /** Undefined: the set is not of domain names, or does not hold the address. */
+  learnt?(set: SetId, address: string): LearntAddress | undefined;
+  /** A set of domain names held the address once, or does. */
+  wasLearnt?(set: SetId, address: string): boolean;
 }
 
 /** The sets that a policy's rules name. */
@@ -50,11 +60,19 @@ export function policiesOf(program: EndpointProgram): Set<PolicyId> {
 }
 
 export class PolicyStateStore implements PolicyState {
+  readonly learnt?: NonNullable<PolicyState['learnt']>;
+  readonly wasLearnt?: NonNullable<PolicyState['wasLearnt']>;
   readonly sets = new Map<SetId, SetState>();
   readonly policies = new Map<PolicyId, PolicyProgram>();
   readonly endpoints = new Map<EndpointId, EndpointProgram>();
   /** How many policies (endpoints) name a set (policy). */
   readonly #users = new Map<string, number>();
+
+  /** @param names who knows the addresses of domain names; absent: they have none. */
+  constructor(names: Pick<PolicyState, 'learnt' | 'wasLearnt'> = {}) {
+    if (names.learnt) this.learnt = names.learnt;
+    if (names.wasLearnt) this.wasLearnt = names.wasLearnt;
+  }
 
   /** @throws AssertionError when an update names what is not there, removes what is in use, or repeats a member. */
   apply(updates: Iterable<PolicyUpdate>): void {

@@ -143,6 +143,7 @@ function resolvedPorts(state: PolicyState, id: SetId): number[] {
 }
 
 const prefixesShownMax = 8;
+const domainsShownMax = 8;
 const portsShownMax = 8;
 
 function peerText(state: PolicyState, peer: PeerMatch): string {
@@ -156,7 +157,17 @@ function peerText(state: PolicyState, peer: PeerMatch): string {
     const shown = [...members].slice(0, prefixesShownMax).join(', ');
     return size > prefixesShownMax ? `${shown} and ${size - prefixesShownMax} more prefixes` : shown;
   }
-  return `${podsText(peer.set.replace(/^pods:/, ''))} (${addressesText(size)})`;
+  const domains = domainsText(peer.set);
+  return `${domains ?? podsText(peer.set.replace(/^pods:/, ''))} (${addressesText(size)})`;
+}
+
+const domainsPrefix = 'domains:';
+
+function domainsText(id: SetId): string | undefined {
+  if (!id.startsWith(domainsPrefix)) return undefined;
+  const names = id.slice(domainsPrefix.length).split(',');
+  const more = names.length > domainsShownMax ? ` and ${names.length - domainsShownMax} more names` : '';
+  return `${names.slice(0, domainsShownMax).join(', ')}${more}`;
 }
 
 function addressesText(count: number): string {

@@ -34,6 +34,7 @@ export function flowAllowed(
     protocol: protocolNamed(flow.protocol),
     port: flow.destinationPort,
     fromPort: flow.sourcePort,
+    established: true,
     ...(flow.icmp && { icmp: flow.icmp }),
   };
   const from = endpointAt(flow.source);

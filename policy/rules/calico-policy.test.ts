@@ -64,6 +64,26 @@ test('many prefixes are one set; source ports, ICMP and negations stand as they 
   assert.deepEqual(ingress({ action: 'Pass', protocol: 6, notProtocol: 6 }), []);
 });
 
+test('domains are one set of addresses, with the ports of the rule', () => {
+  const { program, sets } = compileCalicoPolicy(
+    policy({
+      egress: [
+        rule({ protocol: 6, destination: { domains: ['www.*.org', 'a.b'], ports: [{ first: 443, last: 443 }] } }),
+      ],
+    }),
+  );
+  const id = 'domains:a.b,www.*.org';
+  assert.deepEqual(program.egress, [
+    {
+      action: 'allow',
+      protocol: 6,
+      destination: { type: 'set', set: id },
+      destinationPorts: [{ first: 443, last: 443 }],
+    },
+  ]);
+  assert.deepEqual(sets.get(id), { id, setType: 'ip', domains: ['a.b', 'www.*.org'] });
+});
+
 test('many ports that must not match are all others, of which any may', () => {
   const notPorts = Array.from({ length: 65 }, (_, i) => ({ first: 2 * i, last: 2 * i }));
   const few = ingress({ protocol: 6, destination: { notPorts: notPorts.slice(1) } });

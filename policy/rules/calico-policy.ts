@@ -29,7 +29,15 @@ import {
 import { calicoSelector, inNamespaces, ofServiceAccounts, serviceAccountLabel } from '../selector/inherited.ts';
 import { type CompiledPolicy, distinctRules, prefixMatchesMax } from './peer-rules.ts';
 import { mergeRanges, otherPorts, protocolNumbers, protocols } from './ports.ts';
-import { addressSet, namedPortSet, type PodSelector, prefixSet, type SetDefinition, serviceSet } from './sets.ts';
+import {
+  addressSet,
+  domainSet,
+  namedPortSet,
+  type PodSelector,
+  prefixSet,
+  type SetDefinition,
+  serviceSet,
+} from './sets.ts';
 
 /** Matches of one kernel rule are few (128 expressions in nf_tables, 7 ranges each); one rule for each part of a list has no such bound. */
 const notRangesMax = 64;
@@ -135,7 +143,9 @@ function waysOf(entity: CalicoEntity, side: Side, context: EndContext): Way[] {
   const common: Way = conditions.length > 0 ? { conditions } : {};
   const peers: (PeerMatch | undefined)[] = entity.nets
     ? netMatches(entity.nets, use)
-    : [selectedSet && { type: 'set', set: use(selectedSet) }];
+    : entity.domains
+      ? [{ type: 'set', set: use(domainSet(entity.domains)) }]
+      : [selectedSet && { type: 'set', set: use(selectedSet) }];
   const ports = entity.ports ? portWays(entity.ports, side, selected, context) : [{}];
   return peers.flatMap((peer) =>
     ports.map((port): Way => {

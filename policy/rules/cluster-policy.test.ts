@@ -93,12 +93,33 @@ test('what is not known of a rule makes it fail closed: Accept is about nothing,
   }
 });
 
-test('names of domains are about nobody, and take nothing from the peers beside them', () => {
-  const names = { type: 'domainNames', names: ['example.com'] } as const;
-  const { program } = compileClusterPolicy(
-    policy({ egress: [{ action: 'Accept', peers: [names, everyPod], ports: [] }] }),
+test('names of a rule go together in one set, equal for equal names, beside the other peers', () => {
+  const names = (...list: string[]) => ({ type: 'domainNames', names: list }) as const;
+  const { program, sets } = compileClusterPolicy(
+    policy({
+      egress: [
+        { action: 'Accept', peers: [names('example.com'), everyPod, names('*.b.org', 'example.com')], ports: [] },
+      ],
+    }),
   );
-  assert.deepEqual(program.egress, [{ action: 'allow', destination: { type: 'set', set: 'pods:ns(all());all()' } }]);
+  const id = 'domains:*.b.org,example.com';
+  assert.deepEqual(program.egress, [
+    { action: 'allow', destination: { type: 'set', set: 'pods:ns(all());all()' } },
+    { action: 'allow', destination: { type: 'set', set: id } },
+  ]);
+  assert.deepEqual(sets.get(id), { id, setType: 'ip', domains: ['*.b.org', 'example.com'] });
+});
+
+test('names where a rule does not accept, or is for ingress, are as what is not known', () => {
+  const peers = [{ type: 'domainNames', names: ['example.com'] }] as const;
+  for (const action of ['Deny', 'Pass'] as const)
+    assert.deepEqual(compileClusterPolicy(policy({ egress: [{ action, peers, ports: [] }] })).program.egress, [
+      { action: 'deny' },
+    ]);
+  assert.deepEqual(
+    compileClusterPolicy(policy({ ingress: [{ action: 'Accept', peers, ports: [] }] })).program.ingress,
+    [],
+  );
 });
 
 test('of equal rules the first stays, where it decides', () => {

@@ -2,7 +2,7 @@
  * policy.networking.k8s.io ClusterNetworkPolicy, AdminNetworkPolicy and BaselineAdminNetworkPolicy into the one rule form.
  *
  * A rule with something in it that is not known here fails closed, as the API demands: one that accepts is about nothing,
- * any other denies everything. Names of domains are about nothing: no addresses of theirs are known.
+ * any other denies everything. So is a name of a domain where the rule does not accept, or is for ingress.
  */
 
 import { unreachable } from '#kit';
@@ -37,18 +37,23 @@ export function compileClusterPolicy(policy: ClusterPolicyObject): CompiledPolic
 }
 
 function* rulesOf(builder: PeerRules, direction: Direction, source: ClusterPolicyRule): Generator<PolicyRule> {
-  if ([...source.peers, ...source.ports].some(({ type }) => type === 'unknown')) {
+  const takesNames = source.action === 'Accept' && direction === 'egress';
+  const isUnknown = ({ type }: { readonly type: string }): boolean =>
+    type === 'unknown' || (type === 'domainNames' && !takesNames);
+  if ([...source.peers, ...source.ports].some(isUnknown)) {
     if (source.action !== 'Accept') yield { action: 'deny' };
     return;
   }
   const groups = source.ports.length === 0 ? [everyTraffic] : portGroups(source.ports);
   const networks = source.peers.flatMap((peer) => (peer.type === 'networks' ? peer.networks : []));
-  for (const peer of [...source.peers.flatMap(rulePeers), ...prefixPeers(networks)]) {
+  const names = source.peers.flatMap((peer) => (peer.type === 'domainNames' ? peer.names : []));
+  const domains: RulePeer[] = names.length > 0 ? [{ type: 'domains', names }] : [];
+  for (const peer of [...source.peers.flatMap(rulePeers), ...prefixPeers(networks), ...domains]) {
     yield* builder.rules(actions[source.action], direction, peer, groups);
   }
 }
 
-/** All but networks: those of a rule go together. */
+/** All but networks and names: those of a rule go together. */
 function rulePeers(peer: ClusterPolicyPeer): RulePeer[] {
   switch (peer.type) {
     case 'pods':

@@ -6,11 +6,11 @@
  * egress of the pods that the peer selects, or of all pods where the peer is everybody or a prefix. A name that nobody exposes gives an
  * empty set, which matches nothing; addresses outside the cluster, and nodes, have no port names.
  */
-import type { Cidr } from '#kit';
-import type { LabelSelector, PeerMatch, PolicyProgram, PolicyRule, SetId } from '#model';
+import { type Cidr, unreachable } from '#kit';
+import type { DomainPattern, LabelSelector, PeerMatch, PolicyProgram, PolicyRule, SetId } from '#model';
 import { compileLabelSelector } from '../selector/label-selector.ts';
 import { type PortGroup, protocolNumbers } from './ports.ts';
-import { addressSet, namedPortSet, type PodSelector, prefixSet, type SetDefinition } from './sets.ts';
+import { addressSet, domainSet, namedPortSet, type PodSelector, prefixSet, type SetDefinition } from './sets.ts';
 
 /** A policy in rule form, with the sets that its rules name. */
 export interface CompiledPolicy {
@@ -20,12 +20,13 @@ export interface CompiledPolicy {
 
 export type Direction = 'ingress' | 'egress';
 
-/** The far end: everybody, those of a selector, a prefix (with what is cut out of it), or any of many prefixes. */
+/** The far end: everybody, those of a selector, a prefix (with what is cut out of it), any of many prefixes, or of names. */
 export type RulePeer =
   | { readonly type: 'everybody' }
   | { readonly type: 'selector'; readonly selector: PodSelector }
   | { readonly type: 'match'; readonly match: PeerMatch }
-  | { readonly type: 'prefixes'; readonly prefixes: readonly Cidr[] };
+  | { readonly type: 'prefixes'; readonly prefixes: readonly Cidr[] }
+  | { readonly type: 'domains'; readonly names: readonly DomainPattern[] };
 
 /** More prefixes of a rule than these become a set: one lookup, however many there are. */
 export const prefixMatchesMax = 4;
@@ -88,13 +89,25 @@ export class PeerRules {
 
   #match(peer: Exclude<RulePeer, { type: 'everybody' }>): PeerMatch {
     if (peer.type === 'match') return peer.match;
-    const definition = peer.type === 'selector' ? addressSet(peer.selector) : prefixSet(peer.prefixes);
-    return { type: 'set', set: this.#use(definition) };
+    return { type: 'set', set: this.#use(definitionOf(peer)) };
   }
 
   #use(definition: SetDefinition): SetId {
     this.sets.set(definition.id, definition);
     return definition.id;
+  }
+}
+
+function definitionOf(peer: Exclude<RulePeer, { type: 'everybody' | 'match' }>): SetDefinition {
+  switch (peer.type) {
+    case 'selector':
+      return addressSet(peer.selector);
+    case 'prefixes':
+      return prefixSet(peer.prefixes);
+    case 'domains':
+      return domainSet(peer.names);
+    default:
+      return unreachable(peer);
   }
 }
 

@@ -1,6 +1,6 @@
 /** What the sets that rules name consist of, and the ids they get: readable, and equal for equal contents. */
 import { type Cidr, unreachable } from '#kit';
-import type { Protocol, Selector, ServiceName, SetId } from '#model';
+import type { DomainPattern, Protocol, Selector, ServiceName, SetId } from '#model';
 
 /**
  * The namespaces whose pods a selector looks at: one by name, or those with matching labels. `nodes`: at nodes instead.
@@ -26,7 +26,7 @@ export interface NamedPort {
 
 /**
  * A set that rules name: the addresses of those selected, `address,protocol:port` of named ports of theirs, prefixes as they
- * were written, or the endpoints of a service.
+ * were written, the endpoints of a service, or what DNS says of names.
  */
 export type SetDefinition =
   | {
@@ -37,7 +37,8 @@ export type SetDefinition =
       readonly namedPort?: NamedPort;
     }
   | { readonly id: SetId; readonly setType: 'net'; readonly prefixes: readonly Cidr[] }
-  | { readonly id: SetId; readonly setType: 'ip' | 'ip,port'; readonly service: ServiceName };
+  | { readonly id: SetId; readonly setType: 'ip' | 'ip,port'; readonly service: ServiceName }
+  | { readonly id: SetId; readonly setType: 'ip'; readonly domains: readonly DomainPattern[] };
 
 /** `ns=default;app == 'web'`, or `ns(team == 'a');all()`, or `nodes;all()`, or `any;app == 'web'`. Neither a namespace name nor a label name can hold `;`. */
 export function podSelectorText(selector: PodSelector): string {
@@ -83,6 +84,12 @@ export function namedPortSet(
 export function prefixSet(prefixes: readonly Cidr[]): SetDefinition {
   const distinct = [...new Set(prefixes)].sort();
   return { id: `nets:${distinct.join(',')}`, setType: 'net', prefixes: distinct };
+}
+
+/** The set of the addresses of these names. */
+export function domainSet(names: readonly DomainPattern[]): SetDefinition {
+  const distinct = [...new Set(names)].sort();
+  return { id: `domains:${distinct.join(',')}`, setType: 'ip', domains: distinct };
 }
 
 /** The set of a service's endpoints: `ip,port` of each with each of its ports, `ip` of the addresses alone. */

@@ -12,17 +12,15 @@
  * Order of a start: lock; read what an earlier run left (routes, rules, attachments); answer people (API) and the runtime
  * (CNI: "not yet"); read the model; and only when it is complete write to the kernel, talk BGP, and let pods come.
  */
-import fs from 'node:fs';
 import { createApiServer, createProbeServer } from '#api';
 import { createCniServer, writeConflist } from '#cni';
-import type { AgentConfig, LoadedConfig } from '#config';
+import type { LoadedConfig } from '#config';
 import { createPolicyDataplane, createRouteDataplane } from '#felix';
 import { createIpam } from '#ipam';
 import { type Cidr, errorText, type Startable, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
 import {
-  acquireLock,
   durableFile,
   effectiveCapabilities,
   interfaceName,
@@ -30,25 +28,26 @@ import {
   openNftTables,
   openRouteKernel,
   openSetMembers,
+  readFileIfThere,
   sysctlFiles,
   watchPacketLog,
+  watchPacketQueue,
 } from '#sys';
 import { createBgp } from './bgp.ts';
 import { lackingCapabilities } from './capabilities.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
-import { AgentError } from './errors.ts';
+import { createDomains, createTrustedServers, nameServersOf } from './domains/index.ts';
 import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
 import { createFlowLog, flowLogRulesOf } from './flows/index.ts';
 import { beatWhileAnswering, SILENCE_MAX_MS } from './heartbeat.ts';
 import { createObservers, observe } from './metrics.ts';
 import { createModelStore } from './model-store.ts';
-import { claimNamespace } from './namespace-lock.ts';
 import { failsafeInput, failsafeOf, guardOf, interfacesOf } from './node-view.ts';
 import { createPodAddresses } from './pod-addresses.ts';
 import { createPodSource } from './pod-source.ts';
 import { createPolicyPipeline } from './policy-pipeline.ts';
-import { apiServerAddress, createSource } from './source.ts';
+import { apiServerAddress, clusterIPsBy, createSource } from './source.ts';
 import { createStatusReporter } from './status/reporter.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
 import { agentVersion } from './version.ts';
@@ -57,52 +56,6 @@ import { createView } from './view.ts';
 export interface Agent extends Startable {
   /** `drain`: peers are told to drop our routes at once. Default: they keep them for the restart. */
   stop(mode?: 'graceful' | 'drain'): Promise<void>;
-}
-
-/** @throws AgentError LOCKED when another agent runs with the same run directory. */
-export function takeLock(config: AgentConfig): () => void {
-  for (const directory of [config.runDir, config.stateDir]) {
-    try {
-      fs.mkdirSync(directory, { recursive: true, mode: 0o755 });
-    } catch (error) {
-      const text = `${directory} cannot be made: ${errorText(error)}; give another with --run-dir or --state-dir`;
-      throw new AgentError(text, { code: 'DIRECTORY', path: directory }, { cause: error });
-    }
-  }
-  const { lock } = agentPaths(config);
-  const taken = acquireLock(lock);
-  if (taken.held) return () => taken.release();
-  const { holderPid } = taken;
-  const text = `another poplin agent runs here: process ${holderPid} holds ${lock}; stop it first, or give this one directories of its own`;
-  throw new AgentError(text, { code: 'LOCKED', lock, holderPid });
-}
-
-/**
- * As `takeLock`, and the network namespace with it: agents with directories of their own would fight over one kernel.
- *
- * @throws AgentError LOCKED
- */
-export async function takeNode(config: AgentConfig): Promise<() => void> {
-  const release = takeLock(config);
-  try {
-    const claim = await claimNamespace({ pid: process.pid, runDir: config.runDir });
-    if (claim.held) {
-      return () => {
-        claim.release();
-        release();
-      };
-    }
-    const { pid, runDir } = claim.holder;
-    const who = pid > 0 ? `process ${pid} with run directory ${runDir}` : 'a process that does not say which';
-    throw new AgentError(`another poplin agent runs in this network namespace: ${who}; stop it first`, {
-      code: 'LOCKED',
-      lock: '@poplin-agent',
-      holderPid: pid,
-    });
-  } catch (error) {
-    release();
-    throw error;
-  }
 }
 
 export function createAgent(loaded: LoadedConfig): Agent {
@@ -142,6 +95,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       tables: openNftTables(),
       members: openSetMembers(),
       flows: { table: openFlowTable(), judge: (flow) => policy.flowAllowed(flow) },
+      lifeOf: (set, address) => domains.sets.lifeOf(set, address),
       log: part('policy'),
       clock,
       onApply: observers.onPolicyApply,
@@ -151,8 +105,33 @@ export function createAgent(loaded: LoadedConfig): Agent {
       markMask: config.markMask,
       lockFile: config.xtablesLockFile,
       ...flowLogRulesOf(config),
+      dnsQueue: config.dnsQueue,
     },
   );
+  const domains = createDomains(
+    {
+      open: watchPacketQueue,
+      learn: (set, members) => policyDataplane.learn(set, members),
+      before: (set) => policyDataplane.learntBefore(set),
+      onChange: (set, change) => policy.domainsChanged(set, change),
+      onWanted: (isWanted) => trustedServers.wanted(isWanted),
+      times: () => settings().dns,
+      file: durableFile(paths.domainAddresses),
+      refused: () => policyDataplane.status().dnsRefused,
+      clock,
+      log: part('domains'),
+      limits: observers.limits,
+    },
+    config,
+  );
+  const trustedServers = createTrustedServers({
+    nameServers: () => nameServersOf(readFileIfThere('/etc/resolv.conf') ?? ''),
+    clusterIPs: clusterIPsBy(client),
+    file: durableFile(paths.dnsServers),
+    onServers: (addresses) => policyDataplane.setDnsServers(addresses),
+    clock,
+    log: part('domains'),
+  });
   const policy = createPolicyPipeline({
     nodeName: config.nodeName,
     clock,
@@ -162,6 +141,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       flows.setEndpoints(endpoints);
     },
     flushConntrack: conntrackFlusher(),
+    domains: domains.sets,
   });
   const flows = createFlowLog(
     {
@@ -242,6 +222,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
     policyDataplane,
     policy,
     flows,
+    domains,
     bgp,
     ipam,
     cni: cniState,
@@ -288,9 +269,10 @@ export function createAgent(loaded: LoadedConfig): Agent {
     if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
     if (changed.has('FelixConfiguration')) {
-      const { logLevel, flowWindowMs } = settings();
+      const { logLevel, flowWindowMs, dns } = settings();
       log.setLevel(logLevel);
       flows.setWindow(flowWindowMs);
+      trustedServers.set(dns.servers);
     }
     if (FAILSAFE_KINDS.some((kind) => changed.has(kind))) {
       policyDataplane.setFailsafe(failsafeOf(failsafeInput(model, client?.server), config));
@@ -342,6 +324,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       await probes?.start();
       await routes.start();
       await flows.start();
+      await domains.start();
       await cni.recover();
       policy.adopt(cni.endpoints());
       await api.start();
@@ -377,6 +360,8 @@ export function createAgent(loaded: LoadedConfig): Agent {
       await bgp.stop(mode);
       await policyDataplane.stop();
       await flows.stop();
+      trustedServers.stop();
+      await domains.stop();
       await routes.stop();
       await Promise.all([api.stop(), probes?.stop()]);
     },

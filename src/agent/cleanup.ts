@@ -12,7 +12,7 @@ import type { AgentConfig } from '#config';
 import { cleanupHostPorts, cleanupPolicyDataplane, cleanupRoutes } from '#felix';
 import { createLogger } from '#obs';
 import { durableFile, openNftTables, openRouteKernel, sysctlFiles } from '#sys';
-import { takeNode } from './agent.ts';
+import { takeNode } from './node-lock.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand } from './system.ts';
 
 export interface CleanupSummary {
@@ -104,6 +104,8 @@ function removeFiles(config: AgentConfig): { readonly removed: number; readonly 
     paths.cniQueue,
     path.join(config.stateDir, 'datastore'),
     paths.sysctls,
+    paths.dnsServers,
+    paths.domainAddresses,
     ...temporaries(config.stateDir),
     // Last: it says which addresses and containers there were.
     paths.attachments,

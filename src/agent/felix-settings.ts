@@ -3,12 +3,15 @@
  * counts more. Pure.
  */
 import type { LoadedConfig, OptionName } from '#config';
-import type { FelixConfigurationObject } from '#model';
+import { type DnsServer, type FelixConfigurationObject, parseDnsServer } from '#model';
+import type { DomainTimes } from './domains/index.ts';
 
 export interface FelixSettings {
   readonly backend: 'auto' | 'nft' | 'legacy';
   readonly markMask: number;
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
+  /** Whose answers say what addresses domain names have, and for how long. */
+  readonly dns: DomainTimes & { readonly servers: readonly DnsServer[] };
   readonly flowLog: 'off' | 'denied' | 'all';
   /** Undefined: the usual. */
   readonly flowWindowMs: number | undefined;
@@ -33,6 +36,15 @@ export function felixSettings(
     logLevel: given('logLevel')
       ? config.logLevel
       : (here?.logSeverityScreen ?? everywhere?.logSeverityScreen ?? config.logLevel),
+    dns: {
+      minTtlSec: config.dnsMinTtlSec,
+      extraTtlSec: given('dnsExtraTtlSec')
+        ? config.dnsExtraTtlSec
+        : (here?.dnsExtraTtlSec ?? everywhere?.dnsExtraTtlSec ?? config.dnsExtraTtlSec),
+      servers:
+        (given('dnsTrustedServers') ? undefined : (here?.dnsTrustedServers ?? everywhere?.dnsTrustedServers)) ??
+        config.dnsTrustedServers.split(',').flatMap((text) => parseDnsServer(text) ?? []),
+    },
     // What Calico reports once it is enabled are all flows; those that are denied are told of here in any case.
     flowLog: !given('flowLog') && reporter === 'Enabled' ? 'all' : config.flowLog,
     flowWindowMs: here?.flowLogsFlushIntervalMs ?? everywhere?.flowLogsFlushIntervalMs,

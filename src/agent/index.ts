@@ -1,6 +1,7 @@
 export { type Agent, createAgent } from './agent.ts';
 export { type CleanupOptions, type CleanupSummary, runCleanup } from './cleanup.ts';
 export { cniSystem } from './cni-wiring.ts';
+export { createDomains, type Domains, decodeDnsAnswer } from './domains/index.ts';
 export { AgentError, type AgentFailure } from './errors.ts';
 export { createFlowLog, type FlowLog } from './flows/index.ts';
 export { openMachineAddresses } from './machine-addresses.ts';

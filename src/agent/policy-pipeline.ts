@@ -3,6 +3,7 @@
  *
  *   model updates, endpoints -> PolicyEngine -- flush, once a turn of the loop --> PolicyStateStore
  *                                                                             \--> PolicyDataplane -> kernel
+ *                        ^ addresses of names: DomainSets (and what comes later by `domainsChanged`)
  *                                                  AffectedFlows --- whose flows ------^  | flowAllowed? <- established flows
  *
  * A pod of this node is prepared as soon as its Pod object is known: its chains and its place in the dispatch go into the
@@ -12,7 +13,7 @@
 import { type EndpointDataplane, FIRST_IF_NAME, hostInterfaceName } from '#cni';
 import type { PolicyDataplane, TrackedFlow } from '#felix';
 import type { Clock, IpAddress } from '#kit';
-import type { EndpointId, ModelUpdate, PodObject, WorkloadEndpoint } from '#model';
+import type { EndpointId, ModelUpdate, PodObject, PolicyUpdate, SetId, WorkloadEndpoint } from '#model';
 import {
   AffectedFlows,
   createPolicyEngine,
@@ -24,6 +25,7 @@ import {
   PolicyStateStore,
   policyShow,
 } from '#policy';
+import type { DomainSets } from './domains/domain-sets.ts';
 
 export interface PolicyPipelineDeps {
   readonly nodeName: string;
@@ -32,6 +34,8 @@ export interface PolicyPipelineDeps {
   /** Every pod that is wired or about to be, on each change. */
   readonly onEndpoints: (endpoints: readonly WorkloadEndpoint[]) => void;
   readonly flushConntrack: (addresses: readonly IpAddress[]) => Promise<void>;
+  /** Who knows addresses of domain names; absent: they have none. */
+  readonly domains?: Pick<DomainSets, 'addSet' | 'removeSet' | 'learnt' | 'wasLearnt'>;
 }
 
 /** What the pipeline takes of one turn of the main loop, and how many objects between two looks at the clock. */
@@ -48,6 +52,11 @@ export interface PolicyPipeline extends EndpointDataplane {
   settled(): Promise<void>;
   /** Pods that an earlier run wired; before `inSync`. */
   adopt(endpoints: readonly WorkloadEndpoint[]): void;
+  /** Addresses of names that came, and are in the kernel, or that are over, and are not. */
+  domainsChanged(
+    set: SetId,
+    change: { readonly added: readonly IpAddress[]; readonly removed: readonly IpAddress[] },
+  ): void;
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
   endpoints(): readonly WorkloadEndpoint[];
   show(id: EndpointId): PolicyShow | undefined;
@@ -59,7 +68,15 @@ export interface PolicyPipeline extends EndpointDataplane {
 
 export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
   const engine = createPolicyEngine((node) => node === deps.nodeName);
-  const state = new PolicyStateStore();
+  const { domains } = deps;
+  const state = new PolicyStateStore(
+    domains
+      ? {
+          learnt: (set, address) => domains.learnt(set, address as IpAddress),
+          wasLearnt: (set, address) => domains.wasLearnt(set, address as IpAddress),
+        }
+      : {},
+  );
   const affected = new AffectedFlows();
   /** By interface; while a sandbox is replaced two may carry one pod's id, and the last one attached counts. */
   const byInterface = new Map<string, WorkloadEndpoint>();
@@ -71,8 +88,15 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
   let flushPlanned = false;
   const onSettled: (() => void)[] = [];
 
+  /** A set of names with what is known of them. */
+  const withDomains = (update: PolicyUpdate): PolicyUpdate => {
+    if (update.type === 'set' && update.domains && domains)
+      return { ...update, members: domains.addSet(update.id, update.domains) };
+    if (update.type === 'setRemove') domains?.removeSet(update.id);
+    return update;
+  };
   const flush = (): void => {
-    const updates = engine.flush();
+    const updates = engine.flush().map(withDomains);
     if (updates.length === 0) return;
     const { endpoints, addresses } = affected.note(updates);
     state.apply(updates);
@@ -182,6 +206,12 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
       tellEndpoints();
       // The interface is gone: whoever gets the address inherits no flow, whether its ADD comes to an agent or not.
       await deps.flushConntrack(endpoint.addresses);
+    },
+    domainsChanged(id, change) {
+      const update: PolicyUpdate = { type: 'setDelta', id, ...change };
+      state.apply([update]);
+      // What came is in the kernel, and what is over goes by itself: in order with all else the driver has to know of both.
+      deps.dataplane.apply([update]);
     },
     flushConntrack: (addresses) => deps.flushConntrack(addresses),
     endpoint: (id) => byId.get(id) ?? prepared.get(id),

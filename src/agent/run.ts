@@ -1,7 +1,8 @@
 /** `poplin agent`: one agent as a process, from signals to exit code. */
 import type { LoadedConfig } from '#config';
-import { createAgent, takeNode } from './agent.ts';
+import { createAgent } from './agent.ts';
 import { checkFolders } from './folders.ts';
+import { takeNode } from './node-lock.ts';
 
 /** A stop that hangs must not keep the supervisor from starting the next run. */
 const STOP_WAIT_MS = 10_000;

@@ -15,6 +15,8 @@ export interface AgentPaths {
   readonly cniQueue: string;
   readonly attachments: string;
   readonly sysctls: string;
+  readonly dnsServers: string;
+  readonly domainAddresses: string;
 }
 
 export function agentPaths(config: AgentConfig): AgentPaths {
@@ -25,6 +27,8 @@ export function agentPaths(config: AgentConfig): AgentPaths {
     cniQueue: config.cniQueue || path.join(config.stateDir, 'cni-queue'),
     attachments: path.join(config.stateDir, 'attachments'),
     sysctls: path.join(config.stateDir, 'sysctls.json'),
+    dnsServers: path.join(config.stateDir, 'dns-servers.json'),
+    domainAddresses: path.join(config.stateDir, 'domain-addresses'),
   };
 }
 

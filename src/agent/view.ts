@@ -8,6 +8,7 @@ import type { Ipam } from '#ipam';
 import type { HealthRegistry, Metrics } from '#obs';
 import { peerView, routesView } from './bgp/view.ts';
 import type { Bgp } from './bgp.ts';
+import type { Domains } from './domains/index.ts';
 import { explainHere } from './explain.ts';
 import type { FlowLog } from './flows/index.ts';
 import type { ModelStore } from './model-store.ts';
@@ -22,6 +23,7 @@ export interface ViewDeps {
   readonly policyDataplane: PolicyDataplane;
   readonly policy: PolicyPipeline;
   readonly flows: FlowLog;
+  readonly domains: Domains;
   readonly bgp: Bgp;
   readonly ipam: Ipam;
   readonly cni: { notServing(): string | undefined; pods(): number };
@@ -95,6 +97,7 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
   const policy = deps.policyDataplane.status();
   const notServing = deps.cni.notServing();
   const { problem: flowProblem } = deps.flows.status();
+  const domainProblem = deps.domains.problem();
   const peers = speaker?.peers ?? [];
   return {
     datastore: {
@@ -133,6 +136,7 @@ function partsOf(deps: ViewDeps, speaker: SpeakerStatus | undefined): Parts {
       ...deps.bgp.problems(),
       ...(routes.error ? [`routes: ${routes.error}`] : []),
       ...(policy.lastError ? [`policy: ${policy.lastError}`] : []),
+      ...(domainProblem === undefined ? [] : [`policy: ${domainProblem}`]),
       ...(flowProblem === undefined ? [] : [`flow log: ${flowProblem}`]),
       ...(policy.policies.broken > 0
         ? [`policy: ${policy.policies.broken} policies cannot be expressed and deny everything`]

@@ -47,6 +47,8 @@ export interface ExplanationView {
           readonly action: 'allow' | 'deny' | 'pass' | 'log';
           readonly text: string;
           readonly matched: boolean;
+          /** It matched since this domain name has the address, for so many seconds more. */
+          readonly learnt?: { readonly name: string; readonly leftSec: number };
         }[];
       }[];
       readonly outcome: 'allow' | 'deny' | 'pass';

@@ -1,5 +1,6 @@
 /** What an option is: how its value is written, checked and described. */
 import { familyOf, type IpFamily, parseIp, toIpAddress } from '#kit';
+import { parseDnsServer } from '#model';
 
 export interface Option<T> {
   /** One sentence, as `--help` prints it. */
@@ -244,6 +245,22 @@ export function listenOption(option: Text): Option<string> {
       if (!address || port < 1 || port > 65535 || (familyOf(address) === 6) !== (match?.[1] !== undefined))
         return undefined;
       return value as string;
+    },
+  };
+}
+
+/** Whose DNS answers count, separated by commas. */
+export function dnsServersOption(option: Text & { readonly default: string; readonly max: number }): Option<string> {
+  const { max, ...rest } = option;
+  return {
+    ...rest,
+    placeholder: '<servers>',
+    allowed: `addresses, k8s-service:NAMESPACE/NAME and resolv.conf, at most ${max}, separated by commas`,
+    schema: pattern('^[^ ]*$'),
+    parse: (value) => {
+      if (typeof value !== 'string') return undefined;
+      const entries = value === '' ? [] : value.split(',');
+      return entries.length <= max && entries.every((entry) => parseDnsServer(entry)) ? value : undefined;
     },
   };
 }

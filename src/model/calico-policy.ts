@@ -4,7 +4,7 @@
  */
 import type { Cidr, IpAddress, IpFamily } from '#kit';
 import type { ContainerPort, ObjectMeta } from './objects.ts';
-import type { PortRange } from './policy.ts';
+import type { DomainPattern, PortRange } from './policy.ts';
 
 /** A range of numbers, or the name of a port that the pod at this end declares. */
 export type CalicoPort = PortRange | { readonly name: string };
@@ -24,6 +24,8 @@ export interface CalicoEntity {
     readonly names: readonly string[];
     readonly selector?: string;
   };
+  /** Of the destination of an Allow rule for egress, and nothing else that selects beside it. */
+  readonly domains?: readonly DomainPattern[];
   /**
    * The endpoints of a service: of a destination their addresses and ports, with nothing else beside it; of a source their addresses, with
    * at most ports beside it.

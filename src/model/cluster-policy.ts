@@ -4,6 +4,7 @@
  */
 import type { Cidr } from '#kit';
 import type { LabelSelector, ObjectMeta, Protocol } from './objects.ts';
+import type { DomainPattern } from './policy.ts';
 
 /** Pods by their own labels in namespaces by theirs; never those of the host's network. */
 export interface ClusterPodSelector {
@@ -18,7 +19,7 @@ export type ClusterPolicyPeer =
   /** Pods' addresses too. */
   | { readonly type: 'networks'; readonly networks: readonly Cidr[] }
   /** `*.example.com` for what is below it, else the name itself. */
-  | { readonly type: 'domainNames'; readonly names: readonly string[] }
+  | { readonly type: 'domainNames'; readonly names: readonly DomainPattern[] }
   /** What it says is not known here, as of a newer API: Accept with it accepts nothing, Deny and Pass deny everything. */
   | { readonly type: 'unknown' };
 

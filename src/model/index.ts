@@ -1,5 +1,6 @@
 export * from './calico-policy.ts';
 export * from './cluster-policy.ts';
+export * from './dns-servers.ts';
 export * from './endpoint-slice.ts';
 export * from './failsafe.ts';
 export * from './objects.ts';

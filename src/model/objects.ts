@@ -11,6 +11,7 @@ import type {
   TierObject,
 } from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
+import type { DnsServer } from './dns-servers.ts';
 import type { EndpointSliceObject } from './endpoint-slice.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -318,6 +319,10 @@ export interface FelixConfigurationObject {
   readonly iptablesMarkMask?: number;
   readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
   readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';
+  /** Whose answers say what addresses domain names have. */
+  readonly dnsTrustedServers?: readonly DnsServer[];
+  /** How much longer an address counts than its answer says. */
+  readonly dnsExtraTtlSec?: number;
   /** Allowed flows are told of as well. */
   readonly flowLogsLocalReporter?: 'Enabled' | 'Disabled';
   /** Packets of one flow within it are one entry. 1000..3600000. */

@@ -9,6 +9,8 @@ import type { IcmpMatch } from './calico-policy.ts';
 export type SetId = string;
 /** Readable id of a policy, e.g. `NetworkPolicy:default/deny-all`. */
 export type PolicyId = string;
+/** A domain name in lower case, without the last dot; one whole label may be `*`, for one label or more: `*.example.com`. */
+export type DomainPattern = string;
 /** The pod's key `namespace/name` for workload endpoints, `HostEndpoint:name` for host endpoints. */
 export type EndpointId = string;
 
@@ -105,7 +107,14 @@ export type HostTraffic = Pick<EndpointProgram, 'ingress' | 'egress'>;
  * that name those; removals the other way round. Applying a batch in order never leaves a dangling name.
  */
 export type PolicyUpdate =
-  | { readonly type: 'set'; readonly id: SetId; readonly setType: SetType; readonly members: readonly string[] }
+  | {
+      readonly type: 'set';
+      readonly id: SetId;
+      readonly setType: SetType;
+      readonly members: readonly string[];
+      /** The addresses of these, as DNS answers come: whoever reads those says the members, each for its time. */
+      readonly domains?: readonly DomainPattern[];
+    }
   | {
       readonly type: 'setDelta';
       readonly id: SetId;

@@ -12,6 +12,7 @@ import {
   createPolicyDataplane,
   type FlowJudge,
   type PolicyDataplane,
+  type PolicyDataplaneDeps,
   type PolicyDataplaneOptions,
 } from '#felix';
 import { type IpAddress, type IpFamily, type Logger, silentLogger, systemClock } from '#kit';
@@ -192,10 +193,15 @@ export class PacketWorld {
   }
 
   /** @param judge of established flows; without one they all go on. */
-  dataplane(options: PolicyDataplaneOptions, log: Logger = silentLogger, judge?: FlowJudge): PolicyDataplane {
+  dataplane(
+    options: PolicyDataplaneOptions,
+    log: Logger = silentLogger,
+    judge?: FlowJudge,
+    more: Partial<PolicyDataplaneDeps> = {},
+  ): PolicyDataplane {
     const flows = judge && { flows: { table: this.flowTable, judge } };
     const dataplane = createPolicyDataplane(
-      { run: this.run, tables: this.nftTables, ...flows, log, clock: systemClock() },
+      { run: this.run, tables: this.nftTables, ...flows, log, clock: systemClock(), ...more },
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
@@ -404,7 +410,7 @@ export function connect(socket: Fd, address: string, port: number): void {
   libc.connect(socket.number, to, to.length);
 }
 
-function bind(socket: Fd, address: string, port: number): void {
+export function bind(socket: Fd, address: string, port: number): void {
   const local = sockaddrIn(address, port);
   assert.equal(libc.bind(socket.number, local, local.length), 0, `bind ${address} port ${port}`);
 }

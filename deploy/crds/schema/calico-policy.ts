@@ -92,6 +92,14 @@ function entity(description: string, { direction, end, isGlobal }: EntityPlace):
       },
       { required: isGlobal ? ['name', 'namespace'] : ['name'] },
     ),
+    domains: list(
+      'The addresses that trusted DNS servers give these names, in answers to pods of the node. In the destination of an egress rule of action Allow alone, and beside nothing else that selects.',
+      text('A name; one whole label may be *, for one label or more.', 253, {
+        minLength: 1,
+        pattern: '^([a-zA-Z0-9_-]{1,63}|[*])([.]([a-zA-Z0-9_-]{1,63}|[*]))*[.]?$',
+      }),
+      1_024,
+    ),
   };
   const alone = rules({
     rule: `!has(self.services) || ${beside.map(saysNothing).join(' && ')}`,
@@ -129,6 +137,11 @@ const isIcmp = isProtocol({ ICMP: 1, ICMPv6: 58 });
 const hasPortNumbers = isProtocol({ TCP: 6, UDP: 17, SCTP: 132 });
 const hasPorts = (side: string): string =>
   `has(self.${side}) && (has(self.${side}.ports) && size(self.${side}.ports) > 0 || has(self.${side}.notPorts) && size(self.${side}.notPorts) > 0)`;
+
+/** Fields that say by another way who stands at an end. */
+const besideDomains = ['nets', 'selector', 'notSelector', 'namespaceSelector', 'serviceAccounts', 'services']
+  .map((field) => `!has(self.destination.${field})`)
+  .join(' && ');
 
 function rule(what: string, direction: 'ingress' | 'egress', isGlobal: boolean): Schema {
   const near = direction === 'ingress' ? 'destination' : 'source';
@@ -189,6 +202,18 @@ function rule(what: string, direction: 'ingress' | 'egress', isGlobal: boolean):
           fieldPath: `.${near}.services`,
           reason: 'FieldValueForbidden',
         },
+        {
+          rule: `(!has(self.source) || !has(self.source.domains)) && (!has(self.destination) || !has(self.destination.domains)${direction === 'egress' ? " || self.action == 'Allow'" : ''})`,
+          message: 'domains stand in the destination of an egress rule of action Allow, and nowhere else',
+        },
+        ...(direction === 'egress'
+          ? [
+              {
+                rule: `!has(self.destination) || !has(self.destination.domains) || ${besideDomains}`,
+                message: `domains cannot stand beside other fields that select`,
+              },
+            ]
+          : []),
       ),
     },
   );

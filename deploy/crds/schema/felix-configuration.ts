@@ -56,6 +56,20 @@ export const felixConfiguration: KindDefinition = {
           pattern: logSeverityPattern,
         },
       ),
+      dnsTrustedServers: list(
+        'DNS servers whose answers to pods say which addresses the domain names in policies have; the option dnsTrustedServers counts more. The service kube-dns and the name servers of the node if left out.',
+        text('An address, k8s-service:NAMESPACE/NAME (kube-system if left out) or resolv.conf. The port is 53.', 160, {
+          minLength: 1,
+          pattern:
+            '^(resolv[.]conf|k8s-service:[-a-z0-9./]+(:53)?|[0-9.]+(:53)?|[0-9a-fA-F:.]+|\\[[0-9a-fA-F:.]+\\](:53)?)$',
+        }),
+        16,
+      ),
+      dnsExtraTTL: text(
+        'How much longer an address counts than its DNS answer says, as 90s or 1m30s, up to 24h. The option dnsExtraTtlSec counts more.',
+        20,
+        { pattern: '^(0|([0-9]{1,4}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?)$' },
+      ),
       flowLogsLocalReporter: text(
         'Enabled: allowed flows are logged as denied ones are, once the agent starts again; the option flowLog counts more.',
         8,

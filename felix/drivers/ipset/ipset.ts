@@ -9,6 +9,8 @@
  *   is the caller's business (`contested`).
  * - Adoption: `ipset save` once at the start; what is equal is not written.
  * - Lines carry -exist, so that a batch which failed half way can be sent again: `ipset restore` is not atomic.
+ * - Members of a `passing` set go by themselves, in the kernel, when their time is over, also while no agent runs: it is never told to delete one
+ *   that lapsed. One that comes (`learn`) is there when the call returns, whatever else is being written.
  * - A set found with a smaller maxelem than ours is built anew under a temporary name and swapped; its rules do not notice.
  *
  * A failed command leaves everything unknown (`stale`) until the next `read`.
@@ -30,13 +32,14 @@ import {
   createLine,
   deleteLines,
   type KernelSet,
+  type LifeOf,
   memberChange,
+  membersMaxOf,
   newKernelSet,
   rebuildLines,
-  setMembersMax,
 } from './kernel-set.ts';
 import { kernelMembers } from './members.ts';
-import { ipsetSaveParser } from './saved-sets.ts';
+import { ipsetSaveParser, type PassingMember } from './saved-sets.ts';
 
 export type IpsetFailure = { readonly code: 'SAVE_FAILED' | 'RESTORE_FAILED'; readonly stderr: string };
 export class IpsetError extends PoplinError<IpsetFailure> {}
@@ -48,6 +51,7 @@ const commandTimeoutMs = 120_000;
 
 interface LogicalSet {
   readonly type: KernelSetType;
+  readonly passing: boolean;
   readonly members: Set<string>;
 }
 
@@ -64,9 +68,13 @@ export class Ipsets {
   readonly #members: SetMemberWriter | undefined;
   readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #lifeOf: LifeOf;
   readonly #options: IpsetOptions;
+  /** Of passing sets, when they were last read back. */
+  #found: { readonly atMs: number; readonly members: ReadonlyMap<string, readonly PassingMember[]> } | undefined;
   readonly #logical = new Map<SetId, LogicalSet>();
   readonly #kernel = new Map<string, KernelSet>();
+  readonly #passing = new Set<SetId>();
   readonly #dirty = new Set<KernelSet>();
   #stale = true;
 
@@ -76,9 +84,12 @@ export class Ipsets {
       readonly log: Logger;
       readonly clock: Clock;
       readonly members?: SetMemberWriter;
+      /** Needed for passing sets. */
+      readonly lifeOf?: LifeOf;
     },
     options: IpsetOptions,
   ) {
+    this.#lifeOf = deps.lifeOf ?? (() => undefined);
     this.#run = deps.run;
     this.#members = deps.members;
     this.#clock = deps.clock;
@@ -92,6 +103,10 @@ export class Ipsets {
   get setCount(): number {
     return this.#logical.size;
   }
+  /** Some set whose members go by themselves is wanted. */
+  get hasPassing(): boolean {
+    return this.#passing.size > 0;
+  }
   typeOf(id: SetId): KernelSetType | undefined {
     return this.#logical.get(id)?.type;
   }
@@ -102,11 +117,12 @@ export class Ipsets {
   }
 
   /** The whole set, of mixed families; replaces what it was. A member that is not of the type is left out and logged. */
-  desire(id: SetId, type: KernelSetType, members: Iterable<string>): void {
+  desire(id: SetId, type: KernelSetType, members: Iterable<string>, { passing = false } = {}): void {
     const before = this.#logical.get(id);
     if (before && before.type !== type) this.undesire(id);
-    const logical: LogicalSet = { type, members: new Set(members) };
+    const logical: LogicalSet = { type, passing, members: new Set(members) };
     this.#logical.set(id, logical);
+    if (passing) this.#passing.add(id);
     const split = new Map<IpFamily, [string, true][]>(this.#options.families.map((family) => [family, []]));
     for (const member of logical.members) {
       for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, true]);
@@ -114,6 +130,9 @@ export class Ipsets {
     for (const [family, entries] of split) {
       const set = this.#kernelSet(id, type, family);
       set.wanted = true;
+      // Another program made it under our name, or an agent for which it was another: destroyed first.
+      if (set.exists && set.passing !== passing) set.foreign = true;
+      set.passing = passing;
       set.members.replaceDesired(entries);
       this.#dirty.add(set);
     }
@@ -132,7 +151,10 @@ export class Ipsets {
           (text.endsWith('/1') && logical.members.has(family === 4 ? '0.0.0.0/0' : '::/0'))
         )
           continue;
-        this.#touch(id, logical.type, family)?.members.undesire(text);
+        const set = this.#touch(id, logical.type, family);
+        set?.members.undesire(text);
+        // It has gone by itself: a deletion on its way could meet the same address as it comes again.
+        if (logical.passing) set?.members.gone(text);
       }
     }
     for (const member of added) {
@@ -143,10 +165,54 @@ export class Ipsets {
     }
   }
 
+  /**
+   * Members of passing sets, in the kernel when this returns: new ones, and more time for those that are there. Needs a writer.
+   *
+   * Where they cannot be (the set is not there yet), `delta` does it a moment later.
+   */
+  learn(id: SetId, members: readonly PassingMember[]): void {
+    const logical = this.#logical.get(id);
+    if (!logical?.passing || !this.#members) return;
+    const changes: SetMemberChange[] = [];
+    const into: { readonly set: KernelSet; readonly text: string }[] = [];
+    for (const { address, timeoutSec, comment } of members) {
+      for (const { family, text } of this.#entries(id, logical.type, address)) {
+        if (!this.#options.families.includes(family)) continue;
+        const set = this.#kernelSet(id, logical.type, family);
+        if (!set.exists || set.rebuild || set.foreign) return;
+        const { name, type } = set;
+        changes.push({ op: 'add', set: name, type, family, member: text, life: { timeoutSec, comment } });
+        into.push({ set, text });
+      }
+    }
+    const failure = this.#members.change(changes);
+    if (failure !== undefined) {
+      this.#log.warn({ set: id, reason: failure }, 'addresses of names are not in the kernel yet');
+      return;
+    }
+    for (const { address } of members) logical.members.add(address);
+    for (const { set, text } of into) {
+      set.members.desire(text, true);
+      set.members.found(text, true);
+    }
+  }
+
+  /** What a passing set held when it was last read back and lives still, of both families. */
+  foundIn(id: SetId): PassingMember[] {
+    const found = this.#found;
+    if (!found) return [];
+    const passedSec = (this.#clock.nowMs() - found.atMs) / 1000;
+    return this.#options.families
+      .flatMap((family) => found.members.get(kernelSetName(this.#options.names, family, 'ip', id)) ?? [])
+      .map((member) => ({ ...member, timeoutSec: Math.floor(member.timeoutSec - passedSec) }))
+      .filter(({ timeoutSec }) => timeoutSec > 0);
+  }
+
   undesire(id: SetId): void {
     const logical = this.#logical.get(id);
     if (!logical) return;
     this.#logical.delete(id);
+    this.#passing.delete(id);
     for (const family of this.#options.families) {
       const set = this.#kernelSet(id, logical.type, family);
       set.wanted = false;
@@ -155,11 +221,11 @@ export class Ipsets {
     }
   }
 
-  /** What is about to change of sets that are in the kernel, both families together. */
+  /** What is about to change of sets that are in the kernel, both families together; of passing ones nothing does that policy says. */
   pendingChanges(): { readonly id: SetId; readonly added: readonly string[]; readonly removed: readonly string[] }[] {
     const changes = new Map<SetId, { id: SetId; added: string[]; removed: string[] }>();
-    for (const { id, wanted, exists, members } of this.#dirty) {
-      if (id === undefined || !wanted || !exists || members.inSync) continue;
+    for (const { id, wanted, exists, passing, members } of this.#dirty) {
+      if (id === undefined || !wanted || !exists || passing || members.inSync) continue;
       const change = changes.get(id) ?? { id, added: [], removed: [] };
       changes.set(id, change);
       for (const member of members.pendingUpdates) change.added.push(member);
@@ -181,12 +247,14 @@ export class Ipsets {
     }
     const { sets: seen, line } = ipsetSaveParser((name) => this.#isOurs(name));
     await paced(this.#clock, result.stdout.split('\n'), line);
+    const passing = [...seen].filter(([, saved]) => saved.passing);
+    this.#found = { atMs: this.#clock.nowMs(), members: new Map(passing.map(([name, { lives }]) => [name, lives])) };
     for (const [name, saved] of seen) {
-      const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family);
-      set.foreign = set.type !== saved.type || set.family !== saved.family;
+      const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family, saved.passing);
+      set.foreign = set.type !== saved.type || set.family !== saved.family || set.passing !== saved.passing;
       this.#kernel.set(name, set);
       set.exists = true;
-      set.rebuild = saved.maxelem < setMembersMax;
+      set.rebuild = saved.maxelem < membersMaxOf(set);
       set.members.replaceActual(saved.members.map((member) => [member, true] as const));
       this.#dirty.add(set);
     }
@@ -263,7 +331,7 @@ export class Ipsets {
       return known;
     }
     // Read back before it was wanted, and not what we would have made.
-    const set = newKernelSet(name, type, family);
+    const set = newKernelSet(name, type, family, false);
     set.id = id;
     if (known) {
       this.#dirty.delete(known);
@@ -292,19 +360,19 @@ export class Ipsets {
       if (set.foreign) {
         yield `destroy ${set.name}`;
         yield createLine(set.name, set);
-        yield* allLines(set);
+        yield* allLines(set, this.#lifeOf);
       } else if (!set.exists) {
         yield createLine(set.name, set);
-        yield* addLines(set);
-      } else if (set.rebuild) yield* rebuildLines(set);
-      else yield* turned.has(set.name) ? deleteLines(set) : addLines(set);
+        yield* addLines(set, this.#lifeOf);
+      } else if (set.rebuild) yield* rebuildLines(set, this.#lifeOf);
+      else yield* turned.has(set.name) ? deleteLines(set) : addLines(set, this.#lifeOf);
     }
   }
 
   *#shrinkLines(): Generator<string> {
     for (const set of this.#dirty) {
       if (!set.wanted) continue;
-      yield* addLines(set);
+      yield* addLines(set, this.#lifeOf);
       yield* deleteLines(set);
     }
   }

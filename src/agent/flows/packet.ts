@@ -34,41 +34,52 @@ const MOBILITY = 135;
 
 /** Undefined when not even both addresses are there. */
 export function packetHeaders(bytes: Uint8Array): PacketHeaders | undefined {
+  const found = networkOf(bytes);
+  if (!found) return undefined;
+  const { protocol, at } = found;
+  const isIpv4 = bytes[0]! >> 4 === 4;
+  const [source, destination] = isIpv4 ? [12, 16] : [8, 24];
+  const length = isIpv4 ? 4 : 16;
+  return {
+    family: isIpv4 ? 4 : 6,
+    source: formatIp(bytes.subarray(source, source + length)),
+    destination: formatIp(bytes.subarray(destination, destination + length)),
+    protocol,
+    ...(at === undefined ? {} : transport(bytes, at, protocol)),
+  };
+}
+
+export interface Network {
+  /** Behind extension headers. */
+  readonly protocol: number;
+  /** Where its header begins; undefined in a later fragment, and where the packet was cut ahead of it. */
+  readonly at: number | undefined;
+}
+
+/** Undefined when not even both addresses are there. */
+export function networkOf(bytes: Uint8Array): Network | undefined {
   const version = (bytes[0] ?? 0) >> 4;
   return version === 4 ? ipv4(bytes) : version === 6 ? ipv6(bytes) : undefined;
 }
 
-function ipv4(bytes: Uint8Array): PacketHeaders | undefined {
+function ipv4(bytes: Uint8Array): Network | undefined {
   const headerBytes = (bytes[0]! & 0xf) * 4;
   if (bytes.length < IPV4_HEADER_BYTES || headerBytes < IPV4_HEADER_BYTES) return undefined;
-  const protocol = bytes[9]!;
-  const first = (u16(bytes, 6) & 0x1fff) === 0;
-  return {
-    family: 4,
-    source: formatIp(bytes.subarray(12, 16)),
-    destination: formatIp(bytes.subarray(16, 20)),
-    protocol,
-    ...(first ? transport(bytes, headerBytes, protocol) : {}),
-  };
+  return { protocol: bytes[9]!, at: (u16(bytes, 6) & 0x1fff) === 0 ? headerBytes : undefined };
 }
 
-function ipv6(bytes: Uint8Array): PacketHeaders | undefined {
+function ipv6(bytes: Uint8Array): Network | undefined {
   if (bytes.length < IPV6_HEADER_BYTES) return undefined;
-  const addresses = {
-    family: 6,
-    source: formatIp(bytes.subarray(8, 24)),
-    destination: formatIp(bytes.subarray(24, 40)),
-  } as const;
   let protocol = bytes[6]!;
   let at = IPV6_HEADER_BYTES;
   for (let headers = 0; headers < EXTENSION_HEADERS_MAX && isExtension(protocol); headers++) {
-    if (at + 8 > bytes.length) return { ...addresses, protocol };
+    if (at + 8 > bytes.length) return { protocol, at: undefined };
     const next = bytes[at]!;
-    if (protocol === FRAGMENT && u16(bytes, at + 2) >> 3 !== 0) return { ...addresses, protocol: next };
+    if (protocol === FRAGMENT && u16(bytes, at + 2) >> 3 !== 0) return { protocol: next, at: undefined };
     at += extensionBytes(protocol, bytes[at + 1]!);
     protocol = next;
   }
-  return { ...addresses, protocol, ...transport(bytes, at, protocol) };
+  return { protocol, at };
 }
 
 function isExtension(protocol: number): boolean {

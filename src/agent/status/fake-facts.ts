@@ -85,6 +85,7 @@ export function nodeFacts(extra: Partial<NodeFacts> = {}): NodeFacts {
       failures: 0,
       lastError: undefined,
       flowLogRefused: undefined,
+      dnsRefused: undefined,
       hostEndpoints: { programmed: 0, refused: [] },
       endpoints: { known: 3, programmed: 3 },
       policies: { known: 2, broken: 0, refused: [] },

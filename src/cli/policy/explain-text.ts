@@ -135,9 +135,10 @@ function trafficText({ traffic }: ExplainedTier): string {
   return traffic === undefined ? '' : ` (${trafficWords[traffic]})`;
 }
 
-function said({ matched, action }: ExplainedRule): string {
+function said({ matched, action, learnt }: ExplainedRule): string {
   if (!matched) return 'no match';
-  return action === 'log' ? 'logged' : `<= ${verdictWords[action]}`;
+  const since = learnt ? `, an address of ${learnt.name} for ${learnt.leftSec} s more` : '';
+  return `${action === 'log' ? 'logged' : `<= ${verdictWords[action]}`}${since}`;
 }
 
 function counterText(counter: RuleCounter | undefined): string {

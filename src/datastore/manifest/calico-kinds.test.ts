@@ -74,6 +74,22 @@ test('FelixConfiguration: what means something here is read, every other set fie
     logSeverityScreen: 'error',
     notUsed: [],
   });
+  const dns = '{dnsTrustedServers: ["k8s-service:kube-dns", "192.0.2.1", resolv.conf], dnsExtraTTL: 1m30s}';
+  assert.deepEqual(felix(dns).spec, {
+    dnsTrustedServers: [
+      { type: 'service', namespace: 'kube-system', name: 'kube-dns' },
+      { type: 'address', address: '192.0.2.1' },
+      { type: 'node' },
+    ],
+    dnsExtraTtlSec: 90,
+    notUsed: [],
+  });
+  for (const [text, seconds] of [
+    ['0', 0],
+    ['0s', 0],
+    ['24h', 86_400],
+  ] as const)
+    assert.equal(felix(`{dnsExtraTTL: "${text}"}`).spec.dnsExtraTtlSec, seconds);
   const flows = felix(
     '{flowLogsLocalReporter: enabled, flowLogsFlushInterval: 1m30.5s, flowLogsGoldmaneServer: "a:1"}',
   );
@@ -98,6 +114,9 @@ test('FelixConfiguration: what means something here is read, every other set fie
       ],
       ['{failsafeInboundHostPorts: [{port: 0}]}', 'spec.failsafeInboundHostPorts[0].port', /out of range 1\.\.65535/],
       ['{iptablesBackend: iptables}', 'spec.iptablesBackend', /write one of auto, legacy, nft/],
+      ['{dnsTrustedServers: [kube-dns]}', 'spec.dnsTrustedServers[0]', /write an address, k8s-service/],
+      ['{dnsExtraTTL: 25h}', 'spec.dnsExtraTTL', /no duration of whole seconds/],
+      ['{dnsExtraTTL: 500ms}', 'spec.dnsExtraTTL', /no duration of whole seconds/],
       ['{logSeverityScreen: Loud}', 'spec.logSeverityScreen', /write one of trace/],
       ['{nodeSelector: all()}', 'spec.nodeSelector', /stands in the object default/],
       ['{flowLogsLocalReporter: "yes"}', 'spec.flowLogsLocalReporter', /write one of enabled, disabled/],

@@ -88,7 +88,7 @@ test('what means nothing, or is not here yet, is refused at its place', () => {
     [{ action: 'Allow', source: { selector: 'a = b' } }, /source.selector: "a = b", character 3: /],
     [{ action: 'Allow', source: { selector: 'global()' } }, /source.selector: uses global\(\)/],
     [{ action: 'Allow', source: { serviceAccounts: { names: ['A'] } } }, /names\[0\]: /],
-    [{ action: 'Allow', destination: { domains: ['example.com'] } }, /domains: cannot be enforced yet/],
+    [{ action: 'Allow', destination: { domains: ['example.com'] } }, /domains: stands in .* an egress rule/],
     [{ action: 'Allow', http: { methods: ['GET'] } }, /http: cannot be enforced/],
     [{ action: 'Allow', sorce: {} }, /sorce: /],
   ] as const) {
@@ -255,6 +255,30 @@ test('Tier: order and default action, fixed for those of Kubernetes', () => {
   assert.match(tier('default', { order: 5 }).faults.join(), /spec.order: is 1000000 in this tier/);
   assert.match(tier('default', { defaultAction: 'Pass' }).faults.join(), /spec.defaultAction: is Deny/);
   assert.match(tier('a.b', {}).faults.join(), /metadata.name: /);
+});
+
+test('domains: in the destination of an egress rule that allows, alone, one whole label may be *', () => {
+  const egress = (destination: Spec, action = 'Allow') => global({ egress: [{ action, destination }] });
+  const { object, faults } = egress({ domains: ['*.Example.com', 'www.*.org.', 'a.*', 'a.*'] });
+  assert.deepEqual(faults, []);
+  const [rule] = (object as CalicoPolicyObject).egress;
+  assert.deepEqual(rule?.destination, { domains: ['*.example.com', 'www.*.org', 'a.*'] });
+  for (const [destination, expected] of [
+    [{ domains: ['*.*.com'] }, /domains\[0\]: .*one label, and a whole one/],
+    [{ domains: ['a*.com'] }, /domains\[0\]: /],
+    [{ domains: ['*'] }, /domains\[0\]: /],
+    [{ domains: ['a..b'] }, /domains\[0\]: /],
+    [{ domains: [] }, /domains: names nothing/],
+    [{ domains: ['a.b'], nets: ['10.0.0.0/8'] }, /domains: cannot stand beside nets/],
+    [{ domains: ['a.b'], selector: 'all()' }, /domains: cannot stand beside selector/],
+  ] as const)
+    assert.match(egress(destination).faults.join('; '), expected, JSON.stringify(destination));
+  for (const action of ['Deny', 'Pass', 'Log'])
+    assert.match(
+      egress({ domains: ['a.b'] }, action).faults.join('; '),
+      /domains: stands in the destination of an egress/,
+    );
+  assert.match(faultOf({ action: 'Allow', source: { domains: ['a.b'] } }), /source.domains: stands in/);
 });
 
 test('NetworkSet: prefixes and addresses, canonical, each once', () => {

@@ -4,10 +4,12 @@ import {
   type CalicoEntity,
   type CalicoPort,
   type CalicoRule,
+  type DomainPattern,
   type IcmpMatch,
   parseSelector,
   type ServiceName,
 } from '#model';
+import { readCalicoDomains } from './domain-names.ts';
 import { known } from './fail-closed.ts';
 import type { DocumentSource } from './metadata.ts';
 import { dnsLabelFault, dnsSubdomainFault, portNameFault } from './names.ts';
@@ -86,7 +88,8 @@ function readRule(reader: Reader, place: RulePlace): CalicoRule | undefined {
     }
   }
   const source = readEntity(reader.field('source'), protocol, ipVersion);
-  const destination = readEntity(reader.field('destination'), protocol, ipVersion);
+  const domains = place.direction === 'egress' && action === 'Allow' ? 'allowed' : 'refused';
+  const destination = readEntity(reader.field('destination'), protocol, ipVersion, domains);
   const far = place.direction === 'ingress' ? 'source' : 'destination';
   const near = place.direction === 'ingress' ? 'destination' : 'source';
   const services = readServices(reader.field(far), place);
@@ -155,10 +158,13 @@ const entityFields = [
   ...['services', 'domains'],
 ];
 
-function readEntity(reader: Reader, protocol: number | undefined, ipVersion: IpFamily | undefined): CalicoEntity {
+function readEntity(
+  reader: Reader,
+  protocol: number | undefined,
+  ipVersion: IpFamily | undefined,
+  domains: 'allowed' | 'refused' = 'refused',
+): CalicoEntity {
   reader.onlyFields(entityFields);
-  const domains = reader.field('domains');
-  if (domains.present) domains.fault('cannot be enforced yet: no addresses of names are known; write nets');
   for (const name of ['ports', 'notPorts']) {
     const ports = reader.field(name);
     if (ports.list(portsMax).length > 0 && !withPorts.has(protocol ?? 0))
@@ -172,6 +178,7 @@ function readEntity(reader: Reader, protocol: number | undefined, ipVersion: IpF
     ...textOf('notSelector', readSelector(reader.field('notSelector'))),
     ...textOf('namespaceSelector', readSelector(reader.field('namespaceSelector'), { global: true })),
     ...(serviceAccounts && { serviceAccounts }),
+    ...listOf('domains', readDomains(reader, domains)),
     ...listOf(
       'ports',
       reader
@@ -187,6 +194,21 @@ function readEntity(reader: Reader, protocol: number | undefined, ipVersion: IpF
         .flatMap((port) => readPort(port) ?? []),
     ),
   };
+}
+
+/** Fields that say by another way who stands at an end. */
+const besideDomains = ['nets', 'selector', 'notSelector', 'namespaceSelector', 'serviceAccounts', 'services'];
+
+function readDomains(entity: Reader, domains: 'allowed' | 'refused'): readonly DomainPattern[] {
+  const reader = entity.field('domains');
+  if (!reader.present) return [];
+  if (domains === 'refused')
+    return reader.fault('stands in the destination of an egress rule of action Allow, and nowhere else') ?? [];
+  const beside = besideDomains.filter((name) => entity.field(name).present);
+  if (beside.length > 0) reader.fault(`cannot stand beside ${beside.join(', ')}; write another rule`);
+  const names = readCalicoDomains(reader);
+  if (names.length === 0) reader.fault('names nothing; write at least one');
+  return names;
 }
 
 function listOf<K extends string, T>(name: K, list: readonly T[]): { readonly [N in K]?: readonly T[] } {

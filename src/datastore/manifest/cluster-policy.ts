@@ -16,6 +16,7 @@ import type {
   ObjectMeta,
   Protocol,
 } from '#model';
+import { readDomainName } from './domain-names.ts';
 import { known } from './fail-closed.ts';
 import { type DocumentSource, readCidr, readLabelSelector } from './metadata.ts';
 import { portNameFault } from './names.ts';
@@ -30,7 +31,6 @@ const networksMax = 25;
 const domainNamesMax = 25;
 const nameCharsMax = 100;
 const everything: LabelSelector = { matchLabels: {}, matchExpressions: [] };
-const domainNamePattern = /^(\*\.)?([a-z0-9]([-a-z0-9_]{0,61}[a-z0-9])?\.)+[a-z0-9]([-a-z0-9_]{0,61}[a-z0-9])?\.?$/i;
 
 type Action = ClusterPolicyRule['action'];
 
@@ -223,11 +223,7 @@ function readNetworks(reader: Reader): Cidr[] {
 }
 
 function readDomainNames(reader: Reader): string[] {
-  const names = reader.list(domainNamesMax).flatMap((entry) => {
-    const name = entry.requiredString() ?? '';
-    if (name && !domainNamePattern.test(name)) entry.fault(`${show(name)} is no domain name, nor *. and one`);
-    return name ? [name.toLowerCase().replace(/\.$/, '')] : [];
-  });
+  const names = reader.list(domainNamesMax).flatMap((entry) => readDomainName(entry) ?? []);
   if (names.length === 0) reader.fault('names nothing; write at least one');
   return names;
 }

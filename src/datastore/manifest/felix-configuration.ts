@@ -1,14 +1,17 @@
 /** projectcalico.org/v3 FelixConfiguration: the few of its parameters that mean something here; the others are named. */
-import type { FelixConfigurationObject, HostPort, ObjectMeta } from '#model';
+import { type DnsServer, type FelixConfigurationObject, type HostPort, type ObjectMeta, parseDnsServer } from '#model';
 import { isSet, isSettingsName } from './calico-fields.ts';
 import { readNet } from './calico-rule.ts';
 import { type Reader, show } from './reader.ts';
 
 const used = [
   ...['iptablesMarkMask', 'iptablesBackend', 'logSeverityScreen'],
+  ...['dnsTrustedServers', 'dnsExtraTTL'],
   ...['flowLogsLocalReporter', 'flowLogsFlushInterval'],
   ...['failsafeInboundHostPorts', 'failsafeOutboundHostPorts'],
 ];
+const dnsServersMax = 16;
+const dnsExtraTtlSecMax = 86_400;
 const failsafePortsMax = 1_024;
 
 const backends = { auto: 'auto', legacy: 'legacy', nft: 'nft' } as const;
@@ -31,12 +34,16 @@ export function readFelixConfiguration(document: Reader, metadata: ObjectMeta): 
   const iptablesMarkMask = readMarkMask(spec.field('iptablesMarkMask'));
   const iptablesBackend = readWord(spec.field('iptablesBackend'), backends);
   const logSeverityScreen = readWord(spec.field('logSeverityScreen'), severities);
+  const dnsTrustedServers = readDnsServers(spec.field('dnsTrustedServers'));
+  const dnsExtraTtlSec = readSeconds(spec.field('dnsExtraTTL'), dnsExtraTtlSecMax);
   const flowLogsLocalReporter = readWord(spec.field('flowLogsLocalReporter'), reporters);
   const flowLogsFlushIntervalMs = readInterval(spec.field('flowLogsFlushInterval'));
   const inbound = readHostPorts(spec.field('failsafeInboundHostPorts'));
   const outbound = readHostPorts(spec.field('failsafeOutboundHostPorts'));
   return {
     metadata,
+    ...(dnsTrustedServers === undefined ? {} : { dnsTrustedServers }),
+    ...(dnsExtraTtlSec === undefined ? {} : { dnsExtraTtlSec }),
     ...(inbound && { failsafeInboundHostPorts: inbound }),
     ...(outbound && { failsafeOutboundHostPorts: outbound }),
     ...(iptablesMarkMask === undefined ? {} : { iptablesMarkMask }),
@@ -113,4 +120,26 @@ function readMarkMask(reader: Reader): number | undefined {
   if (bits.length < markBitsMin) return reader.fault(`${shown} has fewer than ${markBitsMin} bits set; ${remedy}`);
   const clash = bits.slice(0, markBitsMin).some((bit) => (bit & kubeProxyMarks) !== 0);
   return clash ? reader.fault(`${shown} begins with bits that kube-proxy sets (0xc000); ${remedy}`) : mask;
+}
+
+function readDnsServers(reader: Reader): readonly DnsServer[] | undefined {
+  if (!isSet(reader)) return undefined;
+  return reader.list(dnsServersMax).flatMap((entry) => {
+    const text = entry.requiredString();
+    if (text === undefined) return [];
+    const server = parseDnsServer(text);
+    return server ?? entry.fault(`${show(text)} is no DNS server; ${dnsServerForms}`) ?? [];
+  });
+}
+const dnsServerForms = 'write an address, k8s-service:NAMESPACE/NAME or resolv.conf; the port is 53';
+
+/** A duration as Go writes it, in whole seconds: `90s`, `1m30s`, `0`. */
+function readSeconds(reader: Reader, maxSec: number): number | undefined {
+  const text = reader.textOrNone();
+  if (text === undefined) return undefined;
+  const parts = /^(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,6})s)?$/.exec(text === '0' ? '0s' : text);
+  const [hours = 0, minutes = 0, seconds = 0] = (parts?.slice(1) ?? []).map((part) => Number(part ?? 0));
+  const sec = hours * 3600 + minutes * 60 + seconds;
+  if (parts && text !== '' && sec <= maxSec) return sec;
+  return reader.fault(`${show(text)} is no duration of whole seconds up to ${maxSec}s; write it like 90s`);
 }

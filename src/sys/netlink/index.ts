@@ -18,6 +18,7 @@ export * from './ipset.ts';
 export * from './link.ts';
 export * from './nexthop.ts';
 export * from './nflog.ts';
+export { type PacketQueueOptions, watchPacketQueue } from './nfqueue.ts';
 export * from './nft-tables.ts';
 export * from './route.ts';
 export * from './route-kernel.ts';

@@ -17,8 +17,10 @@ const ATTR_DATA = 7;
 const DATA_IP = 1;
 const DATA_CIDR = 3;
 const DATA_PORT = 4;
+const DATA_TIMEOUT = 6;
 const DATA_PROTO = 7;
 const DATA_IFACE = 23;
+const DATA_COMMENT = 26;
 const IPADDR_IPV4 = 1;
 const IPADDR_IPV6 = 2;
 const NET_BYTEORDER = 0x4000;
@@ -41,6 +43,8 @@ export interface SetMemberChange {
   readonly family: IpFamily;
   /** As `ipset save` prints it: `10.1.0.3`, `10.0.0.0/8`, `10.1.0.3,tcp:80`, `10.1.0.3,eth0`. */
   readonly member: string;
+  /** In a set with timeouts and comments; else the kernel refuses them. */
+  readonly life?: { readonly timeoutSec: number; readonly comment: string };
 }
 
 export interface SetMembers {
@@ -75,7 +79,7 @@ export function openSetMembers(): SetMembers {
   };
 }
 
-function writeChange(w: MessageWriter, { set, type, family, member }: SetMemberChange): void {
+function writeChange(w: MessageWriter, { set, type, family, member, life }: SetMemberChange): void {
   const comma = member.indexOf(',');
   const head = comma < 0 ? member : member.slice(0, comma);
   const tail = comma < 0 ? '' : member.slice(comma + 1);
@@ -97,5 +101,6 @@ function writeChange(w: MessageWriter, { set, type, family, member }: SetMemberC
         data.attr(DATA_PORT | NET_BYTEORDER, Uint8Array.of(Number(port) >> 8, Number(port) & 0xff));
         data.attrU8(DATA_PROTO, number);
       } else if (type === 'net,iface') data.attrString(DATA_IFACE, tail);
+      if (life) data.attrU32be(DATA_TIMEOUT | NET_BYTEORDER, life.timeoutSec).attrString(DATA_COMMENT, life.comment);
     });
 }
