@@ -24,7 +24,14 @@ export function manifestKey(manifest: Pick<Manifest, 'kind' | 'namespace' | 'nam
   return `${manifest.kind}/${manifest.namespace}/${manifest.name}`;
 }
 
-const namespacedKinds = new Set(['Pod', 'NetworkPolicy', 'NetworkSet', 'ServiceAccount']);
+const namespacedKinds = new Set([
+  'Pod',
+  'NetworkPolicy',
+  'StagedNetworkPolicy',
+  'StagedKubernetesNetworkPolicy',
+  'NetworkSet',
+  'ServiceAccount',
+]);
 /** As the model calls it: Kubernetes' own has the same name. */
 const calicoNetworkPolicy = 'CalicoNetworkPolicy';
 const fileBytesMax = 16 << 20;

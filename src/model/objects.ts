@@ -5,6 +5,7 @@
 import type { Cidr, IpAddress, Secret } from '#kit';
 import type { CalicoPolicyObject, NetworkSetObject, ServiceAccountObject, TierObject } from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
+import type { StagedCalicoPolicyObject, StagedKubernetesPolicyObject } from './staged-policy.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -316,6 +317,9 @@ export interface ModelObjects {
   /** projectcalico.org's NetworkPolicy. */
   readonly CalicoNetworkPolicy: CalicoPolicyObject;
   readonly GlobalNetworkPolicy: CalicoPolicyObject;
+  readonly StagedNetworkPolicy: StagedCalicoPolicyObject;
+  readonly StagedGlobalNetworkPolicy: StagedCalicoPolicyObject;
+  readonly StagedKubernetesNetworkPolicy: StagedKubernetesPolicyObject;
   readonly Tier: TierObject;
   readonly NetworkSet: NetworkSetObject;
   readonly GlobalNetworkSet: NetworkSetObject;
@@ -339,6 +343,9 @@ export const kinds: readonly Kind[] = [
   'BaselineAdminNetworkPolicy',
   'CalicoNetworkPolicy',
   'GlobalNetworkPolicy',
+  'StagedNetworkPolicy',
+  'StagedGlobalNetworkPolicy',
+  'StagedKubernetesNetworkPolicy',
   'Tier',
   'NetworkSet',
   'GlobalNetworkSet',

@@ -149,7 +149,7 @@ function rule(direction: string): Schema {
   );
 }
 
-const policySpec: Readonly<Record<string, Schema>> = {
+export const policySpec: Readonly<Record<string, Schema>> = {
   tier: text('The tier that it stands in, default if left out.', 63, { default: 'default' }),
   order: number('Where it stands in its tier: lower first, none behind all that have one, equal ones by name.'),
   selector: selector('The pods whose traffic it decides; all if left out.'),
@@ -165,7 +165,7 @@ const policySpec: Readonly<Record<string, Schema>> = {
   performanceHints: list('Without effect.', text('A hint.', 64), 16),
 };
 
-const columns: KindDefinition['columns'] = [
+export const policyColumns: KindDefinition['columns'] = [
   { name: 'Tier', type: 'string', jsonPath: '.spec.tier', description: 'The tier that it stands in.' },
   { name: 'Order', type: 'number', jsonPath: '.spec.order', description: 'Where it stands in its tier.' },
   { name: 'Selector', type: 'string', jsonPath: '.spec.selector', description: 'The pods that it is about.' },
@@ -188,7 +188,7 @@ export const calicoNetworkPolicy: KindDefinition = {
   namespaced: true,
   description: 'Rules for pods of its namespace, in a tier and an order.',
   spec: object('Whom it is about, and its rules.', policySpec),
-  columns,
+  columns: policyColumns,
 };
 
 const forHosts = (field: string): Schema =>
@@ -197,6 +197,14 @@ const forHosts = (field: string): Schema =>
     rules({ rule: '!self', message: `${field} is about host endpoints alone, which are not policed yet; remove it` }),
   );
 
+export const globalPolicySpec: Readonly<Record<string, Schema>> = {
+  ...policySpec,
+  namespaceSelector: selector('Only pods in namespaces with such labels.'),
+  doNotTrack: forHosts('doNotTrack'),
+  preDNAT: forHosts('preDNAT'),
+  applyOnForward: forHosts('applyOnForward'),
+};
+
 export const globalNetworkPolicy: KindDefinition = {
   group: 'projectcalico.org',
   version: 'v3',
@@ -204,12 +212,6 @@ export const globalNetworkPolicy: KindDefinition = {
   plural: 'globalnetworkpolicies',
   shortNames: ['gnp', 'cgnp'],
   description: 'Rules for pods of all namespaces, in a tier and an order.',
-  spec: object('Whom it is about, and its rules.', {
-    ...policySpec,
-    namespaceSelector: selector('Only pods in namespaces with such labels.'),
-    doNotTrack: forHosts('doNotTrack'),
-    preDNAT: forHosts('preDNAT'),
-    applyOnForward: forHosts('applyOnForward'),
-  }),
-  columns,
+  spec: object('Whom it is about, and its rules.', globalPolicySpec),
+  columns: policyColumns,
 };

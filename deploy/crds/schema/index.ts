@@ -9,6 +9,7 @@ import { globalNetworkSet, networkSet, tier } from './calico-sets.ts';
 import { felixConfiguration } from './felix-configuration.ts';
 import { ipPool } from './ip-pool.ts';
 import { poplinNode } from './poplin-node.ts';
+import { stagedGlobalNetworkPolicy, stagedKubernetesNetworkPolicy, stagedNetworkPolicy } from './staged-policy.ts';
 
 const kinds: readonly KindDefinition[] = [
   bgpConfiguration,
@@ -20,6 +21,9 @@ const kinds: readonly KindDefinition[] = [
   poplinNode,
   calicoNetworkPolicy,
   globalNetworkPolicy,
+  stagedNetworkPolicy,
+  stagedGlobalNetworkPolicy,
+  stagedKubernetesNetworkPolicy,
   tier,
   networkSet,
   globalNetworkSet,

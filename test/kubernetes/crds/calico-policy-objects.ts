@@ -4,9 +4,12 @@ import type { CelCase } from './cel-cases.ts';
 import { objectOf } from './objects.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
-type PolicyKind = 'NetworkPolicy' | 'GlobalNetworkPolicy';
+const stagedPolicyKinds = ['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy'] as const;
+const policyKinds = ['NetworkPolicy', 'GlobalNetworkPolicy', ...stagedPolicyKinds] as const;
+type PolicyKind = (typeof policyKinds)[number];
 type Direction = 'ingress' | 'egress';
-const policyKinds: readonly PolicyKind[] = ['NetworkPolicy', 'GlobalNetworkPolicy'];
+const globalKinds: readonly PolicyKind[] = ['GlobalNetworkPolicy', 'StagedGlobalNetworkPolicy'];
+const isStaged = (kind: PolicyKind): boolean => (stagedPolicyKinds as readonly PolicyKind[]).includes(kind);
 const directions: readonly Direction[] = ['ingress', 'egress'];
 
 const selectors = {
@@ -35,8 +38,9 @@ const everyRule: readonly Fields[] = [
 ];
 
 function policies(kind: PolicyKind): KubeObject[] {
-  const more = kind === 'GlobalNetworkPolicy' ? { namespaceSelector: 'has(a)', doNotTrack: false } : {};
-  const hosts = kind === 'GlobalNetworkPolicy' ? { preDNAT: false, applyOnForward: false } : {};
+  const isGlobal = globalKinds.includes(kind);
+  const more = isGlobal ? { namespaceSelector: 'has(a)', doNotTrack: false } : {};
+  const hosts = isGlobal ? { preDNAT: false, applyOnForward: false } : {};
   return everyRule.map((rule) =>
     objectOf(kind, {
       tier: 'default',
@@ -47,14 +51,35 @@ function policies(kind: PolicyKind): KubeObject[] {
       performanceHints: ['AssumeNeededOnEveryNode'],
       ...more,
       ...hosts,
+      ...(isStaged(kind) ? { stagedAction: 'Set' } : {}),
       ingress: [rule],
       egress: [rule],
     }),
   );
 }
 
+const labelSelector = {
+  matchLabels: { app: 'web' },
+  matchExpressions: [{ key: 'tier', operator: 'In', values: ['a'] }],
+};
+/** A selector and an address exclude each other. */
+const kubernetesPeers: readonly Fields[] = [
+  { podSelector: labelSelector, namespaceSelector: labelSelector },
+  { ipBlock: { cidr: '::/0', except: ['fd00::/8'] } },
+];
+const kubernetesPorts = [{ protocol: 'TCP', port: 80, endPort: 90 }];
+
 export const calicoPolicies: readonly KubeObject[] = [
   ...policyKinds.flatMap(policies),
+  ...kubernetesPeers.map((peer) =>
+    objectOf('StagedKubernetesNetworkPolicy', {
+      stagedAction: 'Set',
+      podSelector: labelSelector,
+      policyTypes: ['Ingress'],
+      ingress: [{ from: [peer], ports: kubernetesPorts }],
+      egress: [{ to: [peer], ports: kubernetesPorts }],
+    }),
+  ),
   objectOf('Tier', { order: 5, defaultAction: 'Pass' }),
   objectOf('NetworkSet', { nets: ['::/0', '192.0.2.1'] }),
   objectOf('GlobalNetworkSet', { nets: ['::/0'] }),
@@ -122,15 +147,42 @@ function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
   ];
 }
 
-const hostCases = ['doNotTrack', 'preDNAT', 'applyOnForward'].map((name): CelCase => {
-  const policy = (value: boolean): KubeObject => objectOf('GlobalNetworkPolicy', { [name]: value });
+const hostCases = globalKinds.flatMap((kind) =>
+  ['doNotTrack', 'preDNAT', 'applyOnForward'].map((name): CelCase => {
+    const policy = (value: boolean): KubeObject => objectOf(kind, { [name]: value });
+    return {
+      kind,
+      at: `.spec.${name}`,
+      message: new RegExp(`^${name} is about host endpoints`),
+      field: `spec.${name}`,
+      accepted: [policy(false)],
+      refused: [policy(true)],
+    };
+  }),
+);
+
+const stagedCases = (
+  [
+    ...stagedPolicyKinds.map((kind) => [kind, { tier: 'a' }, { selector: 'all()' }] as const),
+    ['StagedKubernetesNetworkPolicy', { podSelector: {} }, { podSelector: { matchLabels: { a: 'b' } } }] as const,
+  ] as const
+).map(([kind, named, says]): CelCase => {
+  const policy = (spec: Fields): KubeObject => objectOf(kind, spec);
   return {
-    kind: 'GlobalNetworkPolicy',
-    at: `.spec.${name}`,
-    message: new RegExp(`^${name} is about host endpoints`),
-    field: `spec.${name}`,
-    accepted: [policy(false)],
-    refused: [policy(true)],
+    kind,
+    at: '.spec',
+    message: /^stagedAction Delete only names a policy/,
+    field: 'spec.stagedAction',
+    accepted: [
+      policy({ stagedAction: 'Delete', ...named }),
+      policy({ stagedAction: 'Delete', ingress: [] }),
+      policy({ stagedAction: 'Set', ...says }),
+      policy(says),
+    ],
+    refused: [
+      policy({ stagedAction: 'Delete', ...says }),
+      policy({ stagedAction: 'Delete', ingress: [{ action: 'Allow', ports: [] }] }),
+    ],
   };
 });
 
@@ -155,5 +207,6 @@ const tierCases = (
 export const calicoPolicyCases: readonly CelCase[] = [
   ...policyKinds.flatMap((kind) => directions.flatMap((direction) => ruleCases(kind, direction))),
   ...hostCases,
+  ...stagedCases,
   ...tierCases,
 ];
