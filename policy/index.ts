@@ -6,6 +6,7 @@ export * from './explain/evaluate.ts';
 export * from './explain/explain.ts';
 export { type PolicyState, PolicyStateStore, setsOf } from './explain/policy-state.ts';
 export * from './explain/show.ts';
+export { stagedState } from './explain/staged-state.ts';
 export { type Affected, AffectedFlows } from './flows/affected-flows.ts';
 export { type EstablishedFlow, flowAllowed } from './flows/flow-allowed.ts';
 export type { LintCode, LintFinding, LintSeverity } from './lint/finding.ts';

@@ -1,11 +1,11 @@
 /**
  * The program of each local endpoint: the policies of all its subjects, by tiers and in order. Endpoints with the same subjects share one,
- * which is put in order once.
+ * which is put in order once. Where staged policies have a say, what would apply with them stands beside it.
  */
 import type { EndpointId, EndpointProgram, PolicyId, PolicyUpdate, TierProgram } from '#model';
 import { type Few, fewValues } from '../few.ts';
 import type { Direction } from '../rules/peer-rules.ts';
-import { isAbout, type Policy } from '../rules/policy.ts';
+import { isAbout, isStaged, type Policy } from '../rules/policy.ts';
 import { comparePlaces, type PolicyPlace, type Tier } from '../rules/tiers.ts';
 import { DirtySet } from './dirty-set.ts';
 import type { Work } from './work.ts';
@@ -21,9 +21,15 @@ export interface SubjectsOfEndpoints {
   of(id: EndpointId): Iterable<{ readonly number: number; readonly policies: Few<OrderedPolicy> }>;
 }
 
+export interface Places {
+  readonly placeOf: (policy: Policy, id: PolicyId) => PolicyPlace;
+  /** A staged policy takes its place, or takes it away. */
+  readonly isReplaced: (id: PolicyId, place: PolicyPlace) => boolean;
+}
+
 export class EndpointPrograms {
   readonly #subjects: SubjectsOfEndpoints;
-  readonly #placeOf: (policy: Policy, id: PolicyId) => PolicyPlace;
+  readonly #places: Places;
   readonly #work: Work;
   readonly #changed = new DirtySet<EndpointId>();
   /** Not yet emitted; undefined: it has none any more. */
@@ -34,9 +40,9 @@ export class EndpointPrograms {
   /** By the numbers of the subjects, while no policy moves. */
   readonly #bySubjects = new Map<string, EndpointProgram>();
 
-  constructor(subjects: SubjectsOfEndpoints, placeOf: (policy: Policy, id: PolicyId) => PolicyPlace, work: Work) {
+  constructor(subjects: SubjectsOfEndpoints, places: Places, work: Work) {
     this.#subjects = subjects;
-    this.#placeOf = placeOf;
+    this.#places = places;
     this.#work = work;
   }
 
@@ -91,19 +97,33 @@ export class EndpointPrograms {
     // Places are made for those that count alone: most policies of a cluster select nobody here.
     const policies = subjects
       .flatMap((subject) => [...fewValues(subject.policies)])
-      .map(({ id: policyId, policy }) => ({ id: policyId, policy, place: this.#placeOf(policy, policyId) }))
+      .map(({ id: policyId, policy }) => ({ id: policyId, policy, place: this.#places.placeOf(policy, policyId) }))
       .sort((a, b) => comparePlaces(a.place, b.place));
-    const program = { ingress: tiersOf(policies, 'ingress'), egress: tiersOf(policies, 'egress') };
+    const program = this.#inOrder(policies);
     this.#bySubjects.set(numbers, program);
     return program;
   }
+
+  #inOrder(policies: readonly PlacedPolicy[]): EndpointProgram {
+    const inForce = policies.filter(({ policy }) => !isStaged(policy));
+    const replaced = inForce.filter(({ id, place }) => this.#places.isReplaced(id, place));
+    const program = { ingress: tiersOf(inForce, 'ingress'), egress: tiersOf(inForce, 'egress') };
+    if (inForce.length === policies.length && replaced.length === 0) return program;
+    const changes = policies.filter((one) => isStaged(one.policy) || replaced.includes(one));
+    const would = policies.filter((one) => !replaced.includes(one));
+    const said = (direction: Direction): boolean => changes.some(({ policy }) => isAbout(policy, direction));
+    const staged = {
+      ...(said('ingress') && { ingress: tiersOf(would, 'ingress') }),
+      ...(said('egress') && { egress: tiersOf(would, 'egress') }),
+    };
+    return { ...program, staged };
+  }
 }
 
+type PlacedPolicy = OrderedPolicy & { readonly place: PolicyPlace };
+
 /** `policies` stand in the order of their places. */
-function tiersOf(
-  policies: readonly (OrderedPolicy & { readonly place: { readonly tier: Tier } })[],
-  direction: Direction,
-): EndpointProgram['ingress'] {
+function tiersOf(policies: readonly PlacedPolicy[], direction: Direction): EndpointProgram['ingress'] {
   const tiers: TierProgram[] = [];
   let ids: PolicyId[] = [];
   let last: Tier | undefined;
@@ -120,10 +140,17 @@ function tiersOf(
 }
 
 function samePrograms(a: EndpointProgram, b: EndpointProgram): boolean {
-  return a === b || (sameTiers(a.ingress, b.ingress) && sameTiers(a.egress, b.egress));
+  return (
+    a === b ||
+    (sameTiers(a.ingress, b.ingress) &&
+      sameTiers(a.egress, b.egress) &&
+      sameTiers(a.staged?.ingress, b.staged?.ingress) &&
+      sameTiers(a.staged?.egress, b.staged?.egress))
+  );
 }
 
-function sameTiers(a: readonly TierProgram[], b: readonly TierProgram[]): boolean {
+function sameTiers(a: readonly TierProgram[] | undefined, b: readonly TierProgram[] | undefined): boolean {
+  if (!a || !b) return a === b;
   return (
     a.length === b.length &&
     a.every((tier, i) => {

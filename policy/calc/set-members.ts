@@ -3,7 +3,7 @@
  *
  * Two pods may hold one address for a moment (the old one is on its way out while the new one is wired): a member stays until the
  * last pod that brings it has gone. A set that lost its last user stays computed until the flush, so that a policy which is
- * replaced by one with the same peers costs nothing.
+ * replaced by one with the same peers costs nothing. One that staged policies alone use is told as such, and told whole again when that changes.
  */
 import { familyOf } from '#kit';
 import type { PolicyUpdate, SetId } from '#model';
@@ -18,12 +18,16 @@ import type { Work } from './work.ts';
 interface ActiveSet {
   readonly definition: SetDefinition;
   users: number;
+  /** Those of the users that are in force. */
+  usersInForce: number;
   subscription: Subscription<ActiveSet> | undefined;
   members: Few<string>;
   /** How many pod addresses (or ports) bring a member, where it is more than one. */
   shared: Map<string, number> | undefined;
   /** The receiver has it; `delta` then is relative to what it has. */
   emitted: boolean;
+  /** It was told as one that policies in force name. */
+  emittedInForce: boolean;
   delta: { readonly added: Set<string>; readonly removed: Set<string> } | undefined;
 }
 
@@ -33,6 +37,8 @@ export class SetMembers {
   readonly #sets = new Map<SetId, ActiveSet>();
   readonly #changed = new Set<ActiveSet>();
   readonly #unused = new Set<ActiveSet>();
+  /** No policy in force may need it any more. */
+  readonly #idle = new Set<ActiveSet>();
   readonly #matcher: PodMatcher<ActiveSet, EffectivePod>;
   readonly #inherited: InheritedMatcher<ActiveSet>;
   /** From the first set of Calico's on, all pods are filed by the labels that they inherit. */
@@ -89,19 +95,22 @@ export class SetMembers {
     this.#inherited.serviceAccountChanged(key);
   }
 
-  acquire(definition: SetDefinition): void {
+  acquire(definition: SetDefinition, inForce: boolean): void {
     const known = this.#sets.get(definition.id);
     if (known) {
       if (known.users++ === 0) this.#unused.delete(known);
+      if (inForce && known.usersInForce++ === 0) this.#changed.add(known);
       return;
     }
     const set: ActiveSet = {
       definition,
       users: 1,
+      usersInForce: inForce ? 1 : 0,
       subscription: undefined,
       members: undefined,
       shared: undefined,
       emitted: false,
+      emittedInForce: false,
       delta: undefined,
     };
     this.#sets.set(definition.id, set);
@@ -147,17 +156,20 @@ export class SetMembers {
     return this.#matcher.settleOne() || this.#inherited.settleOne();
   }
 
-  release(id: SetId): void {
+  /** @param inForce as it was acquired. */
+  release(id: SetId, inForce: boolean): void {
     const set = this.#sets.get(id);
-    if (set && --set.users === 0) this.#unused.add(set);
+    if (!set) return;
+    if (inForce && --set.usersInForce === 0) this.#idle.add(set);
+    if (--set.users === 0) this.#unused.add(set);
   }
 
   /** New sets and changes of members; then forgets them. */
   *takeChanges(): Generator<PolicyUpdate> {
     for (const set of this.#changed) {
       if (set.users === 0) continue;
-      const { id, setType } = set.definition;
-      if (!set.emitted) yield { type: 'set', id, setType, members: [...fewValues(set.members)] };
+      const { id } = set.definition;
+      if (!set.emitted || (set.usersInForce > 0 && !set.emittedInForce)) yield this.#whole(set);
       else if (set.delta && set.delta.added.size + set.delta.removed.size > 0) {
         yield { type: 'setDelta', id, added: [...set.delta.added], removed: [...set.delta.removed] };
       }
@@ -167,8 +179,19 @@ export class SetMembers {
     this.#changed.clear();
   }
 
-  /** Sets that nobody names any more. */
+  #whole(set: ActiveSet): PolicyUpdate {
+    const { id, setType } = set.definition;
+    set.emittedInForce = set.usersInForce > 0;
+    const members = [...fewValues(set.members)];
+    return { type: 'set', id, setType, members, ...(!set.emittedInForce && { staged: true as const }) };
+  }
+
+  /** Sets that nobody names any more, or nobody in force. */
   *takeRemovals(): Generator<PolicyUpdate> {
+    for (const set of this.#idle) {
+      if (set.users > 0 && set.usersInForce === 0 && set.emittedInForce) yield this.#whole(set);
+    }
+    this.#idle.clear();
     for (const set of this.#unused) {
       this.#sets.delete(set.definition.id);
       if (set.subscription) this.#matcherOf(set.definition).unsubscribe(set.subscription);

@@ -1,6 +1,6 @@
 /** Looks for policies that do nothing, less or more than they seem to say. Pure; each finding names its policy and what to do. */
 import type { ModelUpdate, PeerMatch, PodObject, PolicyId, PolicyRule, SetId } from '#model';
-import type { PolicyState } from '../explain/policy-state.ts';
+import { allPoliciesOf, type PolicyState } from '../explain/policy-state.ts';
 import { hostOf } from '../explain/prefixes.ts';
 import { ruleText } from '../explain/show.ts';
 import type { Direction } from '../rules/peer-rules.ts';
@@ -70,7 +70,7 @@ function subjectsOf(state: PolicyState, pods: ReadonlyMap<string, PodObject>): M
   const subjects = new Map<PolicyId, PodObject[]>();
   for (const [endpoint, program] of state.endpoints) {
     const pod = pods.get(endpoint)!;
-    for (const id of new Set([...program.ingress, ...program.egress].flatMap((tier) => tier.policies))) {
+    for (const id of allPoliciesOf(program)) {
       const known = subjects.get(id);
       if (known) known.push(pod);
       else subjects.set(id, [pod]);

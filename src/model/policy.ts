@@ -80,6 +80,8 @@ export interface TierProgram {
 export interface EndpointProgram {
   readonly ingress: readonly TierProgram[];
   readonly egress: readonly TierProgram[];
+  /** What would apply were the staged policies in force: the directions that one of them is about. */
+  readonly staged?: { readonly ingress?: readonly TierProgram[]; readonly egress?: readonly TierProgram[] };
 }
 
 /**
@@ -87,7 +89,14 @@ export interface EndpointProgram {
  * that name those; removals the other way round. Applying a batch in order never leaves a dangling name.
  */
 export type PolicyUpdate =
-  | { readonly type: 'set'; readonly id: SetId; readonly setType: SetType; readonly members: readonly string[] }
+  | {
+      readonly type: 'set';
+      readonly id: SetId;
+      readonly setType: SetType;
+      readonly members: readonly string[];
+      /** Only staged policies name it: nothing in force needs it. A set that comes to be needed, or is not any more, is told whole again. */
+      readonly staged?: true;
+    }
   | {
       readonly type: 'setDelta';
       readonly id: SetId;
@@ -95,7 +104,13 @@ export type PolicyUpdate =
       readonly removed: readonly string[];
     }
   | { readonly type: 'setRemove'; readonly id: SetId }
-  | { readonly type: 'policy'; readonly id: PolicyId; readonly program: PolicyProgram }
+  | {
+      readonly type: 'policy';
+      readonly id: PolicyId;
+      readonly program: PolicyProgram;
+      /** It is never in force: only `staged` of endpoints names it. */
+      readonly staged?: true;
+    }
   | { readonly type: 'policyRemove'; readonly id: PolicyId }
   | { readonly type: 'endpoint'; readonly id: EndpointId; readonly program: EndpointProgram }
   | { readonly type: 'endpointRemove'; readonly id: EndpointId };

@@ -18,6 +18,7 @@ import {
   podArbitrary,
   policyArbitrary,
 } from '../support/random-policy.ts';
+import { stagedArbitrary, stagedIds } from '../support/random-staged.ts';
 
 const runs = Number(process.env['POPLIN_POLICY_CASES'] ?? 150);
 
@@ -73,6 +74,7 @@ const inputs: readonly Arbitrary<Input>[] = [
       return upsert({ type: 'upsert', key: objectKey(typed.object.metadata), ...typed } as ModelUpdate);
     }),
   ),
+  ...stagedIds.map((id) => stagedArbitrary(id).map(upsert)),
   ...podNames.map((parts) =>
     slot.map((at): Input => {
       const id = parts.join('/');
