@@ -90,7 +90,8 @@ export function applyUpdate({ policies, endpoints }: Parts, update: PolicyUpdate
       policies.updateSet(update);
       return;
     case 'policy':
-      policies.updatePolicy(update.id, update.program);
+      // A staged one decides nothing: no chain of an endpoint ever names it.
+      if (!update.staged) policies.updatePolicy(update.id, update.program);
       return;
     case 'policyRemove':
       policies.updatePolicy(update.id, undefined);

@@ -55,6 +55,8 @@ export class PolicyManager {
   /** Could not be rendered; tried again when sets come. */
   readonly #broken = new Map<Programmed, string>();
   readonly #exceptUse = new Map<SetId, number>();
+  /** Named by staged policies alone: not in the kernel. */
+  readonly #stagedSets = new Set<SetId>();
   /** Rendered since the last `settled`, and removed since. */
   readonly #changed = new Set<Programmed>();
   #removed: Programmed[] = [];
@@ -85,16 +87,22 @@ export class PolicyManager {
     switch (update.type) {
       case 'set': {
         const before = sets.typeOf(update.id);
+        if (update.staged) {
+          this.#stagedSets.add(update.id);
+          if (before !== undefined) sets.undesire(update.id);
+          return;
+        }
+        this.#stagedSets.delete(update.id);
         sets.desire(update.id, update.setType, update.members);
         if (before === undefined) for (const chain of this.#broken.keys()) this.#dirty.add(chain);
         else if (before !== update.setType) for (const chain of this.#programmed.values()) this.#dirty.add(chain);
         return;
       }
       case 'setDelta':
-        sets.delta(update.id, update.added, update.removed);
+        if (!this.#stagedSets.has(update.id)) sets.delta(update.id, update.added, update.removed);
         return;
       case 'setRemove':
-        sets.undesire(update.id);
+        if (!this.#stagedSets.delete(update.id)) sets.undesire(update.id);
         return;
       default:
         unreachable(update);

@@ -1,6 +1,9 @@
 /**
  * The chain of one pod in one direction: its tiers in order. A policy is called while no policy before it in the tier decided; what
  * a tier that ends in deny leaves undecided is dropped; what leaves all tiers is accepted. No tier: accepted.
+ *
+ * Staged policies have no chains. Where one has a say, what is accepted is told of where it leaves the chain, by a rule with a limit, and whoever reads
+ * that asks what the staged policies would have made of it: only what begins a connection comes here, and only of such pods it costs a comparison.
  */
 import type { PolicyId, TierProgram } from '#model';
 import { type FlowLogOptions, flowLogRules } from './flow-log.ts';
@@ -14,12 +17,23 @@ export function renderEndpoint(
   tiers: readonly TierProgram[],
   direction: Direction,
   label: string,
-  context: { readonly names: Names; readonly marks: Marks; readonly flowLog?: FlowLogOptions | undefined },
+  context: {
+    readonly names: Names;
+    readonly marks: Marks;
+    readonly flowLog?: FlowLogOptions | undefined;
+    /** A staged policy has a say in this direction. */
+    readonly isStaged?: boolean;
+  },
 ): Rule[] {
-  const { names, marks, flowLog } = context;
+  const { names, marks, flowLog, isStaged = false } = context;
   const rules: Rule[] = [];
+  const tellAccepted = (match: string): Rule[] => {
+    const accepted = { verdict: 'allowed', direction, by: { type: 'staged' } } as const;
+    return isStaged ? flowLogRules(match, accepted, `${label} ${direction}: accepted, staged policies`, flowLog) : [];
+  };
   tiers.forEach((tier, index) => {
     if (index > 0) {
+      rules.push(...tellAccepted(matchAccept(marks)));
       rules.push({ match: matchAccept(marks), target: '-j RETURN', comment: `accepted before tier ${tier.tier}` });
       rules.push({ match: '', target: clearPass(marks), comment: `tier ${tier.tier}` });
     }
@@ -39,6 +53,7 @@ export function renderEndpoint(
   const comment = `${label} ${direction}: ${why}`;
   const undecided = { verdict: 'allowed', direction, by: { type: 'none' } } as const;
   rules.push(...flowLogRules(matchNotAccepted(marks), undecided, comment, flowLog));
+  rules.push(...tellAccepted(''));
   rules.push({ match: '', target: `-g ${acceptedChain(names)}`, comment });
   return rules;
 }

@@ -22,18 +22,20 @@ export async function addFlowRoutes(
       verdict: Type.Optional(Type.Union([Type.Literal('denied'), Type.Literal('allowed'), Type.Literal('dropped')])),
       pod: Type.Optional(Type.String({ maxLength: 320, pattern: '^[^/]+/[^/]+$' })),
       namespace: Type.Optional(Type.String({ maxLength: 63 })),
+      staged: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
       waitSec: number,
     },
     { additionalProperties: false },
   );
   type Query = {
     readonly [K in 'after' | 'limit' | 'pod' | 'namespace' | 'waitSec']?: string;
-  } & { readonly verdict?: FlowVerdict };
+  } & { readonly verdict?: FlowVerdict; readonly staged?: 'true' | 'false' };
   app.get<{ Querystring: Query }>('/v1/flows', { schema: { querystring } }, (request) => {
-    const { after = '0', limit = String(flowsDefault), waitSec = '0', ...filter } = request.query;
+    const { after = '0', limit = String(flowsDefault), waitSec = '0', staged, ...filter } = request.query;
     if (Number(limit) > flowsMax) throw badRequest(`limit ${limit} is over ${flowsMax}`);
     if (Number(waitSec) > waitSecMax) throw badRequest(`waitSec ${waitSec} is over ${waitSecMax}`);
-    return view.flows({ after: Number(after), limit: Number(limit), waitSec: Number(waitSec), ...filter });
+    const numbers = { after: Number(after), limit: Number(limit), waitSec: Number(waitSec) };
+    return view.flows({ ...numbers, ...filter, ...(staged === 'true' ? { staged: true } : {}) });
   });
   const none = { querystring: Type.Object({}, { additionalProperties: false }) };
   app.get('/v1/flows/counts', { schema: none }, () => ({ counts: view.flowCounts() }));
