@@ -8,6 +8,7 @@ import { createPolicyEngine } from '../calc/engine.ts';
 import { effectivePod } from '../calc/pods.ts';
 import { type ConnectionVerdict, evaluateConnection } from '../explain/evaluate.ts';
 import { type PolicyState, PolicyStateStore } from '../explain/policy-state.ts';
+import { stagedState } from '../explain/staged-state.ts';
 import { policyKinds } from '../rules/policy.ts';
 
 export interface ServedPort {
@@ -80,6 +81,11 @@ export function simulateCluster(updates: Iterable<ModelUpdate>): SimulatedCluste
   const state = new PolicyStateStore();
   state.apply(engine.flush());
   return { state, pods: ends, nodes: [...nodes].sort(byKey).map(([name, node]) => endOfNode(name, node)), leftOut };
+}
+
+/** The same cluster as if its staged policies were in force. */
+export function withStagedPolicies(cluster: SimulatedCluster): SimulatedCluster {
+  return { ...cluster, state: stagedState(cluster.state) };
 }
 
 function note<T>(into: Map<string, T>, key: string, object: T | undefined): void {

@@ -2,7 +2,7 @@
 import type { ExplainedConnectionView, PolicyCounterView, PolicyExplainQuery, PolicyExplainView } from '#api';
 import type { PolicyDataplane } from '#felix';
 import { familyOf, type IpAddress, toIpAddress } from '#kit';
-import { isFromOwnNode, type SimulatedEnd } from '#policy';
+import { type Explanation, isFromOwnNode, type SimulatedEnd } from '#policy';
 import type { ModelStore } from './model-store.ts';
 import type { PolicyPipeline } from './policy-pipeline.ts';
 
@@ -22,7 +22,7 @@ export async function explainHere(
   deps: ExplainDeps,
   query: PolicyExplainQuery,
 ): Promise<PolicyExplainView | { readonly problem: string }> {
-  const { protocol, port } = query;
+  const { protocol, port, staged = false } = query;
   const [from, to] = [endOf(deps, query.from), endOf(deps, query.to)];
   for (const end of [from, to]) if ('problem' in end) return end;
   const [source, target] = [from as End, to as End];
@@ -31,6 +31,18 @@ export async function explainHere(
     const [fromAddress, toAddress] = [of(source), of(target)];
     if (fromAddress === undefined || toAddress === undefined) return [];
     const fromOwnNode = isFromOwnNode(source, target);
+    const explain = (staged: boolean): Explanation =>
+      fromOwnNode
+        ? { verdict: 'allow', toItself: false, directions: [] }
+        : deps.policy.explain(
+            {
+              from: { address: fromAddress, ...(source.endpoint !== undefined && { endpoint: source.endpoint }) },
+              to: { address: toAddress, ...(target.endpoint !== undefined && { endpoint: target.endpoint }) },
+              protocol,
+              port,
+            },
+            staged,
+          );
     return [
       {
         from: { id: source.id, address: fromAddress },
@@ -38,14 +50,8 @@ export async function explainHere(
         port: { protocol, port },
         family: family === 4 ? 'ipv4' : 'ipv6',
         fromOwnNode,
-        explanation: fromOwnNode
-          ? { verdict: 'allow', toItself: false, directions: [] }
-          : deps.policy.explain({
-              from: { address: fromAddress, ...(source.endpoint !== undefined && { endpoint: source.endpoint }) },
-              to: { address: toAddress, ...(target.endpoint !== undefined && { endpoint: target.endpoint }) },
-              protocol,
-              port,
-            }),
+        explanation: explain(staged),
+        ...(staged ? { staged: { inForce: explain(false).verdict } } : {}),
         unknown: [source, target].flatMap(({ elsewhere }, side) =>
           elsewhere === undefined ? [] : [`${side === 0 ? 'Egress' : 'Ingress'} of ${elsewhere}`],
         ),
@@ -53,7 +59,7 @@ export async function explainHere(
     ];
   });
   if (connections.length === 0) return { problem: `${source.id} and ${target.id} have no addresses of one family` };
-  return { connections, counters: await countersOf(deps, [source, target]) };
+  return { connections, counters: staged ? [] : await countersOf(deps, [source, target]) };
 }
 
 async function countersOf(deps: ExplainDeps, ends: readonly End[]): Promise<PolicyCounterView[]> {

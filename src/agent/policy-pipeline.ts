@@ -23,6 +23,7 @@ import {
   type PolicyState,
   PolicyStateStore,
   policyShow,
+  stagedState,
 } from '#policy';
 
 export interface PolicyPipelineDeps {
@@ -51,8 +52,8 @@ export interface PolicyPipeline extends EndpointDataplane {
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
   endpoints(): readonly WorkloadEndpoint[];
   show(id: EndpointId): PolicyShow | undefined;
-  /** As `explainConnection`, by what is in force here; ends with an endpoint are pods of this node. */
-  explain(connection: Parameters<typeof explainConnection>[1]): Explanation;
+  /** As `explainConnection`, by what is in force here, or would be with the staged policies; ends with an endpoint are pods of this node. */
+  explain(connection: Parameters<typeof explainConnection>[1], staged: boolean): Explanation;
   /** Whether an established flow may go on, by what the engine said last. */
   flowAllowed(flow: TrackedFlow): boolean;
 }
@@ -187,7 +188,10 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     endpoint: (id) => byId.get(id) ?? prepared.get(id),
     endpoints: () => [...byInterface.values()],
     show: (id) => policyShow(state, id),
-    explain: (connection) => explainConnection(state, connection),
+    explain(connection, staged) {
+      const pods = [connection.from.endpoint, connection.to.endpoint].filter((id) => id !== undefined);
+      return explainConnection(staged ? stagedState(state, pods) : state, connection);
+    },
     flowAllowed: (flow) => flowAllowed(state, flow, (address) => idByAddress.get(address)),
   };
 }

@@ -15,6 +15,7 @@ export async function addExplainRoute(app: FastifyInstance, view: AgentView): Pr
       to: end,
       protocol: Type.Union([Type.Literal('TCP'), Type.Literal('UDP'), Type.Literal('SCTP')]),
       port: Type.String({ pattern: '^[1-9][0-9]{0,4}$' }),
+      staged: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
     },
     { additionalProperties: false },
   );
@@ -23,11 +24,13 @@ export async function addExplainRoute(app: FastifyInstance, view: AgentView): Pr
     readonly to: string;
     readonly protocol: 'TCP' | 'UDP' | 'SCTP';
     readonly port: string;
+    readonly staged?: 'true' | 'false';
   };
   app.get<{ Querystring: Query }>('/v1/policy/explain', { schema: { querystring } }, async (request) => {
-    const { from, to, protocol, port } = request.query;
+    const { from, to, protocol, port, staged } = request.query;
     if (Number(port) > 65_535) throw new ApiError(`port ${port} is over 65535`, { code: 'BAD_REQUEST' });
-    const explained = await view.policyExplain({ from, to, protocol, port: Number(port) });
+    const query = { from, to, protocol, port: Number(port), ...(staged === 'true' ? { staged: true } : {}) };
+    const explained = await view.policyExplain(query);
     if ('problem' in explained) throw new ApiError(explained.problem, { code: 'BAD_REQUEST' });
     return explained;
   });

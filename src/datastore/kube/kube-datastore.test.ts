@@ -456,6 +456,31 @@ test("Calico's policies are followed where they are served, under both of their 
   assert.match(w.datastore.status().notUsed[0]?.message ?? '', /fails closed: source.services/);
 });
 
+test('staged policies are followed where they are served; one that cannot be read holds nothing back', async (t) => {
+  const w = await world(t);
+  const v3 = '/apis/projectcalico.org/v3';
+  const kinds = ['stagednetworkpolicies', 'stagedglobalnetworkpolicies', 'stagedkubernetesnetworkpolicies'];
+  for (const plural of kinds) w.cluster.serve(`${v3}/${plural}`);
+  w.cluster.put(`${v3}/stagednetworkpolicies`, { metadata: { name: 'a', namespace: 'x' }, spec: { tier: 'first' } });
+  w.cluster.put(`${v3}/stagedglobalnetworkpolicies`, { metadata: { name: 'g' }, spec: { stagedAction: 'Delete' } });
+  const kubernetes = `${v3}/stagedkubernetesnetworkpolicies`;
+  w.cluster.put(kubernetes, { metadata: { name: 'k', namespace: 'x' }, spec: { podSelector: {}, ingress: [{}] } });
+  w.cluster.put(kubernetes, { metadata: { name: 'later', namespace: 'x' }, spec: { podSelector: {}, because: 1 } });
+  await w.datastore.start();
+  await w.pass();
+  assert.equal(w.inSync(), 1);
+  const staged = w.get('StagedNetworkPolicy', 'x/a');
+  assert.deepEqual([staged?.tier, staged?.stagedAction], ['first', 'Set']);
+  assert.equal(w.get('StagedGlobalNetworkPolicy', 'g')?.stagedAction, 'Delete');
+  assert.deepEqual(w.get('StagedKubernetesNetworkPolicy', 'x/k')?.ingress, [{ peers: [], ports: [] }]);
+  assert.equal(w.get('StagedKubernetesNetworkPolicy', 'x/later'), undefined);
+  const [fault] = w.datastore.status().faults;
+  assert.deepEqual(
+    [fault?.object, fault?.field, fault?.effect, fault?.blocking],
+    ['StagedKubernetesNetworkPolicy x/later', 'spec.because', 'it was never valid: nothing is reported of it', false],
+  );
+});
+
 test('403 is not in sync, and names verb and resource; it counts again when it is granted', async (t) => {
   const w = await world(t);
   w.cluster.fault = ({ path }) => (path === nodes || path === pods ? refusal(403) : undefined);
