@@ -157,8 +157,8 @@ suite('what agents write about their nodes', needs(kubeAgentNeeds), () => {
       metadata: { name: 'poplin' },
     };
     const whole = (await server.objects.get(role))!;
-    const rules = whole['rules'] as readonly { readonly resources: readonly string[] }[];
-    const lesser = rules.filter(({ resources }) => !resources.includes('networkpolicies'));
+    const rules = whole['rules'] as readonly { readonly apiGroups: readonly string[] }[];
+    const lesser = rules.filter(({ apiGroups }) => !apiGroups.includes('networking.k8s.io'));
     await server.objects.patch(role, { rules: lesser });
     const { agent } = await kubeNode(t, server, { name: 'n5' });
     agent.start();
@@ -169,7 +169,7 @@ suite('what agents write about their nodes', needs(kubeAgentNeeds), () => {
       },
       { what: 'the Event', deadlineMs: 30_000 },
     );
-    assert.match(event!.note, /NetworkPolicy may not be read: give the agent's ServiceAccount get, list and watch/);
+    assert.match(event!.note, /^NetworkPolicy may not be read: give the agent's ServiceAccount get, list and watch/);
     const told = await until(async () => conditionIn(await poplinNode(server, 'n5'), 'DatastoreInSync'), {
       what: 'PoplinNode n5',
     });

@@ -44,8 +44,10 @@ export function naiveSelects(text: string, labels: Labels, prefix = '', everythi
         return values().some((each) => each === own);
       case 'not in':
         return values().every((each) => each !== own);
-      case 'contains':
-        return (own?.indexOf(value()) ?? -1) >= 0;
+      case 'contains': {
+        const wanted = value();
+        return own !== undefined && own.indexOf(wanted) >= 0;
+      }
       case 'starts with': {
         const wanted = value();
         return own?.slice(0, wanted.length) === wanted;

@@ -107,7 +107,8 @@ function rule(direction: string): Schema {
       source: entity('Where the packet comes from.'),
       destination: entity('Where the packet goes to.'),
       http: {
-        ...object(`Requests inside of connections. ${notYet}`, {}),
+        description: `Requests inside of connections. ${notYet}`,
+        type: 'object',
         'x-kubernetes-preserve-unknown-fields': true,
       },
       metadata: object('Notes for people.', {

@@ -13,14 +13,30 @@ const actionColumn: KindDefinition['columns'][number] = {
   description: 'What is made of it: Set if empty.',
 };
 
+/** Whether the field is there and says something. */
+function says(name: string, { type, properties = {} }: Schema): string {
+  const there = `has(self.${name})`;
+  switch (type) {
+    case 'array':
+    case 'string':
+      return `${there} && size(self.${name}) > 0`;
+    case 'boolean':
+      return `${there} && self.${name}`;
+    case 'object': {
+      const parts = Object.keys(properties).map((part) => `has(self.${name}.${part})`);
+      return `${there} && (${parts.join(' || ')})`;
+    }
+    default:
+      return there;
+  }
+}
+
 /** As Calico's own validation: Delete only names a policy. */
 function withAction(fields: Readonly<Record<string, Schema>>, named: readonly string[]): Schema {
-  const says = Object.entries(fields).flatMap(([name, { type }]) => {
-    if (named.includes(name)) return [];
-    const empty = type === 'array' || type === 'object' || type === 'string' ? ` && size(self.${name}) > 0` : '';
-    return [type === 'boolean' ? `has(self.${name}) && self.${name}` : `has(self.${name})${empty}`];
-  });
-  const none = says.map((one) => `!(${one})`).join(' && ');
+  const none = Object.entries(fields)
+    .filter(([name]) => !named.includes(name))
+    .map(([name, schema]) => `!(${says(name, schema)})`)
+    .join(' && ');
   return object(
     'What it would say if it were enforced.',
     { stagedAction, ...fields },

@@ -13,7 +13,7 @@
  *
  * A failed command leaves everything unknown (`stale`) until the next `read`.
  */
-import { type Clock, DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
+import { type Clock, type IpFamily, type Logger, PoplinError } from '#kit';
 import type { SetId } from '#model';
 import { paced, pacedArray } from '../../pace.ts';
 import { type KernelSetType, kernelSetName, type Names } from '../../render/names.ts';
@@ -24,33 +24,27 @@ import {
   type SetMemberWriter,
   type WriteCounters,
 } from '../command.ts';
-import { kernelMembers, savedMember } from './members.ts';
+import {
+  addLines,
+  allLines,
+  createLine,
+  deleteLines,
+  type KernelSet,
+  memberChange,
+  newKernelSet,
+  rebuildLines,
+  setMembersMax,
+} from './kernel-set.ts';
+import { kernelMembers } from './members.ts';
+import { ipsetSaveParser } from './saved-sets.ts';
 
 export type IpsetFailure = { readonly code: 'SAVE_FAILED' | 'RESTORE_FAILED'; readonly stderr: string };
 export class IpsetError extends PoplinError<IpsetFailure> {}
 
-/** Members that one set may hold. */
-const setMembersMax = 1_048_576;
 /** More changes than this in one step go through `ipset restore`: netlink holds up the thread. */
 const directChangesMax = 200;
 /** 100,000 members take up to 3 s. */
 const commandTimeoutMs = 120_000;
-
-interface KernelSet {
-  readonly name: string;
-  /** Undefined: read back, and never wanted. */
-  id: SetId | undefined;
-  readonly type: KernelSetType;
-  readonly family: IpFamily;
-  /** It is in the kernel. */
-  exists: boolean;
-  wanted: boolean;
-  /** In the kernel with room for fewer members than ours: built anew and swapped. */
-  rebuild: boolean;
-  /** In the kernel under our name, but of another type (somebody else made it): destroyed first. */
-  foreign: boolean;
-  readonly members: DeltaTracker<string, true>;
-}
 
 interface LogicalSet {
   readonly type: KernelSetType;
@@ -355,77 +349,4 @@ export class Ipsets {
     this.#stale = false;
     return true;
   }
-}
-
-/** Undefined for a line that changes no member of a known set. */
-function memberChange(line: string, sets: ReadonlyMap<string, KernelSet>): SetMemberChange | undefined {
-  const [op, name = '', member] = line.split(' ');
-  const set = sets.get(name);
-  if (!set?.exists || member === undefined || (op !== 'add' && op !== 'del')) return undefined;
-  return { op, set: name, type: set.type, family: set.family, member };
-}
-
-function newKernelSet(name: string, type: KernelSetType, family: IpFamily): KernelSet {
-  return {
-    name,
-    id: undefined,
-    type,
-    family,
-    exists: false,
-    wanted: false,
-    rebuild: false,
-    foreign: false,
-    members: new DeltaTracker(),
-  };
-}
-function createLine(name: string, set: KernelSet): string {
-  return `create ${name} hash:${set.type} family ${set.family === 4 ? 'inet' : 'inet6'} maxelem ${setMembersMax} -exist`;
-}
-function* allLines(set: KernelSet, name = set.name): Generator<string> {
-  for (const member of set.members.desired.keys()) yield `add ${name} ${member} -exist`;
-}
-function* addLines(set: KernelSet): Generator<string> {
-  for (const member of set.members.pendingUpdates) yield `add ${set.name} ${member} -exist`;
-}
-function* deleteLines(set: KernelSet): Generator<string> {
-  for (const member of set.members.pendingDeletes) yield `del ${set.name} ${member} -exist`;
-}
-function* rebuildLines(set: KernelSet): Generator<string> {
-  const temporary = `${set.name}.t`;
-  yield createLine(temporary, set);
-  yield `flush ${temporary}`;
-  yield* allLines(set, temporary);
-  yield `swap ${temporary} ${set.name}`;
-  yield `destroy ${temporary}`;
-}
-
-interface SavedSet {
-  readonly type: KernelSetType;
-  readonly family: IpFamily;
-  readonly maxelem: number;
-  readonly members: string[];
-}
-
-function ipsetSaveParser(isOurs: (name: string) => boolean): {
-  readonly sets: Map<string, SavedSet>;
-  line(line: string): void;
-} {
-  const sets = new Map<string, SavedSet>();
-  return {
-    sets,
-    line(line) {
-      const words = line.split(' ');
-      const name = words[1];
-      if (name === undefined) return;
-      if (words[0] === 'add' && words[2] !== undefined) sets.get(name)?.members.push(savedMember(words[2]));
-      if (words[0] !== 'create' || !isOurs(name)) return;
-      const value = (key: string): string | undefined => words[words.indexOf(key) + 1];
-      sets.set(name, {
-        type: (words[2] ?? '').replace('hash:', '') as KernelSetType,
-        family: value('family') === 'inet6' ? 6 : 4,
-        maxelem: Number(value('maxelem')),
-        members: [],
-      });
-    },
-  };
 }

@@ -1,6 +1,6 @@
 /** Puts the definitions of deploy/crds onto an API server. */
+import { untilServed } from '../../support/kube/agent.ts';
 import type { ApiServer } from '../../support/kube/api-server.ts';
-import { until } from '../../support/wait.ts';
 import { type Definition, definitions } from './definitions.ts';
 
 interface Condition {
@@ -16,12 +16,5 @@ export async function conditionsOf(server: ApiServer, definition: Definition): P
 /** Resolves when all of `which` are served. */
 export async function installDefinitions(server: ApiServer, which: readonly Definition[] = definitions): Promise<void> {
   for (const definition of which) await server.objects.create(definition);
-  for (const definition of which) {
-    const { group, names, versions } = definition.spec;
-    const path = `/apis/${group}/${versions[0].name}/${names.plural}`;
-    await until(async () => (await server.request({ path })).status === 200, {
-      what: `${path} to be served`,
-      deadlineMs: 60_000,
-    });
-  }
+  await untilServed(server, which);
 }

@@ -143,7 +143,7 @@ suite('definitions', needs({ commands: ['setpriv'], kube: apiServerAssets }), ()
       const identity = identify(object);
       assert.ok(identity.type === 'object', object.kind);
       const { faults } = decodeObject(identity.kind, object, 'api');
-      const unsupported = (object['spec'] as { localWorkloadSelector?: string }).localWorkloadSelector;
+      const unsupported = (object['spec'] as { localWorkloadSelector?: string } | undefined)?.localWorkloadSelector;
       const expected = unsupported ? ['spec.localWorkloadSelector'] : [];
       assert.deepEqual(
         faults.map(({ path }) => path.join('.')),

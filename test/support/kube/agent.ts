@@ -87,18 +87,22 @@ export async function installDefinitions(server: ApiServer, wanted: readonly Kub
   await untilServed(server, wanted);
 }
 
-async function untilServed(server: ApiServer, wanted: readonly KubeObject[]): Promise<void> {
+/** What serves a kind is ready before it stands in the list of its group. */
+export async function untilServed(server: ApiServer, wanted: readonly KubeObject[]): Promise<void> {
   for (const definition of wanted) {
     const { group, names, versions } = definition['spec'] as {
       readonly group: string;
       readonly names: { readonly plural: string };
       readonly versions: readonly { readonly name: string }[];
     };
-    const resource = `/apis/${group}/${versions[0]!.name}/${names.plural}`;
-    await until(async () => (await server.request({ path: resource })).status === 200, {
-      what: `${resource} to be served`,
-      deadlineMs: 30_000,
-    });
+    const path = `/apis/${group}/${versions[0]!.name}`;
+    const isServed = async (): Promise<boolean> => {
+      const { status, body } = await server.request({ path });
+      const { resources = [] } = (status === 200 ? body : {}) as { resources?: readonly { name: string }[] };
+      if (!resources.some(({ name }) => name === names.plural)) return false;
+      return (await server.request({ path: `${path}/${names.plural}` })).status === 200;
+    };
+    await until(isServed, { what: `${path}/${names.plural} to be served`, deadlineMs: 60_000 });
   }
 }
 

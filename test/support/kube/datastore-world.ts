@@ -41,7 +41,7 @@ export interface DatastoreWorld {
 
 /** What the datastore reads, and nothing else. */
 const rules = [
-  { apiGroups: [''], resources: ['nodes', 'namespaces', 'pods'], verbs: ['list', 'watch'] },
+  { apiGroups: [''], resources: ['nodes', 'namespaces', 'pods', 'serviceaccounts'], verbs: ['list', 'watch'] },
   { apiGroups: [''], resources: ['pods'], verbs: ['get'] },
   { apiGroups: ['networking.k8s.io'], resources: ['networkpolicies'], verbs: ['list', 'watch'] },
   {
@@ -51,7 +51,11 @@ const rules = [
   },
   {
     apiGroups: ['projectcalico.org', 'crd.projectcalico.org'],
-    resources: ['bgpconfigurations', 'bgppeers', 'bgpfilters', 'ippools', 'caliconodestatuses', 'felixconfigurations'],
+    resources: [
+      ...['bgpconfigurations', 'bgppeers', 'bgpfilters', 'ippools', 'caliconodestatuses', 'felixconfigurations'],
+      ...['networkpolicies', 'globalnetworkpolicies', 'tiers', 'networksets', 'globalnetworksets'],
+      ...['stagednetworkpolicies', 'stagedglobalnetworkpolicies', 'stagedkubernetesnetworkpolicies'],
+    ],
     verbs: ['list', 'watch'],
   },
 ];
