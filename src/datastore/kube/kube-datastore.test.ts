@@ -481,6 +481,18 @@ test('staged policies are followed where they are served; one that cannot be rea
   );
 });
 
+test('staged policies that may not be listed are said so, and hold nothing back', async (t) => {
+  const w = await world(t);
+  const staged = '/apis/projectcalico.org/v3/stagednetworkpolicies';
+  w.cluster.fault = ({ path }) => (path === staged ? refusal(403) : undefined);
+  await w.datastore.start();
+  await w.pass(60_000);
+  assert.equal(w.inSync(), 1);
+  const { kinds, inSync } = w.datastore.status();
+  assert.deepEqual([inSync, kinds?.StagedNetworkPolicy?.state], [true, 'forbidden']);
+  assert.match(kinds?.StagedNetworkPolicy?.reason ?? '', /list and watch on stagednetworkpolicies/);
+});
+
 test('403 is not in sync, and names verb and resource; it counts again when it is granted', async (t) => {
   const w = await world(t);
   w.cluster.fault = ({ path }) => (path === nodes || path === pods ? refusal(403) : undefined);

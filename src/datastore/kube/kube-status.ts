@@ -99,8 +99,10 @@ export function waitingFor(
   const out: string[] = [];
   for (const { resource, state } of health) {
     const { kind, apiVersion } = resource;
-    if (state?.state === 'forbidden') out.push(`${kind} (${apiVersion}): ${state.reason}`);
-    else if (
+    if (state?.state === 'forbidden') {
+      // A role of an older version, say: what never is in force keeps nothing else from it.
+      if (!isStagedKind(kind)) out.push(`${kind} (${apiVersion}): ${state.reason}`);
+    } else if (
       !model.stores[kind].listed &&
       !model.stores[kind].stale &&
       state?.state !== 'absent' &&
