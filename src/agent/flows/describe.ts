@@ -15,6 +15,8 @@ export type FlowDescription = Pick<
 export interface DescribeDeps {
   readonly names: Pick<AddressNames, 'of'>;
   readonly state: PolicyState;
+  /** Whether one packet more may be judged by staged policies now: it costs a walk over all rules of its pod. */
+  readonly mayJudge: () => boolean;
 }
 
 const protocolNames: Readonly<Record<number, string>> = {
@@ -30,7 +32,7 @@ export function describeFlow(
   label: FlowLabel,
   packet: PacketHeaders,
   fromPod: EndpointId | undefined,
-  { names, state }: DescribeDeps,
+  { names, state, mayJudge }: DescribeDeps,
 ): FlowDescription {
   const end = (side: 'source' | 'destination'): FlowEndView => ({
     address: packet[side],
@@ -43,7 +45,8 @@ export function describeFlow(
   const direction = isFromOutside ? 'ingress' : label.direction;
   const pod = judgedPod({ direction, source, destination });
   const judged = pod === undefined ? undefined : { packet, pod, direction };
-  const staged = judged && label.by.type !== 'dataplane' ? stagedOf(state, judged) : undefined;
+  const hasSay = pod !== undefined && state.endpoints.get(pod)?.staged?.[direction] !== undefined;
+  const staged = judged && hasSay && label.by.type !== 'dataplane' && mayJudge() ? stagedOf(state, judged) : undefined;
   return {
     verdict,
     direction,

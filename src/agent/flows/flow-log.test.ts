@@ -237,6 +237,17 @@ test('where all flows are told of, allowed ones say what they would have been; o
   );
 });
 
+test('staged policies judge a bounded number of packets a second, and what is over it is said', async () => {
+  const { flows, packet, clock, limits } = fakeStaged();
+  await flows.start();
+  for (let port = 1; port <= 600; port++) packet('10.1.1.2', port, accepted);
+  const counted = (): number => flows.counts().reduce((sum, { packets }) => sum + packets, 0);
+  assert.deepEqual([counted(), limits.length, new Set(limits)], [500, 100, new Set(['staged_flows'])]);
+  clock.advance(1_000);
+  packet('10.1.1.2', 700, accepted);
+  assert.equal(counted(), 501);
+});
+
 test('a pod that is gone or completed names nothing; its successor at the address does', async () => {
   const { flows, packet } = fake();
   await flows.start();
