@@ -4,13 +4,15 @@
  * Collisions (RFC 4271 6.8, RFC 6286 2.3). When both sides dial at once there are two connections, and the one that the
  * speaker with the higher router id (then AS) made shall stay. Followed to the letter this loses both of them in rare
  * orders of arrival: one side is Established on the first while the other already closed it for the second. Here the
- * higher speaker alone decides, at the first OPEN it gets:
+ * higher speaker alone decides, by the OPENs it gets:
  *
  *   OPEN on its own connection                      -> stays, the incoming one is closed (Cease/7)
- *   OPEN on the incoming one, its own is connected  -> its own stays, the incoming one is closed (Cease/7)
+ *   OPEN on the incoming one, its own is connected  -> the incoming one waits for OPEN on its own, and stays if that ends instead, or
+ *                                                      has none after `collisionMs`
  *   OPEN on the incoming one, its own is not        -> the incoming one stays, the attempt is given up without an OPEN
  *
- * so that it sends KEEPALIVE on one connection only and the lower speaker cannot become Established on the other.
+ * so that it sends KEEPALIVE on one connection only and the lower speaker cannot become Established on the other. (GoBGP 4.8 closes what
+ * it accepts once it has our OPEN on its own: who closed the incoming one at once would lose both.)
  *
  * The lower speaker follows, since the higher one may keep to the letter of the RFC: it closes its own connection when OPEN
  * came on the incoming one, unless it sent KEEPALIVE there. Then the higher speaker may be Established there already, or may
@@ -124,28 +126,30 @@ function yieldConnection(draft: Draft, loser: Connection): void {
   draft.drop(loser, sentReason(cease), cease);
 }
 
-/** Whether `connection` may go on after its OPEN; closes whichever connection has lost. */
-function resolveCollision(draft: Draft, connection: Connection, open: OpenMessage): boolean {
+/** What becomes of `connection` after its OPEN; closes whichever connection has lost. */
+function resolveCollision(draft: Draft, connection: Connection, open: OpenMessage): 'stays' | 'yields' | 'lost' {
   const established = establishedConnection(draft.state);
   if (established) {
     // `tcpConnected` let it get so far.
     draft.drop(established, { type: 'peerRestarted', text: 'peer came back on a new connection (RFC 4724 5)' });
-    return true;
+    return 'stays';
   }
   const other = draft.pending(connection.direction === 'incoming' ? 'outgoing' : 'incoming');
-  if (!other) return true;
+  if (!other) return 'stays';
   if ((connection.direction === 'outgoing') === outgoingWins(draft.state.config, open.routerId, open.asn)) {
     // We sent KEEPALIVE on the one that is to lose: the peer says which it is.
-    if (other.direction === 'outgoing' && other.state === 'OpenConfirm' && !other.paused) return true;
+    if (other.direction === 'outgoing' && other.state === 'OpenConfirm' && !other.paused) return 'stays';
     yieldConnection(draft, other);
-    return true;
+    return 'stays';
   }
-  // The other one would win. If we made it, it has our OPEN and stays; if the peer made it, it counts from its OPEN on.
-  if (other.direction === 'outgoing' || other.state === 'OpenConfirm') {
+  // The other one would win, once its OPEN is there.
+  if (other.state === 'OpenConfirm') {
     yieldConnection(draft, connection);
-    return false;
+    return 'lost';
   }
-  return true;
+  if (other.direction === 'incoming') return 'stays';
+  draft.startTimer('hold', collisionMs, other.id);
+  return 'yields';
 }
 
 /** The one whose KEEPALIVE came while it had to wait. */
@@ -156,10 +160,12 @@ function confirmedConnection(draft: Draft): Connection | undefined {
 /** A valid OPEN in OpenSent: RFC 4271 8.2.2, Event 19. */
 export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessage): void {
   const before = draft.state;
-  if (!resolveCollision(draft, connection, open)) return;
+  const fate = resolveCollision(draft, connection, open);
+  if (fate === 'lost') return;
   const won = !establishedConnection(before) && draft.state.connections.length < before.connections.length;
   // An attempt that is given up may have got through to the peer already.
-  const paused = won || before.dialler === 'connecting' || connection.direction === 'outgoing';
+  const yields = fate === 'yields';
+  const paused = yields || won || before.dialler === 'connecting' || connection.direction === 'outgoing';
   draft.stopDialler('off');
   const { config } = draft.state;
   const ours = connection.plain ? plainOpen(config)! : localOpen(config);
@@ -167,10 +173,17 @@ export function acceptOpen(draft: Draft, connection: Connection, open: OpenMessa
   const wanted = config.keepaliveSec ?? 0;
   const keepaliveSec = wanted > 0 && wanted < agreed.holdTimeSec ? wanted : agreed.keepaliveSec;
   const negotiated = { ...agreed, keepaliveSec };
-  const confirmed: Connection = { ...connection, state: 'OpenConfirm', negotiated, ...(paused ? { paused } : {}) };
+  const confirmed: Connection = {
+    ...connection,
+    state: 'OpenConfirm',
+    negotiated,
+    ...(paused ? { paused } : {}),
+    ...(yields ? { yields } : {}),
+  };
   draft.put(confirmed);
   // With a hold time of 0 the one for OPENs runs on: who never sends its KEEPALIVE holds no connection for ever.
   draft.restartHold(confirmed);
+  if (yields) return;
   if (paused) {
     draft.startTimer('keepalive', keepalivePauseMs, connection.id);
     return;
@@ -199,8 +212,14 @@ function chosenByPeer(draft: Draft, { direction, negotiated }: Connection): Conn
   return ours ? undefined : draft.pending('incoming');
 }
 
-/** After each step: what was confirmed becomes the session once nothing is in its way. */
+/** After each step: what waited for one of ours goes on once that is gone, and what was confirmed becomes the session once nothing is in its way. */
 export function settleCollision(draft: Draft): void {
+  const yielding = draft.state.connections.find((c) => c.yields);
+  if (yielding && !draft.pending('outgoing')) {
+    const { yields: _, ...goesOn } = yielding;
+    draft.put(goesOn);
+    draft.startTimer('keepalive', keepalivePauseMs, goesOn.id);
+  }
   const connection = confirmedConnection(draft);
   if (connection && !connection.paused && !chosenByPeer(draft, connection)) becomeEstablished(draft, connection);
 }
@@ -210,10 +229,10 @@ export function endPause(draft: Draft, { paused: _, ...connection }: Connection)
   draft.put(connection);
 }
 
-/** The hold timer of the connection that the peer was to choose, or not. Returns whether that was it. */
+/** The hold timer of the connection that the peer was to choose, or to send OPEN on. Returns whether that was it. */
 export function collisionTimedOut(draft: Draft, connection: Connection): boolean {
-  const ours = confirmedConnection(draft);
-  if (!ours || ours.id === connection.id) return false;
+  const other = draft.state.connections.find((c) => c.yields) ?? confirmedConnection(draft);
+  if (!other || other.id === connection.id) return false;
   yieldConnection(draft, connection);
   return true;
 }

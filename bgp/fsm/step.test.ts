@@ -375,6 +375,34 @@ test(`${reason}: it does not choose, and a third connection is refused meanwhile
   assert.deepEqual(sent(late.outputs), [[6, 7]]);
 });
 
+test('RFC 4271 6.8: we are higher and have OPEN on the incoming connection alone: it goes on if there will be none on ours', () => {
+  const both = run([start, dialled, accepted, open(2, { ...peerOpen, routerId: 5 }), keepalive(2)]);
+  assert.deepEqual([sent(both.outputs), both.name], [[], 'OpenConfirm']);
+  assert.ok(!types(both.outputs).includes('sendKeepalive'), 'the peer shall not be Established there yet');
+  const ends: readonly SessionInput[] = [
+    { type: 'tcpClosed', connection: 1 },
+    { type: 'notification', connection: 1, notification: cease(7) },
+    { type: 'timer', timer: 'hold', connection: 1 },
+  ];
+  for (const end of ends) {
+    const alone = run([end], both.state);
+    assert.equal(timer(alone.outputs, 'keepalive'), keepalivePauseMs, end.type);
+    assert.ok(!types(alone.outputs).includes('dial'));
+    const up = run([{ type: 'timer', timer: 'keepalive', connection: 2 }], alone.state);
+    assert.equal(establishedConnection(up.state)?.id, 2, end.type);
+  }
+  const patience = run([start, dialled, accepted, open(2, { ...peerOpen, routerId: 5 })]);
+  assert.ok(
+    patience.outputs.some((o) => o.type === 'startTimer' && o.connection === 1 && o.delayMs === collisionMs),
+    'ours does not wait for ever',
+  );
+  const gone = run([{ type: 'tcpClosed', connection: 2 }, open(1, { ...peerOpen, routerId: 5 })], both.state);
+  assert.deepEqual(
+    gone.state.connections.map(({ id, state }) => [id, state]),
+    [[1, 'OpenConfirm']],
+  );
+});
+
 test('KEEPALIVE waits until the peer has done with the loser; the session waits for it', () => {
   const won = run([start, dialled, accepted, open(1, { ...peerOpen, routerId: 5 })]);
   assert.ok(!types(won.outputs).includes('sendKeepalive'));

@@ -6,8 +6,16 @@ import { ceaseSubcode, errorCode, negotiate } from '../wire/index.ts';
 import { localOpen } from './state.ts';
 import type { Connection, SessionInput, SessionOutput, SessionState, StepResult } from './types.ts';
 
-/** `examinesOpenSent`: it looks at connections in OpenSent as well, as FRR does and the RFC leaves open. */
-export function literalPeer(examinesOpenSent: boolean) {
+/**
+ * What it does beside the letter: it looks at connections in OpenSent as well, as FRR does and the RFC leaves open; or it closes what it
+ * accepts once it has OPEN on its own, without a word, as GoBGP does.
+ */
+export interface Habits {
+  readonly examinesOpenSent?: boolean;
+  readonly refusesInOpenConfirm?: boolean;
+}
+
+export function literalPeer({ examinesOpenSent = false, refusesInOpenConfirm = false }: Habits) {
   return (before: SessionState, input: SessionInput): StepResult => {
     let state = before;
     const outputs: SessionOutput[] = [];
@@ -42,8 +50,12 @@ export function literalPeer(examinesOpenSent: boolean) {
     if (input.type === 'tcpConnected') {
       const { connection: id, direction } = input;
       if (direction === 'outgoing') state = { ...state, dialler: 'off' };
-      put({ id, direction, state: 'OpenSent' });
-      outputs.push({ type: 'sendOpen', connection: id, open: localOpen(state.config) });
+      if (refusesInOpenConfirm && direction === 'incoming' && state.connections.some((c) => c.state !== 'OpenSent')) {
+        outputs.push({ type: 'close', connection: id });
+      } else {
+        put({ id, direction, state: 'OpenSent' });
+        outputs.push({ type: 'sendOpen', connection: id, open: localOpen(state.config) });
+      }
     }
     const connection = 'connection' in input && state.connections.find((c) => c.id === input.connection);
     if (connection && input.type === 'open') {

@@ -67,6 +67,8 @@ export interface Connection {
   readonly state: 'OpenSent' | 'OpenConfirm' | 'Established';
   /** In OpenConfirm: our KEEPALIVE is yet to be sent, by the keepalive timer. */
   readonly paused?: true;
+  /** In OpenConfirm and `paused`, without that timer: one of ours would win, if the peer sends OPEN on it. */
+  readonly yields?: true;
   /** In OpenConfirm: the peer's KEEPALIVE came, but `paused`, or the peer has yet to choose between this connection and its own. */
   readonly confirmed?: true;
   /** Our OPEN on it had no capabilities. */

@@ -18,8 +18,10 @@ interface Dialler {
   /** SIGSTOP, SIGCONT. */
   pause(paused: boolean): void;
   established(): boolean;
-  /** Grows with each session that comes up or goes down, as the daemon counts it. */
+  /** Grows with each session that comes up, or went down, as the daemon counts it. */
   count(): number;
+  /** What it said, for the error. */
+  output?(): string;
 }
 
 async function bird(link: BgpLink): Promise<Dialler> {
@@ -28,8 +30,9 @@ async function bird(link: BgpLink): Promise<Dialler> {
   return {
     pause: (paused) => void daemon.process.kill(paused ? 'SIGSTOP' : 'SIGCONT'),
     established: () => daemon.established('peer'),
-    count: () =>
-      daemon.output.split('BGP session established').length + daemon.output.split('BGP session closed').length,
+    // Not those that it closed: the line about the end of the round before may come late.
+    count: () => daemon.output.split('BGP session established').length,
+    output: () => daemon.output.slice(-3000),
   };
 }
 async function frr(link: BgpLink): Promise<Dialler> {
@@ -74,16 +77,19 @@ for (const [name, options, start, upCounts] of [
           const speaker = await link.speaker(linkConfig({ routerId }));
           await until(async () => (await speaker.peer('bird')).state === 'OpenSent', { what: 'our connection' });
           daemon.pause(false);
-          await speaker.established('bird');
+          // GoBGP refuses everybody for 5 s after a session.
+          await speaker.established('bird', 30_000);
           await until(async () => (await speaker.peer('bird')).families.every((family) => family.endOfRibReceived), {
             what: 'End-of-RIB',
           });
-          await until(() => daemon.established(), { what: `the session at ${name}` });
+          await until(() => daemon.established() && daemon.count() >= before + upCounts, {
+            what: `the session at ${name}`,
+          });
           const { establishedCount } = await speaker.peer('bird');
           assert.deepEqual(
             [establishedCount, daemon.count() - before],
             [1, upCounts],
-            `round ${round}: ${JSON.stringify(speaker.logs)}`,
+            `round ${round}: ${JSON.stringify(speaker.logs)} ${daemon.output?.()}`,
           );
           await speaker.kill();
           await until(() => !daemon.established(), { what: `${name} to notice` });

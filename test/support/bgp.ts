@@ -199,13 +199,16 @@ export class SpeakerProcess {
   async peer(name: string): Promise<PeerStatus> {
     return (await this.status()).peers.find((peer) => peer.name === name)!;
   }
-  async established(name: string): Promise<PeerStatus> {
+  async established(name: string, deadlineMs = 10_000): Promise<PeerStatus> {
     return until(
       async () => {
         const peer = await this.peer(name);
         return peer.state === 'Established' && peer;
       },
-      { what: `${name} to be Established; last: ${JSON.stringify(this.peerEvents.at(-1))} ${this.errors}` },
+      {
+        what: () => `${name} to be Established; last: ${JSON.stringify(this.peerEvents.slice(-4))} ${this.errors}`,
+        deadlineMs,
+      },
     );
   }
   configure(config: SpeakerConfig): void {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface UntilOptions {
-  /** What is waited for; goes into the error. */
-  readonly what: string;
+  /** What is waited for; goes into the error. A function is asked when the wait has failed. */
+  readonly what: string | (() => string);
   readonly deadlineMs?: number;
   readonly intervalMs?: number;
 }
@@ -30,7 +30,8 @@ export async function until<T>(
     }
     if (performance.now() >= end) {
       const why = cause instanceof Error ? `: ${cause.message}` : '';
-      throw new Error(`waited ${deadlineMs} ms in vain for ${options.what}${why}`, { cause });
+      const what = typeof options.what === 'string' ? options.what : options.what();
+      throw new Error(`waited ${deadlineMs} ms in vain for ${what}${why}`, { cause });
     }
     await sleep(options.intervalMs ?? 20);
   }
