@@ -8,7 +8,7 @@ import { evaluate, evaluateStaged, type PolicyQuery, type PolicyState, ruleText,
 import { type PacketHeaders, SCTP, TCP, UDP } from './packet.ts';
 
 /** Of a tier whose policies all did not allow; more are not named. */
-export const policiesNamedMax = 16;
+const policiesNamedMax = 16;
 const protocols: Readonly<Record<number, Protocol>> = { [TCP]: 'TCP', [UDP]: 'UDP', [SCTP]: 'SCTP' };
 
 export interface JudgedPacket {
