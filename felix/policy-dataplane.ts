@@ -89,7 +89,7 @@ export interface PolicyDataplaneStatus {
 export interface PolicyDataplane extends Startable {
   /** @param chosen instead of what the options say: what only the model knows, when it is complete. */
   start(
-    chosen?: Pick<PolicyDataplaneOptions, 'markMask'> & Partial<Pick<PolicyDataplaneOptions, 'backend'>>,
+    chosen?: Pick<PolicyDataplaneOptions, 'markMask' | 'flowLog'> & Partial<Pick<PolicyDataplaneOptions, 'backend'>>,
   ): Promise<void>;
   /** In dependency order, as the engine emits. */
   apply(updates: readonly PolicyUpdate[]): void;
@@ -175,7 +175,7 @@ class Dataplane implements PolicyDataplane {
       names: this.#names,
       families: this.#families,
       env: this.#env,
-      flowLog: this.#options.flowLog,
+      flowLog: chosen.flowLog ?? this.#options.flowLog,
     });
     await Promise.all([parts.sets.read(), ...parts.tables.map((table) => table.read())]);
     this.#parts = parts;

@@ -32,7 +32,10 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 
 /** Nothing of Node but assert: sockets, timers, files and the clock are handed in. */
 const pureFolders = ['bgp', 'policy', 'src/ipam', 'src/kit', 'src/model'];
-const nobodyImports = new Map([['#agent', ['src/cli', 'src/lab', 'test']]]);
+const nobodyImports = new Map([
+  ['#agent', ['src/cli', 'src/lab', 'test']],
+  ['#agent/speaker', ['src/cli']],
+]);
 /** What `felix` may import of Node: nothing that does I/O; the kernel comes through its ports. */
 const felixMayImport = ['node:assert', 'node:assert/strict', 'node:crypto', 'node:timers/promises'];
 /** Globals that are a clock, a source of chance, or the process. The system's clock stands in one file. */

@@ -87,10 +87,12 @@ export class BmpMonitor {
   }
   /** To be called before the changed prefixes are settled. */
   locRibChanged(rib: Rib, changed: IntStack): void {
+    if (this.#stations.size === 0) return;
     for (const station of this.#stations.values()) station.locRibChanged(rib, changed);
   }
   /** Whether there is more that could be sent at once. */
   pump(): boolean {
+    if (this.#stations.size === 0) return false;
     let more = false;
     for (const station of this.#stations.values()) if (station.connected && station.pump()) more = true;
     return more;

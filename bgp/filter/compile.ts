@@ -8,7 +8,7 @@
  */
 import { AsPathExpressions } from './as-path-expression.ts';
 import { type CompiledChanges, compileChanges } from './change.ts';
-import { asksOrigins, type Condition, compileConditions } from './conditions.ts';
+import { asksOrigins, type Condition, compileConditions, walksOf } from './conditions.ts';
 import { PrefixColumns, PrefixSet } from './prefixes.ts';
 import { ownRoute, type RouteOrigins, RouteView } from './route-view.ts';
 import type { FilterTerm } from './types.ts';
@@ -58,6 +58,8 @@ export class CompiledFilter {
   /** Whether any term asks where a route comes from: otherwise the last argument of `use` does not matter. */
   readonly asksOrigins: boolean;
   readonly setsMed: boolean;
+  /** How often `use` may go through a list of the attributes. */
+  readonly walks: number;
   /** Whether any route comes out otherwise than it went in. */
   readonly changes: boolean;
   /** After `run`: index of the term that decided, or `noTerm`. */
@@ -89,6 +91,7 @@ export class CompiledFilter {
       return !prefixes && this.#prefixes.stride === 1 ? single4 : other;
     });
     this.asksOrigins = terms.some(asksOrigins);
+    this.walks = terms.reduce((sum, term) => sum + walksOf(term), 0);
     this.setsMed = this.#terms.some(({ changes }) => changes?.setsMed);
     this.changes = this.#terms.some(({ changes }) => changes !== undefined);
   }

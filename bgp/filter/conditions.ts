@@ -49,6 +49,19 @@ export function compileConditions(term: FilterTerm, expressions: Map<string, num
   return out;
 }
 
+/** An expression over AS paths goes through the path as text, all of them at once: that takes as long as so many walks. */
+const expressionWalks = 10;
+
+/** How often the conditions of a term go through a list of the attributes, in the worst case. */
+export function walksOf({ community, communities, asPath }: FilterTerm): number {
+  const { any = [], all = [], none = [] } = communities ?? {};
+  const lists = [any, none].map((texts) => (texts.length >= lookUpMin && texts.every(isExact) ? 1 : texts.length));
+  const path = asPath === undefined ? 0 : asPath.matches ? expressionWalks : 1;
+  return lists[0]! + lists[1]! + all.length + (community === undefined ? 0 : 1) + path;
+}
+
+const isExact = (text: string): boolean => /^\d+:\d+$/.test(text);
+
 /** Whether conditions of the term depend on where a route comes from, not only on its attributes. */
 export function asksOrigins({ source, peers, nextHop, interface: leavesBy }: FilterTerm): boolean {
   return source !== undefined || peers !== undefined || nextHop !== undefined || leavesBy !== undefined;
@@ -115,7 +128,7 @@ function communityConditions({ any, all, none }: CommunitiesMatch): Condition[] 
 
 function carriesAny(texts: readonly string[]): Condition {
   const patterns = texts.map(parseCommunityPattern);
-  if (texts.length >= lookUpMin && texts.every((text) => /^\d+:\d+$/.test(text))) return carriesAnyOf(texts);
+  if (texts.length >= lookUpMin && texts.every(isExact)) return carriesAnyOf(texts);
   return (view) => {
     for (const pattern of patterns) if (carries(view, pattern)) return true;
     return false;

@@ -24,6 +24,7 @@ import { type HopMarks, noNextHop } from './next-hop-pool.ts';
 import { PathSlots } from './path-slots.ts';
 import { localPeer } from './path-table.ts';
 import type { Rib } from './rib.ts';
+import { encodingWeight, setCost } from './slice-cost.ts';
 
 export interface UpdateGroupOptions extends ExportPolicy, EncodingOptions {
   /** Of what the policy lets out, for the group's family. */
@@ -63,10 +64,16 @@ export class UpdateGroup {
   readonly #withdrawBy = new ChainSet();
   readonly #takeBackBy = new ChainSet();
   #takeBackLink = new Int32Array(256);
+  // Members, as the `apply` under way finds them.
+  readonly #keepingUp: Member[] = [];
+  readonly #behindNow: Member[] = [];
+  readonly #recipients: Member[] = [];
   readonly #encoder: AnnouncementEncoder;
   readonly #filtered: FilteredSets | undefined;
   /** What can go out at all: a filter that may let more through than the policy has to see it. */
   readonly #widest: ExportPolicy;
+  /** See `setCost`. */
+  readonly #weight: number;
   /** Prefixes below are decided about; see `fill`. */
   #filled = 0;
 
@@ -78,22 +85,28 @@ export class UpdateGroup {
     if (this.#slots) rib.pathWatchers++;
     const filter = compileFilter(options.filter, options.localAsn);
     this.#filtered = filter && new FilteredSets(filter, rib.tables, options.ebgp);
+    this.#weight = encodingWeight + (filter?.walks ?? 0);
+    rib.setWeight += this.#weight;
     this.#widest = filter && options.export !== 'reject' ? { ...options, export: 'accept' } : options;
     this.#encoder = new AnnouncementEncoder(rib, options, this.#slots, filter?.setsMed ?? false);
   }
 
   /**
-   * Decides about up to `limit` prefixes of those that were there before the group; whether more are left. Until none are, its
+   * Decides about up to `limit` prefixes (fewer: see `Rib.decide`) of those that were there before the group; whether more are left. Until none are, its
    * members must not be pumped: what is not decided about yet would be withdrawn, and announced again later.
    */
   fill(limit: number): boolean {
-    const { prefixes, locPeer } = this.#rib;
+    const { prefixes, locPeer, locAttributes } = this.#rib;
     const rib = this.#rib;
     const some = new IntStack();
     let prefix = this.#filled;
+    let set = -1;
     for (let left = limit; prefix < prefixes.limit && left > 0; prefix++) {
-      if (locPeer[prefix] !== 0) some.push(prefix);
       left -= this.#slots ? rib.decisionCost(rib.pathsOf(prefix)) : 1;
+      if (locPeer[prefix] === 0) continue;
+      some.push(prefix);
+      if (this.#slots || locAttributes[prefix] !== set) left -= rib.tellingCost(prefix, this.#weight);
+      set = locAttributes[prefix]!;
     }
     this.#filled = prefix;
     this.#applyAll(some);
@@ -186,6 +199,7 @@ export class UpdateGroup {
       this.#unhold(row);
     }
     this.announcedCount = 0;
+    this.#rib.setWeight -= this.#weight;
     if (this.#slots) this.#rib.pathWatchers--;
   }
 
@@ -194,28 +208,37 @@ export class UpdateGroup {
    * them after all groups have: one that is withdrawn stays until its withdrawal is sent.
    */
   apply(changed: IntStack, start: number, end: number): void {
-    const keepsUp = (member: Member): boolean => member.backlog.count === 0 && member.sink.writable;
-    const keepingUp = this.members.filter(keepsUp);
-    const behind = keepingUp.length < this.members.length ? this.members.filter((m) => !keepingUp.includes(m)) : [];
+    const behind = this.#behindNow;
+    this.#keepingUp.length = behind.length = 0;
+    for (let i = 0; i < this.members.length; i++) {
+      const member = this.members[i]!;
+      if (member.backlog.count === 0 && member.sink.writable) this.#keepingUp.push(member);
+      else behind.push(member);
+    }
     for (let i = start; i < end; i++) {
       const prefix = changed.items[i]!;
       if (this.#slots) this.#applyPaths(this.#slots, prefix, behind);
       else if (this.#applyBest(prefix) && behind.length > 0) for (const member of behind) this.#behind(member, prefix);
     }
     this.#filtered?.release();
-    this.#sendAll(keepingUp);
+    if (this.#keepingUp.length > 0) this.#sendAll();
+    this.#withdrawBy.clear();
+    this.#takeBackBy.clear();
+    this.#announceBy.clear();
     for (let i = 0; i < this.#gone.length; i++) this.#unhold(this.#gone.items[i]!);
     this.#gone.clear();
   }
 
-  /** Sends up to `limit` prefixes of a member's backlog, then End-of-RIB where due. Returns whether more is waiting. */
+  /** Sends up to `limit` prefixes of a member's backlog, fewer with long attribute sets, then End-of-RIB where due. Returns whether more is waiting. */
   pump(member: Member, limit: number): boolean {
     const encoder = this.#encoder;
     encoder.recipients = [member];
     let cursor = member.cursor;
     let withdrawals = false;
     const done = new IntStack();
-    for (let n = 0; n < limit && member.backlog.count > 0; n++) {
+    const pool = this.#rib.tables.attributes;
+    let set = 0;
+    for (let left = limit; left > 0 && member.backlog.count > 0; left--) {
       let row = member.backlog.next(cursor);
       if (row < 0) row = member.backlog.next(0);
       cursor = row + 1;
@@ -224,6 +247,10 @@ export class UpdateGroup {
       this.#ensure(row);
       if (this.#attributes[row] !== 0 && this.#source[row] !== member.peer) {
         this.#link[row] = this.#announceBy.add(this.#source[row]!, row);
+        if (this.#attributes[row] !== set) {
+          set = this.#attributes[row]!;
+          left -= setCost(pool.length(set - 1), encodingWeight);
+        }
       } else {
         if (!withdrawals) encoder.startWithdraw();
         withdrawals = true;
@@ -231,7 +258,8 @@ export class UpdateGroup {
       }
     }
     member.cursor = cursor;
-    for (const source of this.#announceBy.keys()) this.#announceChain(source);
+    const sources = this.#announceBy;
+    for (let i = 0; i < sources.count; i++) this.#announceChain(sources.key(i));
     this.#announceBy.clear();
     const endOfRib = member.backlog.count === 0 && member.endOfRibDue;
     if (endOfRib) {
@@ -344,7 +372,7 @@ export class UpdateGroup {
 
   markHops({ hops }: HopMarks): void {
     for (let row = 0, limit = this.#limit; row < limit; row++) {
-      if (this.#attributes[row] !== 0) hops.add(this.#nextHop[row]!);
+      if (this.#attributes[row] !== 0) hops[this.#nextHop[row]!] = 1;
     }
   }
 
@@ -366,26 +394,35 @@ export class UpdateGroup {
     this.#rib.settle(row);
   }
 
-  #sendAll(keepingUp: readonly Member[]): void {
-    const without = (peer: number): readonly Member[] =>
-      keepingUp.some((member) => member.peer === peer) ? keepingUp.filter((member) => member.peer !== peer) : keepingUp;
-    if (keepingUp.length > 0) {
-      for (const source of this.#withdrawBy.keys()) {
-        this.#encoder.withdrawChain(without(source), this.#withdrawBy.first(source), this.#link);
-      }
-      for (const source of this.#takeBackBy.keys()) {
-        const told = keepingUp.filter((member) => member.peer === source);
-        this.#encoder.withdrawChain(told, this.#takeBackBy.first(source), this.#takeBackLink);
-      }
-      for (const source of this.#announceBy.keys()) {
-        this.#encoder.recipients = without(source);
-        if (this.#encoder.recipients.length > 0) this.#announceChain(source);
-        this.#encoder.flush();
-      }
+  #sendAll(): void {
+    const encoder = this.#encoder;
+    const [withdrawBy, takeBackBy, announceBy] = [this.#withdrawBy, this.#takeBackBy, this.#announceBy];
+    for (let i = 0; i < withdrawBy.count; i++) {
+      const source = withdrawBy.key(i);
+      encoder.withdrawChain(this.#others(source), withdrawBy.first(source), this.#link);
     }
-    this.#withdrawBy.clear();
-    this.#takeBackBy.clear();
-    this.#announceBy.clear();
+    for (let i = 0; i < takeBackBy.count; i++) {
+      const source = takeBackBy.key(i);
+      const told = this.#keepingUp.filter((member) => member.peer === source);
+      encoder.withdrawChain(told, takeBackBy.first(source), this.#takeBackLink);
+    }
+    for (let i = 0; i < announceBy.count; i++) {
+      const source = announceBy.key(i);
+      encoder.recipients = this.#others(source);
+      if (encoder.recipients.length > 0) this.#announceChain(source);
+      encoder.flush();
+    }
+  }
+
+  /** Of the members that keep up all but the source itself; until the next call. */
+  #others(source: number): readonly Member[] {
+    const others = this.#recipients;
+    others.length = 0;
+    for (let i = 0; i < this.#keepingUp.length; i++) {
+      const member = this.#keepingUp[i]!;
+      if (member.peer !== source) others.push(member);
+    }
+    return others;
   }
 
   #announceChain(source: number): void {

@@ -98,7 +98,8 @@ export class AnnouncementEncoder {
       const row = at - 1;
       this.#setLink[row] = this.#sets.add(attributes[row]! - 1, row);
     }
-    for (const set of this.#sets.keys()) this.#announceSet(set, source, columns.nextHop);
+    const sets = this.#sets;
+    for (let i = 0; i < sets.count; i++) this.#announceSet(sets.key(i), source, columns.nextHop);
     this.#sets.clear();
   }
 

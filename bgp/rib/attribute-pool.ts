@@ -85,6 +85,10 @@ export class AttributePool {
   end(id: number): number {
     return this.#sets.start(id) + this.#sets.length(id);
   }
+  /** How many they are. */
+  length(id: number): number {
+    return this.#sets.length(id);
+  }
   /** A copy of them. */
   copy(id: number): Uint8Array {
     return this.bytes(id).slice(this.start(id), this.end(id));

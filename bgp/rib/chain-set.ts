@@ -17,9 +17,13 @@ export class ChainSet {
   first(key: number): number {
     return this.#heads[key] ?? 0;
   }
-  /** In order of first use; those of this moment. */
-  keys(): Int32Array {
-    return this.#keys.items.subarray(0, this.#keys.length);
+  /** Number of keys. */
+  get count(): number {
+    return this.#keys.length;
+  }
+  /** The keys in order of first use. @param index 0 <= index < count */
+  key(index: number): number {
+    return this.#keys.items[index]!;
   }
   clear(): void {
     for (let i = 0; i < this.#keys.length; i++) this.#heads[this.#keys.items[i]!] = 0;

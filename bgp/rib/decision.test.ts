@@ -236,3 +236,22 @@ test('a slice has fewer prefixes when they have many paths, so that a flood of p
   assert.equal(decidedOf(50, 0), 6);
   assert.equal(decidedOf(50, 1), 1);
 });
+
+test('RFC 8654: and when their AS_PATHs are long and compared: those of 16,000 ASes took 1 ms a prefix', () => {
+  const long = { ...plain, length: 2000 };
+  const paths = Array.from({ length: 64 }, (_, i) => ({ peer: 1, pathId: i, set: i % 2, hop: 1 }));
+  const decidedOf = (asPathRelax: boolean): number => {
+    const { rib } = decided(paths, [long, { ...long, med: 0 }], [0, 0], { max: 64, asPathRelax });
+    for (let i = 0; i < 50; i++) {
+      for (const { pathId, set } of paths) {
+        const attributes = rib.paths.attributes[set]!;
+        rib.announceId(1, rib.internText(`10.${i}.0.0/16`)!, attributes, 1, pathId);
+      }
+    }
+    const before = rib.dirtyCount;
+    rib.decide(100, false, new IntStack());
+    return before - rib.dirtyCount;
+  };
+  assert.equal(decidedOf(true), 12);
+  assert.equal(decidedOf(false), 1);
+});

@@ -35,6 +35,9 @@ export interface DecisionTables {
 
 export const defaultMultipath: MultipathOptions = { max: multipathMax, asPathRelax: true };
 
+/** As many ASes are compared in the time that a path takes otherwise. An AS_PATH may have 16,000 (RFC 8654). */
+const comparedAsnsShift = 7;
+
 /** Where a path loses. The first three are no steps of the elimination: such paths never take part. */
 export type DecisionStep =
   | 'rejected'
@@ -67,7 +70,7 @@ export class Decision {
   /** Of the last weighted set: mostly the next one is the same. */
   readonly #shares: number[] = [];
   #scaled: readonly number[] = [];
-  /** Number of paths that the last `run` had to choose from. */
+  /** Number of paths that the last `run` had to choose from, and so many more as it takes to compare their AS_PATHs. */
   considered = 0;
   multipath = defaultMultipath;
   readonly #tables: DecisionTables;
@@ -387,6 +390,7 @@ export class Decision {
     const candidates = this.#candidates;
     const attributes = this.#paths.attributes;
     const best = attributes[candidates[0]!]!;
+    this.considered += (count * pool.asPathLength[best]!) >> comparedAsnsShift;
     let kept = 1;
     for (let i = 1; i < count; i++) {
       const set = attributes[candidates[i]!]!;

@@ -74,7 +74,7 @@ class FamilyFeed {
 
   markHops({ sets }: HopMarks): void {
     const limit = Math.min(this.#told.length, this.rib.prefixes.limit);
-    for (let prefix = 0; prefix < limit; prefix++) sets.add(this.#told[prefix]!);
+    for (let prefix = 0; prefix < limit; prefix++) sets[this.#told[prefix]!] = 1;
   }
   /** Writes records until `writer` is full or nothing waits. */
   write(writer: FeedWriter): void {

@@ -45,6 +45,10 @@ export class NextHopPool {
     this.#lastId = id;
     return id;
   }
+  /** Ids are below it. */
+  get limit(): number {
+    return this.addresses.length;
+  }
   /** Number of next hops held, used or not. */
   get size(): number {
     return this.#ids.size;
@@ -52,7 +56,7 @@ export class NextHopPool {
   /** Frees all that are not marked. */
   sweep(marks: HopMarks): void {
     for (const [text, id] of this.#ids) {
-      if (marks.hops.has(id)) continue;
+      if (marks.hops[id] === 1) continue;
       this.#ids.delete(text);
       this.addresses[id] = '' as IpAddress;
       this.onward[id] = undefined;
@@ -67,10 +71,10 @@ export class NextHopPool {
   }
 }
 
-/** What is in use, as its holders say. */
+/** What is in use, as its holders say: 1 by id. A store for each of a million paths: to put them in sets would stall the loop. */
 export interface HopMarks {
-  readonly hops: Set<number>;
-  readonly sets: Set<number>;
+  readonly hops: Uint8Array;
+  readonly sets: Uint8Array;
 }
 
 /** A metric that makes every path through the next hop unusable. */
@@ -90,6 +94,10 @@ export class NextHopSetPool {
 
   get size(): number {
     return this.#ids.size;
+  }
+  /** Ids are below it. */
+  get limit(): number {
+    return this.members.length;
   }
 
   /** @param ids sorted, distinct. @param weights by id; empty: equal ones. */
@@ -114,8 +122,8 @@ export class NextHopSetPool {
   sweep(marks: HopMarks): void {
     for (const [key, set] of this.#ids) {
       const members = this.members[set]!;
-      if (set === 0 || marks.sets.has(set)) {
-        for (const hop of members) marks.hops.add(hop);
+      if (set === 0 || marks.sets[set] === 1) {
+        for (const hop of members) marks.hops[hop] = 1;
         continue;
       }
       this.#ids.delete(key);

@@ -46,9 +46,9 @@ export class ReceivedTable {
   }
 
   /** @param limit rows of the path table that were ever used are below it. */
-  markHops(hops: Set<number>, limit: number): void {
+  markHops(hops: Uint8Array, limit: number): void {
     for (let path = 0; path < Math.min(limit, this.#attributes.length); path++) {
-      if (this.#attributes[path] !== 0) hops.add(this.#nextHop[path]!);
+      if (this.#attributes[path] !== 0) hops[this.#nextHop[path]!] = 1;
     }
   }
 }

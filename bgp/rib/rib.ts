@@ -16,6 +16,7 @@ import { discardSet, type HopMarks, type NextHopSetPool } from './next-hop-pool.
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
 import { ReceivedTable } from './received.ts';
+import { setCost } from './slice-cost.ts';
 
 /** Paths to one prefix that are taken of one peer. A flood of path identifiers must not make walks over a prefix long. */
 export const pathsPerPrefixMax = 128;
@@ -50,6 +51,8 @@ export class Rib {
   routeCount = 0;
   /** How many look at paths that are not best, too. */
   pathWatchers = 0;
+  /** Of all groups that are told of what is decided: see `setCost`. */
+  setWeight = 0;
   /** What the last `announce` found: a value of `announcementFound`. */
   found: number = announcementFound.nothing;
   /** As `decide` was told last: other paths than ours do not count. */
@@ -240,19 +243,27 @@ export class Rib {
   }
 
   /**
-   * Decides up to `limit` dirty prefixes, fewer when they have many paths, and adds those whose Loc-RIB entry changed to
-   * `changed`; with `pathWatchers` all of them.
+   * Decides up to `limit` dirty prefixes, fewer when they have many paths or long attribute sets, and adds those whose Loc-RIB entry
+   * changed to `changed`; with `pathWatchers` all of them.
    * The caller passes these on and then calls `settle` for each.
    */
   decide(limit: number, localOnly: boolean, changed: IntStack): void {
     this.#localOnly = localOnly;
     const decision = this.#decision;
     const dirty = this.#dirty;
-    for (let left = limit; dirty.length > 0 && left > 0; left -= this.decisionCost(decision.considered)) {
+    let set = -1;
+    for (let left = limit; dirty.length > 0 && left > 0; ) {
       const prefix = dirty.shift();
       this.#isDirty[prefix] = 0;
-      if (this.#decideOne(prefix, localOnly) || this.pathWatchers > 0) changed.push(prefix);
-      else this.settle(prefix);
+      const changes = this.#decideOne(prefix, localOnly) || this.pathWatchers > 0;
+      left -= this.decisionCost(decision.considered);
+      if (!changes) {
+        this.settle(prefix);
+        continue;
+      }
+      changed.push(prefix);
+      if (this.pathWatchers > 0 || this.locAttributes[prefix] !== set) left -= this.tellingCost(prefix, this.setWeight);
+      set = this.locAttributes[prefix]!;
     }
     dirty.compact();
   }
@@ -284,6 +295,19 @@ export class Rib {
   decisionCost(paths: number): number {
     return 1 + (paths >> 3) + (this.pathWatchers > 0 ? (paths * paths) >> 4 : 0);
   }
+  /** What its attribute sets add to what it costs to tell groups of that weight of a prefix: see `setCost`. */
+  tellingCost(prefix: number, weight: number): number {
+    const { attributes: pool } = this.tables;
+    if (this.pathWatchers === 0) {
+      return this.locPeer[prefix] === 0 ? 0 : setCost(pool.length(this.locAttributes[prefix]!), weight);
+    }
+    const { paths } = this;
+    let octets = 0;
+    for (let link = this.firstPath(prefix); link > 0; link = paths.next[link - 1]!) {
+      octets += pool.length(paths.attributes[link - 1]!);
+    }
+    return setCost(octets, weight);
+  }
   /** Number of paths of a prefix. */
   pathsOf(prefix: number): number {
     let count = 0;
@@ -301,12 +325,12 @@ export class Rib {
 
   markHops({ hops, sets }: HopMarks): void {
     const paths = this.paths;
-    for (let path = 0; path < paths.limit; path++) if (paths.isPath(path)) hops.add(paths.nextHop[path]!);
+    for (let path = 0; path < paths.limit; path++) if (paths.isPath(path)) hops[paths.nextHop[path]!] = 1;
     this.received.markHops(hops, paths.limit);
     for (let prefix = 0; prefix < this.prefixes.limit; prefix++) {
       if (this.locPeer[prefix] === 0) continue;
-      hops.add(this.locNextHop[prefix]!);
-      sets.add(this.locHopSet[prefix]!);
+      hops[this.locNextHop[prefix]!] = 1;
+      sets[this.locHopSet[prefix]!] = 1;
     }
   }
   pin(prefix: number): void {

@@ -2,6 +2,7 @@
  * What events leave to be done, once they are all in (`SpeakerDeps.defer`), a slice at a time: routes are judged again and decided,
  * peers and stations told, and whoever programs routes is called. More than a slice: again after the events that came meanwhile.
  */
+import type { HopMarks } from '../rib/index.ts';
 import { prefixesPerSlice } from './limits.ts';
 import type { Monitoring } from './monitoring.ts';
 import type { OwnRestart } from './own-restart.ts';
@@ -23,6 +24,8 @@ export class Flush {
   readonly #parts: FlushParts;
   #scheduled = false;
   #stopped = false;
+  /** Peers whose routes are to be judged again are looked for. */
+  #reviewing = false;
   /** Whoever programs routes was called, and has not taken them all since. */
   #announced = false;
 
@@ -34,10 +37,16 @@ export class Flush {
   schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    this.#parts.deps.defer(() => {
-      this.#scheduled = false;
-      if (!this.#stopped) this.#run();
-    });
+    this.#parts.deps.defer(this.#deferred);
+  }
+  readonly #deferred = (): void => {
+    this.#scheduled = false;
+    if (!this.#stopped) this.#run();
+  };
+  /** A peer's routes are to be judged again: see `Peer.reviewImport`. */
+  reviewDue(): void {
+    this.#reviewing = true;
+    this.schedule();
   }
   /** Nothing is done any more. */
   stop(): void {
@@ -51,12 +60,16 @@ export class Flush {
     return buffer;
   }
 
+  readonly #markHops = (marks: HopMarks): void => this.#parts.monitoring.markHops(marks);
+
   #run(): void {
     const { deps, tables, peers, restart, monitoring, reader } = this.#parts;
     const { bmp } = monitoring;
     peers.rankIfDue();
-    let reviewing = false;
-    for (const peer of peers) if (peer.reviewImport(prefixesPerSlice)) reviewing = true;
+    if (this.#reviewing) {
+      this.#reviewing = false;
+      for (const peer of peers) if (peer.reviewImport(prefixesPerSlice)) this.#reviewing = true;
+    }
     tables.decide(restart.deferring, bmp);
     const { decided } = tables;
     if (decided && restart.allDecided()) {
@@ -68,8 +81,8 @@ export class Flush {
     if (decided) peers.freeRows();
     const behind = tables.groups.pump(prefixesPerSlice);
     const more = bmp.pump() || behind;
-    if (tables.sweepNextHops((marks) => monitoring.markHops(marks))) reader.forgetNextHop();
-    if (more || reviewing || !decided) this.schedule();
+    if (tables.sweepNextHops(this.#markHops)) reader.forgetNextHop();
+    if (more || this.#reviewing || !decided) this.schedule();
     if (tables.feed?.waiting && !this.#announced) {
       this.#announced = true;
       deps.onRoutes();

@@ -1,6 +1,7 @@
 /** The update groups of one speaker: finds or makes the group a peer belongs to, passes changes on, pumps backlogs. */
 import type { HopMarks, IntStack, Member, MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import { UpdateGroup } from '../rib/index.ts';
+import { prefixesPerMemberMin } from './limits.ts';
 
 export interface Membership {
   readonly rib: Rib;
@@ -8,10 +9,17 @@ export interface Membership {
   readonly member: Member;
 }
 
+interface Entry {
+  readonly rib: Rib;
+  readonly group: UpdateGroup;
+}
+
 export class Groups {
   /** Made not long ago: not all that was there before them is decided about; see `UpdateGroup.fill`. */
   readonly #filling = new Set<UpdateGroup>();
-  readonly #groups = new Map<string, { readonly rib: Rib; readonly group: UpdateGroup }>();
+  readonly #groups = new Map<string, Entry>();
+  /** The same, to walk on the way of every route. */
+  #entries: readonly Entry[] = [];
 
   join(rib: Rib, options: UpdateGroupOptions, peer: number, sink: MemberSink, endOfRib: boolean): Membership {
     const group = this.#group(rib, options);
@@ -36,35 +44,52 @@ export class Groups {
   }
 
   apply(rib: Rib, changed: IntStack): void {
-    for (const entry of this.#groups.values()) if (entry.rib === rib) entry.group.apply(changed, 0, changed.length);
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i++) {
+      const entry = entries[i]!;
+      if (entry.rib === rib) entry.group.apply(changed, 0, changed.length);
+    }
   }
 
   /** What may be told of the routes of a peer changed. */
   reapply(source: number): void {
-    for (const { group } of this.#groups.values()) group.reapply(source);
+    for (const { group } of this.#entries) group.reapply(source);
   }
 
-  /** Fills new groups, and sends from the backlogs of members that can take it; whether there is more of either. */
-  pump(prefixesPerMember: number): boolean {
+  /** Fills new groups, and sends from the backlogs of members that can take it, so many prefixes in all; whether there is more of either. */
+  pump(prefixes: number): boolean {
+    const behind = this.#behind();
+    if (behind === 0) return false;
+    const most = Math.max(prefixesPerMemberMin, Math.floor(prefixes / behind));
     let more = false;
-    for (const { group } of this.#groups.values()) {
+    for (const { group } of this.#entries) {
       if (this.#filling.has(group)) {
-        if (group.fill(prefixesPerMember)) {
+        if (group.fill(most)) {
           more = true;
           continue;
         }
         this.#filling.delete(group);
       }
       for (const member of group.members) {
-        if ((member.backlog.count === 0 && !member.endOfRibDue) || !member.sink.writable) continue;
-        if (group.pump(member, prefixesPerMember) && member.sink.writable) more = true;
+        if (isDue(member) && group.pump(member, most) && member.sink.writable) more = true;
       }
     }
     return more;
   }
 
+  /** Groups to be filled, and members to be pumped. Asked on the way of every route: allocates nothing. */
+  #behind(): number {
+    let count = this.#filling.size;
+    const entries = this.#entries;
+    for (let i = 0; i < entries.length; i++) {
+      const { members } = entries[i]!.group;
+      for (let m = 0; m < members.length; m++) if (isDue(members[m]!)) count++;
+    }
+    return count;
+  }
+
   markHops(marks: HopMarks): void {
-    for (const { group } of this.#groups.values()) group.markHops(marks);
+    for (const { group } of this.#entries) group.markHops(marks);
   }
   get size(): number {
     return this.#groups.size;
@@ -76,6 +101,7 @@ export class Groups {
     if (known) return known.group;
     const group = new UpdateGroup(rib, options);
     this.#groups.set(key, { rib, group });
+    this.#entries = [...this.#groups.values()];
     this.#filling.add(group);
     return group;
   }
@@ -84,8 +110,14 @@ export class Groups {
     if (group.members.length > 0) return;
     this.#filling.delete(group);
     for (const [key, entry] of this.#groups) if (entry.group === group) this.#groups.delete(key);
+    this.#entries = [...this.#groups.values()];
     group.dispose();
   }
+}
+
+/** There is something for it, and it can take it. */
+function isDue({ backlog, endOfRibDue, sink }: Member): boolean {
+  return (backlog.count > 0 || endOfRibDue) && sink.writable;
 }
 
 /** Equal for options that tell peers the same. */

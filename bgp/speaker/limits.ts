@@ -4,6 +4,10 @@
 export const peerQueueBytesMax = 1024 * 1024;
 /** Prefixes decided, or pumped to one peer, in one slice: some milliseconds. */
 export const prefixesPerSlice = 10_000;
+/** One of many members gets at least so many in a slice. */
+export const prefixesPerMemberMin = 64;
+/** Decided in the first slice; each that was full doubles it. Code that has not run yet takes several times as long. */
+export const prefixesPerSliceFirst = 1250;
 /** Next hops, or sets of them, above which those that nothing uses are looked for and freed. */
 export const nextHopsSweepMin = 4096;
 /** How long stale routes of a peer that is back may wait for its End-of-RIB. */

@@ -30,6 +30,8 @@ export interface ImportHost {
   readonly clusterId: number;
   /** Paths or backlogs changed: a flush is due. */
   schedule(): void;
+  /** Routes of the peer are to be judged again: `review` is due. */
+  reviewDue(): void;
 }
 
 export interface PeerImportDeps {
@@ -161,6 +163,7 @@ export class PeerImport {
     // The review may drop what the peer announced.
     if (!policy.keeps || !before.complete) this.counters.pathsNotKept++;
     this.#review = new ImportReview(row, policy, before, ribs);
+    host.reviewDue();
     if (!negotiated?.routeRefresh || (!policy.accept && !policy.keeps)) return;
     if (before.complete && !anew) return;
     for (const family of negotiated.families) session.writeMessage(encodeRouteRefresh(family));
@@ -175,11 +178,10 @@ export class PeerImport {
   #makeSource(policy: ImportPolicy): UpdateSource {
     const { context, keeps, filter4, filter6, allowedOwnAsns, leakRule, accept } = policy;
     const { config, row, session } = this.#deps;
-    const link = this.#deps.link()?.interface;
     return {
       row,
       linkLocal: isLinkLocal(session.remoteAddress ?? ''),
-      ...(link === undefined ? {} : { link }),
+      link: this.#deps.link()?.interface,
       context,
       keeps,
       filter4,

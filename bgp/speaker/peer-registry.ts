@@ -113,6 +113,7 @@ export class PeerRegistry {
 
   /** All is decided: nothing names the rows of removed peers any more. */
   freeRows(): void {
+    if (this.#rowsToFree.length === 0) return;
     for (const row of this.#rowsToFree.splice(0)) this.#deps.table.free(row);
   }
 

@@ -7,7 +7,7 @@
  *   Transport <--bytes-- Session <--chunks-- UpdateGroup (Adj-RIB-Out) <-+-> RouteFeed --> takeRoutes()
  *
  * Nothing is decided or sent from within an event: events mark, and the flush (flush.ts) runs once they are all in, so that a
- * burst is one decision a prefix and full messages.
+ * burst is one decision a prefix and full messages. When it runs is the shell's: a message that comes alone need not wait for others.
  *
  * Graceful restart: see own-restart.ts for the restarting side and stale-routes.ts for the helper.
  */
@@ -354,6 +354,7 @@ export class Speaker {
         return speaker.#draining || speaker.#config.gracefulShutdown === true;
       },
       schedule: () => this.#flush.schedule(),
+      reviewDue: () => this.#flush.reviewDue(),
       progress: () => this.#restart.check(),
       changed: (peer) => {
         this.#deps.onPeerState(peer.status());

@@ -17,7 +17,7 @@ import {
 } from '../rib/index.ts';
 import type { Family } from './config.ts';
 import { Groups } from './groups.ts';
-import { nextHopsSweepMin, prefixesPerSlice } from './limits.ts';
+import { nextHopsSweepMin, prefixesPerSlice, prefixesPerSliceFirst } from './limits.ts';
 
 /** Sees what was decided before groups do. */
 export interface LocRibWatcher {
@@ -37,6 +37,7 @@ export class Tables implements RibTables {
   /** Absent: nobody wants chosen routes. */
   readonly feed: RouteFeed | undefined;
   readonly #changed = new IntStack();
+  #prefixesPerSlice = prefixesPerSliceFirst;
   /** Doubles with what is in use, so that the passes over the tables stay rare. */
   #sweepHopsAbove = nextHopsSweepMin;
 
@@ -65,15 +66,21 @@ export class Tables implements RibTables {
   /** One slice of each family. @param deferring see `Rib.decide`. */
   decide(deferring: boolean, watcher: LocRibWatcher): void {
     const changed = this.#changed;
+    const limit = this.#prefixesPerSlice;
     for (const rib of this.ribs) {
       if (rib.dirtyCount === 0) continue;
       changed.clear();
-      rib.decide(prefixesPerSlice, deferring, changed);
+      rib.decide(limit, deferring, changed);
       this.feed?.mark(rib, changed);
       watcher.locRibChanged(rib, changed);
       this.groups.apply(rib, changed);
       for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
     }
+    if (!this.decided) this.#prefixesPerSlice = Math.min(prefixesPerSlice, 2 * limit);
+  }
+
+  get #hops(): number {
+    return Math.max(this.nextHops.size, this.hopSets.size);
   }
 
   /**
@@ -82,16 +89,15 @@ export class Tables implements RibTables {
    * @param markOthers marks those that are in use elsewhere.
    */
   sweepNextHops(markOthers: (marks: HopMarks) => void): boolean {
-    const size = (): number => Math.max(this.nextHops.size, this.hopSets.size);
-    if (size() <= this.#sweepHopsAbove) return false;
-    const marks = { hops: new Set<number>(), sets: new Set<number>() };
+    if (this.#hops <= this.#sweepHopsAbove) return false;
+    const marks = { hops: new Uint8Array(this.nextHops.limit), sets: new Uint8Array(this.hopSets.limit) };
     for (const rib of this.ribs) rib.markHops(marks);
     this.feed?.markHops(marks);
     this.groups.markHops(marks);
     markOthers(marks);
     this.hopSets.sweep(marks);
     this.nextHops.sweep(marks);
-    this.#sweepHopsAbove = Math.max(nextHopsSweepMin, 2 * size());
+    this.#sweepHopsAbove = Math.max(nextHopsSweepMin, 2 * this.#hops);
     return true;
   }
 }

@@ -92,7 +92,7 @@ export interface SpeakerDeps {
   readonly log: Logger;
   /** 0 <= x < 1, for jitter. */
   readonly random: () => number;
-  /** Runs `fn` after the events that are waiting now were handled (setImmediate). */
+  /** Runs `fn` once the event under way is over, as a rule after all others that are waiting now were handled; not within this call. */
   readonly defer: (fn: () => void) => void;
   /** Packed changes are waiting: `takeRoutes` gives them. Called once until they were all taken. */
   readonly onRoutes: () => void;

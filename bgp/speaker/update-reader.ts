@@ -68,8 +68,8 @@ export function updateCounters(): UpdateCounters {
 
 export interface UpdateSource {
   readonly row: number;
-  /** The interface that the peer is on; absent: it is not on a link of ours, and its link-local next hops mean nothing. */
-  readonly link?: string;
+  /** The interface that the peer is on; undefined: it is not on a link of ours, and its link-local next hops mean nothing. */
+  readonly link: string | undefined;
   /** The session is between link-local addresses: of two addresses in a next hop the link-local one is used. */
   readonly linkLocal?: boolean;
   readonly context: UpdateContext;

@@ -118,6 +118,7 @@ export function createFramer(): Framer {
         if (!onFrame(chunk[at + 18]!, chunk, at, end)) return undefined;
         at = end;
       }
+      if (at === chunk.length) return undefined;
       hold(chunk, at, chunk.length - at);
       return heldBytes < headerBytes && heldMarkerBroken() ? badMarker() : undefined;
     },

@@ -54,24 +54,32 @@ suite('bundle', () => {
     assert.match(lab.stderr, /not in the image/);
   });
 
-  test('the speaker runs alone and stops on SIGTERM', async (t) => {
+  test('the speaker runs alone, is asked over its socket, and stops on SIGTERM', async (t) => {
     const entry = unpacked(t);
-    const config = path.join(path.dirname(entry), 'speaker.yaml');
+    const [config, socket] = ['speaker.yaml', 's.sock'].map((name) => path.join(path.dirname(entry), name));
+    assert.ok(config && socket);
     fs.writeFileSync(config, `asn: 65001\nrouterId: 192.0.2.1\nlisten: ["127.0.0.1:${await freePort()}"]\npeers: []\n`);
-    const child = spawn(nodeBinary, [entry, 'speaker', '--config', config, '--socket', ''], {
+    const child = spawn(nodeBinary, [entry, 'speaker', '--config', config, '--socket', socket], {
       stdio: ['ignore', 'ignore', 'pipe'],
       env: {},
     });
     let log = '';
+    let asked: readonly unknown[] = [];
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.stderr.on('data', (chunk) => {
       log += String(chunk);
-      if (log.includes('listening')) child.kill('SIGTERM');
+      if (!log.includes('API is served') || child.killed) return;
+      const peers = poplin(entry, 'bgp', 'peers', '--socket', socket, '-o', 'json');
+      const wrong = poplin(entry, 'bgp', 'routes', 'nonsense', '--socket', socket);
+      asked = [JSON.parse(peers.stdout), wrong.stderr];
+      child.kill('SIGTERM');
     });
     const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
     assert.equal(await ended, 0, log);
     clearTimeout(timer);
     assert.match(log, /listening/);
+    assert.deepEqual(asked[0], []);
+    assert.match(String(asked[1]), /neither a prefix nor an address/);
   });
 
   test('every thread and process that the sources start has an entry, and is started by it', () => {
@@ -84,6 +92,24 @@ suite('bundle', () => {
         made.files.some((one) => one.name === name),
         name,
       );
+  });
+
+  test('the process of BFD is one file with what it uses, and the speaker alone loads nothing of policies and Kubernetes', () => {
+    const contentOf = (name: string): string =>
+      Buffer.from(made.files.find((file) => file.name === name)!.content).toString();
+    const bfd = contentOf('bfd-main.mjs');
+    assert.ok(bfd.includes('BfdEngine'));
+    assert.doesNotMatch(bfd, /from"\.\/|import"\.\/|\bNetlink\b|attribute sets/);
+    const speaker = made.files.find(({ name }) => /^speaker-(?!worker)[\w-]+\.mjs$/.test(name))!.name;
+    const loaded = [speaker];
+    for (const name of loaded) {
+      for (const [, other] of contentOf(name).matchAll(/(?:from|import)"\.\/([^"]+)"/g))
+        if (!loaded.includes(other!)) loaded.push(other!);
+    }
+    const all = loaded.map(contentOf).join('\n');
+    assert.ok(all.includes('SpeakerFileError'));
+    for (const absent of ['createPolicyDataplane', 'createKubeDatastore', '"node:http2"'])
+      assert.ok(text.includes(absent) && !all.includes(absent), absent);
   });
 
   test('error classes keep the names by which they are told apart', () => {

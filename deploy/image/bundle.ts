@@ -42,12 +42,29 @@ const workerUrl = /new URL\(\s*'(\.[^']+\.ts)',\s*import\.meta\.url\s*\)/g;
 
 export async function bundle(stamp: BuildStamp): Promise<Bundle> {
   const workers = workerEntries();
-  const result = await esbuild.build({
+  const results = await Promise.all([
+    build(stamp, workers, 'src/cli/main.ts', path.parse(bundleEntry).name),
+    ...workers.map((file) => build(stamp, workers, file, entryName(file))),
+  ]);
+  const files = new Map(
+    results
+      .flatMap(({ outputFiles }) => outputFiles)
+      .map(({ path: full, contents }): [string, Uint8Array] => [path.basename(full), contents]),
+  );
+  files.set(bundleEntry, Buffer.concat([Buffer.from(interpreter), files.get(bundleEntry)!]));
+  const native = path.join(koffiFolder(), 'koffi.node');
+  files.set('koffi.node', fs.readFileSync(path.join(root, native)));
+  const inputs = results.flatMap(({ metafile }) => Object.keys(metafile.inputs));
+  return {
+    files: [...files].map(([name, content]) => ({ name, content })).sort((a, b) => (a.name < b.name ? -1 : 1)),
+    packageFolders: packageFolders([...inputs, native]),
+  };
+}
+
+function build(stamp: BuildStamp, workers: readonly string[], entry: string, out: string) {
+  return esbuild.build({
     absWorkingDir: root,
-    entryPoints: [
-      { in: 'src/cli/main.ts', out: path.parse(bundleEntry).name },
-      ...workers.map((file) => ({ in: file, out: entryName(file) })),
-    ],
+    entryPoints: [{ in: entry, out }],
     bundle: true,
     splitting: true,
     format: 'esm',
@@ -64,25 +81,19 @@ export async function bundle(stamp: BuildStamp): Promise<Bundle> {
     define: { POPLIN_BUILD: JSON.stringify(JSON.stringify(stamp)) },
     // CommonJS packages in the bundle ask for Node's own modules by require.
     banner: { js: "import{createRequire as nodeRequire}from'node:module';const require=nodeRequire(import.meta.url);" },
-    plugins: [workerUrls(workers), builtinModules, commonJsByName, clientNodeByPart, nativeKoffi, withoutLab],
+    plugins: [
+      withoutUnused,
+      workerUrls(workers),
+      builtinModules,
+      commonJsByName,
+      clientNodeByPart,
+      nativeKoffi,
+      withoutLab,
+    ],
     metafile: true,
     write: false,
     logLevel: 'silent',
   });
-  const files = result.outputFiles.map(({ path: full, contents }) => ({
-    name: path.basename(full),
-    content: contents,
-  }));
-  const native = path.join(koffiFolder(), 'koffi.node');
-  return {
-    files: [
-      ...files.map((one) =>
-        one.name === bundleEntry ? { ...one, content: Buffer.concat([Buffer.from(interpreter), one.content]) } : one,
-      ),
-      { name: 'koffi.node', content: fs.readFileSync(path.join(root, native)) },
-    ].sort((a, b) => (a.name < b.name ? -1 : 1)),
-    packageFolders: packageFolders([...Object.keys(result.metafile.inputs), native]),
-  };
 }
 
 /** Files that the sources start by URL, relative to the checkout. */
@@ -174,6 +185,30 @@ const clientNodeByPart: esbuild.Plugin = {
       const found = await build.resolve(name, { kind, importer, resolveDir, pluginData: 'resolved' });
       return { ...found, sideEffects: false };
     });
+  },
+};
+
+/**
+ * What packages load at once for what nobody here asks of them, by who asks: fastify's compilers of schemas (see src/api/bare-app.ts), its requests
+ * without a socket for tests, and TLS; prom-client's way to push. 430 kB of code, and with Node's https, http2 and zlib 10 MB at rest.
+ */
+const leftOut: readonly { readonly of: string; readonly names: RegExp }[] = [
+  {
+    of: 'fastify',
+    names: /^(@fastify\/(ajv-compiler|fast-json-stringify-compiler)|light-my-request|node:https|node:http2)$/,
+  },
+  { of: 'prom-client', names: /\/pushgateway$/ },
+];
+
+const withoutUnused: esbuild.Plugin = {
+  name: 'without-unused',
+  setup(build) {
+    for (const { of, names } of leftOut) {
+      build.onResolve({ filter: names }, ({ path: name, importer }) =>
+        importer.includes(`/node_modules/${of}/`) ? { path: name, namespace: 'left-out' } : undefined,
+      );
+    }
+    build.onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({ contents: 'module.exports = undefined;' }));
   },
 };
 

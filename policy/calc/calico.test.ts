@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Cidr, IpAddress } from '#kit';
-import type { CalicoPolicyObject, Labels, ModelUpdate, ObjectMeta, PodObject } from '#model';
+import type { CalicoPolicyObject, EndpointSliceObject, Labels, ModelUpdate, ObjectMeta, PodObject } from '#model';
 import { createPolicyEngine, type PolicyEngine } from './engine.ts';
 
 const namespacesCount = 50;
@@ -145,4 +145,66 @@ test('a tier that moves changes the programs of those whom its policies select',
   });
   assert.equal(engine.stats().endpointPrograms - before.endpointPrograms, 1);
   assert.equal(engine.stats().compiledPolicies, before.compiledPolicies);
+});
+
+function slice(service: string, name: string, hosts: readonly number[], ports: readonly number[] = [80]): ModelUpdate {
+  const object: EndpointSliceObject = {
+    metadata: meta('shop', name),
+    serviceName: service,
+    addresses: hosts.map((host) => `10.77.0.${host}` as IpAddress),
+    ports: ports.map((port) => ({ port, protocol: 'TCP' })),
+  };
+  return { type: 'upsert', kind: 'EndpointSlice', key: `shop/${name}`, object };
+}
+const toService = (name: string): Partial<CalicoPolicyObject> => ({
+  types: ['Egress'],
+  egress: [{ action: 'Allow', source: {}, destination: { services: { namespace: 'shop', name } } }],
+});
+
+test('a slice that changes says its difference to the sets of its service, whatever others there are', () => {
+  const others = Array.from({ length: 200 }, (_, i) => slice(`other-${i}`, `o${i}`, [i]));
+  const engine = world(
+    ...others,
+    slice('web', 'a', [1, 2]),
+    slice('web', 'b', [2, 3]),
+    policy('g', toService('web')),
+    policy('h', toService('none')),
+  );
+  const id = 'service:shop/web';
+  const before = engine.stats();
+  engine.update(slice('web', 'a', [1, 2, 4]));
+  assert.deepEqual(engine.flush(), [{ type: 'setDelta', id, added: ['10.77.0.4,tcp:80'], removed: [] }]);
+  assert.equal(engine.stats().evaluations - before.evaluations, 2);
+  // What another slice of the service holds stays.
+  engine.update(slice('web', 'a', [4]));
+  assert.deepEqual(engine.flush(), [{ type: 'setDelta', id, added: [], removed: ['10.77.0.1,tcp:80'] }]);
+  engine.update(slice('other-3', 'o3', [9]));
+  assert.deepEqual(engine.flush(), [], 'of a service that nobody names');
+  engine.update(slice('other-3', 'b', [2, 3]));
+  assert.deepEqual(engine.flush(), [
+    { type: 'setDelta', id, added: [], removed: ['10.77.0.2,tcp:80', '10.77.0.3,tcp:80'] },
+  ]);
+  engine.update({ type: 'delete', kind: 'EndpointSlice', key: 'shop/a' });
+  assert.deepEqual(engine.flush(), [{ type: 'setDelta', id, added: [], removed: ['10.77.0.4,tcp:80'] }]);
+});
+
+test('the slices of a service that a policy begins to name are taken in one by one', () => {
+  const slices = Array.from({ length: 50 }, (_, i) => slice('web', `s${i}`, [i, i + 1], [80, 81]));
+  const engine = world(...slices);
+  engine.update(policy('g', toService('web')));
+  let steps = 0;
+  while (!engine.settle(1)) {
+    steps++;
+    // Changes of some that were told of, and of some that were not.
+    if (steps === 20) for (const index of [0, 49]) engine.update(slice('web', `s${index}`, [200 + index], [80]));
+    if (steps === 25) engine.update({ type: 'delete', kind: 'EndpointSlice', key: 'shop/s48' });
+    if (steps === 26) for (const name of ['s1', 's47']) engine.update(slice('other', name, [250]));
+  }
+  assert.ok(steps >= 48, `${steps}`);
+  const [set] = engine.flush();
+  assert.ok(set?.type === 'set' && set.setType === 'ip,port');
+  // s0, s1, s47, s48 and s49 are not as they were.
+  const hosts = Array.from({ length: 46 }, (_, i) => i + 2);
+  const expected = [...hosts.flatMap((host) => [`10.77.0.${host},tcp:80`, `10.77.0.${host},tcp:81`])];
+  assert.deepEqual([...set.members].sort(), [...expected, '10.77.0.200,tcp:80', '10.77.0.249,tcp:80'].sort());
 });

@@ -12,6 +12,7 @@
  *   Node (addresses in sets alone) ------------------->       |  sets in use        |
  *   NetworkSet, GlobalNetworkSet (prefixes) ---------->       |                     |<--- Tier
  *   ServiceAccount (labels that its pods inherit) ---->       |                     |
+ *   EndpointSlice --> ServiceEndpoints (by service) -->       |                     |
  *                                                             v                     v
  *              flush: sets, deltas of sets  ->  policies  ->  endpoints  ->  removals: endpoints, policies, sets
  *
@@ -21,6 +22,7 @@
 import type { IpAddress } from '#kit';
 import type {
   EndpointId,
+  EndpointSliceObject,
   Labels,
   ModelUpdate,
   NamespaceObject,
@@ -76,6 +78,7 @@ export function createPolicyEngine(): PolicyEngine {
     tiers: new Map<ObjectKey, TierObject>(),
     networkSets: new Map<string, NetworkSetObject>(),
     serviceAccounts: new Map<ObjectKey, Labels>(),
+    slices: new Map<ObjectKey, EndpointSliceObject>(),
     endpoints: new Map<EndpointId, readonly IpAddress[]>(),
   };
   const dirty = {
@@ -86,6 +89,7 @@ export function createPolicyEngine(): PolicyEngine {
     tiers: new DirtySet<ObjectKey>(),
     networkSets: new DirtySet<string>(),
     serviceAccounts: new DirtySet<ObjectKey>(),
+    slices: new DirtySet<ObjectKey>(),
   };
   const namespaces = new Namespaces(work);
   const profiles = {
@@ -139,6 +143,11 @@ export function createPolicyEngine(): PolicyEngine {
       const object = model.networkSets.get(networkSet);
       if (object) sets.setPod(networkSetItem(networkSet, object));
       else sets.removePod(networkSet);
+      return true;
+    }
+    const slice = dirty.slices.take();
+    if (slice !== undefined) {
+      sets.setSlice(slice, model.slices.get(slice));
       return true;
     }
     const tier = dirty.tiers.take();
@@ -206,6 +215,11 @@ export function createPolicyEngine(): PolicyEngine {
           if (update.type === 'upsert') model.serviceAccounts.set(update.key, update.object.metadata.labels);
           else model.serviceAccounts.delete(update.key);
           dirty.serviceAccounts.add(update.key);
+          break;
+        case 'EndpointSlice':
+          if (update.type === 'upsert') model.slices.set(update.key, update.object);
+          else model.slices.delete(update.key);
+          dirty.slices.add(update.key);
           break;
         default:
           if (isPolicyUpdate(update)) setPolicy(update);

@@ -5,14 +5,15 @@
  * last pod that brings it has gone. A set that lost its last user stays computed until the flush, so that a policy which is
  * replaced by one with the same peers costs nothing. One that staged policies alone use is told as such, and told whole again when that changes.
  */
-import { familyOf } from '#kit';
-import type { PolicyUpdate, SetId } from '#model';
+import { familyOf, type IpAddress } from '#kit';
+import type { EndpointSliceObject, ObjectKey, PolicyUpdate, Protocol, SetId } from '#model';
 import { type Few, fewHas, fewValues, fewWith, fewWithout } from '../few.ts';
 import type { NamedPort, SetDefinition } from '../rules/sets.ts';
 import { InheritedMatcher, type Profiles } from './inherited-matcher.ts';
 import type { Namespaces } from './namespaces.ts';
 import { nodesPlace, PodMatcher, type Subscription } from './pod-matcher.ts';
 import type { EffectivePod } from './pods.ts';
+import { ServiceEndpoints, type ServiceSubscription } from './service-endpoints.ts';
 import type { Work } from './work.ts';
 
 interface ActiveSet {
@@ -20,7 +21,8 @@ interface ActiveSet {
   users: number;
   /** Those of the users that are in force. */
   usersInForce: number;
-  subscription: Subscription<ActiveSet> | undefined;
+  /** Gives it back. */
+  unsubscribe: (() => void) | undefined;
   members: Few<string>;
   /** How many pod addresses (or ports) bring a member, where it is more than one. */
   shared: Map<string, number> | undefined;
@@ -41,6 +43,7 @@ export class SetMembers {
   readonly #idle = new Set<ActiveSet>();
   readonly #matcher: PodMatcher<ActiveSet, EffectivePod>;
   readonly #inherited: InheritedMatcher<ActiveSet>;
+  readonly #services: ServiceEndpoints<ActiveSet>;
   /** From the first set of Calico's on, all pods are filed by the labels that they inherit. */
   #inheriting = false;
   /** Where the walk over those is that were there before. */
@@ -57,6 +60,13 @@ export class SetMembers {
     };
     this.#matcher = new PodMatcher(namespaces, listener, work);
     this.#inherited = new InheritedMatcher(namespaces, profiles, listener, work);
+    this.#services = new ServiceEndpoints(
+      {
+        came: (set, slice) => this.#bringSlice(set, slice, 1),
+        left: (set, slice) => this.#bringSlice(set, slice, -1),
+      },
+      work,
+    );
   }
 
   get size(): number {
@@ -88,6 +98,10 @@ export class SetMembers {
     this.#networkSets.delete(key);
   }
 
+  setSlice(key: ObjectKey, slice: EndpointSliceObject | undefined): void {
+    this.#services.set(key, slice);
+  }
+
   namespaceChanged(name: string): void {
     this.#inherited.namespaceChanged(name);
   }
@@ -106,7 +120,7 @@ export class SetMembers {
       definition,
       users: 1,
       usersInForce: inForce ? 1 : 0,
-      subscription: undefined,
+      unsubscribe: undefined,
       members: undefined,
       shared: undefined,
       emitted: false,
@@ -115,13 +129,24 @@ export class SetMembers {
     };
     this.#sets.set(definition.id, set);
     this.#changed.add(set);
+    this.#subscribe(set, definition);
+  }
+
+  #subscribe(set: ActiveSet, definition: SetDefinition): void {
     if ('prefixes' in definition) {
       for (const prefix of definition.prefixes) set.members = fewWith(set.members, prefix as string);
-    } else if (definition.selector.scope.type !== 'inherited') {
-      set.subscription = this.#matcher.subscribe(set, definition.selector);
+    } else if ('service' in definition) {
+      const subscription: ServiceSubscription<ActiveSet> = this.#services.subscribe(set, definition.service);
+      set.unsubscribe = () => this.#services.unsubscribe(subscription);
     } else {
-      this.#inherit();
-      set.subscription = this.#inherited.subscribe(set, definition.selector.pods);
+      const { scope, pods } = definition.selector;
+      if (scope.type === 'inherited') this.#inherit();
+      const matcher = scope.type === 'inherited' ? this.#inherited : this.#matcher;
+      const subscription: Subscription<ActiveSet> =
+        scope.type === 'inherited'
+          ? this.#inherited.subscribe(set, pods)
+          : this.#matcher.subscribe(set, definition.selector);
+      set.unsubscribe = () => matcher.unsubscribe(subscription);
     }
   }
 
@@ -153,7 +178,7 @@ export class SetMembers {
       this.#inheritSome(this.#heirs);
       return true;
     }
-    return this.#matcher.settleOne() || this.#inherited.settleOne();
+    return this.#matcher.settleOne() || this.#inherited.settleOne() || this.#services.settleOne();
   }
 
   /** @param inForce as it was acquired. */
@@ -194,24 +219,26 @@ export class SetMembers {
     this.#idle.clear();
     for (const set of this.#unused) {
       this.#sets.delete(set.definition.id);
-      if (set.subscription) this.#matcherOf(set.definition).unsubscribe(set.subscription);
+      set.unsubscribe?.();
       if (set.emitted) yield { type: 'setRemove', id: set.definition.id };
     }
     this.#unused.clear();
   }
 
-  #matcherOf(definition: SetDefinition): { unsubscribe(subscription: Subscription<ActiveSet>): void } {
-    const inherited = 'selector' in definition && definition.selector.scope.type === 'inherited';
-    return inherited ? this.#inherited : this.#matcher;
-  }
-
   #bring(set: ActiveSet, pod: EffectivePod, count: 1 | -1): void {
     const { definition } = set;
-    if ('prefixes' in definition) return;
+    if (!('selector' in definition)) return;
     const { namedPort, setType } = definition;
     if (setType === 'net') for (const prefix of prefixesOf(pod)) this.#count(set, prefix, count);
     else if (!namedPort) for (const address of pod.addresses) this.#count(set, address, count);
     else for (const member of namedPortMembers(namedPort, pod)) this.#count(set, member, count);
+  }
+
+  #bringSlice(set: ActiveSet, { addresses, ports }: EndpointSliceObject, count: 1 | -1): void {
+    for (const address of addresses) {
+      if (set.definition.setType === 'ip') this.#count(set, address, count);
+      else for (const { protocol, port } of ports) this.#count(set, portMember(address, protocol, port), count);
+    }
   }
 
   #count(set: ActiveSet, member: string, count: 1 | -1): void {
@@ -251,10 +278,12 @@ function* namedPortMembers({ names, protocol }: NamedPort, pod: EffectivePod): G
   for (const declared of pod.ports) {
     if (declared.name === undefined || !names.includes(declared.name)) continue;
     if (protocol !== undefined && declared.protocol !== protocol) continue;
-    for (const address of pod.addresses) {
-      yield `${address},${declared.protocol.toLowerCase()}:${declared.containerPort}`;
-    }
+    for (const address of pod.addresses) yield portMember(address, declared.protocol, declared.containerPort);
   }
+}
+
+function portMember(address: IpAddress, protocol: Protocol, port: number): string {
+  return `${address},${protocol.toLowerCase()}:${port}`;
 }
 
 /** Whether both bring the same members to every set. Label changes are the matcher's business. */

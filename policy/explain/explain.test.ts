@@ -302,6 +302,44 @@ test('what Calico says more is said in words, and asked of packets', () => {
   assert.deepEqual([says({ protocol: 'ICMP' }), icmp(8, 1), icmp(3, 0)], ['allow', 'deny', 'deny']);
 });
 
+test('services are said by name, with what they stand for now', () => {
+  const state = new PolicyStateStore();
+  const [ports, none, addresses] = ['service:shop/web', 'service:shop/gone', 'service-addresses:shop/web'];
+  const members = ['10.0.0.1,tcp:80', '10.0.0.2,tcp:80', '10.0.0.1,udp:53'];
+  state.apply([
+    { type: 'set', id: ports, setType: 'ip,port', members },
+    { type: 'set', id: none, setType: 'ip,port', members: [] },
+    { type: 'set', id: addresses, setType: 'ip', members: ['10.0.0.1', '10.0.0.2'] },
+    {
+      type: 'policy',
+      id: 'GlobalNetworkPolicy:one',
+      program: {
+        ingress: [{ action: 'deny', source: { type: 'set', set: addresses } }],
+        egress: [
+          { action: 'allow', destinationNamedPorts: ports },
+          { action: 'allow', protocol: 6, destinationNamedPorts: none },
+        ],
+      },
+    },
+    {
+      type: 'endpoint',
+      id: 'a/b',
+      program: {
+        ingress: [{ tier: 'default', policies: ['GlobalNetworkPolicy:one'], endOfTier: 'deny' }],
+        egress: [{ tier: 'default', policies: ['GlobalNetworkPolicy:one'], endOfTier: 'deny' }],
+      },
+    },
+  ]);
+  const { ingress, egress } = policyShow(state, 'a/b')!;
+  assert.deepEqual(ingress.tiers[0]?.policies[0]?.rules, [
+    'deny all traffic from endpoints of service shop/web (2 addresses)',
+  ]);
+  assert.deepEqual(egress.tiers[0]?.policies[0]?.rules, [
+    'allow traffic to service shop/web (TCP 80, UDP 53 at 2 addresses)',
+    'allow TCP to service shop/gone (no endpoints)',
+  ]);
+});
+
 test('the state refuses updates that leave a name dangling', () => {
   const bad: readonly (readonly [PolicyUpdate, RegExp])[] = [
     [{ type: 'setRemove', id: web }, /removed while in use/],

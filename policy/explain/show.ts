@@ -110,9 +110,12 @@ function portsText(state: PolicyState, rule: PolicyRule, direction: 'ingress' | 
     const but = rule.notIcmp ? ` but ${icmpText(rule.notIcmp)}` : '';
     return `${protocol}${rule.icmp ? ` ${icmpText(rule.icmp)}` : ''}${but}`;
   }
-  if (rule.destinationNamedPorts !== undefined) {
-    const name = parseNamedPortId(rule.destinationNamedPorts)?.name ?? rule.destinationNamedPorts;
-    const numbers = resolvedPorts(state, rule.destinationNamedPorts);
+  const named = rule.destinationNamedPorts;
+  if (named !== undefined && serviceOfSet(named) !== undefined)
+    return rule.protocol === undefined ? 'traffic' : protocol;
+  if (named !== undefined) {
+    const name = parseNamedPortId(named)?.name ?? named;
+    const numbers = resolvedPorts(state, named);
     const resolved =
       numbers.length === 0 ? 'which no pod declares' : rangesText(numbers.map((n) => ({ first: n, last: n })));
     return `${protocol} port "${name}" (${resolved}${direction === 'ingress' && numbers.length > 1 ? ' by pod' : ''})`;
@@ -140,17 +143,44 @@ function resolvedPorts(state: PolicyState, id: SetId): number[] {
 }
 
 const prefixesShownMax = 8;
+const portsShownMax = 8;
 
 function peerText(state: PolicyState, peer: PeerMatch): string {
   if (peer.type === 'cidr')
     return peer.except.length === 0 ? peer.cidr : `${peer.cidr} except ${peer.except.join(', ')}`;
   const members = state.sets.get(peer.set)?.members ?? new Set<string>();
   const { size } = members;
+  const service = serviceOfSet(peer.set);
+  if (service !== undefined) return `endpoints of service ${service} (${addressesText(size)})`;
   if (peer.set.startsWith('nets:')) {
     const shown = [...members].slice(0, prefixesShownMax).join(', ');
     return size > prefixesShownMax ? `${shown} and ${size - prefixesShownMax} more prefixes` : shown;
   }
-  return `${podsText(peer.set.replace(/^pods:/, ''))} (${size} ${size === 1 ? 'address' : 'addresses'})`;
+  return `${podsText(peer.set.replace(/^pods:/, ''))} (${addressesText(size)})`;
+}
+
+function addressesText(count: number): string {
+  return `${count} ${count === 1 ? 'address' : 'addresses'}`;
+}
+
+/** `namespace/name` of the service that a set is of. */
+export function serviceOfSet(id: SetId): string | undefined {
+  return /^service(?:-addresses)?:(.*)$/s.exec(id)?.[1];
+}
+
+/** `service shop/web (TCP 8080 at 3 addresses)` */
+function serviceText(service: string, members: readonly string[]): string {
+  if (members.length === 0) return `service ${service} (no endpoints)`;
+  const addresses = new Set<string>();
+  const ports = new Set<string>();
+  for (const member of members) {
+    const [address, port] = member.split(',') as [string, string];
+    addresses.add(address);
+    ports.add(port.toUpperCase().replace(':', ' '));
+  }
+  const sorted = [...ports].sort((a, b) => a.localeCompare(b, 'en', { numeric: true }));
+  const more = ports.size > portsShownMax ? ` and ${ports.size - portsShownMax} more` : '';
+  return `service ${service} (${sorted.slice(0, portsShownMax).join(', ')}${more} at ${addressesText(addresses.size)})`;
 }
 
 function parseNamedPortId(id: SetId): { readonly name: string; readonly pods: string } | undefined {
@@ -159,10 +189,12 @@ function parseNamedPortId(id: SetId): { readonly name: string; readonly pods: st
 }
 
 function namedPortPeer(state: PolicyState, id: SetId): string {
-  const pods = parseNamedPortId(id)?.pods;
   const members = [...(state.sets.get(id)?.members ?? [])];
+  const service = serviceOfSet(id);
+  if (service !== undefined) return serviceText(service, members);
+  const pods = parseNamedPortId(id)?.pods;
   const size = new Set(members.map((member) => member.slice(0, member.indexOf(',')))).size;
-  return pods === undefined ? id : `${podsText(pods)} (${size} ${size === 1 ? 'address' : 'addresses'})`;
+  return pods === undefined ? id : `${podsText(pods)} (${addressesText(size)})`;
 }
 
 const nodesPrefix = 'nodes;';

@@ -10,6 +10,8 @@ export type LintCode =
   | 'selects-nothing'
   /** A rule's selector matches no pod (no node) at all. */
   | 'peer-selects-nothing'
+  /** A service that a rule names has no endpoints now, or is not there. */
+  | 'service-without-endpoints'
   /** No pod, or not every pod, that a named port would be looked up on declares it: the rule matches nothing there. */
   | 'port-name-missing'
   /** None of the pods whose port a rule speaks of says that it serves it. */

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { IpAddress } from '#kit';
 import type {
+  CalicoPolicyObject,
   ClusterPolicyObject,
   LabelSelector,
   ModelUpdate,
@@ -51,6 +53,18 @@ function clusterPolicy(name: string, spec: Pick<ClusterPolicyObject, 'tier' | 'i
   return { type: 'upsert', kind: 'ClusterNetworkPolicy', key: name, object };
 }
 
+function calicoPolicy(name: string, spec: Partial<CalicoPolicyObject>): ModelUpdate {
+  const common = { tier: 'default', selector: "app == 'web'", types: ['Ingress'], ingress: [], egress: [] } as const;
+  const object: CalicoPolicyObject = { metadata: metadata('a', name), ...common, ...spec };
+  return { type: 'upsert', kind: 'CalicoNetworkPolicy', key: `a/${name}`, object };
+}
+
+function slice(serviceName: string, ...addresses: string[]): ModelUpdate {
+  const ports = [{ port: 80, protocol: 'TCP' }] as const;
+  const object = { metadata: metadata('a', 'x'), serviceName, addresses: addresses as IpAddress[], ports };
+  return { type: 'upsert', kind: 'EndpointSlice', key: 'a/x', object };
+}
+
 const namespace: ModelUpdate = { type: 'upsert', kind: 'Namespace', key: 'a', object: { metadata: metadata('', 'a') } };
 const http = { name: 'http', containerPort: 8080, protocol: 'TCP' } as const;
 
@@ -96,6 +110,24 @@ test('who lets in the world', () => {
   assert.deepEqual(lint(policy('p', { ingress: [{ peers: [], ports: some }] })), ['allows-world notice p ingress 0']);
   const out = policy('p', { policyTypes: ['Egress'], egress: [{ peers: [], ports: [] }] });
   assert.deepEqual(lint(out), ['allows-world notice p egress 0']);
+});
+
+test('a service that is not there, and one that has no endpoints', () => {
+  const services = { namespace: 'a', name: 'api' };
+  const out = calicoPolicy('p', {
+    types: ['Egress'],
+    egress: [{ action: 'Allow', source: {}, destination: { services } }],
+  });
+  const into = calicoPolicy('p', { ingress: [{ action: 'Deny', source: { services }, destination: {} }] });
+  assert.deepEqual(lint(out), ['service-without-endpoints warning p egress 0']);
+  assert.deepEqual(lint(into), ['service-without-endpoints warning p ingress 0']);
+  assert.deepEqual(lint(out, slice('api')), ['service-without-endpoints warning p egress 0']);
+  assert.deepEqual(
+    [out, into].map((each) => lint(each, slice('api', '10.0.0.9'))),
+    [[], []],
+  );
+  const complete = withAddresses([namespace, pod('web-1', 'web'), out, slice('api')]).updates;
+  assert.match(lintPolicies(complete, simulateCluster(complete).state)[0]!.message, /a\/api has no endpoints now/);
 });
 
 test('what is shadowed: by a rule, in another policy of all the same pods, by a tier that denies', () => {

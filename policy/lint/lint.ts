@@ -2,7 +2,7 @@
 import type { ModelUpdate, PeerMatch, PodObject, PolicyId, PolicyRule, SetId } from '#model';
 import { allPoliciesOf, type PolicyState } from '../explain/policy-state.ts';
 import { hostOf } from '../explain/prefixes.ts';
-import { ruleText } from '../explain/show.ts';
+import { ruleText, serviceOfSet } from '../explain/show.ts';
 import type { Direction } from '../rules/peer-rules.ts';
 import { isAbout, isPolicyUpdate, type Policy, policyIdOf, subjectOf } from '../rules/policy.ts';
 import { protocolNumbers } from '../rules/ports.ts';
@@ -22,6 +22,8 @@ interface Looked {
   readonly subjects: readonly PodObject[];
   /** All pods by address. */
   readonly owners: ReadonlyMap<string, PodObject>;
+  /** Those that some EndpointSlice is of, as `namespace/name`. */
+  readonly services: ReadonlySet<string>;
 }
 
 /**
@@ -31,9 +33,14 @@ interface Looked {
 export function lintPolicies(updates: readonly ModelUpdate[], state: PolicyState): LintFinding[] {
   const pods = new Map<string, PodObject>();
   const policies = new Map<PolicyId, Policy>();
+  const services = new Set<string>();
   for (const update of updates) {
     if (update.type !== 'upsert') continue;
     if (update.kind === 'Pod') pods.set(update.key, update.object);
+    if (update.kind === 'EndpointSlice') {
+      const { metadata, serviceName } = update.object;
+      services.add(`${metadata.namespace}/${serviceName}`);
+    }
     if (isPolicyUpdate(update)) {
       policies.set(policyIdOf(update.kind, update.key), { kind: update.kind, object: update.object } as Policy);
     }
@@ -54,7 +61,7 @@ export function lintPolicies(updates: readonly ModelUpdate[], state: PolicyState
     }
     for (const direction of directions) {
       const rules = state.policies.get(id)![direction];
-      found.push(...lintRules({ state, id, direction, rules, subjects: selected, owners }));
+      found.push(...lintRules({ state, id, direction, rules, subjects: selected, owners, services }));
     }
   }
   return found.sort(compareFindings);
@@ -81,6 +88,7 @@ function subjectsOf(state: PolicyState, pods: ReadonlyMap<string, PodObject>): M
 
 function* lintRules(looked: Looked): Generator<LintFinding> {
   for (const [rule, of] of looked.rules.entries()) {
+    yield* lintService(looked, rule, of);
     yield* lintPeer(looked, rule, of);
     yield* lintNamedPort(looked, rule, of);
     yield* lintServed(looked, rule, of);
@@ -102,9 +110,22 @@ function farPeer({ direction }: Looked, rule: PolicyRule): PeerMatch | undefined
   return direction === 'ingress' ? rule.source : rule.destination;
 }
 
+function* lintService(looked: Looked, rule: number, of: PolicyRule): Generator<LintFinding> {
+  const peer = farPeer(looked, of);
+  for (const set of [of.destinationNamedPorts, peer?.type === 'set' ? peer.set : undefined]) {
+    const service = set === undefined ? undefined : serviceOfSet(set);
+    if (service === undefined || looked.state.sets.get(set!)!.members.size > 0) continue;
+    const why = looked.services.has(service)
+      ? 'has no endpoints now, so the rule matches nothing'
+      : 'has no EndpointSlice, so the rule matches nothing; check its name and namespace';
+    yield finding(looked, rule, 'service-without-endpoints', 'warning', `service ${service} ${why}`);
+  }
+}
+
 function* lintPeer(looked: Looked, rule: number, of: PolicyRule): Generator<LintFinding> {
   const peer = farPeer(looked, of);
-  if (peer?.type !== 'set' || looked.state.sets.get(peer.set)!.members.size > 0) return;
+  if (peer?.type !== 'set' || serviceOfSet(peer.set) !== undefined || looked.state.sets.get(peer.set)!.members.size > 0)
+    return;
   const text = ruleText(looked.state, of, looked.direction);
   const message = `matches nothing now, no address is among its peers: ${text}`;
   yield finding(looked, rule, 'peer-selects-nothing', 'warning', message);
@@ -113,7 +134,7 @@ function* lintPeer(looked: Looked, rule: number, of: PolicyRule): Generator<Lint
 /** Ingress: on each of the selected pods. Egress: on whichever pods the peer selects, so that some suffice. */
 function* lintNamedPort(looked: Looked, rule: number, of: PolicyRule): Generator<LintFinding> {
   const set = of.destinationNamedPorts;
-  if (set === undefined) return;
+  if (set === undefined || serviceOfSet(set) !== undefined) return;
   const name = nameOfPort(set);
   if (looked.state.sets.get(set)!.members.size === 0) {
     const where = looked.direction === 'ingress' ? 'none of the pods that it selects' : 'none of its peers';

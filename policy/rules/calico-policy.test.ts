@@ -99,6 +99,27 @@ test('whom an end selects: of the own namespace as soon as it selects at all, un
   );
 });
 
+test('a service: its addresses and ports as a destination, its addresses as a source', () => {
+  const services = { namespace: 'shop', name: 'web' };
+  const egress = compileCalicoPolicy(
+    policy({ egress: [rule({ protocol: 6, source: { selector: 'has(a)' }, destination: { services } })] }),
+  );
+  const destinationNamedPorts = 'service:shop/web';
+  assert.deepEqual(egress.program.egress, [
+    { action: 'allow', protocol: 6, source: { type: 'set', set: 'pods:any;has(a)' }, destinationNamedPorts },
+  ]);
+  assert.equal(egress.sets.get('service:shop/web')?.setType, 'ip,port');
+  const ports = [{ first: 1024, last: 65535 }];
+  assert.deepEqual(ingress({ protocol: 6, source: { services, ports } }), [
+    {
+      action: 'allow',
+      protocol: 6,
+      source: { type: 'set', set: 'service-addresses:shop/web' },
+      conditions: [{ side: 'source', not: false, type: 'ports', ports }],
+    },
+  ]);
+});
+
 test('a pod counts for itself, also at an address that a network set holds', () => {
   const both = { selector: 'has(a)', notSelector: 'has(b)' };
   const selected = 'any;!has(b) && has(a)';

@@ -3,7 +3,8 @@
  *
  * All that a rule says must hold; lists hold any of theirs. So a rule becomes one for each combination of what is listed where no set can
  * hold the list: few prefixes, port numbers beside port names. Selectors become sets of addresses and prefixes (pods, network sets).
- * A rule of a namespaced policy that selects somebody selects in its own namespace, unless it says in which.
+ * A rule of a namespaced policy that selects somebody selects in its own namespace, unless it says in which. A service stands for its
+ * endpoints: as a destination for their addresses and ports, as a source for their addresses (Felix, rule_scanner.go).
  */
 import {
   and,
@@ -27,7 +28,7 @@ import {
 import { calicoSelector, inNamespaces, ofServiceAccounts, serviceAccountLabel } from '../selector/inherited.ts';
 import { type CompiledPolicy, distinctRules, prefixMatchesMax } from './peer-rules.ts';
 import { mergeRanges, otherPorts, protocolNumbers, protocols } from './ports.ts';
-import { addressSet, namedPortSet, type PodSelector, prefixSet, type SetDefinition } from './sets.ts';
+import { addressSet, namedPortSet, type PodSelector, prefixSet, type SetDefinition, serviceSet } from './sets.ts';
 
 /** Matches of one kernel rule are few (128 expressions in nf_tables, 7 ranges each); one rule for each part of a list has no such bound. */
 const notRangesMax = 64;
@@ -101,12 +102,17 @@ interface EndContext {
 
 function waysOf(entity: CalicoEntity, side: Side, context: EndContext): Way[] {
   const { use } = context;
+  if (entity.services && side === 'destination') {
+    return [{ destinationNamedPorts: use(serviceSet(entity.services, 'ip,port')) }];
+  }
   const selected = entitySelector(entity, context.namespace);
   const conditions: RuleCondition[] = [];
   const add = (not: boolean, set: SetDefinition): void => {
     conditions.push({ side, not, type: 'address', set: use(set) });
   };
-  const selectedSet = selected && addressSet(everywhere(selected));
+  const selectedSet = entity.services
+    ? serviceSet(entity.services, 'ip')
+    : selected && addressSet(everywhere(selected));
   if (selectedSet && entity.nets) add(false, selectedSet);
   if (!selected && entity.notSelector !== undefined)
     add(true, addressSet(everywhere(calicoSelector(entity.notSelector))));

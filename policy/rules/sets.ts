@@ -1,6 +1,6 @@
 /** What the sets that rules name consist of, and the ids they get: readable, and equal for equal contents. */
 import { type Cidr, unreachable } from '#kit';
-import type { Protocol, Selector, SetId } from '#model';
+import type { Protocol, Selector, ServiceName, SetId } from '#model';
 
 /**
  * The namespaces whose pods a selector looks at: one by name, or those with matching labels. `nodes`: at nodes instead.
@@ -25,8 +25,8 @@ export interface NamedPort {
 }
 
 /**
- * A set that rules name: the addresses of those selected, `address,protocol:port` of named ports of theirs, or prefixes as they
- * were written.
+ * A set that rules name: the addresses of those selected, `address,protocol:port` of named ports of theirs, prefixes as they
+ * were written, or the endpoints of a service.
  */
 export type SetDefinition =
   | {
@@ -36,7 +36,8 @@ export type SetDefinition =
       readonly selector: PodSelector;
       readonly namedPort?: NamedPort;
     }
-  | { readonly id: SetId; readonly setType: 'net'; readonly prefixes: readonly Cidr[] };
+  | { readonly id: SetId; readonly setType: 'net'; readonly prefixes: readonly Cidr[] }
+  | { readonly id: SetId; readonly setType: 'ip' | 'ip,port'; readonly service: ServiceName };
 
 /** `ns=default;app == 'web'`, or `ns(team == 'a');all()`, or `nodes;all()`, or `any;app == 'web'`. Neither a namespace name nor a label name can hold `;`. */
 export function podSelectorText(selector: PodSelector): string {
@@ -82,4 +83,10 @@ export function namedPortSet(
 export function prefixSet(prefixes: readonly Cidr[]): SetDefinition {
   const distinct = [...new Set(prefixes)].sort();
   return { id: `nets:${distinct.join(',')}`, setType: 'net', prefixes: distinct };
+}
+
+/** The set of a service's endpoints: `ip,port` of each with each of its ports, `ip` of the addresses alone. */
+export function serviceSet(service: ServiceName, setType: 'ip' | 'ip,port'): SetDefinition {
+  const what = setType === 'ip' ? 'service-addresses' : 'service';
+  return { id: `${what}:${service.namespace}/${service.name}`, setType, service };
 }

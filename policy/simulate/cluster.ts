@@ -46,6 +46,7 @@ export const simulatedKinds: readonly Kind[] = [
   'Node',
   'Pod',
   'ServiceAccount',
+  'EndpointSlice',
   'Tier',
   'NetworkSet',
   'GlobalNetworkSet',

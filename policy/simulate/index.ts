@@ -3,6 +3,7 @@
 export { type Addressed, withAddresses } from './addresses.ts';
 export * from './cluster.ts';
 export * from './diff.ts';
+export { endpointSlicesOf, upsertSlice, withEndpointSlices } from './endpoint-slices.ts';
 export * from './flows.ts';
 export * from './matrix.ts';
 export { type Asked, addressOfEnd, type EndClass, families, VerdictTable } from './verdict-table.ts';

@@ -4,7 +4,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { loadConfig } from '#config';
-import { AgentError, takeLock } from './agent.ts';
+import { takeLock } from './agent.ts';
+import { AgentError } from './errors.ts';
 
 test('a second agent on the node is refused and told who holds the lock', (t) => {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-lock-'));

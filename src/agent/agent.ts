@@ -18,7 +18,7 @@ import { createCniServer, writeConflist } from '#cni';
 import type { AgentConfig, LoadedConfig } from '#config';
 import { createPolicyDataplane, createRouteDataplane } from '#felix';
 import { createIpam } from '#ipam';
-import { type Cidr, errorText, PoplinError, type Startable, systemClock } from '#kit';
+import { type Cidr, errorText, type Startable, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { createHealthRegistry, createLogger, createMetrics } from '#obs';
 import {
@@ -36,6 +36,7 @@ import {
 import { createBgp } from './bgp.ts';
 import { lackingCapabilities } from './capabilities.ts';
 import { cniSystem, conflistOptions } from './cni-wiring.ts';
+import { AgentError } from './errors.ts';
 import { createFarewell } from './farewell.ts';
 import { felixSettings } from './felix-settings.ts';
 import { createFlowLog, flowLogRulesOf } from './flows/index.ts';
@@ -52,12 +53,6 @@ import { createStatusReporter } from './status/reporter.ts';
 import { agentPaths, conntrackFlusher, INTERFACE_PREFIX, runCommand, uplinkMtu } from './system.ts';
 import { agentVersion } from './version.ts';
 import { createView } from './view.ts';
-
-export type AgentFailure =
-  | { readonly code: 'LOCKED'; readonly lock: string; readonly holderPid: number }
-  | { readonly code: 'DIRECTORY'; readonly path: string };
-
-export class AgentError extends PoplinError<AgentFailure> {}
 
 export interface Agent extends Startable {
   /** `drain`: peers are told to drop our routes at once. Default: they keep them for the restart. */
@@ -292,7 +287,11 @@ export function createAgent(loaded: LoadedConfig): Agent {
       policyDataplane.setPools(model.list('IPPool').map(({ cidr, natOutgoing }) => ({ cidr, natOutgoing })));
     if (!config.podsMayReachBgp && (changed.has('Node') || changed.has('BGPConfiguration')))
       policyDataplane.setGuard(guardOf(model.list('Node'), model.list('BGPConfiguration'), config));
-    if (changed.has('FelixConfiguration')) log.setLevel(settings().logLevel);
+    if (changed.has('FelixConfiguration')) {
+      const { logLevel, flowWindowMs } = settings();
+      log.setLevel(logLevel);
+      flows.setWindow(flowWindowMs);
+    }
     if (BGP_KINDS.some((kind) => changed.has(kind))) bgp.reconfigure();
   };
   const goLive = async (): Promise<void> => {
@@ -300,8 +299,9 @@ export function createAgent(loaded: LoadedConfig): Agent {
     routes.enableForwarding();
     ready.datastore.notReadyBecause(undefined);
     applyObjects(new Set(['Node', 'IPPool', 'BGPConfiguration', 'FelixConfiguration']));
-    const { backend, markMask } = settings();
-    await policyDataplane.start({ backend, markMask });
+    const { backend, markMask, flowLog } = settings();
+    flows.setVerdicts(flowLog);
+    await policyDataplane.start({ backend, markMask, ...flowLogRulesOf({ ...config, flowLog }) });
     await policy.inSync();
     if (whyNoPods === STOPPING) return;
     bgp.start();

@@ -9,6 +9,9 @@ export interface FelixSettings {
   readonly backend: 'auto' | 'nft' | 'legacy';
   readonly markMask: number;
   readonly logLevel: 'error' | 'warn' | 'info' | 'debug';
+  readonly flowLog: 'off' | 'denied' | 'all';
+  /** Undefined: the usual. */
+  readonly flowWindowMs: number | undefined;
 }
 
 export function felixSettings(
@@ -18,6 +21,7 @@ export function felixSettings(
   const named = (name: string): FelixConfigurationObject | undefined =>
     configurations.find(({ metadata }) => metadata.name === name);
   const [here, everywhere] = [named(`node.${config.nodeName}`), named('default')];
+  const reporter = here?.flowLogsLocalReporter ?? everywhere?.flowLogsLocalReporter;
   const given = (name: OptionName): boolean => !values.some((v) => v.name === name && v.source.startsWith('default'));
   return {
     backend: given('iptablesBackend')
@@ -29,5 +33,8 @@ export function felixSettings(
     logLevel: given('logLevel')
       ? config.logLevel
       : (here?.logSeverityScreen ?? everywhere?.logSeverityScreen ?? config.logLevel),
+    // What Calico reports once it is enabled are all flows; those that are denied are told of here in any case.
+    flowLog: !given('flowLog') && reporter === 'Enabled' ? 'all' : config.flowLog,
+    flowWindowMs: here?.flowLogsFlushIntervalMs ?? everywhere?.flowLogsFlushIntervalMs,
   };
 }

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { AgentError } from './agent.ts';
+import { AgentError } from './errors.ts';
 import { checkFolders } from './folders.ts';
 
 function folders(t: TestContext): { root: string; config: Parameters<typeof checkFolders>[0] } {

@@ -3,7 +3,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type AgentConfig, flagOf, type OptionName } from '#config';
 import { errorText } from '#kit';
-import { AgentError } from './agent.ts';
+import { AgentError } from './errors.ts';
 
 /** @throws AgentError DIRECTORY for the first that is of no use */
 export function checkFolders(config: Pick<AgentConfig, 'runDir' | 'stateDir' | 'cniConfDir' | 'procSys'>): void {

@@ -1,13 +1,13 @@
-export { type Agent, AgentError, type AgentFailure, createAgent } from './agent.ts';
+export { type Agent, createAgent } from './agent.ts';
 export { type CleanupOptions, type CleanupSummary, runCleanup } from './cleanup.ts';
 export { cniSystem } from './cni-wiring.ts';
+export { AgentError, type AgentFailure } from './errors.ts';
 export { createFlowLog, type FlowLog } from './flows/index.ts';
 export { openMachineAddresses } from './machine-addresses.ts';
 export { nodeAddresses } from './node-address.ts';
 export { createPolicyPipeline, type PolicyPipeline } from './policy-pipeline.ts';
 export { decidePreflight, type PreflightReport, preflightFacts } from './preflight/index.ts';
 export { runAgent } from './run.ts';
-export { runSpeakerDaemon, type SpeakerDaemon, type SpeakerDaemonOptions } from './speaker-daemon.ts';
 export { isEmpty } from './uninstall/plan.ts';
 export { uninstallText } from './uninstall/report.ts';
 export { foundNothing, type UninstallReport, uninstall } from './uninstall/uninstall.ts';

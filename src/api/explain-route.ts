@@ -1,37 +1,36 @@
 /** `/v1/policy/explain`: why one end reaches another. */
 import type { FastifyInstance } from 'fastify';
-import { ApiError } from './errors.ts';
+import { badRequest, takes } from './query.ts';
 import type { AgentView } from './view.ts';
 
 /** Of an end: a namespace and a name. */
 const endCharsMax = 400;
 
-export async function addExplainRoute(app: FastifyInstance, view: AgentView): Promise<void> {
-  const { default: Type } = await import('typebox');
-  const end = Type.String({ minLength: 1, maxLength: endCharsMax });
-  const querystring = Type.Object(
-    {
-      from: end,
-      to: end,
-      protocol: Type.Union([Type.Literal('TCP'), Type.Literal('UDP'), Type.Literal('SCTP')]),
-      port: Type.String({ pattern: '^[1-9][0-9]{0,4}$' }),
-      staged: Type.Optional(Type.Union([Type.Literal('true'), Type.Literal('false')])),
-    },
-    { additionalProperties: false },
-  );
-  type Query = {
-    readonly from: string;
-    readonly to: string;
+const end = {
+  required: true,
+  charsMax: endCharsMax,
+  pattern: /./,
+  is: `a pod, an address or a name outside, ${endCharsMax} characters at most`,
+};
+const parameters = {
+  from: end,
+  to: end,
+  protocol: { required: true, pattern: /^(TCP|UDP|SCTP)$/, is: 'TCP, UDP or SCTP' },
+  port: { required: true, pattern: /^[1-9][0-9]{0,4}$/, is: 'a number from 1 to 65535' },
+  staged: { pattern: /^(true|false)$/, is: 'true or false' },
+};
+
+export function addExplainRoute(app: FastifyInstance, view: AgentView): void {
+  type Query = { readonly [K in 'from' | 'to' | 'port']: string } & {
     readonly protocol: 'TCP' | 'UDP' | 'SCTP';
-    readonly port: string;
     readonly staged?: 'true' | 'false';
   };
-  app.get<{ Querystring: Query }>('/v1/policy/explain', { schema: { querystring } }, async (request) => {
+  app.get<{ Querystring: Query }>('/v1/policy/explain', { preHandler: takes(parameters) }, async (request) => {
     const { from, to, protocol, port, staged } = request.query;
-    if (Number(port) > 65_535) throw new ApiError(`port ${port} is over 65535`, { code: 'BAD_REQUEST' });
+    if (Number(port) > 65_535) throw badRequest(`port ${port} is over 65535`);
     const query = { from, to, protocol, port: Number(port), ...(staged === 'true' ? { staged: true } : {}) };
     const explained = await view.policyExplain(query);
-    if ('problem' in explained) throw new ApiError(explained.problem, { code: 'BAD_REQUEST' });
+    if ('problem' in explained) throw badRequest(explained.problem);
     return explained;
   });
 }

@@ -7,6 +7,7 @@
 import type { FastifyInstance } from 'fastify';
 import { errorText, type Logger, PoplinError, type Startable } from '#kit';
 import type { ComponentReport } from '#obs';
+import { createBareApp } from './bare-app.ts';
 
 export interface ProbeView {
   components(): readonly ComponentReport[];
@@ -71,8 +72,7 @@ function listenError(listen: string, error: unknown): ProbeServerError {
 
 /** The routes without a socket, for tests. */
 export async function createProbeApp({ view, log, onDropped }: ProbeServerDeps): Promise<FastifyInstance> {
-  const { default: fastify } = await import('fastify');
-  const app = fastify({ bodyLimit: 1024, requestTimeout: REQUEST_TIMEOUT_MS, forceCloseConnections: true });
+  const app = await createBareApp({ requestTimeout: REQUEST_TIMEOUT_MS });
   app.server.maxConnections = CONNECTIONS_MAX;
   if (onDropped) app.server.on('drop', onDropped);
   app.setNotFoundHandler((_request, reply) => reply.status(404).type('text/plain').send('404 page not found\n'));

@@ -4,8 +4,9 @@ import type { Logger, Startable } from '#kit';
 import { ApiError } from './errors.ts';
 import { addExplainRoute } from './explain-route.ts';
 import { addFlowRoutes } from './flow-routes.ts';
+import { takes } from './query.ts';
 import { addHealthRoutes, addRoutesRoute } from './shared-routes.ts';
-import { type ApiServerOptions, createBareApp, createSocketServer } from './socket-server.ts';
+import { type ApiServerOptions, createApiApp, createSocketServer } from './socket-server.ts';
 import type { AgentView } from './view.ts';
 
 export interface ApiServerDeps {
@@ -18,11 +19,11 @@ export function createApiServer(deps: ApiServerDeps, options: ApiServerOptions):
 
 /** The routes without a socket: `app.inject` tests them. */
 export async function createApp({ view, log }: ApiServerDeps): Promise<FastifyInstance> {
-  const app = await createBareApp(log);
+  const app = await createApiApp(log);
   addDataRoutes(app, view);
-  await addRoutesRoute(app, view);
-  await addExplainRoute(app, view);
-  await addFlowRoutes(app, view);
+  addRoutesRoute(app, view);
+  addExplainRoute(app, view);
+  addFlowRoutes(app, view);
   addHealthRoutes(app, view);
   return app;
 }
@@ -44,25 +45,18 @@ const paths = [
 ];
 
 function addDataRoutes(app: FastifyInstance, view: AgentView): void {
-  const schema = { querystring: { type: 'object', properties: {}, additionalProperties: false } };
-  app.get('/v1', { schema }, () => ({ paths }));
-  app.get('/v1/status', { schema }, () => view.status());
-  app.get('/v1/bgp/peers', { schema }, async () => ({ peers: await view.bgpPeers() }));
-  app.get('/v1/datastore', { schema }, () => view.datastore());
-  app.get('/v1/config', { schema }, () => ({ values: view.config() }));
-  app.get<{ Params: { namespace: string; pod: string } }>(
-    '/v1/policy/endpoints/:namespace/:pod',
-    { schema },
-    (request) => {
-      const { namespace, pod } = request.params;
-      const endpoint = view.policyEndpoint({ namespace, name: pod });
-      if (endpoint) return endpoint;
-      throw new ApiError(
-        `pod ${namespace}/${pod} is not on this node; ask the agent of the node in its spec.nodeName`,
-        {
-          code: 'ENDPOINT_NOT_FOUND',
-        },
-      );
-    },
-  );
+  const bare = { preHandler: takes({}) };
+  app.get('/v1', bare, () => ({ paths }));
+  app.get('/v1/status', bare, () => view.status());
+  app.get('/v1/bgp/peers', bare, async () => ({ peers: await view.bgpPeers() }));
+  app.get('/v1/datastore', bare, () => view.datastore());
+  app.get('/v1/config', bare, () => ({ values: view.config() }));
+  app.get<{ Params: { namespace: string; pod: string } }>('/v1/policy/endpoints/:namespace/:pod', bare, (request) => {
+    const { namespace, pod } = request.params;
+    const endpoint = view.policyEndpoint({ namespace, name: pod });
+    if (endpoint) return endpoint;
+    throw new ApiError(`pod ${namespace}/${pod} is not on this node; ask the agent of the node in its spec.nodeName`, {
+      code: 'ENDPOINT_NOT_FOUND',
+    });
+  });
 }

@@ -2,7 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import { toCidr, toIpAddress } from '#kit';
 import type { HealthReport } from '#obs';
-import { ApiError } from './errors.ts';
+import { badRequest, takes } from './query.ts';
 import type { BgpRoutesQuery, BgpView, HealthView } from './view.ts';
 
 /** Prefixes in one answer of /v1/bgp/routes; a full table comes in pages. */
@@ -10,26 +10,25 @@ const routesMax = 10_000;
 const routesDefault = 1_000;
 /** Of a peer. */
 const nameCharsMax = 300;
+const prefixCharsMax = 64;
+const cursorCharsMax = 64;
 
-export async function addRoutesRoute(app: FastifyInstance, view: BgpView): Promise<void> {
-  const { default: Type } = await import('typebox');
-  const querystring = Type.Object(
-    {
-      prefix: Type.Optional(Type.String({ maxLength: 64 })),
-      family: Type.Optional(Type.Union([Type.Literal('4'), Type.Literal('6')])),
-      limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,5}$' })),
-      cursor: Type.Optional(Type.String({ maxLength: 64 })),
-      peer: Type.Optional(Type.String({ maxLength: nameCharsMax })),
-      received: Type.Optional(Type.Literal('true')),
-      sentTo: Type.Optional(Type.String({ maxLength: nameCharsMax })),
-      sent: Type.Optional(Type.Literal('true')),
-    },
-    { additionalProperties: false },
-  );
-  type Query = {
-    readonly [K in 'prefix' | 'family' | 'limit' | 'cursor' | 'peer' | 'received' | 'sentTo' | 'sent']?: string;
-  };
-  app.get<{ Querystring: Query }>('/v1/bgp/routes', { schema: { querystring } }, (request) => {
+const peerName = { charsMax: nameCharsMax, is: `the name of a peer, ${nameCharsMax} characters at most` };
+const flag = { pattern: /^true$/, is: 'true' };
+const routesParameters = {
+  prefix: { charsMax: prefixCharsMax, is: 'a prefix or an address' },
+  family: { pattern: /^[46]$/, is: '4 or 6' },
+  limit: { pattern: /^[1-9][0-9]{0,5}$/, is: `a number from 1 to ${routesMax}` },
+  cursor: { charsMax: cursorCharsMax, is: 'what an earlier answer had' },
+  peer: peerName,
+  received: flag,
+  sentTo: peerName,
+  sent: flag,
+};
+
+export function addRoutesRoute(app: FastifyInstance, view: BgpView): void {
+  type Query = { readonly [K in keyof typeof routesParameters]?: string };
+  app.get<{ Querystring: Query }>('/v1/bgp/routes', { preHandler: takes(routesParameters) }, (request) => {
     const { prefix, family, limit, cursor, peer, received, sentTo, sent } = request.query;
     const count = Number(limit ?? routesDefault);
     if (sent && prefix === undefined) throw badRequest('sent is asked of one prefix or address: give prefix');
@@ -70,8 +69,4 @@ function prefixQuery(text: string): Pick<BgpRoutesQuery, 'within' | 'covers'> {
   const covers = toIpAddress(text);
   if (covers) return { covers };
   throw badRequest(`prefix ${JSON.stringify(text)} is neither a prefix nor an address`);
-}
-
-function badRequest(message: string): ApiError {
-  return new ApiError(message, { code: 'BAD_REQUEST' });
 }

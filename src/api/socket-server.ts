@@ -7,14 +7,13 @@ import fs from 'node:fs/promises';
 import path from 'node:path';
 import type { FastifyError, FastifyInstance } from 'fastify';
 import { errorText, type Logger, type Startable } from '#kit';
+import { createBareApp } from './bare-app.ts';
 import { ApiError, type ApiErrorBody, type ApiErrorCode, apiErrorStatus } from './errors.ts';
 
 export interface ApiServerOptions {
   readonly socketPath: string;
 }
 
-/** The API takes no bodies. */
-const bodyBytesMax = 1024;
 const requestTimeoutMs = 10_000;
 
 export function createSocketServer(
@@ -47,16 +46,9 @@ export function createSocketServer(
   };
 }
 
-/** Without routes; errors are answered as errors.ts says. fastify is loaded here, so that the CLI does not pay for it. */
-export async function createBareApp(log: Logger): Promise<FastifyInstance> {
-  const { default: fastify } = await import('fastify');
-  const app = fastify({
-    bodyLimit: bodyBytesMax,
-    requestTimeout: requestTimeoutMs,
-    forceCloseConnections: true,
-    // Unknown parameters are mistakes: say so instead of dropping them.
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: false } },
-  });
+/** Without routes; errors are answered as errors.ts says. */
+export async function createApiApp(log: Logger): Promise<FastifyInstance> {
+  const app = await createBareApp({ requestTimeout: requestTimeoutMs });
   app.setErrorHandler((error: FastifyError | ApiError, request, reply) => {
     const { code, message } = describeError(error);
     if (code === 'INTERNAL') log.error({ error, url: request.url }, 'API request failed');
@@ -75,13 +67,6 @@ function describeError(error: FastifyError | ApiError): { readonly code: ApiErro
   // Views say so of a parameter that only they can judge.
   if (error instanceof RangeError) return { code: 'BAD_REQUEST', message: error.message };
   if (error instanceof ApiError) return { code: error.code, message: error.message };
-  const first = error.validation?.[0];
-  if (first) {
-    const { additionalProperty } = first.params as { additionalProperty?: string };
-    if (additionalProperty) return { code: 'BAD_REQUEST', message: `there is no parameter ${additionalProperty}` };
-    const name = first.instancePath.replace(/^\//, '');
-    return { code: 'BAD_REQUEST', message: `parameter ${name} ${first.message ?? 'is not allowed'}` };
-  }
   const clientFault = error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500;
   return { code: clientFault ? 'BAD_REQUEST' : 'INTERNAL', message: errorText(error) };
 }

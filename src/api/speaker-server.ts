@@ -1,8 +1,9 @@
 /** The HTTP API of the stand-alone speaker: as the agent's where both have it, and orders besides. Only its own user may connect. */
 import type { FastifyInstance } from 'fastify';
 import type { Logger, Startable } from '#kit';
+import { takes } from './query.ts';
 import { addHealthRoutes, addRoutesRoute } from './shared-routes.ts';
-import { type ApiServerOptions, createBareApp, createSocketServer } from './socket-server.ts';
+import { type ApiServerOptions, createApiApp, createSocketServer } from './socket-server.ts';
 import type { SpeakerView } from './view.ts';
 
 export interface SpeakerApiDeps {
@@ -34,31 +35,27 @@ export function createSpeakerApiServer(deps: SpeakerApiDeps, options: ApiServerO
 
 /** The routes without a socket: `app.inject` tests them. */
 export async function createSpeakerApp({ view, log }: SpeakerApiDeps): Promise<FastifyInstance> {
-  const app = await createBareApp(log);
-  const schema = { querystring: { type: 'object', properties: {}, additionalProperties: false } };
-  app.get('/v1', { schema }, () => ({ paths }));
-  app.get('/v1/bgp/status', { schema }, () => view.bgpStatus());
-  app.get('/v1/bgp/peers', { schema }, async () => ({ peers: await view.bgpPeers() }));
-  app.post('/v1/bgp/plan', { schema }, () => view.plan());
-  app.post('/v1/bgp/reload', { schema }, () => view.reload());
-  const text = { type: 'string', maxLength: textCharsMax };
-  const resetSchema = { querystring: { type: 'object', properties: { text }, additionalProperties: false } };
+  const app = await createApiApp(log);
+  const bare = { preHandler: takes({}) };
+  app.get('/v1', bare, () => ({ paths }));
+  app.get('/v1/bgp/status', bare, () => view.bgpStatus());
+  app.get('/v1/bgp/peers', bare, async () => ({ peers: await view.bgpPeers() }));
+  app.post('/v1/bgp/plan', bare, () => view.plan());
+  app.post('/v1/bgp/reload', bare, () => view.reload());
+  const text = { charsMax: textCharsMax, is: `a text of at most ${textCharsMax} characters` };
   app.post<{ Params: { name: string }; Querystring: { text?: string } }>(
     '/v1/bgp/peers/:name/reset',
-    { schema: resetSchema },
+    { preHandler: takes({ text }) },
     ({ params, query }) => {
       view.resetPeer(params.name, query.text ?? '');
       return {};
     },
   );
-  const file = { type: 'string', pattern: '^/', maxLength: pathCharsMax };
-  const dumpSchema = {
-    querystring: { type: 'object', properties: { file }, required: ['file'], additionalProperties: false },
-  };
-  app.post<{ Querystring: { file: string } }>('/v1/bgp/dump', { schema: dumpSchema }, ({ query }) =>
+  const file = { required: true, pattern: /^\//, charsMax: pathCharsMax, is: 'an absolute path' };
+  app.post<{ Querystring: { file: string } }>('/v1/bgp/dump', { preHandler: takes({ file }) }, ({ query }) =>
     view.dumpTable(query.file),
   );
-  await addRoutesRoute(app, view);
+  addRoutesRoute(app, view);
   addHealthRoutes(app, view);
   return app;
 }

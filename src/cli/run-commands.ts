@@ -154,7 +154,7 @@ Example:
 
 async function runSpeaker({ config, logLevel, socket, stateDir }: SpeakerFlags): Promise<number> {
   const [{ runSpeakerDaemon }, { createLogger }, { configFile: readable, ConfigError }] = await Promise.all([
-    import('#agent'),
+    import('#agent/speaker'),
     import('#obs'),
     import('#config'),
   ]);

@@ -34,3 +34,4 @@ export {
 } from './manifest/decode.ts';
 export { type ManifestDocument, type ParsedManifest, type Place, parseManifest } from './manifest/parse.ts';
 export { type FieldFault, formatPath } from './manifest/reader.ts';
+export { pauseIfDue } from './time-slice.ts';

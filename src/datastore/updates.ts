@@ -6,10 +6,11 @@ import { sameObject } from './same-object.ts';
 /** Objects in force by reference, e.g. `Pod default/web-1`. */
 export type InForce = ReadonlyMap<ObjectRef, { readonly key: string; readonly typed: TypedObject }>;
 
-/** What restricts comes before what it restricts; deletions go the other way round. */
+/** What restricts comes before what it restricts, and what a rule says of a service after the service; deletions go the other way round. */
 const upsertOrder: readonly Kind[] = [
   'Namespace',
   'ServiceAccount',
+  'EndpointSlice',
   'Tier',
   'NetworkPolicy',
   'ClusterNetworkPolicy',

@@ -31,6 +31,7 @@ const namespacedKinds = new Set([
   'StagedKubernetesNetworkPolicy',
   'NetworkSet',
   'ServiceAccount',
+  'EndpointSlice',
 ]);
 /** As the model calls it: Kubernetes' own has the same name. */
 const calicoNetworkPolicy = 'CalicoNetworkPolicy';

@@ -24,8 +24,18 @@ export interface CalicoEntity {
     readonly names: readonly string[];
     readonly selector?: string;
   };
+  /**
+   * The endpoints of a service: of a destination their addresses and ports, with nothing else beside it; of a source their addresses, with
+   * at most ports beside it.
+   */
+  readonly services?: ServiceName;
   readonly ports?: readonly CalicoPort[];
   readonly notPorts?: readonly CalicoPort[];
+}
+
+export interface ServiceName {
+  readonly namespace: string;
+  readonly name: string;
 }
 
 /** 0..254 and 0..255; no code: any. */

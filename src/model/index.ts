@@ -1,5 +1,6 @@
 export * from './calico-policy.ts';
 export * from './cluster-policy.ts';
+export * from './endpoint-slice.ts';
 export * from './objects.ts';
 export * from './policy.ts';
 export * from './pools.ts';

@@ -5,6 +5,7 @@
 import type { Cidr, IpAddress, Secret } from '#kit';
 import type { CalicoPolicyObject, NetworkSetObject, ServiceAccountObject, TierObject } from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
+import type { EndpointSliceObject } from './endpoint-slice.ts';
 import type { StagedCalicoPolicyObject, StagedKubernetesPolicyObject } from './staged-policy.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -303,6 +304,10 @@ export interface FelixConfigurationObject {
   readonly iptablesMarkMask?: number;
   readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
   readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';
+  /** Allowed flows are told of as well. */
+  readonly flowLogsLocalReporter?: 'Enabled' | 'Disabled';
+  /** Packets of one flow within it are one entry. 1000..3600000. */
+  readonly flowLogsFlushIntervalMs?: number;
   readonly notUsed: readonly string[];
 }
 
@@ -324,6 +329,7 @@ export interface ModelObjects {
   readonly NetworkSet: NetworkSetObject;
   readonly GlobalNetworkSet: NetworkSetObject;
   readonly ServiceAccount: ServiceAccountObject;
+  readonly EndpointSlice: EndpointSliceObject;
   readonly BGPConfiguration: BGPConfigurationObject;
   readonly BGPPeer: BGPPeerObject;
   readonly BGPFilter: BGPFilterObject;
@@ -350,6 +356,7 @@ export const kinds: readonly Kind[] = [
   'NetworkSet',
   'GlobalNetworkSet',
   'ServiceAccount',
+  'EndpointSlice',
   'BGPConfiguration',
   'BGPPeer',
   'BGPFilter',

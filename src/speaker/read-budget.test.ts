@@ -82,3 +82,25 @@ test('who went away while others waited keeps nobody from reading', () => {
   assert.equal(loop.reads[0], before[0]);
   for (const index of [1, 2]) assert.ok(loop.reads[index]! >= before[index]! + 4, `${loop.reads[index]} reads`);
 });
+
+test('single messages ask for no end of their turn, until they have had a small part of what a turn may have', () => {
+  let deferred = 0;
+  let nowMs = 0;
+  const budget = new ReadBudget(
+    () => nowMs,
+    () => void deferred++,
+  );
+  for (let i = 0, turn = budget.turn; i < 10; i++) {
+    assert.ok(budget.allowance(turn) >= readBytesMin);
+    const started = nowMs;
+    nowMs += readMsPerTurn / 100;
+    turn = budget.read(50, started);
+    assert.ok(budget.little);
+  }
+  assert.equal(deferred, 0);
+  nowMs += 1000;
+  budget.read(1, nowMs - readMsPerTurn);
+  assert.equal(deferred, 1);
+  assert.ok(!budget.little);
+  assert.equal(budget.allowance(0), 0, 'the turn is over');
+});

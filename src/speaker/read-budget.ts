@@ -4,6 +4,9 @@
  * What a read costs depends on what came: an octet of withdrawals is more work than one of communities, and some peers mean it. So it is
  * time that is shared out, and each read is as long as reads of late let expect to fit. A thousand connections may be readable at
  * once: who finds nothing left is asked again in the next turn, in which those go first that were read least recently.
+ *
+ * A turn in which next to nothing is read need not be told from the one after it: several such count as one, until they have had a small part of
+ * what a turn may have. So a single message costs no call at the end of its turn.
  */
 
 /** Octets of all connections in one turn. */
@@ -11,20 +14,25 @@ export const readBytesPerTurnMax = 64 * 1024;
 /** Octets in one read. */
 export const readBytesMax = 64 * 1024;
 export const readBytesMin = 4 * 1024;
+/** The first ones: what comes may be more work than it looks, and code that has not run yet takes several times as long. */
+const readBytesFirst = 16 * 1024;
 /** Reads of one turn end once they took so long; one read is to take no more. */
 export const readMsPerTurn = 4;
+/** Up to this, little was read. */
+export const littleBytes = 4 * 1024;
+const littleMs = readMsPerTurn / 8;
 
 export class ReadBudget {
   readonly #nowMs: () => number;
   readonly #defer: (fn: () => void) => void;
   turn = 1;
-  /** Read in this turn. */
+  /** Read in this turn, and in those before it that are not told from it. */
   #bytes = 0;
   #ms = 0;
   /** Of those who found nothing left in this turn: the least of their last turns; and of the turn before, whose turn it is now. */
   #waitingSince = Number.POSITIVE_INFINITY;
   #firstAre = Number.POSITIVE_INFINITY;
-  #length = readBytesMax;
+  #length = readBytesFirst;
   #begun = false;
 
   /** @param defer calls when all that is readable in this turn has been asked. */
@@ -35,6 +43,7 @@ export class ReadBudget {
 
   /** Octets that a connection may read now; 0: later. @param lastTurn what `read` returned last, or `turn` of when there was the connection. */
   allowance(lastTurn: number): number {
+    if (this.little) return this.#length;
     this.#begin();
     const spent = this.#bytes >= readBytesPerTurnMax || this.#ms >= readMsPerTurn;
     if (!spent && lastTurn < this.turn && lastTurn <= this.#firstAre) return this.#length;
@@ -42,11 +51,21 @@ export class ReadBudget {
     return 0;
   }
 
+  /** Hardly anything has been read, and nobody waits for his turn. */
+  get little(): boolean {
+    return !this.#begun && this.#firstAre === Number.POSITIVE_INFINITY;
+  }
+
   /** Accounts for a read and what became of it; returns the turn. */
   read(bytes: number, startedMs: number): number {
     const ms = this.#nowMs() - startedMs;
     this.#bytes += bytes;
     this.#ms += ms;
+    if (!this.#begun && (this.#bytes > littleBytes || this.#ms > littleMs)) {
+      // Whoever has read up to now is behind those who have not.
+      this.turn++;
+      this.#begin();
+    }
     if (ms > readMsPerTurn) this.#length = Math.max(readBytesMin, this.#length >> 1);
     else if (bytes === this.#length && 3 * ms < readMsPerTurn) this.#length = Math.min(readBytesMax, 2 * this.#length);
     return this.turn;

@@ -13,6 +13,7 @@ import {
 import { type Logger, systemClock } from '#kit';
 import { Discovery } from './discovery.ts';
 import { UpdateFiles, type UpdateFilesStatus } from './mrt-files.ts';
+import { rehearse } from './rehearsal.ts';
 import { TcpTransport } from './tcp-transport.ts';
 
 /** How long a stop waits for NOTIFICATIONs to be sent. */
@@ -62,7 +63,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     bfd,
     log,
     random: Math.random,
-    defer: (fn: () => void) => void setImmediate(fn),
+    defer: transport.defer,
     wallMs,
     processAgeMs: process.uptime() * 1000,
     system: { name: os.hostname(), description: 'Poplin BGP speaker' },
@@ -71,8 +72,10 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     ...hooks,
   };
   const speaker = createSpeaker(deps, config, options);
+  let endRehearsal: () => void;
   try {
     speaker.start();
+    endRehearsal = rehearse(transport, { defer: transport.defer, random: Math.random });
   } catch (error) {
     speaker.stop('graceful');
     discovery.close();
@@ -84,6 +87,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     speaker,
     mrtStatus: () => files.status(),
     async stop(mode) {
+      endRehearsal();
       discovery.close();
       transport.stopListening();
       if (mode === 'drain') await new Promise<void>((resolve) => speaker.announceShutdown(resolve));

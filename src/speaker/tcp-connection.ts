@@ -25,8 +25,9 @@ import {
   watch,
   wouldBlock,
 } from '#sys';
+import type { AfterReads } from './after-reads.ts';
 import { type ConnectionKeys, rekeyConnection } from './ao-keys.ts';
-import { type ReadBudget, readBytesMax } from './read-budget.ts';
+import { littleBytes, type ReadBudget, readBytesMax } from './read-budget.ts';
 
 /** How long `close` may take to send what is queued (a NOTIFICATION), and the peer to end its side, before the connection is cut. */
 const closeMsMax = 1000;
@@ -38,9 +39,12 @@ export interface TcpConnectionOptions {
   /** Of the socket, connected and non-blocking. Owned from here on. */
   readonly fd: Fd;
   readonly remote: { readonly address: string; readonly port: number };
+  /** Default: as the socket says. */
+  readonly local?: TcpEnd;
   /** TCP-AO keys that it has. */
   readonly keys: ConnectionKeys | undefined;
   readonly budget: ReadBudget;
+  readonly afterReads: AfterReads;
   /** `close` was called: it may take a while. */
   readonly onClosing: (connection: TcpConnection) => void;
   /** Once, when the socket is gone. */
@@ -74,6 +78,7 @@ export class TcpConnection implements ByteConnection {
     const { fd, remote } = options;
     this.#options = options;
     this.#keys = options.keys;
+    this.#local = options.local;
     this.#fd = fd;
     this.remoteAddress = remote.address;
     this.remotePort = remote.port;
@@ -174,12 +179,14 @@ export class TcpConnection implements ByteConnection {
   };
 
   #read(): void {
-    const { budget } = this.#options;
+    const { budget, afterReads } = this.#options;
     const most = budget.allowance(this.#readTurn);
     this.unread = most === 0;
     if (this.unread) return;
     const started = performance.now();
+    afterReads.begin();
     const count = this.#receive(most);
+    afterReads.end(count > 0 && count <= littleBytes && budget.little);
     if (count > 0) this.#readTurn = budget.read(count, started);
   }
 

@@ -22,6 +22,7 @@ import {
   setMd5Key,
   setMinHops,
   socketError,
+  socketPair,
   synHops,
   type TcpEnd,
   tcpSocket,
@@ -30,6 +31,7 @@ import {
   wouldBlock,
 } from '#sys';
 import { type AddressRule, addressRules, type RuleList } from './address-rules.ts';
+import { AfterReads } from './after-reads.ts';
 import { aoSubject, type ConnectionKeys, signAccepted, signDialled } from './ao-keys.ts';
 import { createAoProbe } from './ao-probe.ts';
 import { dialFailure } from './dial-failure.ts';
@@ -72,6 +74,9 @@ export class TcpTransport implements Transport {
     () => performance.now(),
     (fn) => void setImmediate(fn),
   );
+  readonly #afterReads = new AfterReads((fn) => void setImmediate(fn));
+  /** For what reads of connections leave to be done; see `SpeakerDeps.defer`. */
+  readonly defer = this.#afterReads.defer;
   readonly #links = new LocalLinks();
   /** What peers and ranges ask of who connects. */
   #rules: RuleList = addressRules([], []);
@@ -162,6 +167,12 @@ export class TcpTransport implements Transport {
     this.#links.forget();
   }
 
+  /** A connection within this process, both ends of it: see rehearsal.ts. @throws SysError */
+  pair(here: TcpEnd, there: TcpEnd): readonly [TcpConnection, TcpConnection] {
+    const [one, other] = socketPair();
+    return [this.#adopt(one, there, undefined, here), this.#adopt(other, here, undefined, there)];
+  }
+
   /** Stops listening and cuts what is open. */
   close(): void {
     this.stopListening();
@@ -234,12 +245,19 @@ export class TcpTransport implements Transport {
     return false;
   }
 
-  #adopt(fd: Fd, remote: TcpConnectionOptions['remote'], keys: ConnectionKeys | undefined): TcpConnection {
+  #adopt(
+    fd: Fd,
+    remote: TcpConnectionOptions['remote'],
+    keys: ConnectionKeys | undefined,
+    local?: TcpEnd,
+  ): TcpConnection {
     const connection = new TcpConnection({
       fd,
       remote,
+      ...(local ? { local } : {}),
       keys,
       budget: this.#budget,
+      afterReads: this.#afterReads,
       onClosing: (closing) => {
         this.#closing.add(closing);
         const [oldest] = this.#closing;

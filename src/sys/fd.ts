@@ -1,4 +1,4 @@
-import { SOCK_CLOEXEC, SOCK_NONBLOCK } from './constants.ts';
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './constants.ts';
 import * as libc from './libc.ts';
 import { check } from './sys-error.ts';
 
@@ -38,6 +38,13 @@ export class Fd {
 /** Close-on-exec (no child inherits it) and non-blocking (a blocked main thread is a dead agent), in this thread's namespace. */
 export function newSocket(domain: number, type: number, protocol = 0): Fd {
   return new Fd(check('socket', libc.socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol)));
+}
+
+/** Two ends of one stream within this process. @throws SysError */
+export function socketPair(): readonly [Fd, Fd] {
+  const pair = Buffer.alloc(8);
+  check('socketpair', libc.socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+  return [new Fd(pair.readInt32LE(0)), new Fd(pair.readInt32LE(4))];
 }
 
 export function openFile(path: string, flags: number, mode = 0): Fd {

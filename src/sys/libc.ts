@@ -52,6 +52,9 @@ function declare<A extends readonly unknown[]>(
 }
 
 export const socket = declare<[domain: number, type: number, protocol: number]>('int socket(int, int, int)');
+export const socketpair = declare<[domain: number, type: number, protocol: number, pair: Bytes]>(
+  'int socketpair(int, int, int, void *)',
+);
 export const bind = declare<[fd: number, address: Bytes, length: number]>('int bind(int, const void *, uint32_t)');
 export const connect = declare<[fd: number, address: Bytes, length: number]>(
   'int connect(int, const void *, uint32_t)',
@@ -117,6 +120,18 @@ export const schedSetscheduler = declare<[thread: number, policy: number, parame
 );
 /** The name goes into `name` (16 bytes); 0 and errno on failure, which `declare` cannot tell from a result: look at the bytes. */
 export const ifIndexToName = declare<[index: number, name: Bytes]>('size_t if_indextoname(unsigned int, void *)');
+
+/** Gives back to the kernel what malloc holds and nobody uses; where libc has no such call (musl), nothing. Takes milliseconds. */
+export function trimMalloc(): void {
+  try {
+    trim ??= library.func('int malloc_trim(size_t)');
+  } catch {
+    // No such symbol.
+    trim = () => 0;
+  }
+  trim(0);
+}
+let trim: ((padding: number) => number) | undefined;
 
 /** The memory address of a Buffer's first byte. The Buffer must stay referenced for as long as the address is in use. */
 export function addressOf(bytes: Uint8Array): bigint {

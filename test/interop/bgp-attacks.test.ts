@@ -8,8 +8,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { type TestContext, test } from 'node:test';
+import type { FilterTerm, PeerConfig } from '#bgp';
 import { BgpLink, type Bird, birdConfig, linkConfig, linkPeer, type SpeakerProcess } from '../support/bgp.ts';
-import { loopTurns, slowness } from '../support/loop-turns.ts';
+import { largestUpdates } from '../support/hostile/largest.ts';
+import { loopTurns, loopTurnsEnvironment, slowness } from '../support/loop-turns.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
@@ -19,14 +21,26 @@ const hostile = '10.9.0.3';
 const attackerAsn = 64666;
 /** What a peer is sent at most beyond what its socket takes: the speaker's bound (1 MiB), and one slice on top. */
 const queuedBytesMax = 3 * 1024 * 1024;
-const loopTurnsModule = path.join(import.meta.dirname, '../support/loop-turns.ts');
 const attacker = path.join(import.meta.dirname, '../support/bgp-attacker.ts');
-const peers = [
-  linkPeer({ holdTimeSec: 3, export: 'accept' }),
-  linkPeer({ name: 'hostile', address: hostile, asn: attackerAsn, passive: true, holdTimeSec: 90, export: 'accept' }),
+/** @param ours, theirs: what the sessions with BIRD and with the hostile peer have besides. */
+const peersWith = (ours: Partial<PeerConfig> = {}, theirs: Partial<PeerConfig> = {}): readonly PeerConfig[] => [
+  linkPeer({ holdTimeSec: 3, export: 'accept', ...ours }),
+  linkPeer({
+    name: 'hostile',
+    address: hostile,
+    asn: attackerAsn,
+    passive: true,
+    holdTimeSec: 90,
+    export: 'accept',
+    ...theirs,
+  }),
 ];
+const peers = peersWith();
 /** Processor time of one turn of the speaker's event loop, under whatever comes. */
 const stallMsMax = 20;
+/** Messages of each family: extended ones, and others. */
+const largestCount = 100;
+const largeCount = 500;
 /** Files of a speaker process, with connections that it has ended and their peers have not (256). */
 const openMax = 400;
 /** What a speaker process may grow by under any of the attacks; mostly the heap that a collector has not looked at yet. */
@@ -44,7 +58,7 @@ class Siege {
   speaker!: SpeakerProcess;
   #round = 0;
 
-  async start(): Promise<this> {
+  async start(withPeers: readonly PeerConfig[]): Promise<this> {
     const { link } = this;
     link.run(link.b, 'ip', 'addr', 'add', `${hostile}/24`, 'dev', 'e0');
     link.run(link.b, 'ip', 'route', 'add', 'local', '10.9.1.0/24', 'dev', 'lo');
@@ -52,8 +66,8 @@ class Siege {
     this.bird = await link.bird(birdConfig({ holdSec: 3 }));
     fs.mkdirSync(this.turns);
     const { env } = process;
-    Object.assign(env, { NODE_OPTIONS: `--import ${loopTurnsModule}`, LOOP_TURNS_FOLDER: this.turns });
-    this.speaker = await link.speaker(linkConfig({ peers }));
+    Object.assign(env, loopTurnsEnvironment(this.turns));
+    this.speaker = await link.speaker(linkConfig({ peers: withPeers }));
     Object.assign(env, { NODE_OPTIONS: '' });
     await this.speaker.established('bird');
     await until(() => this.speaker.routes.size === 2, { what: 'the routes of BIRD' });
@@ -61,9 +75,14 @@ class Siege {
   }
 
   /** Starts an attack; resolves with what it did when it says that it is done. */
-  async attack(mode: string, count: number): Promise<{ readonly child: ChildProcess; readonly said: object }> {
+  async attack(
+    mode: string,
+    count: number,
+    family: string,
+  ): Promise<{ readonly child: ChildProcess; readonly said: object }> {
     const { link } = this;
-    const child = link.spawn(link.b, process.execPath, [attacker, mode, hostile, '10.9.0.1', String(count)]);
+    const args = [attacker, mode, hostile, '10.9.0.1', String(count), '179', family];
+    const child = link.spawn(link.b, process.execPath, args);
     const lines: string[] = [];
     let errors = '';
     child.stderr!.on('data', (chunk) => (errors += chunk));
@@ -129,13 +148,14 @@ async function besiege(
   mode: string,
   count: number,
   check?: (siege: Siege, said: object) => Promise<void>,
+  { withPeers = peers, family = '' }: { readonly withPeers?: readonly PeerConfig[]; readonly family?: string } = {},
 ) {
-  await using siege = await new Siege().start();
+  await using siege = await new Siege().start(withPeers);
   const { speaker } = siege;
   const before = residentMiB(speaker.pid);
   let report: object = {};
   const longestMs = await watched(speaker, async () => {
-    const [{ child, said }] = await Promise.all([siege.attack(mode, count), siege.othersAreUndisturbed()]);
+    const [{ child, said }] = await Promise.all([siege.attack(mode, count, family), siege.othersAreUndisturbed()]);
     report = said;
     await siege.othersAreUndisturbed();
     await check?.(siege, said);
@@ -246,3 +266,39 @@ test('RFC 7606 8: a flood of UPDATEs to be treated as withdraw does not flood th
 );
 
 test('sessions that come and go, 300 times', wants, (t) => besiege(t, 'churn', 300));
+
+const allRead =
+  (updates: number) =>
+  async ({ speaker }: Siege): Promise<void> => {
+    await until(async () => (await speaker.peer('hostile')).updatesIn >= updates, {
+      what: 'all to be read',
+      deadlineMs: 60_000,
+    });
+  };
+
+for (const family of Object.keys(largestUpdates)) {
+  test(`RFC 8654: messages of 65,535 octets: ${family}`, wants, (t) =>
+    besiege(t, 'largest', largestCount, allRead(largestCount), { family }),
+  );
+}
+
+test('RFC 4271 4.1: messages of 4,096 octets, of all these kinds', wants, (t) =>
+  besiege(t, 'large', largeCount, allRead(largeCount * Object.keys(largestUpdates).length)),
+);
+
+test('next hops that a peer makes up', wants, (t) => besiege(t, 'nextHops', 60_000, allRead(60_000)));
+
+test('RFC 7911: 128 paths to each prefix, by as many next hops, over and over', wants, (t) =>
+  besiege(t, 'paths', 3000, allRead(3000), {
+    withPeers: peersWith({ addPath: { receive: true, send: 16 } }, { addPath: { receive: true, send: 0 } }),
+  }),
+);
+
+/** A filter that looks a long list of communities through again and again. */
+const lookingFar = Array.from(
+  { length: 50 },
+  (_, n): FilterTerm => ({ action: 'reject', communities: { any: [`${n + 1}:65000`, `${n + 1}:*`] } }),
+);
+test('RFC 8654: prefixes whose long attribute sets differ from one to the next, before an export filter', wants, (t) =>
+  besiege(t, 'setsInTurn', 10, allRead(30), { withPeers: peersWith({ exportFilter: { ipv4: lookingFar, ipv6: [] } }) }),
+);

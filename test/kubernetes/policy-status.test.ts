@@ -88,4 +88,26 @@ suite('statuses of policies', needs(kubeAgentNeeds), () => {
     const part = await untilCondition(deny, 'Accepted', ({ reason }) => reason === 'InForceInPart');
     assert.match(part.message, /^spec\.egress\[0\]\.to\[0\]: .*fails closed/);
   });
+
+  test("Calico's kinds have it too, in namespaces and out of them", async (t) => {
+    const { agent } = await kubeNode(t, server, { name: 'n2' });
+    const ofCalico = (kind: string, name: string, spec: object, namespace?: string): KubeObject => ({
+      apiVersion: 'projectcalico.org/v3',
+      kind,
+      metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+      spec,
+    });
+    const services = { services: { name: 'kubernetes' } };
+    const objects = [
+      ofCalico('NetworkPolicy', 'p', { egress: [{ action: 'Allow', destination: services }] }, 'default'),
+      ofCalico('GlobalNetworkPolicy', 'p', { ingress: [{ action: 'Deny' }], selector: 'has(nobody)' }),
+      ofCalico('Tier', 'first', { order: 5 }),
+      ofCalico('NetworkSet', 's', { nets: ['192.0.2.0/24'] }, 'default'),
+      ofCalico('GlobalNetworkSet', 's', { nets: ['192.0.2.0/24'] }),
+    ];
+    await server.objects.apply(objects);
+    agent.start();
+    await agent.untilReady();
+    for (const object of objects) await untilCondition(object, 'InForce', ({ status }) => status === 'True');
+  });
 });

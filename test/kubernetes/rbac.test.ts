@@ -44,6 +44,16 @@ const clusterPolicy = (version: string, kind: string, name: string, place: objec
   spec: { ...place, subject: { namespaces: {} } },
 });
 
+const inDefault = (object: KubeObject): KubeObject => ({
+  ...object,
+  metadata: { ...object.metadata, namespace: 'default' },
+});
+
+/** EndpointSlices are read for it. */
+const ofService = inDefault(
+  calico('NetworkPolicy', 'p', { egress: [{ action: 'Allow', destination: { services: { name: 'kubernetes' } } }] }),
+);
+
 /** One of each kind whose status agents write. */
 const configured: readonly KubeObject[] = [
   calico('BGPConfiguration', 'default', { nodeToNodeMeshEnabled: true }),
@@ -60,6 +70,11 @@ const configured: readonly KubeObject[] = [
   clusterPolicy('v1alpha2', 'ClusterNetworkPolicy', 'p', { tier: 'Admin', priority: 1 }),
   clusterPolicy('v1alpha1', 'AdminNetworkPolicy', 'p', { priority: 1 }),
   clusterPolicy('v1alpha1', 'BaselineAdminNetworkPolicy', 'default', {}),
+  ofService,
+  calico('GlobalNetworkPolicy', 'p', { selector: 'has(nobody)' }),
+  calico('Tier', 'first', { order: 5 }),
+  inDefault(calico('NetworkSet', 's', { nets: ['192.0.2.0/24'] })),
+  calico('GlobalNetworkSet', 's', { nets: ['192.0.2.0/24'] }),
 ];
 const secret: KubeObject = {
   apiVersion: 'v1',
@@ -138,6 +153,7 @@ async function withoutWatchList(t: TestContext): Promise<AuditLog> {
     spec: { node: 'n1', classes: ['Agent'], updatePeriodSeconds: 0 },
   };
   await server.objects.create(question);
+  await server.objects.create(ofService);
   const { agent } = await kubeNode(t, server);
   agent.start();
   await agent.untilReady(60_000);

@@ -29,6 +29,7 @@ const policyKinds: readonly PolicyKind[] = [
   ...calico('NetworkSet'),
   ...calico('GlobalNetworkSet'),
   { group: '', kind: 'ServiceAccount', worlds: ['engine', 'kernel'] },
+  { group: 'discovery.k8s.io', kind: 'EndpointSlice', worlds: ['engine', 'kernel'] },
 ];
 
 /** In both of its groups. */

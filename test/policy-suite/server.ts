@@ -7,7 +7,7 @@
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
-import type { ModelUpdate, NamespaceObject, NodeObject, ObjectKey, PodObject } from '#model';
+import type { EndpointSliceObject, ModelUpdate, NamespaceObject, NodeObject, ObjectKey, PodObject } from '#model';
 import type { ApiServer } from '../support/kube/api-server.ts';
 import { HttpsError } from '../support/kube/https.ts';
 import type { KubeObject, ObjectName } from '../support/kube/objects.ts';
@@ -148,6 +148,8 @@ export class ServerJudge implements Judge {
         return podManifest(update.object);
       default: {
         const manifest = this.#manifests.get(`${update.kind} ${update.key}`)?.shift();
+        // Most are what a controller would make of services.
+        if (!manifest && update.kind === 'EndpointSlice') return endpointSliceManifest(update.object);
         assert.ok(manifest, `no manifest of ${update.kind} ${update.key} is left`);
         return manifest as unknown as KubeObject;
       }
@@ -171,11 +173,15 @@ export class ServerJudge implements Judge {
   /** Waits until the datastore holds the world: each object field by field, and of our kinds nothing else. */
   async #agree(): Promise<void> {
     const world = this.#world!;
+    // The datastore follows them once a policy names a service.
+    const slices = [...this.#told.keys()].some((ref) => split(ref)[0] === 'EndpointSlice') || namesService(world);
     const wanted = new Map<string, unknown>(
       world
         .updates()
         .flatMap((update) =>
-          update.type === 'upsert' ? [[`${update.kind} ${update.key}`, update.object] as const] : [],
+          update.type === 'upsert' && (slices || update.kind !== 'EndpointSlice')
+            ? [[`${update.kind} ${update.key}`, update.object] as const]
+            : [],
         ),
     );
     const end = Date.now() + settleMs;
@@ -234,6 +240,27 @@ function nodeManifest({ metadata, internalIPs, otherIPs = [] }: NodeObject): Kub
 }
 function namespaceManifest({ metadata }: NamespaceObject): KubeObject {
   return { apiVersion: 'v1', kind: 'Namespace', metadata: { name: metadata.name, labels: metadata.labels } };
+}
+function endpointSliceManifest({ metadata, addresses, ports }: EndpointSliceObject): KubeObject {
+  const { namespace, name, labels } = metadata;
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { namespace, name, labels },
+    addressType: addresses[0]?.includes(':') ? 'IPv6' : 'IPv4',
+    endpoints: addresses.map((address) => ({ addresses: [address] })),
+    // Each has a name of its own where there are several.
+    ports: ports.map((port, index) => ({ ...port, name: `p${index}` })),
+  };
+}
+function namesService({ policies }: SuiteWorld): boolean {
+  return [...policies.values()].some(
+    (each) =>
+      (each.kind === 'CalicoNetworkPolicy' || each.kind === 'GlobalNetworkPolicy') &&
+      [...each.object.ingress, ...each.object.egress].some(
+        ({ source, destination }) => source.services ?? destination.services,
+      ),
+  );
 }
 function podManifest(pod: PodObject): KubeObject {
   const { namespace, name, labels } = pod.metadata;

@@ -2,6 +2,7 @@
 import { decodeObject, formatPath, type TypedObject } from '#datastore';
 import { type IpAddress, toIpAddress } from '#kit';
 import {
+  type EndpointSliceObject,
   type Kind,
   type ModelUpdate,
   type NamespaceObject,
@@ -10,6 +11,7 @@ import {
   objectKey,
   type PodObject,
 } from '#model';
+import { endpointSlicesOf, upsertSlice } from '#policy';
 import type {
   SuiteCluster,
   SuiteExternal,
@@ -38,6 +40,8 @@ export class SuiteWorld {
   readonly nodes = new Map<string, NodeObject>();
   readonly namespaces = new Map<string, NamespaceObject>();
   readonly pods = new Map<string, PodObject>();
+  /** What Kubernetes' controllers make of services and pods, by key. */
+  readonly slices = new Map<string, EndpointSliceObject>();
   /** What the processes of a pod listen on. */
   readonly serves = new Map<string, readonly SuitePort[]>();
   readonly services = new Map<string, SuiteService>();
@@ -51,6 +55,7 @@ export class SuiteWorld {
     for (const pod of cluster.pods) this.#addPod(pod);
     for (const service of cluster.services) this.services.set(`${service.namespace}/${service.name}`, service);
     for (const external of cluster.externals) this.externals.set(external.name, external);
+    this.#followServices();
   }
 
   /** Everything there is, as for somebody who begins now. */
@@ -59,6 +64,7 @@ export class SuiteWorld {
       ...[...this.nodes.values()].map((object) => upsert('Node', object)),
       ...[...this.namespaces.values()].map((object) => upsert('Namespace', object)),
       ...[...this.pods.values()].map((object) => upsert('Pod', object)),
+      ...[...this.slices.values()].map(upsertSlice),
       ...[...this.policies.values()].map(upsertTyped),
     ];
   }
@@ -71,6 +77,23 @@ export class SuiteWorld {
 
   /** @throws SuiteWorldError */
   perform(operation: ObjectOperation): ModelUpdate[] {
+    return [...this.#perform(operation), ...this.#followServices()];
+  }
+
+  #followServices(): ModelUpdate[] {
+    const slices = [...this.services.values()].flatMap((service) => endpointSlicesOf(service, this.pods.values()));
+    const now = new Map(slices.map((slice) => [objectKey(slice.metadata), slice]));
+    const gone = [...this.slices.keys()].filter((key) => !now.has(key));
+    for (const key of gone) this.slices.delete(key);
+    const changed = [...now].filter(([key, slice]) => JSON.stringify(this.slices.get(key)) !== JSON.stringify(slice));
+    for (const [key, slice] of changed) this.slices.set(key, slice);
+    return [
+      ...changed.map(([, slice]) => upsertSlice(slice)),
+      ...gone.map((key): ModelUpdate => ({ type: 'delete', kind: 'EndpointSlice', key })),
+    ];
+  }
+
+  #perform(operation: ObjectOperation): ModelUpdate[] {
     switch (operation.op) {
       case 'apply':
         return this.#apply(operation.object);

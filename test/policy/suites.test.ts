@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { test } from 'node:test';
+import type { EndpointSliceObject } from '#model';
 import { endOf } from '../policy-suite/ends.ts';
 import { EngineJudge } from '../policy-suite/engine.ts';
 import { loadPolicySuite, type Suite, type SuiteCase, type SuiteProbe } from '../policy-suite/format.ts';
@@ -26,7 +27,7 @@ const suites = [
   { file: 'suite-cnp-conformance.json.gz', run: 24, unknown: {} },
   { file: 'suite-anp-conformance.json.gz', run: 24, unknown: {} },
   { file: 'suite-tiers.json', run: 13, unknown: {} },
-  { file: 'suite-calico.json', run: 12, unknown: {} },
+  { file: 'suite-calico.json', run: 13, unknown: {} },
 ];
 
 const clusterKinds = ['ClusterNetworkPolicy', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'];
@@ -61,16 +62,16 @@ for (const { file, run, unknown } of suites) {
       const calico = new Map<string, RawCalico>();
       for (const [index, step] of suiteCase.steps.entries()) {
         for (const operation of step.do) {
-          world.perform(operation as ObjectOperation);
+          if (!/Flow$|Agent$/.test(operation.op)) world.perform(operation as ObjectOperation);
           if (operation.op === 'apply') {
             const { kind, metadata, apiVersion } = operation.object;
             if (clusterKinds.includes(kind)) manifests.set(`${kind} ${metadata.name}`, operation.object as never);
-            if (apiVersion.includes('projectcalico.org') || kind === 'ServiceAccount') {
+            if (apiVersion.includes('projectcalico.org') || kind === 'ServiceAccount' || kind === 'EndpointSlice') {
               calico.set(`${kind} ${metadata.namespace ?? ''} ${metadata.name}`, operation.object as never);
             }
           } else if (operation.op === 'delete') {
             manifests.delete(`${operation.kind} ${operation.name}`);
-            if (operation.apiGroup === 'projectcalico.org') {
+            if (operation.apiGroup === 'projectcalico.org' || operation.kind === 'EndpointSlice') {
               calico.delete(`${operation.kind} ${operation.namespace ?? ''} ${operation.name}`);
             }
           }
@@ -83,12 +84,24 @@ for (const { file, run, unknown } of suites) {
             each.kind === 'NetworkPolicy' ? [each.object] : [],
           ),
           clusterPolicies: [...manifests.values()],
-          calico: [...calico.values()],
+          calico: [...calico.values(), ...[...world.slices.values()].map(rawSlice)],
         };
         for (const probe of step.probes) check(world, cluster, probe, `${suiteCase.id} step ${index + 1}`);
       }
     }
   });
+}
+
+function rawSlice({ metadata, serviceName, addresses, ports }: EndpointSliceObject): RawCalico {
+  const { name, namespace } = metadata;
+  return {
+    apiVersion: 'discovery.k8s.io/v1',
+    kind: 'EndpointSlice',
+    metadata: { name, namespace, labels: { 'kubernetes.io/service-name': serviceName } },
+    addressType: addresses[0]?.includes(':') ? 'IPv6' : 'IPv4',
+    endpoints: [{ addresses }],
+    ports,
+  };
 }
 
 function check(world: SuiteWorld, cluster: NaiveCluster, probe: SuiteProbe, place: string): void {

@@ -1,5 +1,5 @@
 /**
- * One way of being a bad peer, in whatever namespace it was started in: `node bgp-attacker.ts MODE FROM TO COUNT [PORT]`. Says `ready` when it has
+ * One way of being a bad peer, in whatever namespace it was started in: `node bgp-attacker.ts MODE FROM TO COUNT [PORT [FAMILY]]`. Says `ready` when it has
  * begun, what it did as one line of JSON when it is done, and stays (with its connections) until it is killed.
  */
 import net from 'node:net';
@@ -19,17 +19,28 @@ import {
   u32,
   update,
 } from './hostile/build.ts';
+import { largestUpdates } from './hostile/largest.ts';
 
-const [mode, from, to, countText, port = '179'] = process.argv.slice(2) as [string, string, string, string, string?];
+const [mode, from, to, countText, port = '179', family = ''] = process.argv.slice(2) as [
+  string,
+  string,
+  string,
+  string,
+  string?,
+  string?,
+];
 const count = Number(countText);
 const attackerAsn = 64666;
 
 const say = (what: object): void => void process.stdout.write(`${JSON.stringify(what)}\n`);
-const goodOpen = open({
-  asn: attackerAsn,
-  id: [10, 9, 0, 3],
-  parameters: capabilities(...bothFamilies, capability(2, []), asn4(attackerAsn)),
-});
+const capabilityOf = { refresh: 2, extendedMessages: 6, addPath: 69 } as const;
+const openWith = (...more: readonly (readonly number[])[]): Uint8Array =>
+  open({
+    asn: attackerAsn,
+    id: [10, 9, 0, 3],
+    parameters: capabilities(...bothFamilies, capability(capabilityOf.refresh, []), asn4(attackerAsn), ...more),
+  });
+const goodOpen = openWith();
 const keepalive = message(4, []);
 
 function connect(localAddress = from): net.Socket {
@@ -40,9 +51,9 @@ function connect(localAddress = from): net.Socket {
 const ended = (socket: net.Socket): Promise<void> => new Promise((resolve) => socket.once('close', () => resolve()));
 
 /** A session; resolves at the first KEEPALIVE. Keeps itself alive. */
-async function establish(): Promise<net.Socket> {
+async function establish(withOpen = goodOpen): Promise<net.Socket> {
   const socket = connect();
-  socket.write(Buffer.concat([goodOpen, keepalive]));
+  socket.write(Buffer.concat([withOpen, keepalive]));
   const framer = wire.createFramer();
   await new Promise<void>((resolve) => {
     socket.on('data', (chunk) => {
@@ -99,6 +110,60 @@ function* table(prefixes: number): Generator<Uint8Array> {
       attributes: [origin, attribute(0x40, 2, sequence(attackerAsn, n + 1)), attribute(0x40, 3, [10, 9, 0, 3])],
       nlri: nlri.flat(),
     });
+  }
+}
+
+/** Octets of a message, without and with RFC 8654. */
+const messageBytes = { plain: 4096, extended: 65_535 } as const;
+
+/** Made before they are sent: that takes longer than to work them off. */
+function largest(make: (typeof largestUpdates)[string], bytes: number): readonly Uint8Array[] {
+  return Array.from({ length: count }, (_, n) => make(attackerAsn, bytes, n));
+}
+
+/** UPDATEs of a few hundred prefixes, with a next hop that no other has; they change hands with each. */
+function* madeUpNextHops(updates: number): Generator<Uint8Array> {
+  for (let n = 0; n < updates; n++) {
+    yield update({
+      attributes: [
+        origin,
+        attribute(0x40, 2, sequence(attackerAsn, 7)),
+        attribute(0x40, 3, [11, n >> 16, (n >> 8) & 255, n & 255]),
+      ],
+      nlri: [24, 31, 0, n & 255],
+    });
+  }
+}
+
+/** Every prefix with 128 paths, each by another next hop and with another MED, over and over. */
+function* manyPaths(updates: number): Generator<Uint8Array> {
+  for (let n = 0; n < updates; n++) {
+    const nlri = Array.from({ length: 400 }, (_, i) => [...u32(n % 128), 24, 32, i >> 8, i & 255]);
+    yield update({
+      attributes: [
+        origin,
+        attribute(0x40, 2, sequence(attackerAsn, 7)),
+        attribute(0x40, 3, [10, 9, 5, 1 + (n % 128)]),
+        attribute(0x80, 4, u32(n)),
+      ],
+      nlri: nlri.flat(),
+    });
+  }
+}
+
+/** Two long sets of communities, which prefixes have in turn, in the order in which they are decided. */
+function* setsInTurn(rounds: number): Generator<Uint8Array> {
+  const prefixes = (of: (i: number) => boolean): number[] =>
+    Array.from({ length: 2000 }, (_, i) => (of(i) ? [24, 33, i >> 8, i & 255] : [])).flat();
+  const attributes = [origin, attribute(0x40, 2, sequence(attackerAsn, 7)), attribute(0x40, 3, [10, 9, 0, 3])];
+  const long = (n: number): number[] =>
+    attribute(0xc0, 8, Array.from({ length: 5000 }, (_, i) => u32(0xf000_0000 + n + i)).flat());
+  for (let n = 0; n < rounds; n++) {
+    yield Buffer.concat([
+      update({ attributes, nlri: prefixes(() => true) }),
+      update({ attributes: [...attributes, long(2 * n)], nlri: prefixes((i) => i % 2 === 0) }),
+      update({ attributes: [...attributes, long(2 * n + 1)], nlri: prefixes((i) => i % 2 === 1) }),
+    ]);
   }
 }
 
@@ -201,6 +266,28 @@ const modes: Readonly<Record<string, () => Promise<object>>> = {
   },
   async sets() {
     return { bytes: await pour(await establish(), newSets(count)) };
+  },
+  /** Of one family of `largestUpdates`. */
+  async largest() {
+    const messages = largest(largestUpdates[family]!, messageBytes.extended);
+    const session = await establish(openWith(capability(capabilityOf.extendedMessages, [])));
+    return { bytes: await pour(session, messages) };
+  },
+  /** All families, as large as they are without RFC 8654. */
+  async large() {
+    const messages = Object.values(largestUpdates).flatMap((make) => largest(make, messageBytes.plain));
+    return { bytes: await pour(await establish(), messages) };
+  },
+  async nextHops() {
+    return { bytes: await pour(await establish(), madeUpNextHops(count)) };
+  },
+  async paths() {
+    const receive = capability(capabilityOf.addPath, [...u16(1), 1, 3, ...u16(2), 1, 3]);
+    return { bytes: await pour(await establish(openWith(receive)), manyPaths(count)) };
+  },
+  async setsInTurn() {
+    const session = await establish(openWith(capability(capabilityOf.extendedMessages, [])));
+    return { bytes: await pour(session, setsInTurn(count)) };
   },
   async refreshes() {
     return { bytes: await pour(await establish(), repeated(message(5, [0, 1, 0, 1]), count)) };

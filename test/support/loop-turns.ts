@@ -3,7 +3,7 @@
  * wakes up to where it would wait again. Time in which somebody else had the processor does not count, the collector's on this thread does.
  *
  * While there is work, an immediate marks every turn. That begins with the first immediate that somebody asks for, or timer that fires, and
- * ends a few turns after the last that did something. Each thread leaves `THREAD.json` in the folder in LOOP_TURNS_FOLDER.
+ * ends a few turns after the last that did something. Each thread leaves `PROCESS-THREAD.json` in the folder in LOOP_TURNS_FOLDER.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -44,7 +44,7 @@ if (folder !== undefined) {
       longestCpuMs,
       longestWallMs,
     };
-    fs.writeFileSync(path.join(folder, `${threadId}.json`), JSON.stringify(seen));
+    fs.writeFileSync(path.join(folder, `${process.pid}-${threadId}.json`), JSON.stringify(seen));
   };
   const mark = (): void => {
     const [cpuNow, wallNow] = [cpuMs(), performance.now()];
@@ -85,6 +85,11 @@ if (folder !== undefined) {
 
 function zeroWhenEmpty(count: number | undefined): number {
   return count ?? 0;
+}
+
+/** With it a process of Node measures itself, and leaves what it saw in `into`. */
+export function loopTurnsEnvironment(into: string): Readonly<Record<string, string>> {
+  return { NODE_OPTIONS: `--import ${import.meta.filename}`, LOOP_TURNS_FOLDER: into };
 }
 
 /** Of all threads of a process that has them in `from`: the one with most. */

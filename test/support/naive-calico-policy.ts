@@ -14,6 +14,7 @@ export interface RawEntity {
   readonly notSelector?: string;
   readonly namespaceSelector?: string;
   readonly serviceAccounts?: { readonly names?: readonly string[]; readonly selector?: string };
+  readonly services?: { readonly name: string; readonly namespace?: string };
   readonly ports?: readonly (number | string)[];
   readonly notPorts?: readonly (number | string)[];
 }
@@ -57,12 +58,20 @@ export interface RawNetworkSet {
   readonly metadata: RawMetadata;
   readonly spec: { readonly nets?: readonly string[] };
 }
+export interface RawEndpointSlice {
+  readonly apiVersion: 'discovery.k8s.io/v1';
+  readonly kind: 'EndpointSlice';
+  readonly metadata: RawMetadata;
+  readonly addressType: 'IPv4' | 'IPv6';
+  readonly endpoints: readonly { readonly addresses: readonly string[]; readonly conditions?: object }[];
+  readonly ports?: readonly { readonly name?: string; readonly port?: number; readonly protocol?: Protocol }[];
+}
 export interface RawServiceAccount {
   readonly apiVersion: 'v1';
   readonly kind: 'ServiceAccount';
   readonly metadata: RawMetadata;
 }
-export type RawCalico = RawCalicoPolicy | RawTier | RawNetworkSet | RawServiceAccount;
+export type RawCalico = RawCalicoPolicy | RawTier | RawNetworkSet | RawServiceAccount | RawEndpointSlice;
 
 type Direction = 'Ingress' | 'Egress';
 export type NaiveAction = 'allow' | 'deny' | 'pass';
@@ -150,7 +159,9 @@ function ruleFits(cluster: NaiveCluster, rule: RawCalicoRule, namespace: string,
   const to = { address: packet.toAddress, port: packet.port, protocol: packet.protocol };
   return (
     entityFits(cluster, rule.source ?? {}, namespace, from) &&
-    entityFits(cluster, rule.destination ?? {}, namespace, to)
+    entityFits(cluster, rule.destination ?? {}, namespace, to) &&
+    serviceFits(cluster, rule.source?.services, namespace, from, false) &&
+    serviceFits(cluster, rule.destination?.services, namespace, to, true)
   );
 }
 
@@ -158,6 +169,26 @@ interface End {
   readonly address: string;
   readonly port: number;
   readonly protocol: Protocol;
+}
+
+/** Whether some slice of the service holds the address and, where ports count, the port. */
+function serviceFits(
+  cluster: NaiveCluster,
+  service: RawEntity['services'],
+  namespace: string,
+  end: End,
+  portsCount: boolean,
+): boolean {
+  if (!service) return true;
+  return (cluster.calico ?? []).some((slice) => {
+    if (slice.kind !== 'EndpointSlice' || slice.metadata.namespace !== (service.namespace ?? namespace)) return false;
+    if (slice.metadata.labels?.['kubernetes.io/service-name'] !== service.name) return false;
+    if (!slice.endpoints.some(({ addresses }) => addresses.includes(end.address))) return false;
+    const isServed = (slice.ports ?? []).some(
+      ({ port, protocol = 'TCP' }) => port === end.port && protocol === end.protocol,
+    );
+    return !portsCount || isServed;
+  });
 }
 
 function entityFits(cluster: NaiveCluster, entity: RawEntity, namespace: string, end: End): boolean {

@@ -4,6 +4,7 @@ import type {
   RawCalico,
   RawCalicoPolicy,
   RawCalicoRule,
+  RawEndpointSlice,
   RawEntity,
   RawNetworkSet,
   RawServiceAccount,
@@ -23,6 +24,9 @@ export const calicoIds = [
   { kind: 'NetworkSet', name: 's', namespace: 'red' },
   { kind: 'ServiceAccount', name: 'default', namespace: 'red' },
   { kind: 'ServiceAccount', name: 'robot', namespace: 'green' },
+  { kind: 'EndpointSlice', name: 'x', namespace: 'red' },
+  { kind: 'EndpointSlice', name: 'y', namespace: 'red' },
+  { kind: 'EndpointSlice', name: 'x', namespace: 'green' },
 ] as const;
 export type CalicoId = (typeof calicoIds)[number];
 
@@ -74,10 +78,31 @@ const port = fc.oneof(
 );
 const ports = fc.array(port, { minLength: 1, maxLength: 3 });
 
+/** Of a namespaced policy the namespace may be left out. */
+const services = fc.record({ name: fc.constantFrom('web', 'api'), namespace: fc.constantFrom('red', 'red', 'green') });
+
+/** The far end of a rule. */
+function farEntity(withPorts: boolean, isSource: boolean, isGlobal: boolean): Arbitrary<RawEntity> {
+  const service = isGlobal
+    ? services
+    : fc.oneof(
+        services,
+        services.map(({ name }) => ({ name })),
+      );
+  const ports = withPorts && isSource ? rarely(sourcePorts) : fc.constant(undefined);
+  return fc.oneof(
+    { weight: 4, arbitrary: entity(withPorts, isSource) },
+    {
+      weight: 1,
+      arbitrary: fc.record({ services: service, ports }).map((each) => given(each) as RawEntity),
+    },
+  );
+}
+
+const sourcePorts = fc.constantFrom<(number | string)[]>([50_000], ['1024:65535'], ['http'], [22]);
+
 function entity(withPorts: boolean, isSource: boolean): Arbitrary<RawEntity> {
-  const own: Arbitrary<(number | string)[]> = isSource
-    ? fc.constantFrom<(number | string)[]>([50_000], ['1024:65535'], ['http'], [22])
-    : ports;
+  const own: Arbitrary<(number | string)[]> = isSource ? sourcePorts : ports;
   return fc
     .record({
       nets: rarely(nets),
@@ -98,7 +123,7 @@ function entity(withPorts: boolean, isSource: boolean): Arbitrary<RawEntity> {
     .map((each) => given(each) as RawEntity);
 }
 
-function rule(direction: 'Ingress' | 'Egress'): Arbitrary<RawCalicoRule> {
+function rule(direction: 'Ingress' | 'Egress', isGlobal: boolean): Arbitrary<RawCalicoRule> {
   return fc.boolean().chain((withPorts) =>
     fc
       .record({
@@ -106,8 +131,13 @@ function rule(direction: 'Ingress' | 'Egress'): Arbitrary<RawCalicoRule> {
         protocol: withPorts ? fc.oneof(protocol, fc.constant(6)) : fc.constant(undefined),
         notProtocol: rarely(fc.constantFrom('UDP' as const, 6, 1)),
         // Nets of another version than this are refused.
-        source: direction === 'Ingress' ? entity(withPorts, true) : optional(entity(false, true), 1),
-        destination: direction === 'Egress' || withPorts ? entity(withPorts, false) : fc.constant(undefined),
+        source: direction === 'Ingress' ? farEntity(withPorts, true, isGlobal) : optional(entity(false, true), 1),
+        destination:
+          direction === 'Egress'
+            ? farEntity(withPorts, false, isGlobal)
+            : withPorts
+              ? entity(withPorts, false)
+              : fc.constant(undefined),
       })
       .map((each) => given(each) as RawCalicoRule),
   );
@@ -123,8 +153,8 @@ function policy({ kind, ...metadata }: CalicoId): Arbitrary<RawCalicoPolicy> {
       namespaceSelector: isGlobal ? rarely(fc.constantFrom("app == 'web'", '!has(tier)')) : fc.constant(undefined),
       serviceAccountSelector: rarely(fc.constantFrom("projectcalico.org/name == 'robot'", "app != 'web'")),
       types: rarely(fc.constantFrom<RawCalicoPolicy['spec']['types']>(['Ingress'], ['Egress'], ['Egress', 'Ingress'])),
-      ingress: optional(fc.array(rule('Ingress'), { maxLength: 3, size: 'max' }), 4),
-      egress: optional(fc.array(rule('Egress'), { maxLength: 2, size: 'max' })),
+      ingress: optional(fc.array(rule('Ingress', isGlobal), { maxLength: 3, size: 'max' }), 4),
+      egress: optional(fc.array(rule('Egress', isGlobal), { maxLength: 2, size: 'max' })),
     })
     .map((spec) => ({ apiVersion: v3, kind: kind as RawCalicoPolicy['kind'], metadata, spec: given(spec) as never }));
 }
@@ -152,9 +182,41 @@ export function calicoArbitrary(id: CalicoId): Arbitrary<RawCalico> {
           spec: { nets: each },
         }),
       );
+    case 'EndpointSlice':
+      return endpointSlice(metadata as RawEndpointSlice['metadata']);
     case 'ServiceAccount':
       return labels.map(
         (own): RawServiceAccount => ({ apiVersion: 'v1', kind, metadata: { ...metadata, labels: own } }),
       );
   }
+}
+
+/** Some without a service, some with addresses that nobody has, not ready, or twice. */
+function endpointSlice(metadata: RawEndpointSlice['metadata']): Arbitrary<RawEndpointSlice> {
+  const endpoint = (base: string) =>
+    fc.record({
+      addresses: fc.array(
+        fc.constantFrom('1', '2', '3', '99').map((last) => `${base}${last}`),
+        { minLength: 1, maxLength: 2 },
+      ),
+      conditions: fc.constantFrom({}, { ready: true }, { ready: false, serving: false, terminating: true }),
+    });
+  const port = fc
+    .record({ name: rarely(portName), port: optional(portNumber, 6), protocol: optional(protocol) })
+    .map((each) => given(each) as NonNullable<RawEndpointSlice['ports']>[number]);
+  const service = fc.constantFrom('web', 'web', 'api', undefined);
+  return fc
+    .tuple(service, fc.constantFrom('IPv4' as const, 'IPv6' as const), fc.array(port, { maxLength: 3, size: 'max' }))
+    .chain(([name, addressType, ports]) =>
+      fc.array(endpoint(addressType === 'IPv4' ? '10.0.0.' : 'fd00::'), { maxLength: 3, size: 'max' }).map(
+        (endpoints): RawEndpointSlice => ({
+          apiVersion: 'discovery.k8s.io/v1',
+          kind: 'EndpointSlice',
+          metadata: { ...metadata, ...(name !== undefined && { labels: { 'kubernetes.io/service-name': name } }) },
+          addressType,
+          endpoints,
+          ports,
+        }),
+      ),
+    );
 }

@@ -102,6 +102,13 @@ export function conditionsOnlyStatus(what: string): Schema {
   });
 }
 
+/** Of what nodes have to put in force. */
+export function inForceStatus(): Schema {
+  return conditionsOnlyStatus(
+    'Accepted: understood. InForce: on how many nodes metadata.generation is in force, and what nodes refuse and why. FieldsNotUsed: fields that are set and have no effect.',
+  );
+}
+
 export interface PrinterColumn {
   readonly name: string;
   readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'date';
@@ -115,6 +122,13 @@ export const ageColumn: PrinterColumn = {
   type: 'date',
   jsonPath: '.metadata.creationTimestamp',
   description: 'Time since the object was made.',
+};
+
+export const inForceColumn: PrinterColumn = {
+  name: 'In Force',
+  type: 'string',
+  jsonPath: ".status.conditions[?(@.type=='InForce')].status",
+  description: 'The current generation is in force on every node.',
 };
 
 export interface KindDefinition {

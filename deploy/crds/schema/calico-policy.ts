@@ -2,6 +2,8 @@
 import {
   ageColumn,
   flag,
+  inForceColumn,
+  inForceStatus,
   integer,
   type KindDefinition,
   list,
@@ -51,8 +53,18 @@ function icmp(description: string): Schema {
   );
 }
 
-function entity(description: string): Schema {
-  return object(`${description} All that is said must hold; of a list any entry will do.`, {
+interface EntityPlace {
+  readonly direction: 'ingress' | 'egress';
+  readonly end: 'source' | 'destination';
+  readonly isGlobal: boolean;
+}
+
+/** The one that is not the policy's own pod. */
+const farEnds = { ingress: 'source', egress: 'destination' } as const;
+
+function entity(description: string, { direction, end, isGlobal }: EntityPlace): Schema {
+  const beside = direction === 'egress' ? [...besideNoService, 'ports', 'notPorts'] : besideNoService;
+  const properties = {
     nets: nets('The address is in one of these.'),
     notNets: nets('The address is in none of these.'),
     selector: selector('Pods and network sets; of a namespaced policy those of its own namespace.'),
@@ -66,11 +78,40 @@ function entity(description: string): Schema {
     }),
     ports: ports('The port is one of these. Needs protocol TCP, UDP or SCTP.'),
     notPorts: ports('The port is none of these. Needs protocol TCP, UDP or SCTP.'),
-    services: object(`The pods behind a service. ${notYet}`, {
-      name: text('Name of the service.', 253),
-      namespace: text('Its namespace.', 63),
-    }),
+    services: object(
+      end === 'destination'
+        ? 'The endpoints of a service, at its ports. Of an egress rule alone, with nothing else beside it.'
+        : 'The endpoints of a service. Of an ingress rule alone, with nothing else but ports beside it.',
+      {
+        name: text('Name of the service.', 63, { minLength: 1 }),
+        namespace: text(
+          isGlobal ? 'Its namespace.' : 'Its namespace; that of the policy if left out.',
+          63,
+          isGlobal ? { minLength: 1 } : {},
+        ),
+      },
+      { required: isGlobal ? ['name', 'namespace'] : ['name'] },
+    ),
+  };
+  const alone = rules({
+    rule: `!has(self.services) || ${beside.map(saysNothing).join(' && ')}`,
+    message: `services cannot stand beside ${beside.join(', ')}; remove one of them`,
+    fieldPath: '.services',
+    reason: 'FieldValueForbidden',
   });
+  return object(
+    `${description} All that is said must hold; of a list any entry will do.`,
+    properties,
+    end === farEnds[direction] ? alone : {},
+  );
+}
+
+const besideNoService = ['nets', 'notNets', 'selector', 'notSelector', 'namespaceSelector', 'serviceAccounts'];
+const lists: readonly string[] = ['nets', 'notNets', 'ports', 'notPorts'];
+
+function saysNothing(field: string): string {
+  if (field === 'serviceAccounts') return '!has(self.serviceAccounts)';
+  return `(!has(self.${field}) || ${lists.includes(field) ? `size(self.${field}) == 0` : `self.${field} == ''`})`;
 }
 
 /**
@@ -89,9 +130,10 @@ const hasPortNumbers = isProtocol({ TCP: 6, UDP: 17, SCTP: 132 });
 const hasPorts = (side: string): string =>
   `has(self.${side}) && (has(self.${side}.ports) && size(self.${side}.ports) > 0 || has(self.${side}.notPorts) && size(self.${side}.notPorts) > 0)`;
 
-function rule(direction: string): Schema {
+function rule(what: string, direction: 'ingress' | 'egress', isGlobal: boolean): Schema {
+  const near = direction === 'ingress' ? 'destination' : 'source';
   return object(
-    `A rule for ${direction}: the first that matches decides, but for Log.`,
+    `A rule for ${what}: the first that matches decides, but for Log.`,
     {
       action: oneOf('Allow and Deny for good, Pass for this tier; Log notes the packet and goes on.', [
         'Allow',
@@ -104,8 +146,8 @@ function rule(direction: string): Schema {
       notProtocol: protocol('Any protocol but this one.'),
       icmp: icmp('Only this type. Needs protocol ICMP or ICMPv6.'),
       notICMP: icmp('Any type but this one. Needs protocol ICMP or ICMPv6.'),
-      source: entity('Where the packet comes from.'),
-      destination: entity('Where the packet goes to.'),
+      source: entity('Where the packet comes from.', { direction, end: 'source', isGlobal }),
+      destination: entity('Where the packet goes to.', { direction, end: 'destination', isGlobal }),
       http: {
         description: `Requests inside of connections. ${notYet}`,
         type: 'object',
@@ -142,15 +184,17 @@ function rule(direction: string): Schema {
           reason: 'FieldValueForbidden',
         },
         {
-          rule: '(!has(self.source) || !has(self.source.services)) && (!has(self.destination) || !has(self.destination.services))',
-          message: 'services cannot be enforced yet; select the pods behind the service',
+          rule: `!has(self.${near}) || !has(self.${near}.services)`,
+          message: `services stand at the ${farEnds[direction]} of an ${direction} rule alone; remove them here`,
+          fieldPath: `.${near}.services`,
+          reason: 'FieldValueForbidden',
         },
       ),
     },
   );
 }
 
-export const policySpec: Readonly<Record<string, Schema>> = {
+export const policySpec = (isGlobal: boolean): Readonly<Record<string, Schema>> => ({
   tier: text('The tier that it stands in, default if left out.', 63, { default: 'default' }),
   order: number('Where it stands in its tier: lower first, none behind all that have one, equal ones by name.'),
   selector: selector('The pods whose traffic it decides; all if left out.'),
@@ -161,10 +205,10 @@ export const policySpec: Readonly<Record<string, Schema>> = {
     2,
     { 'x-kubernetes-list-type': 'set' },
   ),
-  ingress: list('Rules for what comes to the pods.', rule('what comes to the pods'), rulesMax),
-  egress: list('Rules for what the pods send.', rule('what the pods send'), rulesMax),
+  ingress: list('Rules for what comes to the pods.', rule('what comes to the pods', 'ingress', isGlobal), rulesMax),
+  egress: list('Rules for what the pods send.', rule('what the pods send', 'egress', isGlobal), rulesMax),
   performanceHints: list('Without effect.', text('A hint.', 64), 16),
-};
+});
 
 export const policyColumns: KindDefinition['columns'] = [
   { name: 'Tier', type: 'string', jsonPath: '.spec.tier', description: 'The tier that it stands in.' },
@@ -177,6 +221,7 @@ export const policyColumns: KindDefinition['columns'] = [
     description: 'The directions that it decides.',
     priority: 1,
   },
+  inForceColumn,
   ageColumn,
 ];
 
@@ -188,7 +233,8 @@ export const calicoNetworkPolicy: KindDefinition = {
   shortNames: ['caliconetpol'],
   namespaced: true,
   description: 'Rules for pods of its namespace, in a tier and an order.',
-  spec: object('Whom it is about, and its rules.', policySpec),
+  spec: object('Whom it is about, and its rules.', policySpec(false)),
+  status: inForceStatus(),
   columns: policyColumns,
 };
 
@@ -199,7 +245,7 @@ const forHosts = (field: string): Schema =>
   );
 
 export const globalPolicySpec: Readonly<Record<string, Schema>> = {
-  ...policySpec,
+  ...policySpec(true),
   namespaceSelector: selector('Only pods in namespaces with such labels.'),
   doNotTrack: forHosts('doNotTrack'),
   preDNAT: forHosts('preDNAT'),
@@ -214,5 +260,6 @@ export const globalNetworkPolicy: KindDefinition = {
   shortNames: ['gnp', 'cgnp'],
   description: 'Rules for pods of all namespaces, in a tier and an order.',
   spec: object('Whom it is about, and its rules.', globalPolicySpec),
+  status: inForceStatus(),
   columns: policyColumns,
 };

@@ -1,5 +1,16 @@
 /** projectcalico.org/v3 Tier, NetworkSet and GlobalNetworkSet. */
-import { ageColumn, type KindDefinition, list, number, object, oneOf, type Schema, text } from './build.ts';
+import {
+  ageColumn,
+  inForceColumn,
+  inForceStatus,
+  type KindDefinition,
+  list,
+  number,
+  object,
+  oneOf,
+  type Schema,
+  text,
+} from './build.ts';
 
 const fixedTiers = {
   'kube-admin': [1_000, 'Pass'],
@@ -25,6 +36,7 @@ export const tier: KindDefinition = {
     },
     { default: {} },
   ),
+  status: inForceStatus(),
   rules: Object.entries(fixedTiers).map(([name, [order, action]]) => ({
     rule: `self.metadata.name != '${name}' || (!has(self.spec.order) || self.spec.order == ${order}.0) && (!has(self.spec.defaultAction) || self.spec.defaultAction == '${action}')`,
     message: `the tier ${name} has order ${order} and defaultAction ${action}; make a tier of your own for others`,
@@ -38,6 +50,7 @@ export const tier: KindDefinition = {
       jsonPath: '.spec.defaultAction',
       description: 'What becomes of what its policies leave open.',
     },
+    inForceColumn,
     ageColumn,
   ],
 };
@@ -63,7 +76,8 @@ export const networkSet: KindDefinition = {
   namespaced: true,
   description: "Addresses that selectors of Calico's policies select by the labels of this object, in its namespace.",
   spec: sets,
-  columns: [ageColumn],
+  status: inForceStatus(),
+  columns: [inForceColumn, ageColumn],
 };
 
 export const globalNetworkSet: KindDefinition = {
@@ -74,5 +88,6 @@ export const globalNetworkSet: KindDefinition = {
   shortNames: [],
   description: "Addresses that selectors of Calico's policies select by the labels of this object.",
   spec: sets,
-  columns: [ageColumn],
+  status: inForceStatus(),
+  columns: [inForceColumn, ageColumn],
 };

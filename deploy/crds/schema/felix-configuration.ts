@@ -32,6 +32,16 @@ export const felixConfiguration: KindDefinition = {
           pattern: logSeverityPattern,
         },
       ),
+      flowLogsLocalReporter: text(
+        'Enabled: allowed flows are logged as denied ones are, once the agent starts again; the option flowLog counts more.',
+        8,
+        { pattern: '^(?i)(Enabled|Disabled)?$' },
+      ),
+      flowLogsFlushInterval: text(
+        'Packets of one flow within this time are one entry of the log of flows, 1s to 1h. 10s if left out.',
+        32,
+        { pattern: '^([0-9]+(\\.[0-9]+)?(ms|s|m|h))*$' },
+      ),
       nodeSelector: selector('Nodes that an object of another name is for. Poplin reads default and node.NAME only.'),
     },
     { 'x-kubernetes-preserve-unknown-fields': true, default: {} },

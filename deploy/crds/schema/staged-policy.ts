@@ -56,7 +56,7 @@ export const stagedNetworkPolicy: KindDefinition = {
   shortNames: ['snp'],
   namespaced: true,
   description: 'A NetworkPolicy of projectcalico.org that is never in force: what it would decide is reported.',
-  spec: withAction(policySpec, ['tier']),
+  spec: withAction(policySpec(false), ['tier']),
   columns: [actionColumn, ...policyColumns],
 };
 

@@ -284,6 +284,10 @@ test('packets of one flow are one entry for a while; what others log is not take
       [1, '10', '10'],
     ],
   );
+  flows.setWindow(60_000);
+  clock.advance(50_000);
+  packet('10.1.1.1');
+  assert.equal((await flows.flows(all)).flows.at(-1)?.packets, 2, 'another window counts at once');
   assert.deepEqual(flows.counts(), [
     {
       verdict: 'denied',
@@ -292,7 +296,7 @@ test('packets of one flow are one entry for a while; what others log is not take
       policy: '',
       rule: 'end of tier',
       tier: 'default',
-      packets: 4,
+      packets: 5,
     },
   ]);
 });

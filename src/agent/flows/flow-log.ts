@@ -50,6 +50,10 @@ export type FlowLogConfig = Pick<AgentConfig, 'nodeName' | 'flowLog' | 'flowLogG
 export interface FlowLog extends Startable {
   note(update: ModelUpdate): void;
   setEndpoints(endpoints: readonly WorkloadEndpoint[]): void;
+  /** What the kernel was told to tell of. */
+  setVerdicts(verdicts: FlowLogConfig['flowLog']): void;
+  /** Packets of one flow within it are one entry; undefined: the usual 10 s. */
+  setWindow(ms: number | undefined): void;
   flows(query: FlowsQuery): Promise<FlowsView>;
   counts(): readonly FlowCountView[];
   status(): FlowLogView;
@@ -65,7 +69,8 @@ export function flowLogRulesOf({ flowLog, flowLogGroup, flowLogRatePerSec }: Flo
 
 export function createFlowLog(deps: FlowLogDeps, config: FlowLogConfig): FlowLog {
   const { clock, log, limits, state } = deps;
-  const { flowLog: verdicts, flowLogGroup: group, flowLogRatePerSec: ratePerSec } = config;
+  const { flowLogGroup: group, flowLogRatePerSec: ratePerSec } = config;
+  let verdicts = config.flowLog;
   const isOff = verdicts === 'off';
   const names = createAddressNames();
   let second = { startMs: 0, judged: 0 };
@@ -172,6 +177,10 @@ export function createFlowLog(deps: FlowLogDeps, config: FlowLogConfig): FlowLog
     setEndpoints(endpoints) {
       if (!isOff) names.setEndpoints(endpoints);
     },
+    setVerdicts(now) {
+      if (!isOff) verdicts = now;
+    },
+    setWindow: (ms) => ring.setWindow(ms),
     async flows({ after: asked, limit, waitSec, ...filter }) {
       // Numbers of an earlier agent mean nothing here.
       const after = asked > ring.newest ? 0 : asked;

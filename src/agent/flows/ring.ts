@@ -33,6 +33,8 @@ export interface FlowRing {
    * @param describe called for the first packet of an entry only.
    */
   add(key: string, timeMs: number, describe: () => FlowDescription): FlowDescription;
+  /** From now on; undefined: the usual. */
+  setWindow(ms: number | undefined): void;
   /** Sequence of the newest flow; 0: none yet. */
   readonly newest: number;
   /** Behind `after`, the newest `limit` that match, oldest first. */
@@ -42,7 +44,8 @@ export interface FlowRing {
 }
 
 export function createFlowRing(clock: Clock, options: FlowRingOptions): FlowRing {
-  const { node, flowsKept = flowsKeptDefault, windowMs = windowMsDefault } = options;
+  const { node, flowsKept = flowsKeptDefault } = options;
+  let windowMs = options.windowMs ?? windowMsDefault;
   const ring: Entry[] = [];
   const open = new Map<string, Entry>();
   let newest = 0;
@@ -73,6 +76,9 @@ export function createFlowRing(clock: Clock, options: FlowRingOptions): FlowRing
       ring[slot] = entry;
       open.set(key, entry);
       return entry.flow;
+    },
+    setWindow(ms) {
+      windowMs = ms ?? windowMsDefault;
     },
     get newest() {
       return newest;

@@ -2,7 +2,7 @@
 import type { DatastoreFault } from '#datastore';
 import type { Kind } from '#model';
 import { byNodes, type NodeReport } from './cluster-report.ts';
-import { type DesiredStatus, type StatusKind, statusKinds } from './cluster-status.ts';
+import type { DesiredStatus } from './cluster-status.ts';
 import type { ConditionNow } from './conditions.ts';
 import type { EventNote, EventSubject } from './event-book.ts';
 
@@ -45,12 +45,21 @@ export function clusterEvents(
   faults: readonly DatastoreFault[],
   reports: readonly NodeReport[],
 ): readonly EventNote[] {
-  return [...desired.flatMap(ofStatus), ...faults.flatMap(ofFault), ...ofRefusals(faults, reports)];
+  // Where a kind's objects are not listed, as those of an old installation, they have no statuses.
+  const listed = new Set<string>(desired.map(({ kind }) => kind));
+  const others = faults.filter(({ object = '' }) => !listed.has(kindIn(object)));
+  return [...desired.flatMap(ofStatus), ...others.flatMap(ofFault), ...ofRefusals(listed, faults, reports)];
 }
 
 function ofStatus({ kind, object, conditions }: DesiredStatus): readonly EventNote[] {
-  const { name, uid } = object.metadata;
-  const regarding: EventSubject = { apiVersion: apiVersions[kind] ?? CALICO, kind, name, ...(uid ? { uid } : {}) };
+  const { name, namespace, uid } = object.metadata;
+  const regarding: EventSubject = {
+    apiVersion: apiVersions[kind] ?? CALICO,
+    kind: writtenKinds[kind] ?? kind,
+    name,
+    ...(namespace ? { namespace } : {}),
+    ...(uid ? { uid } : {}),
+  };
   // The same thing may stand in two conditions.
   const wrong = new Map<string, ConditionNow>();
   for (const each of conditions) {
@@ -66,7 +75,7 @@ function ofStatus({ kind, object, conditions }: DesiredStatus): readonly EventNo
   }));
 }
 
-/** Objects of kinds that have no status of ours. */
+/** Objects that have no status of ours. */
 function ofFault({ object = '', field, message, effect }: DatastoreFault): readonly EventNote[] {
   const regarding = subjectOf(object);
   if (!regarding) return [];
@@ -75,11 +84,15 @@ function ofFault({ object = '', field, message, effect }: DatastoreFault): reado
 }
 
 /** Policies without a status that nodes refuse, although they can be read. */
-function ofRefusals(faults: readonly DatastoreFault[], reports: readonly NodeReport[]): readonly EventNote[] {
+function ofRefusals(
+  listed: ReadonlySet<string>,
+  faults: readonly DatastoreFault[],
+  reports: readonly NodeReport[],
+): readonly EventNote[] {
   const unread = new Set(faults.map(({ object }) => object));
   const said = reports.flatMap(({ node, refusals }) => refusals.map((refusal) => ({ ...refusal, node })));
   return [...Map.groupBy(said, ({ object }) => object)].flatMap(([object, by]): EventNote[] => {
-    const regarding = unread.has(object) ? undefined : subjectOf(object);
+    const regarding = unread.has(object) || listed.has(kindIn(object)) ? undefined : subjectOf(object);
     if (!regarding) return [];
     const note = byNodes(
       by.map(({ node, text }) => [node, text] as const),
@@ -89,11 +102,15 @@ function ofRefusals(faults: readonly DatastoreFault[], reports: readonly NodeRep
   });
 }
 
-/** Undefined: not of a kind without a status of ours. */
+function kindIn(object: string): string {
+  return object.slice(0, Math.max(0, object.indexOf(' ')));
+}
+
+/** Undefined: of a kind about which only statuses speak. */
 function subjectOf(object: string): EventSubject | undefined {
   const [kind, ref] = object.split(' ') as [Kind, string?];
   const apiVersion = apiVersions[kind];
-  if (ref === undefined || apiVersion === undefined || statusKinds.includes(kind as StatusKind)) return undefined;
+  if (ref === undefined || apiVersion === undefined) return undefined;
   const slash = ref.indexOf('/');
   return {
     apiVersion,

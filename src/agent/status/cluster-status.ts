@@ -2,11 +2,12 @@
  * Statuses of the objects that are for the whole cluster, from the objects and from what all nodes report. Pure: the same input gives the same
  * statuses, whoever computes them.
  *
- * Accepted: understood and in force. Policies have InForce. BGPPeer has Established, BGPFilter has Applied, IPPool has Allocatable as Calico's. FieldsNotUsed is there only
+ * Accepted: understood and in force. Policies, tiers and network sets have InForce. BGPPeer has Established, BGPFilter has Applied, IPPool has Allocatable as Calico's. FieldsNotUsed is there only
  * where there are any.
  */
 import type { DatastoreFault, DatastoreNote } from '#datastore';
 import { type Cidr, cidrContains, toCidr } from '#kit';
+import { objectKey } from '#model';
 import type { IssueEffect } from '../bgp/issue.ts';
 import {
   byNodes,
@@ -16,7 +17,7 @@ import {
   type SessionReport,
 } from './cluster-report.ts';
 import { type ConditionNow, condition, listed } from './conditions.ts';
-import { type ClusterPolicyKind, clusterPolicyKinds, isClusterPolicyKind } from './policy-kinds.ts';
+import { type InForceKind, inForceKinds, isInForceKind } from './policy-kinds.ts';
 import { type Progress, policyInForce, progressOf } from './policy-status.ts';
 
 export const statusKinds = [
@@ -25,7 +26,7 @@ export const statusKinds = [
   'BGPConfiguration',
   'IPPool',
   'FelixConfiguration',
-  ...clusterPolicyKinds,
+  ...inForceKinds,
 ] as const;
 export type StatusKind = (typeof statusKinds)[number];
 
@@ -33,6 +34,8 @@ export type StatusKind = (typeof statusKinds)[number];
 export interface ApiObject {
   readonly metadata: {
     readonly name: string;
+    /** Of a kind whose objects stand in namespaces. */
+    readonly namespace?: string;
     readonly uid?: string;
     readonly resourceVersion?: string;
     readonly generation?: number;
@@ -49,7 +52,7 @@ export interface ClusterInput {
   readonly notUsed: readonly DatastoreNote[];
   /** Ranges of Services. */
   readonly serviceCIDRs: readonly Cidr[];
-  /** By `KIND NAME`, see `GenerationBook`. */
+  /** By reference, see `GenerationBook`. */
   readonly since: ReadonlyMap<string, string>;
 }
 
@@ -60,15 +63,25 @@ export interface DesiredStatus {
 }
 
 export function clusterStatuses(input: ClusterInput): readonly DesiredStatus[] {
+  return [...clusterStatusSteps(input)];
+}
+
+/** One by one, for who has many and other duties. */
+export function* clusterStatusSteps(input: ClusterInput): Generator<DesiredStatus> {
   const index = indexOf(input);
-  return statusKinds.flatMap((kind) =>
-    (input.objects[kind] ?? []).map((object) => {
+  for (const kind of statusKinds) {
+    for (const object of input.objects[kind] ?? []) {
       const about = aboutObject(index, kind, object);
       const conditions = [accepted(input, kind, object, about), ...specific(input, index, kind, object, about)];
-      const unused = fieldsNotUsed(input, about);
-      return { kind, object, conditions: unused ? [...conditions, unused] : conditions };
-    }),
-  );
+      const unused = fieldsNotUsed(about);
+      yield { kind, object, conditions: unused ? [...conditions, unused] : conditions };
+    }
+  }
+}
+
+/** As faults, nodes and the generation book name it: `BGPPeer tor`, `NetworkSet shop/far`. */
+export function refOf(kind: StatusKind, { metadata }: ApiObject): string {
+  return `${kind} ${objectKey({ namespace: metadata.namespace ?? '', name: metadata.name })}`;
 }
 
 type FromNode<T> = T & { readonly node: string };
@@ -80,19 +93,20 @@ interface ReportIndex {
   readonly sessions: ReadonlyMap<string, readonly FromNode<SessionReport>[]>;
   readonly faults: ReadonlyMap<string, DatastoreFault>;
   readonly refusals: ReadonlyMap<string, readonly FromNode<RefusalReport>[]>;
-  readonly progress: Readonly<Record<ClusterPolicyKind, Progress>>;
+  readonly notUsed: ReadonlyMap<string, readonly DatastoreNote[]>;
+  readonly progress: Readonly<Record<InForceKind, Progress>>;
 }
 
-function indexOf({ reports, faults }: ClusterInput): ReportIndex {
+function indexOf({ reports, faults, notUsed }: ClusterInput): ReportIndex {
   const issues = reports.flatMap(({ node, issues: list }) => list.map((issue) => ({ ...issue, node })));
   const sessions = reports.flatMap(({ node, sessions: list }) => list.map((session) => ({ ...session, node })));
   const refusals = reports.flatMap(({ node, refusals: list }) => list.map((refusal) => ({ ...refusal, node })));
   return {
-    progress: {
-      ClusterNetworkPolicy: progressOf('ClusterNetworkPolicy', reports),
-      AdminNetworkPolicy: progressOf('AdminNetworkPolicy', reports),
-      BaselineAdminNetworkPolicy: progressOf('BaselineAdminNetworkPolicy', reports),
-    },
+    progress: Object.fromEntries(inForceKinds.map((kind) => [kind, progressOf(kind, reports)])) as Record<
+      InForceKind,
+      Progress
+    >,
+    notUsed: Map.groupBy(notUsed, ({ object }) => object),
     refusals: Map.groupBy(refusals, ({ object }) => object),
     issues: Map.groupBy(issues, ({ object }) => object),
     sessions: Map.groupBy(sessions, ({ peer }) => peer),
@@ -107,20 +121,22 @@ interface About {
   readonly issues: readonly FromNode<IssueReport>[];
   readonly sessions: readonly FromNode<SessionReport>[];
   readonly refusals: readonly FromNode<RefusalReport>[];
+  readonly notUsed: readonly DatastoreNote[];
 }
 
 function aboutObject(
-  { issues, sessions, faults, refusals }: ReportIndex,
+  { issues, sessions, faults, refusals, notUsed }: ReportIndex,
   kind: StatusKind,
-  { metadata }: ApiObject,
+  object: ApiObject,
 ): About {
-  const ref = `${kind} ${metadata.name}`;
+  const ref = refOf(kind, object);
   return {
     ref,
     fault: faults.get(ref),
     refusals: refusals.get(ref) ?? [],
     issues: issues.get(ref) ?? [],
-    sessions: kind === 'BGPPeer' ? (sessions.get(metadata.name) ?? []) : [],
+    notUsed: notUsed.get(ref) ?? [],
+    sessions: kind === 'BGPPeer' ? (sessions.get(object.metadata.name) ?? []) : [],
   };
 }
 
@@ -134,7 +150,7 @@ function accepted(input: ClusterInput, kind: StatusKind, object: ApiObject, abou
   if (misfit) return condition(type, false, misfit.reason, misfit.message);
   const unused = said(input, about, 'unused');
   if (unused) return condition(type, false, 'NotUsed', unused);
-  const closed = isClusterPolicyKind(kind) ? failsClosed(input, about) : undefined;
+  const closed = isInForceKind(kind) ? failsClosed(about) : undefined;
   if (closed) return condition(type, true, 'InForceInPart', closed);
   const partial = kind === 'BGPFilter' ? undefined : said(input, about, 'partial');
   if (partial) return condition(type, true, 'InForceInPart', partial);
@@ -163,7 +179,7 @@ function specific(
     case 'IPPool':
       return [allocatable(input, object)];
     default:
-      if (!isClusterPolicyKind(kind)) return [];
+      if (!isInForceKind(kind)) return [];
       return [
         policyInForce(object, { ...about, progress: index.progress[kind], since: input.since.get(about.ref) ?? '' }),
       ];
@@ -171,8 +187,8 @@ function specific(
 }
 
 /** Rules that cannot be read; the rest of the policy counts. */
-function failsClosed({ notUsed }: ClusterInput, { ref }: About): string | undefined {
-  const notes = notUsed.filter(({ object, message }) => object === ref && message.includes('fails closed'));
+function failsClosed({ notUsed }: About): string | undefined {
+  const notes = notUsed.filter(({ message }) => message.includes('fails closed'));
   return notes.length === 0 ? undefined : listed(notes.map(({ field, message }) => `${field}: ${message}`));
 }
 
@@ -266,8 +282,8 @@ function overlap(a: Cidr, b: Cidr): boolean {
   return cidrContains(a, b) || cidrContains(b, a);
 }
 
-function fieldsNotUsed({ notUsed }: ClusterInput, { ref }: About): ConditionNow | undefined {
-  const fields = notUsed.filter(({ object }) => object === ref).map(({ field }) => field);
+function fieldsNotUsed({ notUsed }: About): ConditionNow | undefined {
+  const fields = notUsed.map(({ field }) => field);
   if (fields.length === 0) return undefined;
   return condition('FieldsNotUsed', true, 'FieldsWithoutEffect', listed([...new Set(fields)].sort(), 40));
 }

@@ -8,10 +8,15 @@ import { datastoreStatus } from './fake-facts.ts';
 import { POPLIN_NODES_PATH } from './poplin-node.ts';
 
 const peers = '/apis/projectcalico.org/v3/bgppeers';
+const calicoPolicies = '/apis/projectcalico.org/v3/networkpolicies';
+const inShop = '/apis/projectcalico.org/v3/namespaces/shop/networkpolicies';
 const policies = '/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies';
 
 function world(options: Parameters<typeof fakeApi>[1] = {}) {
-  const api = fakeApi([POPLIN_NODES_PATH, peers, policies, '/apis/networking.k8s.io/v1/servicecidrs'], options);
+  const api = fakeApi(
+    [POPLIN_NODES_PATH, peers, policies, calicoPolicies, inShop, '/apis/networking.k8s.io/v1/servicecidrs'],
+    options,
+  );
   const clock = new FakeClock();
   const told: EventNote[] = [];
   const state = {
@@ -193,4 +198,45 @@ test('a policy is followed until it is in force on every node, at most one write
   put(2, '900');
   await pass(11_000);
   assert.deepEqual([inForce()?.['status'], inForce()?.['observedGeneration']], ['False', 2]);
+});
+
+test('a policy in a namespace is written there, and is listed again when the datastore has heard of its kind', async () => {
+  const { api, state, pass, patches } = world();
+  const say = (resourceVersion: string): void => {
+    const apiVersions = ['projectcalico.org/v3'];
+    state.status = datastoreStatus({
+      kinds: { CalicoNetworkPolicy: { state: 'synced', apiVersions, resourceVersion } },
+    });
+  };
+  const metadata = { name: 'p', namespace: 'shop', uid: 'u', generation: 1, resourceVersion: '50' };
+  api.objects.set(`${inShop}/p`, { metadata, spec: { ingress: [] } });
+  // The collection of all namespaces, as the API server answers it.
+  api.intercept = ({ method, path }) =>
+    method === 'GET' && path === calicoPolicies
+      ? { status: 200, body: { metadata: {}, items: [api.objects.get(`${inShop}/p`)] } }
+      : undefined;
+  const lists = (): number => api.requests.filter(({ path }) => path === calicoPolicies).length;
+  const node = (revision: string): void =>
+    void api.objects.set(`${POPLIN_NODES_PATH}/n1`, {
+      metadata: { name: 'n1', resourceVersion: `n${revision}` },
+      status: { kinds: [{ kind: 'CalicoNetworkPolicy', resourceVersion: revision }] },
+    });
+  const inForce = () => {
+    const { conditions } = api.objects.get(`${inShop}/p`)!['status'] as { conditions: { type: string }[] };
+    return (conditions.find(({ type }) => type === 'InForce') as { status?: string } | undefined)?.status;
+  };
+  say('50');
+  node('49');
+  await pass(2_000);
+  assert.deepEqual(api.writes(), [`PATCH ${inShop}/p/status`]);
+  assert.equal(inForce(), 'False');
+  assert.deepEqual(api.objects.get(`${inShop}/p`)!['spec'], { ingress: [] });
+  say('101');
+  await pass(11_000);
+  assert.equal(lists(), 2);
+  await pass(60_000);
+  assert.deepEqual([lists(), patches()], [2, 1], 'nothing was heard of them');
+  node('60');
+  await pass(11_000);
+  assert.deepEqual([inForce(), lists(), patches()], ['True', 2, 2]);
 });

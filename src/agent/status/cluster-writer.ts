@@ -3,11 +3,12 @@
  *
  *   Lease held --> PoplinNodes, objects with their statuses --> clusterStatuses --> what differs is written, --> Events
  *
- * Every ten seconds, and more rarely the more nodes there are, so that one agent's work for the cluster stays a small part of a core. An object is
+ * Every ten seconds, and more rarely the more nodes there are, so that one agent's work for the cluster stays a small part of a core. A kind is listed
+ * again when the datastore has heard something of it: of the many policies of a cluster few change. An object is
  * written at most once a round. Conditions of others stay. Where a kind's definition is not ours (no status, or one that does not keep our fields),
  * nothing more is written to it, and `unsupported` says so; it is looked at again every ten minutes.
  */
-import type { Datastore, DatastoreStatus, KubeClient } from '#datastore';
+import { type Datastore, type DatastoreStatus, type KubeClient, pauseIfDue } from '#datastore';
 import { type Cidr, type Clock, errorText, type Logger, toCidr } from '#kit';
 import { type ApiFailure, type ApiOutcome, apiPath, callApi } from './api-call.ts';
 import { clusterEvents } from './cluster-events.ts';
@@ -15,7 +16,7 @@ import { type NodeReport, nodeReport } from './cluster-report.ts';
 import {
   type ApiObject,
   type ClusterInput,
-  clusterStatuses,
+  clusterStatusSteps,
   type DesiredStatus,
   type StatusKind,
   statusKinds,
@@ -23,6 +24,7 @@ import {
 import { type Condition, type ConditionNow, timestamp, withTransitionTimes } from './conditions.ts';
 import type { EventNote } from './event-book.ts';
 import { GenerationBook } from './generation-book.ts';
+import { isInForceKind } from './policy-kinds.ts';
 import { POPLIN_NODES_PATH } from './poplin-node.ts';
 
 const ROUND_MS = 10_000;
@@ -60,6 +62,11 @@ const resources: Readonly<Record<StatusKind, StatusResource>> = {
   ClusterNetworkPolicy: upstream('v1alpha2', 'clusternetworkpolicies'),
   AdminNetworkPolicy: upstream('v1alpha1', 'adminnetworkpolicies'),
   BaselineAdminNetworkPolicy: upstream('v1alpha1', 'baselineadminnetworkpolicies'),
+  CalicoNetworkPolicy: calico('networkpolicies'),
+  GlobalNetworkPolicy: calico('globalnetworkpolicies'),
+  Tier: calico('tiers'),
+  NetworkSet: calico('networksets'),
+  GlobalNetworkSet: calico('globalnetworksets'),
 };
 /** Conditions of these types are ours; the others stay. */
 const ourTypes = new Set(['Accepted', 'Established', 'Applied', 'Allocatable', 'InForce', 'FieldsNotUsed']);
@@ -87,6 +94,12 @@ export function createClusterWriter(deps: ClusterWriterDeps): ClusterWriter {
   return new Writer(deps);
 }
 
+interface ListedKind {
+  /** Of the datastore, before it was listed. */
+  readonly revision: string | undefined;
+  readonly objects: readonly ApiObject[];
+}
+
 interface Paged {
   readonly items?: readonly unknown[];
   readonly metadata?: { readonly continue?: string };
@@ -100,6 +113,7 @@ class Writer implements ClusterWriter {
   readonly #generations = new GenerationBook();
   /** When each PoplinNode was seen to change, by our own clock. */
   readonly #seen = new Map<string, { readonly resourceVersion: string; readonly atMs: number }>();
+  readonly #listed = new Map<StatusKind, ListedKind>();
   #serviceCIDRs: { readonly ranges: readonly Cidr[]; readonly atMs: number } | undefined;
   #nodes = 0;
   #held = false;
@@ -152,6 +166,7 @@ class Writer implements ClusterWriter {
     if (!this.#held) {
       // Whoever holds it says so.
       this.#unsupported.clear();
+      this.#listed.clear();
       this.#generations.forget();
       return undefined;
     }
@@ -169,7 +184,11 @@ class Writer implements ClusterWriter {
     };
     // The reading may have taken long.
     if (!this.#deps.holding() || this.#stopped) return undefined;
-    const desired = clusterStatuses(input);
+    const desired: DesiredStatus[] = [];
+    for (const each of clusterStatusSteps(input)) {
+      desired.push(each);
+      await pauseIfDue();
+    }
     this.#deps.events.tell(clusterEvents(desired, status.faults, input.reports));
     return this.#writeAll(desired);
   }
@@ -193,15 +212,18 @@ class Writer implements ClusterWriter {
   }
 
   /** In pages, so that no answer takes long to read. */
-  async #list(path: string): Promise<readonly unknown[] | ApiFailure> {
-    const items: unknown[] = [];
+  async #list<T = unknown>(
+    path: string,
+    keep: (item: unknown) => T = (item) => item as T,
+  ): Promise<readonly T[] | ApiFailure> {
+    const items: T[] = [];
     let token = '';
     for (let page = 0; page < PAGES_MAX; page++) {
       const query = { limit: PAGE_ITEMS, ...(token ? { continue: token } : {}) };
       const answer = await callApi(this.#deps.client, { method: 'GET', path, query });
       if (!answer.ok) return answer;
       const { items: found = [], metadata } = answer.body as Paged;
-      items.push(...found);
+      for (const item of found) items.push(keep(item));
       token = metadata?.continue ?? '';
       if (token === '') break;
     }
@@ -211,14 +233,25 @@ class Writer implements ClusterWriter {
   async #objects({ kinds = {} }: DatastoreStatus): Promise<ClusterInput['objects']> {
     const out: Partial<Record<StatusKind, readonly ApiObject[]>> = {};
     for (const kind of statusKinds) {
-      const served = kinds[kind]?.apiVersions.includes(resources[kind].apiVersion);
+      const { apiVersions = [], resourceVersion } = kinds[kind] ?? {};
+      const served = apiVersions.includes(resources[kind].apiVersion);
+      // Where a second group is followed too, the revision may be that of the other.
+      const revision = apiVersions.length === 1 ? resourceVersion : undefined;
       const triedMs = this.#unsupported.get(kind);
       if (triedMs !== undefined && this.#deps.clock.nowMs() - triedMs > UNSUPPORTED_LOOK_MS)
         this.#unsupported.delete(kind);
       if (!served) continue;
-      const items = await this.#list(collectionOf(kind));
-      if (!('ok' in items)) out[kind] = items as readonly ApiObject[];
+      const known = this.#listed.get(kind);
+      if (known && revision !== undefined && known.revision === revision) {
+        out[kind] = known.objects;
+        continue;
+      }
+      const items = await this.#list(collectionOf(kind), (item) => keptOf(kind, item as ApiObject));
+      if ('ok' in items) continue;
+      out[kind] = items;
+      this.#listed.set(kind, { revision, objects: items });
     }
+    for (const kind of this.#listed.keys()) if (!out[kind]) this.#listed.delete(kind);
     return out;
   }
 
@@ -239,6 +272,7 @@ class Writer implements ClusterWriter {
   async #writeAll(desired: readonly DesiredStatus[]): Promise<ApiFailure | undefined> {
     let writes = 0;
     for (const each of desired) {
+      await pauseIfDue();
       if (this.#unsupported.has(each.kind)) continue;
       const status = nextStatus(each, timestamp(this.#deps.wallMs()));
       if (!status) continue;
@@ -252,8 +286,8 @@ class Writer implements ClusterWriter {
 
   async #write({ kind, object }: DesiredStatus, status: Status): Promise<ApiOutcome> {
     const { client, log, clock } = this.#deps;
-    const { name, resourceVersion } = object.metadata;
-    const path = apiPath(collectionOf(kind), name);
+    const { resourceVersion } = object.metadata;
+    const path = pathOf(kind, object);
     const done = await callApi(client, {
       method: 'PATCH',
       path: `${path}/status`,
@@ -321,6 +355,20 @@ function conditionsIn(status: ApiObject['status']): readonly Condition[] {
 function collectionOf(kind: StatusKind): string {
   const { apiVersion, plural } = resources[kind];
   return `/apis/${apiVersion}/${plural}`;
+}
+
+function pathOf(kind: StatusKind, { metadata: { namespace, name } }: ApiObject): string {
+  const { apiVersion, plural } = resources[kind];
+  if (!namespace) return apiPath(collectionOf(kind), name);
+  return apiPath(`/apis/${apiVersion}/namespaces`, namespace, plural, name);
+}
+
+/** Of a policy, or a set, its rules or members say nothing here: they may be many. */
+function keptOf(kind: StatusKind, object: ApiObject): ApiObject {
+  if (!isInForceKind(kind)) return object;
+  const { name, namespace, uid, resourceVersion, generation } = object.metadata;
+  const metadata = { name, namespace, uid, resourceVersion, generation };
+  return { metadata, status: object.status } as ApiObject;
 }
 
 function keptField(kind: StatusKind): string {

@@ -4,7 +4,7 @@
  * An agent that takes over has seen nothing yet. What stands in the status then counts: where it says that this generation is in force everywhere, nodes
  * have passed it (one that joins lists everything before it reports), else they will soon be as far as the object is now.
  */
-import type { ApiObject, StatusKind } from './cluster-status.ts';
+import { type ApiObject, refOf, type StatusKind } from './cluster-status.ts';
 import type { Condition } from './conditions.ts';
 
 interface Seen {
@@ -15,21 +15,22 @@ interface Seen {
 export class GenerationBook {
   #seen = new Map<string, Seen>();
 
-  /** All objects of one round; those that are not among them are forgotten. @returns by `KIND NAME`. */
+  /** All objects of one round; those that are not among them are forgotten. @returns by `refOf`. */
   note(objects: Readonly<Partial<Record<StatusKind, readonly ApiObject[]>>>): ReadonlyMap<string, string> {
     const next = new Map<string, Seen>();
     const since = new Map<string, string>();
-    for (const [kind, list] of Object.entries(objects)) {
-      for (const object of list ?? []) {
-        const { name, uid = '', generation = 0, resourceVersion = '' } = object.metadata;
-        const key = `${kind} ${name} ${uid}`;
+    for (const [kind, list] of Object.entries(objects) as [StatusKind, readonly ApiObject[]][]) {
+      for (const object of list) {
+        const { uid = '', generation = 0, resourceVersion = '' } = object.metadata;
+        const ref = refOf(kind, object);
+        const key = `${ref} ${uid}`;
         const before = this.#seen.get(key);
         const seen =
           before?.generation === generation
             ? before
             : { generation, since: !before && saysInForce(object, generation) ? '' : resourceVersion };
         next.set(key, seen);
-        since.set(`${kind} ${name}`, seen.since);
+        since.set(ref, seen.since);
       }
     }
     this.#seen = next;

@@ -31,6 +31,7 @@ const barriersOf: Readonly<Record<Kind, readonly Barrier[]>> = {
   NetworkSet: ['policy'],
   GlobalNetworkSet: ['policy'],
   ServiceAccount: ['policy'],
+  EndpointSlice: ['policy'],
   IPPool: ['policy'],
   BGPConfiguration: ['routes'],
   BGPPeer: ['routes'],

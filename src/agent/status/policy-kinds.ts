@@ -1,12 +1,20 @@
-/** The kinds of policies that are reported on, and those of them that have a status. */
+/** The kinds of policies, and of what belongs to them, that are reported on, and those of them that have a status. */
 export const clusterPolicyKinds = ['ClusterNetworkPolicy', 'AdminNetworkPolicy', 'BaselineAdminNetworkPolicy'] as const;
-export type ClusterPolicyKind = (typeof clusterPolicyKinds)[number];
+export const calicoPolicyKinds = [
+  'CalicoNetworkPolicy',
+  'GlobalNetworkPolicy',
+  'Tier',
+  'NetworkSet',
+  'GlobalNetworkSet',
+] as const;
+/** They have InForce. */
+export const inForceKinds = [...clusterPolicyKinds, ...calicoPolicyKinds] as const;
+export type InForceKind = (typeof inForceKinds)[number];
 
-export function isClusterPolicyKind(kind: string): kind is ClusterPolicyKind {
-  return (clusterPolicyKinds as readonly string[]).includes(kind);
+export function isInForceKind(kind: string): kind is InForceKind {
+  return (inForceKinds as readonly string[]).includes(kind);
 }
-const withoutStatus: readonly string[] = ['NetworkPolicy', 'CalicoNetworkPolicy', 'GlobalNetworkPolicy'];
-/** Of those without a status Events, and the reports of nodes, say it. */
+/** Of NetworkPolicy, which has no status, Events, and the reports of nodes, say it. */
 export function isPolicyKind(kind: string): boolean {
-  return withoutStatus.includes(kind) || isClusterPolicyKind(kind);
+  return kind === 'NetworkPolicy' || isInForceKind(kind);
 }

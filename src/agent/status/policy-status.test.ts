@@ -140,3 +140,81 @@ test('a generation counts from when it was first seen, whatever moves the object
   book.forget();
   assert.equal(note(policy({ resourceVersion: '160', generation: 3 }, stands(2))), '160');
 });
+
+test("Calico's kinds have it too, by namespace where they stand in one, as their API calls them", () => {
+  const named = (name: string, namespace?: string): ApiObject => policy({ name, ...(namespace ? { namespace } : {}) });
+  const objects = {
+    CalicoNetworkPolicy: [named('a', 'shop'), named('a', 'web')],
+    GlobalNetworkPolicy: [named('a')],
+    Tier: [named('first')],
+    NetworkSet: [named('far', 'shop')],
+    GlobalNetworkSet: [named('far')],
+  };
+  const since = new GenerationBook().note(objects);
+  assert.deepEqual(
+    [...since].map(([ref, revision]) => `${ref} ${revision}`),
+    [
+      'CalicoNetworkPolicy shop/a 100',
+      'CalicoNetworkPolicy web/a 100',
+      'GlobalNetworkPolicy a 100',
+      'Tier first 100',
+      'NetworkSet shop/far 100',
+      'GlobalNetworkSet far 100',
+    ],
+  );
+  const facts = nodeFacts();
+  const kinds = ['CalicoNetworkPolicy', 'GlobalNetworkPolicy', 'Tier', 'NetworkSet', 'GlobalNetworkSet'] as const;
+  const status = poplinNodeContent(
+    {
+      ...facts,
+      datastore: {
+        ...facts.datastore,
+        kinds: Object.fromEntries(
+          kinds.map((kind) => [kind, { state: 'synced' as const, apiVersions: ['projectcalico.org/v3'] }]),
+        ),
+      },
+      inForce: { ...Object.fromEntries(kinds.map((kind) => [kind, '100'])), NetworkSet: '99' },
+      policy: {
+        ...facts.policy,
+        policies: {
+          known: 2,
+          broken: 1,
+          refused: [{ id: 'CalicoNetworkPolicy:web/a', direction: 'egress', reason: 'too much' }],
+        },
+      },
+    },
+    () => '2026-01-01T00:00:00Z',
+  );
+  const reports = [nodeReport(JSON.parse(JSON.stringify({ metadata: { name: 'n1' }, status })))!];
+  const notUsed = [
+    {
+      object: 'CalicoNetworkPolicy shop/a',
+      field: 'spec.ingress[0]',
+      message: 'cannot be read, and the rule fails closed: x',
+    },
+  ];
+  const given = input(reports, { objects, since, notUsed });
+  const statuses = clusterStatuses(given);
+  assert.deepEqual(
+    statuses.map(({ kind, object, conditions: list }) =>
+      [kind, object.metadata.namespace ?? '', ...list.map(({ reason }) => reason)].join(' '),
+    ),
+    [
+      'CalicoNetworkPolicy shop InForceInPart InForceOnAllNodes FieldsWithoutEffect',
+      'CalicoNetworkPolicy web Accepted RefusedByNodes',
+      'GlobalNetworkPolicy  Accepted InForceOnAllNodes',
+      'Tier  Accepted InForceOnAllNodes',
+      'NetworkSet shop Accepted NotYetOnAllNodes',
+      'GlobalNetworkSet  Accepted InForceOnAllNodes',
+    ],
+  );
+  const [event, ...more] = clusterEvents(statuses, [], reports);
+  assert.deepEqual(more, []);
+  assert.deepEqual(event?.regarding, {
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'NetworkPolicy',
+    name: 'a',
+    namespace: 'web',
+    uid: 'u',
+  });
+});

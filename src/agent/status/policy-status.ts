@@ -1,5 +1,5 @@
 /**
- * InForce of a policy: on how many nodes its current generation holds, and which nodes refuse it and why. Pure.
+ * InForce of a policy, a tier or a network set: on how many nodes its current generation holds, and which nodes refuse it and why. Pure.
  *
  * A node says up to which resourceVersion of a kind everything is in force, and what of that is not. A generation holds there when the node is as far as
  * the object was when this generation was first seen: writing a status moves the object's resourceVersion and says nothing new.
@@ -8,7 +8,7 @@ import { compareResourceVersions, type DatastoreFault } from '#datastore';
 import { byNodes, type NodeReport } from './cluster-report.ts';
 import type { ApiObject } from './cluster-status.ts';
 import { type ConditionNow, condition } from './conditions.ts';
-import type { ClusterPolicyKind } from './policy-kinds.ts';
+import type { InForceKind } from './policy-kinds.ts';
 
 /** What a node says of itself, and its name. */
 type Said = readonly [node: string, text: string];
@@ -26,7 +26,7 @@ interface Lacking {
 }
 
 /** Gone through once a round and kind; then a policy costs a search, however many nodes there are. */
-export function progressOf(kind: ClusterPolicyKind, reports: readonly NodeReport[]): Progress {
+export function progressOf(kind: InForceKind, reports: readonly NodeReport[]): Progress {
   const silent = reports.filter(({ revisions }) => !revisions.has(kind)).map(({ node }) => node);
   const known = reports
     .flatMap(({ node, revisions }) => {

@@ -90,6 +90,13 @@ export class ClusterApi {
     return (await this.#send({ method: 'PATCH', path, contentType, body }, [404])).status !== 404;
   }
 
+  /** A JSON patch that tests what it replaces. @throws UninstallError */
+  async patchIfSame(path: string, body: readonly object[]): Promise<'done' | 'gone' | 'changed'> {
+    const contentType = 'application/json-patch+json';
+    const { status } = await this.#send({ method: 'PATCH', path, contentType, body }, [404, 409, 422]);
+    return status === 404 ? 'gone' : status < 300 ? 'done' : 'changed';
+  }
+
   /** Its dependants follow. False: it was not there. @throws UninstallError */
   async delete(path: string, options: { readonly gracePeriodSeconds?: number } = {}): Promise<boolean> {
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', propagationPolicy: 'Background', ...options };

@@ -23,7 +23,8 @@ export interface FakeNode {
   behaviour: NodeBehaviour;
 }
 
-const collections = /\/(nodes|pods|poplinnodes|bgp[a-z]+|ippools|caliconodestatuses|felixconfigurations)$/;
+const collections =
+  /\/(nodes|pods|poplinnodes|bgp[a-z]+|ippools|caliconodestatuses|felixconfigurations|[a-z]*networkpolicies|tiers|[a-z]*networksets)$/;
 
 export class ProcessKilled extends Error {}
 
@@ -153,6 +154,13 @@ export class FakeCluster implements KubeClient {
     const object = this.objects.get(path);
     if (!object) return { status: 404, body: '' };
     if (Array.isArray(body)) {
+      const [test, replace] = body as readonly { readonly op: string; readonly value?: unknown }[];
+      if (test?.op === 'test') {
+        const { conditions: now } = object['status'] as { readonly conditions: unknown };
+        if (JSON.stringify(now) !== JSON.stringify(test.value)) return { status: 422, body: { message: 'changed' } };
+        this.objects.set(path, { ...object, status: { conditions: replace?.value } });
+        return { status: 200, body: {} };
+      }
       const { status: _, ...rest } = object;
       this.objects.set(path, rest);
       return { status: 200, body: {} };

@@ -86,6 +86,11 @@ export const definitions: readonly Definition[] = [
   ].map((plural) => definition(plural, 'projectcalico.org', 'v3', true)),
 ];
 
+/** Of the Network Policy API, in whose objects agents write conditions beside those of others. */
+export const policyCollections: readonly string[] = [
+  ...['v1alpha2/clusternetworkpolicies', 'v1alpha1/adminnetworkpolicies', 'v1alpha1/baselineadminnetworkpolicies'],
+].map((each) => `/apis/policy.networking.k8s.io/${each}`);
+
 /** `DaemonSet poplin-system/poplin`. */
 export function placeText({ kind, namespace, name }: Pick<ObjectPlace, 'kind' | 'namespace' | 'name'>): string {
   return `${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}`;

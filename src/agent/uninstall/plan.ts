@@ -9,8 +9,10 @@ import {
   type ObjectPlace,
   PART_OF,
   PART_OF_LABEL,
+  policyCollections,
   smallPlaces,
 } from './installation.ts';
+import { type Conditioned, hasOurConditions } from './withdraw.ts';
 
 export interface PlannedNode {
   readonly name: string;
@@ -46,6 +48,8 @@ export interface UninstallPlan {
   readonly removedDefinitions: readonly PlannedDefinition[];
   /** They stay, with what is in them. */
   readonly keptDefinitions: readonly PlannedDefinition[];
+  /** Paths of objects of the Network Policy API with conditions of ours: they stay, without these. */
+  readonly policiesWithConditions: readonly string[];
   /** Definitions of our names that somebody else installed. */
   readonly foreignDefinitions: readonly string[];
   /** Ours, and removed with everything in it. */
@@ -81,6 +85,7 @@ export async function makePlan(api: ClusterApi, options: PlanOptions): Promise<U
     pods: await podsOf(api, nodes),
     objects,
     ...(await planDefinitions(api, options.crds)),
+    policiesWithConditions: await conditionedPolicies(api),
     removesNamespace: own !== undefined && isOurs(own),
   };
 }
@@ -149,6 +154,27 @@ function compare(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
+/** Of a kind whose objects stand in namespaces, `collection` is that of all of them. */
+function pathIn(collection: string, { namespace, name }: KubeItem['metadata']): string {
+  const slash = collection.lastIndexOf('/');
+  const within =
+    namespace === undefined
+      ? collection
+      : `${collection.slice(0, slash)}/namespaces/${encodeURIComponent(namespace)}${collection.slice(slash)}`;
+  return `${within}/${encodeURIComponent(name)}`;
+}
+
+async function conditionedPolicies(api: ClusterApi): Promise<readonly string[]> {
+  const paths: string[] = [];
+  for (const collection of policyCollections) {
+    const found = await api.list(collection, (item: Conditioned) =>
+      hasOurConditions(item) ? pathIn(collection, item.metadata) : undefined,
+    );
+    paths.push(...(found ?? []));
+  }
+  return paths;
+}
+
 async function planDefinitions(
   api: ClusterApi,
   crds: boolean,
@@ -166,7 +192,7 @@ async function planDefinitions(
     const { holdsConfiguration, collection, ...place } = definition;
     const objects =
       (await api.list(collection, ({ metadata, status }: KubeItem & { readonly status?: object }) => ({
-        path: `${collection}/${encodeURIComponent(metadata.name)}`,
+        path: pathIn(collection, metadata),
         hasStatus: status !== undefined && Object.keys(status).length > 0,
       }))) ?? [];
     const goes = crds || !holdsConfiguration;

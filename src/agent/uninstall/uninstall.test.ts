@@ -33,6 +33,9 @@ function node(name: string, ready: string, index: number): FakeObject {
   };
 }
 
+const netpol = '/apis/projectcalico.org/v3/namespaces/shop/networkpolicies/web';
+const cnp = '/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies/admin';
+
 /** An installation on three nodes with pods, a peer with a status, and a Secret in its namespace. */
 function installed(): FakeCluster {
   const cluster = new FakeCluster();
@@ -47,6 +50,13 @@ function installed(): FakeCluster {
     metadata: { name: 'tor' },
     spec: { peerIP: '192.0.2.1' },
     status: { conditions: [] },
+  });
+  cluster.put(netpol, { metadata: { name: 'web' }, status: { conditions: [] }, spec: {} });
+  const conditions = ['Accepted', 'InForce', 'Theirs'].map((type) => ({ type }));
+  cluster.put(cnp, { metadata: { name: 'admin' }, status: { conditions } });
+  cluster.put(`${cnp}-of-theirs`, {
+    metadata: { name: 'admin-of-theirs' },
+    status: { conditions: [{ type: 'Accepted' }] },
   });
   cluster.put('/api/v1/namespaces/poplin-system/secrets/password', { metadata: { name: 'password' } });
   for (const [index, name] of ['n1', 'n2', 'n3'].entries()) {
@@ -81,7 +91,10 @@ function remaining(cluster: FakeCluster): string[] {
 }
 
 const keptDefinitionPaths = definitions.filter((each) => each.holdsConfiguration).map((each) => each.path);
-const keptObjects = [...keptDefinitionPaths, '/apis/projectcalico.org/v3/bgppeers/tor'].sort();
+const keptObjects = [
+  ...keptDefinitionPaths,
+  ...[netpol, cnp, `${cnp}-of-theirs`, '/apis/projectcalico.org/v3/bgppeers/tor'],
+].sort();
 
 test('every object of the manifest is known to the uninstall, under its name', () => {
   const known = new Set(
@@ -137,6 +150,10 @@ test('everything goes but the configuration, and agents end before nodes are cle
     undefined,
     'a status of ours',
   );
+  assert.equal(cluster.objects.get(netpol)!['status'], undefined, 'in a namespace');
+  const typesOf = (path: string): string[] =>
+    (cluster.objects.get(path)!['status'] as { conditions: { type: string }[] }).conditions.map(({ type }) => type);
+  assert.deepEqual([typesOf(cnp), typesOf(`${cnp}-of-theirs`)], [['Theirs'], ['Accepted']], 'of an object of others');
   const conditions = (name: string): string[] =>
     (cluster.objects.get(`/api/v1/nodes/${name}`)!['status'] as { conditions: { type: string }[] }).conditions.map(
       (c) => c.type,
@@ -148,6 +165,21 @@ test('everything goes but the configuration, and agents end before nodes are cle
     [1, 2, 3].map((n) => [`n${n}`, 'clean', { interfaces: n, chains: n * 10 }]),
   );
   assert.match(uninstallText(report, table), /Poplin is uninstalled\./);
+});
+
+test('a condition that somebody writes meanwhile stays', async () => {
+  const cluster = installed();
+  let changes = 0;
+  cluster.intercept = ({ method, path: asked }) => {
+    if (method === 'PATCH' && asked === `${cnp}/status` && changes++ < 2) {
+      const conditions = [{ type: 'InForce' }, { type: `New${changes}` }];
+      cluster.put(cnp, { ...cluster.objects.get(cnp)!, status: { conditions } });
+    }
+    return undefined;
+  };
+  const report = await uninstall(cluster.deps, options);
+  assert.deepEqual(report.done?.left, []);
+  assert.deepEqual(cluster.objects.get(cnp)!['status'], { conditions: [{ type: 'New2' }] });
 });
 
 test('a second run finds nothing', async () => {
@@ -167,7 +199,7 @@ test('--crds takes the definitions along, but none that somebody else installed'
   const foreign = definitions.find(({ name }) => name.startsWith('ippools'))!;
   cluster.put(foreign.path, { metadata: { name: foreign.name } });
   const report = await uninstall(cluster.deps, { ...options, crds: true });
-  assert.deepEqual(remaining(cluster), [foreign.path]);
+  assert.deepEqual(remaining(cluster), [foreign.path, cnp, `${cnp}-of-theirs`]);
   assert.match(uninstallText(report, table), /ippools\.projectcalico\.org, not installed with Poplin/);
 });
 
@@ -367,7 +399,9 @@ test('the rights of the Job are those that it uses, each of them', async () => {
     used.add(rights.has(right) ? right : anyName);
   }
   assert.deepEqual(
-    [...rights].filter((right) => !used.has(right) && !/patch projectcalico/.test(right)),
+    [...rights].filter(
+      (right) => !used.has(right) && !/patch projectcalico|(get|patch) policy\..*adminnetworkpolicies/.test(right),
+    ),
     [],
   );
 });

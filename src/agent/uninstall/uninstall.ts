@@ -24,6 +24,7 @@ import {
   UNINSTALL_NAMESPACE,
 } from './installation.ts';
 import { isEmpty, makePlan, type UninstallPlan } from './plan.ts';
+import { withdrawStatuses } from './withdraw.ts';
 
 export interface UninstallDeps {
   readonly client: KubeClient;
@@ -109,7 +110,7 @@ class Run {
     for (const { node, outcome, reason } of nodes)
       if (outcome !== 'clean')
         this.#left.push(`node ${node} was ${outcome === 'failed' ? 'not cleaned' : outcome}: ${reason}`);
-    await this.#withdrawStatuses();
+    this.#left.push(...(await withdrawStatuses(this.#api, plan)));
     await this.#removeObjects();
     await deleteCleanupPods(this.#api);
     await this.#removeOwnNamespace();
@@ -181,21 +182,6 @@ class Run {
       return (pods ?? []).length === 0 ? true : undefined;
     });
     if (!gone) this.#deps.say(`some agents have not ended within ${agentStopMs / 1000} s`);
-  }
-
-  /** What agents have written into objects that stay. */
-  async #withdrawStatuses(): Promise<void> {
-    const withdraw = { op: 'remove', path: '/status' };
-    for (const path of this.#plan.keptDefinitions.flatMap(({ withStatus }) => withStatus))
-      await this.#api.patch(`${path}/status`, 'application/json-patch+json', [withdraw]);
-    const condition = { type: 'NetworkUnavailable', $patch: 'delete' };
-    for (const { name } of this.#plan.nodes.filter(({ hasOurCondition }) => hasOurCondition)) {
-      await this.#api.patch(
-        `/api/v1/nodes/${encodeURIComponent(name)}/status`,
-        'application/strategic-merge-patch+json',
-        { status: { conditions: [condition] } },
-      );
-    }
   }
 
   async #removeObjects(): Promise<void> {

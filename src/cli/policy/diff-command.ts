@@ -1,6 +1,6 @@
 /** `poplin policy diff`: what a change of policies would change, before it is applied. */
 import type { Command } from 'commander';
-import type { ModelUpdate } from '#model';
+import type { ModelUpdate, ServiceName } from '#model';
 import {
   diffClusters,
   diffFlows,
@@ -16,7 +16,7 @@ import { exitCode } from '../exit-codes.ts';
 import { formatTable, formatValue, type OutputFormat, withOutput } from '../output.ts';
 import { readFlows } from './flow-file.ts';
 import { othersOf, podFilter, portsOf, type SelectionOptions } from './selection.ts';
-import { collect, loadFiles, loadObjects, type SourceOptions, simulate, usage } from './source.ts';
+import { collect, loadFiles, loadObjects, type Objects, type SourceOptions, simulate, usage } from './source.ts';
 
 interface DiffCommandOptions extends SourceOptions, SelectionOptions {
   readonly merge?: boolean;
@@ -122,7 +122,8 @@ async function fileSides(options: DiffCommandOptions, context: CliContext): Prom
   const { file: _, ...live } = options;
   const old = await loadObjects(oldFile === undefined ? { ...live, live: true } : { ...options, file: [oldFile] });
   const updates = overlaid ? overlay(old.updates, now.updates) : now.updates;
-  return { before: simulate(old, context), after: simulate({ updates, faults: now.faults }, context) };
+  const services = overlaid ? overlayServices(old.services, now.services) : now.services;
+  return { before: simulate(old, context), after: simulate({ updates, services, faults: now.faults }, context) };
 }
 
 /** What `kubectl apply` of the second makes of the first. A Namespace that is only mentioned changes none that is there. */
@@ -135,6 +136,11 @@ function overlay(below: readonly ModelUpdate[], above: readonly ModelUpdate[]): 
     if (!onlyMentioned || !objects.has(ref)) objects.set(ref, update);
   }
   return [...objects.values()];
+}
+
+function overlayServices(below: Objects['services'] = [], above: Objects['services'] = []): Objects['services'] {
+  const keyOf = ({ namespace, name }: ServiceName): string => `${namespace}/${name}`;
+  return [...new Map([...below, ...above].map((service) => [keyOf(service), service])).values()];
 }
 
 const endsShownMax = 10;

@@ -1,10 +1,10 @@
 /** `poplin policy lint`: policies that do nothing, less or more than they seem to say. For people and for CI. */
 import { type Command, Option } from 'commander';
-import { type LintFinding, lintPolicies, withAddresses } from '#policy';
+import { type LintFinding, lintPolicies } from '#policy';
 import type { CliContext } from '../context.ts';
 import { exitCode } from '../exit-codes.ts';
 import { formatTable, formatValue, type OutputFormat, withOutput } from '../output.ts';
-import { loadObjects, type SourceOptions, simulate, withSource } from './source.ts';
+import { complete, loadObjects, type SourceOptions, simulate, withSource } from './source.ts';
 
 interface LintOptions extends SourceOptions {
   readonly failOn: 'error' | 'warning' | 'notice' | 'never';
@@ -42,10 +42,10 @@ Examples:
     )
     .action((options: LintOptions) =>
       context.act(async () => {
-        const { updates, faults } = await loadObjects(options);
-        const complete = withAddresses(updates).updates;
-        const { state } = simulate({ updates: complete, faults: [] }, context);
-        const report: LintReport = { errors: faults, findings: lintPolicies(complete, state) };
+        const objects = await loadObjects(options);
+        const { updates } = complete(objects);
+        const { state } = simulate({ updates, faults: [] }, context);
+        const report: LintReport = { errors: objects.faults, findings: lintPolicies(updates, state) };
         context.terminal.out(await formatValue(options.output, report, formatLint));
         return fails(report, options.failOn) ? exitCode.negative : exitCode.ok;
       }),

@@ -263,3 +263,39 @@ test('lint: exit codes for CI', async (t) => {
   assert.equal(invalid.code, 1);
   assert.equal(JSON.parse(invalid.out).errors.length, 1);
 });
+
+test('services of manifests have endpoints: of workloads, at their target ports', async (t) => {
+  const service = `
+apiVersion: v1
+kind: Service
+metadata: { name: front, namespace: shop }
+spec: { selector: { app: web }, ports: [{ port: 80, targetPort: http }] }`;
+  const toFront = (name: string): string => `
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: { name: out, namespace: shop }
+spec:
+  selector: app == 'db'
+  egress: [{ action: Allow, destination: { services: { name: ${name} } } }]`;
+  const workloads = [
+    workload('Deployment', 'web', '{ name: http, containerPort: 8080 }'),
+    workload('StatefulSet', 'db', '{ name: sql, containerPort: 5432 }'),
+  ];
+  const file = files(t, {
+    'front.yaml': [...workloads, service, toFront('front')].join('\n---\n'),
+    'back.yaml': [...workloads, service, toFront('back')].join('\n---\n'),
+  });
+  const folder = file('front.yaml');
+  const explain = (port: string) => run('explain', 'shop/db', 'shop/web', port, '-f', folder);
+  assert.equal((await explain('8080/tcp')).code, 0);
+  assert.match((await explain('8080/tcp')).out, /service shop\/front \(TCP 8080 at 2 addresses\)/);
+  assert.equal((await explain('80/tcp')).code, 1);
+  assert.equal((await run('lint', '-f', folder)).code, 0);
+  const without = file('back.yaml');
+  const lint = await run('lint', '-f', without);
+  assert.equal(lint.code, 1);
+  assert.match(lint.out, /service shop\/back has no EndpointSlice/);
+  const { code, out } = await run('diff', '-f', without, '-f', folder);
+  assert.equal(code, 1);
+  assert.match(out, /shop\/db +shop\/web +TCP 8080/);
+});

@@ -1,8 +1,8 @@
 /** Where the objects come from that a command looks at: manifests, or the API server. */
 import type { Command } from 'commander';
 import { PoplinError } from '#kit';
-import type { ModelUpdate } from '#model';
-import { type SimulatedCluster, simulateCluster, simulatedKinds, withAddresses } from '#policy';
+import type { ModelUpdate, ServiceSelection } from '#model';
+import { type SimulatedCluster, simulateCluster, simulatedKinds, withAddresses, withEndpointSlices } from '#policy';
 import type { CliContext } from '../context.ts';
 
 export interface SourceOptions {
@@ -14,6 +14,8 @@ export interface SourceOptions {
 
 export interface Objects {
   readonly updates: readonly ModelUpdate[];
+  /** Of manifests, which hold no EndpointSlices. */
+  readonly services?: readonly ServiceSelection[] | undefined;
   /** What is wrong with objects, one line each. */
   readonly faults: readonly string[];
 }
@@ -51,12 +53,12 @@ export async function loadObjects(options: SourceOptions): Promise<Objects> {
 
 export async function loadFiles(places: readonly string[]): Promise<Objects> {
   const { readManifests } = await import('#datastore');
-  const { updates, faults } = await readManifests(places);
+  const { updates, services, faults } = await readManifests(places);
   const lines = faults.map(({ file, line, object, field, message, effect }) => {
     const where = [file, line].filter((part) => part !== undefined).join(':');
     return `${[where, object, field, message].filter((part) => part !== undefined).join(': ')} (${effect})`;
   });
-  return { updates, faults: lines };
+  return { updates, services, faults: lines };
 }
 
 async function loadLive(options: SourceOptions): Promise<Objects> {
@@ -64,9 +66,20 @@ async function loadLive(options: SourceOptions): Promise<Objects> {
   return listCluster(simulatedKinds, { kubeconfig: options.kubeconfig, apiServer: options.kubeApiServer });
 }
 
+/** The objects, with addresses of pods and endpoints of services that a cluster would give them. */
+export function complete({ updates, services = [] }: Pick<Objects, 'updates' | 'services'>): {
+  readonly updates: readonly ModelUpdate[];
+  /** Pods that got addresses. */
+  readonly given: readonly string[];
+} {
+  const addressed = withAddresses(updates);
+  return { updates: withEndpointSlices(addressed.updates, services), given: addressed.given };
+}
+
 /** The cluster that the objects make, with what is uncertain of it said on standard error. */
-export function simulate({ updates, faults }: Objects, context: CliContext): SimulatedCluster {
-  const { updates: complete, given } = withAddresses(updates);
+export function simulate(objects: Objects, context: CliContext): SimulatedCluster {
+  const { faults } = objects;
+  const { updates, given } = complete(objects);
   for (const line of faults.slice(0, faultsShownMax)) context.terminal.err(`poplin: ${line}\n`);
   if (faults.length > faultsShownMax) context.terminal.err(`poplin: and ${faults.length - faultsShownMax} more\n`);
   if (given.length > 0) {
@@ -75,5 +88,5 @@ export function simulate({ updates, faults }: Objects, context: CliContext): Sim
       `poplin: ${which} no address yet: looked at as if in 10.244.0.0/16 and fd00:10:244::/64 (matters to rules with prefixes)\n`,
     );
   }
-  return simulateCluster(complete);
+  return simulateCluster(updates);
 }

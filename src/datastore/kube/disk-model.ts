@@ -12,7 +12,7 @@ import type { AnyObject } from './kind-store.ts';
 import type { KubeModel } from './kube-model.ts';
 
 /** Raised whenever model objects change their shape: they are stored as they are. */
-const formatVersion = 1;
+const formatVersion = 2;
 /** A pod whose Pod is not on disk has no traffic when the agent is killed and starts again while the API server is away. */
 const appendDelayMs = 250;
 /** A start has better things to do first; until then there is what the last run left. */

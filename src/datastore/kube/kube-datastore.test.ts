@@ -356,6 +356,85 @@ test('kinds that are absent cost one look at their group in half a minute, and a
   assert.equal(w.datastore.status().kinds?.BGPPeer?.state, 'synced');
 });
 
+test('EndpointSlices are followed once a policy names a service, which waits for them', async (t) => {
+  const slices = '/apis/discovery.k8s.io/v1/endpointslices';
+  const calico = '/apis/projectcalico.org/v3/globalnetworkpolicies';
+  const global = (name: string, source: object): FakeObject => ({
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'GlobalNetworkPolicy',
+    metadata: { name },
+    spec: { ingress: [{ action: 'Deny', source }] },
+  });
+  const ofService = { services: { name: 'web', namespace: 'shop' } };
+  const w = await world(t);
+  w.cluster.serve(slices, calico);
+  w.cluster.put(slices, {
+    metadata: { name: 'a', namespace: 'shop', labels: { 'kubernetes.io/service-name': 'web' } },
+    addressType: 'IPv4',
+    endpoints: [{ addresses: ['10.0.0.1'] }],
+    ports: [{ port: 80 }],
+  });
+  w.cluster.put(calico, global('one', { nets: ['10.0.0.0/8'] }));
+  await w.datastore.start();
+  await w.pass(200);
+  assert.equal(w.inSync(), 1);
+  assert.deepEqual(w.requestsTo(slices), [], 'no policy needs them');
+  assert.equal(w.datastore.status().kinds?.EndpointSlice?.state, 'synced');
+
+  const refuse = w.cluster.fault;
+  w.cluster.fault = ({ path: asked }) => (asked === slices ? refusal(503) : undefined);
+  const handedOn = (): string | undefined => w.datastore.status().kinds?.GlobalNetworkPolicy?.resourceVersion;
+  const before = handedOn();
+  w.cluster.put(calico, global('one', ofService));
+  w.cluster.put(calico, global('two', ofService));
+  w.cluster.put(pods, pod('a', 1));
+  await w.pass(200);
+  assert.ok(w.requestsTo(slices).length > 0);
+  assert.equal(w.get('GlobalNetworkPolicy', 'two'), undefined, 'it would deny nothing yet');
+  assert.deepEqual(w.get('GlobalNetworkPolicy', 'one')?.ingress[0]?.source, { nets: ['10.0.0.0/8'] });
+  assert.deepEqual(w.pods(), { a: '1' }, 'others do not wait');
+  assert.equal(handedOn(), before, 'nor is it told as handed on');
+  assert.equal(w.datastore.status().kinds?.EndpointSlice?.state, 'failing');
+  w.cluster.remove(calico, 'two');
+  w.cluster.put(calico, global('three', ofService));
+
+  w.cluster.fault = refuse;
+  await w.pass(20_000);
+  assert.deepEqual(w.get('GlobalNetworkPolicy', 'one')?.ingress[0]?.source, ofService);
+  assert.ok(w.get('GlobalNetworkPolicy', 'three'));
+  assert.equal(w.get('GlobalNetworkPolicy', 'two'), undefined);
+  assert.deepEqual(w.get('EndpointSlice', 'shop/a')?.addresses, ['10.0.0.1']);
+  assert.notEqual(handedOn(), before);
+  const order = w.batches.flat().map(({ kind }) => kind);
+  assert.ok(order.indexOf('EndpointSlice') < order.lastIndexOf('GlobalNetworkPolicy'), 'slices first');
+
+  w.cluster.remove(slices, 'shop/a');
+  await w.pass();
+  assert.equal(w.get('EndpointSlice', 'shop/a'), undefined);
+});
+
+test('an agent whose policies name services is in sync with their EndpointSlices, not before', async (t) => {
+  const slices = '/apis/discovery.k8s.io/v1/endpointslices';
+  const calico = '/apis/projectcalico.org/v3/networkpolicies';
+  const w = await world(t);
+  w.cluster.serve(slices, calico);
+  w.cluster.put(calico, {
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'NetworkPolicy',
+    metadata: { name: 'p', namespace: 'web' },
+    spec: { egress: [{ action: 'Allow', destination: { services: { name: 'x' } } }] },
+  });
+  w.cluster.fault = ({ path: asked }) => (asked === slices ? refusal(403) : undefined);
+  await w.datastore.start();
+  await w.pass(500);
+  assert.equal(w.inSync(), 0);
+  assert.match(w.datastore.status().waitingFor.join(), /^EndpointSlice \(discovery.k8s.io\/v1\): /);
+  w.cluster.fault = () => undefined;
+  await w.pass(20_000);
+  assert.equal(w.inSync(), 1);
+  assert.ok(w.get('CalicoNetworkPolicy', 'web/p'));
+});
+
 test('kinds of the Network Policy API are followed where they are served, and nobody waits for them', async (t) => {
   const w = await world(t);
   await w.datastore.start();
@@ -443,7 +522,7 @@ test("Calico's policies are followed where they are served, under both of their 
   w.cluster.put(`${v3}/globalnetworksets`, { metadata: { name: 's' }, spec: { nets: ['10.0.0.1'] } });
   const older = '/apis/crd.projectcalico.org/v1/globalnetworkpolicies';
   w.cluster.serve(older);
-  const rules = [{ action: 'Deny', source: { services: { name: 'a', namespace: 'b' } } }];
+  const rules = [{ action: 'Deny', source: { services: { name: 'a' } } }];
   w.cluster.put(older, { metadata: { name: 'g' }, spec: { selector: "app == 'web'", ingress: rules } });
   await w.datastore.start();
   await w.pass();
@@ -453,7 +532,7 @@ test("Calico's policies are followed where they are served, under both of their 
   assert.equal(w.get('NetworkPolicy', 'x/a'), undefined);
   assert.deepEqual(w.get('GlobalNetworkSet', 's')?.nets, ['10.0.0.1/32']);
   assert.equal(w.get('GlobalNetworkPolicy', 'g')?.ingress[0]?.unknown, true);
-  assert.match(w.datastore.status().notUsed[0]?.message ?? '', /fails closed: source.services/);
+  assert.match(w.datastore.status().notUsed[0]?.message ?? '', /fails closed: source.services.namespace/);
 });
 
 test('staged policies are followed where they are served; one that cannot be read holds nothing back', async (t) => {

@@ -21,6 +21,7 @@ import { DiskFallback } from './disk-fallback.ts';
 import { type ClusterIdentity, DiskModel } from './disk-model.ts';
 import { KubeModel, keyOf } from './kube-model.ts';
 import { kubeStatus, type ResourceHealth, waitingFor } from './kube-status.ts';
+import { namedSecrets } from './named-secrets.ts';
 import type { KubeObserver } from './observer.ts';
 import { type RawObject, Reflector, type ReflectorSink, type ReflectorState } from './reflector.ts';
 import { compareResourceVersions } from './resource-version.ts';
@@ -166,7 +167,9 @@ class ApiDatastore implements KubeDatastore {
   /** Resolves at once; the API server may be away. */
   async start(): Promise<void> {
     this.#started = true;
-    for (const reflector of this.#reflectors) reflector.start();
+    for (const [index, reflector] of this.#reflectors.entries()) {
+      if (!this.#health[index]!.resource.onDemand) reflector.start();
+    }
     this.#cancelLooks = [
       this.#clock.schedule(silentMs, () => this.#lookForAnswers()),
       this.#clock.schedule(incompleteMs, () => void this.#fallBack('some of the API does not answer')),
@@ -267,6 +270,7 @@ class ApiDatastore implements KubeDatastore {
         this.#model.putFaulty(kind, index, key ?? unnamedKey, [{ path: [], message }]);
       },
       listed: (resourceVersion) => {
+        if (kind === 'EndpointSlice') this.#model.slicesListed();
         store.seenAll(index, resourceVersion, { keepUnseen: unnamed });
         this.#settle();
       },
@@ -275,9 +279,10 @@ class ApiDatastore implements KubeDatastore {
         health.position = resourceVersion;
         this.#observer?.heard(kind);
         store.moved(resourceVersion);
-        if (this.#model.clean) health.handedOn = resourceVersion;
+        if (this.#model.clean && !this.#model.holds(kind)) health.handedOn = resourceVersion;
       },
       absent: () => {
+        if (kind === 'EndpointSlice') this.#model.slicesListed();
         store.absent(index);
         health.position = '';
         health.handedOn = '';
@@ -317,6 +322,7 @@ class ApiDatastore implements KubeDatastore {
   #flush(): void {
     if (!this.#started) return;
     const batch = this.#model.take();
+    if (this.#model.needsSlices) this.#followSlices();
     this.#flushedMs = this.#clock.nowMs();
     if (batch.length > 0) {
       this.#lastUpdate = new Date().toISOString();
@@ -326,9 +332,15 @@ class ApiDatastore implements KubeDatastore {
       if (batch.some(({ kind }) => kind === 'BGPPeer' || kind === 'BGPConfiguration')) this.#wantSecrets();
     }
     if (this.#model.clean) {
-      for (const health of this.#health) health.handedOn = health.position;
+      for (const health of this.#health) {
+        if (!this.#model.holds(health.resource.kind)) health.handedOn = health.position;
+      }
       this.#settle();
     } else this.#scheduleFlush();
+  }
+
+  #followSlices(): void {
+    this.#reflectors[this.#health.findIndex(({ resource }) => resource.kind === 'EndpointSlice')]?.start();
   }
 
   #observeBatch(batch: readonly ModelUpdate[]): void {
@@ -342,20 +354,7 @@ class ApiDatastore implements KubeDatastore {
   }
 
   #wantSecrets(): void {
-    const names = new Set<string>();
-    for (const [, peer] of this.#model.stores.BGPPeer.entries()) {
-      const sources = [
-        ...('password' in peer ? [peer.password] : []),
-        ...('tcpAO' in peer ? (peer.tcpAO?.keys ?? []).map(({ secret }) => secret) : []),
-      ];
-      for (const source of sources) if (source?.type === 'secretKeyRef') names.add(source.name);
-    }
-    for (const [, found] of this.#model.stores.BGPConfiguration.entries()) {
-      if ('nodeMeshPassword' in found && found.nodeMeshPassword?.type === 'secretKeyRef') {
-        names.add(found.nodeMeshPassword.name);
-      }
-    }
-    this.#secrets.want(names);
+    this.#secrets.want(namedSecrets(this.#model.stores));
   }
 
   /** Gives the in-sync mark when everything that it needs is there and handed on. */
@@ -364,6 +363,10 @@ class ApiDatastore implements KubeDatastore {
     const { stores } = this.#model;
     if (!stores.Secret.listed && stores.BGPPeer.listed && stores.BGPConfiguration.listed && this.#model.clean) {
       if (this.#secrets.settled) stores.Secret.complete();
+    }
+    const policiesListed = stores.CalicoNetworkPolicy.listed && stores.GlobalNetworkPolicy.listed;
+    if (!stores.EndpointSlice.listed && policiesListed && this.#model.clean && !this.#model.needsSlices) {
+      stores.EndpointSlice.complete();
     }
     this.#fallback.settle(this.#model.clean);
     if (!this.#model.clean || this.#fallback.busy) return;

@@ -4,6 +4,7 @@
  *   reflectors --> project or decode --> KindStore of each kind --> pending (key, what was told) --> batches in order
  *
  * A change and its undoing before a batch is made tell nothing; of several changes of one object the last is told.
+ * A policy that names a service is held back until the EndpointSlices are there: without them a rule that denies would deny nothing.
  */
 import {
   type Kind,
@@ -20,6 +21,7 @@ import { standInFor } from '../manifest/network-policy.ts';
 import type { FieldFault } from '../manifest/reader.ts';
 import { sameObject } from '../same-object.ts';
 import { inOrder } from '../updates.ts';
+import { HeldBack } from './held-back.ts';
 import { Interner } from './intern.ts';
 import { type AnyObject, KindStore } from './kind-store.ts';
 import { projectNamespace, projectNode, projectPod } from './project.ts';
@@ -45,6 +47,7 @@ export class KubeModel {
   readonly #events: ModelEvents;
   readonly #intern = new Interner();
   readonly #pending = new Map<Kind, Map<ObjectKey, AnyObject | undefined>>();
+  readonly #held = new HeldBack();
   #outbox: ModelUpdate[] = [];
   readonly #notes = new Map<ObjectRef, readonly FieldFault[]>();
 
@@ -62,6 +65,18 @@ export class KubeModel {
 
   get clean(): boolean {
     return this.#pending.size === 0 && this.#outbox.length === 0;
+  }
+  /** Some policy names a service. */
+  get needsSlices(): boolean {
+    return this.#held.needsSlices;
+  }
+  /** Some change of the kind was told, and waits. */
+  holds(kind: Kind): boolean {
+    return this.#held.holds(kind);
+  }
+  /** The EndpointSlices are there. */
+  slicesListed(): void {
+    for (const [kind, key, told] of this.#held.release()) this.#changed(kind, key, told);
   }
   get notes(): ReadonlyMap<ObjectRef, readonly FieldFault[]> {
     return this.#notes;
@@ -122,7 +137,7 @@ export class KubeModel {
       this.#pending.set(kind, changes);
       this.#events.pending(kind);
     }
-    if (!changes.has(key)) changes.set(key, before);
+    if (!changes.has(key)) changes.set(key, this.#held.take(kind, key, before));
   }
 
   /** The next batch; empty when everything was handed on, or what changed changed back. */
@@ -133,10 +148,12 @@ export class KubeModel {
 
   #collect(): ModelUpdate[] {
     const updates: ModelUpdate[] = [];
+    const { stale } = this.stores.EndpointSlice;
     for (const [kind, changes] of this.#pending) {
       const store = this.stores[kind];
       for (const [key, told] of changes) {
         const object = store.get(key);
+        if (this.#held.note({ kind, key, object, told }, stale)) continue;
         if (object === told || (object && told && sameObject(object, told))) continue;
         updates.push((object ? { type: 'upsert', kind, key, object } : { type: 'delete', kind, key }) as ModelUpdate);
       }

@@ -11,6 +11,8 @@ export interface Resource {
   readonly path: string;
   /** Whether an API server may be without it. */
   readonly optional: boolean;
+  /** Followed only from the first object on that needs it. */
+  readonly onDemand?: true;
 }
 
 function core(kind: Kind, apiVersion: string, name: string): Resource {
@@ -50,6 +52,7 @@ export const resources: readonly Resource[] = [
   ...calico('Tier', 'tiers'),
   ...calico('NetworkSet', 'networksets'),
   ...calico('GlobalNetworkSet', 'globalnetworksets'),
+  { ...core('EndpointSlice', 'discovery.k8s.io/v1', 'endpointslices'), onDemand: true },
   core('Node', 'v1', 'nodes'),
   core('Pod', 'v1', 'pods'),
   ...calico('BGPConfiguration', 'bgpconfigurations'),

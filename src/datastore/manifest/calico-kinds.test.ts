@@ -61,6 +61,14 @@ test('FelixConfiguration: what means something here is read, every other set fie
     logSeverityScreen: 'error',
     notUsed: [],
   });
+  const flows = felix(
+    '{flowLogsLocalReporter: enabled, flowLogsFlushInterval: 1m30.5s, flowLogsGoldmaneServer: "a:1"}',
+  );
+  assert.deepEqual(flows.spec, {
+    flowLogsLocalReporter: 'Enabled',
+    flowLogsFlushIntervalMs: 90_500,
+    notUsed: ['flowLogsGoldmaneServer'],
+  });
   const selected = felix('{nodeSelector: all(), iptablesBackend: Legacy}', 'rack');
   assert.deepEqual(selected.spec, { notUsed: ['iptablesBackend', 'nodeSelector'] });
   assert.match(selected.notes.join(), /metadata\.name: is not used by Poplin, which reads the objects default/);
@@ -73,6 +81,9 @@ test('FelixConfiguration: what means something here is read, every other set fie
       ['{iptablesBackend: iptables}', 'spec.iptablesBackend', /write one of auto, legacy, nft/],
       ['{logSeverityScreen: Loud}', 'spec.logSeverityScreen', /write one of trace/],
       ['{nodeSelector: all()}', 'spec.nodeSelector', /stands in the object default/],
+      ['{flowLogsLocalReporter: "yes"}', 'spec.flowLogsLocalReporter', /write one of enabled, disabled/],
+      ['{flowLogsFlushInterval: 500ms}', 'spec.flowLogsFlushInterval', /write one in 1s..1h/],
+      ['{flowLogsFlushInterval: soon}', 'spec.flowLogsFlushInterval', /write one in 1s..1h/],
     ],
     'default',
   );

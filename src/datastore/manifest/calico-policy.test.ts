@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { CalicoPolicyObject, CalicoRule, Kind, NetworkSetObject } from '#model';
+import type { CalicoPolicyObject, CalicoRule, EndpointSliceObject, Kind, NetworkSetObject } from '#model';
 import { decodeObject, identify } from './decode.ts';
 import type { DocumentSource } from './metadata.ts';
 import { formatPath } from './reader.ts';
 
 type Spec = Readonly<Record<string, unknown>>;
 
-function read(kind: string, spec: Spec | undefined, { source = 'directory' as DocumentSource, name = 'x' } = {}) {
-  const document = { apiVersion: 'projectcalico.org/v3', kind, metadata: { name }, ...(spec && { spec }) };
+function read(
+  kind: string,
+  spec: Spec | undefined,
+  { source = 'directory' as DocumentSource, name = 'x', namespace = '' } = {},
+) {
+  const metadata = { name, ...(namespace && { namespace }) };
+  const document = { apiVersion: 'projectcalico.org/v3', kind, metadata, ...(spec && { spec }) };
   const identity = identify(document);
   assert.equal(identity.type, 'object');
   const decoded = decodeObject(identity.type === 'object' ? identity.kind : 'Node', document, source);
@@ -83,7 +88,6 @@ test('what means nothing, or is not here yet, is refused at its place', () => {
     [{ action: 'Allow', source: { selector: 'a = b' } }, /source.selector: "a = b", character 3: /],
     [{ action: 'Allow', source: { selector: 'global()' } }, /source.selector: uses global\(\)/],
     [{ action: 'Allow', source: { serviceAccounts: { names: ['A'] } } }, /names\[0\]: /],
-    [{ action: 'Allow', destination: { services: { name: 'x', namespace: 'y' } } }, /services: cannot be enforced yet/],
     [{ action: 'Allow', destination: { domains: ['example.com'] } }, /domains: cannot be enforced yet/],
     [{ action: 'Allow', http: { methods: ['GET'] } }, /http: cannot be enforced/],
     [{ action: 'Allow', sorce: {} }, /sorce: /],
@@ -123,7 +127,7 @@ test('from an API server, a rule that cannot be read fails closed, at a note, an
     {
       selector: 'has(a)',
       ingress: [
-        { action: 'Allow', source: { services: { name: 'x', namespace: 'y' } } },
+        { action: 'Allow', destination: { services: { name: 'x', namespace: 'y' } } },
         { action: 'Quarantine' },
         { action: 'Allow', newer: {} },
         { action: 'Deny', source: { selector: '(' } },
@@ -134,7 +138,7 @@ test('from an API server, a rule that cannot be read fails closed, at a note, an
   );
   assert.deepEqual(faults, []);
   assert.equal(notes.length, 4);
-  assert.match(notes[0]!, /^spec.ingress\[0\]: cannot be read, and the rule fails closed: source.services/);
+  assert.match(notes[0]!, /^spec.ingress\[0\]: cannot be read, and the rule fails closed: destination.services/);
   const { ingress } = object as CalicoPolicyObject;
   assert.deepEqual(
     ingress.map(({ action, unknown }) => [action, unknown ?? false]),
@@ -147,6 +151,94 @@ test('from an API server, a rule that cannot be read fails closed, at a note, an
     ],
   );
   assert.match(global({ selector: '(' }, 'api').faults.join(), /^spec.selector: /);
+});
+
+test('services: at the far end, by themselves, in a namespace that is said or that of the policy', () => {
+  const egress = (entity: Spec, namespace?: string) => {
+    const spec = { egress: [{ action: 'Allow', protocol: 'TCP', destination: entity }] };
+    return namespace === undefined ? global(spec) : read('NetworkPolicy', spec, { namespace });
+  };
+  const service = { name: 'web', namespace: 'shop' };
+  assert.deepEqual((egress({ services: service }).object as CalicoPolicyObject).egress[0]?.destination, {
+    services: service,
+  });
+  const own = egress({ services: { name: 'web' } }, 'team').object as CalicoPolicyObject;
+  assert.deepEqual(own.egress[0]?.destination.services, { name: 'web', namespace: 'team' });
+  const ports = { services: service, ports: [{ first: 80, last: 80 }] };
+  const source = ruleOf({ action: 'Deny', protocol: 'TCP', source: { services: service, ports: [80] } });
+  assert.deepEqual(source.source, ports);
+  for (const [entity, expected] of [
+    [{ services: { name: 'web' } }, /services.namespace: is required/],
+    [{ services: { namespace: 'shop' } }, /services.name: is required/],
+    [{ services: { name: 'a.b', namespace: 'shop' } }, /services.name: "a.b" names no service/],
+    [{ services: { name: 'web', namespace: 'A' } }, /services.namespace: "A" names no namespace/],
+    [{ services: { ...service, port: 80 } }, /services.port: /],
+    ...Object.entries({
+      selector: 'all()',
+      notSelector: 'all()',
+      namespaceSelector: 'all()',
+      serviceAccounts: { names: ['a'] },
+      nets: ['10.0.0.0/8'],
+      notNets: ['10.0.0.0/8'],
+      ports: [80],
+      notPorts: [80],
+    }).map(([field, value]) => [
+      { services: service, [field]: value },
+      new RegExp(`destination.${field}: cannot stand beside services`),
+    ]),
+  ] as [Spec, RegExp][]) {
+    assert.match(egress(entity).faults.join('; '), expected);
+  }
+  assert.deepEqual(egress({ services: service, selector: '', nets: [] }).faults, []);
+  assert.match(
+    faultOf({ action: 'Allow', destination: { services: service } }),
+    /destination.services: stands at the source/,
+  );
+  const near = global({ egress: [{ action: 'Allow', source: { services: service } }] });
+  assert.match(near.faults.join(), /source.services: stands at the destination of an egress rule/);
+});
+
+test('EndpointSlice: addresses of all endpoints, and ports that have a number', () => {
+  const slice = (more: Spec, source: DocumentSource = 'directory') => {
+    const metadata = { name: 'x', namespace: 'shop', labels: { 'kubernetes.io/service-name': 'web' } };
+    const document = {
+      apiVersion: 'discovery.k8s.io/v1',
+      kind: 'EndpointSlice',
+      metadata,
+      addressType: 'IPv4',
+      ...more,
+    };
+    const { typed, faults } = decodeObject('EndpointSlice', document, source);
+    const { addresses, ports, serviceName } = (typed?.object ?? {}) as Partial<EndpointSliceObject>;
+    return {
+      addresses,
+      ports,
+      serviceName,
+      faults: faults.map(({ path, message }) => `${formatPath(path)}: ${message}`),
+    };
+  };
+  const conditions = { ready: false, serving: false, terminating: true };
+  const endpoints = [
+    { addresses: ['10.0.0.1'], conditions, targetRef: { kind: 'Pod', name: 'a' } },
+    { addresses: ['10.0.0.2', '10.0.0.1'] },
+  ];
+  const ports = [{ name: 'http', port: 80 }, { name: 'dns', port: 53, protocol: 'UDP' }, { name: 'any' }, { port: 80 }];
+  assert.deepEqual(slice({ endpoints, ports }), {
+    addresses: ['10.0.0.1', '10.0.0.2'],
+    ports: [
+      { port: 80, protocol: 'TCP' },
+      { port: 53, protocol: 'UDP' },
+    ],
+    serviceName: 'web',
+    faults: [],
+  });
+  assert.deepEqual(slice({ endpoints: null, ports: null }).faults, []);
+  assert.deepEqual(slice({ addressType: 'FQDN', endpoints: [{ addresses: ['a.example'] }] }).addresses, []);
+  assert.match(slice({ endpoints: [{ addresses: ['a.example'] }] }).faults.join(), /^endpoints\[0\].addresses\[0\]: /);
+  assert.match(slice({ endpoint: [] }).faults.join(), /^endpoint: unknown field; did you mean endpoints/);
+  const many = Array.from({ length: 1000 }, (_, i) => ({ addresses: [`10.0.${i >> 8}.${i & 255}`] }));
+  const numbers = Array.from({ length: 132 }, (_, i) => ({ port: i + 1 }));
+  assert.match(slice({ endpoints: many, ports: numbers }, 'api').faults.join(), /make 132000 pairs, more than 131072/);
 });
 
 test('Tier: order and default action, fixed for those of Kubernetes', () => {

@@ -66,7 +66,7 @@ function readPolicy(spec: Reader, metadata: ObjectMeta, source: DocumentSource):
     spec
       .field(direction)
       .list(rulesMax)
-      .flatMap((rule) => readCalicoRule(rule, source) ?? []);
+      .flatMap((rule) => readCalicoRule(rule, { source, direction, namespace: metadata.namespace }) ?? []);
   const ingress = rules('ingress');
   const egress = rules('egress');
   return {

@@ -1,9 +1,16 @@
 /** A rule of projectcalico.org's policies, as its API server validates it (libcalico-go/lib/validator/v3); what is not here yet is refused. */
 import { type Cidr, familyOf, type IpFamily, toCidr, toIpAddress } from '#kit';
-import { type CalicoEntity, type CalicoPort, type CalicoRule, type IcmpMatch, parseSelector } from '#model';
+import {
+  type CalicoEntity,
+  type CalicoPort,
+  type CalicoRule,
+  type IcmpMatch,
+  parseSelector,
+  type ServiceName,
+} from '#model';
 import { known } from './fail-closed.ts';
 import type { DocumentSource } from './metadata.ts';
-import { dnsSubdomainFault, portNameFault } from './names.ts';
+import { dnsLabelFault, dnsSubdomainFault, portNameFault } from './names.ts';
 import { type Reader, show } from './reader.ts';
 
 /** Bounds of one rule: more than any API server's own definition takes. */
@@ -30,16 +37,25 @@ const icmpFamilies: ReadonlyMap<number, IpFamily> = new Map([
 ]);
 const nowhere: CalicoEntity = {};
 
+/** Where a rule stands. */
+export interface RulePlace {
+  readonly source: DocumentSource;
+  readonly direction: 'ingress' | 'egress';
+  /** Of its policy; empty: of all. */
+  readonly namespace: string;
+}
+
 /** From an API server, a rule that cannot be read is `unknown`; one whose action cannot be, denies. */
-export function readCalicoRule(reader: Reader, source: DocumentSource): CalicoRule | undefined {
-  const rule = known(reader, { source }, readRule);
+export function readCalicoRule(reader: Reader, place: RulePlace): CalicoRule | undefined {
+  const { source } = place;
+  const rule = known(reader, { source }, (alone) => readRule(alone, place));
   if (rule || source === 'directory') return rule;
   const { value } = reader.field('action');
   const action = actions.find((each) => each === value) ?? 'Deny';
   return { action, source: nowhere, destination: nowhere, unknown: true };
 }
 
-function readRule(reader: Reader): CalicoRule | undefined {
+function readRule(reader: Reader, place: RulePlace): CalicoRule | undefined {
   reader.onlyFields([
     ...[
       'action',
@@ -71,6 +87,11 @@ function readRule(reader: Reader): CalicoRule | undefined {
   }
   const source = readEntity(reader.field('source'), protocol, ipVersion);
   const destination = readEntity(reader.field('destination'), protocol, ipVersion);
+  const far = place.direction === 'ingress' ? 'source' : 'destination';
+  const near = place.direction === 'ingress' ? 'destination' : 'source';
+  const services = readServices(reader.field(far), place);
+  const misplaced = reader.field(near).field('services');
+  if (misplaced.present) misplaced.fault(`stands at the ${far} of an ${place.direction} rule alone; remove it`);
   if (action === undefined) return undefined;
   const rulesNeeded = [source, destination].reduce((product, each) => product * kernelRulesOf(each), 1);
   if (rulesNeeded > kernelRulesMax) {
@@ -87,6 +108,7 @@ function readRule(reader: Reader): CalicoRule | undefined {
     ...(notICMP && { notICMP }),
     source,
     destination,
+    ...(services && { [far]: { ...(far === 'source' ? source : destination), services } }),
   };
 }
 
@@ -135,8 +157,6 @@ const entityFields = [
 
 function readEntity(reader: Reader, protocol: number | undefined, ipVersion: IpFamily | undefined): CalicoEntity {
   reader.onlyFields(entityFields);
-  const services = reader.field('services');
-  if (services.present) services.fault('cannot be enforced yet; select the pods behind the service');
   const domains = reader.field('domains');
   if (domains.present) domains.fault('cannot be enforced yet: no addresses of names are known; write nets');
   for (const name of ['ports', 'notPorts']) {
@@ -207,6 +227,32 @@ export function readSelector(reader: Reader, { global }: { readonly global?: tru
     return reader.fault('uses global(), which stands in the namespaceSelector of a source or destination alone');
   }
   return text;
+}
+
+const besideNoService = ['nets', 'notNets', 'selector', 'notSelector', 'namespaceSelector', 'serviceAccounts'];
+const portFields = ['ports', 'notPorts'];
+
+function readServices(entity: Reader, { direction, namespace }: RulePlace): ServiceName | undefined {
+  const reader = entity.field('services');
+  if (!reader.present) return undefined;
+  reader.onlyFields(['name', 'namespace']);
+  // The ports of a destination are those of the service.
+  for (const name of direction === 'egress' ? [...besideNoService, ...portFields] : besideNoService) {
+    const { present, value } = entity.field(name);
+    const says = present && value !== '' && !(Array.isArray(value) && value.length === 0);
+    if (says) entity.field(name).fault('cannot stand beside services; remove one of them');
+  }
+  const nameReader = reader.field('name');
+  const name = nameReader.requiredString();
+  const nameFault = name && dnsLabelFault(name);
+  if (nameFault) nameReader.fault(`${show(name)} names no service: it ${nameFault}`);
+  const namespaceReader = reader.field('namespace');
+  const given = namespaceReader.textOrNone();
+  const namespaceFault = given && dnsLabelFault(given);
+  if (namespaceFault) namespaceReader.fault(`${show(given)} names no namespace: it ${namespaceFault}`);
+  const where = given ?? namespace;
+  if (where === '') return namespaceReader.fault('is required: the policy itself stands in no namespace');
+  return name === undefined ? undefined : { namespace: where, name };
 }
 
 function readServiceAccounts(reader: Reader): CalicoEntity['serviceAccounts'] {

@@ -14,6 +14,7 @@ import {
 } from './calico-policy.ts';
 import { readAdminNetworkPolicy, readBaselineAdminNetworkPolicy, readClusterNetworkPolicy } from './cluster-policy.ts';
 import { readNamespace, readNode, readPod } from './core.ts';
+import { readEndpointSlice } from './endpoint-slice.ts';
 import { readFelixConfiguration } from './felix-configuration.ts';
 import { readIpPool } from './ip-pool.ts';
 import { type DocumentSource, type MetadataRules, readMetadata } from './metadata.ts';
@@ -95,6 +96,12 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
   NetworkSet: { apiVersions: calico, namespaced: true, name: 'subdomain', read: readNetworkSet },
   GlobalNetworkSet: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readNetworkSet },
   ServiceAccount: { apiVersions: ['v1'], namespaced: true, name: 'subdomain', read: readServiceAccount },
+  EndpointSlice: {
+    apiVersions: ['discovery.k8s.io/v1'],
+    namespaced: true,
+    name: 'subdomain',
+    read: readEndpointSlice,
+  },
   BGPConfiguration: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpConfiguration },
   BGPPeer: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readBgpPeer },
   IPPool: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readIpPool },
@@ -197,12 +204,14 @@ const needSpec: ReadonlySet<Kind> = new Set([
   'CalicoNodeStatus',
 ] as const satisfies readonly Kind[]);
 
+/** Kinds whose fields stand beside the metadata. */
+const withoutSpec: ReadonlySet<Kind> = new Set(['Secret', 'ServiceAccount', 'EndpointSlice']);
+
 /** Reads a document that was identified as of `kind`. */
 export function decodeObject(kind: Kind, value: unknown, source: DocumentSource = 'directory'): Decoded {
   const document = Reader.of(value, unknownFieldsOf(kind, source));
   const rules = kindRules[kind];
-  if (kind !== 'Secret' && kind !== 'ServiceAccount')
-    document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
+  if (!withoutSpec.has(kind)) document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
   const version = document.field('apiVersion');
   if (!rules.apiVersions.includes(version.value as string)) {
     version.fault(`${show(version.value)} has no ${kind} that is known here; write ${rules.apiVersions[0]}`);

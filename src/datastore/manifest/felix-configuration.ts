@@ -3,9 +3,13 @@ import type { FelixConfigurationObject, ObjectMeta } from '#model';
 import { isSet, isSettingsName } from './calico-fields.ts';
 import { type Reader, show } from './reader.ts';
 
-const used = ['iptablesMarkMask', 'iptablesBackend', 'logSeverityScreen'];
+const used = [
+  ...['iptablesMarkMask', 'iptablesBackend', 'logSeverityScreen'],
+  ...['flowLogsLocalReporter', 'flowLogsFlushInterval'],
+];
 
 const backends = { auto: 'auto', legacy: 'legacy', nft: 'nft' } as const;
+const reporters = { enabled: 'Enabled', disabled: 'Disabled' } as const;
 const severities = {
   trace: 'debug',
   debug: 'debug',
@@ -24,11 +28,15 @@ export function readFelixConfiguration(document: Reader, metadata: ObjectMeta): 
   const iptablesMarkMask = readMarkMask(spec.field('iptablesMarkMask'));
   const iptablesBackend = readWord(spec.field('iptablesBackend'), backends);
   const logSeverityScreen = readWord(spec.field('logSeverityScreen'), severities);
+  const flowLogsLocalReporter = readWord(spec.field('flowLogsLocalReporter'), reporters);
+  const flowLogsFlushIntervalMs = readInterval(spec.field('flowLogsFlushInterval'));
   return {
     metadata,
     ...(iptablesMarkMask === undefined ? {} : { iptablesMarkMask }),
     ...(iptablesBackend === undefined ? {} : { iptablesBackend }),
     ...(logSeverityScreen === undefined ? {} : { logSeverityScreen }),
+    ...(flowLogsLocalReporter === undefined ? {} : { flowLogsLocalReporter }),
+    ...(flowLogsFlushIntervalMs === undefined ? {} : { flowLogsFlushIntervalMs }),
     notUsed,
   };
 }
@@ -55,6 +63,19 @@ function readWord<T extends string>(reader: Reader, words: Readonly<Record<strin
   const word = text.toLowerCase();
   if (Object.hasOwn(words, word)) return words[word];
   return reader.fault(`${show(text)} is not allowed; write one of ${Object.keys(words).join(', ')}`);
+}
+
+const intervalMs = { min: 1_000, max: 3_600_000 };
+const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** As Go writes durations, `15s`, `1m30s`, `1.5h`. */
+function readInterval(reader: Reader): number | undefined {
+  const text = reader.textOrNone();
+  if (text === undefined) return undefined;
+  const parts = /^(\d{1,7}(\.\d{1,6})?(ms|s|m|h)){1,4}$/.test(text) ? text.matchAll(/([\d.]+)(ms|s|m|h)/g) : [];
+  const ms = [...parts].reduce((sum, [, number, unit]) => sum + Number(number) * unitMs[unit!]!, 0);
+  if (ms >= intervalMs.min && ms <= intervalMs.max) return Math.round(ms);
+  return reader.fault(`${show(text)} is no interval that is used here; write one in 1s..1h, such as 15s`);
 }
 
 /** The marks that kube-proxy sets on packets to drop and to masquerade, unless told otherwise. */

@@ -61,6 +61,8 @@ export type Command =
     };
 
 const readBytes = 262_144;
+/** Of all sessions: what is received leaves nothing behind to collect, which would count as the speaker's time. */
+const received = new Uint8Array(readBytes);
 const redialMs = 100;
 /** After this an attempt is given up: a listener with a short backlog (OpenBGPD's is 5) may have forgotten it. */
 const attemptMs = 5_000;
@@ -91,8 +93,19 @@ class Session {
 
   #connect(): net.Socket {
     const { spec } = this;
-    const socket = net.connect({ host: this.#to, port: 179, localAddress: spec.address });
     const framer = wire.createFramer();
+    const socket = net.connect({
+      host: this.#to,
+      port: 179,
+      localAddress: spec.address,
+      onread: {
+        buffer: received,
+        callback: (length) => {
+          this.#read(framer, length);
+          return true;
+        },
+      },
+    });
     socket.setNoDelay(true);
     setTimeout(() => this.up || socket.destroy(), attemptMs);
     socket.on('connect', () => socket.write(wire.encodeOpen(this.#open())));
@@ -104,16 +117,18 @@ class Session {
       if (this.up) fail(`${spec.id}: ${this.problem}`);
       else setTimeout(() => (this.socket = this.#connect()), redialMs);
     });
-    socket.on('data', (chunk) => {
-      const error = framer.push(chunk, (type, bytes, start, end) => {
-        this.#frame(type, bytes, start, end);
-        return true;
-      });
-      if (error) fail(`${spec.id}: ${error.reason}`);
-      this.onChange();
-    });
     return socket;
   }
+
+  #read(framer: wire.Framer, length: number): void {
+    const error = framer.push(received.subarray(0, length), this.#onFrame);
+    if (error) fail(`${this.spec.id}: ${error.reason}`);
+    this.onChange();
+  }
+  readonly #onFrame: wire.FrameHandler = (type, bytes, start, end) => {
+    this.#frame(type, bytes, start, end);
+    return true;
+  };
 
   #frame(type: number, bytes: Uint8Array, start: number, end: number): void {
     if (type === wire.messageType.update) this.#update(bytes, start, end);
@@ -288,17 +303,33 @@ async function send(command: Extract<Command, { op: 'send' }>): Promise<object> 
 const probeBase = 0xc6120000;
 const churnBase = 0xc6130000;
 
+/** Prefixes of one kind that are in use at a time. */
+const changingPrefixes = 200;
+
+interface Change {
+  readonly address: number;
+  readonly announce: Uint8Array;
+  readonly withdraw: Uint8Array;
+}
+
 async function latency(command: Extract<Command, { op: 'latency' }>): Promise<object> {
   const { from, to, count, nextHop, perSecond = 0 } = command;
   const [sender, receiver] = [session(from), session(to)];
+  // Made before anything is measured: a packer has 256 KiB of its own.
+  const changesFrom = (base: number): readonly Change[] =>
+    Array.from({ length: changingPrefixes }, (_, index) => {
+      const address = base + index * 256;
+      return { address, announce: oneUpdate(sender.spec.asn, nextHop, address), withdraw: oneWithdraw(address) };
+    });
+  const [probes, churned] = [changesFrom(probeBase), changesFrom(churnBase)];
   const times = { announce: [] as number[], withdraw: [] as number[] };
-  const probe = async (address: number, withdrawn: boolean): Promise<number> => {
+  const probe = async ({ address, announce, withdraw }: Change, withdrawn: boolean): Promise<number> => {
     const { promise, resolve } = Promise.withResolvers<void>();
     receiver.onPrefix = (seen, gone) => {
       if (seen === address && gone === withdrawn) resolve();
     };
     const started = performance.now();
-    sender.socket.write(withdrawn ? oneWithdraw(address) : oneUpdate(sender.spec.asn, nextHop, address));
+    sender.socket.write(withdrawn ? withdraw : announce);
     await promise;
     return performance.now() - started;
   };
@@ -306,15 +337,14 @@ async function latency(command: Extract<Command, { op: 'latency' }>): Promise<ob
   const churn =
     perSecond > 0
       ? setInterval(() => {
-          const address = churnBase + (changes % 200) * 256;
-          const gone = Math.floor(changes++ / 200) % 2 === 1;
-          sender.socket.write(gone ? oneWithdraw(address) : oneUpdate(sender.spec.asn, nextHop, address));
+          const { announce, withdraw } = churned[changes % changingPrefixes]!;
+          sender.socket.write(Math.floor(changes++ / changingPrefixes) % 2 === 1 ? withdraw : announce);
         }, 1000 / perSecond)
       : undefined;
   for (let n = 0; n < count; n++) {
-    const address = probeBase + (n % 200) * 256;
-    times.announce.push(await probe(address, false));
-    times.withdraw.push(await probe(address, true));
+    const change = probes[n % changingPrefixes]!;
+    times.announce.push(await probe(change, false));
+    times.withdraw.push(await probe(change, true));
     // Beside a steady stream of changes the samples are spread over it.
     if (perSecond > 0) await new Promise((resolve) => setTimeout(resolve, 2));
   }

@@ -35,8 +35,12 @@ const exports = ({ direction }: DutPeer): boolean => direction !== 'in';
 
 interface Starter {
   readonly installed: () => boolean;
-  /** In the link's first namespace. */
-  readonly start: (link: BgpLink, peers: readonly DutPeer[]) => Promise<ChildProcess>;
+  /** In the link's first namespace. @param environment besides its own; of `poplin` only. */
+  readonly start: (
+    link: BgpLink,
+    peers: readonly DutPeer[],
+    environment: Readonly<Record<string, string>>,
+  ) => Promise<ChildProcess>;
   /** Names of the processes that count, as /proc says them: not the shells around them. Default: all. */
   readonly programs?: readonly string[];
 }
@@ -44,12 +48,12 @@ interface Starter {
 export const starters: Readonly<Record<DutName, Starter>> = {
   poplin: {
     installed: () => true,
-    async start(link, peers) {
+    async start(link, peers, environment) {
       const file = path.join(link.folder, 'speaker.yaml');
       fs.writeFileSync(file, poplinText(peers));
-      const [command, ...args] = await bundledProgram();
-      const socket = path.join(link.folder, 'speaker.sock');
-      return link.spawn(link.a, command!, [...args, 'speaker', '--config', file, '--socket', socket]);
+      const more = Object.entries(environment).map(([name, value]) => `${name}=${value}`);
+      const program = [...(await bundledProgram()), 'speaker', '--config', file];
+      return link.spawn(link.a, 'env', [...more, ...program, '--socket', path.join(link.folder, 'speaker.sock')]);
     },
   },
   bird: {

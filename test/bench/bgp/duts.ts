@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import type { BgpLink } from '../../support/bgp.ts';
 import { until } from '../../support/wait.ts';
 import { type DutName, type DutPeer, starters } from './dut-starters.ts';
+import { residentKib } from './resident.ts';
 
 /** Those that are installed. */
 export function dutNames(): readonly DutName[] {
@@ -14,7 +15,7 @@ export function dutNames(): readonly DutName[] {
 export interface Usage {
   /** User and system, since the start. */
   readonly cpuSec: number;
-  /** Pages that several of its processes share count once for each. */
+  /** As `residentKib` says. */
   readonly rssMib: number;
 }
 
@@ -34,9 +35,9 @@ export class Dut {
     return this.#process.pid!;
   }
   usage(): Usage {
-    return this.#processes()
-      .map(usageOf)
-      .reduce((sum, one) => ({ cpuSec: sum.cpuSec + one.cpuSec, rssMib: sum.rssMib + one.rssMib }));
+    const pids = this.#processes();
+    const smaps = pids.map((pid) => fs.readFileSync(`/proc/${pid}/smaps`, 'utf8'));
+    return { cpuSec: pids.reduce((sum, pid) => sum + cpuSecOf(pid), 0), rssMib: residentKib(smaps) / 1024 };
   }
   async stop(): Promise<void> {
     const pids = this.#processes();
@@ -72,18 +73,22 @@ function descendants(pid: number): number[] {
   return children.flatMap((child) => [child, ...descendants(child)]);
 }
 
-export function usageOf(pid: number): Usage {
+function cpuSecOf(pid: number): number {
   const fields = fs
     .readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /s, '')
     .split(' ');
-  const rss = /VmRSS:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0;
-  return { cpuSec: (Number(fields[11]) + Number(fields[12])) / 100, rssMib: Number(rss) / 1024 };
+  return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** Starts it in the link's first namespace; resolves when it listens. */
-export async function startDut(name: DutName, link: BgpLink, peers: readonly DutPeer[]): Promise<Dut> {
-  const process = await starters[name].start(link, peers);
+/** Starts it in the link's first namespace; resolves when it listens. @param environment see {@link starters}. */
+export async function startDut(
+  name: DutName,
+  link: BgpLink,
+  peers: readonly DutPeer[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Dut> {
+  const process = await starters[name].start(link, peers, environment);
   let said = '';
   for (const stream of [process.stdout, process.stderr]) stream?.on('data', (chunk) => (said += chunk));
   const listens = (): boolean => {

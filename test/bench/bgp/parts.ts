@@ -5,6 +5,7 @@
 import http from 'node:http';
 import path from 'node:path';
 import { BfdProcess, bfdSessionTo } from '../../support/bfd.ts';
+import type { LoopTurns } from '../../support/loop-turns.ts';
 import { until } from '../../support/wait.ts';
 import { bfdIntervalMs, type DutName, type DutPeer, dutAddress } from './dut-starters.ts';
 import { type Cost, World } from './world.ts';
@@ -41,7 +42,7 @@ const relayLimitSec = 180;
 /** A sender, a receiver, a whole table through the speaker, and back out of it. */
 export async function* relay(name: DutName, prefixes: number, family: 4 | 6): Run {
   const [from, to] = [sender(family), receiver(family)];
-  await using world = await World.start(name, [from, to], relayLimitSec);
+  await using world = await World.start(name, [from, to], { limitSec: relayLimitSec });
   await world.open([from, to]);
   const table = { family, prefixes, asn: from.asn, nextHop: nextHopOf(from) };
   await world.do({ op: 'prepare', id: from.id, table });
@@ -123,7 +124,7 @@ const latencyLimitSec = 150;
 /** One prefix through an idle speaker, and through one with a table and a steady stream of changes. */
 export async function* latency(name: DutName, count: number, prefixes: number): Run {
   const [from, to] = [sender(), receiver()];
-  await using world = await World.start(name, [from, to], latencyLimitSec);
+  await using world = await World.start(name, [from, to], { limitSec: latencyLimitSec });
   await world.open([from, to]);
   const ask = { op: 'latency' as const, from: from.id, to: to.id, count, nextHop: nextHopOf(from) };
   type Latency = { announce: { p50: number; p99: number }; withdraw: { p50: number; p99: number } };
@@ -196,12 +197,29 @@ async function startBfd(world: World, peers: readonly DutPeer[]): Promise<void> 
 }
 
 /**
- * A whole table through a speaker whose sessions have a hold time of 3 s, while its API is asked for the status again and again:
- * how long an answer takes, of which the longest is more than the longest stall of its loop. A session that is lost fails.
+ * A whole table through a speaker whose sessions have a hold time of 3 s, while its API is asked for the status again and again: how long an answer
+ * takes. Then the same once more, and how long its loop was busy without a pause: in a run of its own, since to mark each turn takes time.
+ * A session that is lost fails.
  */
 export async function* underLoad(name: DutName, prefixes: number): Run {
+  const times = await loaded(name, prefixes, false, async (_, asked) => asked.toSorted((a, b) => a - b));
+  yield {
+    answers: times.length,
+    statusP99Ms: times[Math.floor(times.length * 0.99)]!,
+    longestMs: times.at(-1)!,
+  };
+  yield turnFigures(await loaded(name, prefixes, true, (world) => world.turns()));
+}
+
+/** @param then is given how long each answer took, ms. */
+async function loaded<T>(
+  name: DutName,
+  prefixes: number,
+  turns: boolean,
+  then: (world: World, times: readonly number[]) => Promise<T>,
+): Promise<T> {
   const [from, to] = [sender(), receiver()];
-  await using world = await World.start(name, [from, to]);
+  await using world = await World.start(name, [from, to], { turns });
   await world.open([from, to], { holdTimeSec: 3 });
   const table = { family: 4 as const, prefixes, asn: from.asn, nextHop: nextHopOf(from) };
   await world.do({ op: 'prepare', id: from.id, table });
@@ -221,15 +239,24 @@ export async function* underLoad(name: DutName, prefixes: number): Run {
     await world.do({ op: 'send', ids: [from.id], what, wanted });
   }
   over = true;
-  const times = (await asking).toSorted((a, b) => a - b);
+  const times = await asking;
   const { peers } = JSON.parse(await ask(socketPath, '/v1/bgp/peers')) as { peers: { timesEstablished: number }[] };
   if (peers.some((peer) => peer.timesEstablished !== 1))
     throw new Error(`a session was lost: ${JSON.stringify(peers)}`);
-  yield {
-    answers: times.length,
-    statusP99Ms: times[Math.floor(times.length * 0.99)]!,
-    longestMs: times.at(-1)!,
-  };
+  return await then(world, times);
+}
+
+/** Upper bounds of the histogram's bars, ms; the last bar has none. */
+const turnEdgesMs = [1, 2, 5, 10, 20, 50];
+
+/** How many turns of the loop took how long by the clock, and the longest; of that also the processor time, which another process cannot lengthen. */
+function turnFigures({ wallMs, longestWallMs, longestCpuMs }: LoopTurns): Figures {
+  const bars = [...turnEdgesMs, Number.POSITIVE_INFINITY].map((end, i): [string, number] => {
+    const from = turnEdgesMs[i - 1] ?? 0;
+    const count = wallMs.slice(from, end).reduce((sum, turns) => sum + turns, 0);
+    return [end === Number.POSITIVE_INFINITY ? `turnsOver${from}Ms` : `turns${from}To${end}Ms`, count];
+  });
+  return { longestTurnMs: longestWallMs, longestTurnCpuMs: longestCpuMs, ...Object.fromEntries(bars) };
 }
 
 function ask(socketPath: string, url: string): Promise<string> {

@@ -1,8 +1,10 @@
 /** One speaker under test with its peers in another namespace, and the process that plays those. */
 import { type ChildProcess, execFileSync } from 'node:child_process';
+import fs from 'node:fs';
 import path from 'node:path';
 import readline from 'node:readline';
 import { BgpLink } from '../../support/bgp.ts';
+import { type LoopTurns, loopTurns, loopTurnsEnvironment } from '../../support/loop-turns.ts';
 import type { Command, Limited, Over, SessionSpec } from './client.ts';
 import { type DutName, type DutPeer, dutAddress } from './dut-starters.ts';
 import { type Dut, startDut } from './duts.ts';
@@ -24,6 +26,8 @@ const limitSecDefault = 60;
 /** Processor time within this long below which a speaker has nothing to do any more. */
 const settledMs = 500;
 const settledCpuSec = 0.03;
+
+const turnsFolder = (link: BgpLink): string => path.join(link.folder, 'turns');
 
 /** Wall time of a command and what it cost the speaker. */
 export interface Cost {
@@ -51,7 +55,12 @@ export class World {
     this.#answers = readline.createInterface({ input: this.#client.stdout! })[Symbol.asyncIterator]();
   }
 
-  static async start(name: DutName, peers: readonly DutPeer[], limitSec = limitSecDefault): Promise<World> {
+  /** @param options.turns the speaker measures each turn of its loop, which costs it something: see {@link turns}. */
+  static async start(
+    name: DutName,
+    peers: readonly DutPeer[],
+    { limitSec = limitSecDefault, turns = false }: { readonly limitSec?: number; readonly turns?: boolean } = {},
+  ): Promise<World> {
     const link = new BgpLink();
     const addresses = peers.map(
       ({ address, family }) => `addr add ${address}/${family === 4 ? 16 : 64} dev e0 ${family === 6 ? 'nodad' : ''}`,
@@ -63,7 +72,9 @@ export class World {
       stdio: ['pipe', 'ignore', 'ignore'],
     });
     try {
-      return new World(link, await startDut(name, link, peers), limitSec);
+      const environment = turns ? loopTurnsEnvironment(turnsFolder(link)) : {};
+      if (turns) fs.mkdirSync(turnsFolder(link));
+      return new World(link, await startDut(name, link, peers, environment), limitSec);
     } catch (error) {
       await link[Symbol.asyncDispose]();
       throw error;
@@ -99,6 +110,12 @@ export class World {
       before = now;
     }
     throw new OverLimit('settle', { overSec: this.#limitSec, lacking: ['an idle processor'] });
+  }
+
+  /** Of the loop of a speaker that was started to measure them, once it has nothing to do any more. */
+  async turns(): Promise<LoopTurns> {
+    await this.settledMib();
+    return loopTurns(turnsFolder(this.link));
   }
 
   open(

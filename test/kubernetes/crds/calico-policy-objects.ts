@@ -1,7 +1,7 @@
 /** Calico's policy kinds: objects that together hold every field, and for every CEL rule what it lets pass and what it refuses. */
 import type { KubeObject } from '../../support/kube/objects.ts';
 import type { CelCase } from './cel-cases.ts';
-import { objectOf } from './objects.ts';
+import { conditionsOnly, objectOf } from './objects.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
 const stagedPolicyKinds = ['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy'] as const;
@@ -36,6 +36,8 @@ const everyRule: readonly Fields[] = [
   { action: 'Deny', protocol: 'TCP', source: withPorts, destination: withPorts },
   { action: 'Log', protocol: 'ICMP', icmp: { type: 8, code: 0 }, notICMP: { type: 8, code: 1 } },
 ];
+const ofService = { services: { name: 'a', namespace: 'b' } };
+const farEnds = { ingress: 'source', egress: 'destination' } as const;
 
 function policies(kind: PolicyKind): KubeObject[] {
   const isGlobal = globalKinds.includes(kind);
@@ -80,20 +82,31 @@ export const calicoPolicies: readonly KubeObject[] = [
       egress: [{ to: [peer], ports: kubernetesPorts }],
     }),
   ),
-  objectOf('Tier', { order: 5, defaultAction: 'Pass' }),
-  objectOf('NetworkSet', { nets: ['::/0', '192.0.2.1'] }),
-  objectOf('GlobalNetworkSet', { nets: ['::/0'] }),
+  ...policyKinds.map((kind) =>
+    objectOf(
+      kind,
+      {
+        ingress: [{ action: 'Allow', source: ofService }],
+        egress: [{ action: 'Allow', destination: ofService }],
+      },
+      isStaged(kind) ? {} : { status: conditionsOnly },
+    ),
+  ),
+  objectOf('Tier', { order: 5, defaultAction: 'Pass' }, { status: conditionsOnly }),
+  objectOf('NetworkSet', { nets: ['::/0', '192.0.2.1'] }, { status: conditionsOnly }),
+  objectOf('GlobalNetworkSet', { nets: ['::/0'] }, { status: conditionsOnly }),
 ];
 
 /** What no accepted object can hold: rules refuse it, whatever it is. */
-export const neverAccepted = /^type \.spec\.(ingress|egress)\[\]\.(http|(source|destination)\.services(\.\w+)?)$/;
-export const neverAcceptedLengths =
-  /^maxLength \.spec\.(ingress|egress)\[\]\.(source|destination)\.services\.(name|namespace)$/;
+export const neverAccepted =
+  /^(type \.spec\.(ingress|egress)\[\]\.http|[\w ]+ \.spec\.(ingress\[\]\.destination|egress\[\]\.source)\.services(\.\w+)?)$/;
 
 function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
   const policy = (rule: Fields): KubeObject => objectOf(kind, { [direction]: [{ action: 'Allow', ...rule }] });
   const each = { kind, at: `.spec.${direction}[]` };
   const field = `spec.${direction}[0]`;
+  const far = farEnds[direction];
+  const near = direction === 'ingress' ? 'destination' : 'source';
   return [
     {
       ...each,
@@ -136,12 +149,23 @@ function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
     },
     {
       ...each,
-      message: /^services cannot be enforced/,
-      field,
-      accepted: [policy({ source: {}, destination: {} })],
+      message: /^services stand at the (source|destination) of an/,
+      field: `${field}.${near}.services`,
+      accepted: [policy({ source: {}, destination: {} }), policy({ [far]: ofService })],
+      refused: [policy({ [near]: ofService })],
+    },
+    {
+      ...each,
+      at: `${each.at}.${far}`,
+      message: /^services cannot stand beside nets, /,
+      field: `${field}.${far}.services`,
+      accepted: [
+        policy({ [far]: { ...ofService, nets: [], selector: '' } }),
+        ...(direction === 'ingress' ? [policy({ protocol: 'TCP', source: { ...ofService, ports: [80] } })] : []),
+      ],
       refused: [
-        policy({ destination: { services: { name: 'a', namespace: 'b' } } }),
-        policy({ source: { services: { name: 'a' } } }),
+        ...Object.entries(selectors).map(([name, value]) => policy({ [far]: { ...ofService, [name]: value } })),
+        ...(direction === 'egress' ? [policy({ protocol: 'TCP', destination: { ...ofService, ports: [80] } })] : []),
       ],
     },
   ];

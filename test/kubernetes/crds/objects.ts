@@ -24,7 +24,7 @@ const condition = {
   reason: 'Understood',
   message: '',
 };
-const conditionsOnly = { observedGeneration: 1, conditions: [condition] };
+export const conditionsOnly = { observedGeneration: 1, conditions: [condition] };
 
 const bfd = { minTx: '300ms', minRx: '1s', multiplier: 3, multihop: false, graceful: false };
 
@@ -199,6 +199,8 @@ export const felixConfiguration = objectOf(
     iptablesMarkMask: 0xf0000,
     iptablesBackend: 'Auto',
     logSeverityScreen: 'Info',
+    flowLogsLocalReporter: 'Enabled',
+    flowLogsFlushInterval: '15s',
     bpfEnabled: false,
     anything: [{ at: 'all' }],
   },

@@ -4,7 +4,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { test } from 'node:test';
 import { silentLogger } from '#kit';
-import { openSpeakerRun } from './speaker-run.ts';
+import { openSpeakerRun } from './run-mark.ts';
 
 const first = { restarting: false, forwardingPreserved: [] };
 const restart = { restarting: true, forwardingPreserved: ['ipv4-unicast', 'ipv6-unicast'] };

@@ -7,20 +7,20 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { ApiError, createSpeakerApiServer, type SpeakerView } from '#api';
 import type { StopMode } from '#bgp';
-import { createRouteDataplane, type RouteDataplane, type RouteStatus } from '#felix';
+import type { RouteDataplane, RouteStatus } from '#felix';
 import { type Cidr, cidrContains, errorText, type Logger, systemClock, toIpAddress } from '#kit';
 import type { LearnedRoute } from '#model';
 import { createHealthRegistry, createMetrics } from '#obs';
 import { readSpeakerFile, runStandaloneSpeaker, SpeakerFileError, type StandaloneKernel } from '#speaker';
 import { acquireLock, durableFile, openRouteKernel, sysctlFiles } from '#sys';
-import { AgentError } from './agent.ts';
-import { learnedRoute } from './bgp/gateway-routes.ts';
-import { observeSpeaker } from './bgp/metrics.ts';
-import { answerQuery } from './bgp/route-query.ts';
-import { peerView, routesView } from './bgp/view.ts';
-import { claimNamespace } from './namespace-lock.ts';
-import { openSpeakerRun, type SpeakerRun } from './speaker-run.ts';
-import { INTERFACE_PREFIX } from './system.ts';
+import { learnedRoute } from '../bgp/gateway-routes.ts';
+import { observeSpeaker } from '../bgp/metrics.ts';
+import { answerQuery } from '../bgp/route-query.ts';
+import { peerView, routesView } from '../bgp/view.ts';
+import { AgentError } from '../errors.ts';
+import { claimNamespace } from '../namespace-lock.ts';
+import { INTERFACE_PREFIX } from '../system.ts';
+import { openSpeakerRun, type SpeakerRun } from './run-mark.ts';
 
 export interface SpeakerDaemonOptions {
   readonly configFile: string;
@@ -148,6 +148,8 @@ async function openKernel({ stateDir, log }: SpeakerDaemonOptions, undo: (() => 
   }
   undo.push(() => claim.release());
   fs.mkdirSync(stateDir, { recursive: true, mode: 0o755 });
+  // Most speakers leave the kernel's table alone, and need none of it.
+  const { createRouteDataplane } = await import('#felix');
   const routes = createRouteDataplane(
     {
       kernel: openRouteKernel(),

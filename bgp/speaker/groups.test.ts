@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AttributePool, IntStack, NextHopPool, NextHopSetPool, PeerTable, Rib } from '../rib/index.ts';
+import { emptyAttributeValues } from '../wire/index.ts';
+import { Groups } from './groups.ts';
+import { prefixesPerMemberMin } from './limits.ts';
+
+test('a slice is shared by all who are behind: many peers that come at once stall nobody', () => {
+  const attributes = new AttributePool();
+  const tables = { attributes, nextHops: new NextHopPool(), hopSets: new NextHopSetPool(), peers: new PeerTable() };
+  const source = tables.peers.make();
+  tables.peers.ebgp[source] = 1;
+  const rib = new Rib(4, tables);
+  const set = attributes.intern(Uint8Array.of(0x40, 1, 1, 0, 0x40, 2, 0), emptyAttributeValues());
+  for (let n = 0; n < 5000; n++) rib.announce(source, Int32Array.of((20 << 24) | (n << 8)), 24, set, 0, 0);
+  rib.decide(5000, false, new IntStack());
+  const groups = new Groups();
+  let bytes = 0;
+  const sink = {
+    writable: true,
+    write(chunk: Uint8Array) {
+      bytes += chunk.length;
+    },
+  };
+  const options = { export: 'accept', ebgp: true, asn4: true, localAsn: 64512 } as const;
+  for (let peer = 2; peer < 102; peer++) {
+    groups.join(rib, { ...options, nextHopSelf: Uint8Array.of(10, 0, peer % 2, 1) }, peer, sink, true);
+  }
+  let [turns, most] = [0, 0];
+  for (let more = true; more; turns++) {
+    const before = bytes;
+    more = groups.pump(10_000);
+    most = Math.max(most, bytes - before);
+  }
+  const bytesOfPrefix = 4;
+  assert.ok(bytes >= 100 * 5000 * bytesOfPrefix, 'everybody has everything');
+  assert.ok(most <= 2 * 10_000 * bytesOfPrefix, `${most} octets in a slice`);
+  assert.ok(turns <= (100 * 5000) / (50 * prefixesPerMemberMin), `${turns} slices`);
+});

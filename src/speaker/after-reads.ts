@@ -1,0 +1,40 @@
+/**
+ * What a read leaves to be done (`SpeakerDeps.defer`). As a rule that is after all that is readable in this turn of the event loop, so that a
+ * burst is one decision a prefix and full messages. A read that brings little, while others have brought little, has nothing to wait
+ * for: what it leaves is done at its end, and a change goes out without another hop through the event loop.
+ */
+export class AfterReads {
+  readonly #later: (fn: () => void) => void;
+  readonly #left: (() => void)[] = [];
+  #reading = false;
+  /** What a read left is being done at its end. */
+  #atEnd = false;
+
+  /** @param later calls when all that is readable in this turn has been asked. */
+  constructor(later: (fn: () => void) => void) {
+    this.#later = later;
+  }
+
+  readonly defer = (fn: () => void): void => {
+    if (this.#reading) this.#left.push(fn);
+    else if (this.#atEnd) this.#later(() => this.#later(fn));
+    else this.#later(fn);
+  };
+
+  /** A read begins: what is deferred from here to `end` is its own. */
+  begin(): void {
+    this.#reading = true;
+  }
+  /** @param now whether it brought so little. What is done now, and leaves more to be done, leaves that to the next turn: it had its slice of this one. */
+  end(now: boolean): void {
+    this.#reading = false;
+    this.#atEnd = now;
+    const left = this.#left;
+    for (let count = left.length; count > 0; count--) {
+      const fn = left.shift()!;
+      if (now) fn();
+      else this.#later(fn);
+    }
+    this.#atEnd = false;
+  }
+}
