@@ -161,6 +161,38 @@ test('nothing that did not change is written', async () => {
   assert.deepEqual(await settle(), []);
 });
 
+test('of staged policies nothing is written: neither they nor the sets that they alone name, until one in force does', async () => {
+  const { dataplane, settle } = await base();
+  const staged = { staged: true } as const;
+  const program = { ingress: tier('P', 'Q'), egress: [] };
+  const set = { type: 'set', id: 'S', setType: 'ip' } as const;
+  dataplane.apply([
+    { ...set, members: ['10.0.0.7'], ...staged },
+    { ...policy('S', rule('S', 80, 'deny')), ...staged } as PolicyUpdate,
+    { type: 'endpoint', id: 'ns/a', program: { ...program, staged: { ingress: tier('S', 'P', 'Q') } } },
+  ]);
+  assert.deepEqual(await settle(), []);
+  assert.deepEqual(dataplane.status().policies, { known: 2, broken: 0, refused: [] });
+  dataplane.apply([{ type: 'setDelta', id: 'S', added: ['10.0.0.8'], removed: [] }]);
+  assert.deepEqual(await settle(), []);
+  dataplane.apply([{ ...set, members: ['10.0.0.7', '10.0.0.8'] }, policy('P', rule('S', 80))]);
+  assert.deepEqual(
+    outline(await settle()).map((line) => line.replace(/ :\S+/, '')),
+    ['ipset create add 10.0.0.7 add 10.0.0.8', 'iptables *mangle -A COMMIT'],
+  );
+  dataplane.apply([policy('P', rule('A', 80)), { ...set, members: ['10.0.0.7', '10.0.0.8'], ...staged }]);
+  assert.deepEqual(
+    outline(await settle()).map((line) => line.replace(/ :\S+/, '')),
+    ['iptables *mangle -A COMMIT', 'ipset destroy'],
+  );
+  dataplane.apply([
+    { type: 'endpoint', id: 'ns/a', program },
+    { type: 'policyRemove', id: 'S' },
+    { type: 'setRemove', id: 'S' },
+  ]);
+  assert.deepEqual(await settle(), []);
+});
+
 test('a policy that cannot be rendered drops, and heals when its set comes', async () => {
   const { dataplane, settle } = await base();
   dataplane.apply([policy('P', rule('A', 80), rule('later', 81))]);

@@ -241,7 +241,7 @@ class Dataplane implements PolicyDataplane {
     const quiet = resync && !isAnew && this.#inbox.length === 0 && this.#loop.failures === 0;
     const before = restoreCalls(parts);
     await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
-    if (await parts.dns.flush(parts.sets.hasPassing, resync)) parts.renderBase();
+    if (await parts.dns.flush(parts.policies.namesDomains, resync)) parts.renderBase();
     await paced(clock, parts.endpoints.flush());
     await parts.hosts.ask(resync);
     parts.hosts.flush();

@@ -119,7 +119,8 @@ export function applyUpdate({ policies, endpoints, hosts, dns }: Parts, update: 
       policies.updateSet(update);
       return;
     case 'policy':
-      policies.updatePolicy(update.id, update.program);
+      // A staged one decides nothing: no chain of an endpoint ever names it.
+      if (!update.staged) policies.updatePolicy(update.id, update.program);
       return;
     case 'policyRemove':
       policies.updatePolicy(update.id, undefined);

@@ -8,6 +8,7 @@ export * from './explain/explain.ts';
 export type { CrossedHost } from './explain/host.ts';
 export { type LearntAddress, type PolicyState, PolicyStateStore, setsOf } from './explain/policy-state.ts';
 export * from './explain/show.ts';
+export { stagedState } from './explain/staged-state.ts';
 export { type Affected, AffectedFlows } from './flows/affected-flows.ts';
 export { type EstablishedFlow, flowAllowed } from './flows/flow-allowed.ts';
 export type { LintCode, LintFinding, LintSeverity } from './lint/finding.ts';

@@ -93,6 +93,34 @@ test('answers are held while a set of names is wanted, from trusted servers of t
   assert.doesNotMatch(w.iptables.join(), /-j poplin-dns /);
 });
 
+test('of names that staged policies alone name answers are held too, and nothing else is written', async () => {
+  const w = await programmed();
+  w.dataplane.setDnsServers([server]);
+  const staged = { staged: true } as const;
+  w.dataplane.apply([
+    { ...names, ...staged },
+    { ...policy, ...staged },
+  ]);
+  w.dataplane.learn(id, [{ address: '203.0.113.2', timeoutSec: 12, comment: 'api.example.com' }]);
+  w.dataplane.apply([{ type: 'setDelta', id, added: ['203.0.113.2'], removed: [] }]);
+  await w.settle();
+  assert.match(w.iptables.join(), /-A poplin-dns-answer .*-j NFQUEUE/);
+  const ofNames = (): string[] =>
+    [...w.ipset, ...w.members.map((change) => JSON.stringify(change))].filter((line) => line.includes('203.0.113.'));
+  assert.deepEqual(ofNames(), []);
+  // In force from now on, with what is known.
+  w.dataplane.apply([{ ...names, members: ['203.0.113.2'] }, policy]);
+  await w.settle();
+  assert.match(ofNames().join(), /^add poplin4-\S+ 203\.0\.113\.2 timeout 30 comment "www\.example\.com" -exist$/);
+  w.forget();
+  w.dataplane.apply([
+    { type: 'policy', id: 'P', program: { ingress: [], egress: [] } },
+    { type: 'setRemove', id },
+  ]);
+  await w.settle();
+  assert.doesNotMatch(w.iptables.join(), /-j poplin-dns /, 'nobody names them any more');
+});
+
 test('members come and go without a change of policy: at once, with their time, and never by a deletion', async () => {
   const w = await programmed();
   w.dataplane.apply([names, policy]);

@@ -157,7 +157,9 @@ export class EndpointsManager {
     for (const direction of directions) {
       const chain = endpointChain(this.#names, direction, wanted.interfaceName);
       for (const table of this.#deps.tables) {
-        const context = { names: this.#names, marks: this.#marks, flowLog: this.#deps.flowLog?.(table.family) };
+        const flowLog = this.#deps.flowLog?.(table.family);
+        const isStaged = wanted.program.staged?.[direction] !== undefined;
+        const context = { names: this.#names, marks: this.#marks, flowLog, isStaged };
         table.desireChain('mangle', chain, renderEndpoint(wanted.program[direction], direction, id, context));
       }
     }

@@ -60,6 +60,8 @@ export class PolicyManager {
   /** Could not be rendered; tried again when sets come. */
   readonly #broken = new Map<Programmed, string>();
   readonly #exceptUse = new Map<SetId, number>();
+  /** Named by staged policies alone, and whether of domain names: not in the kernel. */
+  readonly #stagedSets = new Map<SetId, boolean>();
   /** Rendered since the last `settled`, and removed since. */
   readonly #changed = new Set<Programmed>();
   #removed: Programmed[] = [];
@@ -73,6 +75,10 @@ export class PolicyManager {
     deps.sets.desire(heldSetId, 'net', []);
   }
 
+  /** Some policy names domains, and be it a staged one: what DNS says of them is of interest. */
+  get namesDomains(): boolean {
+    return this.#deps.sets.hasPassing || this.#stagedSets.values().some((ofDomains) => ofDomains);
+  }
   get policyCount(): number {
     return this.#programs.size;
   }
@@ -90,16 +96,22 @@ export class PolicyManager {
     switch (update.type) {
       case 'set': {
         const before = sets.typeOf(update.id);
+        if (update.staged) {
+          this.#stagedSets.set(update.id, update.domains !== undefined);
+          if (before !== undefined) sets.undesire(update.id);
+          return;
+        }
+        this.#stagedSets.delete(update.id);
         sets.desire(update.id, update.setType, update.members, { passing: update.domains !== undefined });
         if (before === undefined) for (const chain of this.#broken.keys()) this.#dirty.add(chain);
         else if (before !== update.setType) for (const chain of this.#programmed.values()) this.#dirty.add(chain);
         return;
       }
       case 'setDelta':
-        sets.delta(update.id, update.added, update.removed);
+        if (!this.#stagedSets.has(update.id)) sets.delta(update.id, update.added, update.removed);
         return;
       case 'setRemove':
-        sets.undesire(update.id);
+        if (!this.#stagedSets.delete(update.id)) sets.undesire(update.id);
         return;
       default:
         unreachable(update);

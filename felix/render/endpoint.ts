@@ -1,6 +1,9 @@
 /**
  * The chain of one pod in one direction: its tiers in order. A policy is called while no policy before it in the tier decided; what
  * a tier that ends in deny leaves undecided is dropped; what leaves all tiers is accepted. No tier: accepted.
+ *
+ * Staged policies have no chains. Where one has a say, what is accepted is told of where it leaves the chain, by a rule with a limit, and whoever reads
+ * that asks what the staged policies would have made of it: only what begins a connection comes here, and only of such pods it costs a comparison.
  */
 import type { PolicyId, TierProgram } from '#model';
 import { type FlowLogOptions, flowLogRules } from './flow-log.ts';
@@ -9,12 +12,20 @@ import { type Direction, type Names, policyChain } from './names.ts';
 import { acceptedChain } from './policy.ts';
 import type { Rule } from './rule.ts';
 
+export interface EndpointContext {
+  readonly names: Names;
+  readonly marks: Marks;
+  readonly flowLog?: FlowLogOptions | undefined;
+  /** A staged policy has a say in this direction. */
+  readonly isStaged?: boolean;
+}
+
 /** The marks must be clear when the chain is entered. It either drops or returns with the accept mark set. */
 export function renderEndpoint(
   tiers: readonly TierProgram[],
   direction: Direction,
   label: string,
-  context: { readonly names: Names; readonly marks: Marks; readonly flowLog?: FlowLogOptions | undefined },
+  context: EndpointContext,
 ): Rule[] {
   const { names, marks, flowLog } = context;
   const rules = tierRules(tiers, direction, label, context);
@@ -22,8 +33,21 @@ export function renderEndpoint(
   const comment = `${label} ${direction}: ${why}`;
   const undecided = { verdict: 'allowed', direction, by: { type: 'none' } } as const;
   rules.push(...flowLogRules(matchNotAccepted(marks), undecided, comment, flowLog));
+  rules.push(...tellAccepted('', direction, label, context));
   rules.push({ match: '', target: `-g ${acceptedChain(names)}`, comment });
   return rules;
+}
+
+/** Told of where staged policies have a say. */
+function tellAccepted(
+  match: string,
+  direction: Direction,
+  label: string,
+  { flowLog, isStaged }: EndpointContext,
+): Rule[] {
+  if (!isStaged) return [];
+  const accepted = { verdict: 'allowed', direction, by: { type: 'staged' } } as const;
+  return flowLogRules(match, accepted, `${label} ${direction}: accepted, staged policies`, flowLog);
 }
 
 /** What the tiers deny is dropped behind these, what they accept or leave undecided is not. */
@@ -31,11 +55,13 @@ export function tierRules(
   tiers: readonly TierProgram[],
   direction: Direction,
   label: string,
-  { names, marks, flowLog }: Parameters<typeof renderEndpoint>[3],
+  context: EndpointContext,
 ): Rule[] {
+  const { names, marks, flowLog } = context;
   const rules: Rule[] = [];
   tiers.forEach((tier, index) => {
     if (index > 0) {
+      rules.push(...tellAccepted(matchAccept(marks), direction, label, context));
       rules.push({ match: matchAccept(marks), target: '-j RETURN', comment: `accepted before tier ${tier.tier}` });
       rules.push({ match: '', target: clearPass(marks), comment: `tier ${tier.tier}` });
     }

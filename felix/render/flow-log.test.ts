@@ -26,6 +26,7 @@ const labels: fc.Arbitrary<FlowLabel> = fc.record({
     }),
     fc.record({ type: fc.constant('endOfTier' as const), tier: fc.string({ minLength: 1 }) }),
     fc.constant({ type: 'none' as const }),
+    fc.constant({ type: 'staged' as const }),
   ),
 });
 
@@ -139,6 +140,37 @@ test('the end of a tier that denies is told of, and what no policy decided when 
   assert.deepEqual(open.length, 2);
   // What a policy accepted was told of there.
   assert.match(open[0]!.match, /^-m mark --mark 0x0\/0x10000 -m limit/);
+});
+
+test('where staged policies have a say, what is accepted is told of once, and nothing else changes', () => {
+  const tiers: TierProgram[] = [
+    { tier: 'first', policies: ['NetworkPolicy:ns/p'], endOfTier: 'pass' },
+    { tier: 'default', policies: ['NetworkPolicy:ns/q'], endOfTier: 'deny' },
+  ];
+  const withFlowLog = { names, marks, flowLog: options('denied') };
+  const plain = renderEndpoint(tiers, 'ingress', 'ns/pod', withFlowLog);
+  const staged = renderEndpoint(tiers, 'ingress', 'ns/pod', { ...withFlowLog, isStaged: true });
+  const isOurs = ({ target }: Rule): boolean => target.includes('"AIS|"');
+  assert.deepEqual(
+    staged.filter((rule) => !isOurs(rule)),
+    plain,
+  );
+  // Ahead of each way out, with its matches: the next tier is not entered, or the chain ends.
+  const waysOut = staged.flatMap((rule, index) => (isOurs(rule) ? [[rule, staged[index + 1]!] as const] : []));
+  const limit = '-m limit --limit 10/second --limit-burst 20';
+  assert.deepEqual(
+    waysOut.map(([rule, next]) => [rule.match, next.target]),
+    [
+      [`-m mark --mark 0x10000/0x10000 ${limit}`, '-j RETURN'],
+      [limit, `-g ${names.chainPrefix}accepted`],
+    ],
+  );
+  // All allowed flows are told of already; none are, with the flow log off.
+  for (const flowLog of [options('all'), undefined])
+    assert.deepEqual(
+      renderEndpoint(tiers, 'ingress', 'ns/pod', { ...withFlowLog, flowLog, isStaged: true }),
+      renderEndpoint(tiers, 'ingress', 'ns/pod', { ...withFlowLog, flowLog }),
+    );
 });
 
 test('what the base chains drop is told of by its comment, which fits, with no second comparison', () => {

@@ -8,6 +8,7 @@
  *     DIR3|NetworkPolicy:shop/api    denied at ingress by rule 3 of that policy, counted as `poplin policy show` does; 0: it cannot be expressed
  *     DET|default                    denied at egress: no policy of the tier allowed it
  *     AIN|                           allowed at ingress: no policy decided
+ *     AIS|                           allowed at ingress, to or from a pod that staged policies have a say about
  *     DIR3|#-8rX0bdOFA7lUZ2q         a name that is longer, or has other characters, as its hash
  *     XEB|invalid                    dropped whatever policy says: a rule of the base chains, by its comment
  */
@@ -32,6 +33,8 @@ export interface FlowLabel {
     | { readonly type: 'rule'; readonly policy: PolicyId; readonly rule: number }
     | { readonly type: 'endOfTier'; readonly tier: string }
     | { readonly type: 'none' }
+    /** Allowed, by what is not said: whoever reads it asks what staged policies would have made of it. */
+    | { readonly type: 'staged' }
     | { readonly type: 'dataplane'; readonly reason: string };
 }
 
@@ -42,14 +45,16 @@ const burstMax = 10_000;
 const verdictLetters = { denied: 'D', allowed: 'A', dropped: 'X' } as const;
 const plainName = /^[A-Za-z0-9_.:/-]+$/;
 
-/** Nothing when such flows are not to be told of. */
+/** Nothing when such flows are not to be told of; where all are, what only staged policies ask for is told of already. */
 export function flowLogRules(
   match: string,
   label: FlowLabel,
   comment: string,
   options: FlowLogOptions | undefined,
 ): Rule[] {
-  if (!options || (label.verdict === 'allowed' && options.verdicts === 'denied')) return [];
+  if (!options) return [];
+  const isStaged = label.by.type === 'staged';
+  if (label.verdict === 'allowed' && isStaged !== (options.verdicts === 'denied')) return [];
   const { group, ratePerSec } = options;
   const burst = Math.min(burstMax, ratePerSec * burstSec);
   const limit = `-m limit --limit ${ratePerSec}/second --limit-burst ${burst}`;
@@ -96,6 +101,8 @@ export function flowPrefix({ verdict, direction, by }: FlowLabel): string {
       return named(`${head}T|`, by.tier);
     case 'none':
       return `${head}N|`;
+    case 'staged':
+      return `${head}S|`;
     case 'dataplane':
       return `${head}B|${by.reason.replace(/[^A-Za-z0-9_.:/, -]/g, '_')}`.slice(0, prefixCharsMax);
   }
@@ -114,7 +121,7 @@ export function flowNameHash(name: string): string {
 
 /** Undefined for what another program logs into the group. */
 export function parseFlowPrefix(text: string): FlowLabel | undefined {
-  const parts = /^([DAX])([IE])(?:R(\d{1,9})\|(.+)|T\|(.+)|N\||B\|(.+))$/.exec(text);
+  const parts = /^([DAX])([IE])(?:R(\d{1,9})\|(.+)|T\|(.+)|N\||S\||B\|(.+))$/.exec(text);
   if (!parts) return undefined;
   const [, verdict, direction, rule, policy, tier, reason] = parts;
   if ((verdict === 'X') !== (reason !== undefined)) return undefined;
@@ -128,6 +135,6 @@ export function parseFlowPrefix(text: string): FlowLabel | undefined {
           ? { type: 'endOfTier', tier }
           : reason !== undefined
             ? { type: 'dataplane', reason }
-            : { type: 'none' },
+            : { type: text.endsWith('S|') ? 'staged' : 'none' },
   };
 }

@@ -4,14 +4,18 @@
  * A policy that selects no local endpoint is asleep: it is not compiled, its sets are not computed, nothing of it is
  * emitted. Inputs only mark; `settleOne` compiles what woke up or changed, moves the use of sets along, and then puts
  * together the programs of endpoints.
+ *
+ * Staged policies go the same way beside the others, apart from what is in force: endpoints have a second program with them.
  */
 import type { EndpointId, HostEndpointObject, PolicyId, PolicyProgram, PolicyUpdate, SetId, TierObject } from '#model';
 import { fewValues, MultiMap } from '../few.ts';
 import {
   calicoTierOf,
   compilePolicy,
+  enforcedIdOf,
   hostTrafficOf,
   isAbout,
+  isStaged,
   type Policy,
   placeOf,
   subjectOf,
@@ -50,6 +54,8 @@ export class ActivePolicies {
   readonly #programs: EndpointPrograms;
   readonly #tiers = new Map<string, TierObject>();
   readonly #byTier = new MultiMap<string, PolicyEntry>();
+  /** Enforced policies that staged ones take the place of, or take away, with the tier in which they do. */
+  readonly #replaced = new Map<PolicyId, string>();
   readonly #sets: SetMembers;
   readonly #work: Work;
   /** To be compiled or let go by `settleOne`, and what of that is still to be emitted. */
@@ -69,7 +75,14 @@ export class ActivePolicies {
       },
       work,
     );
-    this.#programs = new EndpointPrograms(this.#subjects, (policy, id) => this.#placeOf(policy, id), work);
+    this.#programs = new EndpointPrograms(
+      this.#subjects,
+      {
+        placeOf: (policy, id) => this.#placeOf(policy, id),
+        isReplaced: (id, { tier }) => this.#replaced.get(id) === tier.name,
+      },
+      work,
+    );
   }
 
   /** A host endpoint of this node. */
@@ -109,7 +122,9 @@ export class ActivePolicies {
     return this.#programs.isEmitted(id);
   }
 
-  setPolicy(id: PolicyId, policy: Policy | undefined): void {
+  setPolicy(id: PolicyId, given: Policy | undefined): void {
+    this.#replace(id, given);
+    const policy = given && isStaged(given) && given.object.stagedAction !== 'Set' ? undefined : given;
     const known = this.#policies.get(id);
     if (!policy) {
       if (!known) return;
@@ -149,17 +164,18 @@ export class ActivePolicies {
 
   #compile(policy: PolicyEntry): void {
     const before = policy.compiled;
+    const inForce = !isStaged(policy.policy);
     const awake = policy.subject?.endpoints !== undefined && isAboutAnything(policy.policy);
     if (awake && (policy.stale || !before)) {
       this.#work.compiledPolicies++;
       const { program, sets } = compilePolicy(policy.policy);
       policy.compiled = { program, sets: [...sets.keys()] };
       policy.stale = false;
-      for (const definition of sets.values()) this.#sets.acquire(definition);
+      for (const definition of sets.values()) this.#sets.acquire(definition, inForce);
     } else if (!awake) {
       policy.compiled = undefined;
     }
-    if (before && before !== policy.compiled) for (const id of before.sets) this.#sets.release(id);
+    if (before && before !== policy.compiled) for (const id of before.sets) this.#sets.release(id, inForce);
   }
 
   /** New and changed policies, once all are settled. Removals wait for `takePolicyRemovals`. */
@@ -171,7 +187,8 @@ export class ActivePolicies {
       if (!policy.emitted) {
         if (emitted) this.#removals.add(policy.id);
       } else if (!emitted || !samePrograms(emitted, policy.emitted)) {
-        yield { type: 'policy', id: policy.id, program: policy.emitted };
+        const staged = isStaged(policy.policy) && { staged: true as const };
+        yield { type: 'policy', id: policy.id, program: policy.emitted, ...staged };
       }
     }
     this.#settled.clear();
@@ -206,6 +223,19 @@ export class ActivePolicies {
     this.#move(subject);
     this.#subjects.leave(policy, subject);
     policy.subject = undefined;
+  }
+
+  /** A staged policy says of the enforced one of its name, or says no more, that another or none would be in its place. */
+  #replace(id: PolicyId, policy: Policy | undefined): void {
+    const enforced = enforcedIdOf(id);
+    if (enforced === undefined) return;
+    const replaces = policy && isStaged(policy) && ['Set', 'Delete'].includes(policy.object.stagedAction);
+    const tier = replaces ? this.#placeOf(policy, id).tier.name : undefined;
+    if (this.#replaced.get(enforced) === tier) return;
+    if (tier === undefined) this.#replaced.delete(enforced);
+    else this.#replaced.set(enforced, tier);
+    const subject = this.#policies.get(enforced)?.subject;
+    if (subject) this.#move(subject);
   }
 
   #placeOf(policy: Policy, id: PolicyId): PolicyPlace {

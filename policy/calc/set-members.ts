@@ -3,7 +3,7 @@
  *
  * Two pods may hold one address for a moment (the old one is on its way out while the new one is wired): a member stays until the
  * last pod that brings it has gone. A set that lost its last user stays computed until the flush, so that a policy which is
- * replaced by one with the same peers costs nothing.
+ * replaced by one with the same peers costs nothing. One that staged policies alone use is told as such, and told whole again when that changes.
  */
 import { familyOf, type IpAddress } from '#kit';
 import type { EndpointSliceObject, ObjectKey, PolicyUpdate, Protocol, SetId } from '#model';
@@ -19,6 +19,8 @@ import type { Work } from './work.ts';
 interface ActiveSet {
   readonly definition: SetDefinition;
   users: number;
+  /** Those of the users that are in force. */
+  usersInForce: number;
   /** Gives it back. */
   unsubscribe: (() => void) | undefined;
   members: Few<string>;
@@ -26,6 +28,8 @@ interface ActiveSet {
   shared: Map<string, number> | undefined;
   /** The receiver has it; `delta` then is relative to what it has. */
   emitted: boolean;
+  /** It was told as one that policies in force name. */
+  emittedInForce: boolean;
   delta: { readonly added: Set<string>; readonly removed: Set<string> } | undefined;
 }
 
@@ -35,6 +39,8 @@ export class SetMembers {
   readonly #sets = new Map<SetId, ActiveSet>();
   readonly #changed = new Set<ActiveSet>();
   readonly #unused = new Set<ActiveSet>();
+  /** No policy in force may need it any more. */
+  readonly #idle = new Set<ActiveSet>();
   readonly #matcher: PodMatcher<ActiveSet, EffectivePod>;
   readonly #inherited: InheritedMatcher<ActiveSet>;
   readonly #services: ServiceEndpoints<ActiveSet>;
@@ -103,19 +109,22 @@ export class SetMembers {
     this.#inherited.serviceAccountChanged(key);
   }
 
-  acquire(definition: SetDefinition): void {
+  acquire(definition: SetDefinition, inForce: boolean): void {
     const known = this.#sets.get(definition.id);
     if (known) {
       if (known.users++ === 0) this.#unused.delete(known);
+      if (inForce && known.usersInForce++ === 0) this.#changed.add(known);
       return;
     }
     const set: ActiveSet = {
       definition,
       users: 1,
+      usersInForce: inForce ? 1 : 0,
       unsubscribe: undefined,
       members: undefined,
       shared: undefined,
       emitted: false,
+      emittedInForce: false,
       delta: undefined,
     };
     this.#sets.set(definition.id, set);
@@ -174,18 +183,20 @@ export class SetMembers {
     return this.#matcher.settleOne() || this.#inherited.settleOne() || this.#services.settleOne();
   }
 
-  release(id: SetId): void {
+  /** @param inForce as it was acquired. */
+  release(id: SetId, inForce: boolean): void {
     const set = this.#sets.get(id);
-    if (set && --set.users === 0) this.#unused.add(set);
+    if (!set) return;
+    if (inForce && --set.usersInForce === 0) this.#idle.add(set);
+    if (--set.users === 0) this.#unused.add(set);
   }
 
   /** New sets and changes of members; then forgets them. */
   *takeChanges(): Generator<PolicyUpdate> {
     for (const set of this.#changed) {
       if (set.users === 0) continue;
-      const { id, setType } = set.definition;
-      const domains = 'domains' in set.definition ? { domains: set.definition.domains } : {};
-      if (!set.emitted) yield { type: 'set', id, setType, members: [...fewValues(set.members)], ...domains };
+      const { id } = set.definition;
+      if (!set.emitted || (set.usersInForce > 0 && !set.emittedInForce)) yield this.#whole(set);
       else if (set.delta && set.delta.added.size + set.delta.removed.size > 0) {
         yield { type: 'setDelta', id, added: [...set.delta.added], removed: [...set.delta.removed] };
       }
@@ -195,8 +206,26 @@ export class SetMembers {
     this.#changed.clear();
   }
 
-  /** Sets that nobody names any more. */
+  #whole(set: ActiveSet): PolicyUpdate {
+    const { definition } = set;
+    const { id, setType } = definition;
+    set.emittedInForce = set.usersInForce > 0;
+    return {
+      type: 'set',
+      id,
+      setType,
+      members: [...fewValues(set.members)],
+      ...('domains' in definition && { domains: definition.domains }),
+      ...(!set.emittedInForce && { staged: true as const }),
+    };
+  }
+
+  /** Sets that nobody names any more, or nobody in force. */
   *takeRemovals(): Generator<PolicyUpdate> {
+    for (const set of this.#idle) {
+      if (set.users > 0 && set.usersInForce === 0 && set.emittedInForce) yield this.#whole(set);
+    }
+    this.#idle.clear();
     for (const set of this.#unused) {
       this.#sets.delete(set.definition.id);
       set.unsubscribe?.();

@@ -70,7 +70,17 @@ export interface Verdict {
 export function evaluate(state: PolicyState, query: PolicyQuery): Verdict {
   const program = state.endpoints.get(query.endpoint);
   if (!program) return { verdict: 'deny', by: 'unknownEndpoint' };
-  for (const tier of program[query.direction]) {
+  return evaluateTiers(state, query, program[query.direction]);
+}
+
+/** What would happen to it were the staged policies in force. Undefined: none of them has a say in this direction at this endpoint. */
+export function evaluateStaged(state: PolicyState, query: PolicyQuery): Verdict | undefined {
+  const tiers = state.endpoints.get(query.endpoint)?.staged?.[query.direction];
+  return tiers && evaluateTiers(state, query, tiers);
+}
+
+function evaluateTiers(state: PolicyState, query: PolicyQuery, tiers: readonly TierProgram[]): Verdict {
+  for (const tier of tiers) {
     const verdict = evaluateTier(state, query, tier);
     if (verdict) return verdict;
   }

@@ -18,6 +18,8 @@ import type {
 export interface SetState {
   readonly type: SetType;
   readonly members: Set<string>;
+  /** Only staged policies name it. */
+  readonly staged?: true;
 }
 
 /** Which name gave an address to a set of domain names, and for how many seconds more. */
@@ -50,9 +52,17 @@ function* setsOfRule(rule: PolicyRule): Generator<SetId> {
   for (const condition of rule.conditions ?? []) if (condition.type !== 'ports') yield condition.set;
 }
 
-/** The policies that an endpoint's tiers name. */
-export function policiesOf(program: EndpointProgram): Set<PolicyId> {
-  const { ingress, egress, host } = program;
+/** The policies in force that an endpoint's tiers name. */
+export function policiesOf({ ingress, egress, host }: EndpointProgram): Set<PolicyId> {
+  return namedBy({ ingress, egress, ...(host && { host }) });
+}
+
+/** With those that are only staged. */
+export function allPoliciesOf(program: EndpointProgram): Set<PolicyId> {
+  return policiesOf(program).union(namedBy(program.staged ?? {}));
+}
+
+function namedBy({ ingress = [], egress = [], host }: NonNullable<EndpointProgram['staged']>): Set<PolicyId> {
   const ofHost = host
     ? [host.forward, host.untracked, { ingress: host.preDNAT, egress: [] }].flatMap((t) => [...t.ingress, ...t.egress])
     : [];
@@ -84,7 +94,7 @@ export class PolicyStateStore implements PolicyState {
       case 'set': {
         const members = new Set(update.members);
         assert.equal(members.size, update.members.length, `${update.id}: a member twice`);
-        this.sets.set(update.id, { type: update.setType, members });
+        this.sets.set(update.id, { type: update.setType, members, ...(update.staged && { staged: true }) });
         return;
       }
       case 'setDelta':
@@ -97,6 +107,9 @@ export class PolicyStateStore implements PolicyState {
       case 'policy': {
         const names = setsOf(update.program);
         for (const id of names) assert.ok(this.sets.has(id), `${update.id} names ${id}, which is not there`);
+        if (!update.staged)
+          for (const id of names)
+            assert.ok(!this.sets.get(id)!.staged, `${update.id} names ${id}, which is only staged`);
         const before = this.policies.get(update.id);
         this.#use(names, before && setsOf(before));
         this.policies.set(update.id, update.program);
@@ -111,17 +124,17 @@ export class PolicyStateStore implements PolicyState {
         return;
       }
       case 'endpoint': {
-        const names = policiesOf(update.program);
+        const names = allPoliciesOf(update.program);
         for (const id of names) assert.ok(this.policies.has(id), `${update.id} names ${id}, which is not there`);
         const before = this.endpoints.get(update.id);
-        this.#use(names, before && policiesOf(before));
+        this.#use(names, before && allPoliciesOf(before));
         this.endpoints.set(update.id, update.program);
         return;
       }
       case 'endpointRemove': {
         const before = this.endpoints.get(update.id);
         assert.ok(before, `${update.id}: removed but not there`);
-        this.#use(undefined, policiesOf(before));
+        this.#use(undefined, allPoliciesOf(before));
         this.endpoints.delete(update.id);
         return;
       }

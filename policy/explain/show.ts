@@ -163,9 +163,14 @@ function peerText(state: PolicyState, peer: PeerMatch): string {
 
 const domainsPrefix = 'domains:';
 
+/** The names that a set of addresses is of. */
+export function domainsOfSet(id: SetId): string[] | undefined {
+  return id.startsWith(domainsPrefix) ? id.slice(domainsPrefix.length).split(',') : undefined;
+}
+
 function domainsText(id: SetId): string | undefined {
-  if (!id.startsWith(domainsPrefix)) return undefined;
-  const names = id.slice(domainsPrefix.length).split(',');
+  const names = domainsOfSet(id);
+  if (!names) return undefined;
   const more = names.length > domainsShownMax ? ` and ${names.length - domainsShownMax} more names` : '';
   return `${names.slice(0, domainsShownMax).join(', ')}${more}`;
 }

@@ -18,6 +18,8 @@ export interface Affected {
 export class AffectedFlows {
   readonly #policiesOfSet = new Users();
   readonly #endpointsOfPolicy = new Users();
+  /** No flow's verdict hangs on these. */
+  readonly #stagedSets = new Set<SetId>();
 
   /** Every update, in the order in which the engine emitted them. */
   note(updates: readonly PolicyUpdate[]): Affected {
@@ -47,9 +49,12 @@ export class AffectedFlows {
           this.#endpointsOfPolicy.remove(update.id);
           break;
         case 'set':
+          if (update.staged) this.#stagedSets.add(update.id);
+          else this.#stagedSets.delete(update.id);
           setChanged(update.id);
           break;
         case 'setDelta':
+          if (this.#stagedSets.has(update.id)) break;
           for (const member of [...update.added, ...update.removed]) {
             const address = addressOf(member);
             if (address) addresses.add(address);
@@ -57,6 +62,7 @@ export class AffectedFlows {
           }
           break;
         case 'setRemove':
+          this.#stagedSets.delete(update.id);
           break;
         default:
           update satisfies never;

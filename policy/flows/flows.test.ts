@@ -53,6 +53,20 @@ test('what an update may judge anew: users of a policy or a set of prefixes, mem
   assert.deepEqual(note(policy('q', [])), []);
 });
 
+test('sets that only staged policies name judge nothing anew, until a policy in force names them', () => {
+  const affected = new AffectedFlows();
+  const set = { type: 'set', id: 'S', setType: 'ip' } as const;
+  const delta = (address: string): PolicyUpdate => ({ type: 'setDelta', id: 'S', added: [address], removed: [] });
+  const note = (...updates: PolicyUpdate[]) => [...affected.note(updates).addresses];
+  note({ ...set, members: [], staged: true }, policy('p', []), endpoint('a', { ingress: tier('p'), egress: [] }));
+  assert.deepEqual(note(delta('10.0.0.1')), []);
+  const { endpoints } = affected.note([{ ...set, members: ['10.0.0.1'] }, policy('p', [from('S')])]);
+  assert.deepEqual([...endpoints], ['a']);
+  assert.deepEqual(note(delta('10.0.0.2')), ['10.0.0.2']);
+  affected.note([policy('p', []), { ...set, members: ['10.0.0.1', '10.0.0.2'], staged: true }]);
+  assert.deepEqual(note(delta('10.0.0.3')), []);
+});
+
 test('an established flow is judged at both local ends, by who began it and what is behind a service', () => {
   const state = new PolicyStateStore();
   const port = { first: 80, last: 80 };

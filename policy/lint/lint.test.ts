@@ -130,6 +130,14 @@ test('a service that is not there, and one that has no endpoints', () => {
   assert.match(lintPolicies(complete, simulateCluster(complete).state)[0]!.message, /a\/api has no endpoints now/);
 });
 
+test('names of domains: which addresses they have, manifests do not say', () => {
+  const destination = { domains: ['*.example.com'] };
+  assert.deepEqual(
+    lint(calicoPolicy('p', { types: ['Egress'], egress: [{ action: 'Allow', source: {}, destination }] })),
+    [],
+  );
+});
+
 test('what is shadowed: by a rule, in another policy of all the same pods, by a tier that denies', () => {
   const wide = from('db');
   const narrow = from('db', { protocol: 'TCP', port: 8080 });

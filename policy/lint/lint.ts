@@ -1,8 +1,8 @@
 /** Looks for policies that do nothing, less or more than they seem to say. Pure; each finding names its policy and what to do. */
 import type { ModelUpdate, PeerMatch, PodObject, PolicyId, PolicyRule, SetId } from '#model';
-import { type PolicyState, policiesOf } from '../explain/policy-state.ts';
+import { allPoliciesOf, type PolicyState } from '../explain/policy-state.ts';
 import { hostOf } from '../explain/prefixes.ts';
-import { ruleText, serviceOfSet } from '../explain/show.ts';
+import { domainsOfSet, ruleText, serviceOfSet } from '../explain/show.ts';
 import type { Direction } from '../rules/peer-rules.ts';
 import { isAbout, isPolicyUpdate, type Policy, policyIdOf, subjectOf } from '../rules/policy.ts';
 import { protocolNumbers } from '../rules/ports.ts';
@@ -55,7 +55,7 @@ export function lintPolicies(updates: readonly ModelUpdate[], state: PolicyState
       const selector = podSelectorText(subjectOf(policy))
         .replace(/^ns=([^;]*);(.*)$/s, '$2 in namespace $1')
         .replace(/^any;/, '');
-      const message = `selects no pod${policy.kind === 'GlobalNetworkPolicy' ? ' and no host endpoint' : ''} (${selector}): check the labels, or remove it`;
+      const message = `selects no pod${isAboutHosts(policy) ? ' and no host endpoint' : ''} (${selector}): check the labels, or remove it`;
       found.push({ code: 'selects-nothing', severity: 'warning', policy: id, message });
       continue;
     }
@@ -65,6 +65,10 @@ export function lintPolicies(updates: readonly ModelUpdate[], state: PolicyState
     }
   }
   return found.sort(compareFindings);
+}
+
+function isAboutHosts({ kind }: Policy): boolean {
+  return kind === 'GlobalNetworkPolicy' || kind === 'StagedGlobalNetworkPolicy';
 }
 
 function compareFindings(a: LintFinding, b: LintFinding): number {
@@ -78,7 +82,7 @@ function subjectsOf(state: PolicyState, pods: ReadonlyMap<string, PodObject>): M
   for (const [endpoint, program] of state.endpoints) {
     // Host endpoints are selected, too; of their ports nothing is known.
     const pod = pods.get(endpoint);
-    for (const id of policiesOf(program)) {
+    for (const id of allPoliciesOf(program)) {
       const known = subjects.get(id) ?? [];
       subjects.set(id, known);
       if (pod) known.push(pod);
@@ -125,8 +129,9 @@ function* lintService(looked: Looked, rule: number, of: PolicyRule): Generator<L
 
 function* lintPeer(looked: Looked, rule: number, of: PolicyRule): Generator<LintFinding> {
   const peer = farPeer(looked, of);
-  if (peer?.type !== 'set' || serviceOfSet(peer.set) !== undefined || looked.state.sets.get(peer.set)!.members.size > 0)
-    return;
+  if (peer?.type !== 'set' || looked.state.sets.get(peer.set)!.members.size > 0) return;
+  // Of services `lintService` speaks; which addresses names have is known on nodes alone.
+  if (serviceOfSet(peer.set) !== undefined || domainsOfSet(peer.set) !== undefined) return;
   const text = ruleText(looked.state, of, looked.direction);
   const message = `matches nothing now, no address is among its peers: ${text}`;
   yield finding(looked, rule, 'peer-selects-nothing', 'warning', message);

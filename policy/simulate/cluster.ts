@@ -18,6 +18,7 @@ import { effectivePod } from '../calc/pods.ts';
 import { type ConnectionEnd, type ConnectionVerdict, evaluateConnection } from '../explain/connection.ts';
 import type { CrossedHost } from '../explain/host.ts';
 import { type PolicyState, PolicyStateStore } from '../explain/policy-state.ts';
+import { stagedState } from '../explain/staged-state.ts';
 import { policyKinds } from '../rules/policy.ts';
 import { SimulatedHosts } from './hosts.ts';
 
@@ -109,6 +110,11 @@ export function simulateCluster(updates: Iterable<ModelUpdate>): SimulatedCluste
   state.apply(engine.flush());
   const nodeEnds = [...nodes].sort(byKey).map(([name, node]) => crossed(endOfNode(name, node)));
   return { state, pods: ends.map(crossed), nodes: nodeEnds, leftOut };
+}
+
+/** The same cluster as if its staged policies were in force. */
+export function withStagedPolicies(cluster: SimulatedCluster): SimulatedCluster {
+  return { ...cluster, state: stagedState(cluster.state) };
 }
 
 function note<T>(into: Map<string, T>, key: string, object: T | undefined): void {

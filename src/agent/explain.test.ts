@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { PolicyExplainView } from '#api';
 import type { IpAddress } from '#kit';
 import type { ModelUpdate, PodObject } from '#model';
-import { createPolicyEngine, explainConnection, PolicyStateStore } from '#policy';
+import { createPolicyEngine, explainConnection, PolicyStateStore, stagedState } from '#policy';
 import { explainHere } from './explain.ts';
 import { createModelStore } from './model-store.ts';
 
@@ -43,6 +43,19 @@ function agent() {
         policyTypes: ['Ingress'],
         ingress: [],
         egress: [],
+      },
+    },
+    {
+      type: 'upsert',
+      kind: 'StagedKubernetesNetworkPolicy',
+      key: 'a/none',
+      object: {
+        metadata: metadata('a', 'none'),
+        podSelector: { matchLabels: {}, matchExpressions: [] },
+        policyTypes: ['Ingress'],
+        ingress: [{ peers: [], ports: [] }],
+        egress: [],
+        stagedAction: 'Set',
       },
     },
   ];
@@ -98,7 +111,8 @@ function agent() {
     policy: {
       endpoint: (id: string) =>
         id === 'a/here' ? { id, interfaceName: 'pop1', addresses: ['10.1.0.1' as IpAddress] } : undefined,
-      explain: (connection: Parameters<typeof explainConnection>[1]) => explainConnection(state, connection),
+      explain: (connection: Parameters<typeof explainConnection>[1], staged: boolean) =>
+        explainConnection(staged ? stagedState(state) : state, connection),
     },
     dataplane: { counters: async (id: string) => (id === 'a/here' ? [counter] : undefined) },
     nodeName: 'n1',
@@ -131,6 +145,15 @@ test('the part of pods here is explained and counted, of others it is said where
   const out = (await ask('a/here', '198.51.100.1')) as PolicyExplainView;
   assert.equal(out.connections[0]!.explanation.verdict, 'allow');
   assert.deepEqual(out.connections[0]!.unknown, []);
+});
+
+test('as it would be with the staged policies: beside what is, and without counters', async () => {
+  const query = { from: 'a/there', to: 'a/here', protocol: 'TCP', port: 80, staged: true } as const;
+  const { connections, counters } = (await explainHere(agent(), query)) as PolicyExplainView;
+  const [{ explanation, staged }] = connections as [PolicyExplainView['connections'][number]];
+  assert.deepEqual([explanation.verdict, staged], ['allow', { inForce: 'deny' }]);
+  assert.deepEqual(explanation.directions[0]!.verdict.policy, 'StagedKubernetesNetworkPolicy:a/none');
+  assert.deepEqual(counters, []);
 });
 
 test('from the own node, and what is not there', async () => {

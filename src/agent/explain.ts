@@ -2,7 +2,7 @@
 import type { ExplainedConnectionView, PolicyCounterView, PolicyExplainQuery, PolicyExplainView } from '#api';
 import type { PolicyDataplane } from '#felix';
 import { familyOf, type IpAddress, toIpAddress } from '#kit';
-import { type CrossedHost, connectionEnds, isFromOwnNode, type SimulatedEnd } from '#policy';
+import { type CrossedHost, connectionEnds, type Explanation, isFromOwnNode, type SimulatedEnd } from '#policy';
 import type { ModelStore } from './model-store.ts';
 import type { PolicyPipeline } from './policy-pipeline.ts';
 
@@ -25,7 +25,7 @@ export async function explainHere(
   deps: ExplainDeps,
   query: PolicyExplainQuery,
 ): Promise<PolicyExplainView | { readonly problem: string }> {
-  const { protocol, port } = query;
+  const { protocol, port, staged = false } = query;
   const [from, to] = [endOf(deps, query.from), endOf(deps, query.to)];
   for (const end of [from, to]) if ('problem' in end) return end;
   const [source, target] = [from as End, to as End];
@@ -34,6 +34,16 @@ export async function explainHere(
     const [fromAddress, toAddress] = [of(source), of(target)];
     if (fromAddress === undefined || toAddress === undefined) return [];
     const fromOwnNode = isFromOwnNode(source, target);
+    const ends = connectionEnds(
+      withHost(deps, source, toAddress),
+      withHost(deps, target, fromAddress),
+      fromAddress,
+      toAddress,
+    );
+    const explain = (staged: boolean): Explanation =>
+      fromOwnNode
+        ? { verdict: 'allow', toItself: false, directions: [] }
+        : deps.policy.explain({ ...ends, protocol, port }, staged);
     return [
       {
         from: { id: source.id, address: fromAddress },
@@ -41,18 +51,8 @@ export async function explainHere(
         port: { protocol, port },
         family: family === 4 ? 'ipv4' : 'ipv6',
         fromOwnNode,
-        explanation: fromOwnNode
-          ? { verdict: 'allow', toItself: false, directions: [] }
-          : deps.policy.explain({
-              ...connectionEnds(
-                withHost(deps, source, toAddress),
-                withHost(deps, target, fromAddress),
-                fromAddress,
-                toAddress,
-              ),
-              protocol,
-              port,
-            }),
+        explanation: explain(staged),
+        ...(staged ? { staged: { inForce: explain(false).verdict } } : {}),
         unknown: [source, target].flatMap(({ elsewhere }, side) =>
           elsewhere === undefined ? [] : [`${side === 0 ? 'Egress' : 'Ingress'} of ${elsewhere}`],
         ),
@@ -60,7 +60,7 @@ export async function explainHere(
     ];
   });
   if (connections.length === 0) return { problem: `${source.id} and ${target.id} have no addresses of one family` };
-  return { connections, counters: await countersOf(deps, [source, target]) };
+  return { connections, counters: staged ? [] : await countersOf(deps, [source, target]) };
 }
 
 /** What comes from an address is taken to come in where packets to it leave. */

@@ -191,13 +191,29 @@ function observeFlows(metrics: Metrics, flows: Observed['flows']): void {
       () =>
         flows
           .counts()
-          .filter((count) => count.verdict === verdict)
+          .filter((count) => count.verdict === verdict && !count.staged)
           .map(({ direction, namespace, policy, rule, tier, packets }) => [
             { direction, namespace, policy, rule, tier },
             packets,
           ]),
     );
   }
+  metrics.observed(
+    {
+      name: 'policy_staged_packets_total',
+      help: 'Packets by what they would have met were the staged policies in force, of pods about which these have a say: those that the kernel told of, at most flowLogRatePerSec a second and rule.',
+      labels: ['verdict', ...labels],
+      type: 'counter',
+    },
+    () =>
+      flows
+        .counts()
+        .filter((count) => count.staged)
+        .map(({ verdict, direction, namespace, policy, rule, tier, packets }) => [
+          { verdict, direction, namespace, policy, rule, tier },
+          packets,
+        ]),
+  );
   metrics.observed(
     {
       name: 'dataplane_dropped_packets_total',

@@ -24,6 +24,7 @@ import {
   type PolicyState,
   PolicyStateStore,
   policyShow,
+  stagedState,
 } from '#policy';
 import type { DomainSets } from './domains/domain-sets.ts';
 
@@ -60,8 +61,8 @@ export interface PolicyPipeline extends EndpointDataplane {
   endpoint(id: EndpointId): WorkloadEndpoint | undefined;
   endpoints(): readonly WorkloadEndpoint[];
   show(id: EndpointId): PolicyShow | undefined;
-  /** As `explainConnection`, by what is in force here; ends with an endpoint are pods of this node. */
-  explain(connection: Parameters<typeof explainConnection>[1]): Explanation;
+  /** As `explainConnection`, by what is in force here, or would be with the staged policies; ends with an endpoint are pods of this node. */
+  explain(connection: Parameters<typeof explainConnection>[1], staged: boolean): Explanation;
   /** Whether an established flow may go on, by what the engine said last. */
   flowAllowed(flow: TrackedFlow): boolean;
 }
@@ -217,7 +218,13 @@ export function createPolicyPipeline(deps: PolicyPipelineDeps): PolicyPipeline {
     endpoint: (id) => byId.get(id) ?? prepared.get(id),
     endpoints: () => [...byInterface.values()],
     show: (id) => policyShow(state, id),
-    explain: (connection) => explainConnection(state, connection),
+    explain(connection, staged) {
+      const { from, to } = connection;
+      const asked = [from, to]
+        .flatMap(({ endpoint, host }) => [endpoint, host?.endpoint])
+        .filter((id) => id !== undefined);
+      return explainConnection(staged ? stagedState(state, asked) : state, connection);
+    },
     flowAllowed: (flow) => flowAllowed(state, flow, (address) => idByAddress.get(address)),
   };
 }

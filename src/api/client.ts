@@ -68,8 +68,10 @@ export function createApiClient(options: { readonly socketPath: string }): ApiCl
     bgpDump: (file) => post(`/v1/bgp/dump?${new URLSearchParams({ file })}`),
     policyEndpoint: ({ namespace, name }) =>
       get(`/v1/policy/endpoints/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}`),
-    policyExplain: ({ port, ...ends }) =>
-      get(`/v1/policy/explain?${new URLSearchParams({ ...ends, port: String(port) })}`),
+    policyExplain: ({ port, staged, ...ends }) =>
+      get(
+        `/v1/policy/explain?${new URLSearchParams({ ...ends, port: String(port), ...(staged && { staged: 'true' }) })}`,
+      ),
     datastore: () => get('/v1/datastore'),
     config: async () => (await get<{ values: readonly ConfigValueView[] }>('/v1/config')).values,
     flows: (query) => get(`/v1/flows?${new URLSearchParams(query)}`),

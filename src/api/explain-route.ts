@@ -17,14 +17,19 @@ const parameters = {
   to: end,
   protocol: { required: true, pattern: /^(TCP|UDP|SCTP)$/, is: 'TCP, UDP or SCTP' },
   port: { required: true, pattern: /^[1-9][0-9]{0,4}$/, is: 'a number from 1 to 65535' },
+  staged: { pattern: /^(true|false)$/, is: 'true or false' },
 };
 
 export function addExplainRoute(app: FastifyInstance, view: AgentView): void {
-  type Query = { readonly [K in 'from' | 'to' | 'port']: string } & { readonly protocol: 'TCP' | 'UDP' | 'SCTP' };
+  type Query = { readonly [K in 'from' | 'to' | 'port']: string } & {
+    readonly protocol: 'TCP' | 'UDP' | 'SCTP';
+    readonly staged?: 'true' | 'false';
+  };
   app.get<{ Querystring: Query }>('/v1/policy/explain', { preHandler: takes(parameters) }, async (request) => {
-    const { from, to, protocol, port } = request.query;
+    const { from, to, protocol, port, staged } = request.query;
     if (Number(port) > 65_535) throw badRequest(`port ${port} is over 65535`);
-    const explained = await view.policyExplain({ from, to, protocol, port: Number(port) });
+    const query = { from, to, protocol, port: Number(port), ...(staged === 'true' ? { staged: true } : {}) };
+    const explained = await view.policyExplain(query);
     if ('problem' in explained) throw badRequest(explained.problem);
     return explained;
   });

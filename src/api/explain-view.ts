@@ -7,6 +7,8 @@ export interface PolicyExplainQuery {
   readonly protocol: 'TCP' | 'UDP' | 'SCTP';
   /** 1..65535. */
   readonly port: number;
+  /** As it would be were the staged policies in force; the kernel has no counters of that. */
+  readonly staged?: boolean;
 }
 
 export interface PolicyExplainView {
@@ -26,6 +28,8 @@ export interface ExplainedConnectionView {
   readonly explanation: ExplanationView;
   /** Ends whose part is decided elsewhere, each with where to ask; empty: nothing is missing. */
   readonly unknown: readonly string[];
+  /** The explanation is of what would be were the staged policies in force; this is what is. */
+  readonly staged?: { readonly inForce: 'allow' | 'deny' };
 }
 
 export interface ExplanationView {

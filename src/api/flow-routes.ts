@@ -15,18 +15,20 @@ const parameters = {
   verdict: { pattern: /^(denied|allowed|dropped)$/, is: 'denied, allowed or dropped' },
   pod: { charsMax: 320, pattern: /^[^/]+\/[^/]+$/, is: 'NAMESPACE/POD' },
   namespace: { charsMax: 63, is: 'a namespace' },
+  staged: { pattern: /^(true|false)$/, is: 'true or false' },
   waitSec: { pattern: /^(0|[1-9][0-9]{0,5})$/, is: `a number of seconds from 0 to ${waitSecMax}` },
 };
 
 export function addFlowRoutes(app: FastifyInstance, view: Pick<AgentView, 'flows' | 'flowCounts'>): void {
   type Query = {
     readonly [K in 'after' | 'limit' | 'pod' | 'namespace' | 'waitSec']?: string;
-  } & { readonly verdict?: FlowVerdict };
+  } & { readonly verdict?: FlowVerdict; readonly staged?: 'true' | 'false' };
   app.get<{ Querystring: Query }>('/v1/flows', { preHandler: takes(parameters) }, (request) => {
-    const { after = '0', limit = String(flowsDefault), waitSec = '0', ...filter } = request.query;
+    const { after = '0', limit = String(flowsDefault), waitSec = '0', staged, ...filter } = request.query;
     if (Number(limit) > flowsMax) throw badRequest(`limit ${limit} is over ${flowsMax}`);
     if (Number(waitSec) > waitSecMax) throw badRequest(`waitSec ${waitSec} is over ${waitSecMax}`);
-    return view.flows({ after: Number(after), limit: Number(limit), waitSec: Number(waitSec), ...filter });
+    const numbers = { after: Number(after), limit: Number(limit), waitSec: Number(waitSec) };
+    return view.flows({ ...numbers, ...filter, ...(staged === 'true' ? { staged: true } : {}) });
   });
   app.get('/v1/flows/counts', { preHandler: takes({}) }, () => ({ counts: view.flowCounts() }));
 }

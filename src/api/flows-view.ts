@@ -13,6 +13,8 @@ export interface FlowsQuery {
   /** Of which one end is this pod, `namespace/name`, or a pod of this namespace. */
   readonly pod?: string;
   readonly namespace?: string;
+  /** Only those on which the staged policies would decide otherwise. */
+  readonly staged?: boolean;
   /** Waits so many seconds for the first one. */
   readonly waitSec: number;
 }
@@ -56,6 +58,13 @@ export interface FlowView {
   /** `TCP`, `UDP`, `SCTP`, `ICMP`, `ICMPv6`, or a number. */
   readonly protocol: string;
   readonly icmp?: { readonly type: number; readonly code: number };
+  readonly by: FlowDeciderView;
+  /** Where staged policies have a say: what it would have been were they in force. */
+  readonly staged?: FlowStagedView;
+}
+
+export interface FlowStagedView {
+  readonly verdict: 'denied' | 'allowed';
   readonly by: FlowDeciderView;
 }
 
@@ -101,5 +110,7 @@ export interface FlowCountView {
   /** `end of tier` there; the reason of what was dropped. */
   readonly rule: string;
   readonly tier: string;
+  /** Not what happened: what would have were the staged policies in force. */
+  readonly staged?: true;
   readonly packets: number;
 }

@@ -408,6 +408,8 @@ test('policy explain: by the agent, with counters, and where else to ask', async
   assert.match(out, /1\. allow TCP 80 +no match {2}\[8 packets, 480 bytes\]$/m);
   assert.match(out, /what no rule decided +<= DENIED {2}\[3 packets, 180 bytes\]$/m);
   assert.match(out, /^Egress of web\/b: decided on node n2$/m);
+  await run(['policy', 'explain', 'web/b', 'web/a', '80', '--staged'], env);
+  assert.deepEqual(asked.at(-1), { from: 'web/b', to: 'web/a', protocol: 'TCP', port: 80, staged: true });
   const none = await run(['policy', 'explain', 'web/c', 'web/a', '80'], env);
   assert.equal(none.code, 2);
   assert.match(none.err, /there is no pod web\/c/);

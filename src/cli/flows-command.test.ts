@@ -162,6 +162,35 @@ test('--counts: packets by who decided, most first', async (t) => {
   );
 });
 
+test('staged policies: what they would have decided, beside what was; --staged asks for where the two differ', async (t) => {
+  const asked: FlowsQuery[] = [];
+  const policies = ['StagedNetworkPolicy:shop/lock'];
+  const staged = { verdict: 'denied', by: { type: 'endOfTier', tier: 'default', policies } } as const;
+  const { out } = await run(t, ['--staged'], {
+    flows: async (query) => {
+      asked.push(query);
+      return answer([{ ...flow, verdict: 'allowed', by: { type: 'none' }, staged }]);
+    },
+  });
+  assert.deepEqual(asked, [{ after: 0, limit: 200, waitSec: 0, staged: true }]);
+  assert.match(
+    out,
+    /allowed ingress .* no policy; staged: denied by end of tier default, not allowed by StagedNetworkPolicy:shop\/lock$/m,
+  );
+  const count = {
+    verdict: 'denied',
+    direction: 'ingress',
+    namespace: 'shop',
+    rule: '1',
+    tier: '',
+    packets: 4,
+  } as const;
+  const { out: counts } = await run(t, ['--counts'], {
+    flowCounts: () => [{ ...count, policy: policies[0]!, staged: true }],
+  });
+  assert.match(counts, /^4 +would be denied ingress +shop +StagedNetworkPolicy:shop\/lock +1$/m);
+});
+
 test('what makes no sense is said at once', async (t) => {
   for (const [args, message] of [
     [['--pod', 'db-0'], /write NAMESPACE\/NAME/],

@@ -17,6 +17,7 @@ interface FlowsOptions extends AskOptions {
   readonly verdict?: string;
   readonly namespace?: string;
   readonly pod?: string;
+  readonly staged?: boolean;
   readonly counts?: boolean;
 }
 
@@ -31,6 +32,7 @@ export function registerFlows(program: Command, context: CliContext): void {
     .option('--verdict <verdict>', 'only denied, allowed or dropped ones (dropped: not by policy)')
     .option('-n, --namespace <namespace>', 'only from or to pods of this namespace')
     .option('--pod <pod>', 'only from or to this pod: NAMESPACE/NAME, or NAME with -n')
+    .option('--staged', 'only those on which the staged policies would decide otherwise')
     .option('--counts', 'packets by policy and rule since the agent started, instead of flows')
     .addHelpText(
       'after',
@@ -38,6 +40,7 @@ export function registerFlows(program: Command, context: CliContext): void {
 Examples:
   poplin flows
   poplin flows --follow --pod shop/api-1
+  poplin flows --staged
   poplin flows --counts
   poplin flows -o json | jq -r 'select(.destination.port == 5432) | .source.pod'`,
     )
@@ -68,8 +71,9 @@ function faultOf({ last, verdict, pod, namespace, counts, follow: followed }: Fl
   return `${JSON.stringify(pod)} is no pod: write NAMESPACE/NAME, or NAME with -n`;
 }
 
-function queryOf({ verdict, namespace, pod }: FlowsOptions): Record<string, string> {
+function queryOf({ verdict, namespace, pod, staged }: FlowsOptions): Record<string, string> {
   return {
+    ...(staged ? { staged: 'true' } : {}),
     ...(verdict === undefined ? {} : { verdict }),
     ...(pod !== undefined
       ? { pod: pod.includes('/') ? pod : `${namespace}/${pod}` }
@@ -150,7 +154,7 @@ function flowPrinter(
 const header = ['TIME', 'VERDICT', 'FROM', 'TO', 'PROTOCOL', 'PACKETS', 'BY'];
 
 function flowRow(flow: FlowView): string[] {
-  const { time, verdict, direction, source, destination, packets, by } = flow;
+  const { time, verdict, direction, source, destination, packets, by, staged } = flow;
   return [
     time,
     `${verdict} ${direction}`,
@@ -158,7 +162,7 @@ function flowRow(flow: FlowView): string[] {
     endText(destination),
     protocolText(flow),
     String(packets),
-    deciderText(by),
+    staged ? `${deciderText(by)}; staged: ${staged.verdict} by ${deciderText(staged.by)}` : deciderText(by),
   ];
 }
 
@@ -189,9 +193,9 @@ function deciderText(by: FlowDeciderView): string {
 export function formatCounts(counts: readonly FlowCountView[]): string {
   const rows = counts
     .toSorted((a, b) => b.packets - a.packets)
-    .map(({ packets, verdict, direction, namespace, policy, rule, tier }) => [
+    .map(({ packets, verdict, direction, namespace, policy, rule, tier, staged }) => [
       String(packets),
-      `${verdict} ${direction}`,
+      `${staged ? 'would be ' : ''}${verdict} ${direction}`,
       namespace,
       policy || (tier !== '' ? `end of tier ${tier}` : verdict === 'dropped' ? '' : 'no policy'),
       tier === '' ? rule : '',

@@ -24,7 +24,15 @@ export function manifestKey(manifest: Pick<Manifest, 'kind' | 'namespace' | 'nam
   return `${manifest.kind}/${manifest.namespace}/${manifest.name}`;
 }
 
-const namespacedKinds = new Set(['Pod', 'NetworkPolicy', 'NetworkSet', 'ServiceAccount', 'EndpointSlice']);
+const namespacedKinds = new Set([
+  'Pod',
+  'NetworkPolicy',
+  'StagedNetworkPolicy',
+  'StagedKubernetesNetworkPolicy',
+  'NetworkSet',
+  'ServiceAccount',
+  'EndpointSlice',
+]);
 /** As the model calls it: Kubernetes' own has the same name. */
 const calicoNetworkPolicy = 'CalicoNetworkPolicy';
 const fileBytesMax = 16 << 20;

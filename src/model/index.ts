@@ -9,3 +9,4 @@ export * from './pools.ts';
 export * from './routes.ts';
 export { parseSelector, type SelectorError } from './selector/parse.ts';
 export * from './selector/selector.ts';
+export * from './staged-policy.ts';

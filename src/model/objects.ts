@@ -13,6 +13,7 @@ import type {
 import type { ClusterPolicyObject } from './cluster-policy.ts';
 import type { DnsServer } from './dns-servers.ts';
 import type { EndpointSliceObject } from './endpoint-slice.ts';
+import type { StagedCalicoPolicyObject, StagedKubernetesPolicyObject } from './staged-policy.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -344,6 +345,9 @@ export interface ModelObjects {
   /** projectcalico.org's NetworkPolicy. */
   readonly CalicoNetworkPolicy: CalicoPolicyObject;
   readonly GlobalNetworkPolicy: CalicoPolicyObject;
+  readonly StagedNetworkPolicy: StagedCalicoPolicyObject;
+  readonly StagedGlobalNetworkPolicy: StagedCalicoPolicyObject;
+  readonly StagedKubernetesNetworkPolicy: StagedKubernetesPolicyObject;
   readonly Tier: TierObject;
   readonly NetworkSet: NetworkSetObject;
   readonly GlobalNetworkSet: NetworkSetObject;
@@ -369,6 +373,9 @@ export const kinds: readonly Kind[] = [
   'BaselineAdminNetworkPolicy',
   'CalicoNetworkPolicy',
   'GlobalNetworkPolicy',
+  'StagedNetworkPolicy',
+  'StagedGlobalNetworkPolicy',
+  'StagedKubernetesNetworkPolicy',
   'Tier',
   'NetworkSet',
   'GlobalNetworkSet',

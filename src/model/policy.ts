@@ -84,6 +84,12 @@ export interface EndpointProgram {
   readonly egress: readonly TierProgram[];
   /** Of a host endpoint: the two above are about what ends or begins at the node, except between it and its own pods. */
   readonly host?: HostProgram;
+  /** What would apply were the staged policies in force: of a pod the directions that one of them is about, of a host endpoint all. */
+  readonly staged?: {
+    readonly ingress?: readonly TierProgram[];
+    readonly egress?: readonly TierProgram[];
+    readonly host?: Pick<HostProgram, 'forward' | 'preDNAT' | 'untracked'>;
+  };
 }
 
 export interface HostProgram {
@@ -114,6 +120,8 @@ export type PolicyUpdate =
       readonly members: readonly string[];
       /** The addresses of these, as DNS answers come: whoever reads those says the members, each for its time. */
       readonly domains?: readonly DomainPattern[];
+      /** Only staged policies name it: nothing in force needs it. A set that comes to be needed, or is not any more, is told whole again. */
+      readonly staged?: true;
     }
   | {
       readonly type: 'setDelta';
@@ -122,7 +130,13 @@ export type PolicyUpdate =
       readonly removed: readonly string[];
     }
   | { readonly type: 'setRemove'; readonly id: SetId }
-  | { readonly type: 'policy'; readonly id: PolicyId; readonly program: PolicyProgram }
+  | {
+      readonly type: 'policy';
+      readonly id: PolicyId;
+      readonly program: PolicyProgram;
+      /** It is never in force: only `staged` of endpoints names it. */
+      readonly staged?: true;
+    }
   | { readonly type: 'policyRemove'; readonly id: PolicyId }
   | { readonly type: 'endpoint'; readonly id: EndpointId; readonly program: EndpointProgram }
   | { readonly type: 'endpointRemove'; readonly id: EndpointId };

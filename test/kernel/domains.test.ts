@@ -169,12 +169,13 @@ for (const backend of ['nft', 'legacy'] as const) {
       const second = await w.start({ objects: [namesPolicy(['*.example.com'])] });
       for (const family of families) {
         await w.expectReach('a', hosts[family].www);
-        const explained = second.pipeline.explain({
+        const connection = {
           from: { endpoint: 'ns/a', address: w.packets.pod('a').addresses[family] },
           to: { address: hosts[family].www as IpAddress },
           protocol: 'TCP',
           port: 80,
-        });
+        } as const;
+        const explained = second.pipeline.explain(connection, false);
         const rule = explained.directions[0]?.tiers[0]?.policies[0]?.rules.at(-1);
         assert.equal(explained.verdict, 'allow');
         assert.equal(rule?.learnt?.name, 'www.example.com');

@@ -5,14 +5,21 @@ import path from 'node:path';
 import { after, before, suite, type TestContext } from 'node:test';
 import { createKubeDatastore, type KubeDatastore } from '#datastore';
 import { silentLogger } from '#kit';
+import { stagedKinds } from '#model';
 import { type DatastoreHarness, datastoreCompliance, type SourceObject } from '../support/datastore-compliance.ts';
 import { type ApiServer, apiServerAssets, startApiServer } from '../support/kube/api-server.ts';
 import { needs } from '../support/needs.ts';
+import { definitions } from './crds/definitions.ts';
+import { installDefinitions } from './crds/install.ts';
 
 suite('kube datastore on a real API server', needs({ kube: apiServerAssets }), () => {
   let server: ApiServer;
   before(async () => {
     server = await startApiServer();
+    await installDefinitions(
+      server,
+      definitions.filter(({ spec }) => (stagedKinds as readonly string[]).includes(spec.names.kind)),
+    );
   });
   after(() => server.stop());
 

@@ -19,6 +19,7 @@ import {
   podArbitrary,
   policyArbitrary,
 } from '../support/random-policy.ts';
+import { stagedArbitrary, stagedIds } from '../support/random-staged.ts';
 
 const runs = Number(process.env['POPLIN_POLICY_CASES'] ?? 150);
 
@@ -123,6 +124,7 @@ const inputs: readonly Arbitrary<Input>[] = [
   ),
   ...['a', 'b'].map((name) => hostPolicyArbitrary(name)),
   ...['h', 'i'].map((name) => hostEndpointArbitrary(name)),
+  ...stagedIds.map((id) => stagedArbitrary(id).map(upsert)),
   ...podNames.map((parts) =>
     slot.map((at): Input => {
       const id = parts.join('/');

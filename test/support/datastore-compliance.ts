@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Datastore } from '#datastore';
-import type { Kind, ModelObjects, ModelUpdate } from '#model';
+import { type Kind, type ModelObjects, type ModelUpdate, objectKey } from '#model';
 import { until } from './wait.ts';
 
 /** A Kubernetes object as written in a manifest. */
@@ -172,6 +172,34 @@ export function datastoreCompliance(
     await source.remove(invalid('worse'));
     await until(() => watched.inSyncCalls() > 0, { what: 'in sync' });
     await until(() => !watched.get('NetworkPolicy', 'web/worse'), { what: 'the deletion' });
+  });
+
+  test(`${name}: staged policies of all kinds are told with what is to be made of them, and go`, async (t) => {
+    const source = harness(t);
+    const staged = (kind: Kind, spec: object): SourceObject => {
+      const place = kind === 'StagedGlobalNetworkPolicy' ? {} : { namespace: 'web' };
+      return { apiVersion: 'projectcalico.org/v3', kind, metadata: { name: 's', ...place }, spec };
+    };
+    const objects = [
+      staged('StagedNetworkPolicy', { tier: 'first', ingress: [{ action: 'Deny' }] }),
+      staged('StagedGlobalNetworkPolicy', { stagedAction: 'Delete' }),
+      staged('StagedKubernetesNetworkPolicy', { stagedAction: 'Set', podSelector: {}, ingress: [{}] }),
+    ];
+    for (const object of objects) await source.put(object);
+    const watched = await follow(t, source.create());
+    await until(() => watched.inSyncCalls() > 0, { what: 'in sync' });
+    const [calico, global, kubernetes] = [
+      watched.get('StagedNetworkPolicy', 'web/s'),
+      watched.get('StagedGlobalNetworkPolicy', 's'),
+      watched.get('StagedKubernetesNetworkPolicy', 'web/s'),
+    ];
+    assert.deepEqual([calico?.stagedAction, calico?.tier, calico?.ingress[0]?.action], ['Set', 'first', 'Deny']);
+    assert.equal(global?.stagedAction, 'Delete');
+    assert.deepEqual([kubernetes?.stagedAction, kubernetes?.policyTypes], ['Set', ['Ingress']]);
+    for (const object of objects) await source.remove(object);
+    const left = (): boolean =>
+      objects.some(({ kind, metadata }) => watched.get(kind as Kind, objectKey({ namespace: '', ...metadata })));
+    await until(() => !left(), { what: 'their end' });
   });
 
   test(`${name}: what was deleted while nobody looked is gone for the next run`, async (t) => {

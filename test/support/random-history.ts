@@ -18,6 +18,7 @@ import type { RawClusterPolicy } from './naive-cluster-policy.ts';
 import { calicoArbitrary, calicoIds } from './random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from './random-cluster-policy.ts';
 import { namespaceArbitrary, namespaceNames, nodeArbitrary, podArbitrary, policyArbitrary } from './random-policy.ts';
+import { stagedArbitrary, stagedIds } from './random-staged.ts';
 
 /** POPLIN_POLICY_CASES=10000 for the long form, some minutes. */
 export const casesOr = (usual: number): number => Number(process.env['POPLIN_POLICY_CASES'] ?? usual);
@@ -46,6 +47,7 @@ export type Command =
   | { readonly type: 'node'; readonly object: NodeObject }
   | { readonly type: 'clusterPolicy'; readonly manifest: RawClusterPolicy }
   | { readonly type: 'calico'; readonly manifest: RawCalico }
+  | { readonly type: 'staged'; readonly update: ModelUpdate }
   | { readonly type: 'delete'; readonly kind: Kind; readonly key: string }
   | { readonly type: 'local'; readonly key: string; readonly addresses: readonly IpAddress[] }
   | { readonly type: 'unlocal'; readonly key: string }
@@ -93,6 +95,13 @@ export const command: Arbitrary<Command> = fc.oneof(
       .map((manifest) => ({ type: 'calico' as const, manifest })),
   },
   {
+    weight: 3,
+    arbitrary: fc
+      .constantFrom(...stagedIds)
+      .chain(stagedArbitrary)
+      .map((update) => ({ type: 'staged' as const, update })),
+  },
+  {
     weight: 2,
     arbitrary: fc
       .constantFrom('n1' as const, 'n2' as const)
@@ -106,6 +115,11 @@ export const command: Arbitrary<Command> = fc.oneof(
       fc.constantFrom(...calicoIds).map((id) => ({
         type: 'delete' as const,
         kind: calicoKind(id.kind),
+        key: objectKey({ namespace: '', ...id }),
+      })),
+      fc.constantFrom(...stagedIds).map((id) => ({
+        type: 'delete' as const,
+        kind: id.kind,
         key: objectKey({ namespace: '', ...id }),
       })),
       fc.constantFrom('n1', 'n2').map((key) => ({ type: 'delete' as const, kind: 'Node' as const, key })),
@@ -204,6 +218,8 @@ function updateOf(step: ModelCommand): ModelUpdate {
       return { type: 'upsert', kind: 'Node', key: step.object.metadata.name, object: step.object };
     case 'calico':
       return calicoUpdate(step.manifest);
+    case 'staged':
+      return step.update;
     case 'clusterPolicy':
       return clusterPolicyUpdate(step.manifest);
   }

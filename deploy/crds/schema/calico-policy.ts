@@ -1,6 +1,7 @@
 /** projectcalico.org/v3 NetworkPolicy and GlobalNetworkPolicy. */
 import {
   ageColumn,
+  type CelRule,
   flag,
   inForceColumn,
   inForceStatus,
@@ -219,7 +220,7 @@ function rule(what: string, direction: 'ingress' | 'egress', isGlobal: boolean):
   );
 }
 
-const policySpec = (isGlobal: boolean): Readonly<Record<string, Schema>> => ({
+export const policySpec = (isGlobal: boolean): Readonly<Record<string, Schema>> => ({
   tier: text('The tier that it stands in, default if left out.', 63, { default: 'default' }),
   order: number('Where it stands in its tier: lower first, none behind all that have one, equal ones by name.'),
   selector: selector('The pods whose traffic it decides; all if left out.'),
@@ -235,7 +236,7 @@ const policySpec = (isGlobal: boolean): Readonly<Record<string, Schema>> => ({
   performanceHints: list('Without effect.', text('A hint.', 64), 16),
 });
 
-const columns: KindDefinition['columns'] = [
+export const policyColumns: KindDefinition['columns'] = [
   { name: 'Tier', type: 'string', jsonPath: '.spec.tier', description: 'The tier that it stands in.' },
   { name: 'Order', type: 'number', jsonPath: '.spec.order', description: 'Where it stands in its tier.' },
   { name: 'Selector', type: 'string', jsonPath: '.spec.selector', description: 'The pods that it is about.' },
@@ -260,8 +261,37 @@ export const calicoNetworkPolicy: KindDefinition = {
   description: 'Rules for pods of its namespace, in a tier and an order.',
   spec: object('Whom it is about, and its rules.', policySpec(false)),
   status: inForceStatus(),
-  columns,
+  columns: policyColumns,
 };
+
+export const globalPolicySpec: Readonly<Record<string, Schema>> = {
+  ...policySpec(true),
+  selector: selector('The pods and host endpoints whose traffic it decides; all if left out.'),
+  namespaceSelector: selector('Only pods in namespaces with such labels.'),
+  applyOnForward: flag('Of host endpoints, what the node forwards as well; otherwise what ends or begins at it.'),
+  preDNAT: flag(
+    'Of host endpoints alone: what comes in, before the address of a service is translated. Needs applyOnForward, and no Egress.',
+  ),
+  doNotTrack: flag('Of host endpoints alone: every packet, without conntrack. Needs applyOnForward.'),
+};
+
+export const globalPolicyRules: readonly CelRule[] = [
+  {
+    rule: '!(has(self.doNotTrack) && self.doNotTrack && has(self.preDNAT) && self.preDNAT)',
+    message: 'preDNAT stands beside doNotTrack; keep one of them',
+    fieldPath: '.preDNAT',
+  },
+  {
+    rule: '!(has(self.doNotTrack) && self.doNotTrack || has(self.preDNAT) && self.preDNAT) || has(self.applyOnForward) && self.applyOnForward',
+    message: 'applyOnForward must be true beside doNotTrack or preDNAT, which are about forwarded packets as well',
+    fieldPath: '.applyOnForward',
+  },
+  {
+    rule: "!(has(self.preDNAT) && self.preDNAT) || (!has(self.egress) || size(self.egress) == 0) && (!has(self.types) || !('Egress' in self.types))",
+    message: 'egress does not go with preDNAT, which is about what comes in alone',
+    fieldPath: '.egress',
+  },
+];
 
 export const globalNetworkPolicy: KindDefinition = {
   group: 'projectcalico.org',
@@ -270,36 +300,7 @@ export const globalNetworkPolicy: KindDefinition = {
   plural: 'globalnetworkpolicies',
   shortNames: ['gnp', 'cgnp'],
   description: 'Rules for pods of all namespaces and for host endpoints, in a tier and an order.',
-  spec: object(
-    'Whom it is about, and its rules.',
-    {
-      ...policySpec(true),
-      selector: selector('The pods and host endpoints whose traffic it decides; all if left out.'),
-      namespaceSelector: selector('Only pods in namespaces with such labels.'),
-      applyOnForward: flag('Of host endpoints, what the node forwards as well; otherwise what ends or begins at it.'),
-      preDNAT: flag(
-        'Of host endpoints alone: what comes in, before the address of a service is translated. Needs applyOnForward, and no Egress.',
-      ),
-      doNotTrack: flag('Of host endpoints alone: every packet, without conntrack. Needs applyOnForward.'),
-    },
-    rules(
-      {
-        rule: '!(has(self.doNotTrack) && self.doNotTrack && has(self.preDNAT) && self.preDNAT)',
-        message: 'preDNAT stands beside doNotTrack; keep one of them',
-        fieldPath: '.preDNAT',
-      },
-      {
-        rule: '!(has(self.doNotTrack) && self.doNotTrack || has(self.preDNAT) && self.preDNAT) || has(self.applyOnForward) && self.applyOnForward',
-        message: 'applyOnForward must be true beside doNotTrack or preDNAT, which are about forwarded packets as well',
-        fieldPath: '.applyOnForward',
-      },
-      {
-        rule: "!(has(self.preDNAT) && self.preDNAT) || (!has(self.egress) || size(self.egress) == 0) && (!has(self.types) || !('Egress' in self.types))",
-        message: 'egress does not go with preDNAT, which is about what comes in alone',
-        fieldPath: '.egress',
-      },
-    ),
-  ),
+  spec: object('Whom it is about, and its rules.', globalPolicySpec, rules(...globalPolicyRules)),
   status: inForceStatus(),
-  columns,
+  columns: policyColumns,
 };

@@ -10,6 +10,7 @@ import { felixConfiguration } from './felix-configuration.ts';
 import { hostEndpoint } from './host-endpoint.ts';
 import { ipPool } from './ip-pool.ts';
 import { poplinNode } from './poplin-node.ts';
+import { stagedGlobalNetworkPolicy, stagedKubernetesNetworkPolicy, stagedNetworkPolicy } from './staged-policy.ts';
 
 const kinds: readonly KindDefinition[] = [
   bgpConfiguration,
@@ -21,6 +22,9 @@ const kinds: readonly KindDefinition[] = [
   poplinNode,
   calicoNetworkPolicy,
   globalNetworkPolicy,
+  stagedNetworkPolicy,
+  stagedGlobalNetworkPolicy,
+  stagedKubernetesNetworkPolicy,
   tier,
   networkSet,
   globalNetworkSet,

@@ -55,6 +55,18 @@ test('an address is in every set whose names it has, in the kernel first, and ov
   assert.equal(sets.addressCount, 0);
 });
 
+test('a set that is told again keeps what it has, without what is over', () => {
+  const { clock, sets, learn } = fake();
+  assert.deepEqual(sets.addSet('x', ['*.example.com']), []);
+  learn('a.example.com', '192.0.2.1', 2);
+  learn('b.example.com', '192.0.2.2', 30);
+  assert.deepEqual(sets.addSet('x', ['*.example.com']), ['192.0.2.1', '192.0.2.2']);
+  clock.advance(2_000);
+  assert.deepEqual(sets.addSet('x', ['*.example.com']), ['192.0.2.2']);
+  assert.equal(sets.learnt('x', '192.0.2.2' as IpAddress)?.leftSec, 28);
+  assert.equal(sets.addressCount, 1);
+});
+
 test('a later answer gives more time, never less; the name that lasts longest is told', () => {
   const { clock, sets, learn, kernel, changes } = fake();
   sets.addSet('x', ['*.example.com']);

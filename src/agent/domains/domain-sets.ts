@@ -90,9 +90,13 @@ export class DomainSets {
     return this.#total;
   }
 
-  /** A set that policies name from now on. Returns the addresses that are known of its names: of other sets, and of an earlier agent. */
+  /**
+   * A set that policies name from now on. Returns the addresses that are known of its names: of other sets, and of an earlier agent. One that is told
+   * again (a staged policy named it alone, or does from now on) keeps what it has.
+   */
   addSet(id: SetId, patterns: readonly DomainPattern[]): readonly IpAddress[] {
-    this.removeSet(id);
+    const known = this.#sets.get(id);
+    if (known) return this.#living(known);
     const set: DomainSet = { id, patterns, entries: new Map() };
     const nowMs = this.#deps.clock.nowMs();
     for (const { address, timeoutSec, comment } of this.#deps.before(id))
@@ -165,6 +169,14 @@ export class DomainSets {
   stop(): void {
     this.#cancelSweep?.();
     this.#cancelSweep = undefined;
+  }
+
+  /** What is over is forgotten at once: nobody is told of it later. */
+  #living(set: DomainSet): readonly IpAddress[] {
+    const nowMs = this.#deps.clock.nowMs();
+    for (const [address, { untilMs }] of set.entries)
+      if (untilMs <= nowMs && set.entries.delete(address)) this.#total--;
+    return [...set.entries.keys()];
   }
 
   /** Whether that says something: the address gets more time than it had. */

@@ -11,6 +11,8 @@ type Count = { -readonly [K in keyof FlowCountView]: FlowCountView[K] };
 
 export interface FlowCounts {
   add(flow: FlowDescription): void;
+  /** What the staged policies would have made of it, where they have a say. */
+  addStaged(flow: FlowDescription): void;
   list(): readonly FlowCountView[];
 }
 
@@ -33,23 +35,29 @@ export function createFlowCounts(deps: FlowCountsDeps, seriesMax = seriesMaxDefa
       if (policy !== '' && policy !== othersPolicy && !deps.isLive(policy)) counts.delete(key);
     return counts.size < seriesMax;
   };
+  const count = (given: Labels): void => {
+    let labels = given;
+    if (!counts.has(keyOf(labels)) && !hasRoom()) {
+      deps.onFull();
+      labels = { ...labels, namespace: '', policy: othersPolicy, rule: '', tier: '' };
+    }
+    const key = keyOf(labels);
+    const known = counts.get(key);
+    if (known) known.packets++;
+    else counts.set(key, { ...labels, packets: 1 });
+  };
   return {
-    add(flow) {
-      let labels = labelsOf(flow);
-      if (!counts.has(keyOf(labels)) && !hasRoom()) {
-        deps.onFull();
-        labels = { ...labels, namespace: '', policy: othersPolicy, rule: '', tier: '' };
-      }
-      const key = keyOf(labels);
-      const count = counts.get(key);
-      if (count) count.packets++;
-      else counts.set(key, { ...labels, packets: 1 });
+    add: (flow) => count(labelsOf(flow)),
+    addStaged(flow) {
+      if (flow.staged) count({ ...labelsOf({ ...flow, ...flow.staged }), staged: true });
     },
     list: () => [...counts.values()],
   };
 }
 
-function labelsOf(flow: FlowDescription): Omit<FlowCountView, 'packets'> {
+type Labels = Omit<FlowCountView, 'packets'>;
+
+function labelsOf(flow: FlowDescription): Labels {
   const { verdict, direction, by } = flow;
   const pod = judgedPod(flow) ?? '';
   const common = { verdict, direction, namespace: namespaceOf(pod) };
@@ -69,6 +77,6 @@ function namespaceOf(pod: string): string {
   return pod.slice(0, Math.max(0, pod.indexOf('/')));
 }
 
-function keyOf({ verdict, direction, namespace, policy, rule, tier }: Omit<FlowCountView, 'packets'>): string {
-  return `${verdict} ${direction} ${namespace} ${policy} ${rule} ${tier}`;
+function keyOf({ verdict, direction, namespace, policy, rule, tier, staged }: Labels): string {
+  return `${verdict} ${direction} ${namespace} ${policy} ${rule} ${tier}${staged ? ' staged' : ''}`;
 }

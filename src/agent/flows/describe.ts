@@ -2,22 +2,23 @@
 import type { FlowDeciderView, FlowEndView, FlowView } from '#api';
 import { type FlowLabel, flowNameHash } from '#felix';
 import type { EndpointId, PolicyId, TierProgram } from '#model';
-import { type PolicyState, ruleText } from '#policy';
+import type { PolicyState } from '#policy';
 import type { AddressNames } from './address-names.ts';
+import { allowedBy, type JudgedPacket, ruleDecider, stagedOf, tierDecider } from './judge.ts';
 import { ICMP, ICMPV6, type PacketHeaders, SCTP, TCP, UDP } from './packet.ts';
 
 export type FlowDescription = Pick<
   FlowView,
-  'verdict' | 'direction' | 'source' | 'destination' | 'protocol' | 'icmp' | 'by'
+  'verdict' | 'direction' | 'source' | 'destination' | 'protocol' | 'icmp' | 'by' | 'staged'
 >;
 
 export interface DescribeDeps {
   readonly names: Pick<AddressNames, 'of'>;
   readonly state: PolicyState;
+  /** Whether one packet more may be judged by staged policies now: it costs a walk over all rules of its pod. */
+  readonly mayJudge: () => boolean;
 }
 
-/** Of a tier whose policies all did not allow; more are not named. */
-const policiesNamedMax = 16;
 const protocolNames: Readonly<Record<number, string>> = {
   [TCP]: 'TCP',
   [UDP]: 'UDP',
@@ -31,7 +32,7 @@ export function describeFlow(
   label: FlowLabel,
   packet: PacketHeaders,
   fromPod: EndpointId | undefined,
-  { names, state }: DescribeDeps,
+  { names, state, mayJudge }: DescribeDeps,
 ): FlowDescription {
   const end = (side: 'source' | 'destination'): FlowEndView => ({
     address: packet[side],
@@ -42,7 +43,10 @@ export function describeFlow(
   const { verdict } = label;
   const isFromOutside = label.by.type === 'dataplane' && fromPod === undefined;
   const direction = isFromOutside ? 'ingress' : label.direction;
-  const judged = judgedPod({ direction, source, destination });
+  const pod = judgedPod({ direction, source, destination });
+  const judged = pod === undefined ? undefined : { packet, pod, direction };
+  const hasSay = pod !== undefined && state.endpoints.get(pod)?.staged?.[direction] !== undefined;
+  const staged = judged && hasSay && label.by.type !== 'dataplane' && mayJudge() ? stagedOf(state, judged) : undefined;
   return {
     verdict,
     direction,
@@ -54,6 +58,7 @@ export function describeFlow(
       label.by.type === 'dataplane'
         ? { ...label.by, ...(fromPod === undefined ? {} : { pod: fromPod }) }
         : deciderOf({ ...label, by: label.by }, judged, state),
+    ...(staged ? { staged } : {}),
   };
 }
 
@@ -66,26 +71,19 @@ type PolicyDecider = Exclude<FlowLabel['by'], { readonly type: 'dataplane' }>;
 
 function deciderOf(
   { by, direction }: FlowLabel & { readonly by: PolicyDecider },
-  pod: EndpointId | undefined,
+  judged: JudgedPacket | undefined,
   state: PolicyState,
 ): FlowDeciderView {
-  const tiers: readonly TierProgram[] = (pod !== undefined && state.endpoints.get(pod)?.[direction]) || [];
+  const tiers: readonly TierProgram[] = (judged && state.endpoints.get(judged.pod)?.[direction]) ?? [];
   switch (by.type) {
     case 'none':
       return by;
-    case 'endOfTier': {
-      const tier = tiers.find(({ tier }) => isNamed(by.tier, tier));
-      return {
-        type: 'endOfTier',
-        tier: tier?.tier ?? by.tier,
-        policies: tier?.policies.slice(0, policiesNamedMax) ?? [],
-      };
-    }
-    case 'rule': {
-      const policy = policyNamed(by.policy, tiers);
-      const rule = state.policies.get(policy)?.[direction][by.rule - 1];
-      return { type: 'rule', policy, rule: by.rule, ...(rule ? { text: ruleText(state, rule, direction) } : {}) };
-    }
+    case 'staged':
+      return judged ? allowedBy(state, judged) : { type: 'none' };
+    case 'endOfTier':
+      return tierDecider(tiers.find(({ tier }) => isNamed(by.tier, tier))?.tier ?? by.tier, tiers);
+    case 'rule':
+      return ruleDecider(state, direction, policyNamed(by.policy, tiers), by.rule);
   }
 }
 

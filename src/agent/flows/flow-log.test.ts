@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { FlowsQuery } from '#api';
 import { type FlowLabel, flowPrefix } from '#felix';
-import { FakeClock, type IpAddress, parseIp, silentLogger } from '#kit';
-import type { PodObject } from '#model';
+import { type Cidr, FakeClock, type IpAddress, parseIp, silentLogger } from '#kit';
+import type { PodObject, PolicyRule } from '#model';
 import { PolicyStateStore } from '#policy';
 import { type PacketLogOptions, SysError } from '#sys';
 import { createFlowLog, type FlowLogConfig } from './flow-log.ts';
@@ -130,6 +130,122 @@ test('what is dropped whatever policy says: why, and by whose interface it came 
       ['dropped', 'shop', 'invalid'],
     ],
   );
+});
+
+const stagedId = 'StagedNetworkPolicy:shop/lock';
+const accepted = flowPrefix({ verdict: 'allowed', direction: 'ingress', by: { type: 'staged' } });
+
+/** shop/api-1, where a staged policy would allow what comes from 10.1.1.1, and port 81. */
+function fakeStaged(verdicts: 'denied' | 'all' = 'denied') {
+  const world = fake({ flowLog: verdicts });
+  const open = 'NetworkPolicy:shop/open';
+  const port = (action: PolicyRule['action'], first: number): PolicyRule => ({
+    action,
+    protocol: 6,
+    destinationPorts: [{ first, last: first }],
+  });
+  const fromWeb: PolicyRule = { action: 'allow', source: { type: 'cidr', cidr: '10.1.1.1/32' as Cidr, except: [] } };
+  world.state.apply([
+    { type: 'policy', id: open, program: { ingress: [port('deny', 22), { action: 'allow' }], egress: [] } },
+    { type: 'policy', id: stagedId, staged: true, program: { ingress: [port('allow', 81), fromWeb], egress: [] } },
+    {
+      type: 'endpoint',
+      id: 'shop/api-1',
+      program: {
+        ingress: [{ tier: 'default', policies: [open], endOfTier: 'deny' }],
+        egress: [],
+        staged: { ingress: [{ tier: 'default', policies: [stagedId], endOfTier: 'deny' }] },
+      },
+    },
+  ]);
+  return { ...world, open };
+}
+
+test('what staged policies would deny is kept though it was allowed, with what allowed it and what would deny it', async () => {
+  const { flows, packet, open } = fakeStaged();
+  await flows.start();
+  packet('10.1.1.1', 80, accepted);
+  packet('10.1.1.2', 80, accepted);
+  packet('10.1.1.2', 80, accepted);
+  const { flows: seen } = await flows.flows(all);
+  assert.equal(seen.length, 1, 'what they would allow is nobody asked for');
+  const { verdict, packets, source, by, staged } = seen[0]!;
+  assert.deepEqual([verdict, packets, source.address], ['allowed', 2, '10.1.1.2']);
+  assert.deepEqual(by, { type: 'rule', policy: open, rule: 2, text: 'allow all traffic from anywhere' });
+  assert.deepEqual(staged, {
+    verdict: 'denied',
+    by: { type: 'endOfTier', tier: 'default', policies: [stagedId] },
+  });
+  const common = { direction: 'ingress', namespace: 'shop', staged: true } as const;
+  assert.deepEqual(flows.counts(), [
+    { ...common, verdict: 'allowed', policy: stagedId, rule: '2', tier: '', packets: 1 },
+    { ...common, verdict: 'denied', policy: '', rule: 'end of tier', tier: 'default', packets: 2 },
+  ]);
+});
+
+test('what was denied says what it would have been; --staged is where the two differ', async () => {
+  const { flows, packet, open } = fakeStaged();
+  await flows.start();
+  const byRule = denied({ type: 'rule', policy: open, rule: 1 });
+  packet('10.1.1.1', 22, byRule);
+  packet('10.1.1.2', 22, byRule);
+  packet('10.1.1.2', 23, accepted);
+  const of = async (query: Partial<FlowsQuery>) =>
+    (await flows.flows({ ...all, ...query })).flows.map((flow) => [flow.verdict, flow.staged?.verdict]);
+  assert.deepEqual(await of({}), [
+    ['denied', 'allowed'],
+    ['denied', 'denied'],
+    ['allowed', 'denied'],
+  ]);
+  assert.deepEqual(await of({ staged: true }), [
+    ['denied', 'allowed'],
+    ['allowed', 'denied'],
+  ]);
+  assert.deepEqual(
+    flows.counts().map(({ verdict, staged = false, packets }) => [verdict, staged, packets]),
+    [
+      ['denied', false, 2],
+      ['allowed', true, 1],
+      ['denied', true, 2],
+    ],
+  );
+});
+
+test('where all flows are told of, allowed ones say what they would have been; of pods without staged policies nothing is said', async () => {
+  const { flows, packet, state } = fakeStaged('all');
+  await flows.start();
+  const allowedByRule = flowPrefix({
+    verdict: 'allowed',
+    direction: 'ingress',
+    by: { type: 'rule', policy: 'NetworkPolicy:shop/open', rule: 2 },
+  });
+  packet('10.1.1.1', 81, allowedByRule);
+  const [flow] = (await flows.flows(all)).flows;
+  assert.deepEqual(flow!.staged, {
+    verdict: 'allowed',
+    by: { type: 'rule', policy: stagedId, rule: 1, text: 'allow TCP 81 from anywhere' },
+  });
+  const { ingress, egress } = state.endpoints.get('shop/api-1')!;
+  state.apply([{ type: 'endpoint', id: 'shop/api-1', program: { ingress, egress } }]);
+  packet('10.1.1.2', 82, allowedByRule);
+  packet('10.1.1.2', 83, accepted);
+  const after = (await flows.flows({ ...all, after: 1 })).flows;
+  assert.deepEqual(
+    after.map(({ destination, staged }) => [destination.port, staged]),
+    [[82, undefined]],
+    'a packet that was told of before the policy went is nothing',
+  );
+});
+
+test('staged policies judge a bounded number of packets a second, and what is over it is said', async () => {
+  const { flows, packet, clock, limits } = fakeStaged();
+  await flows.start();
+  for (let port = 1; port <= 600; port++) packet('10.1.1.2', port, accepted);
+  const counted = (): number => flows.counts().reduce((sum, { packets }) => sum + packets, 0);
+  assert.deepEqual([counted(), limits.length, new Set(limits)], [500, 100, new Set(['staged_flows'])]);
+  clock.advance(1_000);
+  packet('10.1.1.2', 700, accepted);
+  assert.equal(counted(), 501);
 });
 
 test('a pod that is gone or completed names nothing; its successor at the address does', async () => {

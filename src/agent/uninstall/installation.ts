@@ -82,6 +82,7 @@ export const definitions: readonly Definition[] = [
   ...[
     ...['bgpconfigurations', 'bgppeers', 'bgpfilters', 'ippools', 'caliconodestatuses', 'felixconfigurations'],
     ...['networkpolicies', 'globalnetworkpolicies', 'tiers', 'networksets', 'globalnetworksets', 'hostendpoints'],
+    ...['stagednetworkpolicies', 'stagedglobalnetworkpolicies', 'stagedkubernetesnetworkpolicies'],
   ].map((plural) => definition(plural, 'projectcalico.org', 'v3', true)),
 ];
 

@@ -1,7 +1,16 @@
 /** `poplin policy diff`: what a change of policies would change, before it is applied. */
 import type { Command } from 'commander';
 import type { ModelUpdate, ServiceName } from '#model';
-import { diffClusters, diffFlows, type FlowChange, type FlowDiff, type PolicyDiff, type VerdictChange } from '#policy';
+import {
+  diffClusters,
+  diffFlows,
+  type FlowChange,
+  type FlowDiff,
+  type PolicyDiff,
+  type SimulatedCluster,
+  type VerdictChange,
+  withStagedPolicies,
+} from '#policy';
 import type { CliContext } from '../context.ts';
 import { exitCode } from '../exit-codes.ts';
 import { formatTable, formatValue, type OutputFormat, withOutput } from '../output.ts';
@@ -11,6 +20,7 @@ import { collect, loadFiles, loadObjects, type Objects, type SourceOptions, simu
 
 interface DiffCommandOptions extends SourceOptions, SelectionOptions {
   readonly merge?: boolean;
+  readonly staged?: boolean;
   readonly flows?: string;
   readonly limit: string;
   readonly output: OutputFormat;
@@ -24,12 +34,13 @@ const limitMax = 100_000;
 
 export function registerDiff(policy: Command, context: CliContext): void {
   withOutput(policy.command('diff'))
-    .requiredOption(
+    .option(
       '-f, --file <new>',
-      'manifests as they shall be; a second -f: as they are (without: see --live)',
+      'manifests as they shall be; a second -f: as they are (without: see --live); with --staged as they are',
       collect,
     )
     .option('--live', 'compare with what the API server holds (so without a second -f)')
+    .option('--staged', 'instead of new manifests: as if the staged policies of -f, or --live, were in force')
     .option('--kubeconfig <file>', 'credentials (default: $KUBECONFIG, the service account of a pod, ~/.kube/config)')
     .option('--kube-api-server <url>', 'API server to ask instead of the one that the credentials name')
     .option(
@@ -52,6 +63,7 @@ export function registerDiff(policy: Command, context: CliContext): void {
 Examples:
   poplin policy diff -f new-policy.yaml --live
   poplin policy diff -f new-policy.yaml --live --flows flows.jsonl
+  poplin policy diff --staged --live
   poplin policy diff -f changed/ -f manifests/
   poplin policy diff -f new-policy.yaml -f manifests/ --merge -o json`,
     )
@@ -70,22 +82,7 @@ async function compare(options: DiffCommandOptions, context: CliContext): Promis
   if (!Number.isInteger(changesMax) || changesMax < 0 || changesMax > limitMax) {
     throw usage(`--limit ${JSON.stringify(options.limit)}: give 0 to ${limitMax}`);
   }
-  const [newFile, oldFile, ...further] = options.file ?? [];
-  if (newFile === undefined || further.length > 0)
-    throw usage('give -f once for the new manifests, and once more for the old');
-  const overlaid = options.merge || oldFile === undefined;
-  const now = await loadFiles([newFile]);
-  if (!overlaid && !now.updates.some(({ kind }) => kind === 'Pod')) {
-    throw usage(
-      `${newFile} holds no pod, so there is nothing to compare: if it is to be laid over ${oldFile}, give --merge`,
-    );
-  }
-  const { file: _, ...live } = options;
-  const old = await loadObjects(oldFile === undefined ? { ...live, live: true } : { ...options, file: [oldFile] });
-  const updates = overlaid ? overlay(old.updates, now.updates) : now.updates;
-  const services = overlaid ? overlayServices(old.services, now.services) : now.services;
-  const before = simulate(old, context);
-  const after = simulate({ updates, services, faults: now.faults }, context);
+  const { before, after } = options.staged ? await stagedSides(options, context) : await fileSides(options, context);
   const others = await othersOf(options, after);
   const ports = portsOf(options);
   const diff = diffClusters(before, after, {
@@ -97,6 +94,36 @@ async function compare(options: DiffCommandOptions, context: CliContext): Promis
   if (options.flows === undefined) return diff;
   const { flows, leftOut } = await readFlows(options.flows);
   return { ...diff, recorded: { ...diffFlows(before, after, flows), leftOut } };
+}
+
+interface Sides {
+  readonly before: SimulatedCluster;
+  readonly after: SimulatedCluster;
+}
+
+/** One set of objects, without and with its staged policies in force. */
+async function stagedSides(options: DiffCommandOptions, context: CliContext): Promise<Sides> {
+  if (options.merge) throw usage('--merge and --staged exclude each other');
+  const before = simulate(await loadObjects(options), context);
+  return { before, after: withStagedPolicies(before) };
+}
+
+async function fileSides(options: DiffCommandOptions, context: CliContext): Promise<Sides> {
+  const [newFile, oldFile, ...further] = options.file ?? [];
+  if (newFile === undefined || further.length > 0)
+    throw usage('give -f once for the new manifests, and once more for the old; or --staged');
+  const overlaid = options.merge || oldFile === undefined;
+  const now = await loadFiles([newFile]);
+  if (!overlaid && !now.updates.some(({ kind }) => kind === 'Pod')) {
+    throw usage(
+      `${newFile} holds no pod, so there is nothing to compare: if it is to be laid over ${oldFile}, give --merge`,
+    );
+  }
+  const { file: _, ...live } = options;
+  const old = await loadObjects(oldFile === undefined ? { ...live, live: true } : { ...options, file: [oldFile] });
+  const updates = overlaid ? overlay(old.updates, now.updates) : now.updates;
+  const services = overlaid ? overlayServices(old.services, now.services) : now.services;
+  return { before: simulate(old, context), after: simulate({ updates, services, faults: now.faults }, context) };
 }
 
 /** What `kubectl apply` of the second makes of the first. A Namespace that is only mentioned changes none that is there. */

@@ -11,6 +11,7 @@ import {
   type ServedPort,
   type SimulatedCluster,
   type SimulatedEnd,
+  withStagedPolicies,
 } from '#policy';
 import { type AskOptions, asking, connect } from '../connection.ts';
 import type { CliContext } from '../context.ts';
@@ -22,6 +23,7 @@ import { loadObjects, type SourceOptions, simulate, usage, withSource } from './
 
 interface ExplainOptions extends SourceOptions, AskOptions {
   readonly namespace: string;
+  readonly staged?: boolean;
   readonly family?: '4' | '6';
 }
 
@@ -32,6 +34,7 @@ export function registerExplain(policy: Command, context: CliContext): void {
     .argument('[port]', 'PORT, or PORT/PROTO as in 53/UDP; default: every port that TO says it serves')
     .option('-n, --namespace <namespace>', 'namespace of pods that are named without one', 'default')
     .addOption(new Option('--family <family>', 'only this family').choices(['4', '6']))
+    .option('--staged', 'as it would be were the staged policies in force')
     .summary('why one end reaches another, or does not')
     .description(
       'Walks the tiers, policies and rules that a connection meets, in order: egress of FROM, then ingress of TO, with what each says\n' +
@@ -45,6 +48,7 @@ Examples:
   poplin policy explain shop/web-1 shop/db-1 5432
   poplin policy explain -f manifests/ shop/web-1 shop/db-1 5432
   poplin policy explain --live shop/web-1 192.0.2.7 443/TCP
+  poplin policy explain --live --staged shop/web-1 shop/db-1 5432
   poplin policy explain --live node:n1 kube-system/coredns-abc 53/UDP
   poplin policy explain -f manifests/ -n shop web www.example.com=192.0.2.7 443 -o json`,
     )
@@ -79,9 +83,14 @@ async function explainObjects(question: Question, options: ExplainOptions, conte
   const cluster = simulate(await loadObjects(options), context);
   const source = await parseEnd(question.from, cluster, options.namespace);
   const target = await parseEnd(question.to, cluster, options.namespace);
-  const connections = explainEnds(cluster, source, target, asked ? [asked] : target.ports, options.family);
+  const explain = (of: SimulatedCluster) =>
+    explainEnds(of, source, target, asked ? [asked] : target.ports, options.family);
+  const connections = explain(cluster);
   if (connections.length === 0) throw nothingToAsk(source, target, asked);
-  return { connections };
+  if (!options.staged) return { connections };
+  const would = explain(withStagedPolicies(cluster));
+  const staged = would.map((one, i) => ({ ...one, staged: { inForce: connections[i]!.explanation.verdict } }));
+  return { connections: staged };
 }
 
 /** What is in force on this node, with what the kernel counted. */
@@ -90,7 +99,8 @@ async function explainByAgent(question: Question, options: ExplainOptions, conte
   if (!asked)
     throw usage('give the port, as in 80/TCP; or -f or --live, to ask for every port that the target says it serves');
   const [from, to] = await Promise.all([question.from, question.to].map((text) => agentEnd(text, options.namespace)));
-  const view = await connect(options, context.env).policyExplain({ from: from!, to: to!, ...asked });
+  const query = { from: from!, to: to!, ...asked, ...(options.staged && { staged: true }) };
+  const view = await connect(options, context.env).policyExplain(query);
   const of = (family: string): number => (family === 'ipv4' ? 4 : 6);
   const connections = view.connections
     .filter(({ family }) => options.family === undefined || Number(options.family) === of(family))

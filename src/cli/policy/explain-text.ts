@@ -26,6 +26,8 @@ export interface ExplainedConnection {
   readonly explanation: Explanation;
   /** Ends whose part is not known here, each with where to ask. */
   readonly unknown?: readonly string[];
+  /** The explanation is of what would be were the staged policies in force; this is what is. */
+  readonly staged?: { readonly inForce: 'allow' | 'deny' };
 }
 
 type CounterOfRule = (where: Omit<Parameters<CounterOf>[0], 'family'>) => RuleCounter | undefined;
@@ -50,8 +52,9 @@ export function formatExplanation(connection: ExplainedConnection, counterOf: Co
 }
 
 /** What is allowed as far as it is known may still be denied by the other end. */
-function partly({ explanation, unknown = [] }: ExplainedConnection): string {
-  return explanation.verdict === 'allow' && unknown.length > 0 ? ' as far as this node knows' : '';
+function partly({ explanation, unknown = [], staged }: ExplainedConnection): string {
+  const known = explanation.verdict === 'allow' && unknown.length > 0 ? ' as far as this node knows' : '';
+  return staged ? `${known} with the staged policies, ${verdictWords[staged.inForce]} by what is in force` : known;
 }
 
 function endText({ id, address }: ExplainedConnection['from']): string {

@@ -205,6 +205,45 @@ test('diff: pairs and recorded flows that change; exit code 1 when any does', as
   assert.match(broken.err, /broken\.jsonl:1: no flow/);
 });
 
+const stagedClosing = `
+apiVersion: projectcalico.org/v3
+kind: StagedKubernetesNetworkPolicy
+metadata: { name: web, namespace: shop }
+spec: { podSelector: { matchLabels: { app: web } }, ingress: [{ from: [{ podSelector: {} }] }] }`;
+
+test('--staged: explain and diff as if the staged policies were in force', async (t) => {
+  const file = files(t, {
+    'shop.yaml': [...shop, stagedClosing].join('\n---\n'),
+    'flows.jsonl': JSON.stringify({
+      source: { address: '10.1.0.1', pod: 'ops/monitor' },
+      destination: { address: '10.244.0.2', port: 8080, pod: 'shop/web' },
+      protocol: 'TCP',
+      packets: 5,
+    }),
+  });
+  const explain = (...args: readonly string[]) => run('explain', '-f', file('shop.yaml'), ...args);
+  const inForce = await explain('ops/monitor', 'shop/web', '8080');
+  assert.equal(inForce.code, 0);
+  assert.doesNotMatch(inForce.out, /[Ss]taged/);
+  const would = await explain('ops/monitor', 'shop/web', '8080', '--staged');
+  assert.equal(would.code, 1);
+  assert.match(would.out, /TCP 8080: DENIED with the staged policies, allowed by what is in force\n/);
+  assert.match(would.out, /^ {4}StagedKubernetesNetworkPolicy:shop\/web$/m);
+  assert.match(would.out, /^ {4}what no rule decided +<= DENIED$/m);
+  const [json] = JSON.parse((await explain('shop/db', 'shop/web', '8080', '--staged', '-o', 'json')).out);
+  assert.deepEqual([json.explanation.verdict, json.staged], ['allow', { inForce: 'allow' }]);
+
+  const flows = ['--flows', file('flows.jsonl')];
+  const { code, out } = await run('diff', '--staged', '-f', file('shop.yaml'), ...flows);
+  assert.equal(code, 1);
+  assert.match(out, /^ops\/monitor +shop\/web +TCP 8080 +ipv4 +allow -> DENY +1$/m);
+  assert.match(out, /^0 pairs opened, 1 closed, /m);
+  assert.match(out, /^ops\/monitor +shop\/web +TCP 8080 +allow -> DENY +5 +end of tier default$/m);
+  assert.match((await run('diff')).err, /give -f once for the new manifests, and once more for the old; or --staged/);
+  assert.match((await run('diff', '--staged')).err, /give manifests with -f, or --live/);
+  assert.match((await run('diff', '--staged', '--merge', '-f', file('shop.yaml'))).err, /exclude each other/);
+});
+
 test('lint: exit codes for CI', async (t) => {
   const file = files(t, {
     'good.yaml': shop.slice(0, 4).join('\n---\n'),

@@ -50,6 +50,25 @@ test('what was never valid blocks: an object, a file, a document that does not s
   }
 });
 
+test('a staged policy that was never valid holds nothing back: it never is in force', () => {
+  const staged = (kind: string, spec: string): string =>
+    `apiVersion: projectcalico.org/v3\nkind: ${kind}\nmetadata: {name: x}\nspec: ${spec}`;
+  for (const kind of ['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy', 'StagedKubernetesNetworkPolicy']) {
+    const { faults, held } = resolve(
+      [read('a', `${doc('x', '1')}\n---\n${staged(kind, '{stagedAction: Sometimes}')}`)],
+      new Map(),
+    );
+    assert.equal(held.size, 1);
+    assert.deepEqual(
+      faults.map(({ blocking, effect }) => [blocking, effect]),
+      [[false, 'it was never valid: nothing is reported of it']],
+      kind,
+    );
+    const good = resolve([read('a', staged(kind, '{}'))], new Map());
+    assert.deepEqual([good.faults, good.held.size], [[], 1], kind);
+  }
+});
+
 test('a document that lost its name keeps the object that it was', () => {
   const before = resolve([read('a', `${doc('x', '1')}\n---\n${doc('y', '1')}`)], new Map());
   const after = resolve([read('a', `${doc('x', '2')}\n---\nkind: Namespace`)], before.held);

@@ -2,14 +2,14 @@
  * Files as they stand + what was good before -> the objects in force. Pure. The rules:
  *
  * - An object belongs to the first document, in order of file name and then of place, that claims it; later claims are faults.
- * - A claim that is invalid keeps the last good version in force. Without one, the object is missing and blocks "in sync".
+ * - A claim that is invalid keeps the last good version in force. Without one, the object is missing and blocks "in sync", unless it is a staged policy.
  * - A file that cannot be read or parsed claims every object it gave last, at its place in the order. When it never gave one,
  *   it blocks.
  * - A document that does not say which object it is may be any that the file gave last: it keeps those that the
  *   rest of the file no longer claims. When there is none, it blocks.
  * - What nothing claims is deleted.
  */
-import { type Kind, kinds } from '#model';
+import { isStagedKind, type Kind, kinds } from '#model';
 import type { ObjectRef } from '../manifest/decode.ts';
 import type { LocatedFault, ManifestEntry, ManifestFile, ObjectVersion } from './manifest-file.ts';
 
@@ -89,9 +89,12 @@ class Resolver {
     for (const note of entry.notes) this.notes.push({ ...note, file, object: ref });
     const version = entry.version ?? this.#lastGood.get(ref)?.version;
     if (version) this.held.set(ref, { version, file });
-    const effect = version ? 'the last good version stays in force' : 'it was never valid: not in force';
+    // A staged policy never is in force, whatever it says: nothing else has to wait for it.
+    const isStaged = isStagedKind(ref.split(' ', 1)[0] as Kind);
+    const lacking = isStaged ? 'nothing is reported of it' : 'not in force';
+    const effect = version ? 'the last good version stays in force' : `it was never valid: ${lacking}`;
     for (const fault of entry.faults) {
-      this.faults.push({ ...fault, file, object: ref, effect, blocking: version === undefined });
+      this.faults.push({ ...fault, file, object: ref, effect, blocking: version === undefined && !isStaged });
     }
   }
 

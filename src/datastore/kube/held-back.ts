@@ -2,7 +2,7 @@
  * Policies that name a service, and those of them that wait for the EndpointSlices: what was told of each stays in force meanwhile. The slices
  * are asked for when the first comes, because a large cluster has many, and most have no such policy.
  */
-import type { CalicoPolicyObject, Kind, ObjectKey } from '#model';
+import { type CalicoPolicyObject, isStagedKind, type Kind, type ObjectKey } from '#model';
 import type { AnyObject } from './kind-store.ts';
 
 export interface TakenChange {
@@ -14,15 +14,24 @@ export interface TakenChange {
   readonly told: AnyObject | undefined;
 }
 
-const policyKinds: ReadonlySet<Kind> = new Set<Kind>(['CalicoNetworkPolicy', 'GlobalNetworkPolicy']);
+const policyKinds: ReadonlySet<Kind> = new Set<Kind>([
+  ...(['CalicoNetworkPolicy', 'GlobalNetworkPolicy'] as const),
+  ...(['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy'] as const),
+]);
 
 export class HeldBack {
   readonly #needing = new Set<string>();
+  /** Staged ones: what is in force waits for none of these. */
+  readonly #staged = new Set<string>();
   readonly #waiting = new Map<Kind, Map<ObjectKey, AnyObject | undefined>>();
   #listed = false;
 
+  /** Some policy that is in force, or would be if it did not wait. */
   get needsSlices(): boolean {
     return this.#needing.size > 0;
+  }
+  get wantsSlices(): boolean {
+    return this.needsSlices || this.#staged.size > 0;
   }
 
   holds(kind: Kind): boolean {
@@ -33,11 +42,12 @@ export class HeldBack {
   note({ kind, key, object, told }: TakenChange, onDisk: boolean): boolean {
     if (!policyKinds.has(kind)) return false;
     const ref = `${kind} ${key}`;
+    const naming = isStagedKind(kind) ? this.#staged : this.#needing;
     if (!object || !namesService(object as CalicoPolicyObject)) {
-      this.#needing.delete(ref);
+      naming.delete(ref);
       return false;
     }
-    this.#needing.add(ref);
+    naming.add(ref);
     if (this.#listed || onDisk || object === told) return false;
     const waiting = this.#waiting.get(kind) ?? new Map<ObjectKey, AnyObject | undefined>();
     this.#waiting.set(kind, waiting.set(key, told));

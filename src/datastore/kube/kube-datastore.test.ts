@@ -435,6 +435,29 @@ test('an agent whose policies name services is in sync with their EndpointSlices
   assert.ok(w.get('CalicoNetworkPolicy', 'web/p'));
 });
 
+test('a staged policy that names a service waits for the EndpointSlices alone', async (t) => {
+  const slices = '/apis/discovery.k8s.io/v1/endpointslices';
+  const staged = '/apis/projectcalico.org/v3/stagednetworkpolicies';
+  const w = await world(t);
+  w.cluster.serve(slices, staged);
+  w.cluster.put(staged, {
+    apiVersion: 'projectcalico.org/v3',
+    kind: 'StagedNetworkPolicy',
+    metadata: { name: 'p', namespace: 'web' },
+    spec: { egress: [{ action: 'Allow', destination: { services: { name: 'x' } } }] },
+  });
+  w.cluster.fault = ({ path: asked }) => (asked === slices ? refusal(403) : undefined);
+  await w.datastore.start();
+  await w.pass(500);
+  assert.equal(w.inSync(), 1);
+  assert.ok(w.requestsTo(slices).length > 0);
+  assert.equal(w.datastore.status().inSync, true, 'nothing in force waits');
+  assert.equal(w.get('StagedNetworkPolicy', 'web/p'), undefined, 'it would report what is not so');
+  w.cluster.fault = () => undefined;
+  await w.pass(20_000);
+  assert.ok(w.get('StagedNetworkPolicy', 'web/p'));
+});
+
 test('kinds of the Network Policy API are followed where they are served, and nobody waits for them', async (t) => {
   const w = await world(t);
   await w.datastore.start();
@@ -533,6 +556,43 @@ test("Calico's policies are followed where they are served, under both of their 
   assert.deepEqual(w.get('GlobalNetworkSet', 's')?.nets, ['10.0.0.1/32']);
   assert.equal(w.get('GlobalNetworkPolicy', 'g')?.ingress[0]?.unknown, true);
   assert.match(w.datastore.status().notUsed[0]?.message ?? '', /fails closed: source.services.namespace/);
+});
+
+test('staged policies are followed where they are served; one that cannot be read holds nothing back', async (t) => {
+  const w = await world(t);
+  const v3 = '/apis/projectcalico.org/v3';
+  const kinds = ['stagednetworkpolicies', 'stagedglobalnetworkpolicies', 'stagedkubernetesnetworkpolicies'];
+  for (const plural of kinds) w.cluster.serve(`${v3}/${plural}`);
+  w.cluster.put(`${v3}/stagednetworkpolicies`, { metadata: { name: 'a', namespace: 'x' }, spec: { tier: 'first' } });
+  w.cluster.put(`${v3}/stagedglobalnetworkpolicies`, { metadata: { name: 'g' }, spec: { stagedAction: 'Delete' } });
+  const kubernetes = `${v3}/stagedkubernetesnetworkpolicies`;
+  w.cluster.put(kubernetes, { metadata: { name: 'k', namespace: 'x' }, spec: { podSelector: {}, ingress: [{}] } });
+  w.cluster.put(kubernetes, { metadata: { name: 'later', namespace: 'x' }, spec: { podSelector: {}, because: 1 } });
+  await w.datastore.start();
+  await w.pass();
+  assert.equal(w.inSync(), 1);
+  const staged = w.get('StagedNetworkPolicy', 'x/a');
+  assert.deepEqual([staged?.tier, staged?.stagedAction], ['first', 'Set']);
+  assert.equal(w.get('StagedGlobalNetworkPolicy', 'g')?.stagedAction, 'Delete');
+  assert.deepEqual(w.get('StagedKubernetesNetworkPolicy', 'x/k')?.ingress, [{ peers: [], ports: [] }]);
+  assert.equal(w.get('StagedKubernetesNetworkPolicy', 'x/later'), undefined);
+  const [fault] = w.datastore.status().faults;
+  assert.deepEqual(
+    [fault?.object, fault?.field, fault?.effect, fault?.blocking],
+    ['StagedKubernetesNetworkPolicy x/later', 'spec.because', 'it was never valid: nothing is reported of it', false],
+  );
+});
+
+test('staged policies that may not be listed are said so, and hold nothing back', async (t) => {
+  const w = await world(t);
+  const staged = '/apis/projectcalico.org/v3/stagednetworkpolicies';
+  w.cluster.fault = ({ path }) => (path === staged ? refusal(403) : undefined);
+  await w.datastore.start();
+  await w.pass(60_000);
+  assert.equal(w.inSync(), 1);
+  const { kinds, inSync } = w.datastore.status();
+  assert.deepEqual([inSync, kinds?.StagedNetworkPolicy?.state], [true, 'forbidden']);
+  assert.match(kinds?.StagedNetworkPolicy?.reason ?? '', /list and watch on stagednetworkpolicies/);
 });
 
 test('403 is not in sync, and names verb and resource; it counts again when it is granted', async (t) => {

@@ -322,7 +322,7 @@ class ApiDatastore implements KubeDatastore {
   #flush(): void {
     if (!this.#started) return;
     const batch = this.#model.take();
-    if (this.#model.needsSlices) this.#followSlices();
+    if (this.#model.wantsSlices) this.#followSlices();
     this.#flushedMs = this.#clock.nowMs();
     if (batch.length > 0) {
       this.#lastUpdate = new Date().toISOString();

@@ -66,9 +66,13 @@ export class KubeModel {
   get clean(): boolean {
     return this.#pending.size === 0 && this.#outbox.length === 0;
   }
-  /** Some policy names a service. */
+  /** Some policy that is no staged one names a service. */
   get needsSlices(): boolean {
     return this.#held.needsSlices;
+  }
+  /** Some policy does. */
+  get wantsSlices(): boolean {
+    return this.#held.wantsSlices;
   }
   /** Some change of the kind was told, and waits. */
   holds(kind: Kind): boolean {

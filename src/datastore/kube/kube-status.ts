@@ -1,5 +1,5 @@
 /** How the datastore stands, for people and probes, and what the in-sync mark waits for. Pure. */
-import { type Kind, kinds } from '#model';
+import { isStagedKind, type Kind, kinds } from '#model';
 import {
   type DatastoreFault,
   type DatastoreNote,
@@ -74,7 +74,7 @@ function faultsOf(model: KubeModel): DatastoreFault[] {
         ? `it was never valid: ${kind === 'NetworkPolicy' ? 'what it selects is denied until it can be read' : 'until it can be read, what it denies or passes is denied to all whom the readable part of its subject names'}`
         : store.get(key)
           ? 'the last good version stays in force'
-          : `it was never valid: ${blocking ? 'nothing is put in force' : 'not in force'}`;
+          : `it was never valid: ${blocking ? 'nothing is put in force' : isStagedKind(kind) ? 'nothing is reported of it' : 'not in force'}`;
       for (const { path, message } of faults) {
         const field = formatPath(path);
         out.push({ object: objectRef(kind, key), ...(field ? { field } : {}), message, effect, blocking, since });
@@ -99,8 +99,11 @@ export function waitingFor(
   const out: string[] = [];
   for (const { resource, state } of health) {
     const { kind, apiVersion } = resource;
-    if (state?.state === 'forbidden') out.push(`${kind} (${apiVersion}): ${state.reason}`);
-    else if (
+    if (state?.state === 'forbidden') {
+      // A role of an older version, say: what never is in force keeps nothing else from it.
+      const forStagedAlone = isStagedKind(kind) || (kind === 'EndpointSlice' && !model.needsSlices);
+      if (!forStagedAlone) out.push(`${kind} (${apiVersion}): ${state.reason}`);
+    } else if (
       !model.stores[kind].listed &&
       !model.stores[kind].stale &&
       state?.state !== 'absent' &&

@@ -27,22 +27,26 @@ const policyFields = [
 ];
 const hostFields = ['doNotTrack', 'preDNAT', 'applyOnForward'];
 
+/** @param more fields of the spec that somebody else reads. */
 export function readCalicoNetworkPolicy(
   document: Reader,
   metadata: ObjectMeta,
   source: DocumentSource,
+  more: readonly string[] = [],
 ): CalicoPolicyObject | undefined {
-  document.field('spec').onlyFields(policyFields);
+  document.field('spec').onlyFields([...policyFields, ...more]);
   return readPolicy(document.field('spec'), metadata, source);
 }
 
+/** @param more fields of the spec that somebody else reads. */
 export function readGlobalNetworkPolicy(
   document: Reader,
   metadata: ObjectMeta,
   source: DocumentSource,
+  more: readonly string[] = [],
 ): CalicoPolicyObject | undefined {
   const spec = document.field('spec');
-  spec.onlyFields([...policyFields, ...hostFields, 'namespaceSelector']);
+  spec.onlyFields([...policyFields, ...hostFields, 'namespaceSelector', ...more]);
   const namespaceSelector = readSelector(spec.field('namespaceSelector'));
   const policy = readPolicy(spec, metadata, source);
   const hostTraffic = policy && readHostTraffic(spec, policy);

@@ -100,7 +100,7 @@ test('a misspelt kind or API is no other kind: it must not pass as nothing', () 
   for (const [apiVersion, other] of [
     ['apps/v1', 'Deployment'],
     ['v1', 'ConfigMap'],
-    ['projectcalico.org/v3', 'StagedNetworkPolicy'],
+    ['projectcalico.org/v3', 'Profile'],
     ['cilium.io/v2', 'NetworkPolicy'],
     ['metallb.io/v1beta2', 'BGPPeer'],
     ['networking.k8s.io/v1', 'Ingress'],

@@ -22,6 +22,11 @@ import { type DocumentSource, type MetadataRules, readMetadata } from './metadat
 import { readNetworkPolicy } from './network-policy.ts';
 import { type FieldFault, Reader, show, type UnknownFields } from './reader.ts';
 import { readSecret } from './secret.ts';
+import {
+  readStagedGlobalNetworkPolicy,
+  readStagedKubernetesNetworkPolicy,
+  readStagedNetworkPolicy,
+} from './staged-policy.ts';
 
 /** `kind` with the object it is of, so that both narrow together. */
 export type TypedObject = { [K in Kind]: { readonly kind: K; readonly object: ModelObjects[K] } }[Kind];
@@ -50,7 +55,7 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
     apiVersions: ['networking.k8s.io/v1'],
     namespaced: true,
     name: 'subdomain',
-    read: readNetworkPolicy,
+    read: (document, metadata) => readNetworkPolicy(document, metadata),
   },
   ClusterNetworkPolicy: {
     ...clusterPolicy,
@@ -75,6 +80,19 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
     read: readCalicoNetworkPolicy,
   },
   GlobalNetworkPolicy: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readGlobalNetworkPolicy },
+  StagedNetworkPolicy: { apiVersions: calico, namespaced: true, name: 'subdomain', read: readStagedNetworkPolicy },
+  StagedGlobalNetworkPolicy: {
+    apiVersions: calico,
+    namespaced: false,
+    name: 'subdomain',
+    read: readStagedGlobalNetworkPolicy,
+  },
+  StagedKubernetesNetworkPolicy: {
+    apiVersions: calico,
+    namespaced: true,
+    name: 'subdomain',
+    read: readStagedKubernetesNetworkPolicy,
+  },
   Tier: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readTier },
   NetworkSet: { apiVersions: calico, namespaced: true, name: 'subdomain', read: readNetworkSet },
   GlobalNetworkSet: { apiVersions: calico, namespaced: false, name: 'subdomain', read: readNetworkSet },
@@ -165,11 +183,11 @@ export interface Decoded {
 }
 
 /**
- * A NetworkPolicy's unknown field may be one of a newer API that restricts, so that nobody may guess what it means. Calico's
+ * A NetworkPolicy's unknown field may be one of a newer API that restricts, so that nobody may guess what it means (nor say what it would decide). Calico's
  * kinds come in many versions; of Kubernetes' own only a few fields are read here.
  */
 function unknownFieldsOf(kind: Kind, source: DocumentSource): UnknownFields {
-  if (source === 'directory' || kind === 'NetworkPolicy') return 'fault';
+  if (source === 'directory' || kind === 'NetworkPolicy' || kind === 'StagedKubernetesNetworkPolicy') return 'fault';
   return kindRules[kind].apiVersions === calico ? 'note' : 'pass';
 }
 
@@ -181,6 +199,9 @@ const needSpec: ReadonlySet<Kind> = new Set([
   'CalicoNetworkPolicy',
   'GlobalNetworkPolicy',
   'HostEndpoint',
+  'StagedNetworkPolicy',
+  'StagedGlobalNetworkPolicy',
+  'StagedKubernetesNetworkPolicy',
   'BGPPeer',
   'IPPool',
   'CalicoNodeStatus',

@@ -19,9 +19,14 @@ import { Reader, show } from './reader.ts';
 export const protocols: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
 const bothDirections = ['Ingress', 'Egress'] as const;
 
-export function readNetworkPolicy(document: Reader, metadata: ObjectMeta): NetworkPolicyObject {
+/** @param more fields of the spec that somebody else reads. */
+export function readNetworkPolicy(
+  document: Reader,
+  metadata: ObjectMeta,
+  more: readonly string[] = [],
+): NetworkPolicyObject {
   const spec = document.field('spec');
-  spec.onlyFields(['podSelector', 'policyTypes', 'ingress', 'egress']);
+  spec.onlyFields(['podSelector', 'policyTypes', 'ingress', 'egress', ...more]);
   const ingress = spec
     .field('ingress')
     .list()

@@ -4,9 +4,12 @@ import type { CelCase } from './cel-cases.ts';
 import { conditionsOnly, objectOf } from './objects.ts';
 
 type Fields = Readonly<Record<string, unknown>>;
-type PolicyKind = 'NetworkPolicy' | 'GlobalNetworkPolicy';
+const stagedPolicyKinds = ['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy'] as const;
+const policyKinds = ['NetworkPolicy', 'GlobalNetworkPolicy', ...stagedPolicyKinds] as const;
+type PolicyKind = (typeof policyKinds)[number];
 type Direction = 'ingress' | 'egress';
-const policyKinds: readonly PolicyKind[] = ['NetworkPolicy', 'GlobalNetworkPolicy'];
+const globalKinds: readonly PolicyKind[] = ['GlobalNetworkPolicy', 'StagedGlobalNetworkPolicy'];
+const isStaged = (kind: PolicyKind): boolean => (stagedPolicyKinds as readonly PolicyKind[]).includes(kind);
 const directions: readonly Direction[] = ['ingress', 'egress'];
 
 const selectors = {
@@ -37,8 +40,9 @@ const ofService = { services: { name: 'a', namespace: 'b' } };
 const farEnds = { ingress: 'source', egress: 'destination' } as const;
 
 function policies(kind: PolicyKind): KubeObject[] {
-  const more = kind === 'GlobalNetworkPolicy' ? { namespaceSelector: 'has(a)', doNotTrack: false } : {};
-  const hosts = kind === 'GlobalNetworkPolicy' ? { preDNAT: false, applyOnForward: false } : {};
+  const isGlobal = globalKinds.includes(kind);
+  const more = isGlobal ? { namespaceSelector: 'has(a)', doNotTrack: false } : {};
+  const hosts = isGlobal ? { preDNAT: false, applyOnForward: false } : {};
   return everyRule.map((rule) =>
     objectOf(kind, {
       tier: 'default',
@@ -49,14 +53,35 @@ function policies(kind: PolicyKind): KubeObject[] {
       performanceHints: ['AssumeNeededOnEveryNode'],
       ...more,
       ...hosts,
+      ...(isStaged(kind) ? { stagedAction: 'Set' } : {}),
       ingress: [rule],
       egress: [rule],
     }),
   );
 }
 
+const labelSelector = {
+  matchLabels: { app: 'web' },
+  matchExpressions: [{ key: 'tier', operator: 'In', values: ['a'] }],
+};
+/** A selector and an address exclude each other. */
+const kubernetesPeers: readonly Fields[] = [
+  { podSelector: labelSelector, namespaceSelector: labelSelector },
+  { ipBlock: { cidr: '::/0', except: ['fd00::/8'] } },
+];
+const kubernetesPorts = [{ protocol: 'TCP', port: 80, endPort: 90 }];
+
 export const calicoPolicies: readonly KubeObject[] = [
   ...policyKinds.flatMap(policies),
+  ...kubernetesPeers.map((peer) =>
+    objectOf('StagedKubernetesNetworkPolicy', {
+      stagedAction: 'Set',
+      podSelector: labelSelector,
+      policyTypes: ['Ingress'],
+      ingress: [{ from: [peer], ports: kubernetesPorts }],
+      egress: [{ to: [peer], ports: kubernetesPorts }],
+    }),
+  ),
   ...policyKinds.map((kind) =>
     objectOf(
       kind,
@@ -64,7 +89,7 @@ export const calicoPolicies: readonly KubeObject[] = [
         ingress: [{ action: 'Allow', source: ofService }],
         egress: [{ action: 'Allow', destination: ofService }],
       },
-      { status: conditionsOnly },
+      isStaged(kind) ? {} : { status: conditionsOnly },
     ),
   ),
   objectOf('Tier', { order: 5, defaultAction: 'Pass' }, { status: conditionsOnly }),
@@ -153,50 +178,78 @@ function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
   ];
 }
 
-const hosts = (spec: Fields): KubeObject => objectOf('GlobalNetworkPolicy', spec);
-const hostCases: readonly CelCase[] = [
-  {
-    kind: 'GlobalNetworkPolicy',
+const hostCases: readonly CelCase[] = globalKinds.flatMap((kind) => {
+  const hosts = (spec: Fields): KubeObject => objectOf(kind, spec);
+  return [
+    {
+      kind,
+      at: '.spec',
+      message: /^preDNAT stands beside doNotTrack/,
+      field: 'spec.preDNAT',
+      accepted: [hosts({ applyOnForward: true, preDNAT: true }), hosts({ applyOnForward: true, doNotTrack: true })],
+      refused: [hosts({ applyOnForward: true, preDNAT: true, doNotTrack: true })],
+    },
+    {
+      kind,
+      at: '.spec',
+      message: /^applyOnForward must be true/,
+      field: 'spec.applyOnForward',
+      accepted: [hosts({ applyOnForward: true }), hosts({ preDNAT: false, doNotTrack: false })],
+      refused: [hosts({ preDNAT: true }), hosts({ doNotTrack: true, applyOnForward: false })],
+    },
+    {
+      kind,
+      at: '.spec',
+      message: /^egress does not go with preDNAT/,
+      field: 'spec.egress',
+      accepted: [hosts({ applyOnForward: true, preDNAT: true, types: ['Ingress'], egress: [] })],
+      refused: [
+        hosts({ applyOnForward: true, preDNAT: true, egress: [{ action: 'Deny' }] }),
+        hosts({ applyOnForward: true, preDNAT: true, types: ['Ingress', 'Egress'] }),
+      ],
+    },
+  ];
+});
+
+const hostEndpointCase: CelCase = {
+  kind: 'HostEndpoint',
+  at: '.spec',
+  message: /^interfaceName is required without expectedIPs/,
+  field: 'spec.interfaceName',
+  accepted: [
+    objectOf('HostEndpoint', { node: 'n1', interfaceName: '*' }),
+    objectOf('HostEndpoint', { node: 'n1', interfaceName: '', expectedIPs: ['192.0.2.1'] }),
+  ],
+  refused: [
+    objectOf('HostEndpoint', { node: 'n1' }),
+    objectOf('HostEndpoint', { node: 'n1', interfaceName: '', expectedIPs: [] }),
+  ],
+};
+
+const stagedCases = (
+  [
+    ...stagedPolicyKinds.map((kind) => [kind, { tier: 'a' }, { selector: 'all()' }] as const),
+    ['StagedKubernetesNetworkPolicy', { podSelector: {} }, { podSelector: { matchLabels: { a: 'b' } } }] as const,
+  ] as const
+).map(([kind, named, says]): CelCase => {
+  const policy = (spec: Fields): KubeObject => objectOf(kind, spec);
+  return {
+    kind,
     at: '.spec',
-    message: /^preDNAT stands beside doNotTrack/,
-    field: 'spec.preDNAT',
-    accepted: [hosts({ applyOnForward: true, preDNAT: true }), hosts({ applyOnForward: true, doNotTrack: true })],
-    refused: [hosts({ applyOnForward: true, preDNAT: true, doNotTrack: true })],
-  },
-  {
-    kind: 'GlobalNetworkPolicy',
-    at: '.spec',
-    message: /^applyOnForward must be true/,
-    field: 'spec.applyOnForward',
-    accepted: [hosts({ applyOnForward: true }), hosts({ preDNAT: false, doNotTrack: false })],
-    refused: [hosts({ preDNAT: true }), hosts({ doNotTrack: true, applyOnForward: false })],
-  },
-  {
-    kind: 'GlobalNetworkPolicy',
-    at: '.spec',
-    message: /^egress does not go with preDNAT/,
-    field: 'spec.egress',
-    accepted: [hosts({ applyOnForward: true, preDNAT: true, types: ['Ingress'], egress: [] })],
-    refused: [
-      hosts({ applyOnForward: true, preDNAT: true, egress: [{ action: 'Deny' }] }),
-      hosts({ applyOnForward: true, preDNAT: true, types: ['Ingress', 'Egress'] }),
-    ],
-  },
-  {
-    kind: 'HostEndpoint',
-    at: '.spec',
-    message: /^interfaceName is required without expectedIPs/,
-    field: 'spec.interfaceName',
+    message: /^stagedAction Delete only names a policy/,
+    field: 'spec.stagedAction',
     accepted: [
-      objectOf('HostEndpoint', { node: 'n1', interfaceName: '*' }),
-      objectOf('HostEndpoint', { node: 'n1', interfaceName: '', expectedIPs: ['192.0.2.1'] }),
+      policy({ stagedAction: 'Delete', ...named }),
+      policy({ stagedAction: 'Delete', ingress: [] }),
+      policy({ stagedAction: 'Set', ...says }),
+      policy(says),
     ],
     refused: [
-      objectOf('HostEndpoint', { node: 'n1' }),
-      objectOf('HostEndpoint', { node: 'n1', interfaceName: '', expectedIPs: [] }),
+      policy({ stagedAction: 'Delete', ...says }),
+      policy({ stagedAction: 'Delete', ingress: [{ action: 'Allow', ports: [] }] }),
     ],
-  },
-];
+  };
+});
 
 const tierCases = (
   [
@@ -219,5 +272,7 @@ const tierCases = (
 export const calicoPolicyCases: readonly CelCase[] = [
   ...policyKinds.flatMap((kind) => directions.flatMap((direction) => ruleCases(kind, direction))),
   ...hostCases,
+  hostEndpointCase,
+  ...stagedCases,
   ...tierCases,
 ];

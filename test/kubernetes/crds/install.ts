@@ -13,8 +13,8 @@ export async function conditionsOf(server: ApiServer, definition: Definition): P
   return (stored?.['status'] as { conditions?: readonly Condition[] } | undefined)?.conditions ?? [];
 }
 
-/** Resolves when all are served. */
-export async function installDefinitions(server: ApiServer): Promise<void> {
-  for (const definition of definitions) await server.objects.create(definition);
-  await untilServed(server, definitions);
+/** Resolves when all of `which` are served. */
+export async function installDefinitions(server: ApiServer, which: readonly Definition[] = definitions): Promise<void> {
+  for (const definition of which) await server.objects.create(definition);
+  await untilServed(server, which);
 }

@@ -30,6 +30,7 @@ const refusedBesideOthers: readonly RegExp[] = [
   /^m\w+ \.spec\.blockSize = (0|128)$/, // of an IPv4 pool
   /^maxItems \.spec\.tcpAO\.keys = /, // of one key: ids have to differ
   /^maxLength \.spec\.node = /, // no length of it is refused
+  /^enum \.spec\.stagedAction = "Delete"$/, // whatever else it says
 ];
 
 const rules = definitions.flatMap((definition) =>

@@ -1,0 +1,212 @@
+/** Staged policies with real packets: nothing of them decides, and what they would deny is reported though it passed. */
+import assert from 'node:assert/strict';
+import { suite, test } from 'node:test';
+import { createFlowLog, type FlowLog } from '#agent';
+import type { FlowsQuery, FlowView } from '#api';
+import { decodeObject } from '#datastore';
+import type { Backend } from '#felix';
+import { type IpFamily, silentLogger, systemClock } from '#kit';
+import { type Kind, type ModelUpdate, objectKey } from '#model';
+import { createPolicyEngine, PolicyStateStore } from '#policy';
+import { inNetns, interfaceName, watchPacketLog } from '#sys';
+import { needs } from '../support/needs.ts';
+import { until } from '../support/wait.ts';
+import { PacketWorld } from './packet-world.ts';
+
+const machine = needs({
+  root: true,
+  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
+});
+const families: readonly IpFamily[] = [4, 6];
+const everything: FlowsQuery = { after: 0, limit: 1000, waitSec: 0 };
+const arrivalMs = 5_000;
+
+function object(kind: Kind, written: string, name: string, spec: object): ModelUpdate {
+  const metadata = { name, namespace: 'ns' };
+  const { typed, faults } = decodeObject(kind, { apiVersion: 'projectcalico.org/v3', kind: written, metadata, spec });
+  assert.ok(typed, JSON.stringify(faults));
+  return { type: 'upsert', key: objectKey(typed.object.metadata), ...typed } as ModelUpdate;
+}
+const staged = (name: string, spec: object) => object('StagedNetworkPolicy', 'StagedNetworkPolicy', name, spec);
+const enforced = (name: string, spec: object) => object('CalicoNetworkPolicy', 'NetworkPolicy', name, spec);
+const tcp = (port: number) => ({ protocol: 'TCP', destination: { ports: [port] } });
+
+async function world(backend: Backend, names: readonly string[], flowLog: 'denied' | 'all' = 'denied') {
+  const packets = await PacketWorld.make(names);
+  const engine = createPolicyEngine();
+  const state = new PolicyStateStore();
+  const dataplane = packets.dataplane({ backend, flowLog: { verdicts: flowLog, group: 1179, ratePerSec: 100 } });
+  const flows: FlowLog = createFlowLog(
+    {
+      open: (options) => inNetns(packets.node.netns, () => watchPacketLog(options)),
+      state,
+      clock: systemClock(),
+      wallMs: Date.now,
+      log: silentLogger,
+      limits: { hit: () => undefined },
+      interfaceName: (index) => inNetns(packets.node.netns, () => interfaceName(index)),
+      refused: () => dataplane.status().flowLogRefused,
+    },
+    { nodeName: 'n1', flowLog, flowLogGroup: 1179, flowLogRatePerSec: 100 },
+  );
+  flows.setEndpoints(names.map((name) => packets.endpoint(name)));
+  for (const name of names) {
+    const endpoint = packets.endpoint(name);
+    const metadata = { name, namespace: 'ns', uid: '', labels: { pod: name }, annotations: {} };
+    const pod = { metadata, nodeName: 'n1', hostNetwork: false, serviceAccountName: 'default', ports: [] };
+    const said = { ...pod, phase: 'Running' as const, terminating: false, podIPs: endpoint.addresses };
+    engine.update({ type: 'upsert', kind: 'Pod', key: endpoint.id, object: said });
+    engine.setLocalEndpoint(endpoint.id, endpoint.addresses);
+    dataplane.setEndpoint(endpoint);
+  }
+  engine.inSync();
+  await dataplane.start();
+  dataplane.setInSync();
+  await dataplane.whenApplied();
+  await flows.start();
+  return {
+    packets,
+    flows,
+    dataplane,
+    async say(...updates: readonly ModelUpdate[]) {
+      for (const update of updates) engine.update(update);
+      const told = engine.flush();
+      state.apply(told);
+      dataplane.apply(told);
+      await dataplane.whenApplied();
+    },
+    async seen(fits: (flow: FlowView) => boolean): Promise<FlowView> {
+      let found: FlowView | undefined;
+      const look = async () => {
+        found = (await flows.flows(everything)).flows.find(fits);
+        return found !== undefined;
+      };
+      await until(look, { what: 'a flow', deadlineMs: arrivalMs });
+      return found!;
+    },
+    async [Symbol.asyncDispose]() {
+      await flows.stop();
+      await packets[Symbol.asyncDispose]();
+    },
+  };
+}
+
+const save = (backend: Backend, family: IpFamily): string[] => [
+  `xtables-${backend}-multi`,
+  `ip${family === 6 ? '6' : ''}tables-save`,
+];
+
+for (const backend of ['nft', 'legacy'] as const) {
+  suite(`staged policies, iptables-${backend}`, machine, () => {
+    test('what a staged policy would deny passes, and is reported with the policy; what it would allow is counted', async () => {
+      await using w = await world(backend, ['a', 'b', 'c']);
+      await w.say(
+        staged('lock', {
+          selector: "pod == 'b'",
+          ingress: [
+            { action: 'Deny', ...tcp(81) },
+            { action: 'Allow', source: { selector: "pod == 'a'" } },
+          ],
+        }),
+      );
+      const id = 'StagedNetworkPolicy:ns/lock';
+      for (const family of families) {
+        const from = w.packets.pod('a').addresses[family];
+        await w.packets.expectReach('a', 'b', 80, family);
+        await w.packets.expectReach('a', 'b', 81, family);
+        const byRule = await w.seen((flow) => flow.source.address === from && flow.destination.port === 81);
+        assert.deepEqual([byRule.verdict, byRule.direction, byRule.by], ['allowed', 'ingress', { type: 'none' }]);
+        assert.deepEqual([byRule.source.pod, byRule.destination.pod], ['ns/a', 'ns/b']);
+        assert.deepEqual(byRule.staged, {
+          verdict: 'denied',
+          by: { type: 'rule', policy: id, rule: 1, text: 'deny TCP 81 from anywhere' },
+        });
+        await w.packets.expectReach('c', 'b', 80, family);
+        const byTier = await w.seen(({ source }) => source.address === w.packets.pod('c').addresses[family]);
+        assert.deepEqual(byTier.staged, {
+          verdict: 'denied',
+          by: { type: 'endOfTier', tier: 'default', policies: [id] },
+        });
+        assert.equal(await w.packets.pings('c', 'b', family), true);
+        await w.seen(
+          ({ icmp, source }) => icmp !== undefined && source.address === w.packets.pod('c').addresses[family],
+        );
+      }
+      const { flows } = await w.flows.flows(everything);
+      assert.deepEqual(new Set(flows.map(({ staged }) => staged?.verdict)), new Set(['denied']));
+      assert.deepEqual(
+        flows.filter(({ destination }) => destination.pod !== 'ns/b'),
+        [],
+        'of pods that it does not select nothing is told',
+      );
+      const counts = w.flows.counts();
+      assert.ok(counts.every((count) => count.staged));
+      const packetsOf = (rule: string): number => counts.find((count) => count.rule === rule)?.packets ?? 0;
+      assert.ok(packetsOf('1') >= 2 && packetsOf('2') >= 2 && packetsOf('end of tier') >= 4, JSON.stringify(counts));
+    });
+
+    test('in the kernel stand rules that tell of what begins connections of the pods in question, and nothing that decides', async () => {
+      await using w = await world(backend, ['a', 'b']);
+      await w.say();
+      const before = await Promise.all(families.map((family) => w.packets.sh(...save(backend, family))));
+      const sets = await w.packets.sh('ipset', 'list', '-name');
+      await w.say(
+        staged('lock', {
+          selector: "pod == 'b'",
+          types: ['Ingress', 'Egress'],
+          ingress: [{ action: 'Deny', source: { selector: "pod == 'a'" } }],
+        }),
+      );
+      assert.equal(await w.packets.sh('ipset', 'list', '-name'), sets);
+      const rules = (text: string): string[] => text.split('\n').filter((line) => line.startsWith('-A'));
+      for (const [index, family] of families.entries()) {
+        const after = rules(await w.packets.sh(...save(backend, family)));
+        const known = new Set(rules(before[index]!));
+        const added = after.filter((line) => !known.has(line));
+        assert.deepEqual(
+          rules(before[index]!).filter((line) => !after.includes(line)),
+          [],
+        );
+        assert.equal(added.length, 2, added.join('\n'));
+        for (const line of added) assert.match(line, / -j NFLOG .*--nflog-prefix "?A[IE]S\|/);
+      }
+      // A connection is told of once, however many packets it has.
+      for (let i = 0; i < 3; i++) await w.packets.expectReach('a', 'b', 80, 4);
+      await w.seen(({ destination }) => destination.port === 80);
+      const { flows } = await w.flows.flows(everything);
+      assert.deepEqual(
+        flows.map(({ packets, direction }) => [packets, direction]),
+        Array(3).fill([1, 'ingress']),
+      );
+    });
+
+    test('what is denied says what it would be; a staged policy in the place of an enforced one opens nothing', async () => {
+      await using w = await world(backend, ['a', 'b']);
+      await w.say(
+        enforced('door', { selector: "pod == 'b'", ingress: [{ action: 'Allow', ...tcp(80) }] }),
+        staged('door', { selector: "pod == 'b'", ingress: [{ action: 'Allow', ...tcp(81) }] }),
+      );
+      for (const family of families) {
+        const from = w.packets.pod('a').addresses[family];
+        await w.packets.expectSilence('a', 'b', 81, family);
+        const opened = await w.seen(({ source, destination }) => source.address === from && destination.port === 81);
+        assert.deepEqual([opened.verdict, opened.staged?.verdict], ['denied', 'allowed']);
+        await w.packets.expectReach('a', 'b', 80, family);
+        const closed = await w.seen(({ source, destination }) => source.address === from && destination.port === 80);
+        assert.deepEqual([closed.verdict, closed.staged?.verdict], ['allowed', 'denied']);
+        assert.deepEqual(closed.by, {
+          type: 'rule',
+          policy: 'CalicoNetworkPolicy:ns/door',
+          rule: 1,
+          text: 'allow TCP 80 from anywhere',
+        });
+      }
+      await w.say({ type: 'delete', kind: 'StagedNetworkPolicy', key: 'ns/door' });
+      for (const family of families) {
+        await w.packets.expectReach('a', 'b', 80, family);
+        const rules = await w.packets.sh(...save(backend, family));
+        assert.ok(!/A[IE]S\|/.test(rules), 'the rules that told of it are gone');
+      }
+    });
+  });
+}
