@@ -34,14 +34,20 @@ suite('statuses of policies', needs(kubeAgentNeeds), () => {
     object: KubeObject,
     type: string,
     wanted: (found: ConditionView) => boolean,
-  ): Promise<ConditionView> =>
-    until(
+  ): Promise<ConditionView> => {
+    let found: ConditionView | undefined;
+    return until(
       async () => {
-        const found = conditionIn(await server.objects.get(object), type);
+        found = conditionIn(await server.objects.get(object), type);
         return found && wanted(found) && found;
       },
-      { what: `${type} of ${object.metadata.name}`, deadlineMs: 90_000, intervalMs: 200 },
+      {
+        what: () => `${type} of ${object.kind} ${object.metadata.name}; last: ${JSON.stringify(found)}`,
+        deadlineMs: 90_000,
+        intervalMs: 200,
+      },
     );
+  };
 
   test('the status of a policy follows its generations, and says what cannot be read', async (t) => {
     const { agent } = await kubeNode(t, server, { name: 'n1' });
@@ -90,7 +96,8 @@ suite('statuses of policies', needs(kubeAgentNeeds), () => {
   });
 
   test("Calico's kinds have it too, in namespaces and out of them", async (t) => {
-    const { agent } = await kubeNode(t, server, { name: 'n2' });
+    // Not another: nobody collects what the first one left, as a cluster would, and it would count.
+    const { agent } = await kubeNode(t, server, { name: 'n1' });
     const ofCalico = (kind: string, name: string, spec: object, namespace?: string): KubeObject => ({
       apiVersion: 'projectcalico.org/v3',
       kind,
