@@ -6,7 +6,7 @@ export * from './explain/connection.ts';
 export * from './explain/evaluate.ts';
 export * from './explain/explain.ts';
 export type { CrossedHost } from './explain/host.ts';
-export { type LearntAddress, type PolicyState, PolicyStateStore, setsOf } from './explain/policy-state.ts';
+export { type LearntAddress, type PolicyState, PolicyStateStore, policiesOf, setsOf } from './explain/policy-state.ts';
 export * from './explain/show.ts';
 export { stagedState } from './explain/staged-state.ts';
 export { type Affected, AffectedFlows } from './flows/affected-flows.ts';

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc, { type Arbitrary } from 'fast-check';
-import { isStagedKind, type ModelUpdate, type PolicyId } from '#model';
-import { createPolicyEngine, PolicyStateStore, setsOf, stagedState } from '#policy';
+import { type EndpointProgram, type HostTraffic, isStagedKind, type ModelUpdate, type PolicyId } from '#model';
+import { createPolicyEngine, PolicyStateStore, policiesOf, setsOf, stagedState } from '#policy';
 import { casesOr, command, crowd, Reference } from '../support/random-history.ts';
 import { enforcedKindOf, stagedArbitrary, stagedIds } from '../support/random-staged.ts';
 
@@ -13,8 +13,11 @@ const staged: Arbitrary<readonly ModelUpdate[]> = fc
 
 type World = Pick<Reference, 'updates' | 'local'>;
 
+/** Where the world's host endpoints are. */
+const isHere = (node: string): boolean => node === 'elsewhere';
+
 function stateOf({ updates, local }: World): PolicyStateStore {
-  const engine = createPolicyEngine();
+  const engine = createPolicyEngine(isHere);
   for (const update of updates.values()) engine.update(update);
   for (const [key, addresses] of local) engine.setLocalEndpoint(key, addresses);
   engine.inSync();
@@ -91,16 +94,24 @@ test('what would be in force with them is what is in force once they are carried
       const state = stateOf(reference);
       const would = stagedState(state);
       const expected = stateOf(carriedOut(reference));
-      const renamed = (
-        tiers: (typeof expected.endpoints extends ReadonlyMap<string, infer P> ? P : never)['ingress'],
-      ) => tiers.map((tier) => ({ ...tier, policies: tier.policies.map((id) => enforcedName(id, reference)) }));
-      const programs = [...would.endpoints].map(
-        ([id, { ingress, egress }]) => [id, { ingress: renamed(ingress), egress: renamed(egress) }] as const,
-      );
+      const renamed = (tiers: EndpointProgram['ingress']) =>
+        tiers.map((tier) => ({ ...tier, policies: tier.policies.map((id) => enforcedName(id, reference)) }));
+      const both = ({ ingress, egress }: HostTraffic) => ({ ingress: renamed(ingress), egress: renamed(egress) });
+      const programs = [...would.endpoints].map(([id, { host, ...program }]) => {
+        const ofHost = host && {
+          host: {
+            ...host,
+            forward: both(host.forward),
+            preDNAT: renamed(host.preDNAT),
+            untracked: both(host.untracked),
+          },
+        };
+        return [id, { ...both(program), ...ofHost }] as const;
+      });
       assert.deepEqual(new Map(programs), expected.endpoints);
       for (const [id, program] of state.policies) {
         const after = expected.policies.get(enforcedName(id, reference));
-        if (!after || !isInUse(id, would.endpoints.values())) continue;
+        if (!after || !would.endpoints.values().some((program) => policiesOf(program).has(id))) continue;
         assert.deepEqual(program, after);
         for (const set of setsOf(program))
           assert.deepEqual(state.sets.get(set)?.members, expected.sets.get(set)?.members);
@@ -109,13 +120,3 @@ test('what would be in force with them is what is in force once they are carried
     { numRuns: casesOr(100) },
   );
 });
-
-type Programs = Iterable<{
-  readonly ingress: readonly { policies: readonly PolicyId[] }[];
-  readonly egress: readonly { policies: readonly PolicyId[] }[];
-}>;
-function isInUse(id: PolicyId, programs: Programs): boolean {
-  return [...programs].some(({ ingress, egress }) =>
-    [...ingress, ...egress].some(({ policies }) => policies.includes(id)),
-  );
-}

@@ -15,6 +15,7 @@ export interface RawEntity {
   readonly namespaceSelector?: string;
   readonly serviceAccounts?: { readonly names?: readonly string[]; readonly selector?: string };
   readonly services?: { readonly name: string; readonly namespace?: string };
+  readonly domains?: readonly string[];
   readonly ports?: readonly (number | string)[];
   readonly notPorts?: readonly (number | string)[];
 }
@@ -44,6 +45,9 @@ export interface RawCalicoPolicy {
     readonly types?: readonly Direction[];
     readonly ingress?: readonly RawCalicoRule[];
     readonly egress?: readonly RawCalicoRule[];
+    readonly applyOnForward?: boolean;
+    readonly preDNAT?: boolean;
+    readonly doNotTrack?: boolean;
   };
 }
 export interface RawTier {
@@ -120,6 +124,7 @@ export function naiveCalicoPolicies(
     const { metadata, spec, kind } = policy;
     const namespaced = kind === 'NetworkPolicy';
     if (namespaced && metadata.namespace !== inPlace) return [];
+    if (spec.preDNAT || spec.doNotTrack) return [];
     if (!naiveSelects(spec.selector ?? '', labels)) return [];
     if (!naiveSelects(spec.namespaceSelector ?? '', labels, 'pcns.')) return [];
     if (!naiveSelects(spec.serviceAccountSelector ?? '', labels, 'pcsa.')) return [];
@@ -212,6 +217,8 @@ function serviceFits(
 function entityFits(cluster: NaiveCluster, entity: RawEntity, namespace: string, end: End): boolean {
   const { nets = [], notNets = [], ports = [], notPorts = [], selector, notSelector, namespaceSelector } = entity;
   const { names = [], selector: ofAccounts } = entity.serviceAccounts ?? {};
+  // Nobody here has asked for a name yet.
+  if (entity.domains) return false;
   const within = (net: string): boolean =>
     net.includes('/') ? inBlock(end.address, net) : inBlock(end.address, `${net}/${net.includes(':') ? 128 : 32}`);
   if (nets.length > 0 && !nets.some(within)) return false;

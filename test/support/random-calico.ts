@@ -83,6 +83,19 @@ const ports = fc.array(port, { minLength: 1, maxLength: 3 });
 /** Of a namespaced policy the namespace may be left out. */
 const services = fc.record({ name: fc.constantFrom('web', 'api'), namespace: fc.constantFrom('red', 'red', 'green') });
 
+/** Nobody of the world asks for names: they match nothing. */
+const namedRule: Arbitrary<RawCalicoRule> = fc
+  .record({
+    protocol: fc.constant('TCP' as const),
+    domains: fc.subarray(['*.example.com', 'www.example.com', 'api.*.org'], { minLength: 1 }),
+    ports: rarely(ports),
+  })
+  .map(({ protocol: of, ...destination }) => ({
+    action: 'Allow',
+    protocol: of,
+    destination: given(destination) as RawEntity,
+  }));
+
 /** The far end of a rule. */
 function farEntity(withPorts: boolean, isSource: boolean, isGlobal: boolean): Arbitrary<RawEntity> {
   const service = isGlobal
@@ -156,9 +169,26 @@ function policy({ kind, ...metadata }: CalicoId): Arbitrary<RawCalicoPolicy> {
       serviceAccountSelector: rarely(fc.constantFrom("projectcalico.org/name == 'robot'", "app != 'web'")),
       types: rarely(fc.constantFrom<RawCalicoPolicy['spec']['types']>(['Ingress'], ['Egress'], ['Egress', 'Ingress'])),
       ingress: optional(fc.array(rule('Ingress', isGlobal), { maxLength: 3, size: 'max' }), 4),
-      egress: optional(fc.array(rule('Egress', isGlobal), { maxLength: 2, size: 'max' })),
+      egress: optional(
+        fc.array(fc.oneof({ weight: 6, arbitrary: rule('Egress', isGlobal) }, { weight: 1, arbitrary: namedRule }), {
+          maxLength: 2,
+          size: 'max',
+        }),
+      ),
+      hosts: isGlobal ? rarely(fc.constantFrom('applyOnForward', 'preDNAT', 'doNotTrack')) : fc.constant(undefined),
     })
-    .map((spec) => ({ apiVersion: v3, kind: kind as RawCalicoPolicy['kind'], metadata, spec: given(spec) as never }));
+    .map(({ hosts, ...spec }) => ({
+      apiVersion: v3,
+      kind: kind as RawCalicoPolicy['kind'],
+      metadata,
+      spec: given(hosts === undefined ? spec : forHosts(spec, hosts)) as never,
+    }));
+}
+
+/** Of host endpoints too, or alone. Before translation nothing goes out. */
+function forHosts<T extends object>(spec: T, field: string): object {
+  const only = field === 'preDNAT' ? { types: undefined, egress: undefined } : {};
+  return { ...spec, ...only, applyOnForward: true, [field]: true };
 }
 
 export function calicoArbitrary(id: CalicoId): Arbitrary<RawCalico> {
