@@ -18,6 +18,8 @@ export interface EndpointContext {
   readonly flowLog?: FlowLogOptions | undefined;
   /** A staged policy has a say in this direction. */
   readonly isStaged?: boolean;
+  /** The chain is a host endpoint's. */
+  readonly isHost?: true;
 }
 
 /** The marks must be clear when the chain is entered. It either drops or returns with the accept mark set. */
@@ -57,7 +59,7 @@ export function tierRules(
   label: string,
   context: EndpointContext,
 ): Rule[] {
-  const { names, marks, flowLog } = context;
+  const { names, marks, flowLog, isHost } = context;
   const rules: Rule[] = [];
   tiers.forEach((tier, index) => {
     if (index > 0) {
@@ -73,7 +75,8 @@ export function tierRules(
       const match = matchUndecided(marks);
       const comment = `${label} ${direction}: end of tier ${tier.tier}`;
       const by = { type: 'endOfTier', tier: tier.tier } as const;
-      rules.push(...flowLogRules(match, { verdict: 'denied', direction, by }, comment, flowLog));
+      const denied = { verdict: 'denied', direction, by, ...(isHost && { host: isHost }) } as const;
+      rules.push(...flowLogRules(match, denied, comment, flowLog));
       rules.push({ match, target: '-j DROP', comment });
     }
   });

@@ -15,20 +15,24 @@ const marks = marksFromMask(0x000f0000);
 const options = (verdicts: 'denied' | 'all') => ({ verdicts, group: 1179, ratePerSec: 10 });
 const tells = ({ target }: Rule): boolean => target.startsWith('-j NFLOG');
 
-const labels: fc.Arbitrary<FlowLabel> = fc.record({
-  verdict: fc.constantFrom('denied', 'allowed'),
-  direction: fc.constantFrom('ingress', 'egress'),
-  by: fc.oneof(
-    fc.record({
-      type: fc.constant('rule' as const),
-      policy: fc.oneof(fc.stringMatching(/^[A-Za-z]+:[a-z./-]{1,80}$/), fc.string({ minLength: 1 })),
-      rule: fc.nat(100_000),
-    }),
-    fc.record({ type: fc.constant('endOfTier' as const), tier: fc.string({ minLength: 1 }) }),
-    fc.constant({ type: 'none' as const }),
-    fc.constant({ type: 'staged' as const }),
-  ),
-});
+const labels: fc.Arbitrary<FlowLabel> = fc.record(
+  {
+    verdict: fc.constantFrom('denied', 'allowed'),
+    direction: fc.constantFrom('ingress', 'egress'),
+    host: fc.constant(true as const),
+    by: fc.oneof(
+      fc.record({
+        type: fc.constant('rule' as const),
+        policy: fc.oneof(fc.stringMatching(/^[A-Za-z]+:[a-z./-]{1,80}$/), fc.string({ minLength: 1 })),
+        rule: fc.nat(100_000),
+      }),
+      fc.record({ type: fc.constant('endOfTier' as const), tier: fc.string({ minLength: 1 }) }),
+      fc.constant({ type: 'none' as const }),
+      fc.constant({ type: 'staged' as const }),
+    ),
+  },
+  { requiredKeys: ['verdict', 'direction', 'by'] },
+);
 
 test('a prefix fits in what the kernel keeps, quotes nothing, and is read back; a name that does not fit as its hash', () => {
   fc.assert(

@@ -8,6 +8,7 @@
  *     DIR3|NetworkPolicy:shop/api    denied at ingress by rule 3 of that policy, counted as `poplin policy show` does; 0: it cannot be expressed
  *     DET|default                    denied at egress: no policy of the tier allowed it
  *     AIN|                           allowed at ingress: no policy decided
+ *     DiT|default                    as above, of a host endpoint: whichever pod the packet is of
  *     AIS|                           allowed at ingress, to or from a pod that staged policies have a say about
  *     DIR3|#-8rX0bdOFA7lUZ2q         a name that is longer, or has other characters, as its hash
  *     XEB|invalid                    dropped whatever policy says: a rule of the base chains, by its comment
@@ -29,6 +30,8 @@ export interface FlowLabel {
   /** `dropped`: not by policy. Such a rule knows no direction: it is `egress`. */
   readonly verdict: 'denied' | 'allowed' | 'dropped';
   readonly direction: Direction;
+  /** By what a host endpoint says of no policy alone: chains of policies are shared by host endpoints and pods. */
+  readonly host?: true;
   readonly by:
     | { readonly type: 'rule'; readonly policy: PolicyId; readonly rule: number }
     | { readonly type: 'endOfTier'; readonly tier: string }
@@ -92,8 +95,9 @@ export function tellOfDrops(rules: readonly Rule[], names: Names, options: FlowL
   return { rules: told, chains };
 }
 
-export function flowPrefix({ verdict, direction, by }: FlowLabel): string {
-  const head = `${verdictLetters[verdict]}${direction === 'ingress' ? 'I' : 'E'}`;
+export function flowPrefix({ verdict, direction, host, by }: FlowLabel): string {
+  const letter = direction === 'ingress' ? 'I' : 'E';
+  const head = `${verdictLetters[verdict]}${host ? letter.toLowerCase() : letter}`;
   switch (by.type) {
     case 'rule':
       return named(`${head}R${by.rule}|`, by.policy);
@@ -121,13 +125,14 @@ export function flowNameHash(name: string): string {
 
 /** Undefined for what another program logs into the group. */
 export function parseFlowPrefix(text: string): FlowLabel | undefined {
-  const parts = /^([DAX])([IE])(?:R(\d{1,9})\|(.+)|T\|(.+)|N\||S\||B\|(.+))$/.exec(text);
+  const parts = /^([DAX])([IEie])(?:R(\d{1,9})\|(.+)|T\|(.+)|N\||S\||B\|(.+))$/.exec(text);
   if (!parts) return undefined;
   const [, verdict, direction, rule, policy, tier, reason] = parts;
   if ((verdict === 'X') !== (reason !== undefined)) return undefined;
   return {
     verdict: verdict === 'D' ? 'denied' : verdict === 'A' ? 'allowed' : 'dropped',
-    direction: direction === 'I' ? 'ingress' : 'egress',
+    direction: direction!.toUpperCase() === 'I' ? 'ingress' : 'egress',
+    ...(/[ie]/.test(direction!) && { host: true }),
     by:
       policy !== undefined
         ? { type: 'rule', policy, rule: Number(rule) }

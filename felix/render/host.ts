@@ -223,18 +223,18 @@ export function renderHostEndpoint(
     rules.push({ match: '-m conntrack --ctstate INVALID', target: '-j DROP', comment: 'invalid' });
     rules.push(...heldRules(context));
   }
-  rules.push(...tierRules(tiers, direction, label, context));
+  rules.push(...tierRules(tiers, direction, label, { names, marks, flowLog, isHost: true }));
   if (kind !== 'local' && kind !== 'forward') return rules;
-  const by = { type: 'none' } as const;
+  const undecided = { direction, host: true, by: { type: 'none' } } as const;
   if (kind === 'local' && otherwise === 'deny') {
     const comment = `${label} ${direction}: no policy and no profile allows it`;
     const match = matchNotAccepted(marks);
-    rules.push(...flowLogRules(match, { verdict: 'denied', direction, by }, comment, flowLog));
+    rules.push(...flowLogRules(match, { verdict: 'denied', ...undecided }, comment, flowLog));
     rules.push({ match, target: '-j DROP', comment });
     return rules;
   }
   const comment = `${label} ${direction}: accepted`;
-  rules.push(...flowLogRules(matchNotAccepted(marks), { verdict: 'allowed', direction, by }, comment, flowLog));
+  rules.push(...flowLogRules(matchNotAccepted(marks), { verdict: 'allowed', ...undecided }, comment, flowLog));
   rules.push({ match: '', target: `-g ${acceptedChain(names)}`, comment });
   return rules;
 }

@@ -11,7 +11,7 @@ import type {
   ObjectMeta,
 } from '#model';
 import { explainConnection } from '../explain/explain.ts';
-import { connectionEnds, connectionVerdict, simulateCluster } from './cluster.ts';
+import { connectionEnds, connectionVerdict, simulateCluster, withStagedPolicies } from './cluster.ts';
 import { VerdictTable } from './verdict-table.ts';
 
 const meta = (name: string, namespace = ''): ObjectMeta => ({
@@ -160,6 +160,33 @@ test('what is forwarded is asked of both nodes; what is allowed ahead, of no oth
     ...['ns/a', 'ns/b'].map((to) => `${other} ${to} 22`),
   ]);
   assert.deepEqual(ahead, expected.sort());
+});
+
+test('staged policies of host endpoints are in force nowhere, and compared with what is', () => {
+  const profiles = ['projectcalico-default-allow'];
+  const staged = (name: string, part: Partial<CalicoPolicyObject>): ModelUpdate => {
+    const { object } = policy(name, part) as { readonly object: CalicoPolicyObject };
+    return { type: 'upsert', kind: 'StagedGlobalNetworkPolicy', key: name, object: { ...object, stagedAction: 'Set' } };
+  };
+  const objects = [
+    host('h1', 'n1', { profiles }),
+    policy('f', { hostTraffic: 'forward', ingress: [rule('Allow')] }),
+    staged('f', { hostTraffic: 'forward', ingress: [rule('Allow', 80)] }),
+    staged('p', { hostTraffic: 'preDNAT', ingress: [rule('Deny', 80)] }),
+  ];
+  assert.deepEqual(lost(open, allowed(...objects)), []);
+  const cluster = withStagedPolicies(simulateCluster([...world, ...objects]));
+  const [a, c] = ['ns/a', 'ns/c'].map((id) => cluster.pods.find((one) => one.id === id)!);
+  const verdicts = [80, 81].map((port) => {
+    const packet = { fromAddress: c!.addresses[0]!, toAddress: a!.addresses[0]!, protocol: 'TCP' as const, port };
+    return connectionVerdict(cluster.state, c!, a!, packet).hostIngress;
+  });
+  const [p, f] = ['p', 'f'].map((name) => `StagedGlobalNetworkPolicy:${name}`);
+  assert.deepEqual(verdicts, [
+    { verdict: 'deny', by: 'rule', tier: 'default', policy: p, rule: 0 },
+    { verdict: 'deny', by: 'endOfTier', tier: 'default' },
+  ]);
+  assert.ok(cluster.state.policies.has(f!));
 });
 
 test('of several host endpoints the one that expects an address counts, else that of *; of others none can be told', () => {

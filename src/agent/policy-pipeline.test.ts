@@ -109,6 +109,29 @@ test('pods of other nodes, of the host’s network, that end or have ended are n
   assert.deepEqual([there(), [...programs]], [[], []]);
 });
 
+test('staged policies are asked of the host endpoints on the way, too', async () => {
+  const { pipeline } = await world();
+  const metadata = { name: 'up', namespace: '', uid: 'u', labels: {}, annotations: {} };
+  const hostEndpoint = { metadata, node: 'n1', interfaceName: 'up0', expectedIPs: [], profiles: [], ports: [] };
+  const says = { tier: 'default', selector: 'all()', types: ['Egress' as const], ingress: [], egress: [] };
+  const policy = { metadata, ...says, hostTraffic: 'forward' as const, stagedAction: 'Set' as const };
+  pipeline.update([
+    { type: 'upsert', kind: 'HostEndpoint', key: 'up', object: hostEndpoint },
+    { type: 'upsert', kind: 'StagedGlobalNetworkPolicy', key: 'up', object: policy },
+  ]);
+  await pipeline.settled();
+  const host = { endpoint: 'HostEndpoint:up', failsafe: { inbound: [], outbound: [] } };
+  const connection = {
+    from: { address: ip('10.0.0.1'), endpoint: 'shop/web', host },
+    to: { address: ip('203.0.113.1') },
+    protocol: 'TCP',
+    port: 80,
+  } as const;
+  const hostVerdict = (staged: boolean): string | undefined =>
+    pipeline.explain(connection, staged).directions.find(({ endpoint: id }) => id === host.endpoint)?.verdict.by;
+  assert.deepEqual([hostVerdict(false), hostVerdict(true)], ['notIsolated', 'endOfTier']);
+});
+
 test('ADD gives it addresses; DEL leaves it prepared while the pod goes on, and nothing when it does not', async () => {
   const { pipeline, programs, put, remove, there, told } = await world();
   await put(pod());

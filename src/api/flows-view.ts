@@ -58,6 +58,8 @@ export interface FlowView {
   /** `TCP`, `UDP`, `SCTP`, `ICMP`, `ICMPv6`, or a number. */
   readonly protocol: string;
   readonly icmp?: { readonly type: number; readonly code: number };
+  /** A host endpoint of the node decided, no policy of a pod. */
+  readonly host?: true;
   readonly by: FlowDeciderView;
   /** Where staged policies have a say: what it would have been were they in force. */
   readonly staged?: FlowStagedView;
@@ -90,7 +92,7 @@ export type FlowDeciderView =
     }
   /** None of the tier's policies that select the pod allowed it. */
   | { readonly type: 'endOfTier'; readonly tier: string; readonly policies: readonly string[] }
-  /** Allowed: no policy decided. */
+  /** No policy decided: it is allowed, or, by a host endpoint, what its profiles say. */
   | { readonly type: 'none' }
   | {
       readonly type: 'dataplane';
@@ -103,7 +105,7 @@ export type FlowDeciderView =
 export interface FlowCountView {
   readonly verdict: FlowVerdict;
   readonly direction: 'ingress' | 'egress';
-  /** Of the pod whose policy decided. */
+  /** Of the pod whose policy decided; empty of host endpoints. */
   readonly namespace: string;
   /** Empty at the end of a tier. */
   readonly policy: string;

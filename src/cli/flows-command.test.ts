@@ -71,6 +71,11 @@ async function run(t: TestContext, args: readonly string[], view: Partial<AgentV
   return result;
 }
 
+test('what a host endpoint decided says so', async (t) => {
+  const { out } = await run(t, [], { flows: async () => answer([{ ...ping, host: true }]) });
+  assert.match(out, / {3}host endpoint: ClusterNetworkPolicy:base rule 2: /);
+});
+
 test('a table: who, to whom, what, and who decided', async (t) => {
   const { code, out } = await run(t, [], { flows: async () => answer([flow, ping]) });
   assert.equal(code, 0);

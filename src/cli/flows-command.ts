@@ -154,7 +154,8 @@ function flowPrinter(
 const header = ['TIME', 'VERDICT', 'FROM', 'TO', 'PROTOCOL', 'PACKETS', 'BY'];
 
 function flowRow(flow: FlowView): string[] {
-  const { time, verdict, direction, source, destination, packets, by, staged } = flow;
+  const { time, verdict, direction, source, destination, packets, host, by, staged } = flow;
+  const decider = `${host ? 'host endpoint: ' : ''}${deciderText(by)}`;
   return [
     time,
     `${verdict} ${direction}`,
@@ -162,7 +163,7 @@ function flowRow(flow: FlowView): string[] {
     endText(destination),
     protocolText(flow),
     String(packets),
-    staged ? `${deciderText(by)}; staged: ${staged.verdict} by ${deciderText(staged.by)}` : deciderText(by),
+    staged ? `${decider}; staged: ${staged.verdict} by ${deciderText(staged.by)}` : decider,
   ];
 }
 

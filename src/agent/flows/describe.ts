@@ -2,14 +2,14 @@
 import type { FlowDeciderView, FlowEndView, FlowView } from '#api';
 import { type FlowLabel, flowNameHash } from '#felix';
 import type { EndpointId, PolicyId, TierProgram } from '#model';
-import type { PolicyState } from '#policy';
+import { type PolicyState, policiesOf } from '#policy';
 import type { AddressNames } from './address-names.ts';
 import { allowedBy, type JudgedPacket, ruleDecider, stagedOf, tierDecider } from './judge.ts';
 import { ICMP, ICMPV6, type PacketHeaders, SCTP, TCP, UDP } from './packet.ts';
 
 export type FlowDescription = Pick<
   FlowView,
-  'verdict' | 'direction' | 'source' | 'destination' | 'protocol' | 'icmp' | 'by' | 'staged'
+  'verdict' | 'direction' | 'source' | 'destination' | 'protocol' | 'icmp' | 'host' | 'by' | 'staged'
 >;
 
 export interface DescribeDeps {
@@ -19,6 +19,8 @@ export interface DescribeDeps {
   readonly mayJudge: () => boolean;
 }
 
+/** Of the one kind that may select a host endpoint. */
+const hostPolicies = 'GlobalNetworkPolicy:';
 const protocolNames: Readonly<Record<number, string>> = {
   [TCP]: 'TCP',
   [UDP]: 'UDP',
@@ -43,7 +45,8 @@ export function describeFlow(
   const { verdict } = label;
   const isFromOutside = label.by.type === 'dataplane' && fromPod === undefined;
   const direction = isFromOutside ? 'ingress' : label.direction;
-  const pod = judgedPod({ direction, source, destination });
+  const host = isOfHost(label, judgedPod({ direction, source, destination }), state);
+  const pod = judgedPod({ direction, source, destination, host });
   const judged = pod === undefined ? undefined : { packet, pod, direction };
   const hasSay = pod !== undefined && state.endpoints.get(pod)?.staged?.[direction] !== undefined;
   const staged = judged && hasSay && label.by.type !== 'dataplane' && mayJudge() ? stagedOf(state, judged) : undefined;
@@ -54,6 +57,7 @@ export function describeFlow(
     destination,
     protocol: protocolNames[packet.protocol] ?? String(packet.protocol),
     ...(packet.icmp ? { icmp: packet.icmp } : {}),
+    ...(host ? { host } : {}),
     by:
       label.by.type === 'dataplane'
         ? { ...label.by, ...(fromPod === undefined ? {} : { pod: fromPod }) }
@@ -63,8 +67,28 @@ export function describeFlow(
 }
 
 /** The pod whose policy decided. */
-export function judgedPod(flow: Pick<FlowDescription, 'direction' | 'source' | 'destination'>): EndpointId | undefined {
-  return (flow.direction === 'ingress' ? flow.destination : flow.source).pod;
+export function judgedPod({
+  direction,
+  source,
+  destination,
+  host,
+}: Pick<FlowDescription, 'direction' | 'source' | 'destination'> & {
+  readonly host?: boolean | undefined;
+}): EndpointId | undefined {
+  return host ? undefined : (direction === 'ingress' ? destination : source).pod;
+}
+
+/** Chains of policies do not say for whom they were asked: what is none of the pod's own was asked for a host endpoint on the way. */
+function isOfHost(
+  { host, by, direction }: FlowLabel,
+  pod: EndpointId | undefined,
+  state: PolicyState,
+): true | undefined {
+  if (host || by.type !== 'rule' || !by.policy.startsWith(hostPolicies)) return host;
+  const tiers = (pod !== undefined && state.endpoints.get(pod)?.[direction]) || [];
+  if (tiers.some(({ policies }) => policies.includes(by.policy))) return undefined;
+  const ofHost = state.endpoints.values().some((program) => program.host && policiesOf(program).has(by.policy));
+  return ofHost || undefined;
 }
 
 type PolicyDecider = Exclude<FlowLabel['by'], { readonly type: 'dataplane' }>;
