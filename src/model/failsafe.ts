@@ -1,6 +1,6 @@
 /** Ports of a node that stay open whatever policies say of its host endpoints, so that a mistake locks nobody out. */
 import type { Cidr } from '#kit';
-import type { FelixConfigurationObject, HostPort } from './objects.ts';
+import type { FelixConfigurationObject, HostPort } from './felix-configuration.ts';
 
 export interface FailsafePort {
   readonly protocol: 'tcp' | 'udp' | 'sctp';

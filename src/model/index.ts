@@ -3,6 +3,7 @@ export * from './cluster-policy.ts';
 export * from './dns-servers.ts';
 export * from './endpoint-slice.ts';
 export * from './failsafe.ts';
+export * from './felix-configuration.ts';
 export * from './objects.ts';
 export * from './policy.ts';
 export * from './pools.ts';

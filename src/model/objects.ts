@@ -11,8 +11,8 @@ import type {
   TierObject,
 } from './calico-policy.ts';
 import type { ClusterPolicyObject } from './cluster-policy.ts';
-import type { DnsServer } from './dns-servers.ts';
 import type { EndpointSliceObject } from './endpoint-slice.ts';
+import type { FelixConfigurationObject } from './felix-configuration.ts';
 import type { StagedCalicoPolicyObject, StagedKubernetesPolicyObject } from './staged-policy.ts';
 
 export type Labels = Readonly<Record<string, string>>;
@@ -299,39 +299,6 @@ export interface CalicoNodeStatusObject {
   readonly node: string;
   readonly classes: readonly ('Agent' | 'BGP' | 'Routes')[];
   readonly updatePeriodSec: number;
-}
-
-/** A port that host endpoints leave open. */
-export interface HostPort {
-  readonly protocol: Protocol;
-  /** 1..65535. */
-  readonly port: number;
-  /** Of the other end; absent: any. */
-  readonly net?: Cidr;
-}
-
-/**
- * projectcalico.org/v3, `default` or `node.NAME`. The fields that mean something here; names of all others that are set are in
- * `notUsed`.
- */
-export interface FelixConfigurationObject {
-  readonly metadata: ObjectMeta;
-  /** Bits of the packet mark, and of the connection mark the highest of them, that are ours alone. */
-  readonly iptablesMarkMask?: number;
-  readonly iptablesBackend?: 'auto' | 'nft' | 'legacy';
-  readonly logSeverityScreen?: 'error' | 'warn' | 'info' | 'debug';
-  /** Whose answers say what addresses domain names have. */
-  readonly dnsTrustedServers?: readonly DnsServer[];
-  /** How much longer an address counts than its answer says. */
-  readonly dnsExtraTtlSec?: number;
-  /** Allowed flows are told of as well. */
-  readonly flowLogsLocalReporter?: 'Enabled' | 'Disabled';
-  /** Packets of one flow within it are one entry. 1000..3600000. */
-  readonly flowLogsFlushIntervalMs?: number;
-  /** Of host endpoints; absent: the default ones. */
-  readonly failsafeInboundHostPorts?: readonly HostPort[];
-  readonly failsafeOutboundHostPorts?: readonly HostPort[];
-  readonly notUsed: readonly string[];
 }
 
 export interface ModelObjects {
