@@ -365,7 +365,7 @@ function framed(message: Buffer): Buffer {
 
 /** A socket of the host that sends from the address, port 53, though it is not its own. */
 async function spoofing(packets: PacketWorld, host: string, address: IpAddress, family: IpFamily): Promise<Fd> {
-  await packets.ip(packets.host(host), `addr replace ${address}/${family === 4 ? 32 : 128} dev lo`);
+  await packets.ip(packets.host(host), `addr replace ${address}/${family === 4 ? '32 dev lo' : '128 dev lo nodad'}`);
   const socket = packets.socket(host, family, 'udp');
   inNetns(packets.host(host).netns, () => {
     setIntOption(socket.number, SOL_SOCKET, SO_REUSEADDR, 1);
