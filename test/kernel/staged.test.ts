@@ -172,8 +172,9 @@ for (const backend of ['nft', 'legacy'] as const) {
       }
       // A connection is told of once, however many packets it has.
       for (let i = 0; i < 3; i++) await w.packets.expectReach('a', 'b', 80, 4);
-      await w.seen(({ destination }) => destination.port === 80);
-      const { flows } = await w.flows.flows(everything);
+      const told = async (): Promise<readonly FlowView[]> => (await w.flows.flows(everything)).flows;
+      await until(async () => (await told()).length >= 3, { what: 'three flows', deadlineMs: arrivalMs });
+      const flows = await told();
       assert.deepEqual(
         flows.map(({ packets, direction }) => [packets, direction]),
         Array(3).fill([1, 'ingress']),
