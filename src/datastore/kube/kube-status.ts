@@ -7,7 +7,7 @@ import {
   faultsReportedMax,
   type KindStatus,
 } from '../datastore.ts';
-import { objectRef } from '../manifest/decode.ts';
+import { objectRef, writtenKind } from '../manifest/decode.ts';
 import { formatPath } from '../manifest/reader.ts';
 import type { KubeModel } from './kube-model.ts';
 import type { ReflectorState } from './reflector.ts';
@@ -99,14 +99,14 @@ export function waitingFor(
   const out: string[] = [];
   for (const { resource, state } of health) {
     const { kind, apiVersion } = resource;
-    if (state?.state === 'forbidden') out.push(`${kind} (${apiVersion}): ${state.reason}`);
+    if (state?.state === 'forbidden') out.push(`${writtenKind(kind)} (${apiVersion}): ${state.reason}`);
     else if (
       !model.stores[kind].listed &&
       !model.stores[kind].stale &&
       state?.state !== 'absent' &&
       state?.state !== 'synced'
     ) {
-      out.push(`${kind} (${apiVersion}): ${state?.state === 'failing' ? state.reason : 'not listed yet'}`);
+      out.push(`${writtenKind(kind)} (${apiVersion}): ${state?.state === 'failing' ? state.reason : 'not listed yet'}`);
     }
   }
   if (!secrets.settled && !model.stores.Secret.stale) {
