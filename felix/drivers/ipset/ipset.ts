@@ -9,7 +9,8 @@
  *   is the caller's business (`contested`).
  * - Adoption: `ipset save` once at the start; what is equal is not written.
  * - Lines carry -exist, so that a batch which failed half way can be sent again: `ipset restore` is not atomic.
- * - A set found with a smaller maxelem than ours is built anew under a temporary name and swapped; its rules do not notice.
+ * - A set that would overflow, or was found with less room than ours have, is built anew under a temporary name with more room and swapped before
+ *   anything is added; its rules do not notice. No set has a size that it cannot pass: what the model can hold bounds it.
  *
  * A failed command leaves everything unknown (`stale`) until the next `read`.
  */
@@ -33,7 +34,9 @@ import {
   memberChange,
   newKernelSet,
   rebuildLines,
-  setMembersMax,
+  roomNeeded,
+  setRoomDefault,
+  temporaryName,
 } from './kernel-set.ts';
 import { kernelMembers } from './members.ts';
 import { ipsetSaveParser } from './saved-sets.ts';
@@ -56,6 +59,8 @@ export interface IpsetOptions {
   readonly families: readonly IpFamily[];
   /** This set's members are there before anything else of a `grow`. */
   readonly first?: SetId;
+  /** Members that every set has room for; default 1,048,576. */
+  readonly room?: number;
 }
 
 export class Ipsets {
@@ -182,11 +187,11 @@ export class Ipsets {
     const { sets: seen, line } = ipsetSaveParser((name) => this.#isOurs(name));
     await paced(this.#clock, result.stdout.split('\n'), line);
     for (const [name, saved] of seen) {
-      const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family);
+      const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family, saved.maxelem);
       set.foreign = set.type !== saved.type || set.family !== saved.family;
       this.#kernel.set(name, set);
       set.exists = true;
-      set.rebuild = saved.maxelem < setMembersMax;
+      set.room = saved.maxelem;
       set.members.replaceActual(saved.members.map((member) => [member, true] as const));
       this.#dirty.add(set);
     }
@@ -206,17 +211,20 @@ export class Ipsets {
    */
   async grow(contested: ReadonlySet<SetId>): Promise<void> {
     const turned = this.#names(contested);
-    const lines = await pacedArray(this.#clock, this.#growLines(turned));
+    const rebuilt = new Set<KernelSet>();
+    const lines = await pacedArray(this.#clock, this.#growLines(turned, rebuilt));
     if (!(await this.#restore(lines))) return;
     for (const set of this.#dirty) {
       if (!set.wanted) continue;
-      const anew = set.rebuild || set.foreign;
-      const turnRound = set.exists && turned.has(set.name) && !anew;
+      const turnRound = set.exists && turned.has(set.name) && !set.foreign;
+      set.room = this.#roomNeeded(set);
+      const temporary = this.#kernel.get(temporaryName(set));
+      // It was in the way, and is gone now.
+      if (temporary && rebuilt.has(set)) this.#forget(temporary);
       if (turnRound) for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
       else for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
-      if (anew) set.members.replaceActual(set.members.desired);
+      if (set.foreign) set.members.replaceActual(set.members.desired);
       set.exists = true;
-      set.rebuild = false;
       set.foreign = false;
     }
   }
@@ -263,7 +271,7 @@ export class Ipsets {
       return known;
     }
     // Read back before it was wanted, and not what we would have made.
-    const set = newKernelSet(name, type, family);
+    const set = newKernelSet(name, type, family, 0);
     set.id = id;
     if (known) {
       this.#dirty.delete(known);
@@ -284,20 +292,30 @@ export class Ipsets {
     return entries ?? [];
   }
 
-  *#growLines(turned: ReadonlySet<string>): Generator<string> {
+  #roomNeeded(set: KernelSet): number {
+    return roomNeeded(set, this.#options.room ?? setRoomDefault);
+  }
+
+  /** @param rebuilt gets those that are. */
+  *#growLines(turned: ReadonlySet<string>, rebuilt: Set<KernelSet>): Generator<string> {
     const isFirst = ({ id }: KernelSet): boolean => id !== undefined && id === this.#options.first;
     const ordered = [...this.#dirty].sort((one, other) => Number(isFirst(other)) - Number(isFirst(one)));
     for (const set of ordered) {
       if (!set.wanted) continue;
+      const room = this.#roomNeeded(set);
       if (set.foreign) {
         yield `destroy ${set.name}`;
-        yield createLine(set.name, set);
+        yield createLine(set.name, set, room);
         yield* allLines(set);
       } else if (!set.exists) {
-        yield createLine(set.name, set);
+        yield createLine(set.name, set, room);
         yield* addLines(set);
-      } else if (set.rebuild) yield* rebuildLines(set);
-      else yield* turned.has(set.name) ? deleteLines(set) : addLines(set);
+      } else if (set.room < room) {
+        rebuilt.add(set);
+        // Of a run that ended in the middle.
+        if (this.#kernel.get(temporaryName(set))?.exists) yield `destroy ${temporaryName(set)}`;
+        yield* rebuildLines(set, room, turned.has(set.name));
+      } else yield* turned.has(set.name) ? deleteLines(set) : addLines(set);
     }
   }
 

@@ -4,8 +4,8 @@ import type { SetId } from '#model';
 import type { KernelSetType } from '../../render/names.ts';
 import type { SetMemberChange } from '../command.ts';
 
-/** Members that one set may hold. */
-export const setMembersMax = 1_048_576;
+/** Members that a set has room for at first (ipset's maxelem); it costs nothing before they come. */
+export const setRoomDefault = 1_048_576;
 
 export interface KernelSet {
   readonly name: string;
@@ -16,8 +16,8 @@ export interface KernelSet {
   /** It is in the kernel. */
   exists: boolean;
   wanted: boolean;
-  /** In the kernel with room for fewer members than ours: built anew and swapped. */
-  rebuild: boolean;
+  /** Members that it has room for in the kernel; with less than it needs it is built anew and swapped. */
+  room: number;
   /** In the kernel under our name, but of another type (somebody else made it): destroyed first. */
   foreign: boolean;
   readonly members: DeltaTracker<string, true>;
@@ -31,7 +31,7 @@ export function memberChange(line: string, sets: ReadonlyMap<string, KernelSet>)
   return { op, set: name, type: set.type, family: set.family, member };
 }
 
-export function newKernelSet(name: string, type: KernelSetType, family: IpFamily): KernelSet {
+export function newKernelSet(name: string, type: KernelSetType, family: IpFamily, room: number): KernelSet {
   return {
     name,
     id: undefined,
@@ -39,16 +39,23 @@ export function newKernelSet(name: string, type: KernelSetType, family: IpFamily
     family,
     exists: false,
     wanted: false,
-    rebuild: false,
+    room,
     foreign: false,
     members: new DeltaTracker(),
   };
 }
-export function createLine(name: string, set: KernelSet): string {
-  return `create ${name} hash:${set.type} family ${set.family === 4 ? 'inet' : 'inet6'} maxelem ${setMembersMax} -exist`;
+/** Room for all members that it has while it changes: those that come are added before those that go are removed. */
+export function roomNeeded({ members, room }: KernelSet, roomMin: number): number {
+  const needed = members.actual.size + members.pendingUpdates.size;
+  let enough = Math.max(room, roomMin);
+  while (enough < needed) enough *= 2;
+  return enough;
 }
-export function* allLines(set: KernelSet, name = set.name): Generator<string> {
-  for (const member of set.members.desired.keys()) yield `add ${name} ${member} -exist`;
+export function createLine(name: string, { type, family }: KernelSet, room: number): string {
+  return `create ${name} hash:${type} family ${family === 4 ? 'inet' : 'inet6'} maxelem ${room} -exist`;
+}
+export function* allLines(set: KernelSet): Generator<string> {
+  for (const member of set.members.desired.keys()) yield `add ${set.name} ${member} -exist`;
 }
 export function* addLines(set: KernelSet): Generator<string> {
   for (const member of set.members.pendingUpdates) yield `add ${set.name} ${member} -exist`;
@@ -56,11 +63,18 @@ export function* addLines(set: KernelSet): Generator<string> {
 export function* deleteLines(set: KernelSet): Generator<string> {
   for (const member of set.members.pendingDeletes) yield `del ${set.name} ${member} -exist`;
 }
-export function* rebuildLines(set: KernelSet): Generator<string> {
-  const temporary = `${set.name}.t`;
-  yield createLine(temporary, set);
+/** What holds a set's members while it is built anew. */
+export const temporaryName = (set: KernelSet): string => `${set.name}.t`;
+/** As `addLines` with more room, or as `deleteLines` where `turned`: rules that name the set see one change, from the one to the other. */
+export function* rebuildLines(set: KernelSet, room: number, turned: boolean): Generator<string> {
+  const temporary = temporaryName(set);
+  const { desired, pendingUpdates, pendingDeletes } = set.members;
+  yield createLine(temporary, set, room);
   yield `flush ${temporary}`;
-  yield* allLines(set, temporary);
+  for (const member of desired.keys()) {
+    if (!turned || !pendingUpdates.has(member)) yield `add ${temporary} ${member} -exist`;
+  }
+  if (!turned) for (const member of pendingDeletes) yield `add ${temporary} ${member} -exist`;
   yield `swap ${temporary} ${set.name}`;
   yield `destroy ${temporary}`;
 }
