@@ -52,6 +52,8 @@ const commandTimeoutMs = 120_000;
 interface LogicalSet {
   readonly type: KernelSetType;
   readonly members: Set<string>;
+  /** In the kernel, by family: hashed once, since an id may be as long as the policy that it comes from. */
+  readonly names: ReadonlyMap<IpFamily, string>;
 }
 
 export interface IpsetOptions {
@@ -102,22 +104,21 @@ export class Ipsets {
   }
   /** Kernel name of a wanted set. */
   nameOf(id: SetId, family: IpFamily): string | undefined {
-    const set = this.#logical.get(id);
-    return set && kernelSetName(this.#options.names, family, set.type, id);
+    return this.#logical.get(id)?.names.get(family);
   }
 
   /** The whole set, of mixed families; replaces what it was. A member that is not of the type is left out and logged. */
   desire(id: SetId, type: KernelSetType, members: Iterable<string>): void {
     const before = this.#logical.get(id);
     if (before && before.type !== type) this.undesire(id);
-    const logical: LogicalSet = { type, members: new Set(members) };
+    const logical: LogicalSet = { type, members: new Set(members), names: this.#kernelNames(id, type, before) };
     this.#logical.set(id, logical);
     const split = new Map<IpFamily, [string, true][]>(this.#options.families.map((family) => [family, []]));
     for (const member of logical.members) {
       for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, true]);
     }
     for (const [family, entries] of split) {
-      const set = this.#kernelSet(id, type, family);
+      const set = this.#kernelSet(id, logical, family);
       set.wanted = true;
       set.members.replaceDesired(entries);
       this.#dirty.add(set);
@@ -137,13 +138,13 @@ export class Ipsets {
           (text.endsWith('/1') && logical.members.has(family === 4 ? '0.0.0.0/0' : '::/0'))
         )
           continue;
-        this.#touch(id, logical.type, family)?.members.undesire(text);
+        this.#touch(id, logical, family)?.members.undesire(text);
       }
     }
     for (const member of added) {
       logical.members.add(member);
       for (const { family, text } of this.#entries(id, logical.type, member)) {
-        this.#touch(id, logical.type, family)?.members.desire(text, true);
+        this.#touch(id, logical, family)?.members.desire(text, true);
       }
     }
   }
@@ -153,7 +154,7 @@ export class Ipsets {
     if (!logical) return;
     this.#logical.delete(id);
     for (const family of this.#options.families) {
-      const set = this.#kernelSet(id, logical.type, family);
+      const set = this.#kernelSet(id, logical, family);
       set.wanted = false;
       set.members.replaceDesired([]);
       this.#dirty.add(set);
@@ -263,8 +264,13 @@ export class Ipsets {
     for (const id of ids) for (const family of this.#options.families) names.add(this.nameOf(id, family) ?? '');
     return names;
   }
-  #kernelSet(id: SetId, type: KernelSetType, family: IpFamily): KernelSet {
-    const name = kernelSetName(this.#options.names, family, type, id);
+  #kernelNames(id: SetId, type: KernelSetType, before: LogicalSet | undefined): LogicalSet['names'] {
+    if (before?.type === type) return before.names;
+    const { families, names } = this.#options;
+    return new Map(families.map((family) => [family, kernelSetName(names, family, type, id)]));
+  }
+  #kernelSet(id: SetId, { type, names }: LogicalSet, family: IpFamily): KernelSet {
+    const name = names.get(family)!;
     const known = this.#kernel.get(name);
     if (known?.type === type && known.family === family) {
       known.id = id;
@@ -280,9 +286,9 @@ export class Ipsets {
     this.#kernel.set(name, set);
     return set;
   }
-  #touch(id: SetId, type: KernelSetType, family: IpFamily): KernelSet | undefined {
+  #touch(id: SetId, logical: LogicalSet, family: IpFamily): KernelSet | undefined {
     if (!this.#options.families.includes(family)) return undefined;
-    const set = this.#kernelSet(id, type, family);
+    const set = this.#kernelSet(id, logical, family);
     this.#dirty.add(set);
     return set;
   }
