@@ -52,8 +52,6 @@ const commandTimeoutMs = 120_000;
 interface LogicalSet {
   readonly type: KernelSetType;
   readonly members: Set<string>;
-  /** In the kernel, by family: hashed once, since an id may be as long as the policy that it comes from. */
-  readonly names: ReadonlyMap<IpFamily, string>;
 }
 
 export interface IpsetOptions {
@@ -73,6 +71,8 @@ export class Ipsets {
   readonly #clock: Clock;
   readonly #options: IpsetOptions;
   readonly #logical = new Map<SetId, LogicalSet>();
+  /** Kernel names of wanted sets: each id is hashed once, since it may be as long as the policy that it comes from. */
+  readonly #hashed = new Map<SetId, { readonly type: KernelSetType; readonly names: Map<IpFamily, string> }>();
   readonly #kernel = new Map<string, KernelSet>();
   readonly #dirty = new Set<KernelSet>();
   #stale = true;
@@ -104,21 +104,22 @@ export class Ipsets {
   }
   /** Kernel name of a wanted set. */
   nameOf(id: SetId, family: IpFamily): string | undefined {
-    return this.#logical.get(id)?.names.get(family);
+    const set = this.#logical.get(id);
+    return set && this.#kernelName(id, set.type, family);
   }
 
   /** The whole set, of mixed families; replaces what it was. A member that is not of the type is left out and logged. */
   desire(id: SetId, type: KernelSetType, members: Iterable<string>): void {
     const before = this.#logical.get(id);
     if (before && before.type !== type) this.undesire(id);
-    const logical: LogicalSet = { type, members: new Set(members), names: this.#kernelNames(id, type, before) };
+    const logical: LogicalSet = { type, members: new Set(members) };
     this.#logical.set(id, logical);
     const split = new Map<IpFamily, [string, true][]>(this.#options.families.map((family) => [family, []]));
     for (const member of logical.members) {
       for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, true]);
     }
     for (const [family, entries] of split) {
-      const set = this.#kernelSet(id, logical, family);
+      const set = this.#kernelSet(id, type, family);
       set.wanted = true;
       set.members.replaceDesired(entries);
       this.#dirty.add(set);
@@ -138,13 +139,13 @@ export class Ipsets {
           (text.endsWith('/1') && logical.members.has(family === 4 ? '0.0.0.0/0' : '::/0'))
         )
           continue;
-        this.#touch(id, logical, family)?.members.undesire(text);
+        this.#touch(id, logical.type, family)?.members.undesire(text);
       }
     }
     for (const member of added) {
       logical.members.add(member);
       for (const { family, text } of this.#entries(id, logical.type, member)) {
-        this.#touch(id, logical, family)?.members.desire(text, true);
+        this.#touch(id, logical.type, family)?.members.desire(text, true);
       }
     }
   }
@@ -153,8 +154,9 @@ export class Ipsets {
     const logical = this.#logical.get(id);
     if (!logical) return;
     this.#logical.delete(id);
+    this.#hashed.delete(id);
     for (const family of this.#options.families) {
-      const set = this.#kernelSet(id, logical, family);
+      const set = this.#kernelSet(id, logical.type, family);
       set.wanted = false;
       set.members.replaceDesired([]);
       this.#dirty.add(set);
@@ -264,13 +266,15 @@ export class Ipsets {
     for (const id of ids) for (const family of this.#options.families) names.add(this.nameOf(id, family) ?? '');
     return names;
   }
-  #kernelNames(id: SetId, type: KernelSetType, before: LogicalSet | undefined): LogicalSet['names'] {
-    if (before?.type === type) return before.names;
-    const { families, names } = this.#options;
-    return new Map(families.map((family) => [family, kernelSetName(names, family, type, id)]));
+  #kernelName(id: SetId, type: KernelSetType, family: IpFamily): string {
+    const known = this.#hashed.get(id);
+    const names = known?.type === type ? known.names : new Map<IpFamily, string>();
+    const name = names.get(family) ?? kernelSetName(this.#options.names, family, type, id);
+    if (this.#logical.has(id)) this.#hashed.set(id, { type, names: names.set(family, name) });
+    return name;
   }
-  #kernelSet(id: SetId, { type, names }: LogicalSet, family: IpFamily): KernelSet {
-    const name = names.get(family)!;
+  #kernelSet(id: SetId, type: KernelSetType, family: IpFamily): KernelSet {
+    const name = this.#kernelName(id, type, family);
     const known = this.#kernel.get(name);
     if (known?.type === type && known.family === family) {
       known.id = id;
@@ -286,9 +290,9 @@ export class Ipsets {
     this.#kernel.set(name, set);
     return set;
   }
-  #touch(id: SetId, logical: LogicalSet, family: IpFamily): KernelSet | undefined {
+  #touch(id: SetId, type: KernelSetType, family: IpFamily): KernelSet | undefined {
     if (!this.#options.families.includes(family)) return undefined;
-    const set = this.#kernelSet(id, logical, family);
+    const set = this.#kernelSet(id, type, family);
     this.#dirty.add(set);
     return set;
   }
