@@ -1,7 +1,7 @@
 /** Takes away all chains, jumps and sets that an agent with these prefixes ever made, also when no agent runs. */
 import type { IpFamily, Logger } from '#kit';
 import type { CommandRunner } from './drivers/command.ts';
-import { IpsetError } from './drivers/ipset/ipset.ts';
+import { IpsetError } from './drivers/ipset/commands.ts';
 import { cleanupIptables } from './drivers/iptables/cleanup.ts';
 import type { NftTables } from './drivers/nft-tables.ts';
 import { defaultNames, type Names } from './render/names.ts';

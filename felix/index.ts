@@ -11,7 +11,8 @@ export type {
   WriteCounters,
 } from './drivers/command.ts';
 export type { FlowTable, TrackedFlow } from './drivers/flow-table.ts';
-export { IpsetError, type IpsetFailure, Ipsets } from './drivers/ipset/ipset.ts';
+export { IpsetError, type IpsetFailure } from './drivers/ipset/commands.ts';
+export { Ipsets } from './drivers/ipset/ipset.ts';
 export type { LifeOf } from './drivers/ipset/kernel-set.ts';
 export type { PassingMember } from './drivers/ipset/saved-sets.ts';
 export type { Backend } from './drivers/iptables/backend.ts';

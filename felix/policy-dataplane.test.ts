@@ -193,6 +193,50 @@ test('of staged policies nothing is written: neither they nor the sets that they
   assert.deepEqual(await settle(), []);
 });
 
+test('pods with the same policies share the chain that calls them, which goes with the last', async () => {
+  const { dataplane, settle } = await fake();
+  const ids = ['P', 'Q', 'R', 'S', 'T'];
+  const program = (...policies: string[]) => ({ ingress: tier(...policies), egress: [] });
+  const lines = async (): Promise<string[]> =>
+    (await settle()).filter(({ program }) => program === 'iptables').flatMap((write) => write.lines);
+  const groups = (all: readonly string[]): string[] => all.flatMap((line) => /^:(poplin-gi-\S+)/.exec(line)?.[1] ?? []);
+  dataplane.apply([
+    ...ids.map((id) => policy(id, { action: 'allow' })),
+    ...['a', 'b'].map((pod) => ({ type: 'endpoint', id: `ns/${pod}`, program: program(...ids) }) as const),
+  ]);
+  dataplane.setEndpoint({ id: 'ns/a', interfaceName: 'popa', addresses: [] });
+  dataplane.setEndpoint({ id: 'ns/b', interfaceName: 'popb', addresses: [] });
+  dataplane.setInSync();
+  const first = await lines();
+  const [group, ...others] = groups(first);
+  assert.ok(group !== undefined && others.length === 0);
+  assert.equal(first.filter((line) => line.startsWith(`-A ${group}`)).length, ids.length);
+  assert.equal(first.filter((line) => line.endsWith(`-j ${group}`)).length, 2);
+
+  // One that comes writes one call, however many policies it has, and whichever are staged.
+  const staged = { ingress: tier('X', ...ids.toReversed()) };
+  dataplane.apply([{ type: 'endpoint', id: 'ns/c', program: { ...program(...ids), staged } }]);
+  dataplane.setEndpoint({ id: 'ns/c', interfaceName: 'popc', addresses: [] });
+  const third = await lines();
+  assert.deepEqual(groups(third), []);
+  assert.equal(third.filter((line) => line.startsWith('-A poplin-tw-popc') && line.includes('-j poplin-')).length, 1);
+
+  // Another order is another chain; few policies need none.
+  dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: program(...ids.toReversed()) }]);
+  const turned = groups(await lines());
+  assert.equal(turned.length, 1);
+  assert.notEqual(turned[0], group);
+  const few = ['a', 'b', 'c'].map(
+    (pod) => ({ type: 'endpoint', id: `ns/${pod}`, program: program('P', 'Q') }) as const,
+  );
+  dataplane.apply(few);
+  const last = await lines();
+  assert.deepEqual(
+    last.filter((line) => line.startsWith('-X poplin-gi-')).sort(),
+    [group, turned[0]!].map((chain) => `-X ${chain}`).sort(),
+  );
+});
+
 test('a policy that cannot be rendered drops, and heals when its set comes', async () => {
   const { dataplane, settle } = await base();
   dataplane.apply([policy('P', rule('A', 80), rule('later', 81))]);

@@ -15,6 +15,7 @@ import type { FlowLogOptions } from '../render/flow-log.ts';
 import type { Marks } from '../render/marks.ts';
 import { type Direction, endpointChain, type Names } from '../render/names.ts';
 import type { PolicyManager } from './policy.ts';
+import { PolicyGroups } from './policy-groups.ts';
 
 export interface EndpointsDeps {
   readonly tables: readonly IptablesFamily[];
@@ -39,6 +40,7 @@ export class EndpointsManager {
   readonly #deps: EndpointsDeps;
   readonly #names: Names;
   readonly #marks: Marks;
+  readonly #groups: PolicyGroups;
   readonly #programs = new Map<EndpointId, EndpointProgram>();
   readonly #workloads = new Map<EndpointId, WorkloadEndpoint>();
   readonly #programmed = new Map<EndpointId, Programmed>();
@@ -52,6 +54,7 @@ export class EndpointsManager {
     this.#deps = deps;
     this.#names = options.names;
     this.#marks = options.marks;
+    this.#groups = new PolicyGroups(deps.tables, options);
     deps.sets.desire(workloadSetId, 'net,iface', []);
   }
 
@@ -150,16 +153,16 @@ export class EndpointsManager {
     const before = this.#programmed.get(id);
     if (before && before.interfaceName !== wanted.interfaceName) this.#unprogram(id);
     const kept = this.#programmed.get(id);
-    for (const [direction, policy] of policiesOf(wanted.program)) this.#deps.policies.acquire(direction, policy);
-    if (kept)
-      for (const [direction, policy] of policiesOf(kept.program)) this.#deps.policies.release(direction, policy);
+    this.#acquire(wanted.program);
+    if (kept) this.#release(kept.program);
     else this.#dispatchDirty = true;
     for (const direction of directions) {
       const chain = endpointChain(this.#names, direction, wanted.interfaceName);
+      const groupOf = (policies: readonly PolicyId[]) => this.#groups.chainOf(direction, policies);
       for (const table of this.#deps.tables) {
         const flowLog = this.#deps.flowLog?.(table.family);
         const isStaged = wanted.program.staged?.[direction] !== undefined;
-        const context = { names: this.#names, marks: this.#marks, flowLog, isStaged };
+        const context = { names: this.#names, marks: this.#marks, flowLog, isStaged, groupOf };
         table.desireChain('mangle', chain, renderEndpoint(wanted.program[direction], direction, id, context));
       }
     }
@@ -172,12 +175,21 @@ export class EndpointsManager {
     if (!before) return;
     this.#programmed.delete(id);
     this.#dispatchDirty = true;
-    for (const [direction, policy] of policiesOf(before.program)) this.#deps.policies.release(direction, policy);
+    this.#release(before.program);
     for (const direction of directions) {
       const chain = endpointChain(this.#names, direction, before.interfaceName);
       for (const table of this.#deps.tables) table.undesireChain('mangle', chain);
     }
     this.#moveAddresses(before, undefined);
+  }
+
+  #acquire(program: EndpointProgram): void {
+    for (const direction of directions) this.#groups.acquire(direction, program[direction]);
+    for (const [direction, policy] of policiesOf(program)) this.#deps.policies.acquire(direction, policy);
+  }
+  #release(program: EndpointProgram): void {
+    for (const direction of directions) this.#groups.release(direction, program[direction]);
+    for (const [direction, policy] of policiesOf(program)) this.#deps.policies.release(direction, policy);
   }
 
   #moveAddresses(before: Programmed | undefined, after: Programmed | undefined): void {

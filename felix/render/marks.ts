@@ -37,4 +37,6 @@ export const matchAccept = (marks: Marks): string => `-m mark --mark ${hex(marks
 export const matchCut = (marks: Marks): string => `-m connmark --mark ${hex(marks.cut)}/${hex(marks.cut)}`;
 /** Neither accepted nor passed. */
 export const matchUndecided = (marks: Marks): string => `-m mark --mark 0x0/${hex(marks.accept | marks.pass)}`;
+/** One of the two. */
+export const matchDecided = (marks: Marks): string => `-m mark ! --mark 0x0/${hex(marks.accept | marks.pass)}`;
 export const matchNotAccepted = (marks: Marks): string => `-m mark --mark 0x0/${hex(marks.accept)}`;

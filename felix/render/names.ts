@@ -33,6 +33,12 @@ export function policyChain(names: Names, direction: Direction, id: PolicyId): s
   return bounded(`${names.chainPrefix}p${direction === 'ingress' ? 'i' : 'o'}-${shortHash(id)}`, chainNameCharsMax);
 }
 
+/** `poplin-gi-…`, `poplin-go-…`: the policies of a tier, in order, for all endpoints that have just these. */
+export function groupChain(names: Names, direction: Direction, policies: readonly PolicyId[]): string {
+  const name = `${names.chainPrefix}g${direction === 'ingress' ? 'i' : 'o'}-${shortHash(policies.join('\n'))}`;
+  return bounded(name, chainNameCharsMax);
+}
+
 /** `poplin-tw-IF` (to workload: ingress), `poplin-fw-IF` (from workload: egress). */
 export function endpointChain(names: Names, direction: Direction, interfaceName: string): string {
   return bounded(`${names.chainPrefix}${direction === 'ingress' ? 'tw' : 'fw'}-${interfaceName}`, chainNameCharsMax);

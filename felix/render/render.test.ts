@@ -5,9 +5,9 @@ import fc from 'fast-check';
 import { type Cidr, cidrContains, type IpAddress, type IpFamily } from '#kit';
 import type { IcmpMatch, PeerMatch, PolicyRule, PortRange, RuleCondition } from '#model';
 import { renderDispatch } from './dispatch.ts';
-import { renderEndpoint } from './endpoint.ts';
+import { renderEndpoint, renderGroup } from './endpoint.ts';
 import { marksFromMask } from './marks.ts';
-import { defaultNames, dispatchChain, endpointChain, kernelSetName, policyChain } from './names.ts';
+import { defaultNames, dispatchChain, endpointChain, groupChain, kernelSetName, policyChain } from './names.ts';
 import { acceptedChain, passedChain, RenderError, renderPolicy } from './policy.ts';
 import { hashInLine, insertions, type Rule, ruleHashes, ruleLine } from './rule.ts';
 
@@ -290,41 +290,55 @@ test('a policy chain says what its rules say, for every packet of both families'
   );
 });
 
-test('an endpoint chain runs its tiers in order', () => {
+test('an endpoint chain runs its tiers in order, with or without chains for policies that go together', () => {
   // Mostly rules that match everything: what counts here is who decides first.
   const ruleArbitrary: fc.Arbitrary<PolicyRule> = fc.record(
     { action: fc.constantFrom('allow', 'deny', 'pass'), protocol: fc.constantFrom(6, 17) },
     { requiredKeys: ['action'] },
   );
   const tierArbitrary = fc.record({
-    policies: fc.array(fc.array(ruleArbitrary, { maxLength: 2 }), { maxLength: 3 }),
+    policies: fc.array(fc.array(ruleArbitrary, { maxLength: 2 }), { maxLength: 40 }),
     endOfTier: fc.constantFrom('deny' as const, 'pass' as const),
   });
   fc.assert(
-    fc.property(fc.array(tierArbitrary, { maxLength: 3 }), setsArbitrary, packetArbitrary, (tiers, sets, packet) => {
-      const kernel = new Kernel();
-      const programs = tiers.map((tier, t) => ({
-        tier: `t${t}`,
-        endOfTier: tier.endOfTier,
-        policies: tier.policies.map((rules, p) => {
-          program(kernel, rules, packet.family, sets, policyChain(names, 'ingress', `${t}/${p}`));
-          return `${t}/${p}`;
-        }),
-      }));
-      kernel.chains.set('E', renderEndpoint(programs, 'ingress', 'ns/pod', { names, marks }));
-      const verdict = kernel.run('E', packet);
-      if (verdict === 'return') assert.ok(kernel.mark & marks.accept, 'returns only with the accept mark');
-      let wanted = true;
-      for (const tier of tiers) {
-        const decision = tier.policies.map((rules) => expected(rules, packet, sets)).find((said) => said !== 'none');
-        if (decision === 'allow') break;
-        if (decision === 'deny' || (decision === undefined && tier.endOfTier === 'deny')) {
-          wanted = false;
-          break;
+    fc.property(
+      fc.array(tierArbitrary, { maxLength: 3 }),
+      setsArbitrary,
+      packetArbitrary,
+      fc.boolean(),
+      (tiers, sets, packet, grouped) => {
+        const kernel = new Kernel();
+        const groupOf = (policies: readonly string[]): string => {
+          const chain = groupChain(names, 'ingress', policies);
+          kernel.chains.set(chain, renderGroup(policies, 'ingress', { names, marks }));
+          return chain;
+        };
+        const programs = tiers.map((tier, t) => ({
+          tier: `t${t}`,
+          endOfTier: tier.endOfTier,
+          policies: tier.policies.map((rules, p) => {
+            program(kernel, rules, packet.family, sets, policyChain(names, 'ingress', `${t}/${p}`));
+            return `${t}/${p}`;
+          }),
+        }));
+        kernel.chains.set(
+          'E',
+          renderEndpoint(programs, 'ingress', 'ns/pod', { names, marks, ...(grouped && { groupOf }) }),
+        );
+        const verdict = kernel.run('E', packet);
+        if (verdict === 'return') assert.ok(kernel.mark & marks.accept, 'returns only with the accept mark');
+        let wanted = true;
+        for (const tier of tiers) {
+          const decision = tier.policies.map((rules) => expected(rules, packet, sets)).find((said) => said !== 'none');
+          if (decision === 'allow') break;
+          if (decision === 'deny' || (decision === undefined && tier.endOfTier === 'deny')) {
+            wanted = false;
+            break;
+          }
         }
-      }
-      assert.equal(verdict === 'return', wanted);
-    }),
+        assert.equal(verdict === 'return', wanted);
+      },
+    ),
     { numRuns: 300 },
   );
 });
@@ -427,5 +441,12 @@ test('ids that join alike or differ late have different kernel names', () => {
   const ids = ['x-y/z', 'x/y-z', 'x.y/z', `a/${'b'.repeat(250)}1`, `a/${'b'.repeat(250)}2`];
   assert.equal(new Set(ids.map((id) => policyChain(names, 'ingress', id))).size, ids.length);
   assert.notEqual(kernelSetName(names, 4, 'ip', 'x'), kernelSetName(names, 4, 'net', 'x'));
+  const groups = [
+    ['a/x', 'b'],
+    ['a', 'x/b'],
+    ['b', 'a/x'],
+    ['a/x', 'b', 'c'],
+  ];
+  assert.equal(new Set(groups.map((policies) => groupChain(names, 'ingress', policies))).size, groups.length);
   assert.throws(() => policyChain({ ...names, chainPrefix: 'much-too-long-' }, 'egress', 'p'), /shorter prefix/);
 });

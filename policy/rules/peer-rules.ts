@@ -47,6 +47,8 @@ const allPods: PodSelector = {
 export class PeerRules {
   readonly sets = new Map<SetId, SetDefinition>();
   readonly #subject: PodSelector;
+  /** Of the subject or of all pods, by protocol and names: many rules name few, and the text of a selector may be long. */
+  readonly #namedSets = new Map<string, SetDefinition>();
 
   constructor(subject: PodSelector) {
     this.#subject = subject;
@@ -78,8 +80,13 @@ export class PeerRules {
   }
 
   #namedPorts(direction: Direction, peer: RulePeer, { protocol, names }: PortGroup): SetId {
-    const far = peer.type === 'selector' ? peer.selector : allPods;
-    return this.#use(namedPortSet(direction === 'ingress' ? this.#subject : far, protocol, names));
+    if (direction === 'egress' && peer.type === 'selector')
+      return this.#use(namedPortSet(peer.selector, protocol, names));
+    const key = `${direction} ${protocol} ${names.join()}`;
+    const known =
+      this.#namedSets.get(key) ?? namedPortSet(direction === 'ingress' ? this.#subject : allPods, protocol, names);
+    this.#namedSets.set(key, known);
+    return this.#use(known);
   }
 
   #toPeer(action: PolicyRule['action'], direction: Direction, peer: RulePeer): PolicyRule {
@@ -114,9 +121,21 @@ function definitionOf(peer: Exclude<RulePeer, { type: 'everybody' | 'match' }>):
 /** Each rule once, where it stands first: where an equal one was asked before, it cannot decide. */
 export function distinctRules(rules: Iterable<PolicyRule>): PolicyRule[] {
   const distinct = new Map<string, PolicyRule>();
+  const numbers = new Map<string, number>();
+  const portTexts = new Map<unknown, string>();
+  // Ids of sets and lists of ports may be long, and thousands of rules share them: a number stands for each.
+  const numbered = (key: string, value: unknown): unknown => {
+    if (!sharedFields.has(key)) return value;
+    const text = typeof value === 'string' ? value : (portTexts.get(value) ?? JSON.stringify(value));
+    if (typeof value !== 'string') portTexts.set(value, text);
+    const number = numbers.get(text) ?? numbers.size;
+    numbers.set(text, number);
+    return number;
+  };
   for (const rule of rules) {
-    const text = JSON.stringify(rule);
+    const text = JSON.stringify(rule, numbered);
     if (!distinct.has(text)) distinct.set(text, rule);
   }
   return [...distinct.values()];
 }
+const sharedFields: ReadonlySet<string> = new Set(['set', 'destinationNamedPorts', 'destinationPorts']);

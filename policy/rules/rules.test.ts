@@ -125,6 +125,25 @@ test('peers and ports of one rule multiply, those of two rules never meet', () =
   assert.deepEqual([...sets.keys()], [set]);
 });
 
+test('equal rules are one, also where their sets and ports are long', () => {
+  const longSelector: LabelSelector = {
+    matchLabels: {},
+    matchExpressions: [{ key: 'app', operator: 'In', values: Array.from({ length: 2_000 }, (_, i) => `web-${i}`) }],
+  };
+  const ports = (from: number) =>
+    Array.from({ length: 2_500 }, (_, i) => ({ protocol: 'TCP' as const, port: from + 2 * i }));
+  const peers = [{ podSelector: longSelector }];
+  const rule = (from: number): NetworkPolicyRule => ({ peers, ports: ports(from) });
+  const named: NetworkPolicyRule = { peers, ports: [{ protocol: 'TCP', port: 'http' }] };
+  const compiled = compileNetworkPolicy(
+    policy({ ingress: [rule(1), rule(1), rule(2), named, named], egress: [named] }),
+  );
+  assert.equal(compiled.program.ingress.length, 3);
+  assert.equal(new Set(compiled.program.ingress.map(({ destinationPorts }) => destinationPorts?.[0]?.first)).size, 3);
+  assert.equal(compiled.program.egress.length, 1);
+  assert.equal(compiled.sets.size, 3);
+});
+
 test('many whole blocks of a rule are one set, those with excepts stay', () => {
   const blocks = Array.from({ length: 5 }, (_, i) => ({ ipBlock: { cidr: `10.${i}.0.0/16` as Cidr, except: [] } }));
   const cut = { ipBlock: { cidr: '10.0.0.0/8' as Cidr, except: ['10.9.0.0/16' as Cidr] } };

@@ -91,6 +91,14 @@ test("Calico's selector language", () => {
   }
 });
 
+test('a selector of many kilobytes is canonical, and asks each value', () => {
+  const values = Array.from({ length: 5_000 }, (_, i) => `value-${i}`);
+  const { canonical, matches } = compile({}, ['a', 'In', values.toReversed()]);
+  assert.ok(canonical.length > 50_000);
+  for (const value of values) assert.ok(matches({ a: value }));
+  for (const value of ['', 'value-', 'value-00', 'value-5000', 'zzz', 'aaa']) assert.ok(!matches({ a: value }), value);
+});
+
 test('what does not parse says where and what was expected', () => {
   const cases: readonly (readonly [text: string, position: number, expected: RegExp])[] = [
     ['rack', 4, /expected ==, !=, in/],

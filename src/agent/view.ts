@@ -2,9 +2,10 @@
 import type { AgentStatus, AgentView } from '#api';
 import type { SpeakerStatus } from '#bgp';
 import type { LoadedConfig } from '#config';
-import { type Datastore, type DatastoreStatus, formatFault } from '#datastore';
+import { type Datastore, type DatastoreStatus, formatFault, shownKind } from '#datastore';
 import type { PolicyDataplane, RouteCounts, RouteDataplane } from '#felix';
 import type { Ipam } from '#ipam';
+import type { Kind } from '#model';
 import type { HealthRegistry, Metrics } from '#obs';
 import { peerView, routesView } from './bgp/view.ts';
 import type { Bgp } from './bgp.ts';
@@ -160,7 +161,7 @@ function datastoreProblems({ kinds = {}, stale }: DatastoreStatus): string[] {
   for (const [kind, { state, reason }] of Object.entries(kinds)) {
     if (state !== 'failing' && state !== 'forbidden') continue;
     const text = reason ?? state;
-    byReason.set(text, [...(byReason.get(text) ?? []), kind]);
+    byReason.set(text, [...(byReason.get(text) ?? []), shownKind(kind as Kind)]);
   }
   return [
     ...(stale ? [`datastore: what was known last is in force, from disk, since ${stale.since}: ${stale.reason}`] : []),

@@ -1,6 +1,7 @@
 /** The one interface behind which manifests in a directory and the Kubernetes API look the same. */
 import type { Startable } from '#kit';
 import type { Kind, ModelUpdate } from '#model';
+import { shownObject } from './manifest/decode.ts';
 
 export interface Datastore extends Startable {
   /**
@@ -94,6 +95,7 @@ export const faultsReportedMax = 200;
 /** `file:line:column: object: field: message (effect)`, as compilers print it, so that editors can jump there; without a file, from the object on. */
 export function formatFault(fault: DatastoreFault): string {
   const where = [fault.file, fault.line, fault.column].filter((part) => part !== undefined).join(':');
-  const what = [fault.object, fault.field, fault.message].filter((part) => part !== undefined).join(': ');
+  const object = fault.object === undefined ? undefined : shownObject(fault.object);
+  const what = [object, fault.field, fault.message].filter((part) => part !== undefined).join(': ');
   return `${where && `${where}: `}${what} (${fault.effect})`;
 }

@@ -30,7 +30,9 @@ export {
   type Identity,
   identify,
   type ObjectRef,
+  shownKind,
   type TypedObject,
+  writtenKind,
 } from './manifest/decode.ts';
 export { type ManifestDocument, type ParsedManifest, type Place, parseManifest } from './manifest/parse.ts';
 export { type FieldFault, formatPath } from './manifest/reader.ts';

@@ -105,4 +105,51 @@ suite('ipset members by netlink', needs({ root: true, commands: ['ipset', 'nsent
     );
     members.close();
   });
+
+  test('what is learnt while a set gets more room is not lost, nor the time of those that were there', async () => {
+    await using world = await PacketWorld.make([]);
+    const members = open(world);
+    const life = { timeoutSec: 600, comment: 'www.example.com' };
+    const driver = (room: number): Ipsets =>
+      new Ipsets(
+        { run: world.run, members, log: silentLogger, clock: systemClock(), lifeOf: () => life },
+        {
+          names: { chainPrefix: 'poplin-', setPrefix: 'poplin', interfacePrefix: 'pop' },
+          families: [4],
+          room,
+        },
+      );
+    const apply = async (sets: Ipsets): Promise<void> => {
+      await sets.grow(new Set());
+      await sets.shrink();
+    };
+    const learnt = (address: string) => [{ address, ...life }];
+    const small = driver(1);
+    await small.read();
+    small.desire('s', 'ip', ['10.0.0.1'], { passing: true });
+    await apply(small);
+    const name = small.nameOf('s', 4)!;
+    const there = async (): Promise<string[]> =>
+      (await saved(world)).map((line) => line.replace(/timeout (5[5-9]\d|600)\b/, 'in time'));
+    const line = (address: string): string => `add ${name} ${address} in time comment "www.example.com"`;
+    small.learn('s', learnt('10.0.0.2'));
+    assert.deepEqual(await there(), [line('10.0.0.1')], 'it is full');
+    small.delta('s', ['10.0.0.2', '10.0.0.3'], []);
+    await apply(small);
+    const three = ['10.0.0.1', '10.0.0.2', '10.0.0.3'];
+    assert.deepEqual(await there(), three.map(line));
+
+    const large = driver(8);
+    await large.read();
+    large.desire('s', 'ip', three, { passing: true });
+    world.before = async () => large.learn('s', learnt('10.0.0.4'));
+    await apply(large);
+    world.before = undefined;
+    large.delta('s', ['10.0.0.4'], []);
+    await apply(large);
+    assert.deepEqual(await there(), [...three, '10.0.0.4'].map(line));
+    large.learn('s', learnt('10.0.0.5'));
+    assert.equal((await there()).at(-1), line('10.0.0.5'));
+    members.close();
+  });
 });

@@ -87,4 +87,55 @@ suite('ipset', needs({ root: true, commands: ['ipset', 'nsenter'] }), () => {
     // `small` is still named by a rule: the kernel keeps it, and the driver knows that it does not know.
     assert.equal(again.stale, true);
   });
+
+  test('a set that would overflow gets more room before it is used, whichever way it changes', async () => {
+    await using world = await PacketWorld.make([]);
+    const sets = new Ipsets(
+      { run: world.run, log: silentLogger, clock: systemClock() },
+      { names, families: [4, 6], room: 4 },
+    );
+    const address = (i: number): string => `10.0.0.${i}`;
+    const numbers = (first: number, last: number): string[] =>
+      Array.from({ length: last - first + 1 }, (_, i) => address(first + i)).sort();
+    await sets.read();
+    sets.desire('s', 'ip', numbers(1, 4));
+    await apply(sets);
+    const name = sets.nameOf('s', 4)!;
+    const room = async (): Promise<string | undefined> =>
+      /maxelem (\d+)/.exec(await world.sh('ipset', 'list', '-t', name))?.[1];
+    await world.sh('iptables', '-A', 'INPUT', '-m', 'set', '--match-set', name, 'src', '-j', 'DROP');
+    assert.equal(await room(), '4');
+    // Left by a run that ended in the middle, of another size.
+    await world.sh('ipset', 'create', `${name}.t`, 'hash:ip', 'maxelem', '3');
+    await sets.read();
+
+    // As many as before, but those that come are there before those that go are gone.
+    sets.delta('s', numbers(5, 8), numbers(1, 4));
+    await sets.grow(new Set());
+    assert.deepEqual(await members(world, name), numbers(1, 8));
+    assert.equal(await room(), '8');
+    await sets.shrink();
+    await sets.sweep();
+    assert.deepEqual(await members(world, name), numbers(5, 8));
+
+    // Where the order is turned round, nothing is there early.
+    sets.delta('s', numbers(9, 20), numbers(5, 6));
+    await sets.grow(new Set(['s']));
+    assert.deepEqual(await members(world, name), numbers(7, 8));
+    assert.equal(await room(), '16');
+    await sets.shrink();
+    await sets.sweep();
+    assert.deepEqual(await members(world, name), [...numbers(7, 20)].sort());
+
+    // What has room enough keeps it, an agent that starts again too.
+    const again = new Ipsets(
+      { run: world.run, log: silentLogger, clock: systemClock() },
+      { names, families: [4, 6], room: 4 },
+    );
+    again.desire('s', 'ip', numbers(7, 20));
+    await again.read();
+    await apply(again);
+    assert.equal(again.counters.restoreCalls, 0);
+    assert.equal((await world.sh('ipset', 'list', '-n')).trim().split('\n').length, 2);
+  });
 });

@@ -1,12 +1,5 @@
-/**
- * A node, its pods and a host outside, as nameless network namespaces with real packets between them; nothing of the machine is
- * touched and all goes with the descriptors. Pods are wired as CNI does (a /32 and a /128, the host as permanent neighbour), so that what is
- * measured is the dataplane under test.
- *
- *   pod --veth-- pop… [node] up0 --veth-- eth0 [outside]
- */
+/** What packets do in a world of namespaces while a dataplane is at work on its node: who gets through to whom. */
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
 import {
   type CommandRunner,
   createPolicyDataplane,
@@ -20,13 +13,11 @@ import type { WorkloadEndpoint } from '#model';
 import {
   AF_INET,
   AF_INET6,
-  exec,
   type Fd,
   type FlowTable,
   inNetns,
   libc,
   type NftTables,
-  newNetns,
   newSocket,
   openConntrack,
   openFlowTable,
@@ -40,6 +31,7 @@ import {
   type TrackedFlow,
 } from '#sys';
 import { until } from '../support/wait.ts';
+import { type Host, NamespaceWorld } from './namespace-world.ts';
 
 /** How long a packet that arrives may take, and for how long silence has to last to count as a deny. */
 const arrivalMs = 3_000;
@@ -47,20 +39,9 @@ const silenceMs = 120;
 const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;
 
-export interface Host {
-  readonly name: string;
-  readonly netns: Fd;
-  readonly addresses: Readonly<Record<IpFamily, IpAddress>>;
-}
-export interface TestPod extends Host {
-  readonly interfaceName: string;
-}
 export type L4 = 'tcp' | 'udp';
 
-export class PacketWorld {
-  readonly node: Host;
-  readonly outside: Host;
-  readonly pods = new Map<string, TestPod>();
+export class PacketWorld extends NamespaceWorld {
   /** argv of every command that was run through `run`, with what went in. */
   readonly commands: { readonly argv: readonly string[]; readonly stdin: string }[] = [];
   readonly run: CommandRunner['run'];
@@ -73,21 +54,12 @@ export class PacketWorld {
   #echoes = 0;
   readonly #arrived = new Set<string>();
   readonly #receivers = new Map<string, number>();
-  /** XTABLES_LOCKFILE of this world. */
-  readonly lockFile = `/tmp/poplin-test-${process.pid}-${Math.random().toString(36).slice(2)}.lock`;
   readonly #dataplanes: PolicyDataplane[] = [];
   #nftTables: NftTables | undefined;
   #flowTable: FlowTable | undefined;
 
   constructor() {
-    this.node = { name: 'node', netns: newNetns(), addresses: pair('192.0.2.1', '2001:db8:ff::1') };
-    this.outside = { name: 'outside', netns: newNetns(), addresses: pair('192.0.2.2', '2001:db8:ff::2') };
-    for (const host of [this.node, this.outside]) {
-      sysctl(host, 'ipv6/conf/default/accept_dad', '0');
-      sysctl(host, 'ipv6/conf/all/accept_dad', '0');
-    }
-    for (const key of ['ipv4/ip_forward', 'ipv6/conf/all/forwarding', 'ipv6/conf/default/forwarding'])
-      sysctl(this.node, key, '1');
+    super();
     this.run = async (argv, options = {}) => {
       this.commands.push({ argv, stdin: options.stdin ?? '' });
       await this.before?.(argv);
@@ -98,75 +70,11 @@ export class PacketWorld {
 
   static async make(podNames: readonly string[]): Promise<PacketWorld> {
     const world = new PacketWorld();
-    const { node, outside } = world;
-    await world.ip(
-      node,
-      'link set lo up',
-      `link add up0 type veth peer name eth0 netns ${path(outside)}`,
-      'addr add 192.0.2.1/24 dev up0',
-      'addr add 2001:db8:ff::1/64 dev up0 nodad',
-      'link set up0 up',
-    );
-    await world.ip(
-      outside,
-      'link set lo up',
-      'addr add 192.0.2.2/24 dev eth0',
-      'addr add 2001:db8:ff::2/64 dev eth0 nodad',
-      'link set eth0 up',
-      'route add 10.1.0.0/16 via 192.0.2.1',
-      'route add fd00:1::/64 via 2001:db8:ff::1',
-    );
+    await world.wire();
     for (const name of podNames) await world.addPod(name);
     return world;
   }
 
-  async addPod(
-    name: string,
-    interfaceName = `pop${Buffer.from(name).toString('hex').padEnd(11, '0').slice(0, 11)}`,
-    addresses?: TestPod['addresses'],
-  ): Promise<TestPod> {
-    const index = this.pods.size + 10;
-    const pod: TestPod = {
-      name,
-      interfaceName,
-      netns: newNetns(),
-      addresses: addresses ?? pair(`10.1.0.${index}`, `fd00:1::${index.toString(16)}`),
-    };
-    const mac = '02:00:00:00:00:01';
-    const [v4, v6] = [pod.addresses[4], pod.addresses[6]];
-    sysctl(pod, 'ipv6/conf/default/accept_dad', '0');
-    await this.ip(
-      this.node,
-      `link add ${interfaceName} address ${mac} type veth peer name eth0 netns ${path(pod)}`,
-      `addr add fe80::1/64 dev ${interfaceName} nodad`,
-      `link set ${interfaceName} up`,
-      `route add ${v4}/32 dev ${interfaceName}`,
-      `route add ${v6}/128 dev ${interfaceName}`,
-    );
-    await this.ip(
-      pod,
-      'link set lo up',
-      `addr add ${v4}/32 dev eth0`,
-      `addr add ${v6}/128 dev eth0 nodad`,
-      'link set eth0 up',
-      'route add 169.254.1.1 dev eth0 scope link',
-      'route add default via 169.254.1.1',
-      'route add default via fe80::1 dev eth0',
-      `neigh add 169.254.1.1 lladdr ${mac} dev eth0 nud permanent`,
-      `neigh add fe80::1 lladdr ${mac} dev eth0 nud permanent`,
-    );
-    this.pods.set(name, pod);
-    return pod;
-  }
-
-  pod(name: string): TestPod {
-    const pod = this.pods.get(name);
-    assert.ok(pod, `no pod ${name} in this world`);
-    return pod;
-  }
-  host(name: string): Host {
-    return name === 'node' ? this.node : name === 'outside' ? this.outside : this.pod(name);
-  }
   endpoint(name: string): WorkloadEndpoint {
     const { interfaceName, addresses } = this.pod(name);
     return { id: `ns/${name}`, interfaceName, addresses: Object.values(addresses) };
@@ -223,25 +131,6 @@ export class PacketWorld {
   /** Calls that write rules or sets so far. */
   writes(): number {
     return this.commands.filter(({ argv }) => argv.some((word) => /-?restore$/.test(word))).length;
-  }
-
-  exec(
-    host: Host,
-    argv: readonly string[],
-    options: { stdin?: string; env?: Readonly<Record<string, string>>; timeoutMs?: number } = {},
-  ) {
-    const env = { ...process.env, ...options.env } as Record<string, string>;
-    return exec('nsenter', [`--net=${path(host)}`, ...argv], { ...options, env });
-  }
-  /** In the node's namespace; fails the test when the command fails. */
-  async sh(...argv: string[]): Promise<string> {
-    const result = await this.exec(this.node, argv, { env: { XTABLES_LOCKFILE: this.lockFile } });
-    assert.equal(result.code, 0, `${argv.join(' ')}: ${result.stderr}`);
-    return result.stdout;
-  }
-  async ip(host: Host, ...lines: string[]): Promise<void> {
-    const result = await this.exec(host, ['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` });
-    assert.equal(result.code, 0, `ip in ${host.name}: ${result.stderr}`);
   }
 
   /** Whether `from` gets through to `to`; every call uses a fresh source port. */
@@ -400,8 +289,7 @@ export class PacketWorld {
     this.#flowTable?.close();
     for (const stop of this.#stops) stop();
     for (const socket of this.#sockets) socket.close();
-    for (const { netns } of [this.node, this.outside, ...this.pods.values()]) netns.close();
-    fs.rmSync(this.lockFile, { force: true });
+    this.close();
   }
 }
 
@@ -413,16 +301,4 @@ export function connect(socket: Fd, address: string, port: number): void {
 export function bind(socket: Fd, address: string, port: number): void {
   const local = sockaddrIn(address, port);
   assert.equal(libc.bind(socket.number, local, local.length), 0, `bind ${address} port ${port}`);
-}
-
-function path(host: Host): string {
-  return `/proc/${process.pid}/fd/${host.netns.number}`;
-}
-
-function pair(v4: string, v6: string): Readonly<Record<IpFamily, IpAddress>> {
-  return { 4: v4 as IpAddress, 6: v6 as IpAddress };
-}
-
-function sysctl(host: Host, key: string, value: string): void {
-  inNetns(host.netns, () => fs.writeFileSync(`/proc/sys/net/${key}`, value));
 }

@@ -35,8 +35,8 @@ const setOf = (id: string, setType: 'ip' | 'net' | 'ip,port', ...members: string
 });
 
 /** A started dataplane in which every pod of the world is known and open. */
-async function started(world: PacketWorld, backend: Backend): Promise<PolicyDataplane> {
-  const dataplane = world.dataplane({ backend });
+async function started(world: PacketWorld, backend: Backend, markMask?: number): Promise<PolicyDataplane> {
+  const dataplane = world.dataplane({ backend, ...(markMask !== undefined && { markMask }) });
   await dataplane.start();
   for (const name of world.pods.keys()) {
     dataplane.setEndpoint(world.endpoint(name));
@@ -218,6 +218,37 @@ for (const backend of ['nft', 'legacy'] as const) {
         await world.expectSilence('a', 'b', 5, family);
         await world.expectReach('a', 'b', 6, family);
       }
+    });
+
+    test('many policies of two pods: any of them decides, with marks of another mask', async () => {
+      await using world = await PacketWorld.make(['a', 'b', 'c']);
+      const markMask = 0x00700000;
+      const dataplane = await started(world, backend, markMask);
+      const port = (n: number) => ({ protocol: 6, destinationPorts: [{ first: n, last: n }] });
+      const ids = Array.from({ length: 40 }, (_, i) => `p${i}`);
+      const program: EndpointProgram = { ingress: tier(...ids), egress: [] };
+      dataplane.apply([
+        ...ids.map((id, i) => policy(id, [{ action: i % 20 === 19 ? 'deny' : 'allow', ...port(1_000 + (i % 30)) }])),
+        endpoint('a', program),
+        endpoint('c', program),
+      ]);
+      await dataplane.whenApplied();
+      for (const family of families) {
+        for (const [n, passes] of [
+          [1_000, true],
+          [1_016, true],
+          [1_029, true],
+          [1_019, false],
+          [1_030, false],
+        ] as const)
+          assert.equal(await world.reaches('b', 'a', n, family), passes, `${n}`);
+        await world.expectReach('a', 'c', 1_005, family);
+      }
+      const rules = await world.sh(`xtables-${backend}-multi`, 'iptables-save', '-t', 'mangle');
+      assert.equal(rules.match(/^:poplin-gi-/gm)?.length, 1, 'one chain calls them for both');
+      const bits = [...rules.matchAll(/0x[0-9a-f]+/g)].map(([text]) => Number(text));
+      assert.ok(bits.length > 40);
+      for (const each of bits) assert.equal(each & ~markMask, 0, each.toString(16));
     });
 
     test('a connection is cut only when somebody judges it: rules alone let it go on; ICMP is policed', async () => {

@@ -11,6 +11,7 @@ import { type Kind, type Labels, type ModelUpdate, type ObjectMeta, objectKey } 
 import { createPolicyEngine, type PolicyEngine, PolicyStateStore } from '#policy';
 import { calicoArbitrary, calicoIds } from '../support/random-calico.ts';
 import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-cluster-policy.ts';
+import { casesOr, casesTimeout } from '../support/random-history.ts';
 import {
   labels,
   namespaceArbitrary,
@@ -21,7 +22,7 @@ import {
 } from '../support/random-policy.ts';
 import { stagedArbitrary, stagedIds } from '../support/random-staged.ts';
 
-const runs = Number(process.env['POPLIN_POLICY_CASES'] ?? 150);
+const runs = casesOr(150);
 
 /** One thing that is said to the engine; equal keys are about the same thing. */
 interface Input {
@@ -184,35 +185,39 @@ function state(store: PolicyStateStore): object {
   return { sets: store.sets, policies: store.policies, endpoints: store.endpoints };
 }
 
-test('any order, repetition and interleaving of the same inputs ends in the same output, for all kinds', () => {
-  fc.assert(
-    fc.property(
-      fc.tuple(...inputs.map(thing)),
-      fc.infiniteStream(fc.nat()),
-      fc.infiniteStream(fc.constantFrom<'flush' | 'settle' | ''>('flush', 'settle', '', '', '', '')),
-      fc.nat({ max: 120 }),
-      (things, picks, interruptions, syncAt) => {
-        const plain = createPolicyEngine(isHere);
-        for (const each of things) if (each.there) each.versions.at(-1)!.say(plain);
-        plain.inSync();
-        const expected = new PolicyStateStore();
-        expected.apply(plain.flush());
+test(
+  'any order, repetition and interleaving of the same inputs ends in the same output, for all kinds',
+  casesTimeout,
+  () => {
+    fc.assert(
+      fc.property(
+        fc.tuple(...inputs.map(thing)),
+        fc.infiniteStream(fc.nat()),
+        fc.infiniteStream(fc.constantFrom<'flush' | 'settle' | ''>('flush', 'settle', '', '', '', '')),
+        fc.nat({ max: 120 }),
+        (things, picks, interruptions, syncAt) => {
+          const plain = createPolicyEngine(isHere);
+          for (const each of things) if (each.there) each.versions.at(-1)!.say(plain);
+          plain.inSync();
+          const expected = new PolicyStateStore();
+          expected.apply(plain.flush());
 
-        const engine = createPolicyEngine(isHere);
-        const store = new PolicyStateStore();
-        for (const [i, input] of interleaved(things.map(linesOf), picks).entries()) {
-          if (i === syncAt) engine.inSync();
-          input.say(engine);
-          const interruption = interruptions.next().value;
-          if (interruption === 'flush') store.apply(engine.flush());
-          else if (interruption === 'settle') engine.settle(1 + (i % 5));
-        }
-        engine.inSync();
-        store.apply(engine.flush());
-        assert.deepEqual(state(store), state(expected));
-        assert.deepEqual(engine.flush(), []);
-      },
-    ),
-    { numRuns: runs },
-  );
-});
+          const engine = createPolicyEngine(isHere);
+          const store = new PolicyStateStore();
+          for (const [i, input] of interleaved(things.map(linesOf), picks).entries()) {
+            if (i === syncAt) engine.inSync();
+            input.say(engine);
+            const interruption = interruptions.next().value;
+            if (interruption === 'flush') store.apply(engine.flush());
+            else if (interruption === 'settle') engine.settle(1 + (i % 5));
+          }
+          engine.inSync();
+          store.apply(engine.flush());
+          assert.deepEqual(state(store), state(expected));
+          assert.deepEqual(engine.flush(), []);
+        },
+      ),
+      { numRuns: runs },
+    );
+  },
+);

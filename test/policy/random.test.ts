@@ -11,6 +11,7 @@ import { clusterPolicyArbitrary, clusterPolicyIds } from '../support/random-clus
 import {
   calicoUpdate,
   casesOr,
+  casesTimeout,
   clusterPolicyUpdate,
   command,
   crowd,
@@ -112,7 +113,7 @@ function everyPacket(
   }
 }
 
-test('with every pod local, the emitted rules give the verdicts of the API documents', () => {
+test('with every pod local, the emitted rules give the verdicts of the API documents', casesTimeout, () => {
   fc.assert(
     fc.property(cluster, (world) => {
       const local = world.pods.filter(counts);
@@ -134,7 +135,7 @@ test('with every pod local, the emitted rules give the verdicts of the API docum
   );
 });
 
-test('with some pods local, each direction of these is right and nothing of others is kept', () => {
+test('with some pods local, each direction of these is right and nothing of others is kept', casesTimeout, () => {
   fc.assert(
     fc.property(cluster, fc.array(fc.boolean(), { minLength: 6, maxLength: 6 }), (world, choice) => {
       const local = world.pods.filter((pod, i) => counts(pod) && choice[i]);
@@ -172,38 +173,42 @@ function contents(store: PolicyStateStore): object {
   return { sets: store.sets, policies: store.policies, endpoints: store.endpoints };
 }
 
-test('any history ends in the state that its final objects give from scratch, and says each thing once', () => {
-  fc.assert(
-    fc.property(
-      crowd,
-      fc.array(command, { maxLength: 30, size: 'max' }),
-      fc.nat({ max: 40 }),
-      (start, steps, syncAt) => {
-        const history = [...start, ...steps];
-        const engine = createPolicyEngine();
-        const store = new PolicyStateStore();
-        const reference = new Reference();
-        for (const [i, step] of [...history, { type: 'flush' } as const].entries()) {
-          if (i === syncAt || i === history.length) engine.inSync();
-          reference.apply(engine, step);
-          if (step.type !== 'flush') continue;
-          const updates = engine.flush();
-          if (i < syncAt && i < history.length) assert.deepEqual(updates, [], 'nothing before the model is in sync');
-          else {
-            store.apply(updates);
-            assert.deepEqual(contents(store), contents(reference.fromScratch(i % 2 === 0)));
+test(
+  'any history ends in the state that its final objects give from scratch, and says each thing once',
+  casesTimeout,
+  () => {
+    fc.assert(
+      fc.property(
+        crowd,
+        fc.array(command, { maxLength: 30, size: 'max' }),
+        fc.nat({ max: 40 }),
+        (start, steps, syncAt) => {
+          const history = [...start, ...steps];
+          const engine = createPolicyEngine();
+          const store = new PolicyStateStore();
+          const reference = new Reference();
+          for (const [i, step] of [...history, { type: 'flush' } as const].entries()) {
+            if (i === syncAt || i === history.length) engine.inSync();
+            reference.apply(engine, step);
+            if (step.type !== 'flush') continue;
+            const updates = engine.flush();
+            if (i < syncAt && i < history.length) assert.deepEqual(updates, [], 'nothing before the model is in sync');
+            else {
+              store.apply(updates);
+              assert.deepEqual(contents(store), contents(reference.fromScratch(i % 2 === 0)));
+            }
+            reference.apply(engine, { type: 'repeat' });
+            assert.deepEqual(engine.flush(), [], 'the same again changes nothing');
           }
-          reference.apply(engine, { type: 'repeat' });
-          assert.deepEqual(engine.flush(), [], 'the same again changes nothing');
-        }
-        for (const key of reference.local.keys()) assert.equal(engine.isEndpointReady(key), store.endpoints.has(key));
-      },
-    ),
-    { numRuns: casesOr(300) },
-  );
-});
+          for (const key of reference.local.keys()) assert.equal(engine.isEndpointReady(key), store.endpoints.has(key));
+        },
+      ),
+      { numRuns: casesOr(300) },
+    );
+  },
+);
 
-test('when everything goes, everything is taken back', () => {
+test('when everything goes, everything is taken back', casesTimeout, () => {
   fc.assert(
     fc.property(cluster, fc.boolean(), (world, podsFirst) => {
       const { engine, store } = startEngine(world, world.pods);

@@ -22,6 +22,8 @@ import { stagedArbitrary, stagedIds } from './random-staged.ts';
 
 /** POPLIN_POLICY_CASES=10000 for the long form, some minutes. */
 export const casesOr = (usual: number): number => Number(process.env['POPLIN_POLICY_CASES'] ?? usual);
+/** Of one test: the usual time, and longer where more cases were asked for; on a machine with other work too. */
+export const casesTimeout = { timeout: Math.max(240_000, casesOr(0) * 200) };
 
 export const keyOf = (object: PodObject | NetworkPolicyObject): string =>
   `${object.metadata.namespace}/${object.metadata.name}`;

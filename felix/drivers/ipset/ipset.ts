@@ -11,14 +11,15 @@
  * - Lines carry -exist, so that a batch which failed half way can be sent again: `ipset restore` is not atomic.
  * - Members of a `passing` set go by themselves, in the kernel, when their time is over, also while no agent runs: it is never told to delete one
  *   that lapsed. One that comes (`learn`) is there when the call returns, whatever else is being written.
- * - A set found with a smaller maxelem than ours is built anew under a temporary name and swapped; its rules do not notice.
+ * - A set that would overflow, or was found with less room than ours have, is built anew under a temporary name with more room and swapped before
+ *   anything is added; its rules do not notice. No set has a size that it cannot pass: what the model can hold bounds it.
  *
  * A failed command leaves everything unknown (`stale`) until the next `read`.
  */
-import { type Clock, type IpFamily, type Logger, PoplinError } from '#kit';
+import type { Clock, IpFamily, Logger } from '#kit';
 import type { SetId } from '#model';
-import { paced, pacedArray } from '../../pace.ts';
-import { type KernelSetType, kernelSetName, type Names } from '../../render/names.ts';
+import { pacedArray } from '../../pace.ts';
+import type { KernelSetType, Names } from '../../render/names.ts';
 import {
   type CommandRunner,
   newCounters,
@@ -26,28 +27,20 @@ import {
   type SetMemberWriter,
   type WriteCounters,
 } from '../command.ts';
+import { restoreLines, saveSets } from './commands.ts';
 import {
   addLines,
-  allLines,
-  createLine,
+  buildLines,
   deleteLines,
   type KernelSet,
   type LifeOf,
-  memberChange,
-  membersMaxOf,
   newKernelSet,
-  rebuildLines,
+  roomNeeded,
+  temporaryName,
 } from './kernel-set.ts';
 import { kernelMembers } from './members.ts';
-import { ipsetSaveParser, type PassingMember } from './saved-sets.ts';
-
-export type IpsetFailure = { readonly code: 'SAVE_FAILED' | 'RESTORE_FAILED'; readonly stderr: string };
-export class IpsetError extends PoplinError<IpsetFailure> {}
-
-/** More changes than this in one step go through `ipset restore`: netlink holds up the thread. */
-const directChangesMax = 200;
-/** 100,000 members take up to 3 s. */
-const commandTimeoutMs = 120_000;
+import type { PassingMember } from './saved-sets.ts';
+import { SetNames } from './set-names.ts';
 
 interface LogicalSet {
   readonly type: KernelSetType;
@@ -60,6 +53,8 @@ export interface IpsetOptions {
   readonly families: readonly IpFamily[];
   /** This set's members are there before anything else of a `grow`. */
   readonly first?: SetId;
+  /** Members that every set has room for; default 1,048,576, or 65,536 where they go by themselves. */
+  readonly room?: number;
 }
 
 export class Ipsets {
@@ -73,9 +68,12 @@ export class Ipsets {
   /** Of passing sets, when they were last read back. */
   #found: { readonly atMs: number; readonly members: ReadonlyMap<string, readonly PassingMember[]> } | undefined;
   readonly #logical = new Map<SetId, LogicalSet>();
+  readonly #setNames: SetNames;
   readonly #kernel = new Map<string, KernelSet>();
   readonly #passing = new Set<SetId>();
   readonly #dirty = new Set<KernelSet>();
+  /** What the `grow` that is on its way makes, or makes anew, and the room that it will have. */
+  readonly #building = new Map<KernelSet, number>();
   #stale = true;
 
   constructor(
@@ -95,6 +93,7 @@ export class Ipsets {
     this.#clock = deps.clock;
     this.#log = deps.log;
     this.#options = options;
+    this.#setNames = new SetNames(options.names);
   }
 
   get stale(): boolean {
@@ -113,7 +112,7 @@ export class Ipsets {
   /** Kernel name of a wanted set. */
   nameOf(id: SetId, family: IpFamily): string | undefined {
     const set = this.#logical.get(id);
-    return set && kernelSetName(this.#options.names, family, set.type, id);
+    return set && this.#kernelName(id, set.type, family);
   }
 
   /** The whole set, of mixed families; replaces what it was. A member that is not of the type is left out and logged. */
@@ -179,7 +178,7 @@ export class Ipsets {
       for (const { family, text } of this.#entries(id, logical.type, address)) {
         if (!this.#options.families.includes(family)) continue;
         const set = this.#kernelSet(id, logical.type, family);
-        if (!set.exists || set.rebuild || set.foreign) return;
+        if (!set.exists || set.foreign || this.#building.has(set)) return;
         const { name, type } = set;
         changes.push({ op: 'add', set: name, type, family, member: text, life: { timeoutSec, comment } });
         into.push({ set, text });
@@ -203,7 +202,7 @@ export class Ipsets {
     if (!found) return [];
     const passedSec = (this.#clock.nowMs() - found.atMs) / 1000;
     return this.#options.families
-      .flatMap((family) => found.members.get(kernelSetName(this.#options.names, family, 'ip', id)) ?? [])
+      .flatMap((family) => found.members.get(this.#setNames.nameOf(id, 'ip', family, false)) ?? [])
       .map((member) => ({ ...member, timeoutSec: Math.floor(member.timeoutSec - passedSec) }))
       .filter(({ timeoutSec }) => timeoutSec > 0);
   }
@@ -213,6 +212,7 @@ export class Ipsets {
     if (!logical) return;
     this.#logical.delete(id);
     this.#passing.delete(id);
+    this.#setNames.forget(id);
     for (const family of this.#options.families) {
       const set = this.#kernelSet(id, logical.type, family);
       set.wanted = false;
@@ -237,16 +237,8 @@ export class Ipsets {
   /** Reads back every set of ours. @throws IpsetError */
   async read(): Promise<void> {
     this.counters.saveCalls++;
-    const result = await this.#run(['ipset', 'save'], { timeoutMs: commandTimeoutMs });
-    if (result.code !== 0) {
-      this.#stale = true;
-      throw new IpsetError(`reading sets failed: ${result.stderr.trim()}`, {
-        code: 'SAVE_FAILED',
-        stderr: result.stderr,
-      });
-    }
-    const { sets: seen, line } = ipsetSaveParser((name) => this.#isOurs(name));
-    await paced(this.#clock, result.stdout.split('\n'), line);
+    this.#stale = true;
+    const seen = await saveSets({ run: this.#run, clock: this.#clock }, (name) => this.#setNames.isOurs(name));
     const passing = [...seen].filter(([, saved]) => saved.passing);
     this.#found = { atMs: this.#clock.nowMs(), members: new Map(passing.map(([name, { lives }]) => [name, lives])) };
     for (const [name, saved] of seen) {
@@ -254,7 +246,7 @@ export class Ipsets {
       set.foreign = set.type !== saved.type || set.family !== saved.family || set.passing !== saved.passing;
       this.#kernel.set(name, set);
       set.exists = true;
-      set.rebuild = saved.maxelem < membersMaxOf(set);
+      set.room = saved.maxelem;
       set.members.replaceActual(saved.members.map((member) => [member, true] as const));
       this.#dirty.add(set);
     }
@@ -274,17 +266,28 @@ export class Ipsets {
    */
   async grow(contested: ReadonlySet<SetId>): Promise<void> {
     const turned = this.#names(contested);
-    const lines = await pacedArray(this.#clock, this.#growLines(turned));
-    if (!(await this.#restore(lines))) return;
+    try {
+      const lines = await pacedArray(this.#clock, this.#growLines(turned));
+      if (await this.#restore(lines)) this.#grown(turned);
+    } finally {
+      this.#building.clear();
+    }
+  }
+
+  #grown(turned: ReadonlySet<string>): void {
+    for (const [set, room] of this.#building) {
+      set.room = room;
+      // It was in the way, and is gone now.
+      const temporary = this.#kernel.get(temporaryName(set));
+      if (temporary) this.#forget(temporary);
+    }
     for (const set of this.#dirty) {
       if (!set.wanted) continue;
-      const anew = set.rebuild || set.foreign;
-      const turnRound = set.exists && turned.has(set.name) && !anew;
+      const turnRound = set.exists && turned.has(set.name) && !set.foreign;
       if (turnRound) for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
       else for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
-      if (anew) set.members.replaceActual(set.members.desired);
+      if (set.foreign) set.members.replaceActual(set.members.desired);
       set.exists = true;
-      set.rebuild = false;
       set.foreign = false;
     }
   }
@@ -314,17 +317,16 @@ export class Ipsets {
     this.#dirty.delete(set);
     this.#kernel.delete(set.name);
   }
-  #isOurs(name: string): boolean {
-    const { setPrefix } = this.#options.names;
-    return name.startsWith(`${setPrefix}4-`) || name.startsWith(`${setPrefix}6-`);
-  }
   #names(ids: ReadonlySet<SetId>): Set<string> {
     const names = new Set<string>();
     for (const id of ids) for (const family of this.#options.families) names.add(this.nameOf(id, family) ?? '');
     return names;
   }
+  #kernelName(id: SetId, type: KernelSetType, family: IpFamily): string {
+    return this.#setNames.nameOf(id, type, family, this.#logical.has(id));
+  }
   #kernelSet(id: SetId, type: KernelSetType, family: IpFamily): KernelSet {
-    const name = kernelSetName(this.#options.names, family, type, id);
+    const name = this.#kernelName(id, type, family);
     const known = this.#kernel.get(name);
     if (known?.type === type && known.family === family) {
       known.id = id;
@@ -357,15 +359,16 @@ export class Ipsets {
     const ordered = [...this.#dirty].sort((one, other) => Number(isFirst(other)) - Number(isFirst(one)));
     for (const set of ordered) {
       if (!set.wanted) continue;
-      if (set.foreign) {
-        yield `destroy ${set.name}`;
-        yield createLine(set.name, set);
-        yield* allLines(set, this.#lifeOf);
-      } else if (!set.exists) {
-        yield createLine(set.name, set);
-        yield* addLines(set, this.#lifeOf);
-      } else if (set.rebuild) yield* rebuildLines(set, this.#lifeOf);
-      else yield* turned.has(set.name) ? deleteLines(set) : addLines(set, this.#lifeOf);
+      const room = roomNeeded(set, this.#options.room);
+      const isTurned = turned.has(set.name);
+      if (set.exists && !set.foreign && set.room >= room) {
+        yield* isTurned ? deleteLines(set) : addLines(set, this.#lifeOf);
+        continue;
+      }
+      this.#building.set(set, room);
+      // Of a run that ended in the middle.
+      if (this.#kernel.get(temporaryName(set))?.exists) yield `destroy ${temporaryName(set)}`;
+      yield* buildLines(set, room, this.#lifeOf, isTurned);
     }
   }
 
@@ -377,43 +380,13 @@ export class Ipsets {
     }
   }
 
-  /** Whether the lines went by netlink. @throws IpsetError */
-  #direct(lines: readonly string[]): boolean {
-    if (!this.#members || lines.length > directChangesMax) return false;
-    const changes: SetMemberChange[] = [];
-    for (const line of lines) {
-      const change = memberChange(line, this.#kernel);
-      if (!change) return false;
-      changes.push(change);
-    }
-    const failure = this.#members.change(changes);
-    if (failure === undefined) return true;
-    const text = `changing a member of a set failed: ${failure}`;
-    throw new IpsetError(text, { code: 'RESTORE_FAILED', stderr: failure });
-  }
-
   /** False when there was nothing to send. */
   async #restore(lines: readonly string[]): Promise<boolean> {
     if (lines.length === 0) return false;
     this.counters.restoreCalls++;
     this.counters.restoreLines += lines.length;
     this.#stale = true;
-    if (this.#direct(lines)) {
-      this.#stale = false;
-      return true;
-    }
-    const result = await this.#run(['ipset', 'restore'], {
-      stdin: `${lines.join('\n')}\n`,
-      timeoutMs: commandTimeoutMs,
-    });
-    if (result.code !== 0) {
-      const line = /line (\d+)/.exec(result.stderr)?.[1];
-      const text = line === undefined ? '' : ` (line ${line}: ${lines[Number(line) - 1] ?? ''})`;
-      throw new IpsetError(`writing sets failed: ${result.stderr.trim()}${text}`, {
-        code: 'RESTORE_FAILED',
-        stderr: result.stderr,
-      });
-    }
+    await restoreLines({ run: this.#run, members: this.#members }, this.#kernel, lines);
     this.#stale = false;
     return true;
   }

@@ -4,10 +4,10 @@ import type { SetId } from '#model';
 import type { KernelSetType } from '../../render/names.ts';
 import type { MemberLife, SetMemberChange } from '../command.ts';
 
-/** Members that one set may hold. */
-const setMembersMax = 1_048_576;
+/** Members that a set has room for at first (ipset's maxelem); it costs nothing before they come. */
+const roomDefault = 1_048_576;
 /** Of a set whose members go by themselves. */
-const passingMembersMax = 65_536;
+const passingRoomDefault = 65_536;
 /** Of a member that somebody else adds to one. */
 const passingTimeoutSec = 60;
 
@@ -25,8 +25,8 @@ export interface KernelSet {
   /** It is in the kernel. */
   exists: boolean;
   wanted: boolean;
-  /** In the kernel with room for fewer members than ours: built anew and swapped. */
-  rebuild: boolean;
+  /** Members that it has room for in the kernel; with less than it needs it is built anew and swapped. */
+  room: number;
   /** In the kernel under our name, but of another type (somebody else made it): destroyed first. */
   foreign: boolean;
   readonly members: DeltaTracker<string, true>;
@@ -52,10 +52,6 @@ export function lifeIn(words: readonly string[]): MemberLife | undefined {
   return { timeoutSec: Number(timeout), comment: value('comment')?.replaceAll('"', '') ?? '' };
 }
 
-export function membersMaxOf({ passing }: KernelSet): number {
-  return passing ? passingMembersMax : setMembersMax;
-}
-
 export function newKernelSet(name: string, type: KernelSetType, family: IpFamily, passing: boolean): KernelSet {
   return {
     name,
@@ -65,21 +61,58 @@ export function newKernelSet(name: string, type: KernelSetType, family: IpFamily
     passing,
     exists: false,
     wanted: false,
-    rebuild: false,
+    room: 0,
     foreign: false,
     members: new DeltaTracker(),
   };
 }
-export function createLine(name: string, set: KernelSet): string {
-  const family = set.family === 4 ? 'inet' : 'inet6';
-  const passing = set.passing ? ` timeout ${passingTimeoutSec} comment` : '';
-  return `create ${name} hash:${set.type} family ${family} maxelem ${membersMaxOf(set)}${passing} -exist`;
+/**
+ * Room for all members that it has while it changes: those that come are added before those that go are removed.
+ *
+ * @param roomMin undefined: the usual.
+ */
+export function roomNeeded({ members, room, passing }: KernelSet, roomMin: number | undefined): number {
+  const needed = members.actual.size + members.pendingUpdates.size;
+  let enough = Math.max(room, roomMin ?? (passing ? passingRoomDefault : roomDefault));
+  while (enough < needed) enough *= 2;
+  return enough;
 }
-export function allLines(set: KernelSet, lifeOf: LifeOf, name = set.name): Generator<string> {
-  return memberLines(set, lifeOf, name, set.members.desired.keys());
-}
+
 export function addLines(set: KernelSet, lifeOf: LifeOf): Generator<string> {
   return memberLines(set, lifeOf, set.name, set.members.pendingUpdates);
+}
+export function* deleteLines(set: KernelSet): Generator<string> {
+  for (const member of set.members.pendingDeletes) yield `del ${set.name} ${member} -exist`;
+}
+
+/** What holds a set's members while it is built anew. */
+export const temporaryName = (set: KernelSet): string => `${set.name}.t`;
+/**
+ * Makes one that is not there as it has to be. What of it is there is as after `addLines`, or after `deleteLines` where `turned`: rules that name the
+ * set see one change, from the one to the other.
+ */
+export function* buildLines(set: KernelSet, room: number, lifeOf: LifeOf, turned: boolean): Generator<string> {
+  const { name } = set;
+  const { desired, pendingUpdates, pendingDeletes } = set.members;
+  if (set.foreign || !set.exists) {
+    if (set.foreign) yield `destroy ${name}`;
+    yield createLine(name, set, room);
+    yield* memberLines(set, lifeOf, name, desired.keys());
+    return;
+  }
+  const temporary = temporaryName(set);
+  yield createLine(temporary, set, room);
+  yield `flush ${temporary}`;
+  const kept = turned ? desired.keys().filter((member) => !pendingUpdates.has(member)) : desired.keys();
+  yield* memberLines(set, lifeOf, temporary, kept);
+  if (!turned) yield* memberLines(set, lifeOf, temporary, pendingDeletes);
+  yield `swap ${temporary} ${name}`;
+  yield `destroy ${temporary}`;
+}
+
+function createLine(name: string, { type, family, passing }: KernelSet, room: number): string {
+  const lives = passing ? ` timeout ${passingTimeoutSec} comment` : '';
+  return `create ${name} hash:${type} family ${family === 4 ? 'inet' : 'inet6'} maxelem ${room}${lives} -exist`;
 }
 function* memberLines(set: KernelSet, lifeOf: LifeOf, name: string, members: Iterable<string>): Generator<string> {
   for (const member of members) {
@@ -90,15 +123,4 @@ function* memberLines(set: KernelSet, lifeOf: LifeOf, name: string, members: Ite
     const life = lifeOf(set.id ?? '', member);
     if (life) yield `add ${name} ${member} timeout ${life.timeoutSec} comment "${life.comment}" -exist`;
   }
-}
-export function* deleteLines(set: KernelSet): Generator<string> {
-  for (const member of set.members.pendingDeletes) yield `del ${set.name} ${member} -exist`;
-}
-export function* rebuildLines(set: KernelSet, lifeOf: LifeOf): Generator<string> {
-  const temporary = `${set.name}.t`;
-  yield createLine(temporary, set);
-  yield `flush ${temporary}`;
-  yield* allLines(set, lifeOf, temporary);
-  yield `swap ${temporary} ${set.name}`;
-  yield `destroy ${temporary}`;
 }

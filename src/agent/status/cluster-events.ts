@@ -1,5 +1,5 @@
 /** What of the cluster's objects an operator must act on, as Events about them. Told by the one agent that sums up. Pure. */
-import type { DatastoreFault } from '#datastore';
+import { type DatastoreFault, writtenKind } from '#datastore';
 import type { Kind } from '#model';
 import { byNodes, type NodeReport } from './cluster-report.ts';
 import type { DesiredStatus } from './cluster-status.ts';
@@ -26,8 +26,6 @@ const apiVersions: Readonly<Partial<Record<Kind, string>>> = {
   GlobalNetworkSet: CALICO,
   HostEndpoint: CALICO,
 };
-/** As their API calls them. */
-const writtenKinds: Readonly<Partial<Record<Kind, string>>> = { CalicoNetworkPolicy: 'NetworkPolicy' };
 
 /** Reasons of False conditions that are somebody's to mend, with what the agents do meanwhile. */
 const actions: Readonly<Record<string, string>> = {
@@ -56,7 +54,7 @@ function ofStatus({ kind, object, conditions }: DesiredStatus): readonly EventNo
   const { name, namespace, uid } = object.metadata;
   const regarding: EventSubject = {
     apiVersion: apiVersions[kind] ?? CALICO,
-    kind: writtenKinds[kind] ?? kind,
+    kind: writtenKind(kind),
     name,
     ...(namespace ? { namespace } : {}),
     ...(uid ? { uid } : {}),
@@ -115,7 +113,7 @@ function subjectOf(object: string): EventSubject | undefined {
   const slash = ref.indexOf('/');
   return {
     apiVersion,
-    kind: writtenKinds[kind] ?? kind,
+    kind: writtenKind(kind),
     name: ref.slice(slash + 1),
     ...(slash < 0 ? {} : { namespace: ref.slice(0, slash) }),
   };

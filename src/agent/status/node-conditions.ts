@@ -2,6 +2,8 @@
  * What the parts say, as the conditions of PoplinNode. True is well, for every type: an alert needs no list of types. A change that is on its
  * way is no failure, so that conditions do not flap with each pod that comes and goes.
  */
+import { shownKind } from '#datastore';
+import type { Kind } from '#model';
 import { type ConditionNow, condition, listed } from './conditions.ts';
 import type { NodeFacts } from './facts.ts';
 
@@ -37,7 +39,7 @@ function ready({ ready }: NodeFacts): ConditionNow {
 
 function datastoreInSync({ datastore }: NodeFacts): ConditionNow {
   const type = 'DatastoreInSync';
-  const kinds = Object.entries(datastore.kinds ?? {});
+  const kinds = Object.entries(datastore.kinds ?? {}).map(([kind, of]) => [shownKind(kind as Kind), of] as const);
   const forbidden = kinds.filter(([, { state }]) => state === 'forbidden').map(([kind]) => kind);
   if (forbidden.length > 0) {
     const text = `${listed(forbidden, 12)} may not be read: give the agent's ServiceAccount get, list and watch`;

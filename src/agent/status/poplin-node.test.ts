@@ -27,8 +27,8 @@ test('each thing that is wrong turns its condition, with a reason and the remedy
     [
       'DatastoreInSync',
       'Forbidden',
-      { datastore: datastoreStatus({ kinds: { Pod: { state: 'forbidden', apiVersions: ['v1'] } } }) },
-      /Pod may not be read: give .* get, list and watch/,
+      { datastore: datastoreStatus({ kinds: { CalicoNetworkPolicy: { state: 'forbidden', apiVersions: [] } } }) },
+      /^NetworkPolicy\.projectcalico\.org may not be read: give .* get, list and watch/,
     ],
     [
       'DatastoreInSync',

@@ -20,7 +20,7 @@ import path from 'node:path';
 import { type Clock, errorText, type Logger, systemClock } from '#kit';
 import type { ModelUpdate } from '#model';
 import { type Datastore, type DatastoreFault, type DatastoreStatus, faultsReportedMax } from '../datastore.ts';
-import type { ObjectRef } from '../manifest/decode.ts';
+import { type ObjectRef, shownObject } from '../manifest/decode.ts';
 import { runInSlices } from '../time-slice.ts';
 import { type InForce, updatesBetween } from '../updates.ts';
 import { withImpliedNamespaces } from './implied-namespaces.ts';
@@ -334,7 +334,7 @@ class FileDatastore implements Datastore {
     const blocking = faults.filter((fault) => fault.blocking);
     const waiting = blocking.slice(0, faultsReportedMax).map((fault) => {
       const where = [path.join(this.#directory, fault.file), fault.line].filter((part) => part !== undefined).join(':');
-      return `${fault.object ?? where}: ${fault.object ? `never valid, see ${where}` : fault.message}`;
+      return `${fault.object ? shownObject(fault.object) : where}: ${fault.object ? `never valid, see ${where}` : fault.message}`;
     });
     const unread = [...this.#unsettled.keys()].filter((name) => !this.#files.has(name));
     if (!this.#announced && unread.length > 0) waiting.push(`${unread.length} files that are being written`);

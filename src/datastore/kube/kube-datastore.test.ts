@@ -597,12 +597,18 @@ test('staged policies that may not be listed are said so, and hold nothing back'
 
 test('403 is not in sync, and names verb and resource; it counts again when it is granted', async (t) => {
   const w = await world(t);
-  w.cluster.fault = ({ path }) => (path === nodes || path === pods ? refusal(403) : undefined);
+  const calico = '/apis/projectcalico.org/v3/networkpolicies';
+  w.cluster.serve(calico);
+  const refused = [nodes, pods, calico];
+  w.cluster.fault = ({ path }) => (refused.includes(path) ? refusal(403) : undefined);
   await w.datastore.start();
   await w.pass(60_000);
   assert.equal(w.inSync(), 0);
   assert.equal(w.datastore.status().kinds?.Node?.state, 'forbidden');
-  assert.match(w.datastore.status().waitingFor.join('\n'), /Node.*list and watch on nodes \(API group ""\)/);
+  const waiting = w.datastore.status().waitingFor.join('\n');
+  assert.match(waiting, /Node.*list and watch on nodes \(API group ""\)/);
+  // As people know it, not as it is called here.
+  assert.match(waiting, /^NetworkPolicy \(projectcalico\.org\/v3\): .*list and watch on networkpolicies/m);
   w.cluster.fault = () => undefined;
   await w.pass(15_000);
   assert.equal(w.inSync(), 1);

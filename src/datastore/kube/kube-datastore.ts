@@ -13,7 +13,7 @@
 import { type Clock, type Logger, systemClock } from '#kit';
 import { type Kind, kinds, type ModelUpdate, type ObjectKey, type PodObject } from '#model';
 import type { Datastore, DatastoreStatus } from '../datastore.ts';
-import { objectRef } from '../manifest/decode.ts';
+import { objectRef, shownObject } from '../manifest/decode.ts';
 import { ApiGroups } from './api-groups.ts';
 import { type KubeClient, KubeError, statusMessage } from './client.ts';
 import { connectKube, type KubeConnection, type KubeConnectionOptions } from './connection.ts';
@@ -111,12 +111,12 @@ class ApiDatastore implements KubeDatastore {
         this.#scheduleFlush();
       },
       faulty: (kind, key, faults, lacking) => {
-        const fault = { object: objectRef(kind, key), faults };
+        const fault = { object: shownObject(objectRef(kind, key)), faults };
         log.warn(fault, 'the API server holds an object that cannot be read');
         if (lacking && !this.#announced) void this.#fallback.wantGood();
       },
       mended: (kind, key) => {
-        log.info({ object: objectRef(kind, key) }, 'an object that could not be read is mended or gone');
+        log.info({ object: shownObject(objectRef(kind, key)) }, 'an object that could not be read is mended or gone');
         this.#settle();
       },
     });

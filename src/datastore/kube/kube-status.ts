@@ -7,7 +7,7 @@ import {
   faultsReportedMax,
   type KindStatus,
 } from '../datastore.ts';
-import { objectRef } from '../manifest/decode.ts';
+import { objectRef, writtenKind } from '../manifest/decode.ts';
 import { formatPath } from '../manifest/reader.ts';
 import type { KubeModel } from './kube-model.ts';
 import type { ReflectorState } from './reflector.ts';
@@ -102,14 +102,14 @@ export function waitingFor(
     if (state?.state === 'forbidden') {
       // A role of an older version, say: what never is in force keeps nothing else from it.
       const forStagedAlone = isStagedKind(kind) || (kind === 'EndpointSlice' && !model.needsSlices);
-      if (!forStagedAlone) out.push(`${kind} (${apiVersion}): ${state.reason}`);
+      if (!forStagedAlone) out.push(`${writtenKind(kind)} (${apiVersion}): ${state.reason}`);
     } else if (
       !model.stores[kind].listed &&
       !model.stores[kind].stale &&
       state?.state !== 'absent' &&
       state?.state !== 'synced'
     ) {
-      out.push(`${kind} (${apiVersion}): ${state?.state === 'failing' ? state.reason : 'not listed yet'}`);
+      out.push(`${writtenKind(kind)} (${apiVersion}): ${state?.state === 'failing' ? state.reason : 'not listed yet'}`);
     }
   }
   if (!secrets.settled && !model.stores.Secret.stale) {

@@ -155,6 +155,38 @@ test('from an API server, a rule that cannot be read fails closed, at a note, an
   assert.match(global({ selector: '(' }, 'api').faults.join(), /^spec.selector: /);
 });
 
+test('rules that would make more of the kernel than one policy may are refused; from an API server they fail closed', () => {
+  const ports = Array.from({ length: 5_000 }, (_, i) => 1 + 2 * i);
+  const wide = (action: string) => ({ action, protocol: 'TCP', destination: { ports } });
+  const wides = Array.from({ length: 91 }, () => wide('Allow'));
+  assert.deepEqual(global({ ingress: wides }).faults, []);
+  const spec = { ingress: wides, egress: [wide('Allow'), wide('Deny'), { action: 'Allow' }] };
+  const { faults } = global(spec);
+  assert.equal(faults.length, 2);
+  assert.match(
+    faults[0]!,
+    /^spec\.egress\[0\]: makes, with the rules before it, some \d+ rules of the kernel, more than 65536/,
+  );
+  const { object } = global(spec, 'api');
+  assert.deepEqual(
+    (object as CalicoPolicyObject).egress.map(({ action, unknown }) => [action, unknown ?? false]),
+    [
+      ['Allow', true],
+      ['Deny', true],
+      ['Allow', false],
+    ],
+  );
+});
+
+test('a selector of 10 kB is refused at its place, by its length', () => {
+  const selector = Array.from({ length: 700 }, (_, i) => `a == 'v${i}'`).join(' || ');
+  assert.ok(selector.length > 10_000);
+  const [fault, ...others] = global({ selector }).faults;
+  assert.deepEqual(others, []);
+  assert.match(fault!, /^spec\.selector: .*character 1025: longer than 1024 characters/);
+  assert.ok(fault!.length < 300, 'what is long is cut');
+});
+
 test('services: at the far end, by themselves, in a namespace that is said or that of the policy', () => {
   const egress = (entity: Spec, namespace?: string) => {
     const spec = { egress: [{ action: 'Allow', protocol: 'TCP', destination: entity }] };

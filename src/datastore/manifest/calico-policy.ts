@@ -3,6 +3,7 @@ import type { CalicoPolicyObject, NetworkSetObject, ObjectMeta, ServiceAccountOb
 import { readCalicoRule, readNet, readSelector, rulesMax } from './calico-rule.ts';
 import type { DocumentSource } from './metadata.ts';
 import { dnsLabelFault } from './names.ts';
+import type { PolicyCost } from './policy-cost.ts';
 import { type Reader, show } from './reader.ts';
 
 const bothDirections = ['Ingress', 'Egress'] as const;
@@ -79,11 +80,12 @@ function readHostTraffic(spec: Reader, policy: CalicoPolicyObject): CalicoPolicy
 function readPolicy(spec: Reader, metadata: ObjectMeta, source: DocumentSource): CalicoPolicyObject | undefined {
   const order = readOrder(spec.field('order'));
   const serviceAccountSelector = readSelector(spec.field('serviceAccountSelector'));
+  const cost: PolicyCost = { kernelRules: 0, sets: 0 };
   const rules = (direction: 'ingress' | 'egress') =>
     spec
       .field(direction)
       .list(rulesMax)
-      .flatMap((rule) => readCalicoRule(rule, { source, direction, namespace: metadata.namespace }) ?? []);
+      .flatMap((rule) => readCalicoRule(rule, { source, direction, namespace: metadata.namespace, cost }) ?? []);
   const ingress = rules('ingress');
   const egress = rules('egress');
   return {

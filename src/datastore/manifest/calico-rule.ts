@@ -13,6 +13,7 @@ import { readCalicoDomains } from './domain-names.ts';
 import { known } from './fail-closed.ts';
 import type { DocumentSource } from './metadata.ts';
 import { dnsLabelFault, dnsSubdomainFault, portNameFault } from './names.ts';
+import { type PolicyCost, policyKernelRulesMax, rangesPerMatch } from './policy-cost.ts';
 import { type Reader, show } from './reader.ts';
 
 /** Bounds of one rule: more than any API server's own definition takes. */
@@ -45,6 +46,8 @@ export interface RulePlace {
   readonly direction: 'ingress' | 'egress';
   /** Of its policy; empty: of all. */
   readonly namespace: string;
+  /** Of the policy so far. */
+  readonly cost: PolicyCost;
 }
 
 /** From an API server, a rule that cannot be read is `unknown`; one whose action cannot be, denies. */
@@ -102,6 +105,13 @@ function readRule(reader: Reader, place: RulePlace): CalicoRule | undefined {
       `its lists of ports and nets together make some ${rulesNeeded} rules of the kernel, more than ${kernelRulesMax}; write ranges, or several rules`,
     );
   }
+  const soFar = place.cost.kernelRules + rulesNeeded;
+  if (soFar > policyKernelRulesMax) {
+    return reader.fault(
+      `makes, with the rules before it, some ${soFar} rules of the kernel, more than ${policyKernelRulesMax}; write ranges, or several policies`,
+    );
+  }
+  place.cost.kernelRules = soFar;
   return {
     action,
     ...(ipVersion !== undefined && { ipVersion }),
@@ -117,7 +127,8 @@ function readRule(reader: Reader, place: RulePlace): CalicoRule | undefined {
 
 /** About so many: one for each 7 ranges of ports, whichever way they are asked; few prefixes stand alone. */
 function kernelRulesOf({ nets, ports, notPorts }: CalicoEntity): number {
-  const parts = (list: readonly CalicoPort[] | undefined): number => Math.max(1, Math.ceil((list?.length ?? 0) / 7));
+  const parts = (list: readonly CalicoPort[] | undefined): number =>
+    Math.max(1, Math.ceil((list?.length ?? 0) / rangesPerMatch));
   return Math.min(4, Math.max(1, nets?.length ?? 1)) * parts(ports) * parts(notPorts);
 }
 

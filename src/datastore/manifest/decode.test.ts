@@ -4,6 +4,9 @@ import fc from 'fast-check';
 import { kinds, type NetworkPolicyObject, type PodObject } from '#model';
 import { decodeObject, identify } from './decode.ts';
 import { decodeText as decode } from './decode-text.ts';
+import { formatPath } from './reader.ts';
+
+const networkPolicy = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy' };
 
 const policy = (spec: string) =>
   decode(`apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p}\nspec: ${spec}`);
@@ -87,6 +90,48 @@ test('what the API server refuses is refused, at its place', () => {
     /spec: is required/,
   );
   assert.equal(policyObject('{ingress: [{ports: [{port: 90, endPort: 90}]}]}').ingress[0]!.ports[0]!.endPort, 90);
+});
+
+test('what would make more rules or sets of the kernel than one policy may is refused where that begins', () => {
+  const peers = (count: number): object[] =>
+    Array.from({ length: count }, (_, i) => ({ podSelector: { matchLabels: { app: `a${i}` } } }));
+  const ports = (count: number): object[] => Array.from({ length: count }, (_, i) => ({ port: 1 + 2 * i }));
+  const faultsOf = (spec: object): string[] => {
+    const metadata = { name: 'p', namespace: 'x' };
+    const { faults } = decodeObject(
+      'NetworkPolicy',
+      { ...networkPolicy, metadata, spec: { podSelector: {}, ...spec } },
+      'api',
+    );
+    return faults.map(({ path, message }) => `${formatPath(path)}: ${message}`);
+  };
+  assert.deepEqual(faultsOf({ ingress: [{ from: peers(50), ports: ports(5_000) }] }), []);
+  assert.deepEqual(faultsOf({ ingress: [{ from: peers(8_000) }] }), []);
+  const blocks = Array.from({ length: 50_000 }, (_, i) => ({ ipBlock: { cidr: `10.${i >> 8}.${i & 255}.0/24` } }));
+  assert.deepEqual(faultsOf({ ingress: [{ from: blocks, ports: ports(5_000) }] }), []);
+  const half = { from: peers(50), ports: ports(5_000) };
+  const rules = faultsOf({ ingress: [half], egress: [{ to: peers(50), ports: ports(5_000) }] });
+  assert.equal(rules.length, 1);
+  assert.match(
+    rules[0]!,
+    /^spec\.egress\[0\]: with the rules before it .* rules of the kernel, more than 65536; write/,
+  );
+  assert.match(
+    faultsOf({ ingress: [{}, { from: peers(9_000) }] })[0]!,
+    /^spec\.ingress\[1\]: .* 9000 sets, more than 8192/,
+  );
+});
+
+test('of many faults the first are told, and that there are more', () => {
+  const from = Array.from({ length: 10_000 }, () => ({ ipBlock: { cidr: 'nowhere' } }));
+  const { faults } = decodeObject('NetworkPolicy', {
+    ...networkPolicy,
+    metadata: { name: 'p', namespace: 'x' },
+    spec: { podSelector: {}, ingress: [{ from }] },
+  });
+  assert.equal(faults.length, 101);
+  assert.equal(formatPath(faults[99]!.path), 'spec.ingress[0].from[99].ipBlock.cidr');
+  assert.match(faults[100]!.message, /there is more/);
 });
 
 test('a misspelt kind or API is no other kind: it must not pass as nothing', () => {

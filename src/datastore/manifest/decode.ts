@@ -113,6 +113,16 @@ const kindRules: { readonly [K in Kind]: KindRules<K> } = {
   Secret: { apiVersions: ['v1'], namespaced: true, name: 'subdomain', read: readSecret },
 };
 const ourKinds = Object.keys(kindRules) as Kind[];
+/** As its API calls it: two groups have a NetworkPolicy. */
+export const writtenKind = (kind: Kind): string => kindRules[kind].writtenKind ?? kind;
+/** For people; with the group where the name alone is that of another kind. */
+export const shownKind = (kind: Kind): string =>
+  kindRules[kind].writtenKind === undefined ? kind : `${writtenKind(kind)}.${groupOf(kindRules[kind].apiVersions[0]!)}`;
+/** An ObjectRef for people. */
+export function shownObject(ref: ObjectRef): string {
+  const [kind = '', ...rest] = ref.split(' ');
+  return Object.hasOwn(kindRules, kind) ? [shownKind(kind as Kind), ...rest].join(' ') : ref;
+}
 const ourGroups = [...new Set(ourKinds.flatMap((kind) => kindRules[kind].apiVersions.map(groupOf)))];
 
 /** Kinds of other APIs that are named like ours or nearly so. */
@@ -134,7 +144,7 @@ export function identify(value: unknown): Identity {
   const apiVersion = document.field('apiVersion').requiredString();
   const kindText = document.field('kind').requiredString();
   if (apiVersion === undefined || kindText === undefined) return { type: 'unidentified', faults: document.faults };
-  const named = ourKinds.filter((candidate) => (kindRules[candidate].writtenKind ?? candidate) === kindText);
+  const named = ourKinds.filter((candidate) => writtenKind(candidate) === kindText);
   if (named.length === 0) {
     const meant =
       realOtherKinds.has(kindText) || !ourGroups.includes(groupOf(apiVersion)) ? undefined : nearKind(kindText);
@@ -157,8 +167,8 @@ function groupOf(apiVersion: string): string {
 }
 
 /** Only what differs by case or by one letter; `Job` is no misspelt `Pod`. */
-function nearKind(text: string): Kind | undefined {
-  const meant = nearest(text, ourKinds, 2) as Kind | undefined;
+function nearKind(text: string): string | undefined {
+  const meant = nearest(text, ourKinds.map(writtenKind), 2);
   return meant && text.length >= 3 ? meant : undefined;
 }
 
@@ -217,7 +227,9 @@ export function decodeObject(kind: Kind, value: unknown, source: DocumentSource 
   if (!withoutSpec.has(kind)) document.onlyFields(['apiVersion', 'kind', 'metadata', 'spec', 'status']);
   const version = document.field('apiVersion');
   if (!rules.apiVersions.includes(version.value as string)) {
-    version.fault(`${show(version.value)} has no ${kind} that is known here; write ${rules.apiVersions[0]}`);
+    version.fault(
+      `${show(version.value)} has no ${writtenKind(kind)} that is known here; write ${rules.apiVersions[0]}`,
+    );
   }
   const metadata = readMetadata(document, rules, source);
   if (needSpec.has(kind) && !document.field('spec').present) document.field('spec').fault('is required');

@@ -14,6 +14,7 @@ import type {
 } from '#model';
 import { readCidr, readLabelSelector } from './metadata.ts';
 import { portNameFault } from './names.ts';
+import { type PolicyCost, spendRule } from './policy-cost.ts';
 import { Reader, show } from './reader.ts';
 
 export const protocols: readonly Protocol[] = ['TCP', 'UDP', 'SCTP'];
@@ -27,14 +28,15 @@ export function readNetworkPolicy(
 ): NetworkPolicyObject {
   const spec = document.field('spec');
   spec.onlyFields(['podSelector', 'policyTypes', 'ingress', 'egress', ...more]);
+  const cost: PolicyCost = { kernelRules: 0, sets: 0 };
   const ingress = spec
     .field('ingress')
     .list()
-    .map((rule) => readRule(rule, 'from'));
+    .map((rule) => readRule(rule, 'from', cost));
   const egress = spec
     .field('egress')
     .list()
-    .map((rule) => readRule(rule, 'to'));
+    .map((rule) => readRule(rule, 'to', cost));
   return {
     metadata,
     podSelector: readLabelSelector(spec.field('podSelector')),
@@ -77,12 +79,14 @@ function readPolicyTypes(reader: Reader, hasEgress: boolean): NetworkPolicyObjec
   return bothDirections.filter((type) => found.includes(type));
 }
 
-function readRule(reader: Reader, peersField: 'from' | 'to'): NetworkPolicyRule {
+function readRule(reader: Reader, peersField: 'from' | 'to', cost: PolicyCost): NetworkPolicyRule {
   reader.onlyFields([peersField, 'ports']);
-  return {
+  const rule = {
     peers: reader.field(peersField).list().map(readPeer),
     ports: reader.field('ports').list().map(readPort),
   };
+  spendRule(cost, rule, reader);
+  return rule;
 }
 
 function readPeer(reader: Reader): NetworkPolicyPeer {

@@ -60,6 +60,10 @@ interface Findings {
  */
 const listEntriesMax = 1_000_000;
 
+/** Faults of one document, and notes: who mends these sees the others. They go to the log and to statuses. */
+const findingsMax = 100;
+const andMore = 'there is more that is wrong, behind the first faults';
+
 export class Reader {
   readonly value: unknown;
   readonly path: FieldPath;
@@ -97,11 +101,14 @@ export class Reader {
     return this.value !== undefined && this.value !== null;
   }
   fault(message: string): undefined {
-    this.#findings.faults.push({ path: this.path, message });
+    const { faults } = this.#findings;
+    if (faults.length < findingsMax) faults.push({ path: this.path, message });
+    else if (faults.length === findingsMax) faults.push({ path: [], message: andMore });
     return undefined;
   }
   note(message: string): void {
-    this.#findings.notes.push({ path: this.path, message });
+    const { notes } = this.#findings;
+    if (notes.length < findingsMax) notes.push({ path: this.path, message });
   }
   at(key: string | number, value: unknown): Reader {
     return new Reader(value, [...this.path, key], this.#findings);

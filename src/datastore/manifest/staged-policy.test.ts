@@ -85,3 +85,22 @@ test('what an enforced policy may not say a staged one may not either', () => {
   );
   assert.match(faults('StagedKubernetesNetworkPolicy', { podSelector: {}, later: 1 }, 'api'), /^spec\.later: /);
 });
+
+test('a staged policy may make no more of the kernel than one in force, names of domains included', () => {
+  const ports = Array.from({ length: 5_000 }, (_, i) => 1 + 2 * i);
+  const domains = ['www.example.com', 'example.org'];
+  const wide = { action: 'Allow', protocol: 'TCP', destination: { domains, ports } };
+  for (const kind of ['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy'] as const) {
+    const wides = (length: number): Spec => ({ types: ['Egress'], egress: Array.from({ length }, () => wide) });
+    assert.deepEqual(read(kind, wides(91)).faults, [], kind);
+    const [fault, ...others] = read(kind, wides(92)).faults;
+    assert.deepEqual(others, []);
+    assert.match(fault!, /^spec\.egress\[91\]: makes, with the rules before it, .* more than 65536/, kind);
+    const { egress } = read(kind, wides(92), 'api').object as { readonly egress: readonly Spec[] };
+    assert.deepEqual([egress[90]!['unknown'], egress[91]!['unknown']], [undefined, true], kind);
+  }
+  const to = Array.from({ length: 9_000 }, (_, i) => ({ podSelector: { matchLabels: { app: `a${i}` } } }));
+  const [fault, ...others] = read('StagedKubernetesNetworkPolicy', { podSelector: {}, egress: [{ to }] }, 'api').faults;
+  assert.deepEqual(others, []);
+  assert.match(fault!, /^spec\.egress\[0\]: .* 9000 sets, more than 8192/);
+});
