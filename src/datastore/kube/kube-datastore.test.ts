@@ -6,7 +6,7 @@ import { PassThrough } from 'node:stream';
 import { type TestContext, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { FakeClock, silentLogger } from '#kit';
+import { FakeClock, type Logger, silentLogger } from '#kit';
 import type { ClusterPolicyObject, Kind, ModelObjects, ModelUpdate } from '#model';
 import { KubeError } from './client.ts';
 import { event, FakeCluster, type FakeObject, refusal, tooLarge } from './fake-cluster.ts';
@@ -47,7 +47,10 @@ interface World {
 }
 
 /** A datastore over a cluster in memory, in time that moves when told to. */
-async function world(t: Pick<TestContext, 'after'>, before: Partial<World> = {}): Promise<World> {
+async function world(
+  t: Pick<TestContext, 'after'>,
+  before: Partial<World> & { readonly log?: Logger } = {},
+): Promise<World> {
   const cluster = before.cluster ?? new FakeCluster();
   cluster.serve(pods, namespaces, policies, nodes);
   if (cluster.objects(namespaces).length === 0) {
@@ -56,7 +59,7 @@ async function world(t: Pick<TestContext, 'after'>, before: Partial<World> = {})
   const clock = new FakeClock();
   const stateDir = before.stateDir ?? fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-kube-state-'));
   const datastore = createKubeDatastore(
-    { log: silentLogger, clock, random: () => 0.5, connection: cluster },
+    { log: before.log ?? silentLogger, clock, random: () => 0.5, connection: cluster },
     { namespace: 'poplin-system', stateDir },
   );
   const model = new Map<string, unknown>();
@@ -497,6 +500,90 @@ test('kinds of the Network Policy API are followed where they are served, and no
   w.cluster.unserve(cnp);
   await w.pass(40_000);
   assert.equal(w.get('ClusterNetworkPolicy', 'default'), undefined);
+});
+
+test('a policy of any kind that becomes invalid: refused with field and reason, as it was in force, and no other is told of', async (t) => {
+  const logged: unknown[] = [];
+  const log: Logger = { ...silentLogger, warn: (fields) => void logged.push(fields), child: () => log };
+  const w = await world(t, { log });
+  const v3 = '/apis/projectcalico.org/v3';
+  const upstream = '/apis/policy.networking.k8s.io';
+  const admin = { tier: 'Admin', priority: 1, subject: { namespaces: {} } };
+  const older = { priority: 1, subject: { namespaces: {} } };
+  const selecting = { podSelector: {}, ingress: [{ from: [{ podSelector: {} }] }] };
+  /** Kind, where it is served, a good spec, one that is not, the field that is wrong, and what is said of it. */
+  const cases: readonly (readonly [Kind, string, object, object, string, RegExp])[] = [
+    [
+      'NetworkPolicy',
+      policies,
+      selecting,
+      { ...selecting, ingress: [{ from: [{ ipBlock: { cidr: '10.0.0.0/40' } }] }] },
+      'spec.ingress[0].from[0].ipBlock.cidr',
+      /"10.0.0.0\/40" is not a prefix/,
+    ],
+    [
+      'ClusterNetworkPolicy',
+      `${upstream}/v1alpha2/clusternetworkpolicies`,
+      admin,
+      { ...admin, priority: 5_000 },
+      'spec.priority',
+      /5000 is out of range/,
+    ],
+    [
+      'AdminNetworkPolicy',
+      `${upstream}/v1alpha1/adminnetworkpolicies`,
+      older,
+      { ...older, subject: { accounts: {} } },
+      'spec.subject',
+      /names nothing; write exactly one of/,
+    ],
+    [
+      'BaselineAdminNetworkPolicy',
+      `${upstream}/v1alpha1/baselineadminnetworkpolicies`,
+      { subject: older.subject },
+      { subject: { pods: { namespaceSelector: {} } } },
+      'spec.subject.pods.podSelector',
+      /is required/,
+    ],
+    ['CalicoNetworkPolicy', `${v3}/networkpolicies`, { order: 1 }, { selector: '(' }, 'spec.selector', /expected/],
+    ['GlobalNetworkPolicy', `${v3}/globalnetworkpolicies`, {}, { order: 'first' }, 'spec.order', /is not a number/],
+    ['Tier', `${v3}/tiers`, { order: 1 }, { defaultAction: 'Allow' }, 'spec.defaultAction', /one of Deny, Pass/],
+    ['NetworkSet', `${v3}/networksets`, { nets: ['10.0.0.1'] }, { nets: ['10.0.0.1', 'x'] }, 'spec.nets[1]', /prefix/],
+    ['GlobalNetworkSet', `${v3}/globalnetworksets`, { nets: ['10.0.0.1'] }, { nets: 5 }, 'spec.nets', /not a list/],
+  ];
+  const namespaced: readonly string[] = ['NetworkPolicy', 'CalicoNetworkPolicy', 'NetworkSet'];
+  const metadata = (kind: Kind) => ({ name: 'default', ...(namespaced.includes(kind) && { namespace: 'x' }) });
+  for (const [kind, path, good] of cases) {
+    w.cluster.serve(path);
+    // A baseline policy has one name only, the others take it too.
+    w.cluster.put(path, { metadata: kind === 'Tier' ? { name: 'first' } : metadata(kind), spec: good });
+  }
+  await w.datastore.start();
+  await w.pass();
+  assert.equal(w.inSync(), 1);
+  assert.deepEqual(w.datastore.status().faults, []);
+  for (const [kind, path, good, bad, field, message] of cases) {
+    const of = kind === 'Tier' ? { name: 'first' } : metadata(kind);
+    const key = 'namespace' in of ? `${of.namespace}/${of.name}` : of.name;
+    const before = w.get(kind, key);
+    assert.ok(before, kind);
+    const told = w.batches.length;
+    w.cluster.put(path, { metadata: of, spec: bad });
+    await w.pass();
+    const { faults, inSync } = w.datastore.status();
+    assert.deepEqual(
+      faults.map((fault) => [fault.object, fault.field, fault.effect, fault.blocking]),
+      [[`${kind} ${key}`, field, 'the last good version stays in force', false]],
+    );
+    assert.match(faults[0]!.message, message, kind);
+    assert.match(JSON.stringify(logged.splice(0)).replaceAll('\\"', '"'), message, kind);
+    assert.equal(inSync, true);
+    assert.equal(w.get(kind, key), before);
+    assert.equal(w.batches.length, told, 'nobody is told of anything');
+    w.cluster.put(path, { metadata: of, spec: good });
+    await w.pass();
+    assert.deepEqual(w.datastore.status().faults, []);
+  }
 });
 
 test('a cluster-wide policy whose subject was never readable denies those whom it can name, and nobody where it names nobody', async (t) => {
