@@ -60,6 +60,10 @@ interface EntityPlace {
   readonly isGlobal: boolean;
 }
 
+const label = '[a-zA-Z0-9]([-a-zA-Z0-9_]{0,61}[a-zA-Z0-9])?';
+/** Labels, one of which may be *, beside another. */
+const domainPattern = `^(${label}([.]${label})*([.][*]([.]${label})*)?|[*]([.]${label})+)[.]?$`;
+
 /** The one that is not the policy's own pod. */
 const farEnds = { ingress: 'source', egress: 'destination' } as const;
 
@@ -97,9 +101,10 @@ function entity(description: string, { direction, end, isGlobal }: EntityPlace):
       'The addresses that trusted DNS servers give these names, in answers to pods of the node. In the destination of an egress rule of action Allow alone, and beside nothing else that selects.',
       text('A name; one whole label may be *, for one label or more.', 253, {
         minLength: 1,
-        pattern: '^([a-zA-Z0-9_-]{1,63}|[*])([.]([a-zA-Z0-9_-]{1,63}|[*]))*[.]?$',
+        pattern: domainPattern,
       }),
       1_024,
+      { minItems: 1 },
     ),
   };
   const alone = rules({
@@ -140,9 +145,7 @@ const hasPorts = (side: string): string =>
   `has(self.${side}) && (has(self.${side}.ports) && size(self.${side}.ports) > 0 || has(self.${side}.notPorts) && size(self.${side}.notPorts) > 0)`;
 
 /** Fields that say by another way who stands at an end. */
-const besideDomains = ['nets', 'selector', 'notSelector', 'namespaceSelector', 'serviceAccounts', 'services']
-  .map((field) => `!has(self.destination.${field})`)
-  .join(' && ');
+const besideDomains = ['nets', 'selector', 'notSelector', 'namespaceSelector', 'serviceAccounts', 'services'];
 
 function rule(what: string, direction: 'ingress' | 'egress', isGlobal: boolean): Schema {
   const near = direction === 'ingress' ? 'destination' : 'source';
@@ -210,8 +213,9 @@ function rule(what: string, direction: 'ingress' | 'egress', isGlobal: boolean):
         ...(direction === 'egress'
           ? [
               {
-                rule: `!has(self.destination) || !has(self.destination.domains) || ${besideDomains}`,
-                message: `domains cannot stand beside other fields that select`,
+                rule: `!has(self.destination) || !has(self.destination.domains) || ${besideDomains.map((field) => `!has(self.destination.${field})`).join(' && ')}`,
+                message: `domains cannot stand beside ${besideDomains.join(', ')}; write another rule`,
+                fieldPath: '.destination.domains',
               },
             ]
           : []),

@@ -37,6 +37,10 @@ const everyRule: readonly Fields[] = [
   { action: 'Log', protocol: 'ICMP', icmp: { type: 8, code: 0 }, notICMP: { type: 8, code: 1 } },
 ];
 const ofService = { services: { name: 'a', namespace: 'b' } };
+const named = { domains: ['*.example.com'] };
+const goodNames = ['a', 'A.b-_c.', 'www.*.org', 'a.*', '*.a', `${'a'.repeat(63)}.b`];
+/** `*` stands for one label, a whole one, and not for all of them. */
+export const badNames = ['*', '*.*.com', 'a*.com', 'a..b', '.a', '-a.b', 'a_', `${'a'.repeat(64)}.b`, 'a.*.b.*'];
 const farEnds = { ingress: 'source', egress: 'destination' } as const;
 
 function policies(kind: PolicyKind): KubeObject[] {
@@ -92,6 +96,7 @@ export const calicoPolicies: readonly KubeObject[] = [
       isStaged(kind) ? {} : { status: conditionsOnly },
     ),
   ),
+  ...policyKinds.map((kind) => objectOf(kind, { egress: [{ action: 'Allow', destination: named }] })),
   objectOf('Tier', { order: 5, defaultAction: 'Pass' }, { status: conditionsOnly }),
   objectOf('NetworkSet', { nets: ['::/0', '192.0.2.1'] }, { status: conditionsOnly }),
   objectOf('GlobalNetworkSet', { nets: ['::/0'] }, { status: conditionsOnly }),
@@ -106,7 +111,7 @@ export const calicoPolicies: readonly KubeObject[] = [
 
 /** What no accepted object can hold: rules refuse it, whatever it is. */
 export const neverAccepted =
-  /^(type \.spec\.(ingress|egress)\[\]\.http|[\w ]+ \.spec\.(ingress\[\]\.destination|egress\[\]\.source)\.services(\.\w+)?)$/;
+  /^(type \.spec\.(ingress|egress)\[\]\.http|[\w ]+ \.spec\.(ingress\[\]\.destination|egress\[\]\.source)\.services(\.\w+)?|[\w ]+ \.spec\.(ingress\[\]\.(source|destination)|egress\[\]\.source)\.domains(\[\])?)$/;
 
 function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
   const policy = (rule: Fields): KubeObject => objectOf(kind, { [direction]: [{ action: 'Allow', ...rule }] });
@@ -175,7 +180,39 @@ function ruleCases(kind: PolicyKind, direction: Direction): CelCase[] {
         ...(direction === 'egress' ? [policy({ protocol: 'TCP', destination: { ...ofService, ports: [80] } })] : []),
       ],
     },
+    {
+      ...each,
+      message: /^domains stand in the destination of an egress rule/,
+      field,
+      accepted: [direction === 'egress' ? policy({ destination: named }) : policy({ source: {}, destination: {} })],
+      refused: [
+        policy({ source: named }),
+        ...(direction === 'egress'
+          ? ['Deny', 'Log', 'Pass'].map((action) => policy({ action, destination: named }))
+          : [policy({ destination: named })]),
+      ],
+    },
   ];
+}
+
+/** What stands beside domains. */
+function domainCase(kind: PolicyKind): CelCase {
+  const policy = (rule: Fields): KubeObject => objectOf(kind, { egress: [{ action: 'Allow', ...rule }] });
+  const { notNets, ...others } = selectors;
+  return {
+    kind,
+    at: '.spec.egress[]',
+    message: /^domains cannot stand beside nets, selector/,
+    field: 'spec.egress[0].destination.domains',
+    accepted: [
+      policy({ source: selectors, destination: { ...named, notNets } }),
+      policy({ protocol: 'TCP', destination: { ...named, ports: [443], notPorts: [80] } }),
+      ...goodNames.map((name) => policy({ destination: { domains: [name] } })),
+    ],
+    refused: Object.entries({ ...others, ...ofService }).map(([field, value]) =>
+      policy({ destination: { ...named, [field]: value } }),
+    ),
+  };
 }
 
 const hostCases: readonly CelCase[] = globalKinds.flatMap((kind) => {
@@ -231,7 +268,7 @@ const stagedCases = (
     ...stagedPolicyKinds.map((kind) => [kind, { tier: 'a' }, { selector: 'all()' }] as const),
     ['StagedKubernetesNetworkPolicy', { podSelector: {} }, { podSelector: { matchLabels: { a: 'b' } } }] as const,
   ] as const
-).map(([kind, named, says]): CelCase => {
+).map(([kind, bare, says]): CelCase => {
   const policy = (spec: Fields): KubeObject => objectOf(kind, spec);
   return {
     kind,
@@ -239,14 +276,17 @@ const stagedCases = (
     message: /^stagedAction Delete only names a policy/,
     field: 'spec.stagedAction',
     accepted: [
-      policy({ stagedAction: 'Delete', ...named }),
+      policy({ stagedAction: 'Delete', ...bare }),
       policy({ stagedAction: 'Delete', ingress: [] }),
       policy({ stagedAction: 'Set', ...says }),
       policy(says),
     ],
     refused: [
       policy({ stagedAction: 'Delete', ...says }),
-      policy({ stagedAction: 'Delete', ingress: [{ action: 'Allow', ports: [] }] }),
+      policy({
+        stagedAction: 'Delete',
+        ingress: [kind === 'StagedKubernetesNetworkPolicy' ? {} : { action: 'Allow' }],
+      }),
     ],
   };
 });
@@ -271,6 +311,7 @@ const tierCases = (
 
 export const calicoPolicyCases: readonly CelCase[] = [
   ...policyKinds.flatMap((kind) => directions.flatMap((direction) => ruleCases(kind, direction))),
+  ...policyKinds.map(domainCase),
   ...hostCases,
   hostEndpointCase,
   ...stagedCases,

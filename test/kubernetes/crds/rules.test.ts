@@ -5,7 +5,7 @@ import { decodeObject, identify } from '#datastore';
 import { type ApiServer, apiServerAssets, startApiServer } from '../../support/kube/api-server.ts';
 import type { KubeObject } from '../../support/kube/objects.ts';
 import { needs } from '../../support/needs.ts';
-import { calicoPolicies, neverAccepted } from './calico-policy-objects.ts';
+import { badNames, calicoPolicies, neverAccepted } from './calico-policy-objects.ts';
 import { celCases } from './cel-cases.ts';
 import { type Change, changed, changes, constraintsOf, fieldOf } from './constraints.ts';
 import {
@@ -19,7 +19,7 @@ import {
   type Verdict,
 } from './definitions.ts';
 import { installDefinitions } from './install.ts';
-import { accepted as acceptedObjects } from './objects.ts';
+import { accepted as acceptedObjects, objectOf } from './objects.ts';
 
 const accepted = [...acceptedObjects, ...calicoPolicies];
 
@@ -32,6 +32,9 @@ const refusedBesideOthers: readonly RegExp[] = [
   /^maxLength \.spec\.node = /, // no length of it is refused
   /^enum \.spec\.stagedAction = "Delete"$/, // whatever else it says
 ];
+
+/** Said of a rule that matches nothing, or all, because the agent does not understand it. */
+const unread = /^cannot be read, and the rule fails closed/;
 
 const rules = definitions.flatMap((definition) =>
   [...schemaNodes(schemaOf(definition))].flatMap(([at, schema]) =>
@@ -139,14 +142,25 @@ suite('definitions', needs({ commands: ['setpriv'], kube: apiServerAssets }), ()
     for (const object of objects) {
       const identity = identify(object);
       assert.ok(identity.type === 'object', object.kind);
-      const { faults } = decodeObject(identity.kind, object, 'api');
+      const { faults, notes } = decodeObject(identity.kind, object, 'api');
       const unsupported = (object['spec'] as { localWorkloadSelector?: string } | undefined)?.localWorkloadSelector;
       const expected = unsupported ? ['spec.localWorkloadSelector'] : [];
       assert.deepEqual(
-        faults.map(({ path }) => path.join('.')),
+        [...faults, ...notes.filter((note) => unread.test(note.message))].map(({ path }) => path.join('.')),
         expected,
-        JSON.stringify({ object, faults }),
+        JSON.stringify({ object, faults, notes }),
       );
+    }
+  });
+
+  test('what is no domain name is refused, by the definitions as by the agent', async () => {
+    for (const name of badNames) {
+      const egress = [{ action: 'Allow', destination: { domains: [name] } }];
+      const policy = objectOf('GlobalNetworkPolicy', { egress });
+      const verdict = await tryCreate(server, policy);
+      assert.match(causesOf(verdict)[0]?.message ?? '', /should match/, `${name}: ${sayVerdict(verdict)}`);
+      const { notes } = decodeObject('GlobalNetworkPolicy', policy, 'api');
+      assert.match(notes[0]?.message ?? '', unread, name);
     }
   });
 
