@@ -188,7 +188,10 @@ for (const backend of ['nft', 'legacy'] as const) {
         assert.equal(guarded.verdict, 'dropped');
         assert.equal(guarded.source.pod, 'ns/a');
         const strange = family === 4 ? '10.66.0.1' : 'fd00:66::1';
-        await w.packets.ip(w.packets.pod('a'), `addr add ${strange}/${family === 4 ? 32 : 128} dev eth0`);
+        await w.packets.ip(
+          w.packets.pod('a'),
+          `addr add ${strange}/${family === 4 ? '32 dev eth0' : '128 dev eth0 nodad'}`,
+        );
         assert.equal(await w.packets.reaches('a', 'outside', 80, family, 'udp', strange), false);
         const spoofed = await w.seen(({ source }) => source.address === strange);
         assert.deepEqual(
