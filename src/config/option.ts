@@ -252,11 +252,13 @@ export function listenOption(option: Text): Option<string> {
 /** Whose DNS answers count, separated by commas. */
 export function dnsServersOption(option: Text & { readonly default: string; readonly max: number }): Option<string> {
   const { max, ...rest } = option;
+  const [ipv4, ipv6] = ['[0-9]{1,3}(\\.[0-9]{1,3}){3}', '[0-9a-fA-F]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*'];
+  const server = `(resolv\\.conf|k8s-service:[-a-z0-9/]+(:53)?|${ipv4}(:53)?|${ipv6}|\\[${ipv6}\\](:53)?)`;
   return {
     ...rest,
     placeholder: '<servers>',
     allowed: `addresses, k8s-service:NAMESPACE/NAME and resolv.conf, at most ${max}, separated by commas`,
-    schema: pattern('^[^ ]*$'),
+    schema: pattern(`^(${server}(,${server}){0,${max - 1}})?$`),
     parse: (value) => {
       if (typeof value !== 'string') return undefined;
       const entries = value === '' ? [] : value.split(',');

@@ -230,6 +230,8 @@ suite('helm chart', needs({ kube: ['helm'] }), () => {
       ...[true, 'true', 'yes', 0, 1, 2, 3, 179, 1000, 1280, 65_535, 65_536, 4_294_967_295, 4_294_967_296, -1, 1.5],
       ...['', 'nft', 'debug', '/x', 'x', '0xf0000', '0x', '64512.1', '65536.1.2', '10.0.0.1', 'https://10.0.0.1:6443'],
       ...['https://x/y', '127.0.0.1:80', '[::1]:80', ':80', '1.1.0'],
+      ...['resolv.conf', 'k8s-service:kube-dns,resolv.conf', '10.0.0.10:53,fd00::a,[fd00::a]:53', 'resolv.conf,'],
+      ...['k8s-service:a/b:54', '10.0.0.10 resolv.conf', Array(16).fill('::1').join(), Array(17).fill('::1').join()],
     ];
     const schema = JSON.parse(fs.readFileSync(path.join(chart, 'values.schema.json'), 'utf8'));
     const offered = optionNames.filter((name) => schema.properties.config.properties[name] !== undefined);

@@ -54,6 +54,17 @@ const ofService = inDefault(
   calico('NetworkPolicy', 'p', { egress: [{ action: 'Allow', destination: { services: { name: 'kubernetes' } } }] }),
 );
 
+/** The DNS service is asked for because of it. */
+const ofDomain = inDefault(
+  calico('NetworkPolicy', 'd', { egress: [{ action: 'Allow', destination: { domains: ['example.com'] } }] }),
+);
+const dnsService: KubeObject = {
+  apiVersion: 'v1',
+  kind: 'Service',
+  metadata: { name: 'kube-dns', namespace: 'kube-system' },
+  spec: { ports: [{ name: 'dns', port: 53, protocol: 'UDP' }] },
+};
+
 /** One of each kind whose status agents write. */
 const configured: readonly KubeObject[] = [
   calico('BGPConfiguration', 'default', { nodeToNodeMeshEnabled: true }),
@@ -71,6 +82,7 @@ const configured: readonly KubeObject[] = [
   clusterPolicy('v1alpha1', 'AdminNetworkPolicy', 'p', { priority: 1 }),
   clusterPolicy('v1alpha1', 'BaselineAdminNetworkPolicy', 'default', {}),
   ofService,
+  ofDomain,
   calico('GlobalNetworkPolicy', 'p', { selector: 'has(nobody)' }),
   calico('Tier', 'first', { order: 5 }),
   inDefault(calico('NetworkSet', 's', { nets: ['192.0.2.0/24'] })),
@@ -132,12 +144,23 @@ async function everythingReported(server: ApiServer): Promise<void> {
   }
 }
 
+/** What the DNS service's address is, the agent has from the API server. */
+async function dnsServiceKnown(server: ApiServer, { agent }: KubeNode): Promise<void> {
+  const { clusterIP } = (await server.objects.get(dnsService))!['spec'] as { readonly clusterIP: string };
+  const said = (): boolean =>
+    agent.log
+      .split('\n')
+      .some((line) => line.includes('answers of these DNS servers count') && line.includes(clusterIP));
+  await until(said, { what: `answers of ${clusterIP} to count`, deadlineMs: 30_000 });
+}
+
 async function everyFeature(server: ApiServer, log: AuditLog, node: KubeNode): Promise<void> {
   await withoutPodCidrs(server, node);
   await podThatComesLate(server, log, node);
   // Somebody takes back what the agent said.
   await setNodeStatus(server, 'n1', { conditions: [{ type: 'NetworkUnavailable', status: 'True' }] });
   await everythingReported(server);
+  await dnsServiceKnown(server, node);
 }
 
 /** On API servers without streamed lists, as before Kubernetes 1.32, all is listed; also what an old installation of Calico left. */
@@ -170,7 +193,7 @@ suite('the roles of the agent', needs(kubeAgentNeeds), () => {
     const server = await startApiServer(t, { args: log.args });
     await installPoplin(server);
     await installDefinitions(server, networkPolicyApiDefinitions());
-    await server.objects.apply([secret, ...configured]);
+    await server.objects.apply([secret, dnsService, ...configured]);
     const node = await kubeNode(t, server, { podCIDRs: [] });
     const missing = await everyFeature(server, log, node).then(
       () => undefined,
