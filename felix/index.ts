@@ -38,16 +38,13 @@ export type { Pool } from './managers/masquerade.ts';
 export { NextHopResolver, type NextHopSetKey, type ResolvedHop } from './managers/next-hop-resolver.ts';
 export {
   createRouteDataplane,
-  type RouteCounts,
   type RouteDataplane,
   type RouteDataplaneDeps,
   type RouteDataplaneOptions,
-  type RouteDataplaneStatus,
-  type RouteState,
-  type RouteStatus,
 } from './managers/routes.ts';
 export { cleanupRoutes, type RouteCleanupDeps, type RouteCleanupReport } from './managers/routes-cleanup.ts';
 export type { LinkDown, LocalAddress } from './managers/routes-kernel-view.ts';
+export type { RouteCounts, RouteDataplaneStatus, RouteState, RouteStatus } from './managers/routes-report.ts';
 export { createPolicyDataplane } from './policy-dataplane.ts';
 export type {
   PolicyDataplane,

@@ -25,9 +25,10 @@ import {
 import { LearnedRouteTable } from '../drivers/routes.ts';
 import { SysctlSettings } from '../drivers/sysctl.ts';
 import { NodeRoutes } from './blackhole.ts';
-import { type NextHop, NextHopResolver } from './next-hop-resolver.ts';
+import { NextHopResolver } from './next-hop-resolver.ts';
 import { KernelView, type LinkDown, type LocalAddress } from './routes-kernel-view.ts';
-import { LearnedRoutes, type LearnedRouteView } from './routes-learned.ts';
+import { LearnedRoutes } from './routes-learned.ts';
+import { type RouteCounts, type RouteDataplaneStatus, RouteReport, type RouteStatus } from './routes-report.ts';
 import { Uplinks } from './uplinks.ts';
 
 export interface RouteDataplaneDeps {
@@ -61,50 +62,6 @@ export interface RouteDataplaneOptions {
   readonly forwardingLater?: boolean;
 }
 
-export type RouteState = 'installed' | 'pending' | 'held' | 'unresolved' | 'refused';
-
-export interface RouteStatus {
-  readonly prefix: Cidr;
-  /** As BGP says. */
-  readonly nextHops: readonly NextHop[];
-  /** What they resolve to: where packets go. */
-  readonly via: readonly { readonly gateway: IpAddress; readonly device: string; readonly weight?: number }[];
-  /** Packets to it are dropped. */
-  readonly blackhole?: true;
-  readonly nexthopGroup: number;
-  readonly state: RouteState;
-  /** Why it was refused. */
-  readonly reason?: string;
-}
-
-export interface RouteDataplaneStatus {
-  readonly routes: readonly RouteStatus[];
-  readonly blackholes: readonly Cidr[];
-  readonly missingEndpoints: readonly Cidr[];
-  readonly held: Readonly<Record<IpFamily, boolean>>;
-  readonly inSync: boolean;
-  /** Of the last run that failed. */
-  readonly error?: string;
-}
-
-/** The same as numbers, at a cost that does not grow with the routes. */
-export interface RouteCounts {
-  readonly learned: ByFamily;
-  readonly installed: ByFamily;
-  readonly held: number;
-  readonly unresolved: number;
-  readonly refused: number;
-  /** Learned routes, pod CIDRs' blackholes and pods' host routes that are still to be written. */
-  readonly pending: number;
-  /** Routes of ours that somebody else removed or changed, since the start. */
-  readonly repairs: number;
-  readonly error?: string;
-}
-interface ByFamily {
-  readonly ipv4: number;
-  readonly ipv6: number;
-}
-
 const THROTTLE_MS = 5;
 const RETRY_FIRST_MS = 100;
 const RETRY_MAX_MS = 5_000;
@@ -124,6 +81,7 @@ export class RouteDataplane {
   readonly #node: NodeRoutes;
   readonly #uplinks: Uplinks;
   readonly #loop: ApplyLoop;
+  readonly #report: RouteReport;
   readonly #forwardingLater: boolean;
   readonly #marksRun: boolean;
   readonly #linkDownListeners = new Set<(down: LinkDown) => void>();
@@ -168,6 +126,13 @@ export class RouteDataplane {
         refreshMs: options.refreshMs ?? REFRESH_MS_DEFAULT,
       },
     );
+    this.#report = new RouteReport({
+      view: this.#view,
+      table: this.#table,
+      learned: this.#learned,
+      node: this.#node,
+      loop: this.#loop,
+    });
   }
 
   /**
@@ -274,71 +239,13 @@ export class RouteDataplane {
 
   /** What became of one learned route, at the cost of one. */
   route(prefix: Cidr): RouteStatus | undefined {
-    const route = this.#learned.route(prefix);
-    return route && this.#routeStatus(route);
+    return this.#report.route(prefix);
   }
-
   status(): RouteDataplaneStatus {
-    const error = this.#loop.lastError;
-    return {
-      routes: Array.from(this.#learned.view(), (route) => this.#routeStatus(route)),
-      blackholes: this.#node.blackholes,
-      missingEndpoints: this.#node.missingEndpoints,
-      held: { ...this.#table.held },
-      inSync: this.#table.inSync && this.#node.inSync && !this.#loop.pending,
-      ...(error ? { error } : {}),
-    };
+    return this.#report.status();
   }
-
   counts(): RouteCounts {
-    const { routes, errors, held } = this.#table;
-    const pending = { 4: 0, 6: 0 };
-    for (const prefix of routes.pendingUpdates) pending[prefix.includes(':') ? 6 : 4]++;
-    const { learned, resolved } = this.#learned.totals();
-    const installed = (family: IpFamily): number => (held[family] ? 0 : resolved[family] - pending[family]);
-    const error = this.#loop.lastError;
-    return {
-      learned: { ipv4: learned[4], ipv6: learned[6] },
-      installed: { ipv4: installed(4), ipv6: installed(6) },
-      held: (held[4] ? learned[4] : 0) + (held[6] ? learned[6] : 0),
-      unresolved: ([4, 6] as const).reduce((sum, f) => sum + (held[f] ? 0 : learned[f] - resolved[f]), 0),
-      refused: errors.size,
-      pending: pending[4] + pending[6] - errors.size + this.#node.missingEndpoints.length,
-      repairs: this.#repairs,
-      ...(error ? { error } : {}),
-    };
-  }
-
-  #routeStatus({ prefix, nextHops, resolved, groupId, blackhole }: LearnedRouteView): RouteStatus {
-    const { routes, errors, held } = this.#table;
-    const via = blackhole
-      ? []
-      : resolved.map(({ gateway, ifIndex, weight }) => ({
-          gateway,
-          device: this.#view.link(ifIndex)?.name ?? `#${ifIndex}`,
-          ...(weight === undefined ? {} : { weight }),
-        }));
-    const reason = errors.get(prefix);
-    const isHeld = held[prefix.includes(':') ? 6 : 4];
-    const installed = !isHeld && routes.desired.has(prefix) && !routes.pendingUpdates.has(prefix);
-    const state: RouteState = installed
-      ? 'installed'
-      : isHeld
-        ? 'held'
-        : resolved.length === 0
-          ? 'unresolved'
-          : reason === undefined
-            ? 'pending'
-            : 'refused';
-    return {
-      prefix,
-      nextHops,
-      via,
-      ...(blackhole ? { blackhole } : {}),
-      nexthopGroup: groupId,
-      state,
-      ...(state === 'refused' ? { reason: reason! } : {}),
-    };
+    return this.#report.counts(this.#repairs);
   }
 
   async #run(resync: boolean): Promise<void> {
