@@ -112,9 +112,23 @@ suite('statuses of policies', needs(kubeAgentNeeds), () => {
       ofCalico('NetworkSet', 's', { nets: ['192.0.2.0/24'] }, 'default'),
       ofCalico('GlobalNetworkSet', 's', { nets: ['192.0.2.0/24'] }),
     ];
-    await server.objects.apply(objects);
+    const staged = [
+      ofCalico('StagedNetworkPolicy', 'p', { selector: 'has(nobody)' }, 'default'),
+      ofCalico('StagedGlobalNetworkPolicy', 'p', { selector: 'has(nobody)' }),
+      ofCalico('StagedKubernetesNetworkPolicy', 'p', { podSelector: {}, ingress: [{}] }, 'default'),
+    ];
+    const uplink = ofCalico('HostEndpoint', 'up', { node: 'n1', interfaceName: 'absent0' });
+    const nowhere = ofCalico('HostEndpoint', 'nowhere', { node: 'n1', expectedIPs: ['198.51.100.77'] });
+    await server.objects.apply([...objects, ...staged, uplink, nowhere]);
     agent.start();
     await agent.untilReady();
-    for (const object of objects) await untilCondition(object, 'InForce', ({ status }) => status === 'True');
+    for (const object of [...objects, uplink])
+      await untilCondition(object, 'InForce', ({ status }) => status === 'True');
+    for (const object of staged) await untilCondition(object, 'Staged', ({ status }) => status === 'True');
+    await untilCondition(
+      nowhere,
+      'InForce',
+      ({ reason, message }) => reason === 'RefusedByNodes' && /no interface has any of its expectedIPs/.test(message),
+    );
   });
 });

@@ -87,6 +87,10 @@ const configured: readonly KubeObject[] = [
   calico('Tier', 'first', { order: 5 }),
   inDefault(calico('NetworkSet', 's', { nets: ['192.0.2.0/24'] })),
   calico('GlobalNetworkSet', 's', { nets: ['192.0.2.0/24'] }),
+  calico('HostEndpoint', 'n1', { node: 'n1', expectedIPs: ['192.0.2.77'] }),
+  inDefault(calico('StagedNetworkPolicy', 'p', { selector: 'has(nobody)' })),
+  calico('StagedGlobalNetworkPolicy', 'p', { selector: 'has(nobody)' }),
+  inDefault(calico('StagedKubernetesNetworkPolicy', 'p', { podSelector: {}, ingress: [{}] })),
 ];
 const secret: KubeObject = {
   apiVersion: 'v1',

@@ -109,6 +109,13 @@ export function inForceStatus(): Schema {
   );
 }
 
+/** Of staged policies. */
+export function stagedStatus(): Schema {
+  return conditionsOnlyStatus(
+    'Accepted: understood. Staged: on how many nodes what metadata.generation would decide is reported. FieldsNotUsed: fields that are set and have no effect.',
+  );
+}
+
 export interface PrinterColumn {
   readonly name: string;
   readonly type: 'string' | 'integer' | 'number' | 'boolean' | 'date';
@@ -129,6 +136,13 @@ export const inForceColumn: PrinterColumn = {
   type: 'string',
   jsonPath: ".status.conditions[?(@.type=='InForce')].status",
   description: 'The current generation is in force on every node.',
+};
+
+export const stagedColumn: PrinterColumn = {
+  name: 'Staged',
+  type: 'string',
+  jsonPath: ".status.conditions[?(@.type=='Staged')].status",
+  description: 'What the current generation would decide is reported on every node.',
 };
 
 export interface KindDefinition {

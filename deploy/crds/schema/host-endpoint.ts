@@ -1,5 +1,15 @@
 /** projectcalico.org/v3 HostEndpoint. */
-import { ageColumn, integer, type KindDefinition, list, object, rules, text } from './build.ts';
+import {
+  ageColumn,
+  inForceColumn,
+  inForceStatus,
+  integer,
+  type KindDefinition,
+  list,
+  object,
+  rules,
+  text,
+} from './build.ts';
 
 export const hostEndpoint: KindDefinition = {
   group: 'projectcalico.org',
@@ -52,6 +62,7 @@ export const hostEndpoint: KindDefinition = {
       }),
     },
   ),
+  status: inForceStatus(),
   columns: [
     { name: 'Node', type: 'string', jsonPath: '.spec.node', description: 'The node that it is of.' },
     { name: 'Interface', type: 'string', jsonPath: '.spec.interfaceName', description: 'Which of its interfaces.' },
@@ -62,6 +73,7 @@ export const hostEndpoint: KindDefinition = {
       description: 'Addresses that selectors of rules mean.',
       priority: 1,
     },
+    inForceColumn,
     ageColumn,
   ],
 };

@@ -2,6 +2,7 @@
 import {
   ageColumn,
   type CelRule,
+  inForceColumn,
   integer,
   type KindDefinition,
   list,
@@ -9,6 +10,8 @@ import {
   oneOf,
   rules,
   type Schema,
+  stagedColumn,
+  stagedStatus,
   text,
 } from './build.ts';
 import { globalPolicyRules, globalPolicySpec, policyColumns, policySpec } from './calico-policy.ts';
@@ -66,6 +69,11 @@ function withAction(
   );
 }
 
+const calicoColumns: KindDefinition['columns'] = [
+  actionColumn,
+  ...policyColumns.map((column) => (column === inForceColumn ? stagedColumn : column)),
+];
+
 export const stagedNetworkPolicy: KindDefinition = {
   group: 'projectcalico.org',
   version: 'v3',
@@ -75,7 +83,8 @@ export const stagedNetworkPolicy: KindDefinition = {
   namespaced: true,
   description: 'A NetworkPolicy of projectcalico.org that is never in force: what it would decide is reported.',
   spec: withAction(policySpec(false), ['tier']),
-  columns: [actionColumn, ...policyColumns],
+  status: stagedStatus(),
+  columns: calicoColumns,
 };
 
 export const stagedGlobalNetworkPolicy: KindDefinition = {
@@ -86,7 +95,8 @@ export const stagedGlobalNetworkPolicy: KindDefinition = {
   shortNames: ['sgnp'],
   description: 'A GlobalNetworkPolicy that is never in force: what it would decide is reported.',
   spec: withAction(globalPolicySpec, ['tier'], globalPolicyRules),
-  columns: [actionColumn, ...policyColumns],
+  status: stagedStatus(),
+  columns: calicoColumns,
 };
 
 const labelText = (description: string): Schema => text(description, 317);
@@ -179,6 +189,7 @@ export const stagedKubernetesNetworkPolicy: KindDefinition = {
     },
     [],
   ),
+  status: stagedStatus(),
   columns: [
     actionColumn,
     {
@@ -187,6 +198,7 @@ export const stagedKubernetesNetworkPolicy: KindDefinition = {
       jsonPath: '.spec.podSelector',
       description: 'The pods that it is about.',
     },
+    stagedColumn,
     ageColumn,
   ],
 };

@@ -39,6 +39,11 @@ const actions: Readonly<Record<string, string>> = {
   FieldsNotApplied: 'AppliedInPart',
 };
 
+/** Of a host endpoint that is refused nothing is denied: its interface is as if it were not there, or another's. */
+function actionOf(kind: string, reason: string): string {
+  return reason === 'RefusedByNodes' && kind === 'HostEndpoint' ? 'LeftOut' : actions[reason]!;
+}
+
 export function clusterEvents(
   desired: readonly DesiredStatus[],
   faults: readonly DatastoreFault[],
@@ -69,7 +74,7 @@ function ofStatus({ kind, object, conditions }: DesiredStatus): readonly EventNo
     regarding,
     type: 'Warning',
     reason,
-    action: actions[reason]!,
+    action: actionOf(kind, reason),
     note: message,
   }));
 }
@@ -97,7 +102,15 @@ function ofRefusals(
       by.map(({ node, text }) => [node, text] as const),
       reports.length,
     );
-    return [{ regarding, type: 'Warning', reason: 'RefusedByNodes', action: actions['RefusedByNodes']!, note }];
+    return [
+      {
+        regarding,
+        type: 'Warning',
+        reason: 'RefusedByNodes',
+        action: actionOf(kindIn(object), 'RefusedByNodes'),
+        note,
+      },
+    ];
   });
 }
 

@@ -2,7 +2,7 @@
  * Statuses of the objects that are for the whole cluster, from the objects and from what all nodes report. Pure: the same input gives the same
  * statuses, whoever computes them.
  *
- * Accepted: understood and in force. Policies, tiers and network sets have InForce. BGPPeer has Established, BGPFilter has Applied, IPPool has Allocatable as Calico's. FieldsNotUsed is there only
+ * Accepted: understood and in force. Policies, tiers, network sets and host endpoints have InForce, staged policies Staged. BGPPeer has Established, BGPFilter has Applied, IPPool has Allocatable as Calico's. FieldsNotUsed is there only
  * where there are any.
  */
 import type { DatastoreFault, DatastoreNote } from '#datastore';
@@ -17,7 +17,7 @@ import {
   type SessionReport,
 } from './cluster-report.ts';
 import { type ConditionNow, condition, listed } from './conditions.ts';
-import { type InForceKind, inForceKinds, isInForceKind } from './policy-kinds.ts';
+import { type InForceKind, inForceKinds, isInForceKind, isStagedPolicyKind } from './policy-kinds.ts';
 import { type Progress, policyInForce, progressOf } from './policy-status.ts';
 
 export const statusKinds = [
@@ -154,7 +154,7 @@ function accepted(input: ClusterInput, kind: StatusKind, object: ApiObject, abou
   if (closed) return condition(type, true, 'InForceInPart', closed);
   const partial = kind === 'BGPFilter' ? undefined : said(input, about, 'partial');
   if (partial) return condition(type, true, 'InForceInPart', partial);
-  return condition(type, true, 'Accepted', 'understood and in force');
+  return condition(type, true, 'Accepted', isStagedPolicyKind(kind) ? 'understood' : 'understood and in force');
 }
 
 function said({ reports }: ClusterInput, { issues }: About, effect: IssueEffect): string | undefined {
@@ -181,9 +181,22 @@ function specific(
     default:
       if (!isInForceKind(kind)) return [];
       return [
-        policyInForce(object, { ...about, progress: index.progress[kind], since: input.since.get(about.ref) ?? '' }),
+        policyInForce(object, {
+          ...about,
+          kind,
+          progress: kind === 'HostEndpoint' ? progressOn(input, object) : index.progress[kind],
+          since: input.since.get(about.ref) ?? '',
+        }),
       ];
   }
+}
+
+/** A host endpoint is of one node: the others have nothing to put in force. */
+function progressOn({ reports }: ClusterInput, { spec }: ApiObject): Progress {
+  return progressOf(
+    'HostEndpoint',
+    reports.filter(({ node }) => node === spec?.['node']),
+  );
 }
 
 /** Rules that cannot be read; the rest of the policy counts. */

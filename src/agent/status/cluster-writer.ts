@@ -67,9 +67,13 @@ const resources: Readonly<Record<StatusKind, StatusResource>> = {
   Tier: calico('tiers'),
   NetworkSet: calico('networksets'),
   GlobalNetworkSet: calico('globalnetworksets'),
+  HostEndpoint: calico('hostendpoints'),
+  StagedNetworkPolicy: calico('stagednetworkpolicies'),
+  StagedGlobalNetworkPolicy: calico('stagedglobalnetworkpolicies'),
+  StagedKubernetesNetworkPolicy: calico('stagedkubernetesnetworkpolicies'),
 };
 /** Conditions of these types are ours; the others stay. */
-const ourTypes = new Set(['Accepted', 'Established', 'Applied', 'Allocatable', 'InForce', 'FieldsNotUsed']);
+const ourTypes = new Set(['Accepted', 'Established', 'Applied', 'Allocatable', 'InForce', 'Staged', 'FieldsNotUsed']);
 
 export interface ClusterWriterDeps {
   readonly client: KubeClient;
@@ -363,12 +367,13 @@ function pathOf(kind: StatusKind, { metadata: { namespace, name } }: ApiObject):
   return apiPath(`/apis/${apiVersion}/namespaces`, namespace, plural, name);
 }
 
-/** Of a policy, or a set, its rules or members say nothing here: they may be many. */
+/** Of a policy, or a set, its rules or members say nothing here: they may be many. Of a host endpoint its node does. */
 function keptOf(kind: StatusKind, object: ApiObject): ApiObject {
   if (!isInForceKind(kind)) return object;
   const { name, namespace, uid, resourceVersion, generation } = object.metadata;
   const metadata = { name, namespace, uid, resourceVersion, generation };
-  return { metadata, status: object.status } as ApiObject;
+  const spec = kind === 'HostEndpoint' ? { spec: { node: object.spec?.['node'] } } : {};
+  return { metadata, ...spec, status: object.status } as ApiObject;
 }
 
 function keptField(kind: StatusKind): string {

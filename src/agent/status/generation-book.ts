@@ -47,6 +47,9 @@ function saysInForce({ status }: ApiObject, generation: number): boolean {
   const conditions = status?.['conditions'];
   if (!Array.isArray(conditions)) return false;
   return (conditions as readonly Condition[]).some(
-    (each) => each?.type === 'InForce' && each.status === 'True' && each.observedGeneration === generation,
+    (each) =>
+      (each?.type === 'InForce' || each?.type === 'Staged') &&
+      each.status === 'True' &&
+      each.observedGeneration === generation,
   );
 }

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { PolicyDataplaneStatus } from '#felix';
+import type { Kind } from '#model';
 import { clusterEvents } from './cluster-events.ts';
 import { type NodeReport, nodeReport } from './cluster-report.ts';
 import { type ApiObject, type ClusterInput, clusterStatuses } from './cluster-status.ts';
@@ -217,4 +219,70 @@ test("Calico's kinds have it too, by namespace where they stand in one, as their
     namespace: 'web',
     uid: 'u',
   });
+});
+
+/** What a node writes of itself as it stands at `revision` of every kind. */
+function reportOf(
+  node: string,
+  kind: Kind,
+  revision: string,
+  refused: PolicyDataplaneStatus['hostEndpoints']['refused'] = [],
+): NodeReport {
+  const facts = nodeFacts();
+  const status = poplinNodeContent(
+    {
+      ...facts,
+      datastore: { ...facts.datastore, kinds: { [kind]: { state: 'synced', apiVersions: ['projectcalico.org/v3'] } } },
+      inForce: { [kind]: revision },
+      policy: { ...facts.policy, hostEndpoints: { programmed: 0, refused } },
+    },
+    () => '2026-01-01T00:00:00Z',
+  );
+  return nodeReport(JSON.parse(JSON.stringify({ metadata: { name: node }, status })))!;
+}
+
+test('a host endpoint is in force on its node, or not there and why; other nodes have nothing to do with it', () => {
+  const endpoint: ApiObject = { ...policy({ name: 'up' }), spec: { node: 'n1' } };
+  const given = (...reports: NodeReport[]): ClusterInput =>
+    input(reports, { objects: { HostEndpoint: [endpoint] }, since: new Map([['HostEndpoint up', '100']]) });
+  const other = reportOf('n2', 'HostEndpoint', '1');
+  const inForce = (...reports: NodeReport[]) => conditions(given(...reports))['InForce'];
+  assert.deepEqual(inForce(reportOf('n1', 'HostEndpoint', '100'), other), [
+    'True',
+    'InForceOnAllNodes',
+    'generation 2 is in force on 1 of 1 nodes',
+  ]);
+  assert.equal(inForce(reportOf('n1', 'HostEndpoint', '99'), other)?.[1], 'NotYetOnAllNodes');
+  assert.deepEqual(inForce(other)?.slice(0, 2), ['Unknown', 'NoNodeReports']);
+  const refusing = given(
+    reportOf('n1', 'HostEndpoint', '100', [
+      { id: 'HostEndpoint:up', reason: 'no interface has any of its expectedIPs' },
+    ]),
+    other,
+  );
+  const text =
+    'generation 2 is in force on 0 of 1 nodes; no interface has any of its expectedIPs (it is not in force on this node) (on n1)';
+  assert.deepEqual(conditions(refusing)['InForce'], ['False', 'RefusedByNodes', text]);
+  const events = clusterEvents(clusterStatuses(refusing), [], refusing.reports);
+  assert.deepEqual(
+    events.map(({ regarding, reason, action }) => [regarding.kind, reason, action]),
+    [['HostEndpoint', 'RefusedByNodes', 'LeftOut']],
+  );
+});
+
+test('a staged policy is never said to be in force, but on how many nodes it is reported on', () => {
+  const object = policy({ namespace: 'shop' });
+  for (const kind of ['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy', 'StagedKubernetesNetworkPolicy'] as const) {
+    const since = new Map([[`${kind} shop/tenants`, '100']]);
+    const given = input([reportOf('n1', kind, '100'), reportOf('n2', kind, '99')], {
+      objects: { [kind]: [object] },
+      since,
+    });
+    assert.deepEqual(conditions(given), {
+      Accepted: ['True', 'Accepted', 'understood'],
+      Staged: ['False', 'NotYetOnAllNodes', 'generation 2 is reported on 1 of 2 nodes; not yet calculated (on n2)'],
+    });
+    const everywhere = conditions(input([reportOf('n1', kind, '100')], { objects: { [kind]: [object] }, since }));
+    assert.deepEqual(everywhere['Staged']?.slice(0, 2), ['True', 'StagedOnAllNodes']);
+  }
 });

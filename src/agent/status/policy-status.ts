@@ -1,5 +1,5 @@
 /**
- * InForce of a policy, a tier or a network set: on how many nodes its current generation holds, and which nodes refuse it and why. Pure.
+ * InForce of a policy, a tier, a network set or a host endpoint, and Staged of a staged policy: on how many nodes its current generation holds, and which nodes refuse it and why. Pure.
  *
  * A node says up to which resourceVersion of a kind everything is in force, and what of that is not. A generation holds there when the node is as far as
  * the object was when this generation was first seen: writing a status moves the object's resourceVersion and says nothing new.
@@ -8,7 +8,7 @@ import { compareResourceVersions, type DatastoreFault } from '#datastore';
 import { byNodes, type NodeReport } from './cluster-report.ts';
 import type { ApiObject } from './cluster-status.ts';
 import { type ConditionNow, condition } from './conditions.ts';
-import type { InForceKind } from './policy-kinds.ts';
+import { type InForceKind, isStagedPolicyKind } from './policy-kinds.ts';
 
 /** What a node says of itself, and its name. */
 type Said = readonly [node: string, text: string];
@@ -35,12 +35,14 @@ export function progressOf(kind: InForceKind, reports: readonly NodeReport[]): P
     })
     .sort((one, other) => compareResourceVersions(one.revision, other.revision));
   const lists = new Map<number, Lacking>();
+  // A staged policy goes into no kernel.
+  const waiting = isStagedPolicyKind(kind) ? 'not yet calculated' : 'not yet in the kernel';
   const listed = (behind: number): Lacking => {
     const names = new Set([...silent, ...known.slice(0, behind).map(({ node }) => node)]);
     // In the order of the reports: the text of a state is the same whoever is further behind.
     const said = reports
       .filter(({ node }) => names.has(node))
-      .map(({ node, policyFault }): Said => [node, policyFault ?? 'not yet in the kernel']);
+      .map(({ node, policyFault }): Said => [node, policyFault ?? waiting]);
     const list = { said, names, text: byNodes(said, reports.length) };
     lists.set(behind, list);
     return list;
@@ -60,6 +62,7 @@ export function progressOf(kind: InForceKind, reports: readonly NodeReport[]): P
 }
 
 export interface PolicyStatusInput {
+  readonly kind: InForceKind;
   readonly progress: Progress;
   /** Why the object as it is cannot be read. */
   readonly fault: DatastoreFault | undefined;
@@ -71,25 +74,25 @@ export interface PolicyStatusInput {
 
 export function policyInForce(
   { metadata }: ApiObject,
-  { progress, fault, since, refusals }: PolicyStatusInput,
+  { kind, progress, fault, since, refusals }: PolicyStatusInput,
 ): ConditionNow {
-  const type = 'InForce';
+  const [type, holds] = isStagedPolicyKind(kind) ? ['Staged', 'is reported on'] : ['InForce', 'is in force on'];
   const { nodes } = progress;
   const generation = `generation ${metadata.generation ?? 0}`;
   if (fault) {
     const { field, message, effect } = fault;
     const why = `${field ? `${field}: ` : ''}${message} (${effect})`;
-    return condition(type, false, 'Invalid', `${generation} is in force on no node: ${why}`);
+    return condition(type, false, 'Invalid', `${generation} ${holds} no node: ${why}`);
   }
   if (nodes === 0) return condition(type, 'Unknown', 'NoNodeReports', 'no node reports what it has in force');
   const lacking = progress.lacking(since);
   const refused = refusals.filter(({ node }) => !lacking.names.has(node)).map(({ node, text }): Said => [node, text]);
   const refusing = new Set(refused.map(([node]) => node)).size;
-  const count = `${generation} is in force on ${nodes - lacking.said.length - refusing} of ${nodes} nodes`;
+  const count = `${generation} ${holds} ${nodes - lacking.said.length - refusing} of ${nodes} nodes`;
   if (refusing > 0) {
     const why = byNodes([...refused, ...lacking.said], nodes);
     return condition(type, false, 'RefusedByNodes', `${count}; ${why}`);
   }
-  if (lacking.said.length === 0) return condition(type, true, 'InForceOnAllNodes', count);
+  if (lacking.said.length === 0) return condition(type, true, `${type}OnAllNodes`, count);
   return condition(type, false, 'NotYetOnAllNodes', `${count}; ${lacking.text}`);
 }

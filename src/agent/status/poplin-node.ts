@@ -227,7 +227,13 @@ function exceptionsOf({ datastore, bgp, policy }: NodeFacts): readonly Exception
     effect: REFUSED_EFFECT,
     blocking: false,
   }));
-  return [...invalid, ...issues, ...refused];
+  const hosts = policy.hostEndpoints.refused.map(({ id, reason }) => ({
+    object: id.replace(':', ' '),
+    message: bounded(reason, TEXT_CHARACTERS_MAX),
+    effect: 'it is not in force on this node',
+    blocking: false,
+  }));
+  return [...invalid, ...issues, ...refused, ...hosts];
 }
 
 function exceptionOfFault({ object, field, message, effect, since, blocking }: DatastoreFault): ExceptionContent {

@@ -78,13 +78,17 @@ const kubernetesPorts = [{ protocol: 'TCP', port: 80, endPort: 90 }];
 export const calicoPolicies: readonly KubeObject[] = [
   ...policyKinds.flatMap(policies),
   ...kubernetesPeers.map((peer) =>
-    objectOf('StagedKubernetesNetworkPolicy', {
-      stagedAction: 'Set',
-      podSelector: labelSelector,
-      policyTypes: ['Ingress'],
-      ingress: [{ from: [peer], ports: kubernetesPorts }],
-      egress: [{ to: [peer], ports: kubernetesPorts }],
-    }),
+    objectOf(
+      'StagedKubernetesNetworkPolicy',
+      {
+        stagedAction: 'Set',
+        podSelector: labelSelector,
+        policyTypes: ['Ingress'],
+        ingress: [{ from: [peer], ports: kubernetesPorts }],
+        egress: [{ to: [peer], ports: kubernetesPorts }],
+      },
+      { status: conditionsOnly },
+    ),
   ),
   ...policyKinds.map((kind) =>
     objectOf(
@@ -93,20 +97,24 @@ export const calicoPolicies: readonly KubeObject[] = [
         ingress: [{ action: 'Allow', source: ofService }],
         egress: [{ action: 'Allow', destination: ofService }],
       },
-      isStaged(kind) ? {} : { status: conditionsOnly },
+      { status: conditionsOnly },
     ),
   ),
   ...policyKinds.map((kind) => objectOf(kind, { egress: [{ action: 'Allow', destination: named }] })),
   objectOf('Tier', { order: 5, defaultAction: 'Pass' }, { status: conditionsOnly }),
   objectOf('NetworkSet', { nets: ['::/0', '192.0.2.1'] }, { status: conditionsOnly }),
   objectOf('GlobalNetworkSet', { nets: ['::/0'] }, { status: conditionsOnly }),
-  objectOf('HostEndpoint', {
-    node: 'n1',
-    interfaceName: 'eth0',
-    expectedIPs: ['192.0.2.1'],
-    profiles: ['projectcalico-default-allow'],
-    ports: [{ name: 'web', protocol: 'TCP', port: 80 }],
-  }),
+  objectOf(
+    'HostEndpoint',
+    {
+      node: 'n1',
+      interfaceName: 'eth0',
+      expectedIPs: ['192.0.2.1'],
+      profiles: ['projectcalico-default-allow'],
+      ports: [{ name: 'web', protocol: 'TCP', port: 80 }],
+    },
+    { status: conditionsOnly },
+  ),
 ];
 
 /** What no accepted object can hold: rules refuse it, whatever it is. */
