@@ -28,9 +28,9 @@ import { encodingWeight, setCost } from './slice-cost.ts';
 
 export interface UpdateGroupOptions extends ExportPolicy, EncodingOptions {
   /** Of what the policy lets out, for the group's family. */
-  readonly filter?: readonly FilterTerm[];
+  readonly filter?: readonly FilterTerm[] | undefined;
   /** Members are told the best so many paths of a prefix, each under its path identifier (RFC 7911). Absent: the best one alone. */
-  readonly addPath?: number;
+  readonly addPath?: number | undefined;
 }
 
 export interface Announcement {

@@ -4,12 +4,12 @@
  */
 import {
   createExportedAttributes,
-  createUpdatePacker,
+  createUpdatePackerFor,
   exportAttributes,
   extendedMessageBytesMax,
   messageBytesMax,
 } from '../wire/index.ts';
-import type { ExportContext, UpdatePacker } from '../wire/types.ts';
+import type { ChunkTaker, ExportContext, UpdatePacker } from '../wire/types.ts';
 import { grow } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
 import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
@@ -28,7 +28,7 @@ export interface EncodingOptions extends ExportMarks {
   /** Where a route has none, ONLY_TO_CUSTOMER of `localAsn` is added (RFC 9234 5). */
   readonly addOnlyToCustomer?: boolean;
   /** Internal peers: of ours as route reflector, put into CLUSTER_LIST (RFC 4456 8). Unsigned. */
-  readonly clusterId?: number;
+  readonly clusterId?: number | undefined;
   /** Our address, announced as next hop: 4 bytes (IPv4), 16 or 32 (IPv6: one address, or a global and a link-local one). */
   readonly nextHopSelf: Uint8Array;
   /** RFC 8950 is negotiated: IPv4 prefixes may have an IPv6 next hop. */
@@ -45,7 +45,7 @@ export interface AnnouncedColumns {
 /** Exported attributes while a set is announced: within one call, so that all groups share them. */
 const exported = createExportedAttributes();
 
-export class AnnouncementEncoder {
+export class AnnouncementEncoder implements ChunkTaker {
   /** Who gets what is written; `flush` comes before another choice. */
   recipients: readonly Member[] = [];
   readonly #rib: Rib;
@@ -59,26 +59,25 @@ export class AnnouncementEncoder {
   readonly #ownContext: ExportContext;
   readonly #learnedContext: ExportContext;
   /** For what one internal peer said to another; the originator is filled in for each source. */
-  readonly #reflectedContext: ExportContext & { readonly reflection: { originatorId: number } };
+  readonly #reflectedContext: ExportContext;
+  readonly #reflection: { originatorId: number; readonly clusterId: number };
 
   /** @param setsMed a filter may set MED and means it to be sent then; those of other routes are off by then. */
   constructor(rib: Rib, options: EncodingOptions, slots: PathSlots | undefined, setsMed: boolean) {
     this.#rib = rib;
     this.#options = options;
     this.#slots = slots;
-    const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
     const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
-    this.#ownContext = { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed: true, messageBytesMax: bytesMax };
-    this.#learnedContext = { ...this.#ownContext, keepMed: setsMed };
-    const reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
-    this.#reflectedContext = { ...this.#learnedContext, reflection };
-    this.#packer = createUpdatePacker(
-      (chunk) => {
-        for (const member of this.recipients) member.sink.write(chunk);
-      },
-      bytesMax,
-      slots !== undefined,
-    );
+    this.#ownContext = exportContext(options, bytesMax, true);
+    this.#learnedContext = exportContext(options, bytesMax, setsMed);
+    this.#reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
+    this.#reflectedContext = exportContext(options, bytesMax, setsMed, this.#reflection);
+    this.#packer = createUpdatePackerFor(this, bytesMax, slots !== undefined);
+  }
+
+  /** Of the packer: whole messages for all recipients. */
+  take(chunk: Uint8Array): void {
+    for (const member of this.recipients) member.sink.write(chunk);
   }
 
   /** Withdraws what is chained. @param first row plus 1. */
@@ -172,7 +171,17 @@ export class AnnouncementEncoder {
     if (source === localPeer) return this.#ownContext;
     const { ebgp, routerId } = this.#rib.tables.peers;
     if (this.#options.ebgp || ebgp[source] === 1) return this.#learnedContext;
-    this.#reflectedContext.reflection.originatorId = routerId[source]!;
+    this.#reflection.originatorId = routerId[source]!;
     return this.#reflectedContext;
   }
+}
+
+/** Of one kind of object, whatever the group: it is asked of each attribute. */
+function exportContext(
+  { ebgp, asn4, localAsn, addOnlyToCustomer = false }: EncodingOptions,
+  bytesMax: number,
+  keepMed: boolean,
+  reflection?: ExportContext['reflection'],
+): ExportContext {
+  return { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed, messageBytesMax: bytesMax, reflection };
 }

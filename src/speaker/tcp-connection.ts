@@ -55,7 +55,10 @@ export class TcpConnection implements ByteConnection {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #fd: Fd;
-  readonly #options: TcpConnectionOptions;
+  readonly #budget: ReadBudget;
+  readonly #afterReads: AfterReads;
+  readonly #onClosing: TcpConnectionOptions['onClosing'];
+  readonly #onEnd: TcpConnectionOptions['onEnd'];
   #keys: ConnectionKeys | undefined;
   #local: TcpEnd | undefined;
   /** Made when it is needed first: most of those who are refused cost little. */
@@ -76,7 +79,10 @@ export class TcpConnection implements ByteConnection {
 
   constructor(options: TcpConnectionOptions) {
     const { fd, remote } = options;
-    this.#options = options;
+    this.#budget = options.budget;
+    this.#afterReads = options.afterReads;
+    this.#onClosing = options.onClosing;
+    this.#onEnd = options.onEnd;
     this.#keys = options.keys;
     this.#local = options.local;
     this.#fd = fd;
@@ -147,7 +153,7 @@ export class TcpConnection implements ByteConnection {
     if (this.#queue.length === 0) endSending(this.#fd.number);
     // What the peer still sends is read and dropped: unread octets would turn the close into a reset, which may overtake a NOTIFICATION.
     this.#wait();
-    this.#options.onClosing(this);
+    this.#onClosing(this);
   }
 
   destroy(): void {
@@ -156,7 +162,7 @@ export class TcpConnection implements ByteConnection {
     clearTimeout(this.#cancelClose);
     this.#watcher?.close();
     this.#fd.close();
-    this.#options.onEnd(this);
+    this.#onEnd(this);
   }
 
   #wait(): void {
@@ -179,7 +185,8 @@ export class TcpConnection implements ByteConnection {
   };
 
   #read(): void {
-    const { budget, afterReads } = this.#options;
+    const budget = this.#budget;
+    const afterReads = this.#afterReads;
     const most = budget.allowance(this.#readTurn);
     this.unread = most === 0;
     if (this.unread) return;
