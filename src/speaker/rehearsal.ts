@@ -139,7 +139,8 @@ class Rehearsal {
       speaker.accept(here);
       const open = { asn: peerAsn, holdTimeSec: 90, routerId, families, asn4: true, routeRefresh: true };
       there.write(wire.encodeOpen(open));
-      there.write(wire.encodeKeepalive());
+      // The first one makes the session; after the second one is asked for no more.
+      for (let n = 0; n < 2; n++) there.write(wire.encodeKeepalive());
       // Not all sessions are there yet, and nothing may be decided.
       if (this.#ends.length === 1) there.write(this.#scripts[0]![0]!);
     }
