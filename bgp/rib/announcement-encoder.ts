@@ -13,7 +13,7 @@ import type { ChunkTaker, ExportContext, UpdatePacker } from '../wire/types.ts';
 import { grow } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
 import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
-import type { Member } from './member.ts';
+import { MemberList } from './member.ts';
 import { noNextHop } from './next-hop-pool.ts';
 import type { PathSlots } from './path-slots.ts';
 import { localPeer } from './path-table.ts';
@@ -35,19 +35,12 @@ export interface EncodingOptions extends ExportMarks {
   readonly extendedNextHop?: boolean;
 }
 
-/** What is announced, by row. */
-export interface AnnouncedColumns {
-  /** Attribute set plus 1. */
-  readonly attributes: Int32Array;
-  readonly nextHop: Int32Array;
-}
-
 /** Exported attributes while a set is announced: within one call, so that all groups share them. */
 const exported = createExportedAttributes();
 
 export class AnnouncementEncoder implements ChunkTaker {
   /** Who gets what is written; `flush` comes before another choice. */
-  recipients: readonly Member[] = [];
+  recipients = new MemberList();
   readonly #rib: Rib;
   readonly #options: EncodingOptions;
   /** Absent: rows are prefixes. */
@@ -77,11 +70,12 @@ export class AnnouncementEncoder implements ChunkTaker {
 
   /** Of the packer: whole messages for all recipients. */
   take(chunk: Uint8Array): void {
-    for (const member of this.recipients) member.sink.write(chunk);
+    const { recipients } = this;
+    for (let i = 0; i < recipients.length; i++) recipients.items[i]!.sink.write(chunk);
   }
 
   /** Withdraws what is chained. @param first row plus 1. */
-  withdrawChain(recipients: readonly Member[], first: number, link: Int32Array): void {
+  withdrawChain(recipients: MemberList, first: number, link: Int32Array): void {
     if (recipients.length === 0) return;
     this.recipients = recipients;
     this.startWithdraw();
@@ -89,16 +83,19 @@ export class AnnouncementEncoder implements ChunkTaker {
     this.#packer.flush();
   }
 
-  /** Announces what is chained under one source, grouped by attribute set and next hop. @param first row plus 1. */
-  announceChain(source: number, first: number, link: Int32Array, columns: AnnouncedColumns): void {
-    const { attributes } = columns;
+  /**
+   * Announces what is chained under one source, grouped by attribute set and next hop.
+   *
+   * @param first row plus 1. @param attributes by row: the set plus 1.
+   */
+  announceChain(source: number, first: number, link: Int32Array, attributes: Int32Array, nextHops: Int32Array): void {
     if (this.#setLink.length < attributes.length) this.#setLink = grow(this.#setLink, attributes.length);
     for (let at = first; at !== 0; at = link[at - 1]!) {
       const row = at - 1;
       this.#setLink[row] = this.#sets.add(attributes[row]! - 1, row);
     }
     const sets = this.#sets;
-    for (let i = 0; i < sets.count; i++) this.#announceSet(sets.key(i), source, columns.nextHop);
+    for (let i = 0; i < sets.count; i++) this.#announceSet(sets.key(i), source, nextHops);
     this.#sets.clear();
   }
 

@@ -17,9 +17,9 @@ import type { TcpConnection } from './tcp-connection.ts';
 import type { TcpTransport } from './tcp-transport.ts';
 
 /** What peers say to one speaker, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and again after thousands. */
-export const rehearsedChunks = Number(process.env['RCH'] ?? 1500);
+export const rehearsedChunks = 1500;
 /** One after the other. */
-export const rehearsedSpeakers = Number(process.env['RSP'] ?? 4);
+export const rehearsedSpeakers = 4;
 /** And no longer than this, whatever the machine is busy with. */
 const rehearsalMsMax = 3000;
 /** Until all sessions are there. */

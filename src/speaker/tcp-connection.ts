@@ -32,6 +32,13 @@ import { littleBytes, type ReadBudget, readBytesMax } from './read-budget.ts';
 /** How long `close` may take to send what is queued (a NOTIFICATION), and the peer to end its side, before the connection is cut. */
 const closeMsMax = 1000;
 
+/**
+ * Messages up to this are copied to where they are sent from: octets of a short array are on the heap, and to show them to a system call the engine
+ * first makes room elsewhere, for each.
+ */
+const copiedBytesMax = 1024;
+const outgoing = new Uint8Array(copiedBytesMax);
+
 /** No Buffer, whose `slice` is no copy: what of a message is kept is sliced from here. */
 const buffer = new Uint8Array(readBytesMax);
 
@@ -113,7 +120,7 @@ export class TcpConnection implements ByteConnection {
     if (this.#fd.closed || this.#closing || this.#fault !== 0) return;
     let sent = 0;
     if (this.#queue.length === 0) {
-      sent = sendTcp(this.#fd.number, bytes);
+      sent = this.#send(bytes);
       if (sent === bytes.length) return;
       if (sent < 0 && !wouldBlock(sent)) {
         this.#fault = sent;
@@ -125,6 +132,12 @@ export class TcpConnection implements ByteConnection {
     this.#queue.push(bytes);
     this.queuedBytes += bytes.length - Math.max(sent, 0);
     if (this.#queue.length === 1) this.#wait();
+  }
+
+  #send(bytes: Uint8Array): number {
+    if (bytes.length > copiedBytesMax) return sendTcp(this.#fd.number, bytes, bytes.length);
+    outgoing.set(bytes);
+    return sendTcp(this.#fd.number, outgoing, bytes.length);
   }
 
   rekey({ password, tcpAo }: SessionKeys): boolean {
@@ -211,7 +224,7 @@ export class TcpConnection implements ByteConnection {
   #flush(): void {
     while (this.#queue.length > 0) {
       const [first] = this.#queue;
-      const sent = sendTcp(this.#fd.number, this.#sent === 0 ? first! : first!.subarray(this.#sent));
+      const sent = this.#send(this.#sent === 0 ? first! : first!.subarray(this.#sent));
       if (sent < 0) {
         if (wouldBlock(sent)) return;
         this.#fault = sent;
