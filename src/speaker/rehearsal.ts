@@ -10,7 +10,7 @@
  */
 import { createSpeaker, type PeerConfig, type Speaker, type SpeakerConfig, type SpeakerDeps, wire } from '#bgp';
 import { type IpAddress, silentLogger, systemClock } from '#kit';
-import { libc, receiveTcp, socketPair } from '#sys';
+import { libc, receiveTcp, SysError, socketPair } from '#sys';
 import { UpdateFiles } from './mrt-files.ts';
 import { rehearsalScript } from './rehearsal-script.ts';
 import type { TcpConnection } from './tcp-connection.ts';
@@ -21,7 +21,10 @@ export const rehearsedChunks = 1500;
 /** One after the other. */
 export const rehearsedSpeakers = 4;
 /** And no longer than this, whatever the machine is busy with. */
-const rehearsalMsMax = 3000;
+const rehearsalMsMax = 10_000;
+/** A turn that took so long had something else to do, and more of that may follow: the rehearsal steps aside. */
+const busyMs = 2;
+const asideMs = 20;
 /** Until all sessions are there. */
 const pollMs = 2;
 /** The compilers run in threads of their own, and are done by then. */
@@ -84,7 +87,7 @@ class Rehearsal {
   readonly #clock = systemClock({ unref: true });
   /** As that of the real one: there, and mostly of no use. */
   readonly #tap = new UpdateFiles({ clock: this.#clock, log: silentLogger, wallMs: () => 0 }).recorder;
-  readonly #scripts = peers.slice(0, speaking).map((peer, index) => rehearsalScript(peer.asn, index * 1000));
+  #scripts = peers.slice(0, speaking).map((peer, index) => rehearsalScript(peer.asn, index * 1000));
   readonly #deadline: NodeJS.Timeout;
   #speaker: Speaker | undefined;
   /** The peers' ends of the connections, and the speaker's. */
@@ -92,6 +95,8 @@ class Rehearsal {
   #accepted: TcpConnection[] = [];
   #poll: NodeJS.Timeout | undefined;
   #turn: NodeJS.Immediate | undefined;
+  /** When the turn under way began. */
+  #turnedMs = 0;
   #round = 0;
   /** To this speaker, and to those before it. */
   #said = 0;
@@ -131,28 +136,34 @@ class Rehearsal {
     );
     this.#speaker = speaker;
     speaker.start();
-    for (const { address, asn: peerAsn, routerId } of peers) {
-      const [here, there] = this.#transport.pair(own, { address, port: own.port });
-      this.#accepted.push(here);
-      this.#ends.push(there);
-      there.start({ onData: () => undefined, onClosed: this.stop, onDrained: () => undefined });
-      speaker.accept(here);
-      const open = { asn: peerAsn, holdTimeSec: 90, routerId, families, asn4: true, routeRefresh: true };
-      there.write(wire.encodeOpen(open));
-      // The first one makes the session; after the second one is asked for no more.
-      for (let n = 0; n < 2; n++) there.write(wire.encodeKeepalive());
-      // Not all sessions are there yet, and nothing may be decided.
-      if (this.#ends.length === 1) there.write(this.#scripts[0]![0]!);
+    try {
+      for (const peer of peers) this.#connect(speaker, peer);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      // Descriptors are short: others need them more.
+      this.stop();
+      return;
     }
     this.#await();
   }
 
+  #connect(speaker: Speaker, { address, asn: peerAsn, routerId }: (typeof peers)[number]): void {
+    const [here, there] = this.#transport.pair(own, { address, port: own.port });
+    this.#accepted.push(here);
+    this.#ends.push(there);
+    there.start({ onData: () => undefined, onClosed: this.stop, onDrained: () => undefined });
+    speaker.accept(here);
+    const open = { asn: peerAsn, holdTimeSec: 90, routerId, families, asn4: true, routeRefresh: true };
+    there.write(wire.encodeOpen(open));
+    // The first one makes the session; after the second one is asked for no more.
+    for (let n = 0; n < 2; n++) there.write(wire.encodeKeepalive());
+    // Not all sessions are there yet, and nothing may be decided.
+    if (this.#ends.length === 1) there.write(this.#scripts[0]![0]!);
+  }
+
   readonly #await = (): void => {
     if (this.#speaker?.peerStatuses().every(({ state }) => state === 'Established')) this.#next();
-    else {
-      this.#poll = setTimeout(this.#await, pollMs);
-      this.#poll.unref();
-    }
+    else this.#later(this.#await, pollMs);
   };
 
   readonly #next = (): void => {
@@ -167,8 +178,23 @@ class Rehearsal {
     const script = this.#scripts[speaker]!;
     const own = Math.floor(at / (chunksInTurn * speaking)) * chunksInTurn + (at % chunksInTurn);
     this.#ends[speaker]!.write(script[own % script.length]!);
-    this.#turn = setImmediate(this.#next);
+    this.#look();
   };
+
+  /** One turn of the loop is timed, in which what was said is heard, and whatever else there is. */
+  readonly #look = (): void => {
+    this.#turnedMs = this.#clock.nowMs();
+    this.#turn = setImmediate(this.#turned);
+  };
+  readonly #turned = (): void => {
+    if (this.#clock.nowMs() - this.#turnedMs > busyMs) this.#later(this.#look, asideMs);
+    else this.#next();
+  };
+
+  #later(fn: () => void, delayMs: number): void {
+    this.#poll = setTimeout(fn, delayMs);
+    this.#poll.unref();
+  }
 
   #endRound(): void {
     this.#speaker?.stop('graceful');
@@ -186,6 +212,8 @@ class Rehearsal {
     clearTimeout(this.#poll);
     clearImmediate(this.#turn);
     this.#endRound();
+    this.#speaker = undefined;
+    this.#scripts = [];
     setTimeout(libc.trimMalloc, trimAfterMs).unref();
     this.#onEnd?.(this.#saidBefore);
   };
