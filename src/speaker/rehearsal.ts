@@ -22,8 +22,8 @@ export const rehearsedChunks = 1500;
 export const rehearsedSpeakers = 4;
 /** And no longer than this, whatever the machine is busy with. */
 const rehearsalMsMax = 10_000;
-/** A turn that took so long had something else to do, and more of that may follow: the rehearsal steps aside. */
-const busyMs = 2;
+/** A turn that took so much of the processor had something else to do, and more of that may follow: the rehearsal steps aside. */
+const busyUs = 2000;
 const asideMs = 20;
 /** Until all sessions are there. */
 const pollMs = 2;
@@ -95,8 +95,8 @@ class Rehearsal {
   #accepted: TcpConnection[] = [];
   #poll: NodeJS.Timeout | undefined;
   #turn: NodeJS.Immediate | undefined;
-  /** When the turn under way began. */
-  #turnedMs = 0;
+  /** Of this thread, when the turn under way began. */
+  #turnedUs = 0;
   #round = 0;
   /** To this speaker, and to those before it. */
   #said = 0;
@@ -183,11 +183,11 @@ class Rehearsal {
 
   /** One turn of the loop is timed, in which what was said is heard, and whatever else there is. */
   readonly #look = (): void => {
-    this.#turnedMs = this.#clock.nowMs();
+    this.#turnedUs = threadUs();
     this.#turn = setImmediate(this.#turned);
   };
   readonly #turned = (): void => {
-    if (this.#clock.nowMs() - this.#turnedMs > busyMs) this.#later(this.#look, asideMs);
+    if (threadUs() - this.#turnedUs > busyUs) this.#later(this.#look, asideMs);
     else this.#next();
   };
 
@@ -217,6 +217,12 @@ class Rehearsal {
     setTimeout(libc.trimMalloc, trimAfterMs).unref();
     this.#onEnd?.(this.#saidBefore);
   };
+}
+
+/** Of the processor, by this thread: that others have it is not work of ours. */
+function threadUs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return user + system;
 }
 
 /** As reads and accepts do that find nothing any more. */
