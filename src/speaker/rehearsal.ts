@@ -17,9 +17,9 @@ import type { TcpConnection } from './tcp-connection.ts';
 import type { TcpTransport } from './tcp-transport.ts';
 
 /** What peers say to one speaker, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and again after thousands. */
-export const rehearsedChunks = 1500;
+export const rehearsedChunks = 2000;
 /** One after the other. */
-export const rehearsedSpeakers = 4;
+export const rehearsedSpeakers = 3;
 /** And no longer than this, whatever the machine is busy with. */
 const rehearsalMsMax = 10_000;
 /** A turn that took so much of the processor had something else to do, and more of that may follow: the rehearsal steps aside. */

@@ -139,6 +139,8 @@ export async function* latency(name: DutName, count: number, prefixes: number): 
     };
     return figures({ ...percentiles, cpuSec: world.dut.usage().cpuSec - before }, what);
   };
+  // Idle is who is done with what he does at his start.
+  await world.settledMib();
   yield await measured(0, '');
   await world.do({
     op: 'prepare',
