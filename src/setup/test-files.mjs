@@ -8,7 +8,7 @@ import { root } from './paths.mjs';
  * @property {string} name
  * @property {readonly string[]} folders
  * @property {boolean} isolated a process a file
- * @property {number} concurrency files at a time
+ * @property {number} concurrency files at a time; where not isolated, processes that share the files
  * @property {number} [testTimeoutMs]
  */
 
@@ -29,7 +29,7 @@ const groups = [
       'test/fuzz',
     ],
     isolated: false,
-    concurrency: 1,
+    concurrency: 2,
   },
   { name: 'kernel', folders: ['test/kernel'], isolated: true, concurrency: 2 },
   { name: 'interop', folders: ['test/interop'], isolated: true, concurrency: 2 },

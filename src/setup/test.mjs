@@ -2,7 +2,7 @@
  * `npm test [-- WORD...]`: every test that this machine can run; with words, only files whose path holds one of them; with
  * `--group=NAME` those of one group (src/setup/test-files.mjs).
  *
- * Unit tests share one process (600 of them start in 0.6 s so, in 6 s with a process a file); whatever touches the
+ * Unit tests share two processes (600 of them start in 0.6 s so, in 6 s with a process a file); whatever touches the
  * kernel or talks to a daemon gets a process of its own. The last line reads `N passed, N failed, N skipped`; with CI=true
  * a skipped test fails the run.
  */
@@ -16,8 +16,18 @@ import { chooseTests } from './test-files.mjs';
 /** The longest that one test may take, where its group does not say otherwise; the whole demonstration runs within one. */
 const testTimeoutMs = 240_000;
 
+/** @returns {Promise<boolean>} whether every `node --test` of the group ended well. */
+async function runGroup(group, files, resultsFile) {
+  const processes = group.isolated ? 1 : group.concurrency;
+  const shares = Array.from({ length: processes }, (_, n) => files.filter((_file, i) => i % processes === n));
+  const codes = await Promise.all(
+    shares.filter((share) => share.length > 0).map((share) => runFiles(group, share, resultsFile)),
+  );
+  return codes.every((code) => code === 0);
+}
+
 /** @returns {Promise<number>} exit code of `node --test` on `files`. */
-function runGroup(group, files, resultsFile) {
+function runFiles(group, files, resultsFile) {
   const args = [
     '--test',
     `--test-isolation=${group.isolated ? 'process' : 'none'}`,
@@ -45,9 +55,9 @@ try {
   for (const { group, files } of chooseTests(args)) {
     process.stdout.write(`\n== ${group.name}: ${files.length} files\n`);
     const started = Date.now();
-    const code = await runGroup(group, files, resultsFile);
+    const whole = await runGroup(group, files, resultsFile);
     process.stdout.write(`== ${group.name}: ${((Date.now() - started) / 1000).toFixed(1)} s\n`);
-    if (code !== 0) broken++;
+    if (!whole) broken++;
   }
   const results = fs
     .readFileSync(resultsFile, 'utf8')

@@ -12,7 +12,7 @@ import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 
 /** Of each order of router ids. */
-const rounds = Number(process.env['BOTH_DIAL_ROUNDS'] ?? 5);
+const rounds = Number(process.env['BOTH_DIAL_ROUNDS'] ?? 3);
 
 interface Dialler {
   /** SIGSTOP, SIGCONT. */

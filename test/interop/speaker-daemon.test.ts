@@ -81,8 +81,12 @@ test('sessions, routes and metrics are asked for; a second daemon on the socket 
   write('');
   const daemon = await start();
   assert.match(bgp('peers').out, /10\.9\.0\.2 +10\.9\.0\.2 +64513 +Established/);
-  assert.match(bgp('routes', '10.50.2.9').out, /\* 10\.50\.2\.0\/24 +10\.9\.0\.2/);
-  assert.match(bgp('routes', '-6').out, /fd50:2::\/64/);
+  // A session is up before its routes are there.
+  await until(() => /\* 10\.50\.2\.0\/24 +10\.9\.0\.2/.test(bgp('routes', '10.50.2.9').out), {
+    what: 'the IPv4 route',
+    intervalMs: 100,
+  });
+  await until(() => bgp('routes', '-6').out.includes('fd50:2::/64'), { what: 'the IPv6 route', intervalMs: 100 });
   const table = path.join(link.folder, 'table.mrt');
   assert.equal(bgp('dump', table).out, '3 prefixes, 3 paths\n');
   const records = [...mrt.readMrt(fs.readFileSync(table))].map((record) =>

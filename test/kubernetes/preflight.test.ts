@@ -7,7 +7,7 @@ import { type ApiServer, apiServerAssets, startApiServer } from '../support/kube
 import type { KubeObject } from '../support/kube/objects.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { definitionOf, definitions } from './crds/definitions.ts';
+import { type Definition, definitionOf, definitions } from './crds/definitions.ts';
 
 const cli = path.join(import.meta.dirname, '..', '..', 'src', 'cli', 'main.ts');
 
@@ -32,6 +32,16 @@ function foreign(kind: string, group: string, version: string): KubeObject {
       versions: [{ name: version, served: true, storage: true, schema }],
     },
   };
+}
+
+function isDefinition(object: KubeObject): object is Definition {
+  return object.kind === 'CustomResourceDefinition';
+}
+
+/** Of an APIResourceList; none of any other answer. */
+function resourcesOf(body: unknown): readonly string[] {
+  const { resources } = (body ?? {}) as { readonly resources?: readonly { readonly name: string }[] };
+  return (resources ?? []).map(({ name }) => name);
 }
 
 function daemonSet(name: string, image: string): KubeObject {
@@ -70,20 +80,37 @@ suite('poplin preflight', needs({ commands: ['setpriv'], kube: apiServerAssets }
     };
   }
 
-  /** Runs `body` while the objects are stored, and takes them away again. */
-  async function having(objects: readonly KubeObject[], body: () => Promise<void>): Promise<void> {
-    for (const object of objects) await server.objects.create(object);
-    try {
-      await body();
-    } finally {
-      for (const object of objects) await server.objects.delete(object);
-    }
-  }
-  const untilServed = (apiPath: string, status = 200) =>
+  const statusIs = (apiPath: string, status: number) =>
     until(async () => (await server.request({ path: apiPath })).status === status, {
       what: `${apiPath} to give ${status}`,
       deadlineMs: 60_000,
     });
+  /** Each of a group is served at its own moment: the one that discovery lists last is waited for, too. */
+  async function isServed({ group, names, versions }: Definition['spec']): Promise<void> {
+    const apiPath = `/apis/${group}/${versions[0].name}`;
+    await until(async () => resourcesOf((await server.request({ path: apiPath })).body).includes(names.plural), {
+      what: `${apiPath} to list ${names.plural}`,
+      deadlineMs: 60_000,
+    });
+  }
+
+  /** Runs `body` while the objects are stored, definitions served, and takes all of it away again. */
+  async function having(objects: readonly KubeObject[], body: () => Promise<void>): Promise<void> {
+    const specs = objects.filter(isDefinition).map(({ spec }) => spec);
+    try {
+      for (const object of objects) await server.objects.create(object);
+      for (const spec of specs) await isServed(spec);
+      await body();
+    } finally {
+      for (const object of objects) await server.objects.delete(object);
+      for (const object of objects)
+        await until(async () => (await server.objects.get(object)) === undefined, {
+          what: `${object.kind} ${object.metadata.name} to be gone`,
+          deadlineMs: 60_000,
+        });
+      for (const group of new Set(specs.map((spec) => spec.group))) await statusIs(`/apis/${group}`, 404);
+    }
+  }
 
   test('an empty cluster: everything, and nothing is in the way', async () => {
     const { code, report, said } = await preflight();
@@ -93,17 +120,14 @@ suite('poplin preflight', needs({ commands: ['setpriv'], kube: apiServerAssets }
 
   test('our own definitions are brought up to date', async () => {
     await having(definitions, async () => {
-      await untilServed('/apis/projectcalico.org/v3/bgppeers');
       const { code, report, said } = await preflight();
       assert.deepEqual([code, report.manifest, said], [0, 'poplin.yaml', []]);
     });
-    await untilServed('/apis/projectcalico.org/v3', 404);
   });
 
   test("Calico's definitions are kept, and what is off is said", async () => {
     const theirs = ['BGPPeer', 'IPPool'].map((kind) => foreign(kind, 'projectcalico.org', 'v3'));
     await having(theirs, async () => {
-      await untilServed('/apis/projectcalico.org/v3/ippools');
       const pool = {
         apiVersion: 'projectcalico.org/v3',
         kind: 'IPPool',
@@ -116,7 +140,6 @@ suite('poplin preflight', needs({ commands: ['setpriv'], kube: apiServerAssets }
       assert.match(said.join('\n'), /lacks bgpconfigurations, bgpfilters, caliconodestatuses, felixconfigurations/);
       assert.match(said.join('\n'), /IPPool bad spec\.cidr: 10\.96\.1\.0\/24 overlaps with 10\.96\.0\.0\/16/);
     });
-    await untilServed('/apis/projectcalico.org/v3', 404);
   });
 
   test("Calico's API server, which does not answer", async () => {
@@ -134,17 +157,16 @@ suite('poplin preflight', needs({ commands: ['setpriv'], kube: apiServerAssets }
       },
     };
     await having([service], async () => {
-      await untilServed('/apis/projectcalico.org/v3', 503);
+      await statusIs('/apis/projectcalico.org/v3', 503);
       const { code, report, said } = await preflight();
       assert.deepEqual([code, report.manifest], [1, 'poplin-existing-crds.yaml']);
       assert.match(said.join('\n'), /^problem: APIService v3\.projectcalico\.org: is not available \(.+\); repair/m);
     });
-    await untilServed('/apis/projectcalico.org/v3', 404);
+    await statusIs('/apis/projectcalico.org/v3', 404);
   });
 
   test('what an earlier installation left', async () => {
     await having([foreign('BGPPeer', 'crd.projectcalico.org', 'v1')], async () => {
-      await untilServed('/apis/crd.projectcalico.org/v1/bgppeers');
       for (const name of ['a', 'b', 'c']) {
         const spec = { peerIP: '192.0.2.1', asNumber: 1 };
         await server.objects.create({

@@ -1,18 +1,18 @@
 /**
- * Policy suites by real packets, through the agent's pipeline and dataplane, with both back ends and both families: every operation of the format, tiers,
+ * Policy suites by real packets, through the agent's pipeline and dataplane, with either back end and both families: every operation of the format, tiers,
  * Calico's kinds, and a part of the published suites.
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import path from 'node:path';
-import { after, suite, test } from 'node:test';
+import { after, test } from 'node:test';
 import { namespacesWith } from '#lab';
 import { loadPolicySuite, type SuiteCase } from '../policy-suite/format.ts';
 import { KernelJudge } from '../policy-suite/kernel/kernel.ts';
 import { runCase } from '../policy-suite/run.ts';
-import { needs } from '../support/needs.ts';
+import { needs } from './needs.ts';
 
-const machine = needs({
+export const packetNeeds = needs({
   root: true,
   commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter', 'conntrack'],
 });
@@ -44,22 +44,21 @@ function spread(cases: readonly SuiteCase[], share: number): readonly SuiteCase[
   return picked;
 }
 
-for (const backend of ['nft', 'legacy'] as const) {
-  suite(`policy suites on packets, iptables-${backend}`, machine, () => {
-    let judge: KernelJudge | undefined;
-    after(async () => {
-      await judge?.end();
-      assert.deepEqual(namespacesWith(`pl-suite-${process.pid}.`), []);
-    });
-    // Other ones with either back end.
-    const picked = spread(published, backend === 'nft' ? 0 : 0.5);
-    for (const suiteCase of [...ours, ...picked]) {
-      const isOurs = ours.includes(suiteCase);
-      test(isOurs ? suiteCase.title : suiteCase.id, async () => {
-        judge ??= await KernelJudge.create({ backend });
-        const { mismatches } = await runCase(suiteCase, [judge], isOurs ? {} : { sample });
-        assert.deepEqual(mismatches, []);
-      });
-    }
+/** Tests of one back end, in a suite of their own; each back end has a process: most of the time is silence. */
+export function policySuitesOnPackets(backend: 'nft' | 'legacy'): void {
+  let judge: KernelJudge | undefined;
+  after(async () => {
+    await judge?.end();
+    assert.deepEqual(namespacesWith(`pl-suite-${process.pid}.`), []);
   });
+  // Other ones with either back end.
+  const picked = spread(published, backend === 'nft' ? 0 : 0.5);
+  for (const suiteCase of [...ours, ...picked]) {
+    const isOurs = ours.includes(suiteCase);
+    test(isOurs ? suiteCase.title : suiteCase.id, async () => {
+      judge ??= await KernelJudge.create({ backend });
+      const { mismatches } = await runCase(suiteCase, [judge], isOurs ? {} : { sample });
+      assert.deepEqual(mismatches, []);
+    });
+  }
 }

@@ -1,0 +1,4 @@
+import { suite } from 'node:test';
+import { packetNeeds, policySuitesOnPackets } from '../support/policy-suite-packets.ts';
+
+suite('policy suites on packets, iptables-legacy', packetNeeds, () => policySuitesOnPackets('legacy'));
