@@ -7,6 +7,7 @@ import { describeAttributes } from '../wire/index.ts';
 import { parseCommunity } from './community.ts';
 import { compileFilter, ownRoute, termFault } from './index.ts';
 import { kindOf, type NaiveRoute, naiveFilter, pathText } from './naive-filter.ts';
+import { indexedTermsMin } from './prefix-index.ts';
 import { PrefixSet } from './prefixes.ts';
 import type { FilterTerm } from './types.ts';
 
@@ -196,6 +197,16 @@ function words(cidr: string): { words: Int32Array; bits: number } {
   return { words: Int32Array.of(Buffer.from(bytes).readInt32BE(0)), bits: length };
 }
 
+/** So many that the list is indexed by prefixes, of which no route here is one. */
+const aboutOthers = Array.from(
+  { length: indexedTermsMin },
+  (_, index): FilterTerm => ({
+    action: 'reject',
+    prefix: { operator: 'equal', cidr: `203.0.113.${index}/32` },
+    from: { filter: 'others', index },
+  }),
+);
+
 test('what a filter makes of routes, whatever shares its attributes, is what reading it word for word gives', () => {
   const seen = { accepted: 0, rejected: 0, changed: 0, undecided: 0 };
   fc.assert(
@@ -204,8 +215,8 @@ test('what a filter makes of routes, whatever shares its attributes, is what rea
       fc.array(randomRoute, { minLength: 1, maxLength: 4 }),
       fc.array(randomRoute),
       (terms, routes, others) => {
-        const filter = compileFilter(terms, localAsn)!;
-        for (const attributes of routes) {
+        const filters = [terms, [...terms, ...aboutOthers]].map((each) => compileFilter(each, localAsn)!);
+        for (const [filter, attributes] of filters.flatMap((each) => routes.map((route) => [each, route] as const))) {
           const bytes = routeBytes(attributes);
           filter.use(bytes, bytes.length, routeOrigins(attributes));
           // Several prefixes with the same attributes go through the same tree of states.
