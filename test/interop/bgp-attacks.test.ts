@@ -302,3 +302,17 @@ const lookingFar = Array.from(
 test('RFC 8654: prefixes whose long attribute sets differ from one to the next, before an export filter', wants, (t) =>
   besiege(t, 'setsInTurn', 10, allRead(30), { withPeers: peersWith({ exportFilter: { ipv4: lookingFar, ipv6: [] } }) }),
 );
+
+/** Many prefixes, none of which a peer says here. */
+const aboutOthers = Array.from(
+  { length: 50 },
+  (_, n): FilterTerm => ({ action: 'reject', prefix: { operator: 'in', cidr: `10.${n}.0.0/16`, minLength: 24 } }),
+);
+for (const family of ['prefixes of no length', 'prefixes of one octet', 'prefixes']) {
+  test(`RFC 8654: messages of 65,535 octets before an import filter of 50 prefixes: ${family}`, wants, (t) =>
+    besiege(t, 'largest', largestCount, allRead(largestCount), {
+      withPeers: peersWith({}, { importFilter: { ipv4: aboutOthers, ipv6: [] } }),
+      family,
+    }),
+  );
+}
