@@ -316,3 +316,20 @@ for (const family of ['prefixes of no length', 'prefixes of one octet', 'prefixe
     }),
   );
 }
+
+/** Expressions that never match for good, so that each path is read to its end. */
+const aboutPaths: readonly FilterTerm[] = [
+  '_65000$',
+  '^64496_.*_65000$',
+  '(_23456){3}',
+  '^([0-9]+_){200}$',
+  '_1(2|3)*4_.*_99$',
+].map((text) => ({ action: 'reject', asPath: { matches: [text] } }));
+for (const family of ['an AS_PATH of segments of one AS', 'an AS_PATH of full segments']) {
+  test(`RFC 8654: messages of 65,535 octets before an import filter by AS_PATH expressions: ${family}`, wants, (t) =>
+    besiege(t, 'largest', largestCount, allRead(largestCount), {
+      withPeers: peersWith({}, { importFilter: { ipv4: aboutPaths, ipv6: [] } }),
+      family,
+    }),
+  );
+}
