@@ -28,6 +28,10 @@ interface CompiledTerm {
 /** `FilterOutcome.term` of a route that no term decided. */
 export const noTerm = -1;
 
+/** Values of `FilterState.isLive` besides 0. Undecided: the path is too much for expressions, so that the route is rejected by the term. */
+const holding = 1;
+const undecided = 2;
+
 const noTerms = new Int32Array(0);
 const nothingLive = new Uint8Array(0);
 
@@ -40,7 +44,7 @@ export class FilterState {
   /** The caller's: what it made of attributes and next hop; set -1: nothing yet. */
   set = -1;
   hop = 0;
-  /** Terms whose conditions hold, ascending: `live[0..liveCount)`; and by term, 1 where they do. Not before it is `ready`. */
+  /** Terms whose conditions hold, ascending: `live[0..liveCount)`; and by term, `holding` where they do, or `undecided`. Not before it is `ready`. */
   live = noTerms;
   liveCount = 0;
   isLive = nothingLive;
@@ -143,7 +147,7 @@ export class CompiledFilter {
       } else if (kinds[at] === other && !this.#prefixHolds(at, words, base, bits)) continue;
       const term = this.#terms[at]!;
       const { action } = term;
-      if (action === 'reject') {
+      if (action === 'reject' || state.isLive[at] === undecided) {
         this.decidedBy = at;
         return undefined;
       }
@@ -198,9 +202,10 @@ export class CompiledFilter {
     let jump = this.#terms[first - 1]?.action === 'nextFilter' ? this.#terms[first - 1]!.nextFilter : 0;
     for (let i = first; i < this.#terms.length; i++) {
       const { conditions, prefix, prefixes, action, nextFilter } = this.#terms[i]!;
+      this.#view.undecided = false;
       if (!allHold(conditions, this.#view)) continue;
       state.live[state.liveCount++] = i;
-      state.isLive[i] = 1;
+      state.isLive[i] = this.#view.undecided ? undecided : holding;
       if (action === 'nextFilter') jump = nextFilter;
       // Whatever comes after a term that decides about every prefix is not in the running, unless it is jumped over.
       const always = !prefix && !prefixes && (action === 'accept' || action === 'reject');
