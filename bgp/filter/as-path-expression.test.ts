@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { AsPathExpressions, expressionCharsMax, pathSymbols } from './as-path-expression.ts';
+import { AsPathExpressions } from './as-path-expression.ts';
+import { expressionCharsMax, pathSymbols } from './expression-parser.ts';
 
 const matches = (expression: string, path: string): boolean => {
   const symbols = pathSymbols(path);
-  return new AsPathExpressions([expression]).match(symbols, symbols.length)[0] === 1;
+  return new AsPathExpressions([expression]).match(symbols, symbols.length)?.[0] === 1;
 };
 
 test('customary expressions over AS paths', () => {
@@ -64,13 +65,16 @@ test('as a backtracking matcher says, on random expressions and paths', () => {
       fc.array(expression, { minLength: 1, maxLength: 4 }),
       fc.array(path, { maxLength: 4 }),
       (texts, paths) => {
-        // Together, on one path after the other: what was learned of the first must hold for the next.
+        // Together, on one path after the other: what was learned of the first must hold for the next. With and without room for it.
         const together = new AsPathExpressions(texts);
+        const crowded = [{ visits: 0 }, { states: 3 }].map((limits) => new AsPathExpressions(texts, limits));
         const oracles = texts.map((text) => new RegExp(text.replaceAll('_', '(?:^|$|[ ,{}()])')));
         for (const on of paths) {
           const symbols = pathSymbols(on);
           const expected = oracles.map((oracle) => (oracle.test(on) ? 1 : 0));
-          assert.deepEqual([...together.match(symbols, symbols.length)], expected, `${texts.join('   ')} on "${on}"`);
+          for (const each of [together, ...crowded]) {
+            assert.deepEqual([...each.match(symbols, symbols.length)!], expected, `${texts.join('   ')} on "${on}"`);
+          }
         }
       },
     ),
@@ -78,7 +82,7 @@ test('as a backtracking matcher says, on random expressions and paths', () => {
   );
 });
 
-test('no expression takes more than a look-up a character; a full table of states begins anew', () => {
+test('no expression takes more than a look-up a character; beyond a full table of states each place is followed', () => {
   const long = `${'11 '.repeat(20_000)}2`;
   for (const expression of ['^(1+)+$', '(1|11|1 )*3$', '^(([0-9]* ?)*)*,$', '(.*1){20}3']) {
     assert.equal(matches(expression, long), false, expression);
@@ -94,9 +98,31 @@ test('no expression takes more than a look-up a character; a full table of state
     const text = Array.from({ length: 60 }, () => (random() % 2 === 0 ? '1' : '2')).join('');
     const symbols = pathSymbols(text);
     const expected = [/1.{12}2$/.test(text), /2.{12}1$/.test(text), text.startsWith('1')].map(Number);
-    assert.deepEqual([...wide.match(symbols, symbols.length)], expected.slice(0, 1), text);
-    // Taken apart after a while.
-    assert.deepEqual([...several.match(symbols, symbols.length)], expected, text);
+    assert.deepEqual([...wide.match(symbols, symbols.length)!], expected.slice(0, 1), text);
+    assert.deepEqual([...several.match(symbols, symbols.length)!], expected, text);
+  }
+});
+
+test('RFC 8654: the longest path is decided, or is not, in bounded work, whatever the expression', () => {
+  let seed = 7;
+  const digits = Array.from({ length: 16_000 }, () => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+    return 1_000_000_000 + seed / 2;
+  });
+  const longest = pathSymbols(digits.map(Math.floor).join(' '));
+  const usual = longest.subarray(0, 54);
+  const cases: readonly [string, boolean][] = [
+    ['1.{20}5$', true],
+    ['(1|2|3|4|5).{200}5$', false],
+    ['((1|2|3)?){255}$', false],
+    ['([0-9]+ ){100}99$', false],
+  ];
+  for (const [expression, decided] of cases) {
+    const made = new AsPathExpressions([expression]);
+    assert.equal(made.match(longest, longest.length) !== undefined, decided, expression);
+    for (const each of [made, new AsPathExpressions([expression])]) {
+      assert.notEqual(each.match(usual, usual.length), undefined, expression);
+    }
   }
 });
 

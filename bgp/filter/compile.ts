@@ -9,6 +9,7 @@
 import { AsPathExpressions } from './as-path-expression.ts';
 import { type CompiledChanges, compileChanges } from './change.ts';
 import { asksOrigins, type Condition, compileConditions, walksOf } from './conditions.ts';
+import { PrefixIndex } from './prefix-index.ts';
 import { PrefixColumns, PrefixSet } from './prefixes.ts';
 import { ownRoute, type RouteOrigins, RouteView } from './route-view.ts';
 import type { FilterTerm } from './types.ts';
@@ -27,6 +28,13 @@ interface CompiledTerm {
 /** `FilterOutcome.term` of a route that no term decided. */
 export const noTerm = -1;
 
+/** Values of `FilterState.isLive` besides 0. Undecided: the path is too much for expressions, so that the route is rejected by the term. */
+const holding = 1;
+const undecided = 2;
+
+const noTerms = new Int32Array(0);
+const nothingLive = new Uint8Array(0);
+
 /** Attributes as they are after some terms. */
 export class FilterState {
   bytes: Uint8Array;
@@ -36,8 +44,10 @@ export class FilterState {
   /** The caller's: what it made of attributes and next hop; set -1: nothing yet. */
   set = -1;
   hop = 0;
-  /** Of terms from `first` on: those whose conditions hold, ascending. Empty until `ready`. */
-  readonly live: number[] = [];
+  /** Terms whose conditions hold, ascending: `live[0..liveCount)`; and by term, `holding` where they do, or `undecided`. Not before it is `ready`. */
+  live = noTerms;
+  liveCount = 0;
+  isLive = nothingLive;
   ready = false;
   /** By the term whose changes lead there; undefined: they cannot be made. */
   readonly children = new Map<number, FilterState | undefined>();
@@ -68,6 +78,8 @@ export class CompiledFilter {
   readonly #prefixes: PrefixColumns;
   /** By term: how its prefix is tested. */
   readonly #kinds: Uint8Array;
+  /** Of a long list. */
+  readonly #index: PrefixIndex | undefined;
   readonly #view: RouteView;
   readonly #root = new FilterState(new Uint8Array(0), 0);
   #origins = ownRoute;
@@ -90,6 +102,10 @@ export class CompiledFilter {
       if (!prefix && !prefixes) return anyPrefix;
       return !prefixes && this.#prefixes.stride === 1 ? single4 : other;
     });
+    this.#index = PrefixIndex.make(
+      this.#prefixes.stride,
+      terms.map(({ prefix }, index) => prefix && this.#prefixes.range(index)),
+    );
     this.asksOrigins = terms.some(asksOrigins);
     this.walks = terms.reduce((sum, term) => sum + walksOf(term), 0);
     this.setsMed = this.#terms.some(({ changes }) => changes?.setsMed);
@@ -114,39 +130,47 @@ export class CompiledFilter {
     const prefixes = this.#prefixes;
     const kinds = this.#kinds;
     const word = words[base]!;
-    for (let k = 0; k < state.live.length; k++) {
-      const index = state.live[k]!;
-      if (index < from) continue;
-      if (kinds[index] === single4) {
+    const index = this.#index;
+    if (index) index.find(words, base);
+    let items = index ? index.items : state.live;
+    let end = index ? index.end : state.liveCount;
+    for (let k = index ? index.start : 0; k < end; k++) {
+      const at = items[k]!;
+      if (at < from || (index && state.isLive[at] === 0)) continue;
+      if (kinds[at] === single4) {
         // What most terms are, without a call.
         let inside = 0;
-        if (((word ^ prefixes.words[index]!) & prefixes.masks[index]!) === 0) {
-          inside = bits >= prefixes.min[index]! && bits <= prefixes.max[index]! ? 1 : 0;
+        if (((word ^ prefixes.words[at]!) & prefixes.masks[at]!) === 0) {
+          inside = bits >= prefixes.min[at]! && bits <= prefixes.max[at]! ? 1 : 0;
         }
-        if (inside !== prefixes.inside[index]) continue;
-      } else if (kinds[index] === other && !this.#prefixHolds(index, words, base, bits)) continue;
-      const term = this.#terms[index]!;
+        if (inside !== prefixes.inside[at]) continue;
+      } else if (kinds[at] === other && !this.#prefixHolds(at, words, base, bits)) continue;
+      const term = this.#terms[at]!;
       const { action } = term;
-      if (action === 'reject') {
-        this.decidedBy = index;
+      if (action === 'reject' || state.isLive[at] === undecided) {
+        this.decidedBy = at;
         return undefined;
       }
       if (action === 'nextFilter') from = term.nextFilter;
       if (term.changes) {
-        const changed = this.#child(state, index, term.changes);
+        const changed = this.#child(state, at, term.changes);
         // No message could carry it: nobody can be told, so that it counts as rejected by the term.
         if (!changed) {
-          this.decidedBy = index;
+          this.decidedBy = at;
           return undefined;
         }
         state = changed;
         if (action !== 'accept') {
-          if (!state.ready) this.#test(state, index + 1);
-          k = -1;
+          if (!state.ready) this.#test(state, at + 1);
+          if (!index) {
+            items = state.live;
+            end = state.liveCount;
+            k = -1;
+          }
         }
       }
       if (action === 'accept') {
-        this.decidedBy = index;
+        this.decidedBy = at;
         return state;
       }
     }
@@ -166,15 +190,22 @@ export class CompiledFilter {
   }
 
   #test(state: FilterState, first: number): void {
-    state.live.length = 0;
+    const { length } = this.#terms;
+    if (state.live.length < length) {
+      state.live = new Int32Array(length);
+      state.isLive = new Uint8Array(length);
+    } else state.isLive.fill(0);
+    state.liveCount = 0;
     state.ready = true;
     this.#view.load(state.bytes, state.end, this.#origins);
     // The farthest that a term before can jump to.
     let jump = this.#terms[first - 1]?.action === 'nextFilter' ? this.#terms[first - 1]!.nextFilter : 0;
     for (let i = first; i < this.#terms.length; i++) {
       const { conditions, prefix, prefixes, action, nextFilter } = this.#terms[i]!;
+      this.#view.undecided = false;
       if (!allHold(conditions, this.#view)) continue;
-      state.live.push(i);
+      state.live[state.liveCount++] = i;
+      state.isLive[i] = this.#view.undecided ? undecided : holding;
       if (action === 'nextFilter') jump = nextFilter;
       // Whatever comes after a term that decides about every prefix is not in the running, unless it is jumped over.
       const always = !prefix && !prefixes && (action === 'accept' || action === 'reject');

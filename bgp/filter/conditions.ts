@@ -199,6 +199,8 @@ function pathConditions(
       return index;
     });
     out.push(({ matched }) => {
+      // Then nobody knows, and the view says so.
+      if (!matched) return true;
       for (let i = 0; i < wanted.length; i++) if (matched[wanted[i]!] === 1) return true;
       return false;
     });

@@ -7,6 +7,7 @@ import { describeAttributes } from '../wire/index.ts';
 import { parseCommunity } from './community.ts';
 import { compileFilter, ownRoute, termFault } from './index.ts';
 import { kindOf, type NaiveRoute, naiveFilter, pathText } from './naive-filter.ts';
+import { indexedTermsMin } from './prefix-index.ts';
 import { PrefixSet } from './prefixes.ts';
 import type { FilterTerm } from './types.ts';
 
@@ -160,9 +161,9 @@ const randomRoute: fc.Arbitrary<NaiveRoute> = fc.record(
 function routeBytes({ origin, path, med, localPref, communities }: NaiveRoute): Uint8Array {
   const u32 = (value: number): number[] => [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
   const attribute = (flags: number, type: number, value: readonly number[]): number[] => [
-    flags,
-    type,
-    value.length,
+    ...(value.length > 255
+      ? [flags | 0x10, type, value.length >>> 8, value.length & 255]
+      : [flags, type, value.length]),
     ...value,
   ];
   const list = (kind: string): number[] =>
@@ -196,6 +197,16 @@ function words(cidr: string): { words: Int32Array; bits: number } {
   return { words: Int32Array.of(Buffer.from(bytes).readInt32BE(0)), bits: length };
 }
 
+/** So many that the list is indexed by prefixes, of which no route here is one. */
+const aboutOthers = Array.from(
+  { length: indexedTermsMin },
+  (_, index): FilterTerm => ({
+    action: 'reject',
+    prefix: { operator: 'equal', cidr: `203.0.113.${index}/32` },
+    from: { filter: 'others', index },
+  }),
+);
+
 test('what a filter makes of routes, whatever shares its attributes, is what reading it word for word gives', () => {
   const seen = { accepted: 0, rejected: 0, changed: 0, undecided: 0 };
   fc.assert(
@@ -204,8 +215,8 @@ test('what a filter makes of routes, whatever shares its attributes, is what rea
       fc.array(randomRoute, { minLength: 1, maxLength: 4 }),
       fc.array(randomRoute),
       (terms, routes, others) => {
-        const filter = compileFilter(terms, localAsn)!;
-        for (const attributes of routes) {
+        const filters = [terms, [...terms, ...aboutOthers]].map((each) => compileFilter(each, localAsn)!);
+        for (const [filter, attributes] of filters.flatMap((each) => routes.map((route) => [each, route] as const))) {
           const bytes = routeBytes(attributes);
           filter.use(bytes, bytes.length, routeOrigins(attributes));
           // Several prefixes with the same attributes go through the same tree of states.
@@ -229,6 +240,46 @@ test('what a filter makes of routes, whatever shares its attributes, is what rea
   );
   // The generator makes routes and terms that meet.
   for (const [what, count] of Object.entries(seen)) assert.ok(count > 1000, `${what} ${count}`);
+});
+
+test('a path that is too much for an expression: whatever the term is about is rejected by it', () => {
+  const asns = Array.from(
+    { length: 12_000 },
+    (_, n) => 1_000_000_000 + (Math.imul(n + 1, 0x9e3779b1) ** 2 % 3_000_000_000),
+  );
+  const sets = Array.from({ length: 48 }, (_, n) => ({ set: false, asns: asns.slice(250 * n, 250 * (n + 1)) }));
+  const route = {
+    origin: 'igp',
+    communities: [],
+    nextHop: '192.0.2.1',
+    link: '',
+    peer: 'tor-1',
+    kind: 'ebgp',
+  } as const;
+  const terms: FilterTerm[] = [
+    { action: 'accept', prefix: { operator: 'equal', cidr: '10.1.0.0/16' } },
+    { action: 'accept', prefix: { operator: 'in', cidr: '10.0.0.0/8' }, asPath: { matches: ['((1|2|3)?){255}$'] } },
+    { action: 'accept' },
+  ];
+  const decided = (path: NaiveRoute['path']): readonly (readonly [boolean, number])[] => {
+    const filter = compileFilter(terms, localAsn)!;
+    const bytes = routeBytes({ ...route, prefix: '10.0.0.0/8', path });
+    filter.use(bytes, bytes.length, ownRoute);
+    return ['10.1.0.0/16', '10.2.0.0/16', '192.0.2.0/24'].map((prefix) => {
+      const { words: address, bits } = words(prefix);
+      return [filter.run(address, 0, bits) !== undefined, filter.decidedBy];
+    });
+  };
+  assert.deepEqual(decided(sets), [
+    [true, 0],
+    [false, 1],
+    [true, 2],
+  ]);
+  assert.deepEqual(decided([{ set: false, asns: asns.slice(0, 5) }]), [
+    [true, 0],
+    [true, 1],
+    [true, 2],
+  ]);
 });
 
 test('RFC 1997, 4360, 8092: a list that loses its last community is left out, for an empty one is malformed', () => {

@@ -1,5 +1,6 @@
 /** Conditions on prefixes, made ready for words: one prefix, or a set of them as a binary trie. */
 import { parseCidr } from '#kit';
+import type { TermRange } from './prefix-index.ts';
 import type { PrefixMatch, PrefixSetMatch } from './types.ts';
 
 /** @throws RangeError when it is no prefix. */
@@ -49,6 +50,18 @@ export class PrefixColumns {
     this.min[term] = Math.min(255, Math.max(bits, minLength ?? 0));
     this.max[term] = Math.min(exact ? bits : most, maxLength ?? most);
     this.inside[term] = operator === 'notEqual' || operator === 'notIn' ? 0 : 1;
+  }
+
+  /** Where prefixes have to be for the term, which has one; undefined: anywhere. */
+  range(term: number): TermRange | undefined {
+    if (this.inside[term] === 0) return undefined;
+    let first = 0n;
+    let wild = 0n;
+    for (let i = term * this.stride; i < (term + 1) * this.stride; i++) {
+      first = (first << 32n) | BigInt((this.words[i]! & this.masks[i]!) >>> 0);
+      wild = (wild << 32n) | BigInt(~this.masks[i]! >>> 0);
+    }
+    return { first, last: first | wild };
   }
 
   holds(term: number, words: Int32Array, base: number, bits: number): boolean {

@@ -1,6 +1,7 @@
 /** What conditions look at: one attribute set's canonical bytes (see wire/canonical.ts) with where everything stands, and where it came from. */
 import { attributeType, segmentType, valueEnd, valueStart } from '../wire/index.ts';
-import { type AsPathExpressions, symbol } from './as-path-expression.ts';
+import type { AsPathExpressions } from './as-path-expression.ts';
+import { symbol } from './expression-parser.ts';
 import type { CommunityKind, RouteSource } from './types.ts';
 
 /** Where a route comes from, as far as conditions ask. */
@@ -43,6 +44,9 @@ export class RouteView {
   /** The path as text in symbols of as-path-expression.ts. */
   #symbols = new Uint8Array(256);
   #matched: Uint8Array | undefined;
+  /** Whether `matched` was asked for since this was cleared, and could not be worked out. */
+  undecided = false;
+  #tooLong = false;
 
   constructor(expressions?: AsPathExpressions) {
     this.#expressions = expressions;
@@ -58,6 +62,7 @@ export class RouteView {
     this.asPath.start = this.asPath.end = 0;
     for (const kind of kinds) this.communities[kind].start = this.communities[kind].end = 0;
     this.#matched = undefined;
+    this.#tooLong = false;
     for (let at = 0; at < end; ) {
       const value = valueStart(bytes, at);
       const next = valueEnd(bytes, at);
@@ -94,12 +99,14 @@ export class RouteView {
     }
   }
 
-  /** By expression: 1 where it matches the path. Worked out once. */
-  get matched(): Uint8Array {
-    if (!this.#matched) {
+  /** By expression: 1 where it matches the path; undefined where that would take too long. Worked out once. */
+  get matched(): Uint8Array | undefined {
+    if (!this.#matched && !this.#tooLong) {
       const count = this.#writeSymbols();
       this.#matched = this.#expressions!.match(this.#symbols, count);
+      this.#tooLong = this.#matched === undefined;
     }
+    this.undecided ||= this.#tooLong;
     return this.#matched;
   }
 

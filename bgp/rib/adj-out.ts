@@ -19,7 +19,7 @@ import { BitSet, grow, IntStack } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
 import { FilteredSets, hopAsLearned, hopUntouched } from './filtered-sets.ts';
-import type { Member, MemberSink } from './member.ts';
+import { type Member, MemberList, type MemberSink } from './member.ts';
 import { type HopMarks, noNextHop } from './next-hop-pool.ts';
 import { PathSlots } from './path-slots.ts';
 import { localPeer } from './path-table.ts';
@@ -28,9 +28,9 @@ import { encodingWeight, setCost } from './slice-cost.ts';
 
 export interface UpdateGroupOptions extends ExportPolicy, EncodingOptions {
   /** Of what the policy lets out, for the group's family. */
-  readonly filter?: readonly FilterTerm[];
+  readonly filter?: readonly FilterTerm[] | undefined;
   /** Members are told the best so many paths of a prefix, each under its path identifier (RFC 7911). Absent: the best one alone. */
-  readonly addPath?: number;
+  readonly addPath?: number | undefined;
 }
 
 export interface Announcement {
@@ -65,9 +65,9 @@ export class UpdateGroup {
   readonly #takeBackBy = new ChainSet();
   #takeBackLink = new Int32Array(256);
   // Members, as the `apply` under way finds them.
-  readonly #keepingUp: Member[] = [];
-  readonly #behindNow: Member[] = [];
-  readonly #recipients: Member[] = [];
+  readonly #keepingUp = new MemberList();
+  readonly #behindNow = new MemberList();
+  readonly #recipients = new MemberList();
   readonly #encoder: AnnouncementEncoder;
   readonly #filtered: FilteredSets | undefined;
   /** What can go out at all: a filter that may let more through than the policy has to see it. */
@@ -185,6 +185,7 @@ export class UpdateGroup {
 
   leave(member: Member): void {
     this.members.splice(this.members.indexOf(member), 1);
+    for (const list of [this.#keepingUp, this.#behindNow, this.#recipients]) list.forget();
     for (let row = member.backlog.next(0); row >= 0; row = member.backlog.next(row + 1)) this.#unhold(row);
     member.backlog.clear();
   }
@@ -209,7 +210,8 @@ export class UpdateGroup {
    */
   apply(changed: IntStack, start: number, end: number): void {
     const behind = this.#behindNow;
-    this.#keepingUp.length = behind.length = 0;
+    this.#keepingUp.clear();
+    behind.clear();
     for (let i = 0; i < this.members.length; i++) {
       const member = this.members[i]!;
       if (member.backlog.count === 0 && member.sink.writable) this.#keepingUp.push(member);
@@ -217,8 +219,8 @@ export class UpdateGroup {
     }
     for (let i = start; i < end; i++) {
       const prefix = changed.items[i]!;
-      if (this.#slots) this.#applyPaths(this.#slots, prefix, behind);
-      else if (this.#applyBest(prefix) && behind.length > 0) for (const member of behind) this.#behind(member, prefix);
+      if (this.#slots) this.#applyPaths(this.#slots, prefix);
+      else if (this.#applyBest(prefix)) this.#allBehind(prefix);
     }
     this.#filtered?.release();
     if (this.#keepingUp.length > 0) this.#sendAll();
@@ -232,7 +234,10 @@ export class UpdateGroup {
   /** Sends up to `limit` prefixes of a member's backlog, fewer with long attribute sets, then End-of-RIB where due. Returns whether more is waiting. */
   pump(member: Member, limit: number): boolean {
     const encoder = this.#encoder;
-    encoder.recipients = [member];
+    const recipients = this.#recipients;
+    recipients.clear();
+    recipients.push(member);
+    encoder.recipients = recipients;
     let cursor = member.cursor;
     let withdrawals = false;
     const done = new IntStack();
@@ -284,7 +289,7 @@ export class UpdateGroup {
   }
 
   /** The same for the best paths of a prefix that may go out: one that may not does not count. */
-  #applyPaths(slots: PathSlots, prefix: number, behind: readonly Member[]): void {
+  #applyPaths(slots: PathSlots, prefix: number): void {
     const rib = this.#rib;
     const { peer, attributes, nextHop } = rib.paths;
     const wanted = this.#wanted;
@@ -298,14 +303,13 @@ export class UpdateGroup {
       const slot = slots.row(prefix, rib.sentId(prefix, path));
       this.#ensure(slot);
       wanted.add(slot);
-      if (!this.#announce(slot, set, peer[path]!, nextHop[path]!)) continue;
-      for (const member of behind) this.#behind(member, slot);
+      if (this.#announce(slot, set, peer[path]!, nextHop[path]!)) this.#allBehind(slot);
     }
     for (let link = slots.first(prefix); link !== 0; link = slots.next[link - 1]!) {
       const slot = link - 1;
       if (wanted.delete(slot)) continue;
       this.#ensure(slot);
-      if (this.#withdraw(slot)) for (const member of behind) this.#behind(member, slot);
+      if (this.#withdraw(slot)) this.#allBehind(slot);
     }
   }
 
@@ -396,15 +400,16 @@ export class UpdateGroup {
 
   #sendAll(): void {
     const encoder = this.#encoder;
-    const [withdrawBy, takeBackBy, announceBy] = [this.#withdrawBy, this.#takeBackBy, this.#announceBy];
+    const withdrawBy = this.#withdrawBy;
+    const takeBackBy = this.#takeBackBy;
+    const announceBy = this.#announceBy;
     for (let i = 0; i < withdrawBy.count; i++) {
       const source = withdrawBy.key(i);
       encoder.withdrawChain(this.#others(source), withdrawBy.first(source), this.#link);
     }
     for (let i = 0; i < takeBackBy.count; i++) {
       const source = takeBackBy.key(i);
-      const told = this.#keepingUp.filter((member) => member.peer === source);
-      encoder.withdrawChain(told, takeBackBy.first(source), this.#takeBackLink);
+      encoder.withdrawChain(this.#sourceAlone(source), takeBackBy.first(source), this.#takeBackLink);
     }
     for (let i = 0; i < announceBy.count; i++) {
       const source = announceBy.key(i);
@@ -415,19 +420,30 @@ export class UpdateGroup {
   }
 
   /** Of the members that keep up all but the source itself; until the next call. */
-  #others(source: number): readonly Member[] {
+  #others(source: number): MemberList {
+    const { items, length } = this.#keepingUp;
     const others = this.#recipients;
-    others.length = 0;
-    for (let i = 0; i < this.#keepingUp.length; i++) {
-      const member = this.#keepingUp[i]!;
+    others.clear();
+    for (let i = 0; i < length; i++) {
+      const member = items[i]!;
       if (member.peer !== source) others.push(member);
     }
     return others;
   }
+  /** The source itself, where it keeps up. */
+  #sourceAlone(source: number): MemberList {
+    const { items, length } = this.#keepingUp;
+    const told = this.#recipients;
+    told.clear();
+    for (let i = 0; i < length; i++) {
+      const member = items[i]!;
+      if (member.peer === source) told.push(member);
+    }
+    return told;
+  }
 
   #announceChain(source: number): void {
-    const columns = { attributes: this.#attributes, nextHop: this.#nextHop };
-    this.#encoder.announceChain(source, this.#announceBy.first(source), this.#link, columns);
+    this.#encoder.announceChain(source, this.#announceBy.first(source), this.#link, this.#attributes, this.#nextHop);
   }
 
   /** The next hop as it was received, or ours where the peer could not use it: link-local, or IPv6 without RFC 8950. */
@@ -436,6 +452,11 @@ export class UpdateGroup {
     if (address === undefined) return noNextHop;
     const fits = this.#rib.family === 6 || address.length === 4 || this.options.extendedNextHop === true;
     return fits ? nextHop : noNextHop;
+  }
+
+  #allBehind(row: number): void {
+    const { items, length } = this.#behindNow;
+    for (let i = 0; i < length; i++) this.#behind(items[i]!, row);
   }
 
   #behind(member: Member, row: number): void {

@@ -4,16 +4,16 @@
  */
 import {
   createExportedAttributes,
-  createUpdatePacker,
+  createUpdatePackerFor,
   exportAttributes,
   extendedMessageBytesMax,
   messageBytesMax,
 } from '../wire/index.ts';
-import type { ExportContext, UpdatePacker } from '../wire/types.ts';
+import type { ChunkTaker, ExportContext, UpdatePacker } from '../wire/types.ts';
 import { grow } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
 import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
-import type { Member } from './member.ts';
+import { MemberList } from './member.ts';
 import { noNextHop } from './next-hop-pool.ts';
 import type { PathSlots } from './path-slots.ts';
 import { localPeer } from './path-table.ts';
@@ -28,26 +28,19 @@ export interface EncodingOptions extends ExportMarks {
   /** Where a route has none, ONLY_TO_CUSTOMER of `localAsn` is added (RFC 9234 5). */
   readonly addOnlyToCustomer?: boolean;
   /** Internal peers: of ours as route reflector, put into CLUSTER_LIST (RFC 4456 8). Unsigned. */
-  readonly clusterId?: number;
+  readonly clusterId?: number | undefined;
   /** Our address, announced as next hop: 4 bytes (IPv4), 16 or 32 (IPv6: one address, or a global and a link-local one). */
   readonly nextHopSelf: Uint8Array;
   /** RFC 8950 is negotiated: IPv4 prefixes may have an IPv6 next hop. */
   readonly extendedNextHop?: boolean;
 }
 
-/** What is announced, by row. */
-export interface AnnouncedColumns {
-  /** Attribute set plus 1. */
-  readonly attributes: Int32Array;
-  readonly nextHop: Int32Array;
-}
-
 /** Exported attributes while a set is announced: within one call, so that all groups share them. */
 const exported = createExportedAttributes();
 
-export class AnnouncementEncoder {
+export class AnnouncementEncoder implements ChunkTaker {
   /** Who gets what is written; `flush` comes before another choice. */
-  recipients: readonly Member[] = [];
+  recipients = new MemberList();
   readonly #rib: Rib;
   readonly #options: EncodingOptions;
   /** Absent: rows are prefixes. */
@@ -59,30 +52,30 @@ export class AnnouncementEncoder {
   readonly #ownContext: ExportContext;
   readonly #learnedContext: ExportContext;
   /** For what one internal peer said to another; the originator is filled in for each source. */
-  readonly #reflectedContext: ExportContext & { readonly reflection: { originatorId: number } };
+  readonly #reflectedContext: ExportContext;
+  readonly #reflection: { originatorId: number; readonly clusterId: number };
 
   /** @param setsMed a filter may set MED and means it to be sent then; those of other routes are off by then. */
   constructor(rib: Rib, options: EncodingOptions, slots: PathSlots | undefined, setsMed: boolean) {
     this.#rib = rib;
     this.#options = options;
     this.#slots = slots;
-    const { ebgp, asn4, localAsn, addOnlyToCustomer = false } = options;
     const bytesMax = options.extendedMessages ? extendedMessageBytesMax : messageBytesMax;
-    this.#ownContext = { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed: true, messageBytesMax: bytesMax };
-    this.#learnedContext = { ...this.#ownContext, keepMed: setsMed };
-    const reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
-    this.#reflectedContext = { ...this.#learnedContext, reflection };
-    this.#packer = createUpdatePacker(
-      (chunk) => {
-        for (const member of this.recipients) member.sink.write(chunk);
-      },
-      bytesMax,
-      slots !== undefined,
-    );
+    this.#ownContext = exportContext(options, bytesMax, true);
+    this.#learnedContext = exportContext(options, bytesMax, setsMed);
+    this.#reflection = { originatorId: 0, clusterId: options.clusterId ?? 0 };
+    this.#reflectedContext = exportContext(options, bytesMax, setsMed, this.#reflection);
+    this.#packer = createUpdatePackerFor(this, bytesMax, slots !== undefined);
+  }
+
+  /** Of the packer: whole messages for all recipients. */
+  take(chunk: Uint8Array): void {
+    const { recipients } = this;
+    for (let i = 0; i < recipients.length; i++) recipients.items[i]!.sink.write(chunk);
   }
 
   /** Withdraws what is chained. @param first row plus 1. */
-  withdrawChain(recipients: readonly Member[], first: number, link: Int32Array): void {
+  withdrawChain(recipients: MemberList, first: number, link: Int32Array): void {
     if (recipients.length === 0) return;
     this.recipients = recipients;
     this.startWithdraw();
@@ -90,16 +83,19 @@ export class AnnouncementEncoder {
     this.#packer.flush();
   }
 
-  /** Announces what is chained under one source, grouped by attribute set and next hop. @param first row plus 1. */
-  announceChain(source: number, first: number, link: Int32Array, columns: AnnouncedColumns): void {
-    const { attributes } = columns;
+  /**
+   * Announces what is chained under one source, grouped by attribute set and next hop.
+   *
+   * @param first row plus 1. @param attributes by row: the set plus 1.
+   */
+  announceChain(source: number, first: number, link: Int32Array, attributes: Int32Array, nextHops: Int32Array): void {
     if (this.#setLink.length < attributes.length) this.#setLink = grow(this.#setLink, attributes.length);
     for (let at = first; at !== 0; at = link[at - 1]!) {
       const row = at - 1;
       this.#setLink[row] = this.#sets.add(attributes[row]! - 1, row);
     }
     const sets = this.#sets;
-    for (let i = 0; i < sets.count; i++) this.#announceSet(sets.key(i), source, columns.nextHop);
+    for (let i = 0; i < sets.count; i++) this.#announceSet(sets.key(i), source, nextHops);
     this.#sets.clear();
   }
 
@@ -172,7 +168,17 @@ export class AnnouncementEncoder {
     if (source === localPeer) return this.#ownContext;
     const { ebgp, routerId } = this.#rib.tables.peers;
     if (this.#options.ebgp || ebgp[source] === 1) return this.#learnedContext;
-    this.#reflectedContext.reflection.originatorId = routerId[source]!;
+    this.#reflection.originatorId = routerId[source]!;
     return this.#reflectedContext;
   }
+}
+
+/** Of one kind of object, whatever the group: it is asked of each attribute. */
+function exportContext(
+  { ebgp, asn4, localAsn, addOnlyToCustomer = false }: EncodingOptions,
+  bytesMax: number,
+  keepMed: boolean,
+  reflection?: ExportContext['reflection'],
+): ExportContext {
+  return { ebgp, asn4, localAsn, addOnlyToCustomer, keepMed, messageBytesMax: bytesMax, reflection };
 }

@@ -33,6 +33,8 @@ export interface DecisionTables {
   readonly peers: PeerTable;
 }
 
+const noWeights: readonly number[] = [];
+
 export const defaultMultipath: MultipathOptions = { max: multipathMax, asPathRelax: true };
 
 /** As many ASes are compared in the time that a path takes otherwise. An AS_PATH may have 16,000 (RFC 8654). */
@@ -63,12 +65,15 @@ export class Decision {
   trace: ((path: number, step: DecisionStep) => void) | undefined;
   /** The best path; -1: none is usable. */
   best = -1;
-  /** Next hop ids of the multipath set, sorted, distinct; empty for our own route. Valid until the next `run`. */
-  readonly hops: number[] = [];
+  /** Next hop ids of the multipath set, sorted, distinct; of our own route there are none. Valid until the next `run`. */
+  readonly hops = new Int32Array(multipathMax);
+  hopCount = 0;
   /** By hop, 1..256; empty: equal shares. Valid until the next `run`. */
-  readonly weights: number[] = [];
+  weights: readonly number[] = noWeights;
+  /** Bandwidths by hop. */
+  readonly #greatest = new Float64Array(multipathMax);
   /** Of the last weighted set: mostly the next one is the same. */
-  readonly #shares: number[] = [];
+  #shares: readonly number[] = [];
   #scaled: readonly number[] = [];
   /** Number of paths that the last `run` had to choose from, and so many more as it takes to compare their AS_PATHs. */
   considered = 0;
@@ -91,8 +96,8 @@ export class Decision {
 
   /** @param first row of the first path of the prefix plus 1 (0: none). @param localOnly only ours counts (deferral). */
   run(first: number, localOnly: boolean): void {
-    // Asked first: to set a length is a call even where it changes nothing, and this is done for each prefix.
-    if (this.weights.length > 0) this.weights.length = 0;
+    this.weights = noWeights;
+    this.hopCount = 0;
     this.best = -1;
     this.considered = 0;
     let count = 0;
@@ -102,7 +107,6 @@ export class Decision {
       const path = link - 1;
       if (peer[path] === localPeer) {
         this.best = path;
-        this.hops.length = 0;
         return;
       }
       if (localOnly || metric[nextHop[path]!] === unreachable || this.#isRejected(path)) continue;
@@ -110,10 +114,7 @@ export class Decision {
       this.#candidates[count++] = path;
     }
     this.considered = count;
-    if (count === 0) {
-      this.hops.length = 0;
-      return;
-    }
+    if (count === 0) return;
     if (count > 1) count = this.#equalCost(count);
     const { max, asPathRelax } = this.multipath;
     if (count > 1 && (count > max || !asPathRelax) && !this.trace) {
@@ -311,7 +312,6 @@ export class Decision {
     return kept;
   }
 
-  /** Those of before are written over: an array that is emptied is another one when it is filled again. */
   #collectHops(count: number): void {
     const nextHop = this.#paths.nextHop;
     const hops = this.hops;
@@ -323,9 +323,9 @@ export class Decision {
       while (known < kept && hops[known] !== hop) known++;
       if (known === kept) hops[kept++] = hop;
     }
-    if (hops.length > kept) hops.length = kept;
+    this.hopCount = kept;
     if (kept === 1) return;
-    hops.sort((a, b) => a - b);
+    hops.subarray(0, kept).sort();
     if (this.#tables.attributes.linkBandwidths > 0) this.#weigh(count);
   }
 
@@ -334,41 +334,43 @@ export class Decision {
    * Who says zero gets nothing while others say more.
    */
   #weigh(count: number): void {
-    const { hops, weights } = this;
+    const { hops, hopCount } = this;
     const { linkBandwidth } = this.#tables.attributes;
     const { attributes, nextHop } = this.#paths;
-    for (let hop = 0; hop < hops.length; hop++) weights[hop] = 0;
+    const greatest = this.#greatest;
+    greatest.fill(0, 0, hopCount);
     for (let i = 0; i < count; i++) {
       const path = this.#candidates[i]!;
       const hop = hops.indexOf(nextHop[path]!);
-      if (hop < 0) continue;
+      if (hop < 0 || hop >= hopCount) continue;
       const bandwidth = linkBandwidth[attributes[path]!]!;
-      if (bandwidth < 0) {
-        weights.length = 0;
-        return;
-      }
-      if (bandwidth > weights[hop]!) weights[hop] = bandwidth;
+      if (bandwidth < 0) return;
+      if (bandwidth > greatest[hop]!) greatest[hop] = bandwidth;
     }
     let kept = 0;
-    for (let hop = 0; hop < hops.length; hop++) {
-      if (weights[hop] === 0) continue;
+    let equal = true;
+    for (let hop = 0; hop < hopCount; hop++) {
+      if (greatest[hop] === 0) continue;
       hops[kept] = hops[hop]!;
-      weights[kept++] = weights[hop]!;
+      greatest[kept] = greatest[hop]!;
+      if (greatest[kept] !== greatest[0]) equal = false;
+      kept++;
     }
-    const equal = kept === 0 || weights.every((value, i) => i >= kept || value === weights[0]);
-    if (kept > 0) hops.length = kept;
-    weights.length = equal ? 0 : kept;
-    if (!equal) this.#scaleWeights();
+    if (kept > 0) this.hopCount = kept;
+    if (!equal) this.weights = this.#scale(kept);
   }
 
-  #scaleWeights(): void {
-    const { weights } = this;
+  /** Of the first so many of `#greatest`. */
+  #scale(count: number): readonly number[] {
+    const greatest = this.#greatest;
     const shares = this.#shares;
-    if (shares.length !== weights.length || weights.some((value, i) => value !== shares[i])) {
-      shares.splice(0, shares.length, ...weights);
-      this.#scaled = scaleWeights(weights);
+    let same = shares.length === count;
+    for (let i = 0; i < count && same; i++) same = shares[i] === greatest[i];
+    if (!same) {
+      this.#shares = Array.from(greatest.subarray(0, count));
+      this.#scaled = scaleWeights(this.#shares);
     }
-    for (let i = 0; i < weights.length; i++) weights[i] = this.#scaled[i]!;
+    return this.#scaled;
   }
 
   /** By the tie-break: the same order as `#tieBreak` makes, of all of them. */

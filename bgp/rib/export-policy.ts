@@ -5,7 +5,7 @@ import { localPeer, type PeerTable } from './path-table.ts';
 export interface ExportPolicy {
   readonly ebgp: boolean;
   /** Internal and a client of ours: it is told what other internal peers said (RFC 4456 6). */
-  readonly routeReflectorClient?: boolean;
+  readonly routeReflectorClient?: boolean | undefined;
   /**
    * `originated`: only what this speaker originates. `reflected`: that, and what internal peers said, to internal peers. Both:
    * and what a term of the filter about learned routes accepts. `reject`: nothing, not even what is ours.
@@ -17,7 +17,7 @@ export interface ExportPolicy {
    * Whether the peer is told of routes with LLGR_STALE (RFC 9494 4.3): it knows them; it does not but is internal and is told of
    * them marked (RFC 9494 4.6, see export-marks.ts); absent: no.
    */
-  readonly longLived?: 'aware' | 'internal';
+  readonly longLived?: 'aware' | 'internal' | undefined;
 }
 
 /**

@@ -19,3 +19,20 @@ export interface Member {
   cursor: number;
   endOfRibDue: boolean;
 }
+
+/** Members that a pass has to do with, written over by the next one: to empty an array gives away its room, for each change. */
+export class MemberList {
+  readonly items: Member[] = [];
+  length = 0;
+
+  push(member: Member): void {
+    this.items[this.length++] = member;
+  }
+  clear(): void {
+    this.length = 0;
+  }
+  /** Also of what is left of earlier passes. */
+  forget(): void {
+    this.items.length = this.length = 0;
+  }
+}

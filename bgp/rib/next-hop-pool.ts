@@ -4,6 +4,7 @@
  * holders mark what they use and `sweep` frees the rest.
  */
 import { formatIp, type IpAddress, isLinkLocal, type ScopedAddress, scoped } from '#kit';
+import { grow } from './arrays.ts';
 
 /** The next hop of what we originate. */
 export const noNextHop = 0;
@@ -89,7 +90,8 @@ export class NextHopSetPool {
   /** By member, 1..256; undefined: equal shares. */
   readonly weights: (readonly number[] | undefined)[] = [undefined, undefined];
   readonly #ids = new Map<string, number>([['', 0]]);
-  readonly #single: (number | undefined)[] = [];
+  /** Of one next hop alone, by its id; 0: there is none. */
+  #single = new Int32Array(16);
   readonly #free: number[] = [];
 
   get size(): number {
@@ -100,21 +102,26 @@ export class NextHopSetPool {
     return this.members.length;
   }
 
-  /** @param ids sorted, distinct. @param weights by id; empty: equal ones. */
-  intern(ids: readonly number[], weights: readonly number[] = []): number {
-    if (ids.length === 0) return 0;
-    if (ids.length === 1) {
-      const known = this.#single[ids[0]!];
-      if (known !== undefined) return known;
-    }
+  /** @param hops the first `count` are the ids: sorted, distinct. @param weights by id; empty: equal ones. */
+  intern(hops: Int32Array, count: number, weights: readonly number[]): number {
+    if (count === 0) return 0;
+    const first = hops[0]!;
+    if (count === 1 && first < this.#single.length && this.#single[first] !== 0) return this.#single[first]!;
+    return this.#find(Array.from(hops.subarray(0, count)), weights);
+  }
+
+  #find(ids: readonly number[], weights: readonly number[]): number {
     const key = weights.length === 0 ? ids.join() : `${ids.join()}*${weights.join()}`;
     let set = this.#ids.get(key);
     if (set === undefined) {
       set = this.#free.pop() ?? this.members.length;
-      this.members[set] = [...ids];
+      this.members[set] = ids;
       this.weights[set] = weights.length === 0 ? undefined : [...weights];
       this.#ids.set(key, set);
-      if (ids.length === 1) this.#single[ids[0]!] = set;
+      if (ids.length === 1) {
+        this.#single = grow(this.#single, ids[0]! + 1);
+        this.#single[ids[0]!] = set;
+      }
     }
     return set;
   }
@@ -127,7 +134,7 @@ export class NextHopSetPool {
         continue;
       }
       this.#ids.delete(key);
-      if (members.length === 1) this.#single[members[0]!] = undefined;
+      if (members.length === 1) this.#single[members[0]!] = 0;
       this.members[set] = [];
       this.#free.push(set);
     }

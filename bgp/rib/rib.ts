@@ -362,7 +362,7 @@ export class Rib {
     const attributes = best < 0 ? 0 : paths.attributes[best]!;
     const nextHop = best < 0 ? 0 : paths.nextHop[best]!;
     const drops = best >= 0 && this.#drops(prefix, attributes, paths.peer[best]!);
-    const hopSet = drops ? discardSet : this.tables.hopSets.intern(decision.hops, decision.weights);
+    const hopSet = drops ? discardSet : this.tables.hopSets.intern(decision.hops, decision.hopCount, decision.weights);
     const oldPeer = this.locPeer[prefix]!;
     if (
       peer === oldPeer &&

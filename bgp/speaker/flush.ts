@@ -22,6 +22,7 @@ export interface FlushParts {
 
 export class Flush {
   readonly #parts: FlushParts;
+  readonly #defer: SpeakerDeps['defer'];
   #scheduled = false;
   #stopped = false;
   /** Peers whose routes are to be judged again are looked for. */
@@ -31,13 +32,14 @@ export class Flush {
 
   constructor(parts: FlushParts) {
     this.#parts = parts;
+    this.#defer = parts.deps.defer;
   }
 
   /** Something is to be done. */
   schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    this.#parts.deps.defer(this.#deferred);
+    this.#defer(this.#deferred);
   }
   readonly #deferred = (): void => {
     this.#scheduled = false;
@@ -63,7 +65,7 @@ export class Flush {
   readonly #markHops = (marks: HopMarks): void => this.#parts.monitoring.markHops(marks);
 
   #run(): void {
-    const { deps, tables, peers, restart, monitoring, reader } = this.#parts;
+    const { tables, peers, restart, monitoring, reader } = this.#parts;
     const { bmp } = monitoring;
     peers.rankIfDue();
     if (this.#reviewing) {
@@ -85,7 +87,7 @@ export class Flush {
     if (more || this.#reviewing || !decided) this.schedule();
     if (tables.feed?.waiting && !this.#announced) {
       this.#announced = true;
-      deps.onRoutes();
+      this.#parts.deps.onRoutes();
     }
   }
 }

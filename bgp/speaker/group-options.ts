@@ -18,7 +18,10 @@ export interface OwnSide {
   readonly leaving: boolean;
 }
 
-/** Undefined: we have no address to announce as next hop, so that nothing can be. */
+/**
+ * Undefined: we have no address to announce as next hop, so that nothing can be. Every field is there whatever it says: what is asked of the
+ * options on the way of each route is asked of one kind of object.
+ */
 export function groupOptions(
   family: Family,
   config: PeerConfig,
@@ -32,27 +35,33 @@ export function groupOptions(
   const rule = negotiated.ebgp && config.role ? leakRules[config.role] : undefined;
   const paths = negotiated.addPath.find((entry) => entry.family === family && entry.send);
   return {
-    ...(filter && filter.length > 0 ? { filter } : {}),
-    ...(paths ? { addPath: Math.min(config.addPath?.send ?? 1, paths.limit ?? pathsPerPrefixMax) } : {}),
+    filter: filter && filter.length > 0 ? filter : undefined,
+    addPath: paths && Math.min(config.addPath?.send ?? 1, paths.limit ?? pathsPerPrefixMax),
     ebgp: negotiated.ebgp,
-    export: config.export,
-    ...(negotiated.ebgp
-      ? {}
-      : { routeReflectorClient: config.routeReflectorClient ?? false, clusterId: own.clusterId }),
+    export: kindOf(config.export),
+    routeReflectorClient: !negotiated.ebgp && (config.routeReflectorClient ?? false),
+    clusterId: negotiated.ebgp ? undefined : own.clusterId,
     asn4: negotiated.asn4,
     extendedMessages: negotiated.extendedMessages,
     localAsn: own.localAsn,
     addOnlyToCustomer: rule?.addOut ?? false,
     withholdOnlyToCustomer: rule?.withhold ?? false,
     nextHopSelf: nextHop,
-    ...(own.leaving ? { gracefulShutdown: true } : {}),
-    ...longLivedExport(negotiated, config),
+    gracefulShutdown: own.leaving,
+    longLived: longLivedExport(negotiated, config),
     extendedNextHop: ipFamily === 4 && negotiated.extendedNextHop,
   };
 }
 
+const kinds = ['accept', 'reject', 'originated', 'reflected'] as const;
+
+/** The same text as written here: one that was parsed, or came from another thread, is compared letter by letter for each route. */
+function kindOf(text: UpdateGroupOptions['export']): UpdateGroupOptions['export'] {
+  return kinds.find((kind) => kind === text) ?? text;
+}
+
 /** RFC 9494 4.3, 4.6. */
-function longLivedExport(negotiated: Negotiated, config: PeerConfig): Pick<UpdateGroupOptions, 'longLived'> {
-  if (negotiated.longLivedAware) return { longLived: 'aware' };
-  return config.longLivedToAllInternal && !negotiated.ebgp ? { longLived: 'internal' } : {};
+function longLivedExport(negotiated: Negotiated, config: PeerConfig): UpdateGroupOptions['longLived'] {
+  if (negotiated.longLivedAware) return 'aware';
+  return config.longLivedToAllInternal && !negotiated.ebgp ? 'internal' : undefined;
 }

@@ -44,6 +44,27 @@ interface FamilyExport {
   readonly answer: RefreshAnswer;
 }
 
+/** A class, so that to all who write to members sinks are one kind of object: a literal with an accessor is another kind each time. */
+class SessionSink implements MemberSink {
+  readonly #session: PeerExportDeps['session'];
+  readonly #answer: RefreshAnswer;
+
+  constructor(session: PeerExportDeps['session'], answer: RefreshAnswer) {
+    this.#session = session;
+    this.#answer = answer;
+  }
+
+  get writable(): boolean {
+    return this.#session.queuedBytes < peerQueueBytesMax;
+  }
+  write(chunk: Uint8Array): void {
+    this.#session.writeUpdates(chunk);
+  }
+  caughtUp(endOfRib: boolean): void {
+    this.#answer.caughtUp(endOfRib);
+  }
+}
+
 export class PeerExport {
   readonly #deps: PeerExportDeps;
   readonly #families = new Map<Family, FamilyExport>();
@@ -125,13 +146,7 @@ export class PeerExport {
       state.answer.caughtUp(true);
       return;
     }
-    const sink: MemberSink = {
-      write: (chunk) => session.writeUpdates(chunk),
-      get writable() {
-        return session.queuedBytes < peerQueueBytesMax;
-      },
-      caughtUp: (endOfRib) => state.answer.caughtUp(endOfRib),
-    };
+    const sink = new SessionSink(session, state.answer);
     // What depends on selection is complete only after it; what we originate is complete now.
     const endOfRib = host.selecting || !exportsLearned(config());
     state.membership = host.groups.join(host.rib(family), options, row, sink, endOfRib);

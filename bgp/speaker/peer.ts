@@ -383,7 +383,7 @@ export class Peer {
   #update(bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
     if (!this.#negotiated) return undefined;
     const error = this.#imports.update(bytes, start, end);
-    if (this.config.maxPrefixes) this.#limits.check();
+    this.#limits.check();
     this.#host.schedule();
     return error;
   }

@@ -52,6 +52,7 @@ export class PrefixLimits {
 
   /** Routes came in. */
   check(): void {
+    if (this.#limits.length === 0) return;
     for (const each of this.#limits) {
       const held = this.#deps.held(each.family);
       if (held <= each.warnAt) each.warned = false;

@@ -84,6 +84,7 @@ export class Session {
   lastError = '';
   stateSinceMs: number;
   readonly #deps: SessionDeps;
+  readonly #tap: SessionTap | undefined;
   readonly #hooks: SessionHooks;
   readonly #dialler: Dialler;
   #state: SessionState;
@@ -101,6 +102,7 @@ export class Session {
 
   constructor(deps: SessionDeps, config: SessionConfig, dialRequest: DialRequest, hooks: SessionHooks) {
     this.#deps = deps;
+    this.#tap = deps.tap;
     this.#hooks = hooks;
     this.#dialler = new Dialler(deps.transport, dialRequest, {
       onConnected: (connection) => this.#connected(connection, 'outgoing'),
@@ -204,7 +206,7 @@ export class Session {
     const after = this.stateName;
     if (after !== before) {
       this.stateSinceMs = this.#deps.clock.nowMs();
-      const { tap } = this.#deps;
+      const tap = this.#tap;
       if (tap?.active) tap.stateChanged(this.#tapped(this.#established ?? this.#anyLive()), before, after);
     }
     if (after !== before || this.lastError !== errorBefore) this.#hooks.onStateChange();
@@ -304,7 +306,7 @@ export class Session {
   #onMessage(live: LiveConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
     this.messagesIn++;
     const connection = live.id;
-    const { tap } = this.#deps;
+    const tap = this.#tap;
     if (tap?.active) tap.received(this.#tapped(live), bytes, start, end);
     if (type === messageType.open) live.openReceived = bytes.slice(start, end);
     if (type === messageType.notification) this.notificationsIn++;
@@ -356,7 +358,7 @@ export class Session {
   }
 
   #write(live: LiveConnection, bytes: Uint8Array): void {
-    const { tap } = this.#deps;
+    const tap = this.#tap;
     if (tap?.active) tap.sent(this.#tapped(live), bytes);
     live.write(bytes);
   }

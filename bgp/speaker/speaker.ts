@@ -90,7 +90,7 @@ export class Speaker {
     this.#tables = new Tables(!options.withoutFeed, deps.random);
     const { rib4, rib6, attributes } = this.#tables;
     this.#origination = new Origination(rib4, rib6, attributes);
-    this.#reader = new UpdateReader(rib4, rib6, this.#tables, (address) => this.#ownAddresses.has(address));
+    this.#reader = new UpdateReader(rib4, rib6, this.#tables, this.#ownAddresses);
     this.#restart = new OwnRestart(
       {
         clock: deps.clock,

@@ -22,6 +22,7 @@ import {
 } from '../wire/index.ts';
 import { blackholeBits, type IntakeMarks, isMarkedIn, markIntake } from './intake-marks.ts';
 import { isLeak, type LeakRule } from './leak-prevention.ts';
+import type { OwnAddresses } from './own-addresses.ts';
 import type { ReceivedRoutes } from './received-routes.ts';
 
 /** Of a session; `updateErrors` of all sessions. */
@@ -97,7 +98,7 @@ export class UpdateReader {
   readonly #rib4: Rib;
   readonly #rib6: Rib;
   readonly #tables: RibTables;
-  readonly #isOwnAddress: (address: string) => boolean;
+  readonly #ownAddresses: Pick<OwnAddresses, 'has'>;
   readonly #view = createUpdateView();
   readonly #cursor = createPrefixCursor();
   /** Four-byte next hops are looked up as a number first: most peers have one. */
@@ -106,11 +107,11 @@ export class UpdateReader {
   /** By the UPDATE that is being applied. */
   #prefixesWithdrawn = 0;
 
-  constructor(rib4: Rib, rib6: Rib, tables: RibTables, isOwnAddress: (address: string) => boolean) {
+  constructor(rib4: Rib, rib6: Rib, tables: RibTables, ownAddresses: Pick<OwnAddresses, 'has'>) {
     this.#rib4 = rib4;
     this.#rib6 = rib6;
     this.#tables = tables;
-    this.#isOwnAddress = isOwnAddress;
+    this.#ownAddresses = ownAddresses;
   }
 
   /** Applies the message; returns the error that resets the session, and has applied nothing then. */
@@ -334,7 +335,7 @@ export class UpdateReader {
     if (single && source.link === undefined) return -1;
     const link = single || (length === 32 && source.linkLocal) ? source.link : '';
     const id = pool.intern(text, bytes, start, start + length, link);
-    if (this.#isOwnAddress(pool.addresses[id]!)) return -1;
+    if (this.#ownAddresses.has(pool.addresses[id]!)) return -1;
     if (length === 4) {
       this.#lastWord = word;
       this.#lastWordId = id;

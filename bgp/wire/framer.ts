@@ -57,70 +57,73 @@ export function checkHeader(bytes: Uint8Array, start: number, extended = false):
   return type === messageType.notification ? { ...error, silent: true } : error;
 }
 
-export function createFramer(): Framer {
+class MessageFramer implements Framer {
   /** Room for a message of usual size, made when a message straddles chunks: many who connect never say anything. */
-  let usual = nothing;
-  /** `usual`, or one for the extended message under way: sessions are many and those are rare. */
-  let held = usual;
-  let heldBytes = 0;
-  let extended = false;
+  #usual = nothing;
+  /** `#usual`, or one for the extended message under way: sessions are many and those are rare. */
+  #held = nothing;
+  #heldBytes = 0;
+  #extended = false;
+
+  get pendingBytes(): number {
+    return this.#heldBytes;
+  }
+  allowExtended(): void {
+    this.#extended = true;
+  }
+
+  push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined {
+    let at = 0;
+    if (this.#heldBytes > 0) {
+      if (this.#heldBytes < headerBytes) {
+        at += this.#hold(chunk, at, headerBytes);
+        if (this.#heldBytes < headerBytes) return this.#heldMarkerBroken() ? badMarker() : undefined;
+        const error = checkHeader(this.#held, 0, this.#extended);
+        if (error) return error;
+      }
+      const length = (this.#held[16]! << 8) | this.#held[17]!;
+      at += this.#hold(chunk, at, length);
+      if (this.#heldBytes < length) return undefined;
+      const message = this.#held;
+      this.#heldBytes = 0;
+      this.#held = this.#usual;
+      if (!onFrame(message[18]!, message, 0, length)) return undefined;
+    }
+    while (chunk.length - at >= headerBytes) {
+      const error = checkHeader(chunk, at, this.#extended);
+      if (error) return error;
+      const end = at + ((chunk[at + 16]! << 8) | chunk[at + 17]!);
+      if (end > chunk.length) {
+        this.#hold(chunk, at, end - at);
+        return undefined;
+      }
+      if (!onFrame(chunk[at + 18]!, chunk, at, end)) return undefined;
+      at = end;
+    }
+    if (at === chunk.length) return undefined;
+    this.#hold(chunk, at, chunk.length - at);
+    return this.#heldBytes < headerBytes && this.#heldMarkerBroken() ? badMarker() : undefined;
+  }
 
   /** Moves bytes of `chunk` from `at` into the held message until it has `wanted`; returns how many were taken. */
-  const hold = (chunk: Uint8Array, at: number, wanted: number): number => {
-    if (wanted > held.length) {
+  #hold(chunk: Uint8Array, at: number, wanted: number): number {
+    if (wanted > this.#held.length) {
       const longer = new Uint8Array(Math.max(wanted, messageBytesMax));
-      longer.set(held.subarray(0, heldBytes));
-      held = longer;
-      if (wanted <= messageBytesMax) usual = longer;
+      longer.set(this.#held.subarray(0, this.#heldBytes));
+      this.#held = longer;
+      if (wanted <= messageBytesMax) this.#usual = longer;
     }
-    const count = Math.min(wanted - heldBytes, chunk.length - at);
-    held.set(chunk.subarray(at, at + count), heldBytes);
-    heldBytes += count;
+    const count = Math.min(wanted - this.#heldBytes, chunk.length - at);
+    this.#held.set(chunk.subarray(at, at + count), this.#heldBytes);
+    this.#heldBytes += count;
     return count;
-  };
-  const heldMarkerBroken = (): boolean => {
-    for (let i = 0; i < heldBytes && i < markerBytes; i++) if (held[i] !== 0xff) return true;
+  }
+  #heldMarkerBroken(): boolean {
+    for (let i = 0; i < this.#heldBytes && i < markerBytes; i++) if (this.#held[i] !== 0xff) return true;
     return false;
-  };
+  }
+}
 
-  return {
-    get pendingBytes() {
-      return heldBytes;
-    },
-    allowExtended() {
-      extended = true;
-    },
-    push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined {
-      let at = 0;
-      if (heldBytes > 0) {
-        if (heldBytes < headerBytes) {
-          at += hold(chunk, at, headerBytes);
-          if (heldBytes < headerBytes) return heldMarkerBroken() ? badMarker() : undefined;
-          const error = checkHeader(held, 0, extended);
-          if (error) return error;
-        }
-        const length = (held[16]! << 8) | held[17]!;
-        at += hold(chunk, at, length);
-        if (heldBytes < length) return undefined;
-        const message = held;
-        heldBytes = 0;
-        held = usual;
-        if (!onFrame(message[18]!, message, 0, length)) return undefined;
-      }
-      while (chunk.length - at >= headerBytes) {
-        const error = checkHeader(chunk, at, extended);
-        if (error) return error;
-        const end = at + ((chunk[at + 16]! << 8) | chunk[at + 17]!);
-        if (end > chunk.length) {
-          hold(chunk, at, end - at);
-          return undefined;
-        }
-        if (!onFrame(chunk[at + 18]!, chunk, at, end)) return undefined;
-        at = end;
-      }
-      if (at === chunk.length) return undefined;
-      hold(chunk, at, chunk.length - at);
-      return heldBytes < headerBytes && heldMarkerBroken() ? badMarker() : undefined;
-    },
-  };
+export function createFramer(): Framer {
+  return new MessageFramer();
 }

@@ -31,7 +31,7 @@ export {
 } from './notification.ts';
 export { addOnlyToCustomer, onlyToCustomerBytes, onlyToCustomerOf } from './only-to-customer.ts';
 export { decodeOpen, encodeOpen, negotiate } from './open.ts';
-export { createUpdatePacker } from './packer.ts';
+export { createUpdatePacker, createUpdatePackerFor } from './packer.ts';
 export { escapeText } from './people-text.ts';
 export { createPrefixCursor } from './prefix.ts';
 export { decodeRouteRefresh, encodeRouteRefresh } from './refresh.ts';

@@ -13,7 +13,7 @@
 import { attributeFlag, attributeType, optionalNonTransitive, wellKnown } from './attribute-types.ts';
 import { copy, write32 } from './bytes.ts';
 import { encodeEndOfRib, writeHeader } from './message.ts';
-import { headerBytes, messageBytesMax, messageType, type UpdatePacker } from './types.ts';
+import { type ChunkTaker, headerBytes, messageBytesMax, messageType, type UpdatePacker } from './types.ts';
 
 /** Size of the chunks handed over under load. */
 const chunkBytesMax = 256 * 1024;
@@ -27,7 +27,7 @@ class Packer implements UpdatePacker {
   messageCount = 0;
   prefixCount = 0;
   pathId = 0;
-  readonly #take: (chunk: Uint8Array) => void;
+  readonly #taker: ChunkTaker;
   /** Octets of a path identifier in front of each prefix: 0 or 4. */
   readonly #idBytes: number;
   #out = new Uint8Array(chunkBytesMax);
@@ -50,8 +50,8 @@ class Packer implements UpdatePacker {
 
   readonly #messageBytesMax: number;
 
-  constructor(take: (chunk: Uint8Array) => void, messageBytesMax: number, withPathIds: boolean) {
-    this.#take = take;
+  constructor(taker: ChunkTaker, messageBytesMax: number, withPathIds: boolean) {
+    this.#taker = taker;
     this.#messageBytesMax = messageBytesMax;
     this.#attributes = new Uint8Array(messageBytesMax);
     this.#idBytes = withPathIds ? 4 : 0;
@@ -139,9 +139,9 @@ class Packer implements UpdatePacker {
 
   #handOver(): void {
     if (this.#start <= copyBytesMax) {
-      this.#take(this.#out.slice(0, this.#start));
+      this.#taker.take(this.#out.slice(0, this.#start));
     } else {
-      this.#take(this.#out.subarray(0, this.#start));
+      this.#taker.take(this.#out.subarray(0, this.#start));
       this.#out = new Uint8Array(chunkBytesMax);
     }
     this.#start = 0;
@@ -245,5 +245,10 @@ export function createUpdatePacker(
   bytesMax = messageBytesMax,
   withPathIds = false,
 ): UpdatePacker {
-  return new Packer(take, bytesMax, withPathIds);
+  return createUpdatePackerFor({ take }, bytesMax, withPathIds);
+}
+
+/** The same for an object: where there are many packers, and each of their chunks counts. */
+export function createUpdatePackerFor(taker: ChunkTaker, bytesMax: number, withPathIds: boolean): UpdatePacker {
+  return new Packer(taker, bytesMax, withPathIds);
 }

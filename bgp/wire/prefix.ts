@@ -36,62 +36,67 @@ export function prefixesWellFormed(
   return at === end;
 }
 
-export function createPrefixCursor(): PrefixCursor {
-  const words = new Int32Array(4);
-  let source: Uint8Array = new Uint8Array(0);
-  let at = 0;
-  let stop = 0;
-  let family: IpFamily = 4;
-  let withIds = false;
+class Cursor implements PrefixCursor {
+  readonly words = new Int32Array(4);
+  bits = 0;
+  pathId = 0;
+  ignoredCount = 0;
+  #source: Uint8Array = new Uint8Array(0);
+  #at = 0;
+  #stop = 0;
+  #family: IpFamily = 4;
+  #withIds = false;
 
-  const cursor: PrefixCursor = {
-    words,
-    bits: 0,
-    pathId: 0,
-    ignoredCount: 0,
-    reset(newFamily, bytes, start, end, withPathIds = false) {
-      family = newFamily;
-      withIds = withPathIds;
-      cursor.pathId = 0;
-      source = bytes;
-      at = start;
-      stop = end;
-      cursor.ignoredCount = 0;
-    },
-    next() {
-      while (at < stop) {
-        if (withIds) {
-          // RFC 7911 3: opaque, 0 included.
-          if (at + pathIdBytes >= stop) throw new RangeError('path identifiers were not checked before they were read');
-          cursor.pathId = read32(source, at);
-          at += pathIdBytes;
-        }
-        const bits = source[at]!;
-        const octets = (bits + 7) >> 3;
-        const first = at + 1;
-        at = first + octets;
-        if (at > stop) throw new RangeError('prefixes were not checked before they were read');
-        cursor.bits = bits;
-        if (family === 4) {
-          const word = readWord(source, first, bits);
-          if (ignored4(word, bits)) cursor.ignoredCount++;
-          else {
-            words[0] = word;
-            return true;
-          }
-        } else {
-          words[0] = readWord(source, first, bits);
-          words[1] = readWord(source, first + 4, bits - 32);
-          words[2] = readWord(source, first + 8, bits - 64);
-          words[3] = readWord(source, first + 12, bits - 96);
-          if (ignored6(words, bits)) cursor.ignoredCount++;
-          else return true;
-        }
+  reset(family: IpFamily, bytes: Uint8Array, start: number, end: number, withPathIds = false): void {
+    this.#family = family;
+    this.#withIds = withPathIds;
+    this.#source = bytes;
+    this.#at = start;
+    this.#stop = end;
+    this.pathId = 0;
+    this.ignoredCount = 0;
+  }
+
+  next(): boolean {
+    const { words } = this;
+    const source = this.#source;
+    const stop = this.#stop;
+    while (this.#at < stop) {
+      let at = this.#at;
+      if (this.#withIds) {
+        // RFC 7911 3: opaque, 0 included.
+        if (at + pathIdBytes >= stop) throw new RangeError('path identifiers were not checked before they were read');
+        this.pathId = read32(source, at);
+        at += pathIdBytes;
       }
-      return false;
-    },
-  };
-  return cursor;
+      const bits = source[at]!;
+      const first = at + 1;
+      at = first + ((bits + 7) >> 3);
+      if (at > stop) throw new RangeError('prefixes were not checked before they were read');
+      this.#at = at;
+      this.bits = bits;
+      if (this.#family === 4) {
+        const word = readWord(source, first, bits);
+        if (ignored4(word, bits)) this.ignoredCount++;
+        else {
+          words[0] = word;
+          return true;
+        }
+      } else {
+        words[0] = readWord(source, first, bits);
+        words[1] = readWord(source, first + 4, bits - 32);
+        words[2] = readWord(source, first + 8, bits - 64);
+        words[3] = readWord(source, first + 12, bits - 96);
+        if (ignored6(words, bits)) this.ignoredCount++;
+        else return true;
+      }
+    }
+    return false;
+  }
+}
+
+export function createPrefixCursor(): PrefixCursor {
+  return new Cursor();
 }
 
 /** 32 bits at `at` of which the first `bits` count and are there (RFC 4271 4.3: the rest is irrelevant). */

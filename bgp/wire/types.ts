@@ -327,7 +327,7 @@ export interface ExportContext {
   /** ONLY_TO_CUSTOMER of `localAsn` is added where there is none (RFC 9234 5). */
   readonly addOnlyToCustomer?: boolean;
   /** From one internal peer to another (RFC 4456 8): whom the route came from, and our cluster. Both unsigned. */
-  readonly reflection?: { readonly originatorId: number; readonly clusterId: number };
+  readonly reflection?: { readonly originatorId: number; readonly clusterId: number } | undefined;
   /** eBGP only: keep MULTI_EXIT_DISC (it is ours); false: drop it (it was learned; RFC 4271 5.1.4). */
   readonly keepMed: boolean;
 }
@@ -340,6 +340,10 @@ export interface ExportedAttributes {
   readonly bytes: Uint8Array;
   split: number;
   length: number;
+}
+
+export interface ChunkTaker {
+  take(chunk: Uint8Array): void;
 }
 
 /**
@@ -430,7 +434,8 @@ export interface AttributeText {
  * export.ts        createExportedAttributes(): ExportedAttributes
  *                  exportAttributes(bytes, start, end, context: ExportContext, out: ExportedAttributes): boolean
  *                  (false: longer than a message can carry; do not announce)
- * packer.ts        createUpdatePacker(take: (chunk: Uint8Array) => void, withPathIds?): UpdatePacker
+ * packer.ts        createUpdatePacker(take: (chunk: Uint8Array) => void, bytesMax?, withPathIds?): UpdatePacker
+ *                  createUpdatePackerFor(taker: ChunkTaker, bytesMax, withPathIds): UpdatePacker
  * text.ts          describeAttributes(bytes, start, end): AttributeText
  *                  dottedQuad(value: number): string
  */

@@ -6,16 +6,25 @@ export interface Clock {
   schedule(delayMs: number, fn: () => void): () => void;
 }
 
+class SystemClock implements Clock {
+  readonly #unref: boolean;
+
+  constructor(unref: boolean) {
+    this.#unref = unref;
+  }
+  nowMs(): number {
+    return performance.now();
+  }
+  schedule(delayMs: number, fn: () => void): () => void {
+    const timer = setTimeout(fn, delayMs);
+    if (this.#unref) timer.unref();
+    return () => clearTimeout(timer);
+  }
+}
+
 /** The real clock. Timers keep the process alive unless `unref` is set. */
 export function systemClock(options: { readonly unref?: boolean } = {}): Clock {
-  return {
-    nowMs: () => performance.now(),
-    schedule(delayMs, fn) {
-      const timer = setTimeout(fn, delayMs);
-      if (options.unref) timer.unref();
-      return () => clearTimeout(timer);
-    },
-  };
+  return new SystemClock(options.unref === true);
 }
 
 /** A clock that moves only when told to; due timers run in order of time, then of scheduling. */

@@ -1,3 +1,5 @@
+const nothing = (): void => undefined;
+
 /**
  * What a read leaves to be done (`SpeakerDeps.defer`). As a rule that is after all that is readable in this turn of the event loop, so that a
  * burst is one decision a prefix and full messages. A read that brings little, while others have brought little, has nothing to wait
@@ -5,7 +7,9 @@
  */
 export class AfterReads {
   readonly #later: (fn: () => void) => void;
+  /** The first `#count`; the room stays, since to empty an array gives it away. */
   readonly #left: (() => void)[] = [];
+  #count = 0;
   #reading = false;
   /** What a read left is being done at its end. */
   #atEnd = false;
@@ -16,7 +20,7 @@ export class AfterReads {
   }
 
   readonly defer = (fn: () => void): void => {
-    if (this.#reading) this.#left.push(fn);
+    if (this.#reading) this.#left[this.#count++] = fn;
     else if (this.#atEnd) this.#later(() => this.#later(fn));
     else this.#later(fn);
   };
@@ -30,8 +34,11 @@ export class AfterReads {
     this.#reading = false;
     this.#atEnd = now;
     const left = this.#left;
-    for (let count = left.length; count > 0; count--) {
-      const fn = left.shift()!;
+    const count = this.#count;
+    this.#count = 0;
+    for (let i = 0; i < count; i++) {
+      const fn = left[i]!;
+      left[i] = nothing;
       if (now) fn();
       else this.#later(fn);
     }

@@ -1,173 +1,234 @@
 /**
- * Before there are peers, a speaker of the same code talks to two that are made up, over connections within the process: the first changes of
+ * Before there are peers, speakers of the same code talk to some that are made up, over connections within the process: the first changes of
  * real ones would find code that the engine has not compiled yet, and the slowest of a thousand took ten times as long as the
  * others. It runs in turns of the event loop between whatever else there is, and leaves nothing behind: what the compilers needed meanwhile
  * goes back to the kernel, 12 MB.
  *
- * Both say what peers say most, one prefix at a time, of either family, with a few attributes. Nothing of it reaches the speaker that is in
- * earnest, the network or the log.
+ * The engine compiles for what it has seen: what held for one speaker alone (its objects, its settings, what never happened to it) is taken back when
+ * another comes, which costs more than to have compiled nothing. So there are several, one after the other, each with other settings, and
+ * peers that say a bit of everything (rehearsal-script.ts). Nothing of it reaches the speaker that is in earnest, the network or the log.
  */
 import { createSpeaker, type PeerConfig, type Speaker, type SpeakerConfig, type SpeakerDeps, wire } from '#bgp';
 import { type IpAddress, silentLogger, systemClock } from '#kit';
-import { libc } from '#sys';
+import { libc, receiveTcp, SysError, socketPair } from '#sys';
+import { UpdateFiles } from './mrt-files.ts';
+import { rehearsalScript } from './rehearsal-script.ts';
 import type { TcpConnection } from './tcp-connection.ts';
 import type { TcpTransport } from './tcp-transport.ts';
 
-/** Changes from one end to the other. The engine compiles for speed after some hundreds of calls. */
-export const rehearsedChanges = 3000;
+/** What peers say to one speaker, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and again after thousands. */
+export const rehearsedChunks = 2000;
+/** One after the other. */
+export const rehearsedSpeakers = 3;
 /** And no longer than this, whatever the machine is busy with. */
-const rehearsalMsMax = 2000;
-/** Until both sessions are there. */
-const pollMs = 5;
+const rehearsalMsMax = 10_000;
+/** A turn that took so much of the processor had something else to do, and more of that may follow: the rehearsal steps aside. */
+const busyUs = 2000;
+const asideMs = 20;
+/** Until all sessions are there. */
+const pollMs = 2;
 /** The compilers run in threads of their own, and are done by then. */
 const trimAfterMs = 1000;
-/** Of either peer. */
-const prefixes = 128;
+/** One peer says so much, then another. */
+const chunksInTurn = 50;
 
 /** For documentation (RFC 5737, RFC 3849, RFC 5398). */
 const own = { address: '192.0.2.1' as IpAddress, port: 179 };
 const asn = 64496;
+/** The last one is internal, and only hears. */
 const peers = [
   { address: '192.0.2.2' as IpAddress, asn: 64497, routerId: 0xc0000202 },
   { address: '192.0.2.3' as IpAddress, asn: 64498, routerId: 0xc0000203 },
+  { address: '192.0.2.4' as IpAddress, asn, routerId: 0xc0000204 },
 ] as const;
+const speaking = 2;
 const families = ['ipv4-unicast', 'ipv6-unicast'] as const;
 
-const config: SpeakerConfig = {
-  asn,
-  routerId: own.address,
-  listen: [],
-  originate: [],
-  peers: peers.map(
-    ({ address, asn: peerAsn }): PeerConfig => ({
-      name: address,
-      address,
-      port: 179,
-      asn: peerAsn,
-      families,
-      holdTimeSec: 90,
-      passive: true,
-      connectRetrySec: 60,
-      import: 'accept',
-      export: 'accept',
-      nextHop6: '2001:db8::1',
-    }),
-  ),
-  gracefulRestart: { restarting: false, forwardingPreserved: [], restartTimeSec: 0, deferralTimeSec: 0 },
-};
-
-/** Announcements and withdrawals in turn, prefix by prefix. */
-function script(peerAsn: number, first: number): readonly Uint8Array[] {
-  const out: Uint8Array[] = [];
-  const packer = wire.createUpdatePacker((chunk) => void out.push(chunk.slice()));
-  const attributes = wire.createExportedAttributes();
-  const asnOctets = [peerAsn >>> 24, (peerAsn >>> 16) & 255, (peerAsn >>> 8) & 255, peerAsn & 255];
-  for (let n = 0; n < prefixes; n++) {
-    const octets = [0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, ...asnOctets];
-    attributes.split = octets.length;
-    if (n % 2 === 1) octets.push(0x80, 4, 4, 0, 0, 0, n);
-    if (n % 4 > 1) octets.push(0xc0, 8, 4, peerAsn >>> 8, peerAsn & 255, 0, n);
-    attributes.bytes.set(octets);
-    attributes.length = octets.length;
-    const family = n % 4 === 3 ? 6 : 4;
-    const nextHop = family === 4 ? [192, 0, 2, 9] : [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9];
-    for (const announced of [true, false]) {
-      if (announced) packer.startAnnounce(family, attributes, Uint8Array.from(nextHop));
-      else packer.startWithdraw(family);
-      if (family === 4) packer.add4(0xcb007100 + first + n, 32);
-      else packer.add6(0x20010db8, first + n, 0, 0, 64);
-      packer.flush();
-    }
-  }
-  return out;
+/** @param round the settings differ from one to the next. */
+function configOf(round: number): SpeakerConfig {
+  return {
+    asn,
+    routerId: own.address,
+    listen: [],
+    originate: [],
+    peers: peers.map(
+      ({ address, asn: peerAsn }, index): PeerConfig => ({
+        name: address,
+        address,
+        port: 179,
+        asn: peerAsn,
+        families,
+        holdTimeSec: 90,
+        passive: true,
+        connectRetrySec: 60,
+        import: 'accept',
+        export: 'accept',
+        nextHop6: '2001:db8::1',
+        ...(round % 2 === 1 && index === 0 ? { maxPrefixes: { 'ipv4-unicast': { limit: 100_000 } } } : {}),
+      }),
+    ),
+    gracefulRestart: { restarting: round % 2 === 1, forwardingPreserved: [], restartTimeSec: 0, deferralTimeSec: 1 },
+  };
 }
 
-/** Begins; returns what ends it before its time. @param onEnd with the number of changes that went through. */
+/** Begins; returns what ends it before its time. @param onEnd with the number of chunks that peers said. */
 export function rehearse(
   transport: TcpTransport,
   options: Pick<SpeakerDeps, 'defer' | 'random'>,
-  onEnd?: (changes: number) => void,
+  onEnd?: (chunks: number) => void,
 ): () => void {
-  const clock = systemClock({ unref: true });
-  const speaker = createSpeaker(
-    {
-      ...options,
-      clock,
-      log: silentLogger,
-      onPeerState: () => undefined,
-      onRoutes: () => undefined,
-      transport: { configure: () => undefined, dial: () => () => undefined },
-    },
-    config,
-    { withoutFeed: true },
-  );
-  speaker.start();
-  return new Rehearsal(transport, speaker, onEnd).stop;
+  return new Rehearsal(transport, options, onEnd).stop;
 }
 
 class Rehearsal {
-  readonly #speaker: Speaker;
-  readonly #onEnd: ((changes: number) => void) | undefined;
-  /** The speaker's, and those of the peers. */
-  readonly #accepted: TcpConnection[] = [];
-  readonly #ends: TcpConnection[] = [];
-  readonly #scripts = peers.map((peer, index) => script(peer.asn, index * prefixes));
+  readonly #transport: TcpTransport;
+  readonly #options: Pick<SpeakerDeps, 'defer' | 'random'>;
+  readonly #onEnd: ((chunks: number) => void) | undefined;
+  readonly #clock = systemClock({ unref: true });
+  /** As that of the real one: there, and mostly of no use. */
+  readonly #tap = new UpdateFiles({ clock: this.#clock, log: silentLogger, wallMs: () => 0 }).recorder;
+  #scripts = peers.slice(0, speaking).map((peer, index) => rehearsalScript(peer.asn, index * 1000));
   readonly #deadline: NodeJS.Timeout;
+  #speaker: Speaker | undefined;
+  /** The peers' ends of the connections, and the speaker's. */
+  #ends: TcpConnection[] = [];
+  #accepted: TcpConnection[] = [];
   #poll: NodeJS.Timeout | undefined;
-  /** Changes said; below 0: not begun. */
-  #said = -1;
+  #turn: NodeJS.Immediate | undefined;
+  /** Of this thread, when the turn under way began. */
+  #turnedUs = 0;
+  #round = 0;
+  /** To this speaker, and to those before it. */
+  #said = 0;
+  #saidBefore = 0;
   #over = false;
 
-  constructor(transport: TcpTransport, speaker: Speaker, onEnd: ((changes: number) => void) | undefined) {
-    this.#speaker = speaker;
+  constructor(
+    transport: TcpTransport,
+    options: Pick<SpeakerDeps, 'defer' | 'random'>,
+    onEnd: ((chunks: number) => void) | undefined,
+  ) {
+    this.#transport = transport;
+    this.#options = options;
     this.#onEnd = onEnd;
     this.#deadline = setTimeout(this.stop, rehearsalMsMax);
     this.#deadline.unref();
-    for (const { address, asn: peerAsn, routerId } of peers) {
-      const [here, there] = transport.pair(own, { address, port: own.port });
-      this.#accepted.push(here);
-      this.#ends.push(there);
-      there.start({ onData: this.#next, onClosed: this.stop, onDrained: () => undefined });
-      speaker.accept(here);
-      const open = { asn: peerAsn, holdTimeSec: 90, routerId, families, asn4: true, routeRefresh: true };
-      there.write(wire.encodeOpen(open));
-      // The first one makes the session; after the second one is asked for no more.
-      for (let n = 0; n < 2; n++) there.write(wire.encodeKeepalive());
-    }
+    hearNothing();
     this.#begin();
   }
 
-  readonly #begin = (): void => {
-    if (this.#over) return;
-    if (this.#speaker.peerStatuses().every(({ state }) => state === 'Established')) {
-      this.#said = 0;
-      this.#next();
-    } else {
-      this.#poll = setTimeout(this.#begin, pollMs);
-      this.#poll.unref();
-    }
-  };
-
-  /** One has heard what the other said: what comes next, from one for a while, then from the other. */
-  readonly #next = (): void => {
-    if (this.#said < 0 || this.#over) return;
-    if (this.#said >= rehearsedChanges) {
+  /** Another speaker, and sessions with all peers. */
+  #begin(): void {
+    const speaker = createSpeaker(
+      {
+        ...this.#options,
+        clock: this.#clock,
+        log: silentLogger,
+        tap: this.#tap,
+        onPeerState: () => undefined,
+        onRoutes: () => {
+          while (speaker.takeRoutes());
+        },
+        transport: { configure: () => undefined, dial: () => () => undefined },
+      },
+      configOf(this.#round),
+      { withoutFeed: this.#round % 2 === 0 },
+    );
+    this.#speaker = speaker;
+    speaker.start();
+    try {
+      for (const peer of peers) this.#connect(speaker, peer);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      // Descriptors are short: others need them more.
       this.stop();
       return;
     }
-    const at = this.#said++;
-    const speaks = Math.floor(at / (2 * prefixes)) % 2;
-    this.#ends[speaks]!.write(this.#scripts[speaks]![at % (2 * prefixes)]!);
+    this.#await();
+  }
+
+  #connect(speaker: Speaker, { address, asn: peerAsn, routerId }: (typeof peers)[number]): void {
+    const [here, there] = this.#transport.pair(own, { address, port: own.port });
+    this.#accepted.push(here);
+    this.#ends.push(there);
+    there.start({ onData: () => undefined, onClosed: this.stop, onDrained: () => undefined });
+    speaker.accept(here);
+    const open = { asn: peerAsn, holdTimeSec: 90, routerId, families, asn4: true, routeRefresh: true };
+    there.write(wire.encodeOpen(open));
+    // The first one makes the session; after the second one is asked for no more.
+    for (let n = 0; n < 2; n++) there.write(wire.encodeKeepalive());
+    // Not all sessions are there yet, and nothing may be decided.
+    if (this.#ends.length === 1) there.write(this.#scripts[0]![0]!);
+  }
+
+  readonly #await = (): void => {
+    if (this.#speaker?.peerStatuses().every(({ state }) => state === 'Established')) this.#next();
+    else this.#later(this.#await, pollMs);
   };
+
+  readonly #next = (): void => {
+    if (this.#said === rehearsedChunks) {
+      this.#endRound();
+      if (++this.#round < rehearsedSpeakers) this.#begin();
+      else this.stop();
+      return;
+    }
+    const at = this.#said++;
+    const speaker = Math.floor(at / chunksInTurn) % speaking;
+    const script = this.#scripts[speaker]!;
+    const own = Math.floor(at / (chunksInTurn * speaking)) * chunksInTurn + (at % chunksInTurn);
+    this.#ends[speaker]!.write(script[own % script.length]!);
+    this.#look();
+  };
+
+  /** One turn of the loop is timed, in which what was said is heard, and whatever else there is. */
+  readonly #look = (): void => {
+    this.#turnedUs = threadUs();
+    this.#turn = setImmediate(this.#turned);
+  };
+  readonly #turned = (): void => {
+    if (threadUs() - this.#turnedUs > busyUs) this.#later(this.#look, asideMs);
+    else this.#next();
+  };
+
+  #later(fn: () => void, delayMs: number): void {
+    this.#poll = setTimeout(fn, delayMs);
+    this.#poll.unref();
+  }
+
+  #endRound(): void {
+    this.#speaker?.stop('graceful');
+    for (const end of [...this.#accepted, ...this.#ends]) end.destroy();
+    this.#accepted = [];
+    this.#ends = [];
+    this.#saidBefore += this.#said;
+    this.#said = 0;
+  }
 
   readonly stop = (): void => {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#deadline);
     clearTimeout(this.#poll);
-    this.#speaker.stop('graceful');
-    for (const end of [...this.#accepted, ...this.#ends]) end.destroy();
+    clearImmediate(this.#turn);
+    this.#endRound();
+    this.#speaker = undefined;
+    this.#scripts = [];
     setTimeout(libc.trimMalloc, trimAfterMs).unref();
-    this.#onEnd?.(Math.max(this.#said, 0));
+    this.#onEnd?.(this.#saidBefore);
   };
+}
+
+/** Of the processor, by this thread: that others have it is not work of ours. */
+function threadUs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return user + system;
+}
+
+/** As reads and accepts do that find nothing any more. */
+function hearNothing(): void {
+  const [here, there] = socketPair();
+  receiveTcp(here.number, new Uint8Array(1), 1);
+  here.close();
+  there.close();
 }

@@ -32,6 +32,13 @@ import { littleBytes, type ReadBudget, readBytesMax } from './read-budget.ts';
 /** How long `close` may take to send what is queued (a NOTIFICATION), and the peer to end its side, before the connection is cut. */
 const closeMsMax = 1000;
 
+/**
+ * Messages up to this are copied to where they are sent from: octets of a short array are on the heap, and to show them to a system call the engine
+ * first makes room elsewhere, for each.
+ */
+const copiedBytesMax = 1024;
+const outgoing = new Uint8Array(copiedBytesMax);
+
 /** No Buffer, whose `slice` is no copy: what of a message is kept is sliced from here. */
 const buffer = new Uint8Array(readBytesMax);
 
@@ -55,7 +62,10 @@ export class TcpConnection implements ByteConnection {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #fd: Fd;
-  readonly #options: TcpConnectionOptions;
+  readonly #budget: ReadBudget;
+  readonly #afterReads: AfterReads;
+  readonly #onClosing: TcpConnectionOptions['onClosing'];
+  readonly #onEnd: TcpConnectionOptions['onEnd'];
   #keys: ConnectionKeys | undefined;
   #local: TcpEnd | undefined;
   /** Made when it is needed first: most of those who are refused cost little. */
@@ -76,7 +86,10 @@ export class TcpConnection implements ByteConnection {
 
   constructor(options: TcpConnectionOptions) {
     const { fd, remote } = options;
-    this.#options = options;
+    this.#budget = options.budget;
+    this.#afterReads = options.afterReads;
+    this.#onClosing = options.onClosing;
+    this.#onEnd = options.onEnd;
     this.#keys = options.keys;
     this.#local = options.local;
     this.#fd = fd;
@@ -107,7 +120,7 @@ export class TcpConnection implements ByteConnection {
     if (this.#fd.closed || this.#closing || this.#fault !== 0) return;
     let sent = 0;
     if (this.#queue.length === 0) {
-      sent = sendTcp(this.#fd.number, bytes);
+      sent = this.#send(bytes);
       if (sent === bytes.length) return;
       if (sent < 0 && !wouldBlock(sent)) {
         this.#fault = sent;
@@ -119,6 +132,12 @@ export class TcpConnection implements ByteConnection {
     this.#queue.push(bytes);
     this.queuedBytes += bytes.length - Math.max(sent, 0);
     if (this.#queue.length === 1) this.#wait();
+  }
+
+  #send(bytes: Uint8Array): number {
+    if (bytes.length > copiedBytesMax) return sendTcp(this.#fd.number, bytes, bytes.length);
+    outgoing.set(bytes);
+    return sendTcp(this.#fd.number, outgoing, bytes.length);
   }
 
   rekey({ password, tcpAo }: SessionKeys): boolean {
@@ -147,7 +166,7 @@ export class TcpConnection implements ByteConnection {
     if (this.#queue.length === 0) endSending(this.#fd.number);
     // What the peer still sends is read and dropped: unread octets would turn the close into a reset, which may overtake a NOTIFICATION.
     this.#wait();
-    this.#options.onClosing(this);
+    this.#onClosing(this);
   }
 
   destroy(): void {
@@ -156,7 +175,7 @@ export class TcpConnection implements ByteConnection {
     clearTimeout(this.#cancelClose);
     this.#watcher?.close();
     this.#fd.close();
-    this.#options.onEnd(this);
+    this.#onEnd(this);
   }
 
   #wait(): void {
@@ -179,7 +198,8 @@ export class TcpConnection implements ByteConnection {
   };
 
   #read(): void {
-    const { budget, afterReads } = this.#options;
+    const budget = this.#budget;
+    const afterReads = this.#afterReads;
     const most = budget.allowance(this.#readTurn);
     this.unread = most === 0;
     if (this.unread) return;
@@ -204,7 +224,7 @@ export class TcpConnection implements ByteConnection {
   #flush(): void {
     while (this.#queue.length > 0) {
       const [first] = this.#queue;
-      const sent = sendTcp(this.#fd.number, this.#sent === 0 ? first! : first!.subarray(this.#sent));
+      const sent = this.#send(this.#sent === 0 ? first! : first!.subarray(this.#sent));
       if (sent < 0) {
         if (wouldBlock(sent)) return;
         this.#fault = sent;

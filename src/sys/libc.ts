@@ -39,6 +39,28 @@ function declare<A extends readonly unknown[]>(
       if (errno !== EINTR || !retry) return -errno;
     }
   };
+  return withAsync(native, call);
+}
+
+/** The same for calls that each message makes: without an array for its arguments. */
+function declareOf4<A extends readonly [unknown, unknown, unknown, unknown]>(prototype: string): SystemCall<A> {
+  const native = library.func(prototype);
+  const call = (a: A[0], b: A[1], c: A[2], d: A[3]): number => {
+    for (;;) {
+      const result: number = native(a, b, c, d);
+      if (result !== -1) return result;
+      // As above.
+      const errno = koffi.errno();
+      if (errno !== EINTR) return -errno;
+    }
+  };
+  return withAsync(native, call as unknown as (...args: A) => number);
+}
+
+function withAsync<A extends readonly unknown[]>(
+  native: ReturnType<typeof library.func>,
+  call: (...args: A) => number,
+): SystemCall<A> {
   const callAsync = (keep: readonly Uint8Array[], ...args: A): Promise<number> =>
     new Promise((resolve, reject) => {
       native.async(...args, (error: unknown, result: number) => {
@@ -71,13 +93,13 @@ export const setsockopt = declare<[fd: number, level: number, option: number, va
 export const getsockopt = declare<[fd: number, level: number, option: number, value: Bytes, length: Bytes]>(
   'int getsockopt(int, int, int, void *, void *)',
 );
-export const recv = declare<[fd: number, data: Bytes, length: number, flags: number]>(
+export const recv = declareOf4<[fd: number, data: Bytes, length: number, flags: number]>(
   'long recv(int, void *, size_t, int)',
 );
 export const recvfrom = declare<
   [fd: number, data: Bytes, length: number, flags: number, address: Pointer, addressLength: Pointer]
 >('long recvfrom(int, void *, size_t, int, void *, void *)');
-export const send = declare<[fd: number, data: Bytes, length: number, flags: number]>(
+export const send = declareOf4<[fd: number, data: Bytes, length: number, flags: number]>(
   'long send(int, const void *, size_t, int)',
 );
 export const sendto = declare<

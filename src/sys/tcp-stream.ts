@@ -58,9 +58,9 @@ export function localEnd(fd: number): TcpEnd {
 export function socketError(fd: number): number {
   return getIntOption(fd, SOL_SOCKET, SO_ERROR);
 }
-/** Octets taken; -EAGAIN: none, wait until it is writable. */
-export function sendTcp(fd: number, bytes: Uint8Array): number {
-  return libc.send(fd, bytes, bytes.length, MSG_NOSIGNAL);
+/** Octets taken of the first `length`; -EAGAIN: none, wait until it is writable. */
+export function sendTcp(fd: number, bytes: Uint8Array, length: number): number {
+  return libc.send(fd, bytes, length, MSG_NOSIGNAL);
 }
 /** Octets read into `into`; 0: the other side has ended; -EAGAIN: none now. */
 export function receiveTcp(fd: number, into: Uint8Array, length: number): number {

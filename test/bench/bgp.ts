@@ -10,6 +10,7 @@
  */
 import type { DutName } from './bgp/dut-starters.ts';
 import { dutNames } from './bgp/duts.ts';
+import { latency } from './bgp/latency.ts';
 import { bfdCut, deadPeers, type LossySpeaker, lostPathsCanRun } from './bgp/lost-paths.ts';
 import { type Goal, type Measured, measure, type Part } from './bgp/measure.ts';
 import * as parts from './bgp/parts.ts';
@@ -80,7 +81,7 @@ const table: Readonly<Record<string, Part>> = {
   },
   fanOut200: { run: (name) => parts.fanOut(name, 1_000, atLeast(10, 200)), goals: [ratio('seconds', 0.8, 0.5)] },
   latency: {
-    run: (name) => parts.latency(name, atLeast(20, 1_000), million / 5),
+    run: (name) => latency(name, atLeast(20, 1_000), million / 5),
     goals: ['announce', 'withdraw', 'churnAnnounce', 'churnWithdraw'].flatMap((what) => [
       ratio(`${what}P50Ms`, 1.3, 1),
       ratio(`${what}P99Ms`, 1.3, 1),

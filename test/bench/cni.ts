@@ -10,7 +10,7 @@
  * for every pod: ADD waits until they are in the kernel, which the reference does not offer. Dual stack flatters us: ptp waits for
  * duplicate address detection, we do without.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
@@ -18,6 +18,7 @@ import type { IpFamily } from '#kit';
 import { toolPath } from '#setup';
 import { type Fd, inNetns } from '#sys';
 import { netConf, podEnvironment, shimPath, TestNode } from '../kernel/cni-support.ts';
+import { compiled } from './compiled.ts';
 
 const TARGET_RATIO = 0.4;
 const pairs = Number(process.argv[2] ?? 60);
@@ -167,16 +168,7 @@ async function compare(
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'pt-bench-'));
 process.once('exit', () => fs.rmSync(scratch, { recursive: true, force: true }));
-const launcher = path.join(scratch, 'launcher');
-execFileSync('gcc', [
-  '-Wall',
-  '-Wextra',
-  '-Werror',
-  '-O2',
-  '-o',
-  launcher,
-  path.join(import.meta.dirname, 'cni-launcher.c'),
-]);
+const launcher = compiled('cni-launcher.c', scratch);
 const plugins = process.env['POPLIN_CNI_PLUGINS'] ?? toolPath('cniReference');
 const lacking = ['ptp', 'host-local', 'portmap'].filter((name) => !plugins || !fs.existsSync(path.join(plugins, name)));
 if (!plugins || lacking.length > 0) {

@@ -302,3 +302,36 @@ const lookingFar = Array.from(
 test('RFC 8654: prefixes whose long attribute sets differ from one to the next, before an export filter', wants, (t) =>
   besiege(t, 'setsInTurn', 10, allRead(30), { withPeers: peersWith({ exportFilter: { ipv4: lookingFar, ipv6: [] } }) }),
 );
+
+/** Many prefixes, none of which a peer says here. */
+const aboutOthers = Array.from(
+  { length: 50 },
+  (_, n): FilterTerm => ({ action: 'reject', prefix: { operator: 'in', cidr: `10.${n}.0.0/16`, minLength: 24 } }),
+);
+for (const family of ['prefixes of no length', 'prefixes of one octet', 'prefixes']) {
+  test(`RFC 8654: messages of 65,535 octets before an import filter of 50 prefixes: ${family}`, wants, (t) =>
+    besiege(t, 'largest', largestCount, allRead(largestCount), {
+      withPeers: peersWith({}, { importFilter: { ipv4: aboutOthers, ipv6: [] } }),
+      family,
+    }),
+  );
+}
+
+/** Expressions that no path here matches, so that each is read to its end; some have exponentially many states. */
+const aboutPaths: readonly FilterTerm[] = [
+  '_65000$',
+  '^64496_.*_65000$',
+  '(_23456){3}',
+  '^([0-9]+_){200}$',
+  '_1(2|3)*4_.*_99$',
+  '1.{20}5$',
+  '(1|2|3|4|5).{200}5$',
+].map((text) => ({ action: 'reject', asPath: { matches: [text] } }));
+for (const family of ['an AS_PATH of segments of one AS', 'an AS_PATH of full segments']) {
+  test(`RFC 8654: messages of 65,535 octets before an import filter by AS_PATH expressions: ${family}`, wants, (t) =>
+    besiege(t, 'largest', largestCount, allRead(largestCount), {
+      withPeers: peersWith({}, { importFilter: { ipv4: aboutPaths, ipv6: [] } }),
+      family,
+    }),
+  );
+}

@@ -44,7 +44,10 @@ if (folder !== undefined) {
       longestCpuMs,
       longestWallMs,
     };
-    fs.writeFileSync(path.join(folder, `${process.pid}-${threadId}.json`), JSON.stringify(seen));
+    const file = path.join(folder, `${process.pid}-${threadId}.json`);
+    // Whoever reads sees a whole one.
+    fs.writeFileSync(`${file}.new`, JSON.stringify(seen));
+    fs.renameSync(`${file}.new`, file);
   };
   const mark = (): void => {
     const [cpuNow, wallNow] = [cpuMs(), performance.now()];
@@ -96,6 +99,7 @@ export function loopTurnsEnvironment(into: string): Readonly<Record<string, stri
 export function loopTurns(from: string): LoopTurns {
   const all = fs
     .readdirSync(from)
+    .filter((name) => name.endsWith('.json'))
     .map((name) => JSON.parse(fs.readFileSync(path.join(from, name), 'utf8')) as LoopTurns);
   return all.reduce((most, one) => (one.turns > most.turns ? one : most));
 }

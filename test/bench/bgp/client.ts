@@ -49,16 +49,7 @@ export type Command =
     }
   /** Cuts a session, without a NOTIFICATION. */
   | { readonly op: 'cut'; readonly id: string; readonly wanted: readonly Wanted[] }
-  | { readonly op: 'await'; readonly wanted: readonly Wanted[] }
-  /** Milliseconds from sending one prefix to its arrival, `count` times, announced and withdrawn; `perSecond` changes beside it. */
-  | {
-      readonly op: 'latency';
-      readonly from: string;
-      readonly to: string;
-      readonly count: number;
-      readonly nextHop: readonly number[];
-      readonly perSecond?: number;
-    };
+  | { readonly op: 'await'; readonly wanted: readonly Wanted[] };
 
 const readBytes = 262_144;
 /** Of all sessions: what is received leaves nothing behind to collect, which would count as the speaker's time. */
@@ -81,8 +72,6 @@ class Session {
   readonly announcedFrom = new Map<number, number>();
   table: Table | undefined;
   onChange: () => void = () => undefined;
-  /** Gets every prefix of an IPv4 UPDATE, for latencies. */
-  onPrefix: ((address: number, withdrawn: boolean) => void) | undefined;
 
   constructor(spec: SessionSpec, to: string, onUp: () => void) {
     this.spec = spec;
@@ -157,8 +146,8 @@ class Session {
     const withdrawnBytes = word(start + 19);
     const attributesAt = start + 21 + withdrawnBytes;
     const nlriAt = attributesAt + 2 + word(attributesAt);
-    this.withdrawn += this.#prefixes(bytes, start + 21, attributesAt, true);
-    let count = this.#prefixes(bytes, nlriAt, end, false);
+    this.withdrawn += this.#prefixes(bytes, start + 21, attributesAt);
+    let count = this.#prefixes(bytes, nlriAt, end);
     let second = 0;
     for (let at = attributesAt + 2; at < nlriAt; ) {
       const long = (bytes[at]! & 0x10) !== 0;
@@ -166,8 +155,8 @@ class Session {
       const next = value + (long ? word(at + 2) : bytes[at + 2]!);
       const type = bytes[at + 1]!;
       if (type === 2 && next - value >= 10) second = word(value + 6) * 65_536 + word(value + 8);
-      else if (type === 14) count += this.#prefixes(bytes, value + 5 + bytes[value + 3]!, next, false);
-      else if (type === 15) this.withdrawn += this.#prefixes(bytes, value + 3, next, true);
+      else if (type === 14) count += this.#prefixes(bytes, value + 5 + bytes[value + 3]!, next);
+      else if (type === 15) this.withdrawn += this.#prefixes(bytes, value + 3, next);
       at = next;
     }
     if (count === 0) return;
@@ -175,13 +164,9 @@ class Session {
     this.announcedFrom.set(second, (this.announcedFrom.get(second) ?? 0) + count);
   }
 
-  #prefixes(bytes: Uint8Array, start: number, end: number, withdrawn: boolean): number {
+  #prefixes(bytes: Uint8Array, start: number, end: number): number {
     let count = 0;
-    for (let at = start; at < end; at += 1 + ((bytes[at]! + 7) >> 3)) {
-      count++;
-      if (!this.onPrefix) continue;
-      this.onPrefix(((bytes[at + 1]! << 24) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 8)) >>> 0, withdrawn);
-    }
+    for (let at = start; at < end; at += 1 + ((bytes[at]! + 7) >> 3)) count++;
     return count;
   }
 
@@ -276,17 +261,6 @@ function oneUpdate(asn: number, nextHop: readonly number[], address: number): Ui
   return out;
 }
 
-function oneWithdraw(address: number): Uint8Array {
-  let out = new Uint8Array(0);
-  const packer = wire.createUpdatePacker((chunk) => {
-    out = chunk.slice();
-  });
-  packer.startWithdraw(4);
-  packer.add4(address, 24);
-  packer.flush();
-  return out;
-}
-
 async function send(command: Extract<Command, { op: 'send' }>): Promise<object> {
   for (const each of sessions.values()) each.reset();
   const started = performance.now();
@@ -297,63 +271,6 @@ async function send(command: Extract<Command, { op: 'send' }>): Promise<object> 
   }
   await arrived;
   return { seconds: (performance.now() - started) / 1000 };
-}
-
-/** Addresses apart from those of tables and nodes. */
-const probeBase = 0xc6120000;
-const churnBase = 0xc6130000;
-
-/** Prefixes of one kind that are in use at a time. */
-const changingPrefixes = 200;
-
-interface Change {
-  readonly address: number;
-  readonly announce: Uint8Array;
-  readonly withdraw: Uint8Array;
-}
-
-async function latency(command: Extract<Command, { op: 'latency' }>): Promise<object> {
-  const { from, to, count, nextHop, perSecond = 0 } = command;
-  const [sender, receiver] = [session(from), session(to)];
-  // Made before anything is measured: a packer has 256 KiB of its own.
-  const changesFrom = (base: number): readonly Change[] =>
-    Array.from({ length: changingPrefixes }, (_, index) => {
-      const address = base + index * 256;
-      return { address, announce: oneUpdate(sender.spec.asn, nextHop, address), withdraw: oneWithdraw(address) };
-    });
-  const [probes, churned] = [changesFrom(probeBase), changesFrom(churnBase)];
-  const times = { announce: [] as number[], withdraw: [] as number[] };
-  const probe = async ({ address, announce, withdraw }: Change, withdrawn: boolean): Promise<number> => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    receiver.onPrefix = (seen, gone) => {
-      if (seen === address && gone === withdrawn) resolve();
-    };
-    const started = performance.now();
-    sender.socket.write(withdrawn ? withdraw : announce);
-    await promise;
-    return performance.now() - started;
-  };
-  let changes = 0;
-  const churn =
-    perSecond > 0
-      ? setInterval(() => {
-          const { announce, withdraw } = churned[changes % changingPrefixes]!;
-          sender.socket.write(Math.floor(changes++ / changingPrefixes) % 2 === 1 ? withdraw : announce);
-        }, 1000 / perSecond)
-      : undefined;
-  for (let n = 0; n < count; n++) {
-    const change = probes[n % changingPrefixes]!;
-    times.announce.push(await probe(change, false));
-    times.withdraw.push(await probe(change, true));
-    // Beside a steady stream of changes the samples are spread over it.
-    if (perSecond > 0) await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-  clearInterval(churn);
-  receiver.onPrefix = undefined;
-  const at = (values: number[], share: number): number =>
-    values.sort((a, b) => a - b)[Math.floor(values.length * share)]!;
-  const summary = (values: number[]) => ({ p50: at(values, 0.5), p99: at(values, 0.99) });
-  return { announce: summary(times.announce), withdraw: summary(times.withdraw), changes };
 }
 
 async function run(command: Command): Promise<object> {
@@ -379,8 +296,6 @@ async function run(command: Command): Promise<object> {
       await arrival(command.wanted);
       return { seconds: (performance.now() - started) / 1000 };
     }
-    case 'latency':
-      return latency(command);
   }
 }
 

@@ -15,7 +15,7 @@ export type Figures = Readonly<Record<string, number>>;
 export type Run = AsyncGenerator<Figures, void>;
 
 /** `seconds` of `lost` is `lostSeconds`. */
-function figures(of: Cost | Figures, what = ''): Figures {
+export function figures(of: Cost | Figures, what = ''): Figures {
   const named = (name: string): string => (what === '' ? name : what + name[0]!.toUpperCase() + name.slice(1));
   return Object.fromEntries(Object.entries(of).map(([name, value]) => [named(name), value]));
 }
@@ -27,14 +27,14 @@ function peerAt(index: number, family: 4 | 6, direction: DutPeer['direction']): 
   const address = family === 4 ? `10.9.${1 + (index >> 8)}.${index & 255}` : `fd09::10:${(index + 1).toString(16)}`;
   return { id: `p${index}`, address, asn: 64_600 + (index % 400), family, direction };
 }
-const nextHopOf = ({ address, family }: DutPeer): number[] => {
+export const nextHopOf = ({ address, family }: DutPeer): number[] => {
   if (family === 4) return octets4(address);
   const last = Number.parseInt(address.split(':').at(-1)!, 16);
   return [0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, last >> 8, last & 255];
 };
 
-const sender = (family: 4 | 6 = 4): DutPeer => peerAt(1, family, 'in');
-const receiver = (family: 4 | 6 = 4): DutPeer => peerAt(2, family, 'out');
+export const sender = (family: 4 | 6 = 4): DutPeer => peerAt(1, family, 'in');
+export const receiver = (family: 4 | 6 = 4): DutPeer => peerAt(2, family, 'out');
 
 /** GoBGP takes 149 s for a million. */
 const relayLimitSec = 180;
@@ -116,38 +116,6 @@ export async function* fanOut(name: DutName, prefixes: number, receivers: number
   });
   const wanted = to.map(({ id }) => ({ id, announced: prefixes }));
   yield figures(await world.cost({ op: 'send', ids: [from.id], what: 'announce', wanted }));
-}
-
-/** FRR, which collects changes for 50 ms, takes 100 s for a thousand of each kind. */
-const latencyLimitSec = 150;
-
-/** One prefix through an idle speaker, and through one with a table and a steady stream of changes. */
-export async function* latency(name: DutName, count: number, prefixes: number): Run {
-  const [from, to] = [sender(), receiver()];
-  await using world = await World.start(name, [from, to], { limitSec: latencyLimitSec });
-  await world.open([from, to]);
-  const ask = { op: 'latency' as const, from: from.id, to: to.id, count, nextHop: nextHopOf(from) };
-  type Latency = { announce: { p50: number; p99: number }; withdraw: { p50: number; p99: number } };
-  const measured = async (perSecond: number, what: string): Promise<Figures> => {
-    const before = world.dut.usage().cpuSec;
-    const { announce, withdraw } = (await world.do({ ...ask, perSecond })) as unknown as Latency;
-    const percentiles = {
-      announceP50Ms: announce.p50,
-      announceP99Ms: announce.p99,
-      withdrawP50Ms: withdraw.p50,
-      withdrawP99Ms: withdraw.p99,
-    };
-    return figures({ ...percentiles, cpuSec: world.dut.usage().cpuSec - before }, what);
-  };
-  yield await measured(0, '');
-  await world.do({
-    op: 'prepare',
-    id: from.id,
-    table: { family: 4, prefixes, asn: from.asn, nextHop: nextHopOf(from) },
-  });
-  await world.do({ op: 'send', ids: [from.id], what: 'announce', wanted: [{ id: to.id, announced: prefixes }] });
-  await world.settledMib();
-  yield await measured(200, 'churn');
 }
 
 /** A full mesh's node: everybody dials at once and announces a prefix; an observer has them all. */

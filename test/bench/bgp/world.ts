@@ -37,22 +37,32 @@ export interface Cost {
   readonly rssMib: number;
 }
 
+/** The process of client.ts. */
+interface Peers {
+  readonly process: ChildProcess;
+  readonly answers: AsyncIterator<string>;
+}
+
 export class World {
   readonly link: BgpLink;
   readonly dut: Dut;
-  readonly #client: ChildProcess;
-  readonly #answers: AsyncIterator<string>;
   readonly #limitSec: number;
+  /** Started by the first command: a part may have peers of its own. */
+  #peers: Peers | undefined;
   #errors = '';
 
   private constructor(link: BgpLink, dut: Dut, limitSec: number) {
     this.#limitSec = limitSec;
     this.link = link;
     this.dut = dut;
+  }
+
+  #startPeers(): Peers {
     const file = path.join(import.meta.dirname, 'client.ts');
-    this.#client = link.spawn(link.b, process.execPath, ['--max-old-space-size=8192', file]);
-    this.#client.stderr!.on('data', (chunk) => (this.#errors += chunk));
-    this.#answers = readline.createInterface({ input: this.#client.stdout! })[Symbol.asyncIterator]();
+    const client = this.link.spawn(this.link.b, process.execPath, ['--max-old-space-size=8192', file]);
+    client.stderr!.on('data', (chunk) => (this.#errors += chunk));
+    const answers = readline.createInterface({ input: client.stdout! })[Symbol.asyncIterator]();
+    return { process: client, answers };
   }
 
   /** @param options.turns the speaker measures each turn of its loop, which costs it something: see {@link turns}. */
@@ -84,8 +94,9 @@ export class World {
   /** @throws OverLimit; Error with what the peers said when one of them failed */
   async do(command: Command): Promise<Answer> {
     const limited: Limited = { ...command, limitSec: this.#limitSec };
-    this.#client.stdin!.write(`${JSON.stringify(limited)}\n`);
-    const { value, done } = await this.#answers.next();
+    this.#peers ??= this.#startPeers();
+    this.#peers.process.stdin!.write(`${JSON.stringify(limited)}\n`);
+    const { value, done } = await this.#peers.answers.next();
     if (done) throw new Error(`${this.dut.name}, ${command.op}: ${this.#errors.trim()}`);
     const answer = JSON.parse(value) as Answer | Over;
     if ('overSec' in answer) throw new OverLimit(command.op, answer as Over);
@@ -137,7 +148,7 @@ export class World {
 
   /** The bytes the peers prepare are theirs; this is the speaker's. */
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#client.kill('SIGKILL');
+    this.#peers?.process.kill('SIGKILL');
     await this.dut.stop();
     await this.link[Symbol.asyncDispose]();
   }
