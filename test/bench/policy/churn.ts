@@ -21,7 +21,7 @@ const sliceMs = 8;
 const settleSteps = 16;
 const sliceMustMs = 20;
 
-export type Model = ReturnType<typeof scaleModel>;
+type Model = ReturnType<typeof scaleModel>;
 export const churnModel = (policiesPerNamespace = shape.policiesPerNamespace): Model =>
   scaleModel({ ...shape, policiesPerNamespace });
 

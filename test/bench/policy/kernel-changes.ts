@@ -26,7 +26,7 @@ const behindMustMs = 1_000;
 const hasRole = { matchLabels: { role: 'chosen' }, matchExpressions: [] };
 
 /** The last of the namespace's policies is for pods with a role alone: who gets it, gets another policy. */
-export function labelledModel(): NodeModel & { readonly scale: ReturnType<typeof churnModel> } {
+function labelledModel(): NodeModel & { readonly scale: ReturnType<typeof churnModel> } {
   const scale = churnModel(churnShape.policiesPerNamespace - 1);
   const chosen = Array.from({ length: churnShape.namespaces }, (_, n) =>
     networkPolicy(`n${n}`, 'np-chosen', { podSelector: hasRole, ingress: [ruleOf(hasRole)], egress: [] }),
