@@ -2,14 +2,14 @@
  * Where services are served, for the sets that ask it. A slice that changes touches those of its own service alone; what was there before
  * a set asked comes slice by slice.
  */
-import type { EndpointSliceObject, ObjectKey, ServiceName } from '#model';
+import { type EndpointSliceObject, type ObjectKey, objectKey, type ServiceName, serviceKeyOf } from '#model';
 import { MultiMap } from '../few.ts';
 import type { Work } from './work.ts';
 
 /** Somebody who wants to know a service's slices. Made by `subscribe`, given back to `unsubscribe`. */
 export interface ServiceSubscription<O> {
   readonly owner: O;
-  readonly service: string;
+  readonly service: ObjectKey;
   /** Keys of slices that it was not told of yet. */
   readonly untold: Set<ObjectKey>;
 }
@@ -21,8 +21,8 @@ export interface SliceListener<O> {
 
 export class ServiceEndpoints<O> {
   readonly #slices = new Map<ObjectKey, EndpointSliceObject>();
-  readonly #byService = new MultiMap<string, ObjectKey>();
-  readonly #subscriptions = new MultiMap<string, ServiceSubscription<O>>();
+  readonly #byService = new MultiMap<ObjectKey, ObjectKey>();
+  readonly #subscriptions = new MultiMap<ObjectKey, ServiceSubscription<O>>();
   /** Those that were not told of everything. */
   readonly #behind = new Set<ServiceSubscription<O>>();
   readonly #listener: SliceListener<O>;
@@ -39,16 +39,16 @@ export class ServiceEndpoints<O> {
     // It comes before it leaves: what stays never goes.
     if (slice) {
       this.#slices.set(key, slice);
-      for (const { owner, untold } of this.#subscriptions.of(serviceOf(slice))) {
+      for (const { owner, untold } of this.#subscriptions.of(serviceKeyOf(slice))) {
         if (!untold.has(key)) this.#tell(owner, 'came', slice);
       }
     } else this.#slices.delete(key);
-    if (before) this.#forget(key, before, slice && serviceOf(slice));
-    if (slice) this.#byService.add(serviceOf(slice), key);
+    if (before) this.#forget(key, before, slice && serviceKeyOf(slice));
+    if (slice) this.#byService.add(serviceKeyOf(slice), key);
   }
 
-  #forget(key: ObjectKey, before: EndpointSliceObject, service: string | undefined): void {
-    const earlier = serviceOf(before);
+  #forget(key: ObjectKey, before: EndpointSliceObject, service: ObjectKey | undefined): void {
+    const earlier = serviceKeyOf(before);
     const moved = service !== earlier;
     for (const { owner, untold } of this.#subscriptions.of(earlier)) {
       if (!untold.has(key)) this.#tell(owner, 'left', before);
@@ -59,9 +59,9 @@ export class ServiceEndpoints<O> {
 
   /** The listener hears of the slices that are there as `settleOne` comes to them, and from now on of every change. */
   subscribe(owner: O, service: ServiceName): ServiceSubscription<O> {
-    const text = textOf(service.namespace, service.name);
-    const subscription = { owner, service: text, untold: new Set(this.#byService.of(text)) };
-    this.#subscriptions.add(text, subscription);
+    const key = objectKey(service);
+    const subscription = { owner, service: key, untold: new Set(this.#byService.of(key)) };
+    this.#subscriptions.add(key, subscription);
     if (subscription.untold.size > 0) this.#behind.add(subscription);
     return subscription;
   }
@@ -91,13 +91,4 @@ export class ServiceEndpoints<O> {
     this.#work.evaluations++;
     this.#listener[what](owner, slice);
   }
-}
-
-/** A slice of no service has an empty name, which none has. */
-function serviceOf({ metadata, serviceName }: EndpointSliceObject): string {
-  return textOf(metadata.namespace, serviceName);
-}
-
-function textOf(namespace: string, name: string): string {
-  return `${namespace}/${name}`;
 }

@@ -11,9 +11,9 @@ import { type Few, fewHas, fewValues, fewWith, fewWithout } from '../few.ts';
 import type { NamedPort, SetDefinition } from '../rules/sets.ts';
 import { InheritedMatcher, type Profiles } from './inherited-matcher.ts';
 import type { Namespaces } from './namespaces.ts';
-import { nodesPlace, PodMatcher, type Subscription } from './pod-matcher.ts';
+import { nodesPlace, PodMatcher } from './pod-matcher.ts';
 import type { EffectivePod } from './pods.ts';
-import { ServiceEndpoints, type ServiceSubscription } from './service-endpoints.ts';
+import { ServiceEndpoints } from './service-endpoints.ts';
 import type { Work } from './work.ts';
 
 interface ActiveSet {
@@ -127,17 +127,15 @@ export class SetMembers {
     if ('prefixes' in definition) {
       for (const prefix of definition.prefixes) set.members = fewWith(set.members, prefix as string);
     } else if ('service' in definition) {
-      const subscription: ServiceSubscription<ActiveSet> = this.#services.subscribe(set, definition.service);
+      const subscription = this.#services.subscribe(set, definition.service);
       set.unsubscribe = () => this.#services.unsubscribe(subscription);
+    } else if (definition.selector.scope.type === 'inherited') {
+      this.#inherit();
+      const subscription = this.#inherited.subscribe(set, definition.selector.pods);
+      set.unsubscribe = () => this.#inherited.unsubscribe(subscription);
     } else {
-      const { scope, pods } = definition.selector;
-      if (scope.type === 'inherited') this.#inherit();
-      const matcher = scope.type === 'inherited' ? this.#inherited : this.#matcher;
-      const subscription: Subscription<ActiveSet> =
-        scope.type === 'inherited'
-          ? this.#inherited.subscribe(set, pods)
-          : this.#matcher.subscribe(set, definition.selector);
-      set.unsubscribe = () => matcher.unsubscribe(subscription);
+      const subscription = this.#matcher.subscribe(set, definition.selector);
+      set.unsubscribe = () => this.#matcher.unsubscribe(subscription);
     }
   }
 

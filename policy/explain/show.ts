@@ -11,6 +11,7 @@ import type {
   TierProgram,
 } from '#model';
 import { protocolNumbers } from '../rules/ports.ts';
+import { serviceOfSet } from '../rules/sets.ts';
 import type { PolicyState } from './policy-state.ts';
 
 export interface ShownPolicy {
@@ -161,11 +162,6 @@ function peerText(state: PolicyState, peer: PeerMatch): string {
 
 function addressesText(count: number): string {
   return `${count} ${count === 1 ? 'address' : 'addresses'}`;
-}
-
-/** `namespace/name` of the service that a set is of. */
-export function serviceOfSet(id: SetId): string | undefined {
-  return /^service(?:-addresses)?:(.*)$/s.exec(id)?.[1];
 }
 
 /** `service shop/web (TCP 8080 at 3 addresses)` */

@@ -1,12 +1,20 @@
 /** Looks for policies that do nothing, less or more than they seem to say. Pure; each finding names its policy and what to do. */
-import type { ModelUpdate, PeerMatch, PodObject, PolicyId, PolicyRule, SetId } from '#model';
+import {
+  type ModelUpdate,
+  type PeerMatch,
+  type PodObject,
+  type PolicyId,
+  type PolicyRule,
+  type SetId,
+  serviceKeyOf,
+} from '#model';
 import type { PolicyState } from '../explain/policy-state.ts';
 import { hostOf } from '../explain/prefixes.ts';
-import { ruleText, serviceOfSet } from '../explain/show.ts';
+import { ruleText } from '../explain/show.ts';
 import type { Direction } from '../rules/peer-rules.ts';
 import { isAbout, isPolicyUpdate, type Policy, policyIdOf, subjectOf } from '../rules/policy.ts';
 import { protocolNumbers } from '../rules/ports.ts';
-import { podSelectorText } from '../rules/sets.ts';
+import { podSelectorText, serviceOfSet } from '../rules/sets.ts';
 import type { LintFinding } from './finding.ts';
 import { shadowed } from './shadowed.ts';
 
@@ -37,10 +45,7 @@ export function lintPolicies(updates: readonly ModelUpdate[], state: PolicyState
   for (const update of updates) {
     if (update.type !== 'upsert') continue;
     if (update.kind === 'Pod') pods.set(update.key, update.object);
-    if (update.kind === 'EndpointSlice') {
-      const { metadata, serviceName } = update.object;
-      services.add(`${metadata.namespace}/${serviceName}`);
-    }
+    if (update.kind === 'EndpointSlice') services.add(serviceKeyOf(update.object));
     if (isPolicyUpdate(update)) {
       policies.set(policyIdOf(update.kind, update.key), { kind: update.kind, object: update.object } as Policy);
     }

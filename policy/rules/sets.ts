@@ -1,6 +1,6 @@
 /** What the sets that rules name consist of, and the ids they get: readable, and equal for equal contents. */
 import { type Cidr, unreachable } from '#kit';
-import type { Protocol, Selector, ServiceName, SetId } from '#model';
+import { type ObjectKey, objectKey, type Protocol, type Selector, type ServiceName, type SetId } from '#model';
 
 /**
  * The namespaces whose pods a selector looks at: one by name, or those with matching labels. `nodes`: at nodes instead.
@@ -88,5 +88,10 @@ export function prefixSet(prefixes: readonly Cidr[]): SetDefinition {
 /** The set of a service's endpoints: `ip,port` of each with each of its ports, `ip` of the addresses alone. */
 export function serviceSet(service: ServiceName, setType: 'ip' | 'ip,port'): SetDefinition {
   const what = setType === 'ip' ? 'service-addresses' : 'service';
-  return { id: `${what}:${service.namespace}/${service.name}`, setType, service };
+  return { id: `${what}:${objectKey(service)}`, setType, service };
+}
+
+/** Of the service that a set is of, as `serviceSet` names it. */
+export function serviceOfSet(id: SetId): ObjectKey | undefined {
+  return /^service(?:-addresses)?:(.*)$/s.exec(id)?.[1];
 }

@@ -8,11 +8,12 @@ import {
   type EndpointSliceObject,
   labelValue,
   type ModelUpdate,
+  objectKey,
   type PodObject,
   type ServiceSelection,
+  serviceKeyOf,
+  serviceNameLabel,
 } from '#model';
-
-const serviceNameLabel = 'kubernetes.io/service-name';
 
 /** The objects with slices for each service that none of them is of. Pods without an address are behind no service. */
 export function withEndpointSlices(
@@ -25,17 +26,16 @@ export function withEndpointSlices(
   for (const update of updates) {
     if (update.type !== 'upsert') continue;
     if (update.kind === 'Pod') pods.push(update.object);
-    if (update.kind === 'EndpointSlice') known.add(`${update.object.metadata.namespace}/${update.object.serviceName}`);
+    if (update.kind === 'EndpointSlice') known.add(serviceKeyOf(update.object));
   }
   const slices = services
-    .filter(({ namespace, name }) => !known.has(`${namespace}/${name}`))
+    .filter((service) => !known.has(objectKey(service)))
     .flatMap((service) => endpointSlicesOf(service, pods));
   return [...updates, ...slices.map((object) => upsertSlice(object))];
 }
 
 export function upsertSlice(object: EndpointSliceObject): ModelUpdate {
-  const { namespace, name } = object.metadata;
-  return { type: 'upsert', kind: 'EndpointSlice', key: `${namespace}/${name}`, object };
+  return { type: 'upsert', kind: 'EndpointSlice', key: objectKey(object.metadata), object };
 }
 
 /** One for each family and each set of ports that pods have behind it; of no pods an empty one, as the controller leaves it. */

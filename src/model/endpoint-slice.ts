@@ -1,6 +1,9 @@
 import type { IpAddress } from '#kit';
 import type { ServiceName } from './calico-policy.ts';
-import type { Labels, ObjectMeta, Protocol } from './objects.ts';
+import type { Labels, ObjectKey, ObjectMeta, Protocol } from './objects.ts';
+
+/** Names the service of a slice. */
+export const serviceNameLabel = 'kubernetes.io/service-name';
 
 export interface EndpointPort {
   /** 1..65535. */
@@ -17,6 +20,11 @@ export interface EndpointSliceObject {
   readonly addresses: readonly IpAddress[];
   /** Those that have a number; distinct. */
   readonly ports: readonly EndpointPort[];
+}
+
+/** Of the slice's service; a slice of none has an empty name in it, which no service has. */
+export function serviceKeyOf({ metadata, serviceName }: EndpointSliceObject): ObjectKey {
+  return `${metadata.namespace}/${serviceName}`;
 }
 
 /** v1 Service, as far as its endpoints hang on it. */

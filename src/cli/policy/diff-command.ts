@@ -1,6 +1,6 @@
 /** `poplin policy diff`: what a change of policies would change, before it is applied. */
 import type { Command } from 'commander';
-import type { ModelUpdate, ServiceName } from '#model';
+import { type ModelUpdate, objectKey } from '#model';
 import { diffClusters, diffFlows, type FlowChange, type FlowDiff, type PolicyDiff, type VerdictChange } from '#policy';
 import type { CliContext } from '../context.ts';
 import { exitCode } from '../exit-codes.ts';
@@ -112,8 +112,7 @@ function overlay(below: readonly ModelUpdate[], above: readonly ModelUpdate[]): 
 }
 
 function overlayServices(below: Objects['services'] = [], above: Objects['services'] = []): Objects['services'] {
-  const keyOf = ({ namespace, name }: ServiceName): string => `${namespace}/${name}`;
-  return [...new Map([...below, ...above].map((service) => [keyOf(service), service])).values()];
+  return [...new Map([...below, ...above].map((service) => [objectKey(service), service])).values()];
 }
 
 const endsShownMax = 10;

@@ -1,16 +1,16 @@
 /** Services among manifests, for looking at them without a cluster that makes their EndpointSlices. */
 import type { ServiceSelection } from '#model';
-
-const protocols = ['TCP', 'UDP', 'SCTP'] as const;
+import { protocols } from '../manifest/network-policy.ts';
+import { asMapping } from '../mapping.ts';
 
 /** Undefined for any other document, and for a service that cannot be understood: it has no endpoints then. */
 export function serviceIn(document: unknown): ServiceSelection | undefined {
-  const object = mapping(document);
+  const object = asMapping(document);
   if (object?.['apiVersion'] !== 'v1' || object['kind'] !== 'Service') return undefined;
-  const { name, namespace = 'default' } = mapping(object['metadata']) ?? {};
-  const { selector, ports, type } = mapping(object['spec']) ?? {};
+  const { name, namespace = 'default' } = asMapping(object['metadata']) ?? {};
+  const { selector, ports, type } = asMapping(object['spec']) ?? {};
   if (typeof name !== 'string' || typeof namespace !== 'string' || type === 'ExternalName') return undefined;
-  const labels = Object.entries(mapping(selector) ?? {}).filter(
+  const labels = Object.entries(asMapping(selector) ?? {}).filter(
     (entry): entry is [string, string] => typeof entry[1] === 'string',
   );
   const list: readonly unknown[] = Array.isArray(ports) ? ports : [];
@@ -18,15 +18,9 @@ export function serviceIn(document: unknown): ServiceSelection | undefined {
 }
 
 function portOf(value: unknown): ServiceSelection['ports'][number] | undefined {
-  const { port, targetPort, protocol = 'TCP' } = mapping(value) ?? {};
+  const { port, targetPort, protocol = 'TCP' } = asMapping(value) ?? {};
   const known = protocols.find((each) => each === protocol);
   if (typeof port !== 'number' || !known) return undefined;
   const isTarget = typeof targetPort === 'number' || (typeof targetPort === 'string' && targetPort !== '');
   return { port, protocol: known, ...(isTarget && { targetPort }) };
-}
-
-function mapping(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : undefined;
 }

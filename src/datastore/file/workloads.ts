@@ -2,6 +2,8 @@
  * The pod that a workload's template makes, for looking at manifests without a cluster: one for each Deployment, StatefulSet,
  * DaemonSet, ReplicaSet, Job and CronJob, under its name. All of its pods have the same labels and ports.
  */
+import { asMapping } from '../mapping.ts';
+
 const templatesAt: Readonly<Record<string, readonly string[]>> = {
   'apps/v1 Deployment': ['spec', 'template'],
   'apps/v1 StatefulSet': ['spec', 'template'],
@@ -14,23 +16,17 @@ const templatesAt: Readonly<Record<string, readonly string[]>> = {
 
 /** A Pod document, or the document itself where it is no workload. */
 export function podOfWorkload(document: unknown): unknown {
-  const workload = mapping(document);
+  const workload = asMapping(document);
   const path = workload && templatesAt[`${workload['apiVersion']} ${workload['kind']}`];
   if (!path) return document;
   let template: Readonly<Record<string, unknown>> | undefined = workload;
-  for (const field of path) template = mapping(template?.[field]);
-  const { name, namespace } = mapping(workload['metadata']) ?? {};
-  const { labels } = mapping(template?.['metadata']) ?? {};
+  for (const field of path) template = asMapping(template?.[field]);
+  const { name, namespace } = asMapping(workload['metadata']) ?? {};
+  const { labels } = asMapping(template?.['metadata']) ?? {};
   return {
     apiVersion: 'v1',
     kind: 'Pod',
     metadata: { name, ...(namespace !== undefined && { namespace }), ...(labels !== undefined && { labels }) },
     spec: template?.['spec'] ?? {},
   };
-}
-
-function mapping(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : undefined;
 }

@@ -8,6 +8,7 @@
  * needs the cluster to be mended.
  */
 import type { ClusterPodSelector, ClusterPolicyObject, ClusterPolicyRule, Kind, LabelSelector } from '#model';
+import { asMapping } from '../mapping.ts';
 import { decodeObject } from './decode.ts';
 import { readLabelSelector } from './metadata.ts';
 import { Reader } from './reader.ts';
@@ -21,9 +22,9 @@ const clusterPolicyKinds: readonly Kind[] = [
 /** Undefined: of another kind, wrong in more than its subject, or about nobody that can be named. */
 export function clusterPolicyStandIn(kind: Kind, value: unknown): ClusterPolicyObject | undefined {
   if (!clusterPolicyKinds.includes(kind)) return undefined;
-  const document = mapping(value);
-  const spec = mapping(document?.['spec']);
-  const subject = readableSubject(mapping(spec?.['subject']));
+  const document = asMapping(value);
+  const spec = asMapping(document?.['spec']);
+  const subject = readableSubject(asMapping(spec?.['subject']));
   if (!subject) return undefined;
   const { typed } = decodeObject(kind, { ...document, spec: { ...spec, subject: { namespaces: {} } } }, 'api');
   const policy = typed?.object as ClusterPolicyObject | undefined;
@@ -46,7 +47,7 @@ function readableSubject(subject: Readonly<Record<string, unknown>> | undefined)
   // Of two forms, or one that is not known, it is not said how they go together.
   const [form, ...others] = Object.keys(subject ?? {});
   if (others.length > 0) return undefined;
-  const pods = form === 'pods' ? mapping(subject?.['pods']) : {};
+  const pods = form === 'pods' ? asMapping(subject?.['pods']) : {};
   const namespaces = form === 'namespaces' ? subject?.['namespaces'] : pods?.['namespaceSelector'];
   const found = { namespaceSelector: readablePart(namespaces), podSelector: readablePart(pods?.['podSelector']) };
   return namesSomebody(found.namespaceSelector) || namesSomebody(found.podSelector) ? found : undefined;
@@ -54,8 +55,8 @@ function readableSubject(subject: Readonly<Record<string, unknown>> | undefined)
 
 /** The requirements that can be read, each by itself. */
 function readablePart(value: unknown): LabelSelector {
-  const selector = mapping(value);
-  const labels = Object.entries(mapping(selector?.['matchLabels']) ?? {});
+  const selector = asMapping(value);
+  const labels = Object.entries(asMapping(selector?.['matchLabels']) ?? {});
   const expressions = selector?.['matchExpressions'];
   const parts = [
     ...labels.map(([key, text]) => ({ matchLabels: { [key]: text } })),
@@ -75,10 +76,4 @@ function readablePart(value: unknown): LabelSelector {
 function namesSomebody({ matchLabels, matchExpressions }: LabelSelector): boolean {
   const names = matchExpressions.some(({ operator }) => operator === 'In' || operator === 'Exists');
   return names || Object.keys(matchLabels).length > 0;
-}
-
-function mapping(value: unknown): Readonly<Record<string, unknown>> | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : undefined;
 }

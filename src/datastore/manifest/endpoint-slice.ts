@@ -1,11 +1,10 @@
 /** discovery.k8s.io/v1 EndpointSlice. What is ready, serving or terminating says nothing here: an endpoint counts while it stands in a slice. */
 import type { IpAddress } from '#kit';
-import type { EndpointPort, EndpointSliceObject, ObjectMeta } from '#model';
+import { type EndpointPort, type EndpointSliceObject, type ObjectMeta, serviceNameLabel } from '#model';
 import { readAddress } from './metadata.ts';
 import { protocols } from './network-policy.ts';
 import type { Reader } from './reader.ts';
 
-const serviceNameLabel = 'kubernetes.io/service-name';
 /** Those of the API server's own validation. */
 const endpointsMax = 1_000;
 const addressesMax = 100;
