@@ -56,6 +56,7 @@ suite('what iptables-restore is given', () => {
       const there = new Set<string>();
       for (const [at, lines] of portions.entries()) {
         assert.equal(lines[0], '*mangle');
+        if (at === 0) assert.equal(lines[1], ':poplin-made-table - [0:0]', 'who made the table is said as it is made');
         assert.ok(lines.length < 1_100, `${lines.length} lines in a commit`);
         for (const line of lines) {
           const declared = /^:(\S+)/.exec(line)?.[1];

@@ -237,7 +237,10 @@ export class IptablesFamily {
     });
     const jumps = this.#jumpLines(table);
     if (ahead.length + last.declared.length + declared.length + rules.length + jumps.length === 0) return [];
-    if (!table.present && this.options.backend === 'nft') last.declared.unshift(`:${this.#marker} - [0:0]`);
+    // With the first commit: it makes the table.
+    const marker = !table.present && this.options.backend === 'nft' ? [`:${this.#marker} - [0:0]`] : [];
+    if (ahead.length > 0) ahead.splice(1, 0, ...marker);
+    else last.declared.unshift(...marker);
     return [...ahead, `*${name}`, ...last.declared, ...declared, ...last.rules, ...rules, ...jumps, 'COMMIT'];
   }
 
