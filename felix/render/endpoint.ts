@@ -25,7 +25,8 @@ export function renderEndpoint(
     }
     tier.policies.forEach((policy: PolicyId, position) => {
       const match = position === 0 ? '' : matchUndecided(marks);
-      rules.push({ match, target: `-j ${policyChain(names, direction, policy)}`, comment: policy });
+      // The chain's own rules name the policy.
+      rules.push({ match, target: `-j ${policyChain(names, direction, policy)}`, comment: '', bare: true });
     });
     if (tier.endOfTier === 'deny') {
       const match = matchUndecided(marks);

@@ -16,7 +16,10 @@ const machine = needs({
   commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'nft', 'ip', 'nsenter'],
 });
 
-const isolated: EndpointProgram = { ingress: [{ tier: 'default', policies: ['P'], endOfTier: 'deny' }], egress: [] };
+const isolated: EndpointProgram = {
+  ingress: [{ tier: 'default', policies: ['P', 'Q'], endOfTier: 'deny' }],
+  egress: [],
+};
 
 function model(world: PacketWorld): PolicyUpdate[] {
   const { addresses } = world.pod('b');
@@ -44,6 +47,7 @@ function model(world: PacketWorld): PolicyUpdate[] {
         egress: [],
       },
     },
+    { type: 'policy', id: 'Q', program: { ingress: [], egress: [] } },
     { type: 'endpoint', id: 'ns/a', program: isolated },
     { type: 'endpoint', id: 'ns/b', program: { ingress: [], egress: [] } },
   ];
@@ -258,6 +262,10 @@ for (const backend of ['nft', 'legacy'] as const) {
       await repaired('a chain was flushed');
       await world.sh(v4!, '-t', 'mangle', '-A', 'poplin-input', '-j', 'ACCEPT');
       await repaired('a rule was added to a chain of ours');
+      const jump = /^-A (poplin-tw-\S+) -m mark --mark 0x0\/\S+ (-j poplin-pi-\S+)$/m;
+      const [, chain = '', target = ''] = jump.exec(await world.sh(v4!, '-t', 'mangle', '-S'))!;
+      await world.sh(v4!, '-t', 'mangle', '-R', chain, '2', ...target.split(' '));
+      await repaired('a rule that carries no comment asks for less');
       await world.sh(v4!, '-t', 'mangle', '-N', 'poplin-stray');
       await repaired('a stray chain with our prefix');
       const set = (await world.sh('ipset', 'list', '-n')).split('\n').find((name) => name.startsWith('poplin4-'))!;

@@ -7,8 +7,8 @@
  *   (With nft a commit that deletes a rule waits 15 to 30 ms for a grace period of the kernel, one that only adds takes 4: a pod that
  *   comes must not delete.) With nft, where very many chains are new, those go ahead in commits of their own, of the same call: nothing names them
  *   yet, and iptables-nft walks a list of all chains of a commit for each of its lines (1.8.9: 9 s of processor for 40,000 rules in one, 0.3 s in many).
- * - No write without a difference: what is there is read back by `iptables-save` and compared by the hash that each rule carries in its comment
- *   (see render/rule.ts). A restart with the same wishes makes no restore call.
+ * - No write without a difference: what is there is read back by `iptables-save` and compared by the hash that each rule carries in its comment,
+ *   bare ones by their text (see render/rule.ts). A restart with the same wishes makes no restore call.
  * - Order: chains before the jumps and gotos that name them (one commit), deletions in a later call (`sweep`), because
  *   nft refuses to delete in the transaction that removes the last reference.
  * - Others' rules are never touched: we own the chains with our prefix and one jump in each of a few kernel chains, which `write` puts back to the
@@ -22,7 +22,7 @@
 import { type Clock, DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
 import { paced } from '../../pace.ts';
 import type { Jump, TableName } from '../../render/base.ts';
-import { hashInLine, insertions, type Rule, ruleHashes, ruleLine } from '../../render/rule.ts';
+import { hashInLine, hashOfLine, insertions, type Rule, ruleHashes, ruleLine } from '../../render/rule.ts';
 import { type CommandRunner, newCounters, type WriteCounters } from '../command.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
 import { type SavedChain, saveParser, targetOfLine, unreadableTables } from './parse.ts';
@@ -199,7 +199,7 @@ export class IptablesFamily {
     const jumpLines = new Map<string, readonly string[]>();
     await paced(this.#clock, saved ?? [], ([name, chain]) => {
       if (this.#isOurs(name)) {
-        if (!this.#isMarker(name)) found.push([name, chain.lines.map((line) => hashInLine(line) ?? 'foreign').join()]);
+        if (!this.#isMarker(name)) found.push([name, chain.lines.map(hashOfLine).join()]);
       } else if (chain.policy !== '-' || chain.lines.some((line) => this.#isJump(line))) {
         jumpLines.set(name, chain.lines);
       }
