@@ -5,6 +5,7 @@ export type {
   CommandOptions,
   CommandResult,
   CommandRunner,
+  SetCreation,
   SetMemberChange,
   SetMemberWriter,
   WriteCounters,

@@ -3,7 +3,7 @@
  *
  * Goals, and how each is met:
  * - Cost follows the change: each kernel set has a delta tracker of members, and only sets that changed are looked at. All
- *   lines of a step go through one `ipset restore`; a few members of sets that exist go by netlink instead, where a writer is given: a pod
+ *   lines of a step go through one `ipset restore`; a few sets that come and a few members go by netlink instead, where a writer is given: a pod
  *   that comes waits for them.
  * - Order: `grow` (create, add) before the rules that name a set, `shrink` after them, `sweep` (destroy) last. Which sets turn the order round
  *   is the caller's business (`contested`).
@@ -20,6 +20,7 @@ import { type KernelSetType, kernelSetName, type Names } from '../../render/name
 import {
   type CommandRunner,
   newCounters,
+  type SetCreation,
   type SetMemberChange,
   type SetMemberWriter,
   type WriteCounters,
@@ -28,6 +29,7 @@ import {
   addLines,
   allLines,
   createLine,
+  creation,
   deleteLines,
   type KernelSet,
   memberChange,
@@ -312,15 +314,17 @@ export class Ipsets {
   /** Whether the lines went by netlink. @throws IpsetError */
   #direct(lines: readonly string[]): boolean {
     if (!this.#members || lines.length > directChangesMax) return false;
-    const changes: SetMemberChange[] = [];
+    const changes: (SetMemberChange | SetCreation)[] = [];
+    const made = new Set<string>();
     for (const line of lines) {
-      const change = memberChange(line, this.#kernel);
+      const change = creation(line, this.#kernel) ?? memberChange(line, this.#kernel, made);
       if (!change) return false;
+      if (change.op === 'create') made.add(change.set);
       changes.push(change);
     }
     const failure = this.#members.change(changes);
     if (failure === undefined) return true;
-    const text = `changing a member of a set failed: ${failure}`;
+    const text = `making or changing a set failed: ${failure}`;
     throw new IpsetError(text, { code: 'RESTORE_FAILED', stderr: failure });
   }
 
