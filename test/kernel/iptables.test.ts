@@ -376,6 +376,41 @@ for (const backend of ['nft', 'legacy'] as const) {
       await world.expectSilence('b', 'a', 5, 4);
     });
 
+    test('a pod that loses a policy loses one rule, and is as it should be when another program was there first', async () => {
+      await using world = await PacketWorld.make(['a', 'b']);
+      const dataplane = await start(world, backend);
+      const has = async (...policies: string[]): Promise<void> => {
+        const ingress = [{ tier: 'default', policies, endOfTier: 'deny' as const }];
+        dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress, egress: [] } }]);
+        await dataplane.whenApplied();
+      };
+      const iptables = [`xtables-${backend}-multi`, 'iptables', '-t', 'mangle'] as const;
+      const rules = async (): Promise<string[]> =>
+        (await world.sh(...iptables, '-S')).split('\n').filter((line) => line.startsWith('-A poplin-tw-'));
+      dataplane.apply([{ type: 'policy', id: 'R', program: { ingress: [{ action: 'allow' }], egress: [] } }]);
+      const without = await rules();
+      for (const meddle of [false, true]) {
+        await has('P', 'R', 'Q');
+        const jump = (await rules()).find((line) => !without.includes(line))!;
+        assert.match(jump, / -m mark --mark 0x0\/\S+ -j poplin-pi-\S+$/);
+        if (meddle) await world.sh(...iptables, ...jump.replace('-A', '-D').split(' '));
+        const before = world.commands.length;
+        await has('P', 'Q');
+        const written = world.commands
+          .slice(before)
+          .filter(({ argv }) => argv.some((word) => word.endsWith('restore')));
+        // Where it is refused, what is read back is what was wanted.
+        assert.equal(written.length, 2);
+        for (const { stdin } of written) assert.equal(stdin, `*mangle\n${jump.replace('-A', '-D')}\nCOMMIT\n`);
+        assert.deepEqual(await rules(), without);
+        assert.equal(dataplane.status().repairs, 0);
+        const writes = world.writes();
+        dataplane.resync();
+        await dataplane.whenApplied();
+        assert.equal(world.writes(), writes);
+      }
+    });
+
     test('a failing restore is repeated until it succeeds, and waiters wait for that', async () => {
       await using world = await PacketWorld.make(['a', 'b']);
       const dataplane = await start(world, backend);

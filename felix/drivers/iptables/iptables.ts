@@ -3,9 +3,10 @@
  *
  * Goals, and how each is met:
  * - Atomic: everything that changes in a table goes into one `iptables-restore`, which commits a table at once. A chain that
- *   differs by more rules gets those inserted, any other that differs is replaced whole; chains that do not differ are not named.
- *   (With nft a commit that deletes a rule waits 15 to 30 ms for a grace period of the kernel, one that only adds takes 4: a pod that
- *   comes must not delete.) With nft, where very many chains are new, those go ahead in commits of their own, of the same call: nothing names them
+ *   differs by more rules gets those inserted, one that differs by fewer bare ones has those deleted, any other that differs is replaced whole;
+ *   chains that do not differ are not named. (With nft a program that deleted a rule ends after a grace period of the kernel, 15 to 30 ms, one
+ *   that only added takes 4: a pod that comes must not delete. Rules with matches that are added after a commit that deleted, the other family's
+ *   too, wait for the same; and a commit that adds any has the kernel walk through all rules of the table from each hook.) With nft, where very many chains are new, those go ahead in commits of their own, of the same call: nothing names them
  *   yet, and iptables-nft walks a list of all chains of a commit for each of its lines (1.8.9: 9 s of processor for 40,000 rules in one, 0.3 s in many).
  * - No write without a difference: what is there is read back by `iptables-save` and compared by the hash that each rule carries in its comment,
  *   bare ones by their text (see render/rule.ts). A restart with the same wishes makes no restore call.
@@ -22,9 +23,10 @@
 import { type Clock, DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
 import { paced } from '../../pace.ts';
 import type { Jump, TableName } from '../../render/base.ts';
-import { hashInLine, hashOfLine, insertions, type Rule, ruleHashes, ruleLine } from '../../render/rule.ts';
+import { hashInLine, hashOfLine, type Rule, ruleHashes, ruleLine } from '../../render/rule.ts';
 import { type CommandRunner, newCounters, type WriteCounters } from '../command.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
+import { chainLines, changeLines, portions, type WantedChain } from './lines.ts';
 import { type SavedChain, saveParser, targetOfLine, unreadableTables } from './parse.ts';
 
 export type IptablesFailure =
@@ -41,13 +43,6 @@ export interface IptablesOptions {
   readonly env: Readonly<Record<string, string>>;
 }
 
-interface WantedChain {
-  readonly rules: readonly Rule[];
-  readonly hashes: readonly string[];
-  /** All hashes in one string: what the tracker compares. */
-  readonly identity: string;
-}
-
 interface Table {
   readonly wanted: Map<string, WantedChain>;
   /** Chain name to identity. */
@@ -61,8 +56,6 @@ interface Table {
 
 /** In the order in which they are written: the verdicts first. */
 const tableOrder: readonly TableName[] = ['mangle', 'filter', 'nat'];
-/** Commands of iptables-nft in one commit that are about chains nothing names yet; its time grows with their square. */
-const portionLines = 1_000;
 /** An iptables-restore of 50,000 rules takes under 2 s; beyond this something hangs. */
 const commandTimeoutMs = 60_000;
 
@@ -100,10 +93,17 @@ export class IptablesFamily {
   }
 
   desireChain(table: TableName, name: string, rules: readonly Rule[]): void {
+    const { wanted, chains } = this.#tables[table];
     const hashes = ruleHashes(name, rules);
     const identity = hashes.join();
-    this.#tables[table].wanted.set(name, { rules, hashes, identity });
-    this.#tables[table].chains.desire(name, identity);
+    const last = wanted.get(name);
+    const before = last?.identity === chains.actual.get(name) ? last : last?.before;
+    const chain = { rules, hashes, identity };
+    wanted.set(
+      name,
+      before && before.identity !== identity ? { ...chain, before: { ...before, before: undefined } } : chain,
+    );
+    chains.desire(name, identity);
   }
   undesireChain(table: TableName, name: string): void {
     this.#tables[table].wanted.delete(name);
@@ -215,18 +215,14 @@ export class IptablesFamily {
     const declared: string[] = [];
     const rules: string[] = [];
     await paced(this.#clock, chains.pendingUpdates, (chain) => {
-      const { rules: after, hashes } = wanted.get(chain)!;
-      const before = chains.actual.get(chain);
-      if (before === undefined && this.options.backend === 'nft') {
+      const actual = chains.actual.get(chain);
+      if (actual === undefined && this.options.backend === 'nft') {
         fresh.push(chain);
         return;
       }
-      const inserted = before === undefined ? undefined : insertions(before.split(','), hashes);
-      if (!inserted) declared.push(`:${chain} - [0:0]`);
-      for (const at of inserted ?? after.keys()) {
-        const command = inserted ? `-I ${chain} ${at + 1}` : `-A ${chain}`;
-        rules.push(ruleLine(command, after[at]!, hashes[at]!));
-      }
+      const change = changeLines(chain, wanted.get(chain)!, actual);
+      if (!change) declared.push(`:${chain} - [0:0]`);
+      rules.push(...(change ?? chainLines(chain, wanted.get(chain)!)));
     });
     const ahead: string[] = [];
     const last = { declared: [] as string[], rules: [] as string[] };
@@ -336,35 +332,6 @@ export class IptablesFamily {
 
 function newTable(): Table {
   return { wanted: new Map(), chains: new DeltaTracker(), jumps: new Map(), jumpLines: new Map(), present: false };
-}
-
-function chainLines(chain: string, { rules, hashes }: Pick<WantedChain, 'rules' | 'hashes'>): string[] {
-  return rules.map((rule, index) => ruleLine(`-A ${chain}`, rule, hashes[index]!));
-}
-
-/** Chains that are new, in portions of so many lines: each names only chains of its own, of portions before it, or that are there. */
-function* portions(fresh: readonly string[], wanted: ReadonlyMap<string, WantedChain>): Generator<string[]> {
-  const left = new Set(fresh);
-  let portion: string[] = [];
-  let lines = 0;
-  const ordered: string[] = [];
-  const visit = (chain: string): void => {
-    if (!left.delete(chain)) return;
-    for (const { target } of wanted.get(chain)!.rules) visit(/^-[jg] (\S+)/.exec(target)?.[1] ?? '');
-    ordered.push(chain);
-  };
-  for (const chain of fresh) {
-    visit(chain);
-    for (const each of ordered.splice(0)) {
-      portion.push(each);
-      lines += 1 + wanted.get(each)!.rules.length;
-      if (lines < portionLines) continue;
-      yield portion;
-      portion = [];
-      lines = 0;
-    }
-  }
-  if (portion.length > 0) yield portion;
 }
 
 function jumpRule(jump: Jump): Rule {
