@@ -23,9 +23,9 @@ export function renderEndpoint(
       rules.push({ match: matchAccept(marks), target: '-j RETURN', comment: `accepted before tier ${tier.tier}` });
       rules.push({ match: '', target: clearPass(marks), comment: `tier ${tier.tier}` });
     }
-    tier.policies.forEach((policy: PolicyId, position) => {
-      const match = position === 0 ? '' : matchUndecided(marks);
-      // The chain's own rules name the policy.
+    tier.policies.forEach((policy: PolicyId) => {
+      // All alike: one that comes ahead of them changes none. The chain's own rules name the policy.
+      const match = matchUndecided(marks);
       rules.push({ match, target: `-j ${policyChain(names, direction, policy)}`, comment: '', bare: true });
     });
     if (tier.endOfTier === 'deny') {
