@@ -46,16 +46,17 @@ function model(policiesPerNamespace: number, podsPerNamespace: number, peers: 's
   return { updates: [...pods.updates, ...policies], endpoints: pods.endpoints, policy };
 }
 
+async function give(node: KernelNode, { argv, lines }: Written): Promise<void> {
+  const { code, stderr } = await node.run(argv, { stdin: `${lines.join('\n')}\n`, timeoutMs: byHandTimeoutMs });
+  assert.equal(code, 0, stderr);
+}
+
 /** The same text to the same programs, one call after the other but for the two families. */
 async function byHandMs(backend: Backend, calls: readonly Written[]): Promise<number> {
   await using node = new KernelNode(backend);
-  const give = async ({ argv, lines }: Written): Promise<void> => {
-    const { code, stderr } = await node.run(argv, { stdin: `${lines.join('\n')}\n`, timeoutMs: byHandTimeoutMs });
-    assert.equal(code, 0, stderr);
-  };
   const from = performance.now();
-  for (const call of calls.filter(({ argv }) => argv[0] === 'ipset')) await give(call);
-  await Promise.all(calls.filter(({ argv }) => argv[0] !== 'ipset').map(give));
+  for (const call of calls.filter(({ argv }) => argv[0] === 'ipset')) await give(node, call);
+  await Promise.all(calls.filter(({ argv }) => argv[0] !== 'ipset').map((call) => give(node, call)));
   return performance.now() - from;
 }
 
@@ -65,22 +66,33 @@ async function rulesOf(node: KernelNode, backend: Backend): Promise<number> {
   return saved.split('\n').filter((line) => line.startsWith('-A ')).length;
 }
 
-/** Changes one policy at a time; each writes the policy's chain of ingress in both families and nothing else. */
+/** Changes one policy at a time; each writes the policy's chain of ingress in both families and nothing else. Then the same text by hand. */
 async function changes(node: KernelNode, scale: Cluster, perNamespace: number) {
   const values: number[] = [];
+  const handMs: number[] = [];
+  let last: readonly Written[] = [];
   node.taken();
   const cpuMs = childCpuMs();
   for (let i = 0; i < rounds; i++) {
     const update = scale.policy(i, i % perNamespace, 5_000 + i);
     values.push(await node.inForceMs(update));
     const { calls, members } = node.taken();
+    last = calls;
     const chains = chainsOf(calls);
     assert.equal(calls.length, 2, 'a restore each family');
     assert.equal(chains.size, 1, `chains written for one policy: ${[...chains].join(', ')}`);
     assert.equal(members, 0);
     assert.ok(calls.every(({ lines }) => lines.some((line) => line.includes(`NetworkPolicy:${update.key} `))));
   }
-  return { ...spread(values), programsCpuMsPerChange: rounded((childCpuMs() - cpuMs) / rounds) };
+  const programsCpuMsPerChange = rounded((childCpuMs() - cpuMs) / rounds);
+  for (let i = 0; i < rounds; i++) {
+    const from = performance.now();
+    await Promise.all(last.map((call) => give(node, call)));
+    handMs.push(performance.now() - from);
+  }
+  node.taken();
+  const { p50Ms: byHandP50Ms } = spread(handMs);
+  return { ...spread(values), programsCpuMsPerChange, byHandP50Ms };
 }
 
 export async function fromNothing(
