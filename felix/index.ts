@@ -6,6 +6,7 @@ export type {
   CommandResult,
   CommandRunner,
   MemberLife,
+  SetCreation,
   SetMemberChange,
   SetMemberWriter,
   WriteCounters,

@@ -32,10 +32,18 @@ export interface MemberLife {
   readonly timeoutSec: number;
   readonly comment: string;
 }
-/** Changes members of sets that exist without a process; handed in like the runner. */
+/** A set without members, with room for so many. */
+export interface SetCreation {
+  readonly op: 'create';
+  readonly set: string;
+  readonly type: SetMemberChange['type'];
+  readonly family: IpFamily;
+  readonly room: number;
+}
+/** Makes sets, and changes members of sets that exist, without a process; handed in like the runner. */
 export interface SetMemberWriter {
   /** In order; repeating a change is no failure. Returns the first failure in words. */
-  change(changes: readonly SetMemberChange[]): string | undefined;
+  change(changes: readonly (SetMemberChange | SetCreation)[]): string | undefined;
 }
 
 /** What was sent to the kernel, for metrics and for tests that hold us to it. */

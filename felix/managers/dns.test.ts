@@ -40,7 +40,7 @@ async function programmed({ takes = () => true, saved = '' }: { takes?: () => bo
       tables,
       members: {
         change(changes) {
-          members.push(...changes);
+          members.push(...changes.filter((change) => change.op !== 'create'));
           return undefined;
         },
       },

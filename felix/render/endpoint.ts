@@ -108,9 +108,12 @@ function policyCalls(
   direction: Direction,
   { names, marks }: { readonly names: Names; readonly marks: Marks },
 ): Rule[] {
-  return policies.map((policy, position) => ({
-    match: position === 0 ? '' : matchUndecided(marks),
+  // All alike: one that comes ahead of them changes none. The chain's own rules name the policy.
+  const match = matchUndecided(marks);
+  return policies.map((policy) => ({
+    match,
     target: `-j ${policyChain(names, direction, policy)}`,
-    comment: policy,
+    comment: '',
+    bare: true,
   }));
 }

@@ -9,7 +9,7 @@ import { renderEndpoint, renderGroup } from './endpoint.ts';
 import { marksFromMask } from './marks.ts';
 import { defaultNames, dispatchChain, endpointChain, groupChain, kernelSetName, policyChain } from './names.ts';
 import { acceptedChain, passedChain, RenderError, renderPolicy } from './policy.ts';
-import { hashInLine, insertions, type Rule, ruleHashes, ruleLine } from './rule.ts';
+import { hashInLine, hashOfLine, insertions, type Rule, ruleHashes, ruleLine } from './rule.ts';
 
 const names = defaultNames;
 const marks = marksFromMask(0x000f0000);
@@ -420,6 +420,19 @@ test('comments carry identity and stay within what the kernel holds', () => {
   assert.equal(hashInLine(line), hashes[0]);
   assert.equal(hashInLine('-A c -m comment --comment poplin:AAAAAAAAAAAAAAAA -j X'), 'AAAAAAAAAAAAAAAA');
   assert.equal(hashInLine('-A c -m comment --comment "not poplin:AAAAAAAAAAAAAAAA" -j X'), undefined);
+});
+
+test('a bare rule has no comment, and is known by its text and its chain', () => {
+  const rule: Rule = { match: '-m mark --mark 0x0/0x30000', target: '-j X', comment: '', bare: true };
+  const [hash] = ruleHashes('c', [rule]);
+  const line = ruleLine('-A c', rule, hash!);
+  assert.equal(line, '-A c -m mark --mark 0x0/0x30000 -j X');
+  assert.equal(hashOfLine(line), hash);
+  for (const other of ['-A d -m mark --mark 0x0/0x30000 -j X', '-A c -m mark --mark 0x0/0x30000 -g X', '-A c -j X'])
+    assert.notEqual(hashOfLine(other), hash);
+  const commented = { match: '', target: '-j X', comment: 'y' };
+  const [own] = ruleHashes('c', [commented]);
+  assert.equal(hashOfLine(ruleLine('-A c', commented, own!)), own);
 });
 
 test('insertions turn the one list into the other, or there are none', () => {

@@ -8,6 +8,11 @@ export interface Rule {
   readonly target: string;
   /** For people; cut and cleaned by `ruleLine`. */
   readonly comment: string;
+  /**
+   * Written without a comment, which is more than a third of such a rule's bytes: its text is its identity. For many short rules whose text
+   * iptables-save prints as it was written.
+   */
+  readonly bare?: true;
 }
 
 /** Marks a rule as ours and carries its identity: `poplin:` + hash, then the readable part. */
@@ -22,8 +27,14 @@ const ruleHashChars = 16;
  * chained over the rules before: a rule that comes into the middle changes no other, and can be inserted.
  */
 export function ruleHashes(chain: string, rules: readonly Rule[]): string[] {
-  return rules.map((rule) => shortHash(`${chain}\n${rule.match}\n${rule.target}\n${rule.comment}`, ruleHashChars));
+  return rules.map((rule) =>
+    rule.bare
+      ? bareHash(ruleLine(`-A ${chain}`, rule, ''))
+      : shortHash(`${chain}\n${rule.match}\n${rule.target}\n${rule.comment}`, ruleHashChars),
+  );
 }
+
+const bareHash = (line: string): string => shortHash(line, ruleHashChars);
 
 /**
  * The places (0-based, in `after`) of the rules that turn `before` into `after` when they are inserted from the first to the last; undefined when
@@ -41,13 +52,20 @@ export function insertions(before: readonly string[], after: readonly string[]):
 
 /** `-A chain …`. The comment comes after the matches, so that only packets that match pay for it. */
 export function ruleLine(command: string, rule: Rule, hash: string): string {
-  const comment = `-m comment --comment "${`${commentTag}${hash} ${cleanComment(rule.comment)}`.trimEnd()}"`;
+  const comment = rule.bare
+    ? ''
+    : `-m comment --comment "${`${commentTag}${hash} ${cleanComment(rule.comment)}`.trimEnd()}"`;
   return [command, rule.match, comment, rule.target].filter((part) => part !== '').join(' ');
 }
 
 /** The hash that a rule as `iptables-save` prints it carries, or undefined when it is not one of ours. */
 export function hashInLine(line: string): string | undefined {
   return /--comment "?poplin:([A-Za-z0-9_-]{16})(?=[" ]|$)/.exec(line)?.[1];
+}
+
+/** What `ruleHashes` gave the rule that `iptables-save` prints so; of another's rule, what it gives no rule of ours but one of the same text. */
+export function hashOfLine(line: string): string {
+  return hashInLine(line) ?? bareHash(line);
 }
 
 /** Nothing that restore's parser could read as the end of the comment, and short enough with tag and hash. */

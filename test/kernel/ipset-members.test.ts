@@ -1,7 +1,7 @@
-/** Members written by netlink, as the `ipset` program sees them. */
+/** Sets and members written by netlink, as the `ipset` program sees them. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { Ipsets, type SetMemberChange } from '#felix';
+import { Ipsets, type SetCreation, type SetMemberChange } from '#felix';
 import { silentLogger, systemClock } from '#kit';
 import { inNetns, openSetMembers } from '#sys';
 import { needs } from '../support/needs.ts';
@@ -27,10 +27,18 @@ suite('ipset members by netlink', needs({ root: true, commands: ['ipset', 'nsent
       ['i4', 'net,iface', 4, ['10.0.0.1,pop0123456789a', '10.0.0.2,pop0123456789b']],
       ['i6', 'net,iface', 6, ['2001:db8::1,pop0123456789a']],
     ];
-    for (const [name, type, family] of sets) {
-      await world.sh('ipset', 'create', name, `hash:${type}`, 'family', family === 4 ? 'inet' : 'inet6');
-    }
     const members = open(world);
+    const creations = (room: number): SetCreation[] =>
+      sets.map(([set, type, family]) => ({ op: 'create', set, type, family, room }));
+    assert.equal(members.change(creations(5_000)), undefined);
+    for (const [name, type, family] of sets) {
+      const words = [`hash:${type}`, 'family', family === 4 ? 'inet' : 'inet6', 'maxelem', '5000'];
+      assert.match(await world.sh('ipset', 'list', name), /^Header: family inet6? hashsize \d+ maxelem 5000$/m);
+      // The same to the program, too.
+      await world.sh('ipset', 'create', name, ...words, '-exist');
+    }
+    assert.equal(members.change(creations(5_000)), undefined, 'what is there may be made again');
+    assert.equal(members.change(creations(6_000)), 'create a4 hash:ip: EEXIST', 'but not as another');
     const changes = (op: 'add' | 'del'): SetMemberChange[] =>
       sets.flatMap(([set, type, family, list]) => list.map((member) => ({ op, set, type, family, member })));
     assert.equal(members.change(changes('add')), undefined);
@@ -55,7 +63,7 @@ suite('ipset members by netlink', needs({ root: true, commands: ['ipset', 'nsent
     members.close();
   });
 
-  test('the driver writes small changes by it, and new sets by the program', async () => {
+  test('the driver writes small changes and new sets by it, and what is much by the program', async () => {
     await using world = await PacketWorld.make([]);
     const members = open(world);
     let direct = 0;
@@ -84,15 +92,22 @@ suite('ipset members by netlink', needs({ root: true, commands: ['ipset', 'nsent
     await sets.read();
     sets.desire('s', 'ip', ['10.0.0.1', '2001:db8::1']);
     await apply();
-    assert.deepEqual([processes, direct], [2, 0]);
+    assert.deepEqual([processes, direct], [1, 4]);
     sets.delta('s', ['10.0.0.2', '2001:db8::2'], ['10.0.0.1']);
     await apply();
-    assert.deepEqual([processes, direct], [2, 3]);
+    assert.deepEqual([processes, direct], [1, 7]);
     const names = [sets.nameOf('s', 4), sets.nameOf('s', 6)];
     assert.deepEqual(
       await saved(world),
       [`add ${names[0]} 10.0.0.2`, `add ${names[1]} 2001:db8::1`, `add ${names[1]} 2001:db8::2`].sort(),
     );
+    sets.desire(
+      'many',
+      'ip',
+      Array.from({ length: 250 }, (_, i) => `10.1.0.${i}`),
+    );
+    await apply();
+    assert.deepEqual([processes, direct], [2, 7]);
     await world.sh('ipset', 'destroy', names[0]!);
     sets.delta('s', ['10.0.0.3'], []);
     await assert.rejects(apply(), /ENOENT/);

@@ -16,7 +16,10 @@ const machine = needs({
   commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'nft', 'ip', 'nsenter'],
 });
 
-const isolated: EndpointProgram = { ingress: [{ tier: 'default', policies: ['P'], endOfTier: 'deny' }], egress: [] };
+const isolated: EndpointProgram = {
+  ingress: [{ tier: 'default', policies: ['P', 'Q'], endOfTier: 'deny' }],
+  egress: [],
+};
 
 function model(world: PacketWorld): PolicyUpdate[] {
   const { addresses } = world.pod('b');
@@ -44,6 +47,7 @@ function model(world: PacketWorld): PolicyUpdate[] {
         egress: [],
       },
     },
+    { type: 'policy', id: 'Q', program: { ingress: [], egress: [] } },
     { type: 'endpoint', id: 'ns/a', program: isolated },
     { type: 'endpoint', id: 'ns/b', program: { ingress: [], egress: [] } },
   ];
@@ -258,6 +262,10 @@ for (const backend of ['nft', 'legacy'] as const) {
       await repaired('a chain was flushed');
       await world.sh(v4!, '-t', 'mangle', '-A', 'poplin-input', '-j', 'ACCEPT');
       await repaired('a rule was added to a chain of ours');
+      const jump = /^-A (poplin-tw-\S+) -m mark --mark 0x0\/\S+ (-j poplin-pi-\S+)$/m;
+      const [, chain = '', target = ''] = jump.exec(await world.sh(v4!, '-t', 'mangle', '-S'))!;
+      await world.sh(v4!, '-t', 'mangle', '-R', chain, '2', ...target.split(' '));
+      await repaired('a rule that carries no comment asks for less');
       await world.sh(v4!, '-t', 'mangle', '-N', 'poplin-stray');
       await repaired('a stray chain with our prefix');
       const set = (await world.sh('ipset', 'list', '-n')).split('\n').find((name) => name.startsWith('poplin4-'))!;
@@ -366,6 +374,41 @@ for (const backend of ['nft', 'legacy'] as const) {
       await world.expectReach('b', 'a', 2, 4);
       await world.expectReach('b', 'a', 4, 4);
       await world.expectSilence('b', 'a', 5, 4);
+    });
+
+    test('a pod that loses a policy loses one rule, and is as it should be when another program was there first', async () => {
+      await using world = await PacketWorld.make(['a', 'b']);
+      const dataplane = await start(world, backend);
+      const has = async (...policies: string[]): Promise<void> => {
+        const ingress = [{ tier: 'default', policies, endOfTier: 'deny' as const }];
+        dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress, egress: [] } }]);
+        await dataplane.whenApplied();
+      };
+      const iptables = [`xtables-${backend}-multi`, 'iptables', '-t', 'mangle'] as const;
+      const rules = async (): Promise<string[]> =>
+        (await world.sh(...iptables, '-S')).split('\n').filter((line) => line.startsWith('-A poplin-tw-'));
+      dataplane.apply([{ type: 'policy', id: 'R', program: { ingress: [{ action: 'allow' }], egress: [] } }]);
+      const without = await rules();
+      for (const meddle of [false, true]) {
+        await has('P', 'R', 'Q');
+        const jump = (await rules()).find((line) => !without.includes(line))!;
+        assert.match(jump, / -m mark --mark 0x0\/\S+ -j poplin-pi-\S+$/);
+        if (meddle) await world.sh(...iptables, ...jump.replace('-A', '-D').split(' '));
+        const before = world.commands.length;
+        await has('P', 'Q');
+        const written = world.commands
+          .slice(before)
+          .filter(({ argv }) => argv.some((word) => word.endsWith('restore')));
+        // Where it is refused, what is read back is what was wanted.
+        assert.equal(written.length, 2);
+        for (const { stdin } of written) assert.equal(stdin, `*mangle\n${jump.replace('-A', '-D')}\nCOMMIT\n`);
+        assert.deepEqual(await rules(), without);
+        assert.equal(dataplane.status().repairs, 0);
+        const writes = world.writes();
+        dataplane.resync();
+        await dataplane.whenApplied();
+        assert.equal(world.writes(), writes);
+      }
     });
 
     test('a failing restore is repeated until it succeeds, and waiters wait for that', async () => {

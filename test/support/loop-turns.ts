@@ -23,6 +23,12 @@ const folder = process.env['LOOP_TURNS_FOLDER'];
 /** Turns in which next to nothing was done before the marks end. */
 const quietTurns = 3;
 const quietMs = 0.2;
+let forget = (): void => undefined;
+
+/** Of this thread: what it did so far does not count. */
+export function forgetTurns(): void {
+  forget();
+}
 
 if (folder !== undefined) {
   const immediately = globalThis.setImmediate;
@@ -65,6 +71,14 @@ if (folder !== undefined) {
     }
     quiet = -1;
     save();
+  };
+  forget = () => {
+    cpu.length = 0;
+    wall.length = 0;
+    turns = 0;
+    longestCpuMs = 0;
+    longestWallMs = 0;
+    [cpuAt, wallAt] = [cpuMs(), performance.now()];
   };
   const begin = (): void => {
     if (quiet >= 0) return;

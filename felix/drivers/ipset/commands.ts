@@ -1,8 +1,8 @@
-/** The kernel's sets by way of the `ipset` command, a few members by netlink. */
+/** The kernel's sets by way of the `ipset` command, few sets that come and few members by netlink. */
 import { type Clock, PoplinError } from '#kit';
 import { paced } from '../../pace.ts';
-import type { CommandRunner, SetMemberChange, SetMemberWriter } from '../command.ts';
-import { type KernelSet, memberChange } from './kernel-set.ts';
+import type { CommandRunner, SetCreation, SetMemberChange, SetMemberWriter } from '../command.ts';
+import { creation, type KernelSet, memberChange } from './kernel-set.ts';
 import { ipsetSaveParser, type SavedSet } from './saved-sets.ts';
 
 export type IpsetFailure = { readonly code: 'SAVE_FAILED' | 'RESTORE_FAILED'; readonly stderr: string };
@@ -30,7 +30,7 @@ export async function saveSets(
   return sets;
 }
 
-/** @param sets by name: of these, members may go by `members`. @throws IpsetError when some of the lines may not be in the kernel. */
+/** @param sets by name: of these, what `members` takes may go by it. @throws IpsetError when some of the lines may not be in the kernel. */
 export async function restoreLines(
   { run, members }: { readonly run: CommandRunner['run']; readonly members: SetMemberWriter | undefined },
   sets: ReadonlyMap<string, KernelSet>,
@@ -40,7 +40,7 @@ export async function restoreLines(
   if (changes) {
     const failure = members.change(changes);
     if (failure === undefined) return;
-    throw new IpsetError(`changing a member of a set failed: ${failure}`, { code: 'RESTORE_FAILED', stderr: failure });
+    throw new IpsetError(`making or changing a set failed: ${failure}`, { code: 'RESTORE_FAILED', stderr: failure });
   }
   const { code, stderr } = await run(['ipset', 'restore'], {
     stdin: `${lines.join('\n')}\n`,
@@ -52,16 +52,18 @@ export async function restoreLines(
   throw new IpsetError(`writing sets failed: ${stderr.trim()}${text}`, { code: 'RESTORE_FAILED', stderr });
 }
 
-/** Undefined: too many, or not all of members. */
+/** Undefined: too many, or something else among them. */
 function memberChanges(
   sets: ReadonlyMap<string, KernelSet>,
   lines: readonly string[],
-): readonly SetMemberChange[] | undefined {
+): readonly (SetMemberChange | SetCreation)[] | undefined {
   if (lines.length > directChangesMax) return undefined;
-  const changes: SetMemberChange[] = [];
+  const changes: (SetMemberChange | SetCreation)[] = [];
+  const made = new Set<string>();
   for (const line of lines) {
-    const change = memberChange(line, sets);
+    const change = creation(line, sets) ?? memberChange(line, sets, made);
     if (!change) return undefined;
+    if (change.op === 'create') made.add(change.set);
     changes.push(change);
   }
   return changes;

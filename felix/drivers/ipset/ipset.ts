@@ -3,7 +3,7 @@
  *
  * Goals, and how each is met:
  * - Cost follows the change: each kernel set has a delta tracker of members, and only sets that changed are looked at. All
- *   lines of a step go through one `ipset restore`; a few members of sets that exist go by netlink instead, where a writer is given: a pod
+ *   lines of a step go through one `ipset restore`; a few sets that come and a few members go by netlink instead, where a writer is given: a pod
  *   that comes waits for them.
  * - Order: `grow` (create, add) before the rules that name a set, `shrink` after them, `sweep` (destroy) last. Which sets turn the order round
  *   is the caller's business (`contested`).

@@ -2,7 +2,7 @@
 import { DeltaTracker, type IpFamily } from '#kit';
 import type { SetId } from '#model';
 import type { KernelSetType } from '../../render/names.ts';
-import type { MemberLife, SetMemberChange } from '../command.ts';
+import type { MemberLife, SetCreation, SetMemberChange } from '../command.ts';
 
 /** Members that a set has room for at first (ipset's maxelem); it costs nothing before they come. */
 const roomDefault = 1_048_576;
@@ -32,11 +32,27 @@ export interface KernelSet {
   readonly members: DeltaTracker<string, true>;
 }
 
-/** Undefined for a line that changes no member of a known set. */
-export function memberChange(line: string, sets: ReadonlyMap<string, KernelSet>): SetMemberChange | undefined {
+/** Undefined for a line that does not make a known set as `createLine` says, or makes one whose members go by themselves. */
+export function creation(line: string, sets: ReadonlyMap<string, KernelSet>): SetCreation | undefined {
+  const [, name = '', room] = /^create (\S+) hash:\S+ family \S+ maxelem (\d+) -exist$/.exec(line) ?? [];
+  const set = sets.get(name);
+  return set && { op: 'create', set: name, type: set.type, family: set.family, room: Number(room) };
+}
+
+/**
+ * Undefined for a line that changes no member of a known set.
+ *
+ * @param made by lines before it.
+ */
+export function memberChange(
+  line: string,
+  sets: ReadonlyMap<string, KernelSet>,
+  made: ReadonlySet<string>,
+): SetMemberChange | undefined {
   const [op, name = '', member, ...options] = line.split(' ');
   const set = sets.get(name);
-  if (!set?.exists || member === undefined || (op !== 'add' && op !== 'del')) return undefined;
+  if (!set || !(set.exists || made.has(name)) || member === undefined || (op !== 'add' && op !== 'del'))
+    return undefined;
   const life = lifeIn(options);
   return { op, set: name, type: set.type, family: set.family, member, ...(life && { life }) };
 }

@@ -8,28 +8,30 @@ import { scaleModel } from '../../support/policy-scale.ts';
 import { load, rounded, spread, timed } from './measure.ts';
 import { clusterPolicy, everything, hasLabel } from './objects.ts';
 
-const shape = { namespaces: 250, podsPerNamespace: 200, policiesPerNamespace: 4, apps: 4, localPods: 200 };
+export const churnShape = { namespaces: 250, podsPerNamespace: 200, policiesPerNamespace: 4, apps: 4, localPods: 200 };
+const shape = churnShape;
 const pods = shape.namespaces * shape.podsPerNamespace;
 const changes = 5_000;
 const seconds = 60;
-const eventsPerSec = 1_000;
-const batchEventsMax = 20;
+export const eventsPerSec = 1_000;
+export const batchEventsMax = 20;
 const wideRounds = 20;
 /** As src/agent/policy-pipeline.ts. */
 const sliceMs = 8;
 const settleSteps = 16;
 const sliceMustMs = 20;
 
-const model = (): ReturnType<typeof scaleModel> => scaleModel(shape);
-type Model = ReturnType<typeof model>;
+type Model = ReturnType<typeof scaleModel>;
+export const churnModel = (policiesPerNamespace = shape.policiesPerNamespace): Model =>
+  scaleModel({ ...shape, policiesPerNamespace });
 
 function started(scale: Model): PolicyEngine {
   return load({ updates: scale.updates, local: scale.endpoints }).engine;
 }
 
-/** Of the engine alone; the way from its output into the kernel is the bench `dataplane`. */
+/** Of the engine alone; the way into the kernel is in kernel-changes.ts. */
 export function labelChange(): object {
-  const scale = model();
+  const scale = churnModel();
   const engine = started(scale);
   const values: number[] = [];
   let messages = 0;
@@ -47,7 +49,7 @@ export function labelChange(): object {
 }
 
 /** Every sequence is the same each time. */
-function dice(): (sides: number) => number {
+export function dice(): (sides: number) => number {
   let state = 1;
   return (sides) => {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
@@ -56,7 +58,7 @@ function dice(): (sides: number) => number {
 }
 
 /** Half of them label changes; the others pods that go, come back, or lose their address. */
-function event(scale: Model, roll: ReturnType<typeof dice>): ModelUpdate {
+export function event(scale: Model, roll: ReturnType<typeof dice>): ModelUpdate {
   const app = { app: `a${roll(shape.apps)}` };
   const update = scale.pod(roll(shape.namespaces), roll(shape.podsPerNamespace), app);
   if (update.kind !== 'Pod' || update.type !== 'upsert') return update;
@@ -113,7 +115,7 @@ class Slices {
  * thread too. `cpuShare`: of one processor, at that rate.
  */
 export function events(): object {
-  const scale = model();
+  const scale = churnModel();
   const slices = new Slices(started(scale));
   const roll = dice();
   for (let sent = 0; sent < seconds * eventsPerSec; ) {
@@ -137,7 +139,7 @@ export function events(): object {
 
 /** A policy comes whose peer is every pod of the cluster, and goes; and another whose peer is every pod that has a label at all. */
 export function everyPod(): object {
-  const scale = model();
+  const scale = churnModel();
   const slices = new Slices(started(scale));
   for (let i = 0; i < wideRounds; i++) {
     const sources = [i % 2 === 0 ? everything : hasLabel('app')];

@@ -1,4 +1,5 @@
 /** Processor time, heap and spread of what a bench of the engine does. */
+import fs from 'node:fs';
 import v8 from 'node:v8';
 import vm from 'node:vm';
 import type { PolicyUpdate } from '#model';
@@ -35,6 +36,14 @@ export function timed(work: () => unknown): Timed {
 
 export function sumMs({ user, system }: NodeJS.CpuUsage): number {
   return (user + system) / 1000;
+}
+
+/** Processor time of all programs that this process started and that have ended, to 10 ms. */
+export function childCpuMs(): number {
+  const stat = fs.readFileSync('/proc/self/stat', 'utf8');
+  // Behind the name, which may hold anything: state is field 3, cutime and cstime 16 and 17, in 1/100 s.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return 10 * (Number(fields[13]) + Number(fields[14]));
 }
 
 export function median(values: readonly number[]): number {
