@@ -6,8 +6,9 @@
  *
  * The engine compiles for what it has seen: what held for one speaker alone (its objects, its settings, what never happened to it) is taken back when
  * another comes, which costs more than to have compiled nothing. So there are several, one after the other, each with other settings, and
- * peers that say a bit of everything (rehearsal-script.ts). But with nothing that the real one has not got, a feed of routes or a limit of
- * prefixes: code that knows of a kind of object is taken back, too, when the collector has taken the last of the kind. Nothing of it reaches the speaker that is in earnest, the network or the log.
+ * peers that say a bit of everything (rehearsal-script.ts). But none has what the real one has not got, a feed of routes or a limit of prefixes:
+ * code that knows of a kind of object is taken back, too, once the collector has taken the last of the kind. Nothing of it reaches the
+ * speaker that is in earnest, the network or the log.
  */
 import { createSpeaker, type PeerConfig, type Speaker, type SpeakerConfig, type SpeakerDeps, wire } from '#bgp';
 import { type IpAddress, silentLogger, systemClock } from '#kit';
