@@ -234,10 +234,7 @@ export class UpdateGroup {
   /** Sends up to `limit` prefixes of a member's backlog, fewer with long attribute sets, then End-of-RIB where due. Returns whether more is waiting. */
   pump(member: Member, limit: number): boolean {
     const encoder = this.#encoder;
-    const recipients = this.#recipients;
-    recipients.clear();
-    recipients.push(member);
-    encoder.recipients = recipients;
+    this.#newRecipients().push(member);
     let cursor = member.cursor;
     let withdrawals = false;
     const done = new IntStack();
@@ -398,48 +395,59 @@ export class UpdateGroup {
     this.#rib.settle(row);
   }
 
+  /** What withdraws and announces routes of one source goes to the same members: in one chunk, which is one write and one segment for each of them. */
   #sendAll(): void {
     const encoder = this.#encoder;
     const withdrawBy = this.#withdrawBy;
     const takeBackBy = this.#takeBackBy;
     const announceBy = this.#announceBy;
+    let told = -1;
     for (let i = 0; i < withdrawBy.count; i++) {
       const source = withdrawBy.key(i);
-      encoder.withdrawChain(this.#others(source), withdrawBy.first(source), this.#link);
+      if (source !== told) this.#tellOthers(source);
+      told = source;
+      encoder.withdrawChain(withdrawBy.first(source), this.#link);
     }
     for (let i = 0; i < takeBackBy.count; i++) {
       const source = takeBackBy.key(i);
-      encoder.withdrawChain(this.#sourceAlone(source), takeBackBy.first(source), this.#takeBackLink);
+      this.#tellSource(source);
+      told = -1;
+      encoder.withdrawChain(takeBackBy.first(source), this.#takeBackLink);
     }
     for (let i = 0; i < announceBy.count; i++) {
       const source = announceBy.key(i);
-      encoder.recipients = this.#others(source);
+      if (source !== told) this.#tellOthers(source);
+      told = source;
       if (encoder.recipients.length > 0) this.#announceChain(source);
-      encoder.flush();
     }
+    encoder.flush();
   }
 
-  /** Of the members that keep up all but the source itself; until the next call. */
-  #others(source: number): MemberList {
+  /** Of the members that keep up, all but the source itself are told what comes next. */
+  #tellOthers(source: number): void {
     const { items, length } = this.#keepingUp;
-    const others = this.#recipients;
-    others.clear();
+    const told = this.#newRecipients();
     for (let i = 0; i < length; i++) {
       const member = items[i]!;
-      if (member.peer !== source) others.push(member);
+      if (member.peer !== source) told.push(member);
     }
-    return others;
   }
   /** The source itself, where it keeps up. */
-  #sourceAlone(source: number): MemberList {
+  #tellSource(source: number): void {
     const { items, length } = this.#keepingUp;
-    const told = this.#recipients;
-    told.clear();
+    const told = this.#newRecipients();
     for (let i = 0; i < length; i++) {
       const member = items[i]!;
       if (member.peer === source) told.push(member);
     }
-    return told;
+  }
+  /** Empty; those before them have been sent what was theirs. */
+  #newRecipients(): MemberList {
+    const recipients = this.#recipients;
+    this.#encoder.flush();
+    recipients.clear();
+    this.#encoder.recipients = recipients;
+    return recipients;
   }
 
   #announceChain(source: number): void {

@@ -75,12 +75,10 @@ export class AnnouncementEncoder implements ChunkTaker {
   }
 
   /** Withdraws what is chained. @param first row plus 1. */
-  withdrawChain(recipients: MemberList, first: number, link: Int32Array): void {
-    if (recipients.length === 0) return;
-    this.recipients = recipients;
+  withdrawChain(first: number, link: Int32Array): void {
+    if (this.recipients.length === 0) return;
     this.startWithdraw();
     for (let at = first; at !== 0; at = link[at - 1]!) this.add(at - 1);
-    this.#packer.flush();
   }
 
   /**

@@ -37,3 +37,48 @@ test('a slice is shared by all who are behind: many peers that come at once stal
   assert.ok(most <= 2 * 10_000 * bytesOfPrefix, `${most} octets in a slice`);
   assert.ok(turns <= (100 * 5000) / (50 * prefixesPerMemberMin), `${turns} slices`);
 });
+
+test('what withdraws and announces routes of one source is one write, and nobody is told of his own', () => {
+  const attributes = new AttributePool();
+  const tables = { attributes, nextHops: new NextHopPool(), hopSets: new NextHopSetPool(), peers: new PeerTable() };
+  const sources = [tables.peers.make(), tables.peers.make()] as const;
+  for (const source of sources) tables.peers.ebgp[source] = 1;
+  const rib = new Rib(4, tables);
+  const set = attributes.intern(Uint8Array.of(0x40, 1, 1, 0, 0x40, 2, 0), emptyAttributeValues());
+  const prefix = (n: number): Int32Array => Int32Array.of((20 << 24) | (n << 8));
+  const groups = new Groups();
+  const options = { export: 'accept', ebgp: true, asn4: true, localAsn: 64512 } as const;
+  const written = [...sources, 99].map((peer) => {
+    const chunks: string[] = [];
+    const sink = { writable: true, write: (chunk: Uint8Array) => void chunks.push(told(chunk)) };
+    groups.join(rib, { ...options, nextHopSelf: Uint8Array.of(10, 0, 0, 1) }, peer, sink, false);
+    return chunks;
+  });
+  const apply = (): void => {
+    const changed = new IntStack();
+    rib.decide(100, false, changed);
+    groups.apply(rib, changed);
+    for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
+  };
+  while (groups.pump(100));
+  rib.announce(sources[0], prefix(1), 24, set, 0, 0);
+  apply();
+  for (const chunks of written) chunks.length = 0;
+  rib.withdraw(sources[0], prefix(1), 24, 0);
+  rib.announce(sources[0], prefix(2), 24, set, 0, 0);
+  rib.announce(sources[1], prefix(3), 24, set, 0, 0);
+  apply();
+  assert.deepEqual(written, [['+20.0.3.0'], ['-20.0.1.0 +20.0.2.0'], ['-20.0.1.0 +20.0.2.0', '+20.0.3.0']]);
+});
+
+/** Prefixes withdrawn and announced by a chunk of UPDATEs with a prefix each. */
+function told(chunk: Uint8Array): string {
+  const out: string[] = [];
+  for (let at = 0; at < chunk.length; at += (chunk[at + 16]! << 8) | chunk[at + 17]!) {
+    const end = at + ((chunk[at + 16]! << 8) | chunk[at + 17]!);
+    const withdraws = chunk[at + 20]! > 0;
+    const octets = withdraws ? chunk.subarray(at + 22, at + 25) : chunk.subarray(end - 3, end);
+    out.push(`${withdraws ? '-' : '+'}${octets.join('.')}.0`);
+  }
+  return out.join(' ');
+}

@@ -6,7 +6,9 @@
  *
  * The engine compiles for what it has seen: what held for one speaker alone (its objects, its settings, what never happened to it) is taken back when
  * another comes, which costs more than to have compiled nothing. So there are several, one after the other, each with other settings, and
- * peers that say a bit of everything (rehearsal-script.ts). Nothing of it reaches the speaker that is in earnest, the network or the log.
+ * peers that say a bit of everything (rehearsal-script.ts). But none has what the real one has not got, a feed of routes or a limit of prefixes:
+ * code that knows of a kind of object is taken back, too, once the collector has taken the last of the kind. Nothing of it reaches the
+ * speaker that is in earnest, the network or the log.
  */
 import { createSpeaker, type PeerConfig, type Speaker, type SpeakerConfig, type SpeakerDeps, wire } from '#bgp';
 import { type IpAddress, silentLogger, systemClock } from '#kit';
@@ -16,10 +18,11 @@ import { rehearsalScript } from './rehearsal-script.ts';
 import type { TcpConnection } from './tcp-connection.ts';
 import type { TcpTransport } from './tcp-transport.ts';
 
-/** What peers say to one speaker, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and again after thousands. */
-export const rehearsedChunks = 2000;
-/** One after the other. */
-export const rehearsedSpeakers = 3;
+/**
+ * What peers say to each speaker, one after the other, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and
+ * again after thousands: to the last one, after which it has least to take back, peers say as much as that takes.
+ */
+export const rehearsedChunks = [1000, 1000, 4000] as const;
 /** And no longer than this, whatever the machine is busy with. */
 const rehearsalMsMax = 10_000;
 /** A turn that took so much of the processor had something else to do, and more of that may follow: the rehearsal steps aside. */
@@ -52,7 +55,7 @@ function configOf(round: number): SpeakerConfig {
     listen: [],
     originate: [],
     peers: peers.map(
-      ({ address, asn: peerAsn }, index): PeerConfig => ({
+      ({ address, asn: peerAsn }): PeerConfig => ({
         name: address,
         address,
         port: 179,
@@ -64,17 +67,19 @@ function configOf(round: number): SpeakerConfig {
         import: 'accept',
         export: 'accept',
         nextHop6: '2001:db8::1',
-        ...(round % 2 === 1 && index === 0 ? { maxPrefixes: { 'ipv4-unicast': { limit: 100_000 } } } : {}),
       }),
     ),
     gracefulRestart: { restarting: round % 2 === 1, forwardingPreserved: [], restartTimeSec: 0, deferralTimeSec: 1 },
   };
 }
 
+/** As the real one has them. */
+export type RehearsalOptions = Pick<SpeakerDeps, 'defer' | 'random'> & { readonly withoutFeed: boolean };
+
 /** Begins; returns what ends it before its time. @param onEnd with the number of chunks that peers said. */
 export function rehearse(
   transport: TcpTransport,
-  options: Pick<SpeakerDeps, 'defer' | 'random'>,
+  options: RehearsalOptions,
   onEnd?: (chunks: number) => void,
 ): () => void {
   return new Rehearsal(transport, options, onEnd).stop;
@@ -82,12 +87,12 @@ export function rehearse(
 
 class Rehearsal {
   readonly #transport: TcpTransport;
-  readonly #options: Pick<SpeakerDeps, 'defer' | 'random'>;
+  readonly #options: RehearsalOptions;
   readonly #onEnd: ((chunks: number) => void) | undefined;
   readonly #clock = systemClock({ unref: true });
   /** As that of the real one: there, and mostly of no use. */
   readonly #tap = new UpdateFiles({ clock: this.#clock, log: silentLogger, wallMs: () => 0 }).recorder;
-  #scripts = peers.slice(0, speaking).map((peer, index) => rehearsalScript(peer.asn, index * 1000));
+  #scripts = peers.slice(0, speaking).map((peer, index) => rehearsalScript(peer.asn, index));
   readonly #deadline: NodeJS.Timeout;
   #speaker: Speaker | undefined;
   /** The peers' ends of the connections, and the speaker's. */
@@ -103,11 +108,7 @@ class Rehearsal {
   #saidBefore = 0;
   #over = false;
 
-  constructor(
-    transport: TcpTransport,
-    options: Pick<SpeakerDeps, 'defer' | 'random'>,
-    onEnd: ((chunks: number) => void) | undefined,
-  ) {
+  constructor(transport: TcpTransport, options: RehearsalOptions, onEnd: ((chunks: number) => void) | undefined) {
     this.#transport = transport;
     this.#options = options;
     this.#onEnd = onEnd;
@@ -132,7 +133,7 @@ class Rehearsal {
         transport: { configure: () => undefined, dial: () => () => undefined },
       },
       configOf(this.#round),
-      { withoutFeed: this.#round % 2 === 0 },
+      { withoutFeed: this.#options.withoutFeed },
     );
     this.#speaker = speaker;
     speaker.start();
@@ -167,9 +168,9 @@ class Rehearsal {
   };
 
   readonly #next = (): void => {
-    if (this.#said === rehearsedChunks) {
+    if (this.#said === rehearsedChunks[this.#round]) {
       this.#endRound();
-      if (++this.#round < rehearsedSpeakers) this.#begin();
+      if (++this.#round < rehearsedChunks.length) this.#begin();
       else this.stop();
       return;
     }

@@ -75,7 +75,8 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   let endRehearsal: () => void;
   try {
     speaker.start();
-    endRehearsal = rehearse(transport, { defer: transport.defer, random: Math.random });
+    const withoutFeed = options?.withoutFeed === true;
+    endRehearsal = rehearse(transport, { defer: transport.defer, random: Math.random, withoutFeed });
   } catch (error) {
     speaker.stop('graceful');
     discovery.close();

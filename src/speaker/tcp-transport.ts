@@ -51,6 +51,8 @@ const backlog = 511;
 /** How long nobody is taken in when there are no descriptors left. */
 const exhaustedMs = 100;
 const hopsMax = 255;
+/** Of a connection within the process: so little that a write now and then finds no room, as on the network. */
+const pairBufferBytes = 8192;
 
 /** What arrives from within so many hops has at least this TTL. */
 function minHops(ttlSecurityHops: number): number {
@@ -169,7 +171,7 @@ export class TcpTransport implements Transport {
 
   /** A connection within this process, both ends of it: see rehearsal.ts. @throws SysError */
   pair(here: TcpEnd, there: TcpEnd): readonly [TcpConnection, TcpConnection] {
-    const [one, other] = socketPair();
+    const [one, other] = socketPair(pairBufferBytes);
     return [this.#adopt(one, there, undefined, here), this.#adopt(other, here, undefined, there)];
   }
 

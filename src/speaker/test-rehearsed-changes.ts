@@ -99,4 +99,4 @@ function inEarnest(transport: TcpTransport): void {
 }
 
 const transport = new TcpTransport(silentLogger, () => undefined);
-rehearse(transport, { defer: transport.defer, random: Math.random }, () => inEarnest(transport));
+rehearse(transport, { defer: transport.defer, random: Math.random, withoutFeed: true }, () => inEarnest(transport));

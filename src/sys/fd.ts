@@ -1,4 +1,4 @@
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from './constants.ts';
+import { AF_UNIX, SO_SNDBUF, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM, SOL_SOCKET } from './constants.ts';
 import * as libc from './libc.ts';
 import { check } from './sys-error.ts';
 
@@ -40,11 +40,14 @@ export function newSocket(domain: number, type: number, protocol = 0): Fd {
   return new Fd(check('socket', libc.socket(domain, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol)));
 }
 
-/** Two ends of one stream within this process. @throws SysError */
-export function socketPair(): readonly [Fd, Fd] {
+/** Two ends of one stream within this process. @param sendBufferBytes of either; default: 208 KiB. @throws SysError */
+export function socketPair(sendBufferBytes?: number): readonly [Fd, Fd] {
   const pair = Buffer.alloc(8);
   check('socketpair', libc.socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
-  return [new Fd(pair.readInt32LE(0)), new Fd(pair.readInt32LE(4))];
+  const ends = [new Fd(pair.readInt32LE(0)), new Fd(pair.readInt32LE(4))] as const;
+  if (sendBufferBytes !== undefined)
+    for (const { number } of ends) setIntOption(number, SOL_SOCKET, SO_SNDBUF, sendBufferBytes);
+  return ends;
 }
 
 export function openFile(path: string, flags: number, mode = 0): Fd {
