@@ -31,6 +31,7 @@ import {
   openRouteKernel,
   openSetMembers,
   sysctlFiles,
+  takeFlock,
   watchPacketLog,
 } from '#sys';
 import { createBgp } from './bgp.ts';
@@ -139,6 +140,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const policyDataplane = createPolicyDataplane(
     {
       run: runCommand,
+      lock: takeFlock,
       tables: openNftTables(),
       members: openSetMembers(),
       flows: { table: openFlowTable(), judge: (flow) => policy.flowAllowed(flow) },

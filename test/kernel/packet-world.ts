@@ -37,6 +37,7 @@ import {
   setIntOption,
   sockaddrIn,
   type TrackedFlow,
+  takeFlock,
 } from '#sys';
 import { until } from '../support/wait.ts';
 
@@ -195,7 +196,7 @@ export class PacketWorld {
   dataplane(options: PolicyDataplaneOptions, log: Logger = silentLogger, judge?: FlowJudge): PolicyDataplane {
     const flows = judge && { flows: { table: this.flowTable, judge } };
     const dataplane = createPolicyDataplane(
-      { run: this.run, tables: this.nftTables, ...flows, log, clock: systemClock() },
+      { run: this.run, lock: takeFlock, tables: this.nftTables, ...flows, log, clock: systemClock() },
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
