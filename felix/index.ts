@@ -9,6 +9,7 @@ export type {
   SetCreation,
   SetMemberChange,
   SetMemberWriter,
+  TakeLock,
   WriteCounters,
 } from './drivers/command.ts';
 export type { FlowTable, TrackedFlow } from './drivers/flow-table.ts';

@@ -1,12 +1,19 @@
 /** Drivers and managers of the policy dataplane, wired: updates of the model -> managers -> what drivers are to write. */
 import { type Clock, type IpFamily, type Logger, unreachable } from '#kit';
 import type { PolicyUpdate } from '#model';
-import { type CommandRunner, newCounters, type SetMemberWriter, type WriteCounters } from './drivers/command.ts';
+import {
+  type CommandRunner,
+  newCounters,
+  type SetMemberWriter,
+  type TakeLock,
+  type WriteCounters,
+} from './drivers/command.ts';
 import type { FlowTable } from './drivers/flow-table.ts';
 import { Ipsets } from './drivers/ipset/ipset.ts';
 import type { LifeOf } from './drivers/ipset/kernel-set.ts';
 import type { Backend } from './drivers/iptables/backend.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
+import { LegacyLock } from './drivers/iptables/lock.ts';
 import { FlowCutter, type FlowJudge } from './flow-cutter.ts';
 import { DnsManager } from './managers/dns.ts';
 import { EndpointsManager } from './managers/endpoints.ts';
@@ -23,6 +30,8 @@ import type { Names } from './render/names.ts';
 
 export interface PartsDeps {
   readonly run: CommandRunner['run'];
+  /** Absent: each program of iptables-legacy takes the lock itself, one family after the other. */
+  readonly lock?: TakeLock;
   /** Absent: every change of a set goes through the `ipset` program. */
   readonly members?: SetMemberWriter;
   /** Absent: flows that policy forbids later go on. */
@@ -61,10 +70,19 @@ export interface Parts {
 }
 
 /** Nothing is read or written yet. */
-export function makeParts({ run, members, flows, lifeOf, log, clock }: PartsDeps, options: PartsOptions): Parts {
+export function makeParts(
+  { run, lock: take, members, flows, lifeOf, log, clock }: PartsDeps,
+  options: PartsOptions,
+): Parts {
   const { backend, marks, names, families, env } = options;
+  const lockFile = env['XTABLES_LOCKFILE'];
+  const lock = backend === 'legacy' && take && lockFile !== undefined && new LegacyLock({ take, clock }, lockFile);
   const tables = families.map(
-    (family) => new IptablesFamily({ run, log, clock }, { family, backend, chainPrefix: names.chainPrefix, env }),
+    (family) =>
+      new IptablesFamily(
+        { run, log, clock, ...(lock && { lock }) },
+        { family, backend, chainPrefix: names.chainPrefix, env },
+      ),
   );
   const sets = new Ipsets(
     { run, log, clock, ...(members ? { members } : {}), ...(lifeOf ? { lifeOf } : {}) },

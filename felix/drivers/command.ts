@@ -6,6 +6,8 @@ export interface CommandOptions {
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
+  /** Descriptors that the program gets, as 3 and on. */
+  readonly inherit?: readonly number[];
 }
 export interface CommandResult {
   /** Exit code; not 0 also when it was killed or could not start. */
@@ -16,6 +18,15 @@ export interface CommandResult {
 export interface CommandRunner {
   run(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;
 }
+
+export interface HeldLock {
+  readonly descriptor: number;
+  /** For programs that have the descriptor to lock instead: each opens a file of its own. */
+  readonly ownFile: string;
+  release(): void;
+}
+/** Takes an exclusive flock without waiting, handed in like the runner. Undefined: another program has it. */
+export type TakeLock = (file: string) => HeldLock | undefined;
 
 /** One member of one kernel set, as `ipset save` prints it. */
 export interface SetMemberChange {

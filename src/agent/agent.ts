@@ -30,6 +30,7 @@ import {
   openSetMembers,
   readFileIfThere,
   sysctlFiles,
+  takeFlock,
   watchPacketLog,
   watchPacketQueue,
 } from '#sys';
@@ -92,6 +93,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
   const policyDataplane = createPolicyDataplane(
     {
       run: runCommand,
+      lock: takeFlock,
       tables: openNftTables(),
       members: openSetMembers(),
       flows: { table: openFlowTable(), judge: (flow) => policy.flowAllowed(flow) },

@@ -37,6 +37,7 @@ export const runCommand: CommandRunner['run'] = ([command, ...args], options = {
   exec(command!, args, {
     ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    ...(options.inherit === undefined ? {} : { inherit: options.inherit }),
     env: { ...definedEnvironment(), ...options.env },
   });
 

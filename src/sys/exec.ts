@@ -1,10 +1,13 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
+import type { Readable, Writable } from 'node:stream';
 
 export interface ExecOptions {
   readonly stdin?: string | Uint8Array;
   /** The whole environment of the child. Default: this process's. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
+  /** Descriptors that the child gets, as 3 and on. */
+  readonly inherit?: readonly number[];
   /** Then SIGKILL to the child. Default 30000. */
   readonly timeoutMs?: number;
   /** Of stdout and stderr together; more ends the child. Default 64 MiB. */
@@ -37,10 +40,10 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
   return new Promise((resolve) => {
     const child = spawn(command, args, {
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe', ...(options.inherit ?? [])],
       ...(options.env ? { env: options.env } : {}),
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    });
+    }) as ChildProcessByStdio<Writable, Readable, Readable>;
     const stdout: Buffer[] = [];
     const stderr: Buffer[] = [];
     let bytes = 0;

@@ -5,7 +5,7 @@ import path from 'node:path';
 import { after, test } from 'node:test';
 import { EPOLLIN, Epoll } from './epoll.ts';
 import { exec } from './exec.ts';
-import { acquireLock, durableFile, writeFileDurable, writeFileDurableSync } from './files.ts';
+import { acquireLock, durableFile, takeFlock, writeFileDurable, writeFileDurableSync } from './files.ts';
 import { sysctlFiles } from './sysctl.ts';
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-sys-'));
@@ -27,6 +27,26 @@ test('a durable write replaces the file whole, keeps its mode, and leaves nothin
   assert.equal(state.read(), 'x');
   state.remove();
   assert.equal(state.read(), undefined);
+});
+
+test('a lock that others take too holds back who asks for it, says nothing in the file, and outlives its taker in a child that has it', async () => {
+  const file = path.join(folder, 'xtables.lock');
+  const held = takeFlock(file);
+  assert.ok(held);
+  assert.equal(takeFlock(file), undefined);
+  assert.equal(fs.readFileSync(file, 'utf8'), '');
+  const fifo = path.join(folder, 'end-of-child');
+  assert.equal((await exec('mkfifo', [fifo])).code, 0);
+  const child = exec('sh', ['-c', `readlink /proc/self/fd/3; read -r line <${fifo}`], { inherit: [held.descriptor] });
+  // Opened once the child reads it.
+  const end = await fs.promises.open(fifo, 'w');
+  held.release();
+  assert.equal(takeFlock(file), undefined);
+  await end.close();
+  assert.equal((await child).stdout, `${fs.realpathSync(file)}\n`);
+  const free = takeFlock(file);
+  assert.ok(free);
+  free.release();
 });
 
 test('a lock is held once, names its holder, and is free after release', () => {

@@ -6,7 +6,7 @@ import { suite, test } from 'node:test';
 import { type Backend, cleanupPolicyDataplane, IptablesError, type PolicyDataplane } from '#felix';
 import { type Cidr, silentLogger } from '#kit';
 import type { EndpointProgram, PolicyUpdate } from '#model';
-import { acquireLock } from '#sys';
+import { acquireLock, takeFlock } from '#sys';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { PacketWorld } from './packet-world.ts';
@@ -134,7 +134,6 @@ suite('the xtables lock', machine, () => {
       applied = true;
     });
     const before = world.writes();
-    await until(() => world.writes() > before, { what: 'the restore to start' });
     // It would be done many times over without the lock: another write of the same size is.
     for (let i = 0; i < 5; i++) {
       await world.exec(world.node, ['xtables-legacy-multi', 'iptables', '-t', 'mangle', '-A', 'OUTPUT'], {
@@ -142,10 +141,33 @@ suite('the xtables lock', machine, () => {
       });
     }
     assert.equal(applied, false);
+    assert.equal(world.writes(), before, 'no program is started that waits');
     held.release();
     await done;
+    assert.equal(world.writes(), before + 2);
     assert.equal(dataplane.status().failures, 0);
     fs.rmSync(`${world.lockFile}.other`);
+  });
+
+  test('is held once while the programs of both families write', async () => {
+    await using world = await PacketWorld.make(['a', 'b']);
+    const dataplane = await start(world, 'legacy');
+    const free: boolean[] = [];
+    const { promise: both, resolve } = Promise.withResolvers<void>();
+    world.before = async (argv) => {
+      if (!argv.some((word) => word.endsWith('tables-restore'))) return;
+      const taken = takeFlock(world.lockFile);
+      taken?.release();
+      free.push(taken !== undefined);
+      if (free.length === 2) resolve();
+      await both;
+    };
+    dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress: [], egress: [] } }]);
+    await dataplane.whenApplied();
+    assert.deepEqual(free, [false, false]);
+    const after = takeFlock(world.lockFile);
+    assert.ok(after, 'others have it now');
+    after.release();
   });
 });
 

@@ -29,6 +29,7 @@ import {
   setIntOption,
   sockaddrIn,
   type TrackedFlow,
+  takeFlock,
 } from '#sys';
 import { until } from '../support/wait.ts';
 import { type Host, NamespaceWorld } from './namespace-world.ts';
@@ -109,7 +110,7 @@ export class PacketWorld extends NamespaceWorld {
   ): PolicyDataplane {
     const flows = judge && { flows: { table: this.flowTable, judge } };
     const dataplane = createPolicyDataplane(
-      { run: this.run, tables: this.nftTables, ...flows, log, clock: systemClock(), ...more },
+      { run: this.run, lock: takeFlock, tables: this.nftTables, ...flows, log, clock: systemClock(), ...more },
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);

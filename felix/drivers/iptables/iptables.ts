@@ -24,9 +24,16 @@ import { type Clock, DeltaTracker, type IpFamily, type Logger, PoplinError } fro
 import { paced } from '../../pace.ts';
 import type { Jump, TableName } from '../../render/base.ts';
 import { hashInLine, hashOfLine, type Rule, ruleHashes, ruleLine } from '../../render/rule.ts';
-import { type CommandRunner, newCounters, type WriteCounters } from '../command.ts';
+import {
+  type CommandOptions,
+  type CommandResult,
+  type CommandRunner,
+  newCounters,
+  type WriteCounters,
+} from '../command.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
 import { chainLines, changeLines, portions, type WantedChain } from './lines.ts';
+import type { LegacyLock } from './lock.ts';
 import { type SavedChain, saveParser, targetOfLine, unreadableTables } from './parse.ts';
 
 export type IptablesFailure =
@@ -65,6 +72,7 @@ export class IptablesFamily {
   readonly #run: CommandRunner['run'];
   readonly #log: Logger;
   readonly #clock: Clock;
+  readonly #lock: LegacyLock | undefined;
   readonly #tables: Readonly<Record<TableName, Table>> = {
     mangle: newTable(),
     filter: newTable(),
@@ -75,12 +83,19 @@ export class IptablesFamily {
   #wasRead = false;
 
   constructor(
-    deps: { readonly run: CommandRunner['run']; readonly log: Logger; readonly clock: Clock },
+    deps: {
+      readonly run: CommandRunner['run'];
+      readonly log: Logger;
+      readonly clock: Clock;
+      /** Absent: each program takes it itself. */
+      readonly lock?: LegacyLock;
+    },
     options: IptablesOptions,
   ) {
     this.#run = deps.run;
     this.#clock = deps.clock;
     this.#log = deps.log;
+    this.#lock = deps.lock;
     this.options = options;
   }
 
@@ -306,7 +321,13 @@ export class IptablesFamily {
     // Unknown until it succeeded: also when the runner itself throws.
     this.#stale = true;
     const stdin = `${lines.join('\n')}\n`;
-    const result = await this.#run(restoreArgv(backend, family), { stdin, env, timeoutMs: commandTimeoutMs });
+    const options = { stdin, env, timeoutMs: commandTimeoutMs };
+    const give = (held: Pick<CommandOptions, 'env' | 'inherit'> = {}): Promise<CommandResult> =>
+      this.#run(restoreArgv(backend, family), { ...options, ...held });
+    const result = (await (this.#lock ? this.#lock.during(give) : give())) ?? {
+      code: 1,
+      stderr: 'another program holds the xtables lock',
+    };
     if (result.code !== 0) {
       throw new IptablesError(
         `writing IPv${family} rules (${backend}) failed: ${whereItFailed(result.stderr, lines)}`,

@@ -14,7 +14,7 @@ import {
 } from '#felix';
 import { silentLogger, systemClock } from '#kit';
 import type { ModelUpdate, WorkloadEndpoint } from '#model';
-import { exec, type Fd, inNetns, newNetns, openFlowTable, openNftTables, openSetMembers } from '#sys';
+import { exec, type Fd, inNetns, newNetns, openFlowTable, openNftTables, openSetMembers, takeFlock } from '#sys';
 
 /** One call of a program that writes rules or sets. */
 export interface Written {
@@ -50,6 +50,7 @@ export class KernelNode {
     this.dataplane = createPolicyDataplane(
       {
         run: this.run,
+        lock: takeFlock,
         tables,
         members: {
           change: (changes) => {
