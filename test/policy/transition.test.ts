@@ -6,7 +6,13 @@ import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type CommandRunner, createPolicyDataplane, type PolicyDataplane, type SetMemberChange } from '#felix';
+import {
+  type CommandRunner,
+  createPolicyDataplane,
+  type PolicyDataplane,
+  type SetCreation,
+  type SetMemberChange,
+} from '#felix';
 import { type Cidr, cidrContains, FakeClock, familyOf, type IpAddress, type IpFamily, silentLogger } from '#kit';
 import type { EndpointId, PolicyUpdate, SetId } from '#model';
 import { createPolicyEngine, evaluateConnection, type PolicyState, PolicyStateStore } from '#policy';
@@ -32,15 +38,20 @@ class Kernel {
   readonly run: CommandRunner['run'] = async (argv, options) => {
     const lines = (options?.stdin ?? '').trim().split('\n');
     if (argv.join(' ') === 'ipset restore') for (const line of lines) this.#ipset(line);
-    else if (argv[1]?.endsWith('restore') && lines.some((line) => /^(-[AI]|:)/.test(line))) {
+    else if (argv[1]?.endsWith('restore') && lines.some((line) => /^(-[ADI]|:)/.test(line))) {
       this.committed[argv[1].startsWith('ip6') ? 6 : 4] = true;
       this.look?.();
     }
     return { code: 0, stdout: argv.join(' ') === 'ipset save' ? this.#saved() : '', stderr: '' };
   };
   readonly members = {
-    change: (changes: readonly SetMemberChange[]): undefined => {
-      for (const { op, set, member } of changes) this.#ipset(`${op} ${set} ${member}`);
+    change: (changes: readonly (SetMemberChange | SetCreation)[]): undefined => {
+      for (const change of changes) {
+        if (change.op === 'create') {
+          const { set, type, family, room } = change;
+          this.#ipset(`create ${set} hash:${type} family ${family === 4 ? 'inet' : 'inet6'} maxelem ${room}`);
+        } else this.#ipset(`${change.op} ${change.set} ${change.member}`);
+      }
     },
   };
 
