@@ -32,7 +32,7 @@ const groups = [
     concurrency: 2,
   },
   { name: 'kernel', folders: ['test/kernel'], isolated: true, concurrency: 2 },
-  { name: 'interop', folders: ['test/interop'], isolated: true, concurrency: 3 },
+  { name: 'interop', folders: ['test/interop'], isolated: true, concurrency: 2 },
   { name: 'e2e', folders: ['test/e2e'], isolated: true, concurrency: 1 },
   { name: 'kubernetes', folders: ['test/kubernetes'], isolated: true, concurrency: 3 },
   // One cluster a machine at a time.
