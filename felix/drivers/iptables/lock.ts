@@ -5,7 +5,7 @@
  * Other programs wait as they do for any iptables. Ours have the lock's descriptor too, so that it stays taken until the last of them ends,
  * also when the agent dies meanwhile; for what they lock themselves they are given a file that is each one's own.
  */
-import type { Clock } from '#kit';
+import { type Clock, errorText } from '#kit';
 import type { CommandOptions, HeldLock, TakeLock } from '../command.ts';
 
 const triesEveryMs = 5;
@@ -40,11 +40,21 @@ export class LegacyLock {
     }
   }
 
+  /** @throws Error when the file cannot be opened. */
+  #tryTo(take: TakeLock): HeldLock | undefined {
+    try {
+      return take(this.#file);
+    } catch (error) {
+      const text = `can't open lock file ${this.#file}: ${errorText(error)}; it has to be the node's own, and writable`;
+      throw new Error(text, { cause: error });
+    }
+  }
+
   async #take(): Promise<HeldLock | undefined> {
     const { take, clock } = this.#deps;
     const untilMs = clock.nowMs() + waitMsMax;
     for (;;) {
-      const taken = take(this.#file);
+      const taken = this.#tryTo(take);
       if (taken || clock.nowMs() >= untilMs) return taken;
       await new Promise<void>((resolve) => void clock.schedule(triesEveryMs, resolve));
     }
