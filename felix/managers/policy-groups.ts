@@ -8,8 +8,11 @@ import { renderGroup } from '../render/endpoint.ts';
 import type { Marks } from '../render/marks.ts';
 import { type Direction, groupChain, type Names } from '../render/names.ts';
 
-/** Fewer are called from the endpoint's chain: a chain for them would save next to nothing, and cost each packet a jump. */
-const groupedMin = 4;
+/**
+ * Fewer are called from the endpoint's chain: a pod whose labels change gets one call more or less there, which is quicker to write than a chain for a
+ * selection of policies that no other pod has.
+ */
+export const groupedMin = 24;
 
 export class PolicyGroups {
   readonly #tables: readonly IptablesFamily[];
