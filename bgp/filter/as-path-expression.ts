@@ -14,7 +14,13 @@
  * is bounded as well: a path that is too much for its expressions stays undecided.
  */
 import { ExpressionBits, undecided, type Work } from './expression-bits.ts';
-import { type ExpressionNode, parseExpression, symbolCount } from './expression-parser.ts';
+import {
+  type ExpressionNode,
+  type ParsedExpression,
+  parseExpression,
+  reach,
+  symbolCount,
+} from './expression-parser.ts';
 
 export interface MatchLimits {
   /** States of the table. */
@@ -37,7 +43,8 @@ export class AsPathExpressions {
   readonly #nodes: ExpressionNode[] = [];
   /** By node: its expression. */
   readonly #owner: number[] = [];
-  /** By expression: its first node, and that where it starts. */
+  readonly #parsed: readonly ParsedExpression[];
+  /** By expression: the first of its nodes, and that where it starts. */
   readonly #bases: number[] = [];
   readonly #starts: number[] = [];
   /** By expression, once it was needed. */
@@ -56,8 +63,8 @@ export class AsPathExpressions {
   /** @throws RangeError naming what is wrong. */
   constructor(texts: readonly string[], limits: Partial<MatchLimits> = {}) {
     this.#limits = { ...defaultLimits, ...limits };
-    for (const [index, text] of texts.entries()) {
-      const { nodes, start } = parseExpression(text);
+    this.#parsed = texts.map(parseExpression);
+    for (const [index, { nodes, start }] of this.#parsed.entries()) {
       const base = this.#nodes.length;
       this.#bases.push(base);
       for (const node of nodes) this.#nodes.push(moved(node, base));
@@ -104,43 +111,21 @@ export class AsPathExpressions {
       if (matched[index] !== 0) continue;
       const base = this.#bases[index]!;
       const from = this.#states[state]!.filter((node) => this.#owner[node] === index).map((node) => node - base);
-      const found = this.#bitsOf(index).match(from, symbols, at, length, work);
+      const bits = this.#bits[index] ?? new ExpressionBits(this.#parsed[index]!);
+      this.#bits[index] = bits;
+      const found = bits.match(from, symbols, at, length, work);
       if (found === undecided) return undefined;
       matched[index] = found;
     }
     return matched;
   }
 
-  #bitsOf(index: number): ExpressionBits {
-    const known = this.#bits[index];
-    if (known) return known;
-    const base = this.#bases[index]!;
-    const nodes = this.#nodes.slice(base, this.#bases[index + 1]).map((node) => moved(node, -base));
-    const made = new ExpressionBits(nodes, this.#starts[index]! - base);
-    this.#bits[index] = made;
-    return made;
-  }
-
   /** What can be reached without a symbol; expressions whose end is reached are marked in `matched`, and nothing of them is left. */
   #closure(kernel: readonly number[], matched: Uint8Array, atStart: boolean, atEnd: boolean): number[] {
-    const seen = new Set<number>();
-    const stack = [...kernel];
-    const out: number[] = [];
-    while (stack.length > 0) {
-      const index = stack.pop()!;
-      if (index < 0 || seen.has(index)) continue;
-      seen.add(index);
-      const node = this.#nodes[index]!;
-      if (node.type === 'match') matched[this.#owner[index]!] = 1;
-      else if (node.type === 'split') stack.push(node.next, node.other);
-      else if (node.type === 'start') {
-        if (atStart) stack.push(node.next);
-      } else {
-        if (node.type === 'end' && atEnd) stack.push(node.next);
-        out.push(index);
-      }
-    }
-    this.#visitsLeft -= seen.size;
+    const { reached, visited } = reach(this.#nodes, kernel, { atStart, atEnd });
+    this.#visitsLeft -= visited;
+    const out = reached.filter((index) => this.#nodes[index]!.type !== 'match');
+    for (const index of reached) if (this.#nodes[index]!.type === 'match') matched[this.#owner[index]!] = 1;
     return out.filter((index) => matched[this.#owner[index]!] === 0).sort((a, b) => a - b);
   }
 

@@ -2,7 +2,7 @@
  * One expression over AS paths, all of whose places are followed at once, a bit each: what there is no table for. A symbol costs so many words
  * as there are 32 places, and so many again for each place reached from which more than the next one follows; whatever the path.
  */
-import { type ExpressionNode, symbolCount } from './expression-parser.ts';
+import { type ExpressionNode, type ParsedExpression, reach, symbolCount } from './expression-parser.ts';
 
 /** What a path may cost still, in words looked at; some nanoseconds each. */
 export interface Work {
@@ -35,7 +35,7 @@ export class ExpressionBits {
   #now: Int32Array;
   #next: Int32Array;
 
-  constructor(nodes: readonly ExpressionNode[], start: number) {
+  constructor({ nodes, start }: ParsedExpression) {
     this.#nodes = nodes;
     this.#nodeOf = [...nodes.keys()].filter((node) => nodes[node]!.type === 'symbols' || nodes[node]!.type === 'end');
     this.#placeOf = new Int32Array(nodes.length).fill(-1);
@@ -51,7 +51,7 @@ export class ExpressionBits {
     this.#last = new Uint8Array(this.#nodeOf.length);
     this.#single = this.#row();
     this.#first = this.#row();
-    this.#reach(start, false, this.#first);
+    this.#reach(start, this.#first);
     this.#now = this.#row();
     this.#next = this.#row();
   }
@@ -103,7 +103,7 @@ export class ExpressionBits {
   #look(place: number, work: Work): Int32Array {
     const row = this.#row();
     const node = this.#nodes[this.#nodeOf[place]!] as { readonly next: number };
-    const { matches, visited } = this.#reach(node.next, false, row);
+    const { matches, visited } = this.#reach(node.next, row);
     if (work.counting) work.left -= visitWords * visited;
     if (matches) this.#last[place] = 1;
     else if (place + 1 < this.#nodeOf.length) {
@@ -116,32 +116,19 @@ export class ExpressionBits {
   }
 
   /** Sets the places that are reached from a node without a symbol. */
-  #reach(node: number, atEnd: boolean, row: Int32Array): { readonly matches: boolean; readonly visited: number } {
-    const seen = new Set<number>();
-    const stack = [node];
-    let matches = false;
-    while (stack.length > 0) {
-      const index = stack.pop()!;
-      if (index < 0 || seen.has(index)) continue;
-      seen.add(index);
-      const found = this.#nodes[index]!;
-      if (found.type === 'match') matches = true;
-      else if (found.type === 'split') stack.push(found.next, found.other);
-      else if (found.type !== 'start') {
-        if (found.type === 'end' && atEnd) stack.push(found.next);
-        set(row, this.#placeOf[index]!);
-      }
-    }
-    return { matches, visited: seen.size };
+  #reach(node: number, row: Int32Array): { readonly matches: boolean; readonly visited: number } {
+    const { reached, visited } = reach(this.#nodes, [node]);
+    for (const index of reached) if (this.#placeOf[index]! >= 0) set(row, this.#placeOf[index]!);
+    return { matches: reached.some((index) => this.#nodes[index]!.type === 'match'), visited };
   }
 
   #matchesAtEnd(): boolean {
-    const unused = this.#row();
-    return this.#nodeOf.some((node, place) => {
-      const found = this.#nodes[node]!;
+    const waiting = this.#nodeOf.filter((node, place) => {
       const isHere = (this.#now[place >>> 5]! & (1 << (place & 31))) !== 0;
-      return isHere && found.type === 'end' && this.#reach(found.next, true, unused).matches;
+      return isHere && this.#nodes[node]!.type === 'end';
     });
+    const { reached } = reach(this.#nodes, waiting, { atEnd: true });
+    return reached.some((index) => this.#nodes[index]!.type === 'match');
   }
 
   #row(): Int32Array {

@@ -209,14 +209,48 @@ class Parser {
   }
 }
 
+export interface ParsedExpression {
+  readonly nodes: readonly ExpressionNode[];
+  /** The first of them. */
+  readonly start: number;
+}
+
 /** @throws RangeError naming what is wrong. */
-export function parseExpression(text: string): { readonly nodes: readonly ExpressionNode[]; readonly start: number } {
+export function parseExpression(text: string): ParsedExpression {
   if (text.length > expressionCharsMax) {
     throw new RangeError(`an expression over AS paths has at most ${expressionCharsMax} characters`);
   }
   const parser = new Parser(text);
   const start = parser.parse();
   return { nodes: parser.nodes, start };
+}
+
+/**
+ * What is reached from nodes without a symbol: nodes that consume one, wait for the end, or say that the expression has matched. What is behind a `start`
+ * is with `atStart` alone, and what is behind an `end` with `atEnd`.
+ */
+export function reach(
+  nodes: readonly ExpressionNode[],
+  from: readonly number[],
+  { atStart = false, atEnd = false } = {},
+): { readonly reached: readonly number[]; readonly visited: number } {
+  const seen = new Set<number>();
+  const stack = [...from];
+  const reached: number[] = [];
+  while (stack.length > 0) {
+    const index = stack.pop()!;
+    if (index < 0 || seen.has(index)) continue;
+    seen.add(index);
+    const node = nodes[index]!;
+    if (node.type === 'split') stack.push(node.next, node.other);
+    else if (node.type === 'start') {
+      if (atStart) stack.push(node.next);
+    } else {
+      if (node.type === 'end' && atEnd) stack.push(node.next);
+      reached.push(index);
+    }
+  }
+  return { reached, visited: seen.size };
 }
 
 /** Symbols of a path given as text, for tests and tools. @throws RangeError on a character that occurs in none. */

@@ -404,41 +404,32 @@ export class UpdateGroup {
     let told = -1;
     for (let i = 0; i < withdrawBy.count; i++) {
       const source = withdrawBy.key(i);
-      if (source !== told) this.#tellOthers(source);
+      if (source !== told) this.#tell(source, false);
       told = source;
       encoder.withdrawChain(withdrawBy.first(source), this.#link);
     }
     for (let i = 0; i < takeBackBy.count; i++) {
       const source = takeBackBy.key(i);
-      this.#tellSource(source);
+      this.#tell(source, true);
       told = -1;
       encoder.withdrawChain(takeBackBy.first(source), this.#takeBackLink);
     }
     for (let i = 0; i < announceBy.count; i++) {
       const source = announceBy.key(i);
-      if (source !== told) this.#tellOthers(source);
+      if (source !== told) this.#tell(source, false);
       told = source;
       if (encoder.recipients.length > 0) this.#announceChain(source);
     }
     encoder.flush();
   }
 
-  /** Of the members that keep up, all but the source itself are told what comes next. */
-  #tellOthers(source: number): void {
+  /** Of the members that keep up, the source `itself`, or all others, are told what comes next. */
+  #tell(source: number, itself: boolean): void {
     const { items, length } = this.#keepingUp;
     const told = this.#newRecipients();
     for (let i = 0; i < length; i++) {
       const member = items[i]!;
-      if (member.peer !== source) told.push(member);
-    }
-  }
-  /** The source itself, where it keeps up. */
-  #tellSource(source: number): void {
-    const { items, length } = this.#keepingUp;
-    const told = this.#newRecipients();
-    for (let i = 0; i < length; i++) {
-      const member = items[i]!;
-      if (member.peer === source) told.push(member);
+      if ((member.peer === source) === itself) told.push(member);
     }
   }
   /** Empty; those before them have been sent what was theirs. */

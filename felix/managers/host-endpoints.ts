@@ -330,12 +330,8 @@ function assign(
   };
   const isHosts = (name: string): boolean => name !== 'lo' && !name.startsWith(names.interfacePrefix);
   const all = [...programs].sort(([a], [b]) => (a < b ? -1 : 1));
-  for (const [
-    id,
-    {
-      host: { interfaceName },
-    },
-  ] of all) {
+  for (const [id, { host }] of all) {
+    const { interfaceName } = host;
     if (interfaceName === undefined) continue;
     if (interfaceName === everyInterface) {
       if (any === undefined) any = id;

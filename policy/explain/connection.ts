@@ -23,19 +23,18 @@ export interface ConnectionVerdict {
   readonly hostIngress?: Verdict;
 }
 
+export interface Connection {
+  readonly from: ConnectionEnd;
+  readonly to: ConnectionEnd;
+  readonly protocol: Packet['protocol'];
+  readonly port: number;
+}
+
 /**
  * Both directions of a connection: egress of the source and ingress of the destination must allow it. A pod always reaches
  * itself at its own address: such packets never leave it.
  */
-export function evaluateConnection(
-  state: PolicyState,
-  connection: {
-    readonly from: ConnectionEnd;
-    readonly to: ConnectionEnd;
-    readonly protocol: Packet['protocol'];
-    readonly port: number;
-  },
-): ConnectionVerdict {
+export function evaluateConnection(state: PolicyState, connection: Connection): ConnectionVerdict {
   const { from, to, protocol, port } = connection;
   if (from.endpoint !== undefined && from.endpoint === to.endpoint) return { verdict: 'allow' };
   const packet: Packet = { fromAddress: from.address, toAddress: to.address, protocol, port };
@@ -59,10 +58,7 @@ export function hostQueries({
   to,
   protocol,
   port,
-}: {
-  readonly from: ConnectionEnd;
-  readonly to: ConnectionEnd;
-} & Pick<Packet, 'protocol' | 'port'>): readonly [HostQuery | undefined, HostQuery | undefined] {
+}: Connection): readonly [HostQuery | undefined, HostQuery | undefined] {
   const packet: Packet = { fromAddress: from.address, toAddress: to.address, protocol, port };
   const query = ({ host, endpoint }: ConnectionEnd, direction: HostQuery['direction']): HostQuery | undefined =>
     host && { ...packet, host, direction, forwarded: endpoint !== undefined };

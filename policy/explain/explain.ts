@@ -3,7 +3,7 @@
  * that decides. It walks the same rules as the kernel's, and says of each whether it matched.
  */
 import type { EndpointId, PolicyId, PolicyRule, TierProgram } from '#model';
-import { type ConnectionEnd, hostQueries } from './connection.ts';
+import { type Connection, hostQueries } from './connection.ts';
 import { type Packet, type PolicyQuery, ruleMatches, type Verdict } from './evaluate.ts';
 import { type HostQuery, hostStages } from './host.ts';
 import type { LearntAddress, PolicyState } from './policy-state.ts';
@@ -51,15 +51,7 @@ export interface Explanation {
   readonly directions: readonly ExplainedDirection[];
 }
 
-export function explainConnection(
-  state: PolicyState,
-  connection: {
-    readonly from: ConnectionEnd;
-    readonly to: ConnectionEnd;
-    readonly protocol: Packet['protocol'];
-    readonly port: number;
-  },
-): Explanation {
+export function explainConnection(state: PolicyState, connection: Connection): Explanation {
   const { from, to, protocol, port } = connection;
   if (from.endpoint !== undefined && from.endpoint === to.endpoint) {
     return { verdict: 'allow', toItself: true, directions: [] };

@@ -85,15 +85,21 @@ test('RFC 9003: its shutdown text is shown; ours ends its session', wants, async
   const exabgp = await startExabgp(link, exabgpConfig());
   const speaker = await link.speaker(linkConfig());
   await speaker.established('bird');
-  // A session that is not up there yet is not torn down.
-  await until(() => exabgp.heard.some((line) => line.includes('"state": "up"')), {
-    what: 'the session to be up there',
-  });
+  // It closes as soon as it has written: with octets of ours unread there, its kernel sends a reset instead of what waits for an
+  // acknowledgement (Nagle), the NOTIFICATION among it. So everything is to be said and heard first, both ways.
+  const ended = (family: string): boolean => exabgp.heard.some((line) => line.includes(`"eor": { "afi" : "${family}"`));
+  await until(
+    async () =>
+      ended('ipv4') &&
+      ended('ipv6') &&
+      (await speaker.peer('bird')).families.every(({ endOfRibReceived }) => endOfRibReceived),
+    { what: 'every End-of-RIB' },
+  );
   exabgp.command('neighbor 10.9.0.1 teardown 2');
   await until(
     () => speaker.peerEvents.some((event) => /received Cease.Administrative Shutdown: "\w+/.test(event.lastError)),
     {
-      what: 'its text',
+      what: () => `its text; ${JSON.stringify([speaker.peerEvents.slice(-4), exabgp.heard.slice(-4)])}`,
     },
   );
   await speaker.established('bird');
