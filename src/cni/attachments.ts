@@ -13,9 +13,9 @@
  */
 
 import { ADDRESS_REST_MS, type Ipam } from '#ipam';
-import { type Clock, errorText, type IpAddress, type Logger } from '#kit';
+import { allSettledOrThrow, type Clock, errorText, type IpAddress, type Logger } from '#kit';
 import type { WorkloadEndpoint } from '#model';
-import { allSettledOrThrow, DeadlineError, withDeadline } from './deadline.ts';
+import { DeadlineError, withDeadline } from './deadline.ts';
 import { CniError } from './errors.ts';
 import { KeyedLock } from './keyed-lock.ts';
 import { type AttachmentKey, attachmentKey, hostInterfaceName, isPodInterface, namesOf } from './names.ts';
