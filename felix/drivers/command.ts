@@ -15,6 +15,14 @@ export interface CommandResult {
   readonly stdout: string;
   readonly stderr: string;
 }
+/** What a program printed, a line a step: all lines of megabytes at once are more than one turn of the main loop may take. */
+export function* linesOf(text: string): Generator<string> {
+  for (let at = 0; at < text.length; ) {
+    const end = text.indexOf('\n', at);
+    yield text.slice(at, end < 0 ? undefined : end);
+    at = end < 0 ? text.length : end + 1;
+  }
+}
 export interface CommandRunner {
   run(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;
 }

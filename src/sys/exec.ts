@@ -1,5 +1,6 @@
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import { StringDecoder } from 'node:string_decoder';
 
 export interface ExecOptions {
   readonly stdin?: string | Uint8Array;
@@ -44,8 +45,7 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
       ...(options.env ? { env: options.env } : {}),
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     }) as ChildProcessByStdio<Writable, Readable, Readable>;
-    const stdout: Buffer[] = [];
-    const stderr: Buffer[] = [];
+    const [stdout, stderr] = [collected(), collected()];
     let bytes = 0;
     let ended: { code: number; note: string } | undefined;
     const abort = (code: number, note: string): void => {
@@ -66,10 +66,10 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
     });
     child.on('close', (code, signal) => {
       clearTimeout(timer);
-      const text = Buffer.concat(stderr).toString();
+      const text = stderr.text();
       resolve({
         code: ended?.code ?? code ?? 128 + (SIGNAL_NUMBERS[signal ?? ''] ?? 0),
-        stdout: Buffer.concat(stdout).toString(),
+        stdout: stdout.text(),
         stderr: ended ? `${text}${ended.note}` : text,
       });
     });
@@ -79,13 +79,29 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
   });
 }
 
-function collect(child: ChildProcess, stdout: Buffer[], stderr: Buffer[], count: (bytes: number) => void): void {
-  child.stdout?.on('data', (chunk: Buffer) => {
-    stdout.push(chunk);
-    count(chunk.length);
-  });
-  child.stderr?.on('data', (chunk: Buffer) => {
-    stderr.push(chunk);
-    count(chunk.length);
-  });
+interface Collected {
+  add(chunk: Buffer): void;
+  text(): string;
+}
+
+/** Decoded as it comes: of megabytes all at once the main loop would be away for milliseconds. */
+function collected(): Collected {
+  const decoder = new StringDecoder();
+  const parts: string[] = [];
+  return {
+    add: (chunk) => void parts.push(decoder.write(chunk)),
+    text: () => parts.join('') + decoder.end(),
+  };
+}
+
+function collect(child: ChildProcess, stdout: Collected, stderr: Collected, count: (bytes: number) => void): void {
+  for (const [stream, into] of [
+    [child.stdout, stdout],
+    [child.stderr, stderr],
+  ] as const) {
+    stream?.on('data', (chunk: Buffer) => {
+      into.add(chunk);
+      count(chunk.length);
+    });
+  }
 }

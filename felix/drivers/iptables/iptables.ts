@@ -28,13 +28,14 @@ import {
   type CommandOptions,
   type CommandResult,
   type CommandRunner,
+  linesOf,
   newCounters,
   type WriteCounters,
 } from '../command.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
 import { chainLines, changeLines, portions, type WantedChain } from './lines.ts';
 import type { LegacyLock } from './lock.ts';
-import { type SavedChain, saveParser, targetOfLine, unreadableTables } from './parse.ts';
+import { type SavedChain, saveParser, targetOfLine } from './parse.ts';
 
 export type IptablesFailure =
   | { readonly code: 'TABLE_UNREADABLE'; readonly family: IpFamily; readonly tables: readonly string[] }
@@ -143,9 +144,9 @@ export class IptablesFamily {
   /** Reads back what is there. @throws IptablesError */
   async read(): Promise<void> {
     const text = await this.#save();
-    const { tables, line } = saveParser();
-    await paced(this.#clock, text.split('\n'), line);
-    const hidden = unreadableTables(text).filter((name) => tableOrder.some((table) => table === name));
+    const { tables, unreadable, line } = saveParser();
+    await paced(this.#clock, linesOf(text), line);
+    const hidden = unreadable.filter((name) => tableOrder.some((table) => table === name));
     if (hidden.length > 0) this.#hidden(hidden);
     for (const name of tableOrder) if (!hidden.includes(name)) await this.#adopt(this.#tables[name], tables.get(name));
     this.#stale = false;
@@ -224,7 +225,7 @@ export class IptablesFamily {
         jumpLines.set(name, chain.lines);
       }
     });
-    table.chains.replaceActual(found);
+    await paced(this.#clock, table.chains.replacingActual(found));
     table.jumpLines = jumpLines;
   }
 
