@@ -1,6 +1,7 @@
-import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
+import net from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
+import { errorText } from '#kit';
+import { fileOf, newPipe, type Spawned, spawnProgram } from './spawn.ts';
 
 export interface ExecOptions {
   readonly stdin?: string | Uint8Array;
@@ -26,82 +27,69 @@ const TIMEOUT_MS_DEFAULT = 30_000;
 const OUTPUT_BYTES_DEFAULT = 64 << 20;
 const CODE_TIMEOUT = 124;
 const CODE_NOT_STARTED = 127;
-const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};
 
 /** Runs a command without a shell and waits for its end. Never rejects: what went wrong stands in `code` and `stderr`. */
-export function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+export async function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
   const limit = options.outputBytesMax ?? OUTPUT_BYTES_DEFAULT;
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
-  return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      stdio: ['pipe', 'pipe', 'pipe', ...(options.inherit ?? [])],
-      ...(options.env ? { env: options.env } : {}),
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    }) as ChildProcessByStdio<Writable, Readable, Readable>;
-    const [stdout, stderr] = [collected(), collected()];
-    let bytes = 0;
-    let ended: { code: number; note: string } | undefined;
-    const abort = (code: number, note: string): void => {
-      ended ??= { code, note };
-      child.kill('SIGKILL');
-      // What the child started may hold its output open for ever.
-      child.stdout.destroy();
-      child.stderr.destroy();
-    };
-    const timer = setTimeout(() => abort(CODE_TIMEOUT, `${command}: no end after ${timeoutMs} ms, killed`), timeoutMs);
-    collect(child, stdout, stderr, (n) => {
-      bytes += n;
-      if (bytes > limit) abort(1, `${command}: more than ${limit} bytes of output, killed`);
-    });
-    child.on('error', (error) => {
-      clearTimeout(timer);
-      resolve({ code: CODE_NOT_STARTED, stdout: '', stderr: `${command}: ${error.message}` });
-    });
-    child.on('close', (code, signal) => {
-      clearTimeout(timer);
-      const text = stderr.text();
-      resolve({
-        code: ended?.code ?? code ?? 128 + (SIGNAL_NUMBERS[signal ?? ''] ?? 0),
-        stdout: stdout.text(),
-        stderr: ended ? `${text}${ended.note}` : text,
-      });
-    });
-    // EPIPE: the child ended without reading all of it; its exit code tells why.
-    child.stdin.on('error', () => undefined);
-    child.stdin.end(options.stdin ?? '');
+  let program: Program;
+  try {
+    program = start(command, args, options);
+  } catch (error) {
+    return { code: CODE_NOT_STARTED, stdout: '', stderr: `${command}: ${errorText(error)}` };
+  }
+  const { child, outputs } = program;
+  let isThere = true;
+  let aborted: { code: number; note: string } | undefined;
+  const abort = (code: number, note: string): void => {
+    aborted ??= { code, note };
+    if (isThere) process.kill(child.pid, 'SIGKILL');
+    // What the child started may hold its output open for ever.
+    for (const output of outputs) output.destroy();
+  };
+  const timer = setTimeout(() => abort(CODE_TIMEOUT, `${command}: no end after ${timeoutMs} ms, killed`), timeoutMs);
+  let bytes = 0;
+  const count = (more: number): void => {
+    bytes += more;
+    if (bytes > limit) abort(1, `${command}: more than ${limit} bytes of output, killed`);
+  };
+  const ended = child.ended.finally(() => {
+    isThere = false;
   });
+  const [code, stdout, stderr] = await Promise.all([ended, collected(outputs[0], count), collected(outputs[1], count)]);
+  clearTimeout(timer);
+  return { code: aborted?.code ?? code, stdout, stderr: `${stderr}${aborted?.note ?? ''}` };
 }
 
-interface Collected {
-  add(chunk: Buffer): void;
-  text(): string;
+interface Program {
+  readonly child: Spawned;
+  /** stdout and stderr. */
+  readonly outputs: readonly [net.Socket, net.Socket];
+}
+
+/** Before it returns, so in the namespaces that this thread is in now. @throws SysError */
+function start(command: string, args: readonly string[], options: ExecOptions): Program {
+  const { stdin = '', env = process.env, cwd, inherit = [] } = options;
+  using input = fileOf(stdin);
+  using out = newPipe();
+  using err = newPipe();
+  const descriptors = [input.number, out.to.number, err.to.number, ...inherit];
+  const child = spawnProgram(command, args, { env, cwd, descriptors });
+  const readable = ({ from }: typeof out): net.Socket =>
+    new net.Socket({ fd: from.take(), readable: true, writable: false });
+  return { child, outputs: [readable(out), readable(err)] };
 }
 
 /** Decoded as it comes: of megabytes all at once the main loop would be away for milliseconds. */
-function collected(): Collected {
+function collected(stream: net.Socket, count: (bytes: number) => void): Promise<string> {
   const decoder = new StringDecoder();
   const parts: string[] = [];
-  return {
-    add: (chunk) => void parts.push(decoder.write(chunk)),
-    text: () => parts.join('') + decoder.end(),
-  };
-}
-
-function collect(child: ChildProcess, stdout: Collected, stderr: Collected, count: (bytes: number) => void): void {
-  for (const [stream, into] of [
-    [child.stdout, stdout],
-    [child.stderr, stderr],
-  ] as const) {
-    stream?.on('data', (chunk: Buffer) => {
-      into.add(chunk);
-      count(chunk.length);
-    });
-  }
+  stream.on('data', (chunk: Buffer) => {
+    parts.push(decoder.write(chunk));
+    count(chunk.length);
+  });
+  return new Promise((resolve) => {
+    stream.once('error', () => undefined);
+    stream.once('close', () => resolve(parts.join('') + decoder.end()));
+  });
 }
