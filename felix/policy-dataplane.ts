@@ -76,7 +76,7 @@ class Dataplane implements PolicyDataplane {
     this.#families = options.families ?? [4, 6];
     this.#env = options.lockFile === undefined ? {} : { XTABLES_LOCKFILE: options.lockFile };
     const run = (resync: boolean): Promise<void> => this.#run(resync);
-    const tidy = (): Promise<void> => this.#tidy();
+    const tidy = (goOn: () => boolean): Promise<boolean> => this.#tidy(goOn);
     const { clock, log, onApply: onRun } = deps;
     this.#loop = new ApplyLoop({ clock, log, run, tidy, onRun }, options);
   }
@@ -275,7 +275,7 @@ class Dataplane implements PolicyDataplane {
     this.#recheck.clear();
   }
 
-  async #tidy(): Promise<void> {
+  async #tidy(goOn: () => boolean): Promise<boolean> {
     const parts = this.#parts!;
     const { tables, sets, backend, endpoints, hosts } = parts;
     await paced(this.#deps.clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
@@ -283,9 +283,11 @@ class Dataplane implements PolicyDataplane {
     await hosts.ask(false);
     hosts.flush();
     await this.#write(parts, false);
-    await Promise.all(tables.map((table) => table.sweep()));
-    await sets.sweep();
-    if (this.#otherBackendClean) return;
+    for (const driver of [...tables, sets]) {
+      if (!goOn()) return false;
+      await driver.sweep();
+    }
+    if (this.#otherBackendClean) return true;
     // Rules of an earlier run on the other back end would drop pods that they do not know.
     const other: Backend = backend === 'nft' ? 'legacy' : 'nft';
     for (const family of this.#families) {
@@ -295,5 +297,6 @@ class Dataplane implements PolicyDataplane {
         this.#deps.log.warn({ backend: other, family, chains }, 'removed our rules from the other back end');
     }
     this.#otherBackendClean = true;
+    return true;
   }
 }
