@@ -10,7 +10,7 @@
  *   2. sets: create, add         (a thing exists before anything names it)
  *   3. chains and jumps, both families, one restore each
  *   4. sets: remove members      -> everything is in force, waiters go on
- *   5. behind it: flows of what changed are cut, or go on again (flow-cutter.ts)
+ *   5. behind it, when the programs have ended: flows of what changed are cut, or go on again (flow-cutter.ts)
  * In a pause: endpoints that were removed, and chains and sets that nothing names any more.
  * Where that order would let a packet pass that neither the old nor the new state lets pass, some sets turn 2 and 4 round, and the new connections
  * of some addresses are held: see managers/transition.ts.
@@ -103,6 +103,7 @@ class Dataplane implements PolicyDataplane {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
+    await this.#parts?.programsEnded();
     await this.#parts?.cutter?.stop();
   }
 
@@ -257,7 +258,7 @@ class Dataplane implements PolicyDataplane {
   }
 
   /** Brings the kernel to what the managers want now, but for chains and sets that nothing names any more. */
-  async #write({ tables, sets, policies, endpoints, cutter }: Parts, resync: boolean): Promise<void> {
+  async #write({ tables, sets, policies, endpoints, cutter, programsEnded }: Parts, resync: boolean): Promise<void> {
     await paced(this.#deps.clock, policies.flush());
     await Promise.all([
       ...(resync || sets.stale ? [sets.read()] : []),
@@ -271,22 +272,29 @@ class Dataplane implements PolicyDataplane {
     if (policies.releaseHeld()) await sets.shrink();
     this.#inForce.clear();
     for (const [id, interfaceName] of endpoints.programmed()) this.#inForce.set(id, interfaceName);
-    cutter?.recheck(this.#recheck);
+    const addresses = [...this.#recheck];
     this.#recheck.clear();
+    void programsEnded().then(() => cutter?.recheck(addresses));
   }
 
   async #tidy(goOn: () => boolean): Promise<boolean> {
     const parts = this.#parts!;
     const { tables, sets, backend, endpoints, hosts } = parts;
+    // Until then no other program commits, and a change that comes would wait for both.
+    await parts.programsEnded();
+    if (!goOn()) return false;
     await paced(this.#deps.clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     endpoints.flushRemovals();
     await hosts.ask(false);
     hosts.flush();
     await this.#write(parts, false);
-    for (const driver of [...tables, sets]) {
+    for (const table of tables) {
       if (!goOn()) return false;
-      await driver.sweep();
+      await table.sweep();
     }
+    await parts.programsEnded();
+    if (!goOn()) return false;
+    await sets.sweep();
     if (this.#otherBackendClean) return true;
     // Rules of an earlier run on the other back end would drop pods that they do not know.
     const other: Backend = backend === 'nft' ? 'legacy' : 'nft';

@@ -8,6 +8,10 @@ export interface CommandOptions {
   readonly timeoutMs?: number;
   /** Descriptors that the program gets, as 3 and on. */
   readonly inherit?: readonly number[];
+  /** Its stdin, at most 64 kB, comes to its end when this settles, and not before. */
+  readonly keepStdin?: Promise<unknown>;
+  /** Told its process's number before `run` returns. */
+  readonly onStart?: (pid: number) => void;
 }
 export interface CommandResult {
   /** Exit code; not 0 also when it was killed or could not start. */

@@ -1,7 +1,8 @@
 import net from 'node:net';
 import { StringDecoder } from 'node:string_decoder';
 import { errorText } from '#kit';
-import { fileOf, newPipe, type Spawned, spawnProgram } from './spawn.ts';
+import { Fd } from './fd.ts';
+import { fileOf, fullPipe, newPipe, type Spawned, spawnProgram } from './spawn.ts';
 
 export interface ExecOptions {
   readonly stdin?: string | Uint8Array;
@@ -10,6 +11,10 @@ export interface ExecOptions {
   readonly cwd?: string;
   /** Descriptors that the child gets, as 3 and on. */
   readonly inherit?: readonly number[];
+  /** `stdin`, of at most 64 kB then, comes to its end when this settles, and not before. */
+  readonly keepStdin?: Promise<unknown>;
+  /** Told its process's number before this call returns. */
+  readonly onStart?: (pid: number) => void;
   /** Then SIGKILL to the child. Default 30000. */
   readonly timeoutMs?: number;
   /** Of stdout and stderr together; more ends the child. Default 64 MiB. */
@@ -39,6 +44,7 @@ export async function exec(command: string, args: readonly string[], options: Ex
     return { code: CODE_NOT_STARTED, stdout: '', stderr: `${command}: ${errorText(error)}` };
   }
   const { child, outputs } = program;
+  options.onStart?.(child.pid);
   let isThere = true;
   let aborted: { code: number; note: string } | undefined;
   const abort = (code: number, note: string): void => {
@@ -69,12 +75,14 @@ interface Program {
 
 /** Before it returns, so in the namespaces that this thread is in now. @throws SysError */
 function start(command: string, args: readonly string[], options: ExecOptions): Program {
-  const { stdin = '', env = process.env, cwd, inherit = [] } = options;
-  using input = fileOf(stdin);
+  const { stdin = '', env = process.env, cwd, inherit = [], keepStdin } = options;
+  using input = keepStdin ? fullPipe(stdin) : fileOf(stdin);
   using out = newPipe();
   using err = newPipe();
-  const descriptors = [input.number, out.to.number, err.to.number, ...inherit];
+  const descriptors = [('from' in input ? input.from : input).number, out.to.number, err.to.number, ...inherit];
   const child = spawnProgram(command, args, { env, cwd, descriptors });
+  const writing = 'to' in input ? new Fd(input.to.take()) : undefined;
+  void Promise.race([keepStdin, child.ended]).finally(() => writing?.close());
   const readable = ({ from }: typeof out): net.Socket =>
     new net.Socket({ fd: from.take(), readable: true, writable: false });
   return { child, outputs: [readable(out), readable(err)] };

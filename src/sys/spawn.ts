@@ -30,6 +30,9 @@ const WNOHANG = 1;
 const [SETSIGDEF, SETSIGMASK] = [4, 8];
 /** More than glibc's and musl's structures take: 336 at most, and sigset_t 128. */
 const structBytes = 512;
+/** Of a pipe, on Linux. */
+const pipeBytes = 1 << 16;
+const EFBIG = 27;
 const pathDefault = '/usr/bin:/bin';
 
 /** A file without a name, to be read from its begin. @throws SysError */
@@ -45,6 +48,18 @@ export function fileOf(content: string | Uint8Array): Fd {
     throw error;
   }
   return file;
+}
+
+/** Holds `content` for whoever reads from it. @throws SysError where it has no room for so much (64 kB). */
+export function fullPipe(content: string | Uint8Array): ReturnType<typeof newPipe> {
+  const bytes = typeof content === 'string' ? Buffer.from(content) : content;
+  const pipe = newPipe();
+  if (bytes.length > pipeBytes) {
+    pipe[Symbol.dispose]();
+    throw new SysError('write', EFBIG, `${bytes.length} bytes into a pipe of ${pipeBytes}`);
+  }
+  if (bytes.length > 0) check('write', libc.write(pipe.to.number, bytes, bytes.length));
+  return pipe;
 }
 
 /** Both ends; what nobody took is closed on every way out. @throws SysError */

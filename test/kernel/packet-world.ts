@@ -17,10 +17,12 @@ import {
   type FlowTable,
   inNetns,
   libc,
+  type NftCommits,
   type NftTables,
   newSocket,
   openConntrack,
   openFlowTable,
+  openNftCommits,
   openNftTables,
   parseSockaddrIn,
   SOCK_DGRAM,
@@ -57,6 +59,7 @@ export class PacketWorld extends NamespaceWorld {
   readonly #receivers = new Map<string, number>();
   readonly #dataplanes: PolicyDataplane[] = [];
   #nftTables: NftTables | undefined;
+  #nftCommits: NftCommits | undefined;
   #flowTable: FlowTable | undefined;
 
   constructor() {
@@ -96,6 +99,10 @@ export class PacketWorld extends NamespaceWorld {
     this.#flowTable ??= inNetns(this.node.netns, openFlowTable);
     return this.#flowTable;
   }
+  get nftCommits(): NftCommits {
+    this.#nftCommits ??= inNetns(this.node.netns, openNftCommits);
+    return this.#nftCommits;
+  }
   get nftTables(): NftTables {
     this.#nftTables ??= inNetns(this.node.netns, openNftTables);
     return this.#nftTables;
@@ -110,7 +117,16 @@ export class PacketWorld extends NamespaceWorld {
   ): PolicyDataplane {
     const flows = judge && { flows: { table: this.flowTable, judge } };
     const dataplane = createPolicyDataplane(
-      { run: this.run, lock: takeFlock, tables: this.nftTables, ...flows, log, clock: systemClock(), ...more },
+      {
+        run: this.run,
+        lock: takeFlock,
+        watchCommits: this.nftCommits.watch,
+        tables: this.nftTables,
+        ...flows,
+        log,
+        clock: systemClock(),
+        ...more,
+      },
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
@@ -287,6 +303,7 @@ export class PacketWorld extends NamespaceWorld {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const dataplane of this.#dataplanes) await dataplane.stop();
     this.#nftTables?.close();
+    this.#nftCommits?.close();
     this.#flowTable?.close();
     for (const stop of this.#stops) stop();
     for (const socket of this.#sockets) socket.close();

@@ -33,6 +33,7 @@ import {
   type WriteCounters,
 } from '../command.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
+import type { CommittingPrograms } from './commits.ts';
 import { chainLines, changeLines, portions, type WantedChain } from './lines.ts';
 import type { LegacyLock } from './lock.ts';
 import { type SavedChain, saveParser, targetOfLine } from './parse.ts';
@@ -64,6 +65,8 @@ interface Table {
 
 /** In the order in which they are written: the verdicts first. */
 const tableOrder: readonly TableName[] = ['mangle', 'filter', 'nat', 'raw'];
+/** What fits a pipe; of more the kernel would have much to tell. */
+const toldCharactersMax = 60_000;
 /** An iptables-restore of 50,000 rules takes under 2 s; beyond this something hangs. */
 const commandTimeoutMs = 60_000;
 
@@ -74,6 +77,7 @@ export class IptablesFamily {
   readonly #log: Logger;
   readonly #clock: Clock;
   readonly #lock: LegacyLock | undefined;
+  readonly #programs: CommittingPrograms | undefined;
   readonly #tables: Readonly<Record<TableName, Table>> = {
     mangle: newTable(),
     filter: newTable(),
@@ -90,6 +94,8 @@ export class IptablesFamily {
       readonly clock: Clock;
       /** Absent: each program takes it itself. */
       readonly lock?: LegacyLock;
+      /** Of nft, those of all families. Absent: what was given is done when the program ends. */
+      readonly programs?: CommittingPrograms | undefined;
     },
     options: IptablesOptions,
   ) {
@@ -98,6 +104,7 @@ export class IptablesFamily {
     this.#log = deps.log;
     this.#lock = deps.lock;
     this.options = options;
+    this.#programs = deps.programs;
   }
 
   get family(): IpFamily {
@@ -323,8 +330,13 @@ export class IptablesFamily {
     this.#stale = true;
     const stdin = `${lines.join('\n')}\n`;
     const options = { stdin, env, timeoutMs: commandTimeoutMs };
+    const isTold = stdin.length <= toldCharactersMax && lines.indexOf('COMMIT') === lines.length - 1;
+    const programs = isTold ? this.#programs : undefined;
+    const argv = restoreArgv(backend, family);
     const give = (held: Pick<CommandOptions, 'env' | 'inherit'> = {}): Promise<CommandResult> =>
-      this.#run(restoreArgv(backend, family), { ...options, ...held });
+      programs
+        ? programs.run(argv, options, (reason) => this.#failedLate(reason))
+        : this.#run(argv, { ...options, ...held });
     const result = (await (this.#lock ? this.#lock.during(give) : give())) ?? {
       code: 1,
       stderr: 'another program holds the xtables lock',
@@ -341,6 +353,15 @@ export class IptablesFamily {
       );
     }
     this.#stale = false;
+  }
+
+  #failedLate(reason: string): void {
+    this.#stale = true;
+    const { family } = this.options;
+    this.#log.warn(
+      { family, reason },
+      'iptables failed after its commit, its rules are read back with the next change',
+    );
   }
 
   get #marker(): string {
