@@ -8,6 +8,9 @@ function harness() {
   const clock = new FakeClock();
   const runs: { readonly resync: boolean; readonly end: (error?: Error) => void }[] = [];
   let tidied = 0;
+  let goOn = (): boolean => true;
+  /** What the tidying waits for before it asks whether it may go on. */
+  let step: Promise<void> | undefined;
   const timings: ApplyTiming[] = [];
   const loop = new ApplyLoop(
     {
@@ -18,8 +21,11 @@ function harness() {
         runs.push({ resync, end: (error) => (error ? reject(error) : resolve()) });
         return promise;
       },
-      tidy: async () => {
+      tidy: async (mayGoOn) => {
         tidied++;
+        goOn = mayGoOn;
+        await step;
+        return mayGoOn();
       },
       onRun: (timing) => timings.push(timing),
     },
@@ -37,7 +43,13 @@ function harness() {
     );
     return () => text;
   };
-  return { clock, runs, loop, turn, state, timings, tidied: () => tidied };
+  const tidying = {
+    goOn: () => goOn(),
+    waitsFor(next: Promise<void>) {
+      step = next;
+    },
+  };
+  return { clock, runs, loop, turn, state, timings, tidying, tidied: () => tidied };
 }
 
 test('nothing runs before the loop is opened, and waiters wait for the first run', async () => {
@@ -162,7 +174,11 @@ test('a run and a tidying never work at the same time', async () => {
     runs++;
     return work();
   };
-  const loop = new ApplyLoop({ clock, log: silentLogger, run, tidy: work }, { throttleMs: 10 });
+  const tidy = async (): Promise<boolean> => {
+    await work();
+    return true;
+  };
+  const loop = new ApplyLoop({ clock, log: silentLogger, run, tidy }, { throttleMs: 10 });
   loop.open();
   for (let i = 0; i < 500; i++) {
     if (i % 7 === 0) loop.markDirty();
@@ -205,6 +221,34 @@ test('tidying waits for a pause, but not for ever', async () => {
   clock.advance(100);
   await turn();
   assert.equal(tidied(), 3);
+  await loop.stop();
+});
+
+test('a change stops a tidying, runs at once, and the tidying begins anew, but a fifth time it goes on', async () => {
+  const { clock, runs, loop, turn, tidied, tidying } = harness();
+  loop.open();
+  clock.advance(0);
+  runs[0]!.end();
+  await turn();
+  const mayGoOn: boolean[] = [];
+  for (let i = 1; i <= 6; i++) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    tidying.waitsFor(promise);
+    // Overdue from the second one on.
+    clock.advance(i === 1 ? 2_000 : 0);
+    await turn();
+    assert.equal(tidied(), i);
+    loop.markDirty();
+    mayGoOn.push(tidying.goOn());
+    resolve();
+    await turn();
+    clock.advance(0);
+    assert.equal(runs.length, 1 + i);
+    runs[i]!.end();
+    await turn();
+    if (mayGoOn.at(-1)) clock.advance(2_000);
+  }
+  assert.deepEqual(mayGoOn, [false, false, false, false, true, false]);
   await loop.stop();
 });
 

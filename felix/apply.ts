@@ -7,9 +7,13 @@
  *                    +-------------+
  *
  * Changes that come in while a run is under way belong to the next one. Removals are work of their own (`tidy`), done in a pause: nobody waits
- * for them, and with nft each makes the kernel wait, which a pod that comes at the same moment should not.
+ * for them, and with nft each makes the kernel wait, which a pod that comes at the same moment should not: when something is changed meanwhile they
+ * stop at the next step and go on behind it, though not time after time.
  */
 import { type Clock, errorText, type Logger } from '#kit';
+
+/** So often in a row changes stop a tidying; the one after them is done to its end. */
+const interruptionsMax = 4;
 
 export interface ApplyOptions {
   /** Between the end of a run and the start of the next, unless somebody waits: changes that come in a burst share a run. */
@@ -46,8 +50,11 @@ export interface ApplyDeps {
   readonly onRun?: ((timing: ApplyTiming) => void) | undefined;
   /** Brings the kernel to what is wanted now; `resync` asks to read it back first. Throws when it could not. */
   run(resync: boolean): Promise<void>;
-  /** What nobody waits for: removals. Throws when it could not. */
-  tidy(): Promise<void>;
+  /**
+   * What nobody waits for: removals, a step at a time while `goOn` says so. False when something is left; it begins anew then. Throws when it
+   * could not.
+   */
+  tidy(goOn: () => boolean): Promise<boolean>;
 }
 
 interface Waiter {
@@ -70,6 +77,8 @@ export class ApplyLoop {
   #cancelRefresh: (() => void) | undefined;
   #cancelTidy: (() => void) | undefined;
   #untidySinceMs: number | undefined;
+  /** Tidyings in a row that stopped for a change. */
+  #interruptions = 0;
   /** The first change that is not in force. */
   #dirtySinceMs: number | undefined;
   #resync = false;
@@ -143,7 +152,7 @@ export class ApplyLoop {
     this.#cancel = this.#deps.clock.schedule(delayMs, () => {
       this.#cancel = undefined;
       // A tidying that is under way arms it again at its end.
-      if (!this.#running) this.#work(this.#once());
+      if (!this.#running) this.#work(this.#once(), () => this.#pauseMs());
     });
   }
 
@@ -155,11 +164,11 @@ export class ApplyLoop {
     this.#arm(0);
   }
 
-  /** One thing at a time: a run or a tidying. */
-  #work(work: Promise<void>): void {
+  /** One thing at a time: a run or a tidying. @param pauseMs before the next run */
+  #work(work: Promise<void>, pauseMs: () => number): void {
     this.#running = work.finally(() => {
       this.#running = undefined;
-      if (this.pending) this.#arm(this.#pauseMs());
+      if (this.pending) this.#arm(pauseMs());
       if (this.#untidySinceMs !== undefined) this.#armTidy();
     });
   }
@@ -173,7 +182,7 @@ export class ApplyLoop {
       this.#cancelTidy = undefined;
       // The end of the run arms it again.
       const overdue = this.#deps.clock.nowMs() - this.#untidySinceMs! >= tidyWithinMs;
-      if (!this.#running && (overdue || !this.#cancel) && this.#failures === 0) this.#work(this.#tidyOnce());
+      if (!this.#running && (overdue || !this.#cancel) && this.#failures === 0) this.#work(this.#tidyOnce(), () => 0);
     });
   }
 
@@ -227,9 +236,12 @@ export class ApplyLoop {
   }
 
   async #tidyOnce(): Promise<void> {
+    const sinceMs = this.#untidySinceMs;
     this.#untidySinceMs = undefined;
     try {
-      await this.#deps.tidy();
+      const isDone = await this.#deps.tidy(() => !this.pending || this.#interruptions >= interruptionsMax);
+      this.#interruptions = isDone ? 0 : this.#interruptions + 1;
+      if (!isDone) this.#untidySinceMs = sinceMs;
     } catch (error) {
       // What should be gone harms nobody while nothing refers to it: the next run reads everything back and the next tidying tries again.
       this.#deps.log.warn({ reason: errorText(error) }, 'removing what is no longer needed failed');

@@ -10,7 +10,7 @@
  *   2. sets: create, add         (a thing exists before anything names it)
  *   3. chains and jumps, both families, one restore each
  *   4. sets: remove members      -> everything is in force, waiters go on
- *   5. behind it: flows of what changed are cut, or go on again (flow-cutter.ts)
+ *   5. behind it, when the programs have ended: flows of what changed are cut, or go on again (flow-cutter.ts)
  * In a pause: endpoints that were removed, and chains and sets that nothing names any more.
  * Where that order would let a packet pass that neither the old nor the new state lets pass, some sets turn 2 and 4 round, and the new connections
  * of some addresses are held: see managers/transition.ts.
@@ -76,7 +76,7 @@ class Dataplane implements PolicyDataplane {
     this.#families = options.families ?? [4, 6];
     this.#env = options.lockFile === undefined ? {} : { XTABLES_LOCKFILE: options.lockFile };
     const run = (resync: boolean): Promise<void> => this.#run(resync);
-    const tidy = (): Promise<void> => this.#tidy();
+    const tidy = (goOn: () => boolean): Promise<boolean> => this.#tidy(goOn);
     const { clock, log, onApply: onRun } = deps;
     this.#loop = new ApplyLoop({ clock, log, run, tidy, onRun }, options);
   }
@@ -103,6 +103,7 @@ class Dataplane implements PolicyDataplane {
 
   async stop(): Promise<void> {
     await this.#loop.stop();
+    await this.#parts?.programsEnded();
     await this.#parts?.cutter?.stop();
   }
 
@@ -257,7 +258,7 @@ class Dataplane implements PolicyDataplane {
   }
 
   /** Brings the kernel to what the managers want now, but for chains and sets that nothing names any more. */
-  async #write({ tables, sets, policies, endpoints, cutter }: Parts, resync: boolean): Promise<void> {
+  async #write({ tables, sets, policies, endpoints, cutter, programsEnded }: Parts, resync: boolean): Promise<void> {
     await paced(this.#deps.clock, policies.flush());
     await Promise.all([
       ...(resync || sets.stale ? [sets.read()] : []),
@@ -272,21 +273,30 @@ class Dataplane implements PolicyDataplane {
     if (policies.releaseHeld()) await sets.shrink();
     this.#inForce.clear();
     for (const [id, interfaceName] of endpoints.programmed()) this.#inForce.set(id, interfaceName);
-    cutter?.recheck(this.#recheck);
+    const addresses = [...this.#recheck];
     this.#recheck.clear();
+    void programsEnded().then(() => cutter?.recheck(addresses));
   }
 
-  async #tidy(): Promise<void> {
+  async #tidy(goOn: () => boolean): Promise<boolean> {
     const parts = this.#parts!;
     const { tables, sets, backend, endpoints, hosts } = parts;
+    // Until then no other program commits, and a change that comes would wait for both.
+    await parts.programsEnded();
+    if (!goOn()) return false;
     await paced(this.#deps.clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
     endpoints.flushRemovals();
     await hosts.ask(false);
     hosts.flush();
     await this.#write(parts, false);
-    await Promise.all(tables.map((table) => table.sweep()));
+    for (const table of tables) {
+      if (!goOn()) return false;
+      await table.sweep();
+    }
+    await parts.programsEnded();
+    if (!goOn()) return false;
     await sets.sweep();
-    if (this.#otherBackendClean) return;
+    if (this.#otherBackendClean) return true;
     // Rules of an earlier run on the other back end would drop pods that they do not know.
     const other: Backend = backend === 'nft' ? 'legacy' : 'nft';
     for (const family of this.#families) {
@@ -296,5 +306,6 @@ class Dataplane implements PolicyDataplane {
         this.#deps.log.warn({ backend: other, family, chains }, 'removed our rules from the other back end');
     }
     this.#otherBackendClean = true;
+    return true;
   }
 }

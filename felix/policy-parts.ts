@@ -12,6 +12,7 @@ import type { FlowTable } from './drivers/flow-table.ts';
 import { Ipsets } from './drivers/ipset/ipset.ts';
 import type { LifeOf } from './drivers/ipset/kernel-set.ts';
 import type { Backend } from './drivers/iptables/backend.ts';
+import { CommittingPrograms, type WatchCommits } from './drivers/iptables/commits.ts';
 import { IptablesFamily } from './drivers/iptables/iptables.ts';
 import { LegacyLock } from './drivers/iptables/lock.ts';
 import { FlowCutter, type FlowJudge } from './flow-cutter.ts';
@@ -32,6 +33,8 @@ export interface PartsDeps {
   readonly run: CommandRunner['run'];
   /** Absent: each program of iptables-legacy takes the lock itself, one family after the other. */
   readonly lock?: TakeLock;
+  /** Absent: rules of nft are in force when the program ends that writes them. */
+  readonly watchCommits?: WatchCommits;
   /** Absent: every change of a set goes through the `ipset` program. */
   readonly members?: SetMemberWriter;
   /** Absent: flows that policy forbids later go on. */
@@ -55,6 +58,8 @@ export interface PartsOptions {
 
 export interface Parts {
   readonly backend: Backend;
+  /** What programs deleted holds no set any more, and no packet is on its way through it. */
+  readonly programsEnded: () => Promise<void>;
   readonly tables: readonly IptablesFamily[];
   readonly sets: Ipsets;
   readonly policies: PolicyManager;
@@ -71,16 +76,18 @@ export interface Parts {
 
 /** Nothing is read or written yet. */
 export function makeParts(
-  { run, lock: take, members, flows, lifeOf, log, clock }: PartsDeps,
+  { run, lock: take, watchCommits, members, flows, lifeOf, log, clock }: PartsDeps,
   options: PartsOptions,
 ): Parts {
   const { backend, marks, names, families, env } = options;
   const lockFile = env['XTABLES_LOCKFILE'];
   const lock = backend === 'legacy' && take && lockFile !== undefined && new LegacyLock({ take, clock }, lockFile);
+  const programs =
+    backend === 'nft' && watchCommits ? new CommittingPrograms({ run, watch: watchCommits, clock }) : undefined;
   const tables = families.map(
     (family) =>
       new IptablesFamily(
-        { run, log, clock, ...(lock && { lock }) },
+        { run, log, clock, programs, ...(lock && { lock }) },
         { family, backend, chainPrefix: names.chainPrefix, env },
       ),
   );
@@ -125,7 +132,22 @@ export function makeParts(
     guard.render();
   };
   renderBase();
-  return { backend, tables, sets, policies, endpoints, hosts, masquerade, guard, cutter, telling, dns, renderBase };
+  const programsEnded = async (): Promise<void> => programs?.ended();
+  return {
+    backend,
+    programsEnded,
+    tables,
+    sets,
+    policies,
+    endpoints,
+    hosts,
+    masquerade,
+    guard,
+    cutter,
+    telling,
+    dns,
+    renderBase,
+  };
 }
 
 export function applyUpdate({ policies, endpoints, hosts, dns }: Parts, update: PolicyUpdate): void {

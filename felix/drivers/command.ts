@@ -9,6 +9,8 @@ export interface CommandOptions {
   readonly timeoutMs?: number;
   /** Descriptors that the program gets, as 3 and on. */
   readonly inherit?: readonly number[];
+  /** Told its process's number before `run` returns. */
+  readonly onStart?: (pid: number) => void;
 }
 /** All of it, for a runner that wants it whole. */
 export async function inputText(stdin: CommandOptions['stdin']): Promise<string> {
@@ -21,6 +23,14 @@ export interface CommandResult {
   readonly code: number;
   readonly stdout: string;
   readonly stderr: string;
+}
+/** What a program printed, a line a step: all lines of megabytes at once are more than one turn of the main loop may take. */
+export function* linesOf(text: string): Generator<string> {
+  for (let at = 0; at < text.length; ) {
+    const end = text.indexOf('\n', at);
+    yield text.slice(at, end < 0 ? undefined : end);
+    at = end < 0 ? text.length : end + 1;
+  }
 }
 export interface CommandRunner {
   run(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;

@@ -118,7 +118,7 @@ export class RouteDataplane {
     const { sysctls: files, sysctlState: state, log, clock } = deps;
     this.#uplinks = new Uplinks(new SysctlSettings({ files, state, log }), files, log);
     this.#loop = new ApplyLoop(
-      { clock, log, run: (resync) => this.#run(resync), tidy: async () => undefined, onRun: deps.onApply },
+      { clock, log, run: (resync) => this.#run(resync), tidy: async () => true, onRun: deps.onApply },
       {
         throttleMs: THROTTLE_MS,
         retryFirstMs: RETRY_FIRST_MS,

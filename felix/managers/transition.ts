@@ -56,7 +56,7 @@ export function planTransition({ changes, useOf, rulesChange, usesKnown }: Trans
   for (const change of used) {
     const action = usesKnown ? onlyAction(change) : undefined;
     if (action === 'allow') contested.add(change.id);
-    else if (action === undefined) for (const address of addressesOf([change])) held.add(address);
+    else if (action === undefined) for (const address of memberAddresses([change])) held.add(address);
   }
   return { contested, held };
 }
@@ -96,10 +96,15 @@ function isUnion(changes: readonly UsedChange[]): boolean {
 
 /** No packet meets more than one of the changes: it is judged as before, and then as after. */
 function isSingle(changes: readonly UsedChange[]): boolean {
-  const members = changes.flatMap(({ added, removed }) => [...added, ...removed]);
-  if (members.length === 1) return true;
-  if (members.some(isPrefix) || new Set(members.map(addressIn)).size < members.length) return false;
-  return isFarAlone(changes) && (isOneDirection(changes) || isOneAddress(changes));
+  const [, second] = memberAddresses(changes);
+  if (second === undefined) return true;
+  if (!isFarAlone(changes) || !(isOneDirection(changes) || isOneAddress(changes))) return false;
+  const seen = new Set<string>();
+  for (const address of memberAddresses(changes)) {
+    if (isPrefix(address) || seen.has(address)) return false;
+    seen.add(address);
+  }
+  return true;
 }
 
 function isOneDirection(changes: readonly UsedChange[]): boolean {
@@ -107,17 +112,24 @@ function isOneDirection(changes: readonly UsedChange[]): boolean {
 }
 /** Of each family: a pod at its own address is never asked. Both ends of a packet may be within one prefix. */
 function isOneAddress(changes: readonly UsedChange[]): boolean {
-  const addresses = [...addressesOf(changes)];
-  if (addresses.some(isPrefix)) return false;
-  const ofIpv6 = addresses.filter((address) => address.includes(':')).length;
-  return ofIpv6 <= 1 && addresses.length - ofIpv6 <= 1;
+  const seen = new Map<boolean, string>();
+  for (const address of memberAddresses(changes)) {
+    const isIpv6 = address.includes(':');
+    if (isPrefix(address) || (seen.get(isIpv6) ?? address) !== address) return false;
+    seen.set(isIpv6, address);
+  }
+  return true;
 }
 /** A direction asks of them about the other end of a packet alone, and not about its port. */
 function isFarAlone(changes: readonly UsedChange[]): boolean {
   return changes.every(({ use }) => use!.near === 0 && use!.namedPorts === 0);
 }
-function addressesOf(changes: readonly SetChange[]): Set<string> {
-  return new Set(changes.flatMap(({ added, removed }) => [...added, ...removed].map(addressIn)));
+/** One by one: of thousands the first few mostly tell. */
+function* memberAddresses(changes: readonly SetChange[]): Generator<string> {
+  for (const { added, removed } of changes) {
+    for (const member of added) yield addressIn(member);
+    for (const member of removed) yield addressIn(member);
+  }
 }
 /** Hosts stand without a length, see drivers/ipset/members.ts. */
 function isPrefix(member: string): boolean {

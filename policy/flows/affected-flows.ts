@@ -2,7 +2,7 @@
  * Which flows an update of the engine may judge anew: those of endpoints whose own program, or a policy in it, changed; and, where only the members
  * of a set did, those of the members that came or went. A flow has two ends, and one of them is named.
  */
-import { type IpAddress, toIpAddress } from '#kit';
+import type { IpAddress } from '#kit';
 import type { EndpointId, PolicyUpdate, SetId } from '#model';
 import { policiesOf, setsOf } from '../explain/policy-state.ts';
 import { hostOf } from '../explain/prefixes.ts';
@@ -72,8 +72,9 @@ export class AffectedFlows {
   }
 }
 
-/** Of `10.1.0.3`, `10.1.0.3/32` and `10.1.0.3,tcp:80`; a wider prefix is no address. */
+/** Of `10.1.0.3`, `10.1.0.3/32` and `10.1.0.3,tcp:80`; a wider prefix is no address. They are canonical as the model is, and come by the thousand. */
 function addressOf(member: string): IpAddress | undefined {
   const comma = member.indexOf(',');
-  return toIpAddress(comma < 0 ? hostOf(member) : member.slice(0, comma));
+  const host = comma < 0 ? hostOf(member) : member.slice(0, comma);
+  return host.includes('/') ? undefined : (host as IpAddress);
 }

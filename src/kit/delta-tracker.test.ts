@@ -10,7 +10,7 @@ test('pending sets equal a comparison of both maps, whatever the order of calls'
     fc.record({ op: fc.constantFrom('desire', 'found'), key, value }),
     fc.record({ op: fc.constantFrom('undesire', 'gone'), key, value }),
     fc.record({
-      op: fc.constantFrom('replaceDesired', 'replaceActual'),
+      op: fc.constantFrom('replaceDesired', 'replaceActual', 'replacingActual'),
       key,
       value,
       entries: fc.array(fc.tuple(key, value)),
@@ -39,7 +39,8 @@ test('pending sets equal a comparison of both maps, whatever the order of calls'
           side.clear();
           for (const [k, v] of c.entries) side.set(k, v);
           if (c.op === 'replaceDesired') tracker.replaceDesired(c.entries);
-          else tracker.replaceActual(c.entries);
+          else if (c.op === 'replaceActual') tracker.replaceActual(c.entries);
+          else for (const _ of tracker.replacingActual(c.entries));
         }
       }
       assert.deepEqual(
@@ -53,4 +54,16 @@ test('pending sets equal a comparison of both maps, whatever the order of calls'
       assert.equal(tracker.inSync, desired.size === actual.size && [...desired].every(([k, v]) => actual.get(k) === v));
     }),
   );
+});
+
+test('what is found while a dump is taken in is pending again at worst, and what was gone is not there', () => {
+  const tracker = new DeltaTracker<string, true>();
+  for (const key of ['kept', 'gone', 'new']) tracker.desire(key, true);
+  tracker.found('gone', true);
+  const steps = tracker.replacingActual([['kept', true]]);
+  steps.next();
+  tracker.found('new', true);
+  for (const _ of steps);
+  assert.deepEqual([...tracker.actual.keys()], ['kept']);
+  assert.deepEqual([...tracker.pendingUpdates].sort(), ['gone', 'new']);
 });

@@ -54,8 +54,9 @@ export class DeltaTracker<K, V> {
   }
   /** The far side holds `value` now: it was read back, or a write of it succeeded. */
   found(key: K, value: V): void {
+    const same = this.#actual.has(key) && this.#equal(this.#actual.get(key) as V, value);
     this.#actual.set(key, value);
-    this.#settle(key);
+    if (!same) this.#settle(key);
   }
   gone(key: K): void {
     this.#actual.delete(key);
@@ -63,9 +64,20 @@ export class DeltaTracker<K, V> {
   }
   /** A full dump: exactly `entries` are there. */
   replaceActual(entries: Iterable<readonly [K, V]>): void {
-    const next = new Map(entries);
-    for (const key of [...this.#actual.keys()]) if (!next.has(key)) this.gone(key);
-    for (const [key, value] of next) this.found(key, value);
+    for (const _ of this.replacingActual(entries));
+  }
+  /** The same, a key a step. What is said between steps counts too, but what is found then may be taken for gone: it is pending again. */
+  *replacingActual(entries: Iterable<readonly [K, V]>): Generator<void> {
+    const there = new Set<K>();
+    for (const [key, value] of entries) {
+      there.add(key);
+      this.found(key, value);
+      yield;
+    }
+    for (const key of this.#actual.keys()) {
+      if (!there.has(key)) this.gone(key);
+      yield;
+    }
   }
 
   #settle(key: K): void {

@@ -1,6 +1,7 @@
-import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
-import type { Readable, Writable } from 'node:stream';
+import net from 'node:net';
+import { StringDecoder } from 'node:string_decoder';
 import { errorText } from '#kit';
+import { fileOf, newPipe, type Spawned, spawnProgram } from './spawn.ts';
 
 export interface ExecOptions {
   /** All of it, or parts as they are made, at the pace at which the child reads; a part that cannot be made ends the child. */
@@ -10,6 +11,8 @@ export interface ExecOptions {
   readonly cwd?: string;
   /** Descriptors that the child gets, as 3 and on. */
   readonly inherit?: readonly number[];
+  /** Told its process's number before this call returns. */
+  readonly onStart?: (pid: number) => void;
   /** Then SIGKILL to the child. Default 30000. */
   readonly timeoutMs?: number;
   /** Of stdout and stderr together; more ends the child. Default 64 MiB. */
@@ -27,88 +30,92 @@ const TIMEOUT_MS_DEFAULT = 30_000;
 const OUTPUT_BYTES_DEFAULT = 64 << 20;
 const CODE_TIMEOUT = 124;
 const CODE_NOT_STARTED = 127;
-const SIGNAL_NUMBERS: Readonly<Record<string, number>> = {
-  SIGHUP: 1,
-  SIGINT: 2,
-  SIGKILL: 9,
-  SIGSEGV: 11,
-  SIGPIPE: 13,
-  SIGTERM: 15,
-};
 
 /** Runs a command without a shell and waits for its end. Never rejects: what went wrong stands in `code` and `stderr`. */
-export function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
+export async function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
   const limit = options.outputBytesMax ?? OUTPUT_BYTES_DEFAULT;
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS_DEFAULT;
-  return new Promise((resolve) => {
-    const child = spawn(command, args, {
-      stdio: ['pipe', 'pipe', 'pipe', ...(options.inherit ?? [])],
-      ...(options.env ? { env: options.env } : {}),
-      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    }) as ChildProcessByStdio<Writable, Readable, Readable>;
-    const stdout: Buffer[] = [];
-    const stderr: Buffer[] = [];
-    let bytes = 0;
-    let ended: { code: number; note: string } | undefined;
-    const abort = (code: number, note: string): void => {
-      ended ??= { code, note };
-      child.kill('SIGKILL');
-      // What the child started may hold its output open for ever.
-      child.stdout.destroy();
-      child.stderr.destroy();
-    };
-    const timer = setTimeout(() => abort(CODE_TIMEOUT, `${command}: no end after ${timeoutMs} ms, killed`), timeoutMs);
-    collect(child, stdout, stderr, (n) => {
-      bytes += n;
-      if (bytes > limit) abort(1, `${command}: more than ${limit} bytes of output, killed`);
-    });
-    child.on('error', (error) => {
-      clearTimeout(timer);
-      resolve({ code: CODE_NOT_STARTED, stdout: '', stderr: `${command}: ${error.message}` });
-    });
-    child.on('close', (code, signal) => {
-      clearTimeout(timer);
-      const text = Buffer.concat(stderr).toString();
-      resolve({
-        code: ended?.code ?? code ?? 128 + (SIGNAL_NUMBERS[signal ?? ''] ?? 0),
-        stdout: Buffer.concat(stdout).toString(),
-        stderr: ended ? `${text}${ended.note}` : text,
-      });
-    });
-    // EPIPE: the child ended without reading all of it; its exit code tells why.
-    child.stdin.on('error', () => undefined);
-    const { stdin = '' } = options;
-    if (typeof stdin === 'string' || stdin instanceof Uint8Array) child.stdin.end(stdin);
-    else feed(stdin, child.stdin).catch((error) => abort(1, `${command}: no more input: ${errorText(error)}`));
+  let program: Program;
+  try {
+    program = start(command, args, options);
+  } catch (error) {
+    return { code: CODE_NOT_STARTED, stdout: '', stderr: `${command}: ${errorText(error)}` };
+  }
+  const { child, input, outputs } = program;
+  options.onStart?.(child.pid);
+  let isThere = true;
+  let aborted: { code: number; note: string } | undefined;
+  const abort = (code: number, note: string): void => {
+    aborted ??= { code, note };
+    if (isThere) process.kill(child.pid, 'SIGKILL');
+    // What the child started may hold its output open for ever.
+    for (const output of outputs) output.destroy();
+  };
+  const timer = setTimeout(() => abort(CODE_TIMEOUT, `${command}: no end after ${timeoutMs} ms, killed`), timeoutMs);
+  let bytes = 0;
+  const count = (more: number): void => {
+    bytes += more;
+    if (bytes > limit) abort(1, `${command}: more than ${limit} bytes of output, killed`);
+  };
+  const ended = child.ended.finally(() => {
+    isThere = false;
+    input?.to.destroy();
   });
+  if (input) feed(input.parts, input.to).catch((error) => abort(1, `${command}: no more input: ${errorText(error)}`));
+  const [code, stdout, stderr] = await Promise.all([ended, collected(outputs[0], count), collected(outputs[1], count)]);
+  clearTimeout(timer);
+  return { code: aborted?.code ?? code, stdout, stderr: `${stderr}${aborted?.note ?? ''}` };
+}
+
+interface Program {
+  readonly child: Spawned;
+  /** Where `stdin` is made as it goes. */
+  readonly input: { readonly parts: AsyncIterable<string>; readonly to: net.Socket } | undefined;
+  /** stdout and stderr. */
+  readonly outputs: readonly [net.Socket, net.Socket];
+}
+
+/** Before it returns, so in the namespaces that this thread is in now. @throws SysError */
+function start(command: string, args: readonly string[], options: ExecOptions): Program {
+  const { stdin = '', env = process.env, cwd, inherit = [] } = options;
+  const isWhole = typeof stdin === 'string' || stdin instanceof Uint8Array;
+  using input = isWhole ? fileOf(stdin) : newPipe();
+  using out = newPipe();
+  using err = newPipe();
+  const descriptors = [('from' in input ? input.from : input).number, out.to.number, err.to.number, ...inherit];
+  const child = spawnProgram(command, args, { env, cwd, descriptors });
+  const readable = ({ from }: typeof out): net.Socket =>
+    new net.Socket({ fd: from.take(), readable: true, writable: false });
+  const writable = ({ to }: typeof out): net.Socket =>
+    new net.Socket({ fd: to.take(), readable: false, writable: true });
+  return {
+    child,
+    input: isWhole || !('to' in input) ? undefined : { parts: stdin, to: writable(input) },
+    outputs: [readable(out), readable(err)],
+  };
 }
 
 /** Until the child wants no more. Rejects when `parts` does. */
-async function feed(parts: AsyncIterable<string>, stdin: Writable): Promise<void> {
+async function feed(parts: AsyncIterable<string>, to: net.Socket): Promise<void> {
+  // EPIPE: the child ended without reading all of it; its exit code tells why.
+  to.on('error', () => undefined);
   for await (const part of parts) {
-    if (stdin.destroyed) return;
-    if (!stdin.write(part)) await drainedOrClosed(stdin);
+    if (to.destroyed) return;
+    await new Promise<unknown>((resolve) => to.write(part, resolve));
   }
-  stdin.end();
+  to.destroy();
 }
 
-function drainedOrClosed(stream: Writable): Promise<void> {
+/** Decoded as it comes: of megabytes all at once the main loop would be away for milliseconds. */
+function collected(stream: net.Socket, count: (bytes: number) => void): Promise<string> {
+  const decoder = new StringDecoder();
+  const parts: string[] = [];
+  stream.on('data', (chunk: Buffer) => {
+    parts.push(decoder.write(chunk));
+    count(chunk.length);
+  });
   return new Promise((resolve) => {
-    const done = (): void => {
-      stream.off('drain', done).off('close', done);
-      resolve();
-    };
-    stream.on('drain', done).on('close', done);
-  });
-}
-
-function collect(child: ChildProcess, stdout: Buffer[], stderr: Buffer[], count: (bytes: number) => void): void {
-  child.stdout?.on('data', (chunk: Buffer) => {
-    stdout.push(chunk);
-    count(chunk.length);
-  });
-  child.stderr?.on('data', (chunk: Buffer) => {
-    stderr.push(chunk);
-    count(chunk.length);
+    stream.once('error', () => undefined);
+    stream.once('close', () => resolve(parts.join('') + decoder.end()));
   });
 }

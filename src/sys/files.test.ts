@@ -73,6 +73,8 @@ test('a command gets stdin and environment, and its end is told however it comes
   assert.equal((await exec('/bin/sh', ['-c', 'kill -TERM $$'])).code, 143);
   const flood = await exec('/bin/sh', ['-c', 'head -c 100000 /dev/zero'], { outputBytesMax: 1_000 });
   assert.match(flood.stderr, /more than 1000 bytes/);
+  const letters = `.${'é'.repeat(100_000)}`;
+  assert.equal((await exec('/bin/cat', [], { stdin: letters })).stdout, letters, 'pieces end within letters');
   // A command that reads nothing must not fail us with EPIPE.
   assert.equal((await exec('/bin/true', [], { stdin: Buffer.alloc(1 << 20) })).code, 0);
 });

@@ -133,6 +133,43 @@ export const epollWait = declare<[epoll: number, events: Bytes, eventsMax: numbe
   { retry: false },
 );
 
+/** Variadic in C, as `open`. */
+export const syscall = declare<[number: number, a: number, b: number, c: number]>(
+  'long syscall(long, long, long, long)',
+);
+export const fcntl = declare<[fd: number, command: number, argument: number]>('int fcntl(int, int, int)');
+export const pipe2 = declare<[pair: Bytes, flags: number]>('int pipe2(void *, int)');
+export const memfdCreate = declare<[name: string, flags: number]>('int memfd_create(const char *, unsigned int)');
+export const pwrite = declare<[fd: number, data: Bytes, length: number, offset: number]>(
+  'long pwrite(int, const void *, size_t, long)',
+);
+export const waitpid = declare<[pid: number, status: Bytes, options: number]>('int waitpid(int, void *, int)');
+export const sigfillset = declare<[set: Bytes]>('int sigfillset(void *)');
+type Strings = readonly (string | null)[];
+/** This and its like give an error's number as their result; lists end with null. */
+export const posixSpawn = declare<
+  [pid: Bytes, file: string, actions: Bytes, attributes: Bytes, argv: Strings, env: Strings]
+>('int posix_spawn(void *, const char *, const void *, const void *, const char **, const char **)');
+export const posixSpawnFileActionsInit = declare<[actions: Bytes]>('int posix_spawn_file_actions_init(void *)');
+export const posixSpawnFileActionsDestroy = declare<[actions: Bytes]>('int posix_spawn_file_actions_destroy(void *)');
+export const posixSpawnFileActionsAdddup2 = declare<[actions: Bytes, fd: number, as: number]>(
+  'int posix_spawn_file_actions_adddup2(void *, int, int)',
+);
+export const posixSpawnFileActionsAddchdirNp = declare<[actions: Bytes, folder: string]>(
+  'int posix_spawn_file_actions_addchdir_np(void *, const char *)',
+);
+export const posixSpawnattrInit = declare<[attributes: Bytes]>('int posix_spawnattr_init(void *)');
+export const posixSpawnattrDestroy = declare<[attributes: Bytes]>('int posix_spawnattr_destroy(void *)');
+export const posixSpawnattrSetflags = declare<[attributes: Bytes, flags: number]>(
+  'int posix_spawnattr_setflags(void *, short)',
+);
+export const posixSpawnattrSetsigmask = declare<[attributes: Bytes, set: Bytes]>(
+  'int posix_spawnattr_setsigmask(void *, const void *)',
+);
+export const posixSpawnattrSetsigdefault = declare<[attributes: Bytes, set: Bytes]>(
+  'int posix_spawnattr_setsigdefault(void *, const void *)',
+);
+
 export const timerfdCreate = declare<[clock: number, flags: number]>('int timerfd_create(int, int)');
 export const timerfdSettime = declare<[fd: number, flags: number, value: Bytes, old: Pointer]>(
   'int timerfd_settime(int, int, const void *, void *)',

@@ -17,10 +17,12 @@ import {
   type FlowTable,
   inNetns,
   libc,
+  type NftCommits,
   type NftTables,
   newSocket,
   openConntrack,
   openFlowTable,
+  openNftCommits,
   openNftTables,
   parseSockaddrIn,
   SOCK_DGRAM,
@@ -58,6 +60,7 @@ export class PacketWorld extends NamespaceWorld {
   readonly #receivers = new Map<string, number>();
   readonly #dataplanes: PolicyDataplane[] = [];
   #nftTables: NftTables | undefined;
+  #nftCommits: NftCommits | undefined;
   #flowTable: FlowTable | undefined;
 
   constructor() {
@@ -99,6 +102,10 @@ export class PacketWorld extends NamespaceWorld {
     this.#flowTable ??= inNetns(this.node.netns, openFlowTable);
     return this.#flowTable;
   }
+  get nftCommits(): NftCommits {
+    this.#nftCommits ??= inNetns(this.node.netns, openNftCommits);
+    return this.#nftCommits;
+  }
   get nftTables(): NftTables {
     this.#nftTables ??= inNetns(this.node.netns, openNftTables);
     return this.#nftTables;
@@ -113,7 +120,16 @@ export class PacketWorld extends NamespaceWorld {
   ): PolicyDataplane {
     const flows = judge && { flows: { table: this.flowTable, judge } };
     const dataplane = createPolicyDataplane(
-      { run: this.run, lock: takeFlock, tables: this.nftTables, ...flows, log, clock: systemClock(), ...more },
+      {
+        run: this.run,
+        lock: takeFlock,
+        watchCommits: this.nftCommits.watch,
+        tables: this.nftTables,
+        ...flows,
+        log,
+        clock: systemClock(),
+        ...more,
+      },
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
@@ -290,6 +306,7 @@ export class PacketWorld extends NamespaceWorld {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const dataplane of this.#dataplanes) await dataplane.stop();
     this.#nftTables?.close();
+    this.#nftCommits?.close();
     this.#flowTable?.close();
     for (const stop of this.#stops) stop();
     for (const socket of this.#sockets) socket.close();

@@ -1,7 +1,13 @@
 /** The kernel's sets by way of the `ipset` command, few sets that come and few members by netlink. */
 import { type Clock, PoplinError } from '#kit';
 import { paced } from '../../pace.ts';
-import type { CommandRunner, SetCreation, SetMemberChange, SetMemberWriter } from '../command.ts';
+import {
+  type CommandRunner,
+  linesOf,
+  type SetCreation,
+  type SetMemberChange,
+  type SetMemberWriter,
+} from '../command.ts';
 import { creation, type KernelSet, memberChange } from './kernel-set.ts';
 import { ipsetSaveParser, type SavedSet } from './saved-sets.ts';
 
@@ -26,7 +32,7 @@ export async function saveSets(
     });
   }
   const { sets, line } = ipsetSaveParser(isOurs);
-  await paced(clock, result.stdout.split('\n'), line);
+  await paced(clock, linesOf(result.stdout), line);
   return sets;
 }
 

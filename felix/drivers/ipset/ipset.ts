@@ -18,7 +18,7 @@
  */
 import type { Clock, IpFamily, Logger } from '#kit';
 import type { SetId } from '#model';
-import { pacedArray } from '../../pace.ts';
+import { paced, pacedArray } from '../../pace.ts';
 import type { KernelSetType, Names } from '../../render/names.ts';
 import {
   type CommandRunner,
@@ -39,7 +39,7 @@ import {
   temporaryName,
 } from './kernel-set.ts';
 import { kernelMembers } from './members.ts';
-import type { PassingMember } from './saved-sets.ts';
+import type { PassingMember, SavedSet } from './saved-sets.ts';
 import { SetNames } from './set-names.ts';
 
 interface LogicalSet {
@@ -241,23 +241,28 @@ export class Ipsets {
     const seen = await saveSets({ run: this.#run, clock: this.#clock }, (name) => this.#setNames.isOurs(name));
     const passing = [...seen].filter(([, saved]) => saved.passing);
     this.#found = { atMs: this.#clock.nowMs(), members: new Map(passing.map(([name, { lives }]) => [name, lives])) };
+    await paced(this.#clock, this.#adopt(seen));
+    this.#stale = false;
+  }
+
+  /** Takes what was seen for what is there, a set or a member a step. */
+  *#adopt(seen: ReadonlyMap<string, SavedSet>): Generator<void> {
     for (const [name, saved] of seen) {
       const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family, saved.passing);
       set.foreign = set.type !== saved.type || set.family !== saved.family || set.passing !== saved.passing;
       this.#kernel.set(name, set);
       set.exists = true;
       set.room = saved.maxelem;
-      set.members.replaceActual(saved.members.map((member) => [member, true] as const));
       this.#dirty.add(set);
+      yield* set.members.replacingActual(saved.members.values().map((member) => [member, true] as const));
     }
     for (const [name, set] of this.#kernel) {
       if (seen.has(name)) continue;
       set.exists = false;
-      set.members.replaceActual([]);
+      yield* set.members.replacingActual([]);
       if (set.wanted) this.#dirty.add(set);
       else this.#forget(set);
     }
-    this.#stale = false;
   }
 
   /**

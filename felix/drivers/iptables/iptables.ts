@@ -28,13 +28,15 @@ import {
   type CommandOptions,
   type CommandResult,
   type CommandRunner,
+  linesOf,
   newCounters,
   type WriteCounters,
 } from '../command.ts';
 import { type Backend, restoreArgv, saveArgv } from './backend.ts';
+import type { CommittingPrograms } from './commits.ts';
 import { chainLines, changeLines, portions, type WantedChain } from './lines.ts';
 import type { LegacyLock } from './lock.ts';
-import { type SavedChain, saveParser, targetOfLine, unreadableTables } from './parse.ts';
+import { type SavedChain, saveParser, targetOfLine } from './parse.ts';
 
 export type IptablesFailure =
   | { readonly code: 'TABLE_UNREADABLE'; readonly family: IpFamily; readonly tables: readonly string[] }
@@ -63,6 +65,8 @@ interface Table {
 
 /** In the order in which they are written: the verdicts first. */
 const tableOrder: readonly TableName[] = ['mangle', 'filter', 'nat', 'raw'];
+/** Of more the kernel would have much to tell. */
+const toldCharactersMax = 60_000;
 /** An iptables-restore of 50,000 rules takes under 2 s; beyond this something hangs. */
 const commandTimeoutMs = 60_000;
 
@@ -73,6 +77,7 @@ export class IptablesFamily {
   readonly #log: Logger;
   readonly #clock: Clock;
   readonly #lock: LegacyLock | undefined;
+  readonly #programs: CommittingPrograms | undefined;
   readonly #tables: Readonly<Record<TableName, Table>> = {
     mangle: newTable(),
     filter: newTable(),
@@ -89,6 +94,8 @@ export class IptablesFamily {
       readonly clock: Clock;
       /** Absent: each program takes it itself. */
       readonly lock?: LegacyLock;
+      /** Of nft, those of all families. Absent: what was given is done when the program ends. */
+      readonly programs?: CommittingPrograms | undefined;
     },
     options: IptablesOptions,
   ) {
@@ -97,6 +104,7 @@ export class IptablesFamily {
     this.#log = deps.log;
     this.#lock = deps.lock;
     this.options = options;
+    this.#programs = deps.programs;
   }
 
   get family(): IpFamily {
@@ -143,9 +151,9 @@ export class IptablesFamily {
   /** Reads back what is there. @throws IptablesError */
   async read(): Promise<void> {
     const text = await this.#save();
-    const { tables, line } = saveParser();
-    await paced(this.#clock, text.split('\n'), line);
-    const hidden = unreadableTables(text).filter((name) => tableOrder.some((table) => table === name));
+    const { tables, unreadable, line } = saveParser();
+    await paced(this.#clock, linesOf(text), line);
+    const hidden = unreadable.filter((name) => tableOrder.some((table) => table === name));
     if (hidden.length > 0) this.#hidden(hidden);
     for (const name of tableOrder) if (!hidden.includes(name)) await this.#adopt(this.#tables[name], tables.get(name));
     this.#stale = false;
@@ -232,7 +240,7 @@ export class IptablesFamily {
         jumpLines.set(name, chain.lines);
       }
     });
-    table.chains.replaceActual(found);
+    await paced(this.#clock, table.chains.replacingActual(found));
     table.jumpLines = jumpLines;
   }
 
@@ -266,9 +274,10 @@ export class IptablesFamily {
         yield [`*${name}`, ...marker, ...last.declared, ...last.rules, 'COMMIT'];
         marker = [];
       }
+      pace.begin();
       last.declared = portion.map((chain) => `:${chain} - [0:0]`);
       last.rules = portion.flatMap((chain) => chainLines(chain, wanted.get(chain)!));
-      await pace.turn();
+      if (pace.over) await pace.giveWay();
     }
     const jumps = this.#jumpLines(table);
     if (last.declared.length + declared.length + rules.length + jumps.length === 0) return;
@@ -336,10 +345,16 @@ export class IptablesFamily {
     const lines = [...first];
     // Unknown until it succeeded: also when the runner itself throws.
     this.#stale = true;
-    const stdin = more ? textOf(first, more, lines) : `${lines.join('\n')}\n`;
-    const options = { stdin, env, timeoutMs: commandTimeoutMs };
+    const options = { env, timeoutMs: commandTimeoutMs };
+    const argv = restoreArgv(backend, family);
+    const text = `${lines.join('\n')}\n`;
+    const stdin = more ? textOf(text, more, lines) : text;
+    const isTold = !more && text.length <= toldCharactersMax && lines.indexOf('COMMIT') === lines.length - 1;
+    const programs = isTold ? this.#programs : undefined;
     const give = (held: Pick<CommandOptions, 'env' | 'inherit'> = {}): Promise<CommandResult> =>
-      this.#run(restoreArgv(backend, family), { ...options, ...held });
+      programs
+        ? programs.run(argv, { ...options, stdin: text }, (reason) => this.#failedLate(reason))
+        : this.#run(argv, { ...options, ...held, stdin });
     const result = (await (this.#lock ? this.#lock.during(give) : give())) ?? {
       code: 1,
       stderr: 'another program holds the xtables lock',
@@ -357,6 +372,15 @@ export class IptablesFamily {
       );
     }
     this.#stale = false;
+  }
+
+  #failedLate(reason: string): void {
+    this.#stale = true;
+    const { family } = this.options;
+    this.#log.warn(
+      { family, reason },
+      'iptables failed after its commit, its rules are read back with the next change',
+    );
   }
 
   get #marker(): string {
@@ -382,12 +406,8 @@ function jumpRule(jump: Jump): Rule {
 }
 
 /** @param lines gets what is given, too. */
-async function* textOf(
-  first: readonly string[],
-  more: AsyncIterable<readonly string[]>,
-  lines: string[],
-): AsyncGenerator<string> {
-  yield `${first.join('\n')}\n`;
+async function* textOf(first: string, more: AsyncIterable<readonly string[]>, lines: string[]): AsyncGenerator<string> {
+  yield first;
   for await (const commit of more) {
     lines.push(...commit);
     yield `${commit.join('\n')}\n`;

@@ -1,3 +1,5 @@
+import { linesOf } from '../command.ts';
+
 /** `iptables-save` as far as we need it: every chain of every table with its rule lines. */
 export interface SavedChain {
   /** `-` for a user chain, else the policy of a kernel chain. */
@@ -7,20 +9,25 @@ export interface SavedChain {
 }
 export type SavedTables = Map<string, Map<string, SavedChain>>;
 
-/**
- * Tables of which iptables-nft says that it cannot show them: somebody wrote rules into them with `nft` that iptables has no words for.
- * It then prints nothing of the table, ours included, and exits 0.
- */
-export function unreadableTables(text: string): string[] {
-  return [...text.matchAll(/^# Table `([^']+)' is incompatible/gm)].map((match) => match[1]!);
+export interface SaveParser {
+  /** Those that the dump does not show are absent. */
+  readonly tables: SavedTables;
+  /**
+   * Of which iptables-nft says that it cannot show them: somebody wrote rules into them with `nft` that iptables has no words for.
+   * It then prints nothing of the table, ours included, and exits 0.
+   */
+  readonly unreadable: readonly string[];
+  line(line: string): void;
 }
 
-/** Takes a dump line by line. Tables that the dump does not show are absent from the result. */
-export function saveParser(): { readonly tables: SavedTables; line(line: string): void } {
+/** Takes a dump line by line. */
+export function saveParser(): SaveParser {
   const tables: SavedTables = new Map();
+  const unreadable: string[] = [];
   let chains = new Map<string, SavedChain>();
   return {
     tables,
+    unreadable,
     line(line) {
       if (line.startsWith('-A ')) {
         const end = line.indexOf(' ', 3);
@@ -31,6 +38,9 @@ export function saveParser(): { readonly tables: SavedTables; line(line: string)
       } else if (line.startsWith(':')) {
         const [name, policy] = line.slice(1).split(' ');
         if (name !== undefined) chains.set(name, { policy: policy ?? '-', lines: [] });
+      } else if (line.startsWith('# Table ')) {
+        const table = /^# Table `([^']+)' is incompatible/.exec(line)?.[1];
+        if (table !== undefined) unreadable.push(table);
       }
     },
   };
@@ -38,7 +48,7 @@ export function saveParser(): { readonly tables: SavedTables; line(line: string)
 
 export function parseSave(text: string): SavedTables {
   const parser = saveParser();
-  for (const line of text.split('\n')) parser.line(line);
+  for (const line of linesOf(text)) parser.line(line);
   return parser.tables;
 }
 

@@ -19,6 +19,7 @@ export * from './link.ts';
 export * from './nexthop.ts';
 export * from './nflog.ts';
 export { type PacketQueueOptions, watchPacketQueue } from './nfqueue.ts';
+export * from './nft-commits.ts';
 export * from './nft-tables.ts';
 export * from './route.ts';
 export * from './route-kernel.ts';

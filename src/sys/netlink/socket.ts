@@ -17,6 +17,7 @@ import { takeDumpPart } from './dump-part.ts';
 
 const SOL_NETLINK = 270;
 const NETLINK_ADD_MEMBERSHIP = 1;
+const NETLINK_DROP_MEMBERSHIP = 2;
 const NETLINK_CAP_ACK = 10;
 const NETLINK_EXT_ACK = 11;
 const NETLINK_GET_STRICT_CHK = 12;
@@ -91,6 +92,9 @@ export class Netlink {
   }
   join(group: number): void {
     setIntOption(this.fd, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group);
+  }
+  leave(group: number): void {
+    setIntOption(this.fd, SOL_NETLINK, NETLINK_DROP_MEMBERSHIP, group);
   }
   close(): void {
     this.#fd.close();

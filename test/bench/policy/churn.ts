@@ -58,7 +58,7 @@ export function dice(): (sides: number) => number {
 }
 
 /** Half of them label changes; the others pods that go, come back, or lose their address. */
-export function event(scale: Model, roll: ReturnType<typeof dice>): ModelUpdate {
+export function event(scale: Pick<Model, 'pod'>, roll: ReturnType<typeof dice>): ModelUpdate {
   const app = { app: `a${roll(shape.apps)}` };
   const update = scale.pod(roll(shape.namespaces), roll(shape.podsPerNamespace), app);
   if (update.kind !== 'Pod' || update.type !== 'upsert') return update;

@@ -1,6 +1,6 @@
 /**
  * Labels of pods that change one at a time among 50,000 pods and 1,000 policies, from the model to the kernel in force, both families; and
- * a thousand events of pods a second, in a process of their own (kernel-events.ts).
+ * a thousand events of pods a second, in a process of their own with the settings of the image (kernel-events.ts).
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -8,6 +8,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Backend } from '#felix';
+import { nodeFlags } from '#image';
 import { exec } from '#sys';
 import { loopTurns, loopTurnsEnvironment } from '../../support/loop-turns.ts';
 import { churnModel, churnShape, dice, eventsPerSec } from './churn.ts';
@@ -91,7 +92,7 @@ export async function eventsToKernel(backend: Backend, scale: (full: number) => 
   const script = path.join(import.meta.dirname, 'kernel-events.ts');
   const seconds = Math.max(1, scale(eventSeconds));
   const env = { ...process.env, ...loopTurnsEnvironment(folder) } as Record<string, string>;
-  const { code, stdout, stderr } = await exec(process.execPath, [script, backend, String(seconds)], {
+  const { code, stdout, stderr } = await exec(process.execPath, [...nodeFlags, script, backend, String(seconds)], {
     env,
     timeoutMs: (seconds + 300) * 1_000,
   });

@@ -14,7 +14,17 @@ import {
 } from '#felix';
 import { silentLogger, systemClock } from '#kit';
 import type { ModelUpdate, WorkloadEndpoint } from '#model';
-import { exec, type Fd, inNetns, newNetns, openFlowTable, openNftTables, openSetMembers, takeFlock } from '#sys';
+import {
+  exec,
+  type Fd,
+  inNetns,
+  newNetns,
+  openFlowTable,
+  openNftCommits,
+  openNftTables,
+  openSetMembers,
+  takeFlock,
+} from '#sys';
 import { watchedInput } from '../../support/command-input.ts';
 
 /** One call of a program that writes rules or sets. */
@@ -45,13 +55,19 @@ export class KernelNode {
 
   /** @param onApply told of every run of the apply loop. */
   constructor(backend: Backend, onApply: (timing: ApplyTiming) => void = () => undefined) {
-    const [tables, members, table] = inNetns(this.netns, () => [openNftTables(), openSetMembers(), openFlowTable()]);
-    this.#close.push(...[tables, members, table].map((each) => () => each.close()));
+    const [tables, members, table, commits] = inNetns(this.netns, () => [
+      openNftTables(),
+      openSetMembers(),
+      openFlowTable(),
+      openNftCommits(),
+    ]);
+    this.#close.push(...[tables, members, table, commits].map((each) => () => each.close()));
     const clock = systemClock();
     this.dataplane = createPolicyDataplane(
       {
         run: this.run,
         lock: takeFlock,
+        watchCommits: commits.watch,
         tables,
         members: {
           change: (changes) => {

@@ -7,7 +7,16 @@ import { createPolicyDataplane, type PolicyDataplane } from '#felix';
 import { silentLogger, systemClock } from '#kit';
 import { netnsPath } from '#lab';
 import type { ModelUpdate, WorkloadEndpoint } from '#model';
-import { exec, inNetns, openConntrack, openFlowTable, openNetns, openNftTables, openSetMembers } from '#sys';
+import {
+  exec,
+  inNetns,
+  openConntrack,
+  openFlowTable,
+  openNetns,
+  openNftCommits,
+  openNftTables,
+  openSetMembers,
+} from '#sys';
 import type { SuiteWorld } from '../world.ts';
 import type { Wire } from './network.ts';
 
@@ -83,6 +92,7 @@ export class NodeAgent {
     const namespace = openNetns(netnsPath(netns));
     const tables = inNetns(namespace, openNftTables);
     const members = inNetns(namespace, openSetMembers);
+    const commits = inNetns(namespace, openNftCommits);
     const flows = inNetns(namespace, openFlowTable);
     let conntrack: ReturnType<typeof openConntrack> | undefined;
     const dataplane = createPolicyDataplane(
@@ -92,6 +102,7 @@ export class NodeAgent {
             ...options,
             env: { ...process.env, ...options.env } as Record<string, string>,
           }),
+        watchCommits: commits.watch,
         tables,
         members,
         flows: { table: flows, judge: (flow) => pipeline.flowAllowed(flow) },
@@ -113,6 +124,7 @@ export class NodeAgent {
     const close = (): void => {
       tables.close();
       members.close();
+      commits.close();
       flows.close();
       conntrack?.close();
       namespace.close();
