@@ -72,7 +72,7 @@ export class AdjRibOutMirror {
     }
     const mirror = this;
     const sink = {
-      write: (updates: Uint8Array) => this.#sink.write(this, updates),
+      write: (bytes: Uint8Array, length: number) => this.#sink.write(this, bytes.subarray(0, length)),
       get writable() {
         return mirror.#sink.writable;
       },

@@ -69,9 +69,9 @@ export class AnnouncementEncoder implements ChunkTaker {
   }
 
   /** Of the packer: whole messages for all recipients. */
-  take(chunk: Uint8Array): void {
+  take(bytes: Uint8Array, length: number): void {
     const { recipients } = this;
-    for (let i = 0; i < recipients.length; i++) recipients.items[i]!.sink.write(chunk);
+    for (let i = 0; i < recipients.length; i++) recipients.items[i]!.sink.write(bytes, length);
   }
 
   /** Withdraws what is chained. @param first row plus 1. */

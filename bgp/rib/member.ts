@@ -2,8 +2,11 @@ import type { BitSet } from './arrays.ts';
 
 /** Where a member's bytes go. */
 export interface MemberSink {
-  /** Takes whole messages. Always takes them; a full sink only says so in `writable`. */
-  write(chunk: Uint8Array): void;
+  /**
+   * Takes whole messages: the first `length` octets, of which all of `bytes` may be kept, but not part of them. Always takes them; a full
+   * sink only says so in `writable`.
+   */
+  write(bytes: Uint8Array, length: number): void;
   /** False: the member falls behind and is pumped later. */
   readonly writable: boolean;
   /** The backlog was written in full, with End-of-RIB after it where `endOfRib`. */

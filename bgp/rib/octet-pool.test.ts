@@ -127,3 +127,23 @@ test('octet pool: slots of strings that went are those of the same strings again
   for (let name = 0; name < 1000; name++) add(name);
   assert.ok(pool.leftSlots <= slots / 8);
 });
+
+test('octet pool: what comes and goes again beside others is put in the same place each time', () => {
+  const pool = new OctetPool(octetsMax, [1, 2]);
+  const add = (name: number, length: number): number => {
+    write(pool, name, length);
+    assert.equal(pool.find(length), -1);
+    return pool.add(length);
+  };
+  const stays = add(1, 13);
+  const first = add(2, 30);
+  const start = pool.start(first);
+  pool.remove(first);
+  for (let name = 3; name < 1000; name++) {
+    const id = add(name, 7 + (name % 90));
+    assert.equal(pool.start(id), start);
+    pool.remove(id);
+  }
+  write(pool, 1, 13);
+  assert.equal(pool.find(13), stays);
+});

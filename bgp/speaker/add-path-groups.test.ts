@@ -54,7 +54,8 @@ class Receiver implements MemberSink {
     this.#withPathIds = withPathIds;
     this.#onTold = onTold;
   }
-  write(chunk: Uint8Array): void {
+  write(bytes: Uint8Array, length: number): void {
+    const chunk = bytes.subarray(0, length);
     const ids = { addPath4: this.#withPathIds, addPath6: this.#withPathIds };
     const error = createFramer().push(chunk, (_type, bytes, start, end) => {
       const view = createUpdateView();

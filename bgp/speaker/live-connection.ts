@@ -10,7 +10,7 @@
 import type { Clock } from '#kit';
 import { createFramer, type FrameHandler, type Framer, type ProtocolError } from '../wire/index.ts';
 import { NamedTimers } from './named-timers.ts';
-import type { ByteConnection } from './types.ts';
+import type { ByteConnection, ConnectionHandlers } from './types.ts';
 
 /** `sendHold` is set by what TCP takes, the others by the state machine. */
 export type ConnectionTimer = 'hold' | 'keepalive' | 'sendHold';
@@ -62,7 +62,7 @@ export class LiveConnection {
 
   start(): void {
     this.connection.start({
-      onData: (chunk) => this.#onData(chunk),
+      onData: this.#onData,
       onClosed: () => {
         if (this.#end()) this.#hooks.onClosed(this);
       },
@@ -70,10 +70,10 @@ export class LiveConnection {
     });
   }
 
-  /** Whole messages. */
-  write(bytes: Uint8Array): void {
-    this.connection.write(bytes);
-    this.#writtenBytes += bytes.length;
+  /** Whole messages, see `ByteConnection.write`. */
+  write(bytes: Uint8Array, length = bytes.length): void {
+    this.connection.write(bytes, length);
+    this.#writtenBytes += length;
     if (this.connection.queuedBytes > 0 && !this.#timers.has('sendHold')) this.#watchSending();
   }
 
@@ -103,12 +103,12 @@ export class LiveConnection {
     return true;
   }
 
-  #onData(chunk: Uint8Array): void {
+  readonly #onData: ConnectionHandlers['onData'] = (chunk, length = chunk.length) => {
     if (this.#closed) return;
     this.#chunkAtMs = this.#clock.nowMs();
-    const error = this.#framer.push(chunk, this.#onFrame);
+    const error = this.#framer.push(chunk, this.#onFrame, length);
     if (error && !this.#closed) this.#hooks.onError(this, error);
-  }
+  };
   readonly #onFrame: FrameHandler = (type, bytes, start, end) => {
     this.#lastMessageMs = this.#chunkAtMs;
     this.#hooks.onMessage(this, type, bytes, start, end);

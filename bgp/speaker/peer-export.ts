@@ -57,8 +57,8 @@ class SessionSink implements MemberSink {
   get writable(): boolean {
     return this.#session.queuedBytes < peerQueueBytesMax;
   }
-  write(chunk: Uint8Array): void {
-    this.#session.writeUpdates(chunk);
+  write(bytes: Uint8Array, length: number): void {
+    this.#session.writeUpdates(bytes, length);
   }
   caughtUp(endOfRib: boolean): void {
     this.#answer.caughtUp(endOfRib);

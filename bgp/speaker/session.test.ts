@@ -35,9 +35,9 @@ class Wire implements ByteConnection {
   start(handlers: ConnectionHandlers): void {
     this.handlers = handlers;
   }
-  write(bytes: Uint8Array): void {
-    if (!this.reads) this.queuedBytes += bytes.length;
-    this.#framer.push(bytes, (type, data, start, end) => {
+  write(bytes: Uint8Array, length = bytes.length): void {
+    if (!this.reads) this.queuedBytes += length;
+    this.#framer.push(bytes.subarray(0, length), (type, data, start, end) => {
       if (type === messageType.notification) this.notifications.push(decodeNotification(data, start, end));
       const open = type === messageType.open ? decodeOpen(data, start, end) : undefined;
       if (open?.ok) this.opens.push(open.value);

@@ -177,14 +177,14 @@ export class Session {
     this.#connected(connection, 'incoming');
   }
 
-  /** Whole messages on the established session; nothing happens without one. */
-  writeUpdates(chunk: Uint8Array): void {
+  /** Whole messages on the established session, see `ByteConnection.write`; nothing happens without one. */
+  writeUpdates(bytes: Uint8Array, length = bytes.length): void {
     if (!this.#established) return;
     let count = 0;
-    for (let at = 16; at < chunk.length; at += (chunk[at]! << 8) | chunk[at + 1]!) count++;
+    for (let at = 16; at < length; at += (bytes[at]! << 8) | bytes[at + 1]!) count++;
     this.updatesOut += count;
     this.messagesOut += count;
-    this.#write(this.#established, chunk);
+    this.#write(this.#established, bytes, length);
   }
   writeMessage(message: Uint8Array): void {
     if (!this.#established) return;
@@ -357,10 +357,10 @@ export class Session {
     this.#write(live, message);
   }
 
-  #write(live: LiveConnection, bytes: Uint8Array): void {
+  #write(live: LiveConnection, bytes: Uint8Array, length = bytes.length): void {
     const tap = this.#tap;
-    if (tap?.active) tap.sent(this.#tapped(live), bytes);
-    live.write(bytes);
+    if (tap?.active) tap.sent(this.#tapped(live), bytes.subarray(0, length));
+    live.write(bytes, length);
   }
 
   #close(id: number): void {

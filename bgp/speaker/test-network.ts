@@ -32,9 +32,9 @@ export class Pipe implements ByteConnection {
   start(handlers: ConnectionHandlers): void {
     this.handlers = handlers;
   }
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array, length = bytes.length): void {
     if (this.cut) return;
-    const copy = bytes.slice();
+    const copy = bytes.slice(0, length);
     this.#later(() => this.other.handlers?.onData(copy));
   }
   get queuedBytes(): number {

@@ -18,8 +18,11 @@ export interface ByteConnection {
   readonly localPort?: number;
   /** Called once, before any byte is delivered. No handler is called after `close` or `destroy`. */
   start(handlers: ConnectionHandlers): void;
-  /** Takes the bytes in any case; keep them unchanged afterwards. */
-  write(bytes: Uint8Array): void;
+  /**
+   * Takes the first `length` octets in any case (default: all). All of `bytes` are to stay unchanged afterwards; where that is part of
+   * them, they are the caller's again after the call.
+   */
+  write(bytes: Uint8Array, length?: number): void;
   /** Bytes taken by `write` and not yet by the kernel. */
   readonly queuedBytes: number;
   /** Octets of the peer wait that there was no time for yet. Default false. */
@@ -37,8 +40,8 @@ export interface ByteConnection {
 }
 
 export interface ConnectionHandlers {
-  /** `chunk` is only valid during the call. */
-  onData(chunk: Uint8Array): void;
+  /** The first `length` octets of `chunk` (default: all), which are only valid during the call. */
+  onData(chunk: Uint8Array, length?: number): void;
   onClosed(reason: string): void;
   /** The queue fell to zero after it had not been. */
   onDrained(): void;

@@ -72,48 +72,48 @@ class MessageFramer implements Framer {
     this.#extended = true;
   }
 
-  push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined {
+  push(chunk: Uint8Array, onFrame: FrameHandler, chunkEnd = chunk.length): ProtocolError | undefined {
     let at = 0;
     if (this.#heldBytes > 0) {
       if (this.#heldBytes < headerBytes) {
-        at += this.#hold(chunk, at, headerBytes);
+        at += this.#hold(chunk, at, chunkEnd, headerBytes);
         if (this.#heldBytes < headerBytes) return this.#heldMarkerBroken() ? badMarker() : undefined;
         const error = checkHeader(this.#held, 0, this.#extended);
         if (error) return error;
       }
       const length = (this.#held[16]! << 8) | this.#held[17]!;
-      at += this.#hold(chunk, at, length);
+      at += this.#hold(chunk, at, chunkEnd, length);
       if (this.#heldBytes < length) return undefined;
       const message = this.#held;
       this.#heldBytes = 0;
       this.#held = this.#usual;
       if (!onFrame(message[18]!, message, 0, length)) return undefined;
     }
-    while (chunk.length - at >= headerBytes) {
+    while (chunkEnd - at >= headerBytes) {
       const error = checkHeader(chunk, at, this.#extended);
       if (error) return error;
       const end = at + ((chunk[at + 16]! << 8) | chunk[at + 17]!);
-      if (end > chunk.length) {
-        this.#hold(chunk, at, end - at);
+      if (end > chunkEnd) {
+        this.#hold(chunk, at, chunkEnd, end - at);
         return undefined;
       }
       if (!onFrame(chunk[at + 18]!, chunk, at, end)) return undefined;
       at = end;
     }
-    if (at === chunk.length) return undefined;
-    this.#hold(chunk, at, chunk.length - at);
+    if (at === chunkEnd) return undefined;
+    this.#hold(chunk, at, chunkEnd, chunkEnd - at);
     return this.#heldBytes < headerBytes && this.#heldMarkerBroken() ? badMarker() : undefined;
   }
 
-  /** Moves bytes of `chunk` from `at` into the held message until it has `wanted`; returns how many were taken. */
-  #hold(chunk: Uint8Array, at: number, wanted: number): number {
+  /** Moves bytes of `chunk` from `at` on into the held message until it has `wanted`; returns how many were taken. */
+  #hold(chunk: Uint8Array, at: number, chunkEnd: number, wanted: number): number {
     if (wanted > this.#held.length) {
       const longer = new Uint8Array(Math.max(wanted, messageBytesMax));
       longer.set(this.#held.subarray(0, this.#heldBytes));
       this.#held = longer;
       if (wanted <= messageBytesMax) this.#usual = longer;
     }
-    const count = Math.min(wanted - this.#heldBytes, chunk.length - at);
+    const count = Math.min(wanted - this.#heldBytes, chunkEnd - at);
     this.#held.set(chunk.subarray(at, at + count), this.#heldBytes);
     this.#heldBytes += count;
     return count;

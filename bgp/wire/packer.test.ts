@@ -8,6 +8,7 @@ import {
   createFramer,
   createPrefixCursor,
   createUpdatePacker,
+  createUpdatePackerFor,
   createUpdateView,
   decodeUpdate,
   exportAttributes,
@@ -184,6 +185,22 @@ test('large output comes in chunks that stay as they were handed over', () => {
   assert.ok(chunks.length >= 3, `${chunks.length} chunks`);
   const { events } = readBack(chunks);
   assert.equal(new Set(events).size, 12_000);
+});
+
+test('a single change is lent, from the same octets each time; what is longer belongs to who takes it', () => {
+  const taken: { bytes: Uint8Array; length: number }[] = [];
+  const packer = createUpdatePackerFor({ take: (bytes, length) => taken.push({ bytes, length }) }, 4096, false);
+  const change = (prefixes: number): void => {
+    packer.startWithdraw(4);
+    for (let i = 0; i < prefixes; i++) packer.add4(0x0a000000 | (i << 8), 24);
+    packer.flush();
+  };
+  for (const prefixes of [1, 200, 400, 100_000]) change(prefixes);
+  const [first, second, ...rest] = taken;
+  assert.deepEqual([first!.length, second!.length], [23 + 4, 23 + 800]);
+  assert.equal(first!.bytes, second!.bytes);
+  for (const { bytes, length } of rest) assert.equal(bytes.length, length);
+  assert.equal(rest[0]!.length, 23 + 1600);
 });
 
 test('attributes that leave no room for a prefix are refused', () => {

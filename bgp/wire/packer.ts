@@ -19,6 +19,8 @@ import { type ChunkTaker, headerBytes, messageBytesMax, messageType, type Update
 const chunkBytesMax = 256 * 1024;
 /** A smaller chunk is copied out, so that its buffer can go on being used. */
 const copyBytesMax = 128 * 1024;
+/** And one that is smaller than this is lent: a copy of it would be most of what a single change leaves to the collector. */
+const lentBytesMax = 1024;
 
 /** `announce4` and `withdraw4`: the fields of RFC 4271; `Mp`: the attributes of RFC 4760. */
 type Kind = 'none' | 'announce4' | 'announceMp' | 'withdraw4' | 'withdrawMp';
@@ -138,10 +140,13 @@ class Packer implements UpdatePacker {
   }
 
   #handOver(): void {
-    if (this.#start <= copyBytesMax) {
-      this.#taker.take(this.#out.slice(0, this.#start));
+    const length = this.#start;
+    if (length <= lentBytesMax) {
+      this.#taker.take(this.#out, length);
+    } else if (length <= copyBytesMax) {
+      this.#taker.take(this.#out.slice(0, length), length);
     } else {
-      this.#taker.take(this.#out.subarray(0, this.#start));
+      this.#taker.take(this.#out.subarray(0, length), length);
       this.#out = new Uint8Array(chunkBytesMax);
     }
     this.#start = 0;
@@ -235,7 +240,7 @@ function write16(out: Uint8Array, at: number, value: number): void {
 }
 
 /**
- * Makes a packer that hands chunks of whole messages to `take`, at most {@link chunkBytesMax} each.
+ * Makes a packer that hands chunks of whole messages to `take`, which may keep them, at most {@link chunkBytesMax} each.
  *
  * @param bytesMax of one message: `messageBytesMax`, or `extendedMessageBytesMax` for peers that negotiated it.
  * @param withPathIds every prefix gets the `pathId` of the moment in front (RFC 7911 3). Default false.
@@ -245,7 +250,10 @@ export function createUpdatePacker(
   bytesMax = messageBytesMax,
   withPathIds = false,
 ): UpdatePacker {
-  return createUpdatePackerFor({ take }, bytesMax, withPathIds);
+  const taker: ChunkTaker = {
+    take: (bytes, length) => take(length < bytes.length ? bytes.slice(0, length) : bytes),
+  };
+  return createUpdatePackerFor(taker, bytesMax, withPathIds);
 }
 
 /** The same for an object: where there are many packers, and each of their chunks counts. */

@@ -48,8 +48,12 @@ export type FrameHandler = (type: number, bytes: Uint8Array, start: number, end:
 
 /** Cuts a TCP stream into messages. Copies only a message that straddles two chunks. */
 export interface Framer {
-  /** Feeds a chunk; undefined, or the NOTIFICATION that the stream deserves (then the framer must not be used again). */
-  push(chunk: Uint8Array, onFrame: FrameHandler): ProtocolError | undefined;
+  /**
+   * Feeds a chunk; undefined, or the NOTIFICATION that the stream deserves (then the framer must not be used again).
+   *
+   * @param length of the chunk. Default: all of it.
+   */
+  push(chunk: Uint8Array, onFrame: FrameHandler, length?: number): ProtocolError | undefined;
   /** Bytes of an unfinished message held. */
   readonly pendingBytes: number;
   /** RFC 8654 is negotiated: longer messages from the next one on, OPEN and KEEPALIVE excepted. */
@@ -343,14 +347,15 @@ export interface ExportedAttributes {
 }
 
 export interface ChunkTaker {
-  take(chunk: Uint8Array): void;
+  /** Whole messages: the first `length` octets. All of `bytes` belong to the receiver; part of them only for the call. */
+  take(bytes: Uint8Array, length: number): void;
 }
 
 /**
  * Packs prefixes into as few UPDATEs as the peers' longest message allows, and messages into large chunks for the socket.
  *
  * Call `startAnnounce` or `startWithdraw` per attribute set, `add4` / `add6` per prefix, `endOfRib` where due, `flush` at
- * the end. A chunk handed to `take` is whole messages and belongs to the receiver.
+ * the end.
  */
 export interface UpdatePacker {
   /**

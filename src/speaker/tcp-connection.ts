@@ -116,12 +116,12 @@ export class TcpConnection implements ByteConnection {
     this.#wait();
   }
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array, length = bytes.length): void {
     if (this.#fd.closed || this.#closing || this.#fault !== 0) return;
     let sent = 0;
     if (this.#queue.length === 0) {
-      sent = this.#send(bytes);
-      if (sent === bytes.length) return;
+      sent = this.#send(bytes, length);
+      if (sent === length) return;
       if (sent < 0 && !wouldBlock(sent)) {
         this.#fault = sent;
         setImmediate(this.#failed);
@@ -129,15 +129,15 @@ export class TcpConnection implements ByteConnection {
       }
       this.#sent = Math.max(sent, 0);
     }
-    this.#queue.push(bytes);
-    this.queuedBytes += bytes.length - Math.max(sent, 0);
+    this.#queue.push(length < bytes.length ? new Uint8Array(bytes.subarray(0, length)) : bytes);
+    this.queuedBytes += length - Math.max(sent, 0);
     if (this.#queue.length === 1) this.#wait();
   }
 
-  #send(bytes: Uint8Array): number {
-    if (bytes.length > copiedBytesMax) return sendTcp(this.#fd.number, bytes, bytes.length);
+  #send(bytes: Uint8Array, length: number): number {
+    if (bytes.length > copiedBytesMax) return sendTcp(this.#fd.number, bytes, length);
     outgoing.set(bytes);
-    return sendTcp(this.#fd.number, outgoing, bytes.length);
+    return sendTcp(this.#fd.number, outgoing, length);
   }
 
   rekey({ password, tcpAo }: SessionKeys): boolean {
@@ -213,7 +213,7 @@ export class TcpConnection implements ByteConnection {
   /** Octets read and worked off. */
   #receive(most: number): number {
     const count = receiveTcp(this.#fd.number, buffer, most);
-    if (count > 0) this.#handlers?.onData(count === buffer.length ? buffer : buffer.subarray(0, count));
+    if (count > 0) this.#handlers?.onData(buffer, count);
     else if (count === 0 && this.#queue.length > 0 && this.#closing && !this.#ended) {
       this.#ended = true;
       this.#wait();
@@ -224,7 +224,8 @@ export class TcpConnection implements ByteConnection {
   #flush(): void {
     while (this.#queue.length > 0) {
       const [first] = this.#queue;
-      const sent = this.#send(this.#sent === 0 ? first! : first!.subarray(this.#sent));
+      const left = this.#sent === 0 ? first! : first!.subarray(this.#sent);
+      const sent = this.#send(left, left.length);
       if (sent < 0) {
         if (wouldBlock(sent)) return;
         this.#fault = sent;

@@ -62,7 +62,7 @@ function inEarnest(transport: TcpTransport): void {
     tap,
     transport: sockets,
   };
-  const speaker = createSpeaker(deps, config);
+  const speaker = createSpeaker(deps, config, { withoutFeed: true });
   speaker.start();
   const script = Array.from({ length: changes }, (_, n) => change(n));
   let said = -1;

@@ -49,7 +49,7 @@ class World {
     this.#listening = new TcpTransport(silentLogger, (connection) => {
       this.accepted.push(connection);
       connection.start({
-        onData: (chunk) => void this.received.push(Buffer.from(chunk).toString()),
+        onData: (chunk, length) => void this.received.push(Buffer.from(chunk.subarray(0, length)).toString()),
         onClosed: () => undefined,
         onDrained: () => undefined,
       });
@@ -148,7 +148,7 @@ function withKernel(fault: string | undefined): void {
       world.listen({ tcpAo: [one] });
       const far = (await world.dial({ tcpAo: swapped([one]) }).result) as ByteConnection;
       far.start({
-        onData: (chunk) => void world.received.push(Buffer.from(chunk).toString()),
+        onData: (chunk, length) => void world.received.push(Buffer.from(chunk.subarray(0, length)).toString()),
         onClosed: () => undefined,
         onDrained: () => undefined,
       });

@@ -29,7 +29,7 @@ class Ours {
   }
   start(): this {
     this.connection.start({
-      onData: (chunk) => this.onData(chunk),
+      onData: (chunk, length) => this.onData(chunk.subarray(0, length)),
       onClosed: (reason) => this.closed.push(reason),
       onDrained: () => this.drained++,
     });
@@ -96,6 +96,35 @@ describe('connections of the speaker', needs({ root: true, commands: ['ip'] }), 
     await until(() => at === all.length, { what: 'all to arrive' });
     await until(() => ours.drained === 1, { what: 'the word that all is sent' });
     assert.equal(ours.connection.queuedBytes, 0);
+    ours.connection.destroy();
+  });
+
+  test('what is lent for a write is the lender’s again, whether it went at once or has to wait', async () => {
+    const [ours, peer] = await pair();
+    ours.start();
+    const lent = Buffer.alloc(100_000);
+    const all: Buffer[] = [];
+    const write = (length: number): void => {
+      const bytes = numbered(length);
+      bytes.writeUInt32BE(all.length);
+      all.push(bytes);
+      lent.set(bytes);
+      ours.connection.write(lent, length);
+      lent.fill(0);
+    };
+    write(30);
+    assert.equal(ours.connection.queuedBytes, 0);
+    while (ours.connection.queuedBytes < 1_000_000) write(99_000);
+    const { queuedBytes } = ours.connection;
+    write(30);
+    assert.equal(ours.connection.queuedBytes, queuedBytes + 30);
+    let received = Buffer.alloc(0);
+    peer.on('data', (chunk) => {
+      received = Buffer.concat([received, chunk]);
+    });
+    const sent = Buffer.concat(all);
+    await until(() => received.length === sent.length, { what: 'all to arrive' });
+    assert.ok(received.equals(sent));
     ours.connection.destroy();
   });
 

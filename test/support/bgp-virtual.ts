@@ -32,11 +32,11 @@ export class VirtualClient implements ByteConnection {
   start(handlers: ConnectionHandlers): void {
     this.#handlers = handlers;
   }
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array, length = bytes.length): void {
     if (this.closed) return;
-    this.writtenBytes += bytes.length;
-    if (this.stuck) this.stuckBytes += bytes.length;
-    else this.written.push(bytes.slice());
+    this.writtenBytes += length;
+    if (this.stuck) this.stuckBytes += length;
+    else this.written.push(bytes.slice(0, length));
   }
   get queuedBytes(): number {
     return this.stuckBytes;

@@ -22,6 +22,9 @@ import { claimNamespace } from '../namespace-lock.ts';
 import { INTERFACE_PREFIX } from '../system.ts';
 import { openSpeakerRun, type SpeakerRun } from './run-mark.ts';
 
+/** Changes of routes pass through this loop, which has no other timer that is due so often. */
+const loopDelayMs = 1000;
+
 export interface SpeakerDaemonOptions {
   readonly configFile: string;
   /** Empty: no API. */
@@ -67,7 +70,7 @@ export async function runSpeakerDaemon(options: SpeakerDaemonOptions): Promise<S
       }
     });
     kernel?.routes.onUplinksChanged(() => running.speaker.pathBack());
-    const metrics = createMetrics({ process: true });
+    const metrics = createMetrics({ process: true, loopDelayMs });
     observeSpeaker(metrics, () => running.speaker.status());
     const health = createHealthRegistry(systemClock());
     const programmed = kernel && ((prefix: Cidr): RouteStatus | undefined => kernel.routes.route(prefix));

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
+import * as esbuild from 'esbuild';
 import { bundle, bundleEntry, nodeEnvironment, nodeFlags } from '#image';
 import { type KubeNode, kubeNode } from '../../support/kube/agent.ts';
 import type { ApiServer } from '../../support/kube/api-server.ts';
@@ -18,6 +19,8 @@ export function bundledProgram(): Promise<readonly string[]> {
     const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-bundle-'));
     process.once('exit', () => fs.rmSync(folder, { recursive: true }));
     const { files } = await bundle({ version: 'bench', commit: 'none', date: '2026-01-01T00:00:00Z' });
+    // Its process would stay, and look around ten thousand times a second for a while.
+    await esbuild.stop();
     for (const { name, content } of files) fs.writeFileSync(path.join(folder, name), content);
     const environment = Object.entries(nodeEnvironment).map(([name, value]) => `${name}=${value}`);
     return ['env', ...environment, process.execPath, ...nodeFlags, path.join(folder, bundleEntry)];
