@@ -57,7 +57,6 @@ class World {
       begin: around('begin', real.begin),
       complete: around('complete', real.complete),
       free: around('free', real.free),
-      forget: around('forget', real.forget),
       endRest: real.endRest,
       close: real.close,
     };
