@@ -5,7 +5,7 @@ import type { IpAddress } from '#kit';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { type Connection, type DnsAgent, type DnsWorld, dnsWorld, namesPolicy, type Zone } from './dns-world.ts';
-import { networkPolicy, noPolicy } from './flow-world.ts';
+import { networkPolicy, noPolicy } from './model-objects.ts';
 
 const machine = needs({
   root: true,

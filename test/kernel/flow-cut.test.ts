@@ -4,20 +4,10 @@ import { suite, test } from 'node:test';
 import type { IpFamily } from '#kit';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import {
-  expectAlive,
-  expectDead,
-  expectWhole,
-  type FlowAgent,
-  type LiveFlow,
-  named,
-  networkPolicy,
-  noPolicy,
-  openFlow,
-  podObject,
-  startAgent,
-} from './flow-world.ts';
+import { expectAlive, expectDead, expectWhole, type LiveFlow, openFlow } from './live-flow.ts';
+import { named, networkPolicy, noPolicy, podObject } from './model-objects.ts';
 import { type L4, PacketWorld } from './packet-world.ts';
+import { type PolicyAgent, startAgent } from './policy-agent.ts';
 
 const machine = needs({
   root: true,
@@ -36,8 +26,8 @@ const openAll = (world: PacketWorld, from: string, to: string): Promise<LiveFlow
   Promise.all(kinds.map((kind) => openFlow(world, { from, to, ...kind, port: nextPort++ })));
 const all = (flows: readonly LiveFlow[], check: (flow: LiveFlow) => Promise<void>): Promise<unknown> =>
   Promise.all(flows.map(check));
-const cutSoFar = (agent: FlowAgent) => agent.dataplane.status().flows.cut;
-const untilCut = (agent: FlowAgent, count: number): Promise<unknown> =>
+const cutSoFar = (agent: PolicyAgent) => agent.dataplane.status().flows.cut;
+const untilCut = (agent: PolicyAgent, count: number): Promise<unknown> =>
   until(() => cutSoFar(agent) >= count, { what: `${count} flows to be cut` });
 
 for (const backend of ['nft', 'legacy'] as const) {

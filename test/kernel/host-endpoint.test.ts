@@ -4,8 +4,8 @@ import { suite, test } from 'node:test';
 import type { IpFamily } from '#kit';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { expectAlive, openFlow } from './flow-world.ts';
 import { hostEndpoint, hostPolicy, makeHostWorld } from './host-endpoint-world.ts';
+import { expectAlive, openFlow } from './live-flow.ts';
 
 const machine = needs({
   root: true,
