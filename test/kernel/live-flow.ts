@@ -105,12 +105,12 @@ export async function openFlow(world: PacketWorld, options: FlowOptions): Promis
   return flow;
 }
 
-/** It goes on both ways. */
+/** It goes on both ways. TCP that heard nothing for a while tries again only when as much time has passed once more (RFC 6298 section 5.5). */
 export async function expectAlive(flow: LiveFlow): Promise<void> {
   const [server, client] = [flow.atServer(), flow.atClient()];
   await until(() => flow.atServer() > server + 20 && flow.atClient() > client + 20, {
     what: `${flow.name} to go on`,
-    deadlineMs: 20_000,
+    deadlineMs: 60_000,
   });
 }
 
