@@ -91,10 +91,7 @@ for (const backend of ['nft', 'legacy'] as const) {
   suite(`random host endpoints, iptables-${backend}`, machine, () => {
     test('the kernel, the evaluator and the explainer agree', async (t) => {
       await using packets = await PacketWorld.make(['a']);
-      const dataplane = packets.dataplane({ backend });
-      await dataplane.start();
-      dataplane.setEndpoint(packets.endpoint('a'));
-      dataplane.setInSync();
+      const dataplane = await packets.startDataplane({ backend });
       let denied = 0;
       let asked = 0;
       for (const { programs: rules, host: program, pod } of fc.sample(world, { numRuns: rounds, seed })) {

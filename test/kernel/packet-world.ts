@@ -80,6 +80,10 @@ export class PacketWorld extends NamespaceWorld {
     const { interfaceName, addresses } = this.pod(name);
     return { id: `ns/${name}`, interfaceName, addresses: Object.values(addresses) };
   }
+  /** Of every pod. */
+  endpoints(): readonly WorkloadEndpoint[] {
+    return [...this.pods.keys()].map((name) => this.endpoint(name));
+  }
 
   /** Of the node's flows from and to `addresses` those that are wanted, each once. */
   async trackedFlows(addresses: Iterable<IpAddress>, wanted: (flow: TrackedFlow) => boolean): Promise<TrackedFlow[]> {
@@ -114,6 +118,15 @@ export class PacketWorld extends NamespaceWorld {
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
+    return dataplane;
+  }
+
+  /** One that knows these endpoints, and has nothing to wait for. */
+  async startDataplane(options: PolicyDataplaneOptions, endpoints = this.endpoints()): Promise<PolicyDataplane> {
+    const dataplane = this.dataplane(options);
+    await dataplane.start();
+    for (const endpoint of endpoints) dataplane.setEndpoint(endpoint);
+    dataplane.setInSync();
     return dataplane;
   }
 

@@ -1,11 +1,10 @@
 /** 10,000 pods, 1,000 policies, 110 pods on the node: one change costs what it touches, read from the lines sent to the kernel. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { PolicyDataplane } from '#felix';
 import type { ModelUpdate } from '#model';
-import { createPolicyEngine, type PolicyEngine } from '#policy';
 import { needs } from '../support/needs.ts';
 import { scaleModel } from '../support/policy-scale.ts';
+import { applyTo, startEngine } from './engine-world.ts';
 import { PacketWorld } from './packet-world.ts';
 
 const model = scaleModel({
@@ -16,25 +15,6 @@ const model = scaleModel({
   localPods: 110,
 });
 
-async function bring(
-  world: PacketWorld,
-  backend: 'nft' | 'legacy',
-): Promise<{ dataplane: PolicyDataplane; engine: PolicyEngine }> {
-  const dataplane = world.dataplane({ backend });
-  const engine = createPolicyEngine();
-  await dataplane.start();
-  for (const update of model.updates) engine.update(update);
-  for (const endpoint of model.endpoints) {
-    engine.setLocalEndpoint(endpoint.id, endpoint.addresses);
-    dataplane.setEndpoint(endpoint);
-  }
-  engine.inSync();
-  dataplane.apply(engine.flush());
-  dataplane.setInSync();
-  await dataplane.whenApplied();
-  return { dataplane, engine };
-}
-
 for (const backend of ['nft', 'legacy'] as const) {
   suite(
     `one change among many, iptables-${backend}`,
@@ -42,7 +22,8 @@ for (const backend of ['nft', 'legacy'] as const) {
     () => {
       test('a label change writes only the members and chains it touches', async () => {
         await using world = await PacketWorld.make([]);
-        const { dataplane, engine } = await bring(world, backend);
+        const dataplane = await world.startDataplane({ backend }, model.endpoints);
+        const change = await startEngine(applyTo(dataplane), model);
         assert.equal(dataplane.status().endpoints.programmed, 110);
         assert.equal(dataplane.status().policies.known, 1000);
         for (const { id } of model.endpoints) assert.ok(dataplane.endpointInForce(id));
@@ -50,9 +31,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         /** Lines of each write that one change of the model causes. */
         const linesOf = async (...updates: ModelUpdate[]): Promise<string[][]> => {
           const before = world.commands.length;
-          for (const update of updates) engine.update(update);
-          dataplane.apply(engine.flush());
-          await dataplane.whenApplied();
+          await change(...updates);
           return world.commands
             .slice(before)
             .filter(({ argv }) => argv.some((word) => /restore$/.test(word)))
