@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { FlowView } from '#api';
 import type { IpFamily } from '#kit';
-import type { EndpointProgram, PolicyRule, PolicyUpdate } from '#model';
+import type { PolicyRule } from '#model';
 import { inNetns, SysError, watchPacketLog } from '#sys';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { flowLogWorld } from './flow-log-world.ts';
 import { PacketWorld } from './packet-world.ts';
+import { endpoint, policy, tier } from './programs.ts';
 
 const machine = needs({
   root: true,
@@ -16,19 +17,6 @@ const machine = needs({
 });
 const families: readonly IpFamily[] = [4, 6];
 
-const tier = (...policies: string[]): EndpointProgram['ingress'] => [
-  { tier: 'default', policies, endOfTier: 'deny' as const },
-];
-const policy = (id: string, ingress: PolicyRule[], egress: PolicyRule[] = []): PolicyUpdate => ({
-  type: 'policy',
-  id,
-  program: { ingress, egress },
-});
-const endpoint = (name: string, ingress = tier(), egress = tier()): PolicyUpdate => ({
-  type: 'endpoint',
-  id: `ns/${name}`,
-  program: { ingress: ingress[0]?.policies.length ? ingress : [], egress: egress[0]?.policies.length ? egress : [] },
-});
 const port = (action: PolicyRule['action'], protocol: number, number: number): PolicyRule => ({
   action,
   protocol,
@@ -43,7 +31,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       await w.apply([
         policy(id, [port('deny', 6, 81), port('allow', 6, 80), port('deny', 17, 53)]),
         endpoint('a'),
-        endpoint('b', tier(id)),
+        endpoint('b', { ingress: tier(id) }),
       ]);
       assert.equal(w.flows.status().problem, undefined);
       for (const family of families) {
@@ -83,7 +71,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     test('egress of the source, to outside; a name that does not fit in the prefix is whole', async () => {
       await using w = await flowLogWorld(backend, ['a']);
       const id = `NetworkPolicy:ns/${'long-'.repeat(40)}name`;
-      await w.apply([policy(id, [], [port('deny', 6, 81)]), endpoint('a', undefined, tier(id))]);
+      await w.apply([policy(id, [], [port('deny', 6, 81)]), endpoint('a', { egress: tier(id) })]);
       for (const family of families) {
         await w.packets.expectSilence('a', 'outside', 81, family);
         const flow = await w.seen(({ source }) => source.address === w.packets.pod('a').addresses[family]);
@@ -99,7 +87,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     test('allowed flows when asked for: by the rule, and where no policy decides', async () => {
       await using w = await flowLogWorld(backend, ['a', 'b'], { verdicts: 'all' });
       const id = 'NetworkPolicy:ns/web';
-      await w.apply([policy(id, [port('allow', 6, 80)]), endpoint('a'), endpoint('b', tier(id))]);
+      await w.apply([policy(id, [port('allow', 6, 80)]), endpoint('a'), endpoint('b', { ingress: tier(id) })]);
       for (const family of families) {
         await w.packets.expectReach('a', 'b', 80, family);
         const of = (direction: string) => (flow: FlowView) =>
@@ -145,7 +133,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     test('over the rate of a rule the kernel keeps silent', async () => {
       await using w = await flowLogWorld(backend, ['a', 'b'], { ratePerSec: 1 });
       const id = 'NetworkPolicy:ns/web';
-      await w.apply([policy(id, [port('deny', 17, 53)]), endpoint('a'), endpoint('b', tier(id))]);
+      await w.apply([policy(id, [port('deny', 17, 53)]), endpoint('a'), endpoint('b', { ingress: tier(id) })]);
       const flood = w.packets.hammer('a', 'b', 53, 4);
       const began = performance.now();
       await until(() => flood.sent() >= 500, { what: 'a flood', deadlineMs: 20_000 });
@@ -161,7 +149,7 @@ for (const backend of ['nft', 'legacy'] as const) {
 
     test('an agent that starts again finds the rules, and writes nothing', async () => {
       await using w = await flowLogWorld(backend, ['a']);
-      const updates = [policy('NetworkPolicy:ns/web', []), endpoint('a', tier('NetworkPolicy:ns/web'))];
+      const updates = [policy('NetworkPolicy:ns/web', []), endpoint('a', { ingress: tier('NetworkPolicy:ns/web') })];
       await w.apply(updates);
       await w.dataplane.stop();
       const before = w.packets.writes();

@@ -5,6 +5,7 @@ import type { IpFamily } from '#kit';
 import type { PolicyRule } from '#model';
 import { needs } from '../support/needs.ts';
 import { PacketWorld } from './packet-world.ts';
+import { endpoint, policy, setOf, startOpen, tier } from './programs.ts';
 
 const machine = needs({
   root: true,
@@ -88,25 +89,15 @@ async function policed(
   world: PacketWorld,
   backend: 'nft' | 'legacy',
 ): Promise<(ingress: readonly PolicyRule[]) => Promise<void>> {
-  const dataplane = world.dataplane({ backend });
-  await dataplane.start();
-  for (const name of world.pods.keys()) dataplane.setEndpoint(world.endpoint(name));
+  const dataplane = await startOpen(world, { backend });
   dataplane.apply([
-    { type: 'set', id: 'B', setType: 'net', members: Object.values(world.pod('b').addresses) },
-    { type: 'policy', id: 'P', program: { ingress: [], egress: [] } },
-    ...[...world.pods.keys()].map((name) => ({
-      type: 'endpoint' as const,
-      id: `ns/${name}`,
-      program: {
-        ingress: name === 'a' ? [{ tier: 'default', policies: ['P'], endOfTier: 'deny' as const }] : [],
-        egress: [],
-      },
-    })),
+    setOf('B', 'net', ...Object.values(world.pod('b').addresses)),
+    policy('P', []),
+    endpoint('a', { ingress: tier('P') }),
   ]);
-  dataplane.setInSync();
   await dataplane.whenApplied();
   return async (ingress) => {
-    dataplane.apply([{ type: 'policy', id: 'P', program: { ingress, egress: [] } }]);
+    dataplane.apply([policy('P', ingress)]);
     await dataplane.whenApplied();
   };
 }
