@@ -1,12 +1,10 @@
 /** Ownership of the tables: adoption, repair, deltas, back ends and cleaning up, read from the kernel itself. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import fs from 'node:fs';
 import { suite, test } from 'node:test';
 import { type Backend, cleanupPolicyDataplane, IptablesError, type PolicyDataplane } from '#felix';
 import { type Cidr, silentLogger } from '#kit';
 import type { PolicyUpdate } from '#model';
-import { acquireLock, takeFlock } from '#sys';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { PacketWorld } from './packet-world.ts';
@@ -110,55 +108,6 @@ async function monitor(world: PacketWorld): Promise<{ lines: () => string; stop:
     },
   };
 }
-
-suite('the xtables lock', machine, () => {
-  test("is waited for, and is the node's own file", async () => {
-    await using world = await PacketWorld.make(['a', 'b']);
-    const dataplane = await start(world, 'legacy');
-    const held = acquireLock(world.lockFile);
-    assert.ok(held.held);
-    dataplane.apply([endpoint('a')]);
-    let applied = false;
-    const done = dataplane.whenApplied().then(() => {
-      applied = true;
-    });
-    const before = world.writes();
-    // It would be done many times over without the lock: another write of the same size is.
-    for (let i = 0; i < 5; i++) {
-      await world.exec(world.node, ['xtables-legacy-multi', 'iptables', '-t', 'mangle', '-A', 'OUTPUT'], {
-        env: { XTABLES_LOCKFILE: `${world.lockFile}.other` },
-      });
-    }
-    assert.equal(applied, false);
-    assert.equal(world.writes(), before, 'no program is started that waits');
-    held.release();
-    await done;
-    assert.equal(world.writes(), before + 2);
-    assert.equal(dataplane.status().failures, 0);
-    fs.rmSync(`${world.lockFile}.other`);
-  });
-
-  test('is held once while the programs of both families write', async () => {
-    await using world = await PacketWorld.make(['a', 'b']);
-    const dataplane = await start(world, 'legacy');
-    const free: boolean[] = [];
-    const { promise: both, resolve } = Promise.withResolvers<void>();
-    world.before = async (argv) => {
-      if (!argv.some((word) => word.endsWith('tables-restore'))) return;
-      const taken = takeFlock(world.lockFile);
-      taken?.release();
-      free.push(taken !== undefined);
-      if (free.length === 2) resolve();
-      await both;
-    };
-    dataplane.apply([endpoint('a')]);
-    await dataplane.whenApplied();
-    assert.deepEqual(free, [false, false]);
-    const after = takeFlock(world.lockFile);
-    assert.ok(after, 'others have it now');
-    after.release();
-  });
-});
 
 suite('a table with rules that iptables cannot show', machine, () => {
   const odd = [
