@@ -2,20 +2,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { FlowView } from '#api';
-import type { IpFamily } from '#kit';
 import type { PolicyRule } from '#model';
 import { inNetns, SysError, watchPacketLog } from '#sys';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { flowLogWorld } from './flow-log-world.ts';
-import { PacketWorld } from './packet-world.ts';
+import { families, PacketWorld, packetsNeed } from './packet-world.ts';
 import { endpoint, policy, tier } from './programs.ts';
-
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
 
 const port = (action: PolicyRule['action'], protocol: number, number: number): PolicyRule => ({
   action,
@@ -24,7 +16,7 @@ const port = (action: PolicyRule['action'], protocol: number, number: number): P
 });
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`flows, iptables-${backend}`, machine, () => {
+  suite(`flows, iptables-${backend}`, packetsNeed, () => {
     test('a denied packet shows up with its pods, policy and rule, and what is allowed does not', async () => {
       await using w = await flowLogWorld(backend, ['a', 'b']);
       const id = 'NetworkPolicy:ns/web';
@@ -167,7 +159,7 @@ for (const backend of ['nft', 'legacy'] as const) {
   });
 }
 
-suite('reading an NFLOG group', machine, () => {
+suite('reading an NFLOG group', packetsNeed, () => {
   test('a group has one reader, and is free again when that goes', async () => {
     await using packets = await PacketWorld.make([]);
     const open = (): { close(): void } =>

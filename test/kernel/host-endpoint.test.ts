@@ -6,12 +6,12 @@ import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { hostEndpoint, hostPolicy, makeHostWorld } from './host-endpoint-world.ts';
 import { expectAlive, openFlow } from './live-flow.ts';
+import { families } from './packet-world.ts';
 
 const machine = needs({
   root: true,
   commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter', 'conntrack'],
 });
-const families: readonly IpFamily[] = [4, 6];
 const tcp = (port: number) => `{ action: Allow, protocol: TCP, destination: { ports: [${port}] } }`;
 const noTcp = (port: number) => `{ action: Deny, protocol: TCP, destination: { ports: [${port}] } }`;
 

@@ -31,6 +31,7 @@ import {
   type TrackedFlow,
   takeFlock,
 } from '#sys';
+import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { type Host, NamespaceWorld } from './namespace-world.ts';
 
@@ -39,6 +40,13 @@ const arrivalMs = 3_000;
 const silenceMs = 120;
 const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;
+
+/** What tests with packets need, under either back end. */
+export const packetsNeed = needs({
+  root: true,
+  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
+});
+export const families = [4, 6] as const;
 
 export type L4 = 'tcp' | 'udp';
 

@@ -3,19 +3,13 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { RuleCounter } from '#felix';
 import type { IpFamily } from '#kit';
-import { needs } from '../support/needs.ts';
-import { PacketWorld } from './packet-world.ts';
+import { families, PacketWorld, packetsNeed } from './packet-world.ts';
 import { endpoint, policy, startOpen, tier } from './programs.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
 const id = 'NetworkPolicy:ns/p';
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`counters of rules, iptables-${backend}`, machine, () => {
+  suite(`counters of rules, iptables-${backend}`, packetsNeed, () => {
     test('a rule counts what it allows, the end of a tier what it denies', async () => {
       await using world = await PacketWorld.make(['a', 'b']);
       const dataplane = await startOpen(world, { backend });

@@ -3,19 +3,12 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { Cidr, IpAddress, IpFamily } from '#kit';
 import { libc } from '#sys';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { connect, PacketWorld } from './packet-world.ts';
+import { connect, families, PacketWorld, packetsNeed } from './packet-world.ts';
 import { endpoint, policy, startOpen, tier } from './programs.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
-
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`policy and its node, iptables-${backend}`, machine, () => {
+  suite(`policy and its node, iptables-${backend}`, packetsNeed, () => {
     test('no pod reaches a guarded port of its own or of another node, others do', async () => {
       await using world = await PacketWorld.make(['a', 'b']);
       const dataplane = await startOpen(world, { backend });

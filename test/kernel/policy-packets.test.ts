@@ -1,21 +1,14 @@
 /** What rules ask of real packets: both back ends, both families. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { Cidr, IpFamily } from '#kit';
+import type { Cidr } from '#kit';
 import type { EndpointProgram } from '#model';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { PacketWorld } from './packet-world.ts';
+import { families, PacketWorld, packetsNeed } from './packet-world.ts';
 import { endpoint, policy, setOf, startOpen, tier } from './programs.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
-
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`policy on packets, iptables-${backend}`, machine, () => {
+  suite(`policy on packets, iptables-${backend}`, packetsNeed, () => {
     test('who is in the set gets in on the allowed port, others and other ports do not', async () => {
       await using world = await PacketWorld.make(['a', 'b', 'c']);
       const dataplane = await startOpen(world, { backend });

@@ -1,24 +1,17 @@
 /** What passes while rules are being written: packets are sent when the first members of sets have changed and the rules have not. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { IpFamily } from '#kit';
 import type { PolicyRule } from '#model';
 import { libc } from '#sys';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { connect, PacketWorld } from './packet-world.ts';
+import { connect, families, PacketWorld, packetsNeed } from './packet-world.ts';
 import { endpoint, policy, setOf, tier } from './programs.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
 const source = (action: PolicyRule['action'], set: string): PolicyRule => ({ action, source: { type: 'set', set } });
 const deny: PolicyRule = { action: 'deny' };
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`policy while it changes, iptables-${backend}`, machine, () => {
+  suite(`policy while it changes, iptables-${backend}`, packetsNeed, () => {
     test('a pod that leaves a set of pass rules and joins one of allow rules passes at no moment', async () => {
       await using world = await PacketWorld.make(['a', 'b', 'c', 'd']);
       const dataplane = world.dataplane({ backend });

@@ -5,16 +5,10 @@ import { decodeObject } from '#datastore';
 import type { Backend } from '#felix';
 import type { IpFamily } from '#kit';
 import { type Kind, type ModelUpdate, objectKey } from '#model';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { podsOf, startEngine } from './engine-world.ts';
 import { flowLogWorld } from './flow-log-world.ts';
-
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
+import { families, packetsNeed } from './packet-world.ts';
 
 function object(kind: Kind, written: string, name: string, spec: object): ModelUpdate {
   const metadata = { name, namespace: 'ns' };
@@ -37,7 +31,7 @@ const save = (backend: Backend, family: IpFamily): string[] => [
 ];
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`staged policies, iptables-${backend}`, machine, () => {
+  suite(`staged policies, iptables-${backend}`, packetsNeed, () => {
     test('what a staged policy would deny passes, and is reported with the policy; what it would allow is counted', async () => {
       await using w = await world(backend, ['a', 'b', 'c']);
       await w.say(
