@@ -12,6 +12,7 @@ export type {
   TakeLock,
   WriteCounters,
 } from './drivers/command.ts';
+export { inputText } from './drivers/command.ts';
 export type { FlowTable, TrackedFlow } from './drivers/flow-table.ts';
 export { IpsetError, type IpsetFailure } from './drivers/ipset/commands.ts';
 export { Ipsets } from './drivers/ipset/ipset.ts';

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { type Cidr, FakeClock, type IpAddress, silentLogger } from '#kit';
 import type { PolicyRule, PolicyUpdate } from '#model';
 import type { CommandRunner } from './drivers/command.ts';
+import { inputText } from './drivers/command.ts';
 import type { FlowTable } from './drivers/flow-table.ts';
 import { groupedMin } from './managers/policy-groups.ts';
 import { createPolicyDataplane } from './policy-dataplane.ts';
@@ -15,11 +16,8 @@ async function fake(flows?: FlowTable) {
   const writes: { readonly program: string; readonly lines: readonly string[] }[] = [];
   const run: CommandRunner['run'] = async (argv, options) => {
     const restore = argv.find((word) => word.endsWith('restore'));
-    if (restore)
-      writes.push({
-        program: argv[0] === 'ipset' ? 'ipset' : 'iptables',
-        lines: (options?.stdin ?? '').trim().split('\n'),
-      });
+    const lines = (await inputText(options?.stdin)).trim().split('\n');
+    if (restore) writes.push({ program: argv[0] === 'ipset' ? 'ipset' : 'iptables', lines });
     return { code: state.broken && restore ? 1 : 0, stdout: '', stderr: '' };
   };
   const tables = {

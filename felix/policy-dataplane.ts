@@ -18,7 +18,7 @@
  * Restart: before the mark "in sync" nothing is written. On a fresh node there is then nothing of ours, and CNI has to refuse pods; after a restart
  * the rules of the earlier run stay in force. Fail closed: an interface is unknown, and drops, until both its policy and its wiring are known.
  */
-import { errorText, type IpAddress, type IpFamily } from '#kit';
+import { allSettledOrThrow, errorText, type IpAddress, type IpFamily } from '#kit';
 import type { EndpointId, Failsafe, PolicyUpdate, SetId, WorkloadEndpoint } from '#model';
 import { ApplyLoop } from './apply.ts';
 import { type CleanupReport, cleanupPolicyDataplane } from './cleanup.ts';
@@ -265,7 +265,8 @@ class Dataplane implements PolicyDataplane {
     ]);
     const { contested } = policies.transition();
     await sets.grow(contested);
-    await Promise.all(tables.map((table) => table.write()));
+    // Neither family is still being written when anything else is tried.
+    await allSettledOrThrow(tables.map((table) => table.write()));
     await sets.shrink();
     await paced(this.#deps.clock, policies.settled());
     if (policies.releaseHeld()) await sets.shrink();

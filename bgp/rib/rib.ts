@@ -16,6 +16,7 @@ import { discardSet, type HopMarks, type NextHopSetPool } from './next-hop-pool.
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
 import { ReceivedTable } from './received.ts';
+import { Removals } from './removals.ts';
 import { setCost } from './slice-cost.ts';
 
 /** Paths to one prefix that are taken of one peer. A flood of path identifiers must not make walks over a prefix long. */
@@ -47,6 +48,8 @@ export class Rib {
   locAttributes = new Int32Array(256);
   locNextHop = new Int32Array(256);
   locHopSet = new Int32Array(256);
+  /** Paths of peers that go a slice at a time. */
+  readonly removals = new Removals(this);
   /** Number of prefixes with a route. */
   routeCount = 0;
   /** How many look at paths that are not best, too. */
@@ -78,6 +81,10 @@ export class Rib {
     this.#decision = new Decision(this.paths, tables);
   }
 
+  /** Nothing waits for a decision, or is about to. */
+  get decided(): boolean {
+    return this.#dirty.length === 0 && !this.removals.waiting;
+  }
   get dirtyCount(): number {
     return this.#dirty.length;
   }
@@ -176,6 +183,7 @@ export class Rib {
   /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts) unless told to keep them. */
   markStale(peer: number, keepOlder = false): void {
     if (!keepOlder) this.removePeer(peer, true);
+    this.removals.finish(peer);
     const { paths } = this;
     this.#forEachOf(peer, (path) => {
       if ((paths.flags(path) & pathFlag.stale) !== 0) return;
@@ -212,13 +220,11 @@ export class Rib {
     return before - (this.pathCount[peer] ?? 0);
   }
 
-  /** Drops all paths of a peer, or only the stale ones. Costs a pass over all paths unless there is nothing to do. */
+  /** Drops all paths of a peer, or only the stale ones, at once. */
   removePeer(peer: number, onlyStale: boolean): void {
-    if (onlyStale && (this.staleCount[peer] ?? 0) === 0) return;
-    const { paths } = this;
-    this.#forEachOf(peer, (path) => {
-      if (!onlyStale || (paths.flags(path) & pathFlag.stale) !== 0) this.removePath(path);
-    });
+    this.removals.finish(peer);
+    this.removals.begin(peer, onlyStale);
+    this.removals.finish(peer);
   }
 
   /** `visit` may remove the path. A pass over all paths, unless the peer has none. */

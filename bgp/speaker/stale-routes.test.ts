@@ -63,6 +63,7 @@ function world() {
   /** `prefix:fresh`, `:stale` or `:marked` for each route held. */
   const held = (): string[] => {
     const changed = new IntStack();
+    while (rib.removals.waiting) rib.removals.step();
     while (rib.dirtyCount > 0) rib.decide(100, false, changed);
     for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
     return prefixes.flatMap((text, prefix) => {

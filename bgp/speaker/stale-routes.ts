@@ -79,6 +79,7 @@ export class StaleRoutes {
   sessionUp(negotiated: Negotiated): void {
     this.#up = true;
     for (const family of families) {
+      this.#deps.rib(family).removals.finish(this.#row);
       const state = this.#states.get(family)!;
       if (state.phase === 'fresh') continue;
       if (!forwarded(negotiated, family, state.phase)) this.#sweep(family);
@@ -158,11 +159,11 @@ export class StaleRoutes {
 
   #sweep(family: Family): void {
     this.#reset(family);
-    this.#deps.rib(family).removePeer(this.#row, true);
+    this.#deps.rib(family).removals.begin(this.#row, true);
   }
   #dropFamily(family: Family): void {
     this.#reset(family);
-    this.#deps.rib(family).removePeer(this.#row, false);
+    this.#deps.rib(family).removals.begin(this.#row, false);
   }
   #reset(family: Family): void {
     const state = this.#states.get(family)!;

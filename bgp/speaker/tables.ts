@@ -60,7 +60,7 @@ export class Tables implements RibTables {
   }
   /** Nothing waits for a decision. */
   get decided(): boolean {
-    return this.rib4.dirtyCount + this.rib6.dirtyCount === 0;
+    return this.rib4.decided && this.rib6.decided;
   }
 
   /** One slice of each family. @param deferring see `Rib.decide`. */
@@ -68,6 +68,7 @@ export class Tables implements RibTables {
     const changed = this.#changed;
     const limit = this.#prefixesPerSlice;
     for (const rib of this.ribs) {
+      if (rib.removals.waiting) rib.removals.step();
       if (rib.dirtyCount === 0) continue;
       changed.clear();
       rib.decide(limit, deferring, changed);

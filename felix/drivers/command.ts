@@ -2,12 +2,19 @@ import type { IpFamily } from '#kit';
 
 /** How drivers run programs: handed in, so that felix starts no process itself and tests can look at every line. */
 export interface CommandOptions {
-  readonly stdin?: string;
+  /** All of it, or as it is made: the program works on what it has meanwhile. */
+  readonly stdin?: string | AsyncIterable<string>;
   /** Added to the environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
   /** Descriptors that the program gets, as 3 and on. */
   readonly inherit?: readonly number[];
+}
+/** All of it, for a runner that wants it whole. */
+export async function inputText(stdin: CommandOptions['stdin']): Promise<string> {
+  let text = '';
+  for await (const part of typeof stdin === 'object' ? stdin : [stdin ?? '']) text += part;
+  return text;
 }
 export interface CommandResult {
   /** Exit code; not 0 also when it was killed or could not start. */

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { FakeClock, type IpAddress, silentLogger } from '#kit';
 import type { PolicyUpdate } from '#model';
 import type { CommandRunner, SetMemberChange } from '../drivers/command.ts';
+import { inputText } from '../drivers/command.ts';
 import { createPolicyDataplane } from '../policy-dataplane.ts';
 
 const id = 'domains:*.example.com';
@@ -22,7 +23,7 @@ async function programmed({ takes = () => true, saved = '' }: { takes?: () => bo
   const members: SetMemberChange[] = [];
   let read = saved;
   const run: CommandRunner['run'] = async (argv, options) => {
-    const text = options?.stdin ?? '';
+    const text = await inputText(options?.stdin);
     if (argv[0] === 'ipset') {
       if (argv[1] === 'save') return { code: 0, stdout: read, stderr: '' };
       ipset.push(...text.trim().split('\n'));

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeClock, silentLogger } from '#kit';
 import type { CommandRunner } from '../drivers/command.ts';
+import { inputText } from '../drivers/command.ts';
 import { createPolicyDataplane } from '../policy-dataplane.ts';
 
 const flowLog = { verdicts: 'denied', group: 1179, ratePerSec: 10 } as const;
@@ -14,7 +15,7 @@ async function programmed(takes: (argv: readonly string[]) => boolean) {
   const run: CommandRunner['run'] = async (argv, options) => {
     if (argv[0] === 'ipset' || !argv.some((word) => word.endsWith('restore')))
       return { code: 0, stdout: '', stderr: '' };
-    const text = options?.stdin ?? '';
+    const text = await inputText(options?.stdin);
     if (text.includes('NFLOG') && !takes(argv))
       return { code: 2, stdout: '', stderr: 'Extension NFLOG revision 0 not supported, missing kernel module?' };
     restores.push({ program: argv.join(' '), text });

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { FakeClock, type IpAddress, silentLogger } from '#kit';
 import type { EndpointProgram, HostProgram, PolicyUpdate } from '#model';
 import type { CommandRunner } from '../drivers/command.ts';
+import { inputText } from '../drivers/command.ts';
 import { createPolicyDataplane } from '../policy-dataplane.ts';
 
 async function fake({ inSync = true } = {}) {
@@ -13,7 +14,7 @@ async function fake({ inSync = true } = {}) {
   const run: CommandRunner['run'] = async (argv, options) => {
     if (!argv[0]?.includes('tables') || !argv.some((word) => word.endsWith('restore')))
       return { code: 0, stdout: '', stderr: '' };
-    const text = options?.stdin ?? '';
+    const text = await inputText(options?.stdin);
     if (state.refused(text)) return { code: 1, stdout: '', stderr: 'no such target' };
     writes.push(text);
     return { code: 0, stdout: '', stderr: '' };

@@ -1,8 +1,8 @@
 /** How an attachment is made, and undone where a step fails. */
-import { errorText } from '#kit';
+import { allSettledOrThrow, errorText } from '#kit';
 import type { AttachmentTable, AttachmentTableDeps } from './attachment-table.ts';
 import { endpointOf, wiredPodOf } from './attachment-views.ts';
-import { allSettledOrThrow, DeadlineError, withDeadline } from './deadline.ts';
+import { DeadlineError, withDeadline } from './deadline.ts';
 import { CniError } from './errors.ts';
 import { attachmentKey, namesOf } from './names.ts';
 import type { PodSource } from './ports.ts';

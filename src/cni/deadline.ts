@@ -20,8 +20,3 @@ export async function withDeadline<T>(
     cancel();
   }
 }
-
-/** Waits for all, whatever happens, so that nothing still runs when its undoing begins; then throws the first failure. */
-export async function allSettledOrThrow(work: readonly Promise<unknown>[]): Promise<void> {
-  for (const outcome of await Promise.allSettled(work)) if (outcome.status === 'rejected') throw outcome.reason;
-}

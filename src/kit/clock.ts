@@ -2,7 +2,10 @@
 export interface Clock {
   /** Monotonic milliseconds. */
   nowMs(): number;
-  /** Calls `fn` once after `delayMs`; the returned function cancels and may be called at any time, any number of times. */
+  /**
+   * Calls `fn` once after `delayMs`, with 0 as soon as what is readable now has been served; the returned function cancels and may be called at any
+   * time, any number of times.
+   */
   schedule(delayMs: number, fn: () => void): () => void;
 }
 
@@ -16,6 +19,11 @@ class SystemClock implements Clock {
     return performance.now();
   }
   schedule(delayMs: number, fn: () => void): () => void {
+    if (delayMs <= 0) {
+      const immediate = setImmediate(fn);
+      if (this.#unref) immediate.unref();
+      return () => clearImmediate(immediate);
+    }
     const timer = setTimeout(fn, delayMs);
     if (this.#unref) timer.unref();
     return () => clearTimeout(timer);

@@ -8,4 +8,5 @@ export * from './log.ts';
 export * from './nearest.ts';
 export * from './scoped-address.ts';
 export * from './secret.ts';
+export * from './settled.ts';
 export * from './weights.ts';

@@ -33,7 +33,7 @@ const groups = [
   },
   { name: 'kernel', folders: ['test/kernel'], isolated: true, concurrency: 2 },
   { name: 'interop', folders: ['test/interop'], isolated: true, concurrency: 2 },
-  { name: 'e2e', folders: ['test/e2e'], isolated: true, concurrency: 1 },
+  { name: 'e2e', folders: ['test/e2e'], isolated: true, concurrency: 2 },
   { name: 'kubernetes', folders: ['test/kubernetes'], isolated: true, concurrency: 3 },
   // One cluster a machine at a time.
   { name: 'cluster', folders: ['test/cluster'], isolated: true, concurrency: 1, testTimeoutMs: 900_000 },

@@ -1,8 +1,10 @@
 import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import type { Readable, Writable } from 'node:stream';
+import { errorText } from '#kit';
 
 export interface ExecOptions {
-  readonly stdin?: string | Uint8Array;
+  /** All of it, or parts as they are made, at the pace at which the child reads; a part that cannot be made ends the child. */
+  readonly stdin?: string | Uint8Array | AsyncIterable<string>;
   /** The whole environment of the child. Default: this process's. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
@@ -75,7 +77,28 @@ export function exec(command: string, args: readonly string[], options: ExecOpti
     });
     // EPIPE: the child ended without reading all of it; its exit code tells why.
     child.stdin.on('error', () => undefined);
-    child.stdin.end(options.stdin ?? '');
+    const { stdin = '' } = options;
+    if (typeof stdin === 'string' || stdin instanceof Uint8Array) child.stdin.end(stdin);
+    else feed(stdin, child.stdin).catch((error) => abort(1, `${command}: no more input: ${errorText(error)}`));
+  });
+}
+
+/** Until the child wants no more. Rejects when `parts` does. */
+async function feed(parts: AsyncIterable<string>, stdin: Writable): Promise<void> {
+  for await (const part of parts) {
+    if (stdin.destroyed) return;
+    if (!stdin.write(part)) await drainedOrClosed(stdin);
+  }
+  stdin.end();
+}
+
+function drainedOrClosed(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off('drain', done).off('close', done);
+      resolve();
+    };
+    stream.on('drain', done).on('close', done);
   });
 }
 

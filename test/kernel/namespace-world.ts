@@ -7,6 +7,7 @@
  */
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
+import type { CommandOptions } from '#felix';
 import type { IpAddress, IpFamily } from '#kit';
 import { exec, type Fd, inNetns, newNetns } from '#sys';
 
@@ -107,11 +108,7 @@ export class NamespaceWorld {
     return name === 'node' ? this.node : name === 'outside' ? this.outside : this.pod(name);
   }
 
-  exec(
-    host: Host,
-    argv: readonly string[],
-    options: { stdin?: string; env?: Readonly<Record<string, string>>; timeoutMs?: number } = {},
-  ) {
+  exec(host: Host, argv: readonly string[], options: CommandOptions = {}) {
     const env = { ...process.env, ...options.env } as Record<string, string>;
     return exec('nsenter', [`--net=${path(host)}`, ...argv], { ...options, env });
   }

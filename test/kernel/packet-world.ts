@@ -31,6 +31,7 @@ import {
   type TrackedFlow,
   takeFlock,
 } from '#sys';
+import { watchedInput } from '../support/command-input.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { type Host, NamespaceWorld } from './namespace-world.ts';
@@ -52,7 +53,7 @@ export type L4 = 'tcp' | 'udp';
 
 export class PacketWorld extends NamespaceWorld {
   /** argv of every command that was run through `run`, with what went in. */
-  readonly commands: { readonly argv: readonly string[]; readonly stdin: string }[] = [];
+  readonly commands: { readonly argv: readonly string[]; stdin: string }[] = [];
   readonly run: CommandRunner['run'];
   /** Commands that fail without being run. */
   broken: ((argv: readonly string[]) => boolean) | undefined;
@@ -70,10 +71,12 @@ export class PacketWorld extends NamespaceWorld {
   constructor() {
     super();
     this.run = async (argv, options = {}) => {
-      this.commands.push({ argv, stdin: options.stdin ?? '' });
+      const command = { argv, stdin: '' };
+      this.commands.push(command);
       await this.before?.(argv);
       if (this.broken?.(argv)) return { code: 1, stdout: '', stderr: 'broken by the test' };
-      return this.exec(this.node, argv, options);
+      const stdin = watchedInput(options.stdin, (text) => (command.stdin += text));
+      return this.exec(this.node, argv, { ...options, stdin });
     };
   }
 

@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import {
   type CommandRunner,
   createPolicyDataplane,
+  inputText,
   type PolicyDataplane,
   type SetCreation,
   type SetMemberChange,
@@ -36,7 +37,7 @@ class Kernel {
   look: (() => void) | undefined;
 
   readonly run: CommandRunner['run'] = async (argv, options) => {
-    const lines = (options?.stdin ?? '').trim().split('\n');
+    const lines = (await inputText(options?.stdin)).trim().split('\n');
     if (argv.join(' ') === 'ipset restore') for (const line of lines) this.#ipset(line);
     else if (argv[1]?.endsWith('restore') && lines.some((line) => /^(-[ADI]|:)/.test(line))) {
       this.committed[argv[1].startsWith('ip6') ? 6 : 4] = true;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import { silentLogger, systemClock } from '#kit';
 import type { Rule } from '../../render/rule.ts';
+import { type CommandRunner, inputText } from '../command.ts';
 import type { Backend } from './backend.ts';
 import { IptablesFamily } from './iptables.ts';
 
@@ -9,13 +10,8 @@ const rule = (target: string): Rule => ({ match: '', target, comment: '' });
 const pods = 40;
 const policies = 2_000;
 
-/** The texts of all restore calls for `pods` chains that name all of the policies' chains, wanted in the order given. */
-async function written(backend: Backend, order: 'pods first' | 'policies first'): Promise<string[]> {
-  const texts: string[] = [];
-  const run = async (argv: readonly string[], options: { readonly stdin?: string } = {}) => {
-    if (argv.some((word) => word.endsWith('restore'))) texts.push(options.stdin ?? '');
-    return { code: 0, stdout: '', stderr: '' };
-  };
+/** A table that wants `pods` chains, and all of the policies' chains, which those name, in the order given. */
+async function wanting(run: CommandRunner['run'], backend: Backend, order: 'pods first' | 'policies first') {
   const deps = { run, log: silentLogger, clock: systemClock() };
   const table = new IptablesFamily(deps, { family: 4, backend, chainPrefix: 'poplin-', env: {} });
   await table.read();
@@ -36,6 +32,17 @@ async function written(backend: Backend, order: 'pods first' | 'policies first')
   for (const part of order === 'pods first' ? (['pods', 'policies'] as const) : (['policies', 'pods'] as const))
     wish[part]();
   table.desireJump({ table: 'mangle', from: 'FORWARD', to: 'poplin-root', behind: [] });
+  return table;
+}
+
+/** The texts of all restore calls for it. */
+async function written(backend: Backend, order: 'pods first' | 'policies first'): Promise<string[]> {
+  const texts: string[] = [];
+  const run: CommandRunner['run'] = async (argv, options) => {
+    if (argv.some((word) => word.endsWith('restore'))) texts.push(await inputText(options?.stdin));
+    return { code: 0, stdout: '', stderr: '' };
+  };
+  const table = await wanting(run, backend, order);
   await table.write();
   return texts;
 }
@@ -69,6 +76,23 @@ suite('what iptables-restore is given', () => {
       assert.equal(there.size, pods + policies + 2);
     });
   }
+
+  test('what nft refuses of the first portions is said with its line, and no further portion is made', async () => {
+    const parts: string[] = [];
+    const run: CommandRunner['run'] = async (argv, options) => {
+      if (!argv.some((word) => word.endsWith('restore'))) return { code: 0, stdout: '', stderr: '' };
+      assert.ok(typeof options?.stdin === 'object', 'portion by portion');
+      for await (const part of options.stdin) {
+        parts.push(part);
+        break;
+      }
+      return { code: 4, stdout: '', stderr: 'line 3: CHAIN_ADD failed' };
+    };
+    const table = await wanting(run, 'nft', 'policies first');
+    await assert.rejects(table.write(), { message: /line 3: CHAIN_ADD failed \(line 3: :poplin-policy-0 - \[0:0\]\)/ });
+    assert.ok(table.stale);
+    assert.equal(parts.length, 1);
+  });
 
   test('legacy gets one commit: each of its commits replaces the whole table', async () => {
     const texts = await written('legacy', 'pods first');

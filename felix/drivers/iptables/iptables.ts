@@ -21,7 +21,7 @@
  * next `write` wants a `read` first (`stale`). A rule whose text was changed but not its comment is not noticed.
  */
 import { type Clock, DeltaTracker, type IpFamily, type Logger, PoplinError } from '#kit';
-import { paced } from '../../pace.ts';
+import { Pace, paced } from '../../pace.ts';
 import type { Jump, TableName } from '../../render/base.ts';
 import { hashInLine, hashOfLine, type Rule, ruleHashes, ruleLine } from '../../render/rule.ts';
 import {
@@ -154,10 +154,18 @@ export class IptablesFamily {
 
   /** Chains and jumps that differ, one restore for all tables; nothing when nothing differs. @throws IptablesError */
   async write(): Promise<void> {
-    const lines: string[] = [];
-    for (const name of tableOrder) await paced(this.#clock, await this.#writeLines(name), (line) => lines.push(line));
-    if (lines.length === 0) return;
-    await this.#restore(lines);
+    const commits = this.#commits();
+    const first = await commits.next();
+    if (first.done) return;
+    const second = await commits.next();
+    if (second.done) await this.#restore(first.value);
+    else if (this.options.backend === 'nft') await this.#restore([...first.value, ...second.value], commits);
+    else {
+      // The lock is not held while they are made.
+      const lines = [...first.value, ...second.value];
+      for await (const commit of commits) lines.push(...commit);
+      await this.#restore(lines);
+    }
     for (const name of tableOrder) this.#written(this.#tables[name]);
   }
 
@@ -228,7 +236,12 @@ export class IptablesFamily {
     table.jumpLines = jumpLines;
   }
 
-  async #writeLines(name: TableName): Promise<string[]> {
+  async *#commits(): AsyncGenerator<readonly string[], void> {
+    for (const name of tableOrder) yield* this.#commitsOf(name);
+  }
+
+  /** What is written into a table, a commit at a time: with iptables-nft new chains come in portions, and with the last of them all else. */
+  async *#commitsOf(name: TableName): AsyncGenerator<readonly string[], void> {
     const table = this.#tables[name];
     const { wanted, chains } = table;
     const fresh: string[] = [];
@@ -244,20 +257,22 @@ export class IptablesFamily {
       if (!change) declared.push(`:${chain} - [0:0]`);
       rules.push(...(change ?? chainLines(chain, wanted.get(chain)!)));
     });
-    const ahead: string[] = [];
+    // In the first commit: it makes the table.
+    let marker = !table.present && this.options.backend === 'nft' ? [`:${this.#marker} - [0:0]`] : [];
     const last = { declared: [] as string[], rules: [] as string[] };
-    await paced(this.#clock, portions(fresh, wanted), (portion) => {
-      if (last.rules.length > 0) ahead.push(`*${name}`, ...last.declared, ...last.rules, 'COMMIT');
+    const pace = new Pace(this.#clock);
+    for (const portion of portions(fresh, wanted)) {
+      if (last.declared.length > 0) {
+        yield [`*${name}`, ...marker, ...last.declared, ...last.rules, 'COMMIT'];
+        marker = [];
+      }
       last.declared = portion.map((chain) => `:${chain} - [0:0]`);
       last.rules = portion.flatMap((chain) => chainLines(chain, wanted.get(chain)!));
-    });
+      await pace.turn();
+    }
     const jumps = this.#jumpLines(table);
-    if (ahead.length + last.declared.length + declared.length + rules.length + jumps.length === 0) return [];
-    // With the first commit: it makes the table.
-    const marker = !table.present && this.options.backend === 'nft' ? [`:${this.#marker} - [0:0]`] : [];
-    if (ahead.length > 0) ahead.splice(1, 0, ...marker);
-    else last.declared.unshift(...marker);
-    return [...ahead, `*${name}`, ...last.declared, ...declared, ...last.rules, ...rules, ...jumps, 'COMMIT'];
+    if (last.declared.length + declared.length + rules.length + jumps.length === 0) return;
+    yield [`*${name}`, ...marker, ...last.declared, ...declared, ...last.rules, ...rules, ...jumps, 'COMMIT'];
   }
 
   /** Commands that leave exactly one jump of ours, at its place, in each kernel chain that should have one, and none elsewhere. */
@@ -314,13 +329,14 @@ export class IptablesFamily {
     });
   }
 
-  async #restore(lines: readonly string[]): Promise<void> {
+  /** @param more further commits, made while the first are being worked on. @throws IptablesError */
+  async #restore(first: readonly string[], more?: AsyncIterable<readonly string[]>): Promise<void> {
     const { backend, family, env } = this.options;
     this.counters.restoreCalls++;
-    this.counters.restoreLines += lines.length;
+    const lines = [...first];
     // Unknown until it succeeded: also when the runner itself throws.
     this.#stale = true;
-    const stdin = `${lines.join('\n')}\n`;
+    const stdin = more ? textOf(first, more, lines) : `${lines.join('\n')}\n`;
     const options = { stdin, env, timeoutMs: commandTimeoutMs };
     const give = (held: Pick<CommandOptions, 'env' | 'inherit'> = {}): Promise<CommandResult> =>
       this.#run(restoreArgv(backend, family), { ...options, ...held });
@@ -328,6 +344,7 @@ export class IptablesFamily {
       code: 1,
       stderr: 'another program holds the xtables lock',
     };
+    this.counters.restoreLines += lines.length;
     if (result.code !== 0) {
       throw new IptablesError(
         `writing IPv${family} rules (${backend}) failed: ${whereItFailed(result.stderr, lines)}`,
@@ -362,6 +379,19 @@ function newTable(): Table {
 
 function jumpRule(jump: Jump): Rule {
   return { match: '', target: `-j ${jump.to}`, comment: '' };
+}
+
+/** @param lines gets what is given, too. */
+async function* textOf(
+  first: readonly string[],
+  more: AsyncIterable<readonly string[]>,
+  lines: string[],
+): AsyncGenerator<string> {
+  yield `${first.join('\n')}\n`;
+  for await (const commit of more) {
+    lines.push(...commit);
+    yield `${commit.join('\n')}\n`;
+  }
 }
 
 /** restore names the line; people want to see it. */

@@ -15,6 +15,7 @@ import {
 import { silentLogger, systemClock } from '#kit';
 import type { ModelUpdate, WorkloadEndpoint } from '#model';
 import { exec, type Fd, inNetns, newNetns, openFlowTable, openNftTables, openSetMembers, takeFlock } from '#sys';
+import { watchedInput } from '../../support/command-input.ts';
 
 /** One call of a program that writes rules or sets. */
 export interface Written {
@@ -80,11 +81,13 @@ export class KernelNode {
   /** A program in the node's namespace. */
   readonly run: CommandRunner['run'] = ([command, ...args], options = {}) => {
     assert.ok(command);
+    const lines: string[] = [];
     if ([command, ...args].some((word) => word.endsWith('restore')))
-      this.#written.push({ argv: [command, ...args], lines: (options.stdin ?? '').trimEnd().split('\n') });
+      this.#written.push({ argv: [command, ...args], lines });
+    const stdin = watchedInput(options.stdin, (text) => lines.push(...text.trimEnd().split('\n')));
     const env = { ...process.env, ...options.env } as Record<string, string>;
     // A child gets the namespace of the thread that starts it, which is before `exec` returns.
-    return inNetns(this.netns, () => ({ ended: exec(command, args, { ...options, env }) })).ended;
+    return inNetns(this.netns, () => ({ ended: exec(command, args, { ...options, stdin, env }) })).ended;
   };
   /** @throws AssertionError when it fails. */
   async sh(...argv: string[]): Promise<string> {

@@ -2,7 +2,8 @@
  * 10,000 policies on 200 local pods, from the model to the text that goes to iptables and ipset, which here take it and do nothing: what
  * is left is our own time. Then one policy changes, and the lines that are written for it are counted.
  */
-import { createPolicyDataplane } from '#felix';
+
+import { type CommandOptions, createPolicyDataplane, inputText } from '#felix';
 import { silentLogger, systemClock } from '#kit';
 import { scaleModel } from '../../support/policy-scale.ts';
 import { load, rounded, spread, sumMs, timed } from './measure.ts';
@@ -21,8 +22,8 @@ interface Written {
 export async function rendered(): Promise<object> {
   const scale = scaleModel(shape);
   let texts: string[] = [];
-  const run = async (argv: readonly string[], options: { readonly stdin?: string } = {}) => {
-    if (argv.some((word) => word.endsWith('restore'))) texts.push(options.stdin ?? '');
+  const run = async (argv: readonly string[], options: CommandOptions = {}) => {
+    if (argv.some((word) => word.endsWith('restore'))) texts.push(await inputText(options.stdin));
     return { code: 0, stdout: '', stderr: '' };
   };
   const taken = (): Written => {

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { emptyAttributeValues } from '../wire/index.ts';
+import { AttributePool, NextHopPool, NextHopSetPool, PeerTable, Rib } from './index.ts';
+
+const many = 120_000;
+
+/** Two peers with `many` prefixes each, the same ones. */
+function world() {
+  const attributes = new AttributePool();
+  const tables = { attributes, nextHops: new NextHopPool(), hopSets: new NextHopSetPool(), peers: new PeerTable() };
+  const hop = tables.nextHops.intern('10.9.9.9', Uint8Array.of(10, 9, 9, 9), 0, 4);
+  const rib = new Rib(4, tables);
+  const [lost, other] = [tables.peers.make(), tables.peers.make()];
+  const set = attributes.intern(Uint8Array.of(0x40, 1, 1, 0), emptyAttributeValues());
+  const words = new Int32Array(1);
+  const say = (peer: number): void => {
+    for (let n = 0; n < many; n++) {
+      words[0] = (10 << 24) | (n << 6);
+      rib.announce(peer, words, 26, set, hop, 0);
+    }
+  };
+  return { rib, lost, other, say };
+}
+
+test('paths of a peer go a slice at a time, and those of others stay', () => {
+  const { rib, lost, other, say } = world();
+  for (const peer of [lost, other]) say(peer);
+  rib.removals.begin(lost, false);
+  let slices = 1;
+  for (let before = rib.pathCount[lost]!; rib.removals.waiting; slices++) {
+    assert.ok(before > 0);
+    assert.equal(rib.decided, false);
+    rib.removals.step();
+    assert.ok(rib.pathCount[lost]! < before && rib.pathCount[other] === many);
+    before = rib.pathCount[lost]!;
+  }
+  assert.ok(slices >= 3, `${slices} slices`);
+  assert.deepEqual([rib.pathCount[lost], rib.pathCount[other]], [0, many]);
+});
+
+test('a peer that is back before all of its paths are gone loses none of the new ones', () => {
+  const { rib, lost, say } = world();
+  say(lost);
+  rib.removals.begin(lost, false);
+  assert.ok(rib.removals.waiting);
+  rib.removals.finish(lost);
+  assert.equal(rib.pathCount[lost], 0);
+  say(lost);
+  rib.removals.step();
+  assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [many, false]);
+});
+
+test('stale paths that are announced again while the others go stay; lost once more, all that are stale go first', () => {
+  const { rib, lost, say } = world();
+  say(lost);
+  rib.markStale(lost);
+  rib.removals.begin(lost, true);
+  assert.ok(rib.removals.waiting);
+  say(lost);
+  while (rib.removals.waiting) rib.removals.step();
+  assert.deepEqual([rib.pathCount[lost], rib.staleCount[lost]], [many, 0]);
+  rib.markStale(lost);
+  rib.removals.begin(lost, true);
+  rib.removals.begin(lost, false);
+  rib.markStale(lost);
+  assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [0, false]);
+});
+
+test('few go at once', () => {
+  const { rib, lost, other, say } = world();
+  say(other);
+  rib.announce(lost, Int32Array.of(1 << 24), 8, rib.paths.attributes[0]!, 1, 0);
+  rib.removals.begin(lost, false);
+  assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [0, false]);
+});
