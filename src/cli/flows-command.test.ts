@@ -1,11 +1,7 @@
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import os from 'node:os';
-import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type AgentView, createApiServer, type FlowsQuery, type FlowsView, type FlowView } from '#api';
-import { silentLogger } from '#kit';
-import { runCli } from './program.ts';
+import type { AgentView, FlowsQuery, FlowsView, FlowView } from '#api';
+import { cells, run, serve } from './cli-run.ts';
 
 const flow: FlowView = {
   sequence: 1,
@@ -40,62 +36,28 @@ const answer = (flows: readonly FlowView[], extra: Partial<FlowsView> = {}): Flo
 });
 
 /** Runs against an agent that answers as told. */
-async function run(t: TestContext, args: readonly string[], view: Partial<AgentView>) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'pt-flows-'));
-  const server = createApiServer(
-    { view: view as AgentView, log: silentLogger },
-    { socketPath: path.join(folder, 'api.sock') },
-  );
-  await server.start();
-  t.after(async () => {
-    await server.stop();
-    fs.rmSync(folder, { recursive: true, force: true });
-  });
-  const result = { out: '', err: '', code: -1 };
-  await runCli(['flows', ...args], {
-    terminal: {
-      out: (text) => {
-        result.out += text;
-      },
-      err: (text) => {
-        result.err += text;
-      },
-    },
-    env: { POPLIN_RUN_DIR: folder },
-    version: '9.9.9',
-    now: () => 0,
-    setExitCode: (value) => {
-      result.code = value;
-    },
-  });
-  return result;
-}
+const runFlows = async (t: TestContext, args: readonly string[], view: Partial<AgentView>) =>
+  run(['flows', ...args], await serve(t, view));
 
 test('what a host endpoint decided says so', async (t) => {
-  const { out } = await run(t, [], { flows: async () => answer([{ ...ping, host: true }]) });
+  const { out } = await runFlows(t, [], { flows: async () => answer([{ ...ping, host: true }]) });
   assert.match(out, / {3}host endpoint: ClusterNetworkPolicy:base rule 2: /);
 });
 
 test('a table: who, to whom, what, and who decided', async (t) => {
-  const { code, out } = await run(t, [], { flows: async () => answer([flow, ping]) });
+  const { code, out } = await runFlows(t, [], { flows: async () => answer([flow, ping]) });
   assert.equal(code, 0);
-  assert.deepEqual(
-    out
-      .trimEnd()
-      .split('\n')
-      .map((line) => line.split(/ {2,}/)),
+  assert.deepEqual(cells(out), [
+    ['TIME', 'VERDICT', 'FROM', 'TO', 'PROTOCOL', 'PACKETS', 'BY'],
     [
-      ['TIME', 'VERDICT', 'FROM', 'TO', 'PROTOCOL', 'PACKETS', 'BY'],
-      [
-        ...['2026-01-01T00:00:00.000Z', 'denied ingress', 'shop/web-1', 'shop/db-0', 'TCP 5432', '3'],
-        'end of tier default, not allowed by NetworkPolicy:shop/db',
-      ],
-      [
-        ...['2026-01-01T00:00:00.000Z', 'denied ingress', 'node n2', '203.0.113.1', 'ICMP 8/0', '1'],
-        'ClusterNetworkPolicy:base rule 2: deny all traffic from anywhere',
-      ],
+      ...['2026-01-01T00:00:00.000Z', 'denied ingress', 'shop/web-1', 'shop/db-0', 'TCP 5432', '3'],
+      'end of tier default, not allowed by NetworkPolicy:shop/db',
     ],
-  );
+    [
+      ...['2026-01-01T00:00:00.000Z', 'denied ingress', 'node n2', '203.0.113.1', 'ICMP 8/0', '1'],
+      'ClusterNetworkPolicy:base rule 2: deny all traffic from anywhere',
+    ],
+  ]);
 });
 
 test('JSON is one object a line; what is asked for goes to the agent', async (t) => {
@@ -104,9 +66,13 @@ test('JSON is one object a line; what is asked for goes to the agent', async (t)
     asked.push(query);
     return answer([flow, ping]);
   };
-  const { out } = await run(t, ['-o', 'json', '--pod', 'db-0', '-n', 'shop', '--last', '7', '--verdict', 'denied'], {
-    flows,
-  });
+  const { out } = await runFlows(
+    t,
+    ['-o', 'json', '--pod', 'db-0', '-n', 'shop', '--last', '7', '--verdict', 'denied'],
+    {
+      flows,
+    },
+  );
   assert.deepEqual(
     out
       .trimEnd()
@@ -125,7 +91,7 @@ test('--follow asks for what is behind, says what was missed, and ends when the 
     if (asked.length === 2) return answer([ping], { missed: 4, log: { ...log, lost: 9 } });
     throw new RangeError('enough');
   };
-  const { out, err, code } = await run(t, ['--follow', '-o', 'json'], { flows });
+  const { out, err, code } = await runFlows(t, ['--follow', '-o', 'json'], { flows });
   assert.deepEqual(JSON.parse(out), ping, 'the past only when asked for');
   assert.deepEqual(
     asked.map(({ after, waitSec }) => [after, waitSec]),
@@ -140,38 +106,31 @@ test('--follow asks for what is behind, says what was missed, and ends when the 
 });
 
 test('flows that are not logged, or cannot be: why, and exit code 1', async (t) => {
-  const off = await run(t, ['--follow'], { flows: async () => answer([], { log: { ...log, verdicts: 'off' } }) });
+  const off = await runFlows(t, ['--follow'], { flows: async () => answer([], { log: { ...log, verdicts: 'off' } }) });
   assert.deepEqual([off.code, off.err.includes('set flowLog')], [1, true]);
-  const problem = await run(t, [], { flows: async () => answer([], { log: { ...log, problem: 'no NFLOG' } }) });
+  const problem = await runFlows(t, [], { flows: async () => answer([], { log: { ...log, problem: 'no NFLOG' } }) });
   assert.deepEqual([problem.code, problem.err], [1, 'poplin: no NFLOG\n']);
 });
 
 test('--counts: packets by who decided, most first', async (t) => {
   const count = { verdict: 'denied', direction: 'egress', namespace: 'shop' } as const;
-  const { out } = await run(t, ['--counts'], {
+  const { out } = await runFlows(t, ['--counts'], {
     flowCounts: () => [
       { ...count, policy: 'NetworkPolicy:shop/a', rule: '3', tier: '', packets: 2 },
       { ...count, policy: '', rule: 'end of tier', tier: 'default', packets: 12 },
     ],
   });
-  assert.deepEqual(
-    out
-      .trimEnd()
-      .split('\n')
-      .slice(1)
-      .map((line) => line.split(/ {2,}/)),
-    [
-      ['12', 'denied egress', 'shop', 'end of tier default'],
-      ['2', 'denied egress', 'shop', 'NetworkPolicy:shop/a', '3'],
-    ],
-  );
+  assert.deepEqual(cells(out).slice(1), [
+    ['12', 'denied egress', 'shop', 'end of tier default'],
+    ['2', 'denied egress', 'shop', 'NetworkPolicy:shop/a', '3'],
+  ]);
 });
 
 test('staged policies: what they would have decided, beside what was; --staged asks for where the two differ', async (t) => {
   const asked: FlowsQuery[] = [];
   const policies = ['StagedNetworkPolicy:shop/lock'];
   const staged = { verdict: 'denied', by: { type: 'endOfTier', tier: 'default', policies } } as const;
-  const { out } = await run(t, ['--staged'], {
+  const { out } = await runFlows(t, ['--staged'], {
     flows: async (query) => {
       asked.push(query);
       return answer([{ ...flow, verdict: 'allowed', by: { type: 'none' }, staged }]);
@@ -190,7 +149,7 @@ test('staged policies: what they would have decided, beside what was; --staged a
     tier: '',
     packets: 4,
   } as const;
-  const { out: counts } = await run(t, ['--counts'], {
+  const { out: counts } = await runFlows(t, ['--counts'], {
     flowCounts: () => [{ ...count, policy: policies[0]!, staged: true }],
   });
   assert.match(counts, /^4 +would be denied ingress +shop +StagedNetworkPolicy:shop\/lock +1$/m);
@@ -203,7 +162,7 @@ test('what makes no sense is said at once', async (t) => {
     [['--last', '1001'], /0\.\.1000/],
     [['--counts', '--follow'], /exclude each other/],
   ] as const) {
-    const { code, err } = await run(t, args, {});
+    const { code, err } = await runFlows(t, args, {});
     assert.equal(code, 2);
     assert.match(err, message);
   }

@@ -63,6 +63,8 @@ export type CniRequest =
       readonly validAttachments: readonly Attachment[];
     };
 
+export type RequestOf<C extends CniRequest['command']> = Extract<CniRequest, { readonly command: C }>;
+
 export type Environment = Readonly<Record<string, string>>;
 
 const namePattern = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;

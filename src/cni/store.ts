@@ -56,8 +56,6 @@ export interface AttachmentStore {
   complete(record: AttachmentRecord): Promise<void>;
   /** Begins the rest of the addresses of an attachment, in whatever state it is. Durable when it resolves. */
   free(record: Named): Promise<void>;
-  /** Removes every trace of it without a rest: nobody ever had these addresses, or their rest is over. */
-  forget(record: Named): Promise<void>;
   /** Ends the rest of freed addresses; one that the same attachment has again stays. */
   endRest(record: Named): Promise<void>;
   close(): Promise<void>;
@@ -232,12 +230,6 @@ export async function openAttachmentStore(directory: string, log: Logger): Promi
       syncing.delete(stem(record));
       await move(record, 'rest');
       await handle.sync();
-    },
-    async forget(record) {
-      const found = state.get(stem(record));
-      if (found === undefined) return;
-      await fs.promises.rm(at(fileName(record, found)), { force: true });
-      state.delete(stem(record));
     },
     async endRest(record) {
       if (state.get(stem(record)) === 'rest') state.delete(stem(record));

@@ -7,7 +7,7 @@ import type { ClusterPolicyObject, ClusterPolicyRule, ModelUpdate } from '#model
 import { Fd, inNetns, libc, openSetMembers, parseSockaddrIn, setIntOption, sockaddrIn, watchPacketQueue } from '#sys';
 import { type DnsType, dnsAnswer, dnsQuery, readQuery, type TestAnswer, type TestRecord } from '../support/dns.ts';
 import { until } from '../support/wait.ts';
-import { podObject, selector } from './flow-world.ts';
+import { podObject, selector } from './model-objects.ts';
 import { bind, connect, PacketWorld } from './packet-world.ts';
 
 const queue = 1179;

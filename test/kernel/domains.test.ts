@@ -2,16 +2,11 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { IpAddress } from '#kit';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { type Connection, type DnsAgent, type DnsWorld, dnsWorld, namesPolicy, type Zone } from './dns-world.ts';
-import { networkPolicy, noPolicy } from './flow-world.ts';
+import { networkPolicy, noPolicy } from './model-objects.ts';
+import { families, packetsNeed } from './packet-world.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families = [4, 6] as const;
 const hosts = {
   4: { www: '203.0.113.10', deep: '203.0.113.11', other: '203.0.113.12', cdn: '203.0.113.13' },
   6: { www: '2001:db8:1::10', deep: '2001:db8:1::11', other: '2001:db8:1::12', cdn: '2001:db8:1::13' },
@@ -47,7 +42,7 @@ async function world(backend: 'nft' | 'legacy'): Promise<DnsWorld> {
 }
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`domains, iptables-${backend}`, machine, () => {
+  suite(`domains, iptables-${backend}`, packetsNeed, () => {
     test('an address is allowed from its answer on, with the first packet; others, and other pods, are as they were', async () => {
       await using w = await world(backend);
       const agent = await w.start();

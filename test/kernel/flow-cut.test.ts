@@ -2,27 +2,12 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { IpFamily } from '#kit';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import {
-  expectAlive,
-  expectDead,
-  expectWhole,
-  type FlowAgent,
-  type LiveFlow,
-  named,
-  networkPolicy,
-  noPolicy,
-  openFlow,
-  podObject,
-  startAgent,
-} from './flow-world.ts';
-import { type L4, PacketWorld } from './packet-world.ts';
+import { expectAlive, expectDead, expectWhole, type LiveFlow, openFlow } from './live-flow.ts';
+import { named, networkPolicy, noPolicy, podObject } from './model-objects.ts';
+import { type L4, PacketWorld, packetsNeed } from './packet-world.ts';
+import { type PolicyAgent, startAgent } from './policy-agent.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
 const kinds: readonly { readonly family: IpFamily; readonly protocol: L4 }[] = [
   { family: 4, protocol: 'tcp' },
   { family: 4, protocol: 'udp' },
@@ -36,12 +21,12 @@ const openAll = (world: PacketWorld, from: string, to: string): Promise<LiveFlow
   Promise.all(kinds.map((kind) => openFlow(world, { from, to, ...kind, port: nextPort++ })));
 const all = (flows: readonly LiveFlow[], check: (flow: LiveFlow) => Promise<void>): Promise<unknown> =>
   Promise.all(flows.map(check));
-const cutSoFar = (agent: FlowAgent) => agent.dataplane.status().flows.cut;
-const untilCut = (agent: FlowAgent, count: number): Promise<unknown> =>
+const cutSoFar = (agent: PolicyAgent) => agent.dataplane.status().flows.cut;
+const untilCut = (agent: PolicyAgent, count: number): Promise<unknown> =>
   until(() => cutSoFar(agent) >= count, { what: `${count} flows to be cut` });
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`flows and policies that change, iptables-${backend}`, machine, () => {
+  suite(`flows and policies that change, iptables-${backend}`, packetsNeed, () => {
     test('what an ingress policy forbids ends for as long as both ends try, other flows lose nothing; allowed again, it goes on', async () => {
       await using world = await PacketWorld.make(['a', 'b', 'c']);
       const agent = await startAgent(world, backend, ['a', 'b', 'c']);

@@ -1,112 +1,29 @@
 /** Denied and allowed packets from the kernel's rules to names: both back ends, both families. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createFlowLog, type FlowLog } from '#agent';
-import type { FlowsQuery, FlowView } from '#api';
-import type { Backend, FlowLogOptions, PolicyDataplane } from '#felix';
-import { type IpFamily, silentLogger, systemClock } from '#kit';
-import type { EndpointProgram, PolicyRule, PolicyUpdate } from '#model';
-import { PolicyStateStore } from '#policy';
-import { inNetns, interfaceName, SysError, watchPacketLog } from '#sys';
-import { needs } from '../support/needs.ts';
+import type { FlowView } from '#api';
+import type { PolicyRule } from '#model';
+import { inNetns, SysError, watchPacketLog } from '#sys';
 import { until } from '../support/wait.ts';
-import { PacketWorld } from './packet-world.ts';
+import { flowLogWorld } from './flow-log-world.ts';
+import { families, PacketWorld, packetsNeed } from './packet-world.ts';
+import { endpoint, policy, tier } from './programs.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
-const arrivalMs = 5_000;
-const everything: FlowsQuery = { after: 0, limit: 1000, waitSec: 0 };
-
-const tier = (...policies: string[]): EndpointProgram['ingress'] => [
-  { tier: 'default', policies, endOfTier: 'deny' as const },
-];
-const policy = (id: string, ingress: PolicyRule[], egress: PolicyRule[] = []): PolicyUpdate => ({
-  type: 'policy',
-  id,
-  program: { ingress, egress },
-});
-const endpoint = (name: string, ingress = tier(), egress = tier()): PolicyUpdate => ({
-  type: 'endpoint',
-  id: `ns/${name}`,
-  program: { ingress: ingress[0]?.policies.length ? ingress : [], egress: egress[0]?.policies.length ? egress : [] },
-});
 const port = (action: PolicyRule['action'], protocol: number, number: number): PolicyRule => ({
   action,
   protocol,
   destinationPorts: [{ first: number, last: number }],
 });
 
-interface World extends AsyncDisposable {
-  readonly packets: PacketWorld;
-  readonly dataplane: PolicyDataplane;
-  readonly flows: FlowLog;
-  apply(updates: readonly PolicyUpdate[]): Promise<void>;
-  /** Waits for a flow that fits. */
-  seen(fits: (flow: FlowView) => boolean): Promise<FlowView>;
-}
-
-async function world(backend: Backend, pods: readonly string[], wanted: Partial<FlowLogOptions> = {}): Promise<World> {
-  const flowLog = { verdicts: 'denied', group: 1179, ratePerSec: 100, ...wanted } as const;
-  const packets = await PacketWorld.make(pods);
-  const state = new PolicyStateStore();
-  const dataplane = packets.dataplane({ backend, flowLog });
-  const flows = createFlowLog(
-    {
-      open: (options) => inNetns(packets.node.netns, () => watchPacketLog(options)),
-      state,
-      clock: systemClock(),
-      wallMs: Date.now,
-      log: silentLogger,
-      limits: { hit: () => undefined },
-      interfaceName: (index) => inNetns(packets.node.netns, () => interfaceName(index)),
-      refused: () => dataplane.status().flowLogRefused,
-    },
-    { nodeName: 'n1', flowLog: flowLog.verdicts, flowLogGroup: flowLog.group, flowLogRatePerSec: flowLog.ratePerSec },
-  );
-  flows.setEndpoints(pods.map((name) => packets.endpoint(name)));
-  await dataplane.start();
-  for (const name of pods) dataplane.setEndpoint(packets.endpoint(name));
-  dataplane.setInSync();
-  await flows.start();
-  return {
-    packets,
-    dataplane,
-    flows,
-    async apply(updates) {
-      state.apply(updates);
-      dataplane.apply(updates);
-      await dataplane.whenApplied();
-    },
-    async seen(fits) {
-      let found: FlowView | undefined;
-      await until(
-        async () => {
-          found = (await flows.flows(everything)).flows.find(fits);
-          return found !== undefined;
-        },
-        { what: 'a flow', deadlineMs: arrivalMs },
-      );
-      return found!;
-    },
-    async [Symbol.asyncDispose]() {
-      await flows.stop();
-      await packets[Symbol.asyncDispose]();
-    },
-  };
-}
-
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`flows, iptables-${backend}`, machine, () => {
+  suite(`flows, iptables-${backend}`, packetsNeed, () => {
     test('a denied packet shows up with its pods, policy and rule, and what is allowed does not', async () => {
-      await using w = await world(backend, ['a', 'b']);
+      await using w = await flowLogWorld(backend, ['a', 'b']);
       const id = 'NetworkPolicy:ns/web';
       await w.apply([
         policy(id, [port('deny', 6, 81), port('allow', 6, 80), port('deny', 17, 53)]),
         endpoint('a'),
-        endpoint('b', tier(id)),
+        endpoint('b', { ingress: tier(id) }),
       ]);
       assert.equal(w.flows.status().problem, undefined);
       for (const family of families) {
@@ -133,7 +50,7 @@ for (const backend of ['nft', 'legacy'] as const) {
           family === 4 ? ['ICMP', { type: 8, code: 0 }] : ['ICMPv6', { type: 128, code: 0 }],
         );
       }
-      const { flows } = await w.flows.flows(everything);
+      const flows = await w.told();
       assert.equal(flows.filter((flow) => flow.destination.port === 80).length, 0);
       const counts = w.flows.counts();
       const rules = counts.filter((count) => count.policy === id).map(({ rule }) => rule);
@@ -144,9 +61,9 @@ for (const backend of ['nft', 'legacy'] as const) {
     });
 
     test('egress of the source, to outside; a name that does not fit in the prefix is whole', async () => {
-      await using w = await world(backend, ['a']);
+      await using w = await flowLogWorld(backend, ['a']);
       const id = `NetworkPolicy:ns/${'long-'.repeat(40)}name`;
-      await w.apply([policy(id, [], [port('deny', 6, 81)]), endpoint('a', undefined, tier(id))]);
+      await w.apply([policy(id, [], [port('deny', 6, 81)]), endpoint('a', { egress: tier(id) })]);
       for (const family of families) {
         await w.packets.expectSilence('a', 'outside', 81, family);
         const flow = await w.seen(({ source }) => source.address === w.packets.pod('a').addresses[family]);
@@ -160,9 +77,9 @@ for (const backend of ['nft', 'legacy'] as const) {
     });
 
     test('allowed flows when asked for: by the rule, and where no policy decides', async () => {
-      await using w = await world(backend, ['a', 'b'], { verdicts: 'all' });
+      await using w = await flowLogWorld(backend, ['a', 'b'], { verdicts: 'all' });
       const id = 'NetworkPolicy:ns/web';
-      await w.apply([policy(id, [port('allow', 6, 80)]), endpoint('a'), endpoint('b', tier(id))]);
+      await w.apply([policy(id, [port('allow', 6, 80)]), endpoint('a'), endpoint('b', { ingress: tier(id) })]);
       for (const family of families) {
         await w.packets.expectReach('a', 'b', 80, family);
         const of = (direction: string) => (flow: FlowView) =>
@@ -176,7 +93,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     });
 
     test('what is dropped whatever policy says: a strange source with its pod, a guarded port', async () => {
-      await using w = await world(backend, ['a']);
+      await using w = await flowLogWorld(backend, ['a']);
       await w.apply([endpoint('a')]);
       w.dataplane.setGuard({ nodeAddresses: [], tcp: [179], udp: [] });
       await w.dataplane.whenApplied();
@@ -206,14 +123,14 @@ for (const backend of ['nft', 'legacy'] as const) {
     });
 
     test('over the rate of a rule the kernel keeps silent', async () => {
-      await using w = await world(backend, ['a', 'b'], { ratePerSec: 1 });
+      await using w = await flowLogWorld(backend, ['a', 'b'], { ratePerSec: 1 });
       const id = 'NetworkPolicy:ns/web';
-      await w.apply([policy(id, [port('deny', 17, 53)]), endpoint('a'), endpoint('b', tier(id))]);
+      await w.apply([policy(id, [port('deny', 17, 53)]), endpoint('a'), endpoint('b', { ingress: tier(id) })]);
       const flood = w.packets.hammer('a', 'b', 53, 4);
       const began = performance.now();
       await until(() => flood.sent() >= 500, { what: 'a flood', deadlineMs: 20_000 });
       flood.stop();
-      const [told] = (await w.seen(() => true)) ? (await w.flows.flows(everything)).flows : [];
+      const [told] = (await w.seen(() => true)) ? await w.told() : [];
       const most = 2 + Math.ceil((performance.now() - began) / 1000) + 1;
       assert.ok(
         told!.packets >= 1 && told!.packets <= most,
@@ -223,8 +140,8 @@ for (const backend of ['nft', 'legacy'] as const) {
     });
 
     test('an agent that starts again finds the rules, and writes nothing', async () => {
-      await using w = await world(backend, ['a']);
-      const updates = [policy('NetworkPolicy:ns/web', []), endpoint('a', tier('NetworkPolicy:ns/web'))];
+      await using w = await flowLogWorld(backend, ['a']);
+      const updates = [policy('NetworkPolicy:ns/web', []), endpoint('a', { ingress: tier('NetworkPolicy:ns/web') })];
       await w.apply(updates);
       await w.dataplane.stop();
       const before = w.packets.writes();
@@ -242,7 +159,7 @@ for (const backend of ['nft', 'legacy'] as const) {
   });
 }
 
-suite('reading an NFLOG group', machine, () => {
+suite('reading an NFLOG group', packetsNeed, () => {
   test('a group has one reader, and is free again when that goes', async () => {
     await using packets = await PacketWorld.make([]);
     const open = (): { close(): void } =>

@@ -3,14 +3,9 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { IpAddress } from '#kit';
 import type { CalicoPolicyObject, CalicoRule, ModelUpdate } from '#model';
-import { needs } from '../support/needs.ts';
 import { dnsWorld, type Zone } from './dns-world.ts';
+import { families, packetsNeed } from './packet-world.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families = [4, 6] as const;
 const hosts = {
   4: { www: '203.0.113.10', web: '203.0.113.11', other: '203.0.113.12' },
   6: { www: '2001:db8:1::10', web: '2001:db8:1::11', other: '2001:db8:1::12' },
@@ -65,7 +60,7 @@ const slices = families.map(
 );
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`host endpoints and names, iptables-${backend}`, machine, () => {
+  suite(`host endpoints and names, iptables-${backend}`, packetsNeed, () => {
     test('what pods send through a host endpoint may go where its rules by name and by service say, from the answer on', async () => {
       await using w = await dnsWorld(
         backend,

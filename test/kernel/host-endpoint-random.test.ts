@@ -5,8 +5,7 @@ import fc from 'fast-check';
 import type { Cidr, IpFamily } from '#kit';
 import { defaultFailsafe, type EndpointProgram, type PolicyRule, type PolicyUpdate, type TierProgram } from '#model';
 import { evaluateConnection, explainConnection, PolicyStateStore } from '#policy';
-import { needs } from '../support/needs.ts';
-import { PacketWorld } from './packet-world.ts';
+import { PacketWorld, packetsNeed } from './packet-world.ts';
 
 const rounds = 14;
 /** The same cases every time: a failure here can be looked at. */
@@ -82,19 +81,11 @@ const hostProgram: fc.Arbitrary<EndpointProgram> = fc
   .map(({ local, ...more }) => ({ ...local, host: { ...more, expectedIPs: [] } }));
 const world = fc.record({ programs, host: hostProgram, pod: both(['U'], any) });
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`random host endpoints, iptables-${backend}`, machine, () => {
+  suite(`random host endpoints, iptables-${backend}`, packetsNeed, () => {
     test('the kernel, the evaluator and the explainer agree', async (t) => {
       await using packets = await PacketWorld.make(['a']);
-      const dataplane = packets.dataplane({ backend });
-      await dataplane.start();
-      dataplane.setEndpoint(packets.endpoint('a'));
-      dataplane.setInSync();
+      const dataplane = await packets.startDataplane({ backend });
       let denied = 0;
       let asked = 0;
       for (const { programs: rules, host: program, pod } of fc.sample(world, { numRuns: rounds, seed })) {
@@ -122,7 +113,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         asked += cases.length;
         denied += judged.filter(({ verdict }) => verdict === 'deny').length;
         const wrong = judged.filter(({ verdict }, index) => verdict === 'deny' && reached[index]);
-        // Silence where something should arrive may be a slow machine.
+        // Silence where something should arrive may be a slow packetsNeed.
         for (const [index, { from, to, port, family, verdict }] of judged.entries())
           if (verdict === 'allow' && !reached[index]) await packets.expectReach(from, to, port, family, 'udp');
         assert.deepEqual(wrong, [], JSON.stringify({ rules, program, pod }));

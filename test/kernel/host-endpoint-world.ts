@@ -3,9 +3,8 @@ import assert from 'node:assert/strict';
 import { parseAllDocuments } from 'yaml';
 import { decodeObject, identify } from '#datastore';
 import type { Backend, PolicyDataplane } from '#felix';
-import type { IpAddress } from '#kit';
 import type { ModelUpdate } from '#model';
-import { createPolicyEngine, type PolicyEngine } from '#policy';
+import { applyTo, podsOf, startEngine } from './engine-world.ts';
 import { PacketWorld } from './packet-world.ts';
 
 export interface HostWorld extends AsyncDisposable {
@@ -19,37 +18,16 @@ export interface HostWorld extends AsyncDisposable {
 /** Pods `ns/a`, ... are known and wired; `up0` has the node's addresses, the host outside stands behind it. */
 export async function makeHostWorld(backend: Backend, podNames: readonly string[] = ['a', 'b']): Promise<HostWorld> {
   const world = await PacketWorld.make(podNames);
-  const engine = createPolicyEngine((node) => node === 'node');
-  const dataplane = world.dataplane({ backend });
+  const dataplane = await world.startDataplane({ backend });
   dataplane.setInterfaces(new Map([['up0', Object.values(world.node.addresses)]]));
-  for (const name of podNames) {
-    engine.update(podOf(name));
-    engine.setLocalEndpoint(`ns/${name}`, Object.values(world.pod(name).addresses) as IpAddress[]);
-    dataplane.setEndpoint(world.endpoint(name));
-  }
-  engine.inSync();
-  await dataplane.start();
-  dataplane.setInSync();
-  const flush = (): Promise<void> => flushed(engine, dataplane);
-  await flush();
+  const change = await startEngine(applyTo(dataplane), podsOf(world));
   return {
     world,
     dataplane,
-    async apply(manifests) {
-      for (const update of updatesOf(manifests)) engine.update(update);
-      await flush();
-    },
-    async remove(kind, name) {
-      engine.update({ type: 'delete', kind, key: name });
-      await flush();
-    },
+    apply: (manifests) => change(...updatesOf(manifests)),
+    remove: (kind, name) => change({ type: 'delete', kind, key: name }),
     [Symbol.asyncDispose]: () => world[Symbol.asyncDispose](),
   };
-}
-
-async function flushed(engine: PolicyEngine, dataplane: PolicyDataplane): Promise<void> {
-  dataplane.apply(engine.flush());
-  await dataplane.whenApplied();
 }
 
 function updatesOf(manifests: string): ModelUpdate[] {
@@ -64,30 +42,11 @@ function updatesOf(manifests: string): ModelUpdate[] {
   });
 }
 
-function podOf(name: string): ModelUpdate {
-  const metadata = { name, namespace: 'ns', uid: name, labels: { pod: name }, annotations: {} };
-  return {
-    type: 'upsert',
-    kind: 'Pod',
-    key: `ns/${name}`,
-    object: {
-      metadata,
-      nodeName: 'node',
-      hostNetwork: false,
-      serviceAccountName: 'default',
-      ports: [],
-      phase: 'Running',
-      terminating: false,
-      podIPs: [],
-    },
-  };
-}
-
 const rulesText = (direction: string, rules: readonly string[]): string =>
   rules.length === 0 ? '' : `  ${direction}:\n${rules.map((rule) => `  - ${rule}\n`).join('')}`;
 
 export function hostEndpoint(name: string, spec: string, labels = 'role: node'): string {
-  return `apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: { name: ${name}, labels: { ${labels} } }\nspec: { node: node, ${spec} }\n`;
+  return `apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: { name: ${name}, labels: { ${labels} } }\nspec: { node: n1, ${spec} }\n`;
 }
 
 /** For hosts with the label `role: node`. @param more fields of the spec, in flow style. */

@@ -4,14 +4,14 @@ import { suite, test } from 'node:test';
 import type { IpFamily } from '#kit';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { expectAlive, openFlow } from './flow-world.ts';
 import { hostEndpoint, hostPolicy, makeHostWorld } from './host-endpoint-world.ts';
+import { expectAlive, openFlow } from './live-flow.ts';
+import { families } from './packet-world.ts';
 
 const machine = needs({
   root: true,
   commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter', 'conntrack'],
 });
-const families: readonly IpFamily[] = [4, 6];
 const tcp = (port: number) => `{ action: Allow, protocol: TCP, destination: { ports: [${port}] } }`;
 const noTcp = (port: number) => `{ action: Deny, protocol: TCP, destination: { ports: [${port}] } }`;
 
@@ -149,7 +149,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         await world.expectReach('node', 'a', 8081, family);
         await world.expectReach('a', 'node', 8081, family);
       }
-      const pods = hostPolicy('pods', { ingress: [tcp(7070)] }).replace("role == 'node'", "pod == 'a'");
+      const pods = hostPolicy('pods', { ingress: [tcp(7070)] }).replace("role == 'node'", "name == 'a'");
       await host.apply(pods);
       for (const family of families) {
         await world.expectSilence('outside', 'a', 8080, family);
@@ -195,7 +195,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         await world.expectReach('outside', 'node', 22, family);
       }
       // But of the pod's.
-      const pods = hostPolicy('pods', { types: '[Ingress]' }).replace("role == 'node'", "pod == 'a'");
+      const pods = hostPolicy('pods', { types: '[Ingress]' }).replace("role == 'node'", "name == 'a'");
       await host.apply([pods, before('n', [tcp(30081)])].join('---\n'));
       for (const family of families) assert.equal(await world.connects('outside', 'node', 30081, family), false);
       await host.apply(before('n', ['{ action: Deny }']));

@@ -1,55 +1,42 @@
 /** Ownership of the tables: adoption, repair, deltas, back ends and cleaning up, read from the kernel itself. */
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
-import fs from 'node:fs';
 import { suite, test } from 'node:test';
 import { type Backend, cleanupPolicyDataplane, IptablesError, type PolicyDataplane } from '#felix';
 import { type Cidr, silentLogger } from '#kit';
-import type { EndpointProgram, PolicyUpdate } from '#model';
-import { acquireLock, takeFlock } from '#sys';
+import type { PolicyUpdate } from '#model';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { PacketWorld } from './packet-world.ts';
+import { endpoint, policy, setOf, tier } from './programs.ts';
 
 const machine = needs({
   root: true,
   commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'nft', 'ip', 'nsenter'],
 });
 
-const isolated: EndpointProgram = {
-  ingress: [{ tier: 'default', policies: ['P', 'Q'], endOfTier: 'deny' }],
-  egress: [],
-};
-
 function model(world: PacketWorld): PolicyUpdate[] {
   const { addresses } = world.pod('b');
   return [
-    { type: 'set', id: 'friends', setType: 'ip', members: [addresses[4], addresses[6]] },
-    { type: 'set', id: 'everywhere', setType: 'net', members: ['0.0.0.0/0', '::/0', '10.0.0.0/8'] },
-    { type: 'set', id: 'web', setType: 'ip,port', members: [`${addresses[4]},tcp:80`, `${addresses[6]},sctp:80`] },
-    {
-      type: 'policy',
-      id: 'P',
-      program: {
-        ingress: [
-          {
-            action: 'allow',
-            protocol: 6,
-            destinationPorts: [{ first: 80, last: 90 }],
-            source: { type: 'set', set: 'friends' },
-          },
-          {
-            action: 'allow',
-            source: { type: 'cidr', cidr: '10.1.0.0/16' as Cidr, except: ['10.1.0.0/24' as Cidr] },
-            protocol: 132,
-          },
-        ],
-        egress: [],
+    setOf('friends', 'ip', addresses[4], addresses[6]),
+    setOf('everywhere', 'net', '0.0.0.0/0', '::/0', '10.0.0.0/8'),
+    setOf('web', 'ip,port', `${addresses[4]},tcp:80`, `${addresses[6]},sctp:80`),
+    policy('P', [
+      {
+        action: 'allow',
+        protocol: 6,
+        destinationPorts: [{ first: 80, last: 90 }],
+        source: { type: 'set', set: 'friends' },
       },
-    },
-    { type: 'policy', id: 'Q', program: { ingress: [], egress: [] } },
-    { type: 'endpoint', id: 'ns/a', program: isolated },
-    { type: 'endpoint', id: 'ns/b', program: { ingress: [], egress: [] } },
+      {
+        action: 'allow',
+        source: { type: 'cidr', cidr: '10.1.0.0/16' as Cidr, except: ['10.1.0.0/24' as Cidr] },
+        protocol: 132,
+      },
+    ]),
+    policy('Q', []),
+    endpoint('a', { ingress: tier('P', 'Q') }),
+    endpoint('b'),
   ];
 }
 
@@ -122,55 +109,6 @@ async function monitor(world: PacketWorld): Promise<{ lines: () => string; stop:
   };
 }
 
-suite('the xtables lock', machine, () => {
-  test("is waited for, and is the node's own file", async () => {
-    await using world = await PacketWorld.make(['a', 'b']);
-    const dataplane = await start(world, 'legacy');
-    const held = acquireLock(world.lockFile);
-    assert.ok(held.held);
-    dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress: [], egress: [] } }]);
-    let applied = false;
-    const done = dataplane.whenApplied().then(() => {
-      applied = true;
-    });
-    const before = world.writes();
-    // It would be done many times over without the lock: another write of the same size is.
-    for (let i = 0; i < 5; i++) {
-      await world.exec(world.node, ['xtables-legacy-multi', 'iptables', '-t', 'mangle', '-A', 'OUTPUT'], {
-        env: { XTABLES_LOCKFILE: `${world.lockFile}.other` },
-      });
-    }
-    assert.equal(applied, false);
-    assert.equal(world.writes(), before, 'no program is started that waits');
-    held.release();
-    await done;
-    assert.equal(world.writes(), before + 2);
-    assert.equal(dataplane.status().failures, 0);
-    fs.rmSync(`${world.lockFile}.other`);
-  });
-
-  test('is held once while the programs of both families write', async () => {
-    await using world = await PacketWorld.make(['a', 'b']);
-    const dataplane = await start(world, 'legacy');
-    const free: boolean[] = [];
-    const { promise: both, resolve } = Promise.withResolvers<void>();
-    world.before = async (argv) => {
-      if (!argv.some((word) => word.endsWith('tables-restore'))) return;
-      const taken = takeFlock(world.lockFile);
-      taken?.release();
-      free.push(taken !== undefined);
-      if (free.length === 2) resolve();
-      await both;
-    };
-    dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress: [], egress: [] } }]);
-    await dataplane.whenApplied();
-    assert.deepEqual(free, [false, false]);
-    const after = takeFlock(world.lockFile);
-    assert.ok(after, 'others have it now');
-    after.release();
-  });
-});
-
 suite('a table with rules that iptables cannot show', machine, () => {
   const odd = [
     'rule',
@@ -193,7 +131,7 @@ suite('a table with rules that iptables cannot show', machine, () => {
     dataplane.resync();
     await dataplane.whenApplied();
     // Changes still reach the kernel.
-    dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress: [], egress: [] } }]);
+    dataplane.apply([endpoint('a')]);
     await dataplane.whenApplied();
     await world.expectReach('b', 'a', 91, 4);
     const jumps = (await world.sh('nft', 'list', 'chain', 'ip', 'mangle', 'FORWARD')).match(/jump poplin-forward/g);
@@ -368,7 +306,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         destinationPorts: [{ first: port, last: port }],
       });
       for (const ports of [[5], [5, 6, 7], [1, 5, 6, 7], [1, 2, 5, 6, 6, 7, 8], [8, 2], []]) {
-        dataplane.apply([{ type: 'policy', id: 'P', program: { ingress: ports.map(rule), egress: [] } }]);
+        dataplane.apply([policy('P', ports.map(rule))]);
         await dataplane.whenApplied();
         const chain = (await world.sh(`xtables-${backend}-multi`, 'iptables', '-t', 'mangle', '-S'))
           .split('\n')
@@ -383,15 +321,13 @@ for (const backend of ['nft', 'legacy'] as const) {
         assert.equal(world.writes(), writes);
       }
       // What was inserted by position meets a chain that somebody changed: repaired, not shifted.
-      dataplane.apply([{ type: 'policy', id: 'P', program: { ingress: [rule(1), rule(2), rule(3)], egress: [] } }]);
+      dataplane.apply([policy('P', [rule(1), rule(2), rule(3)])]);
       await dataplane.whenApplied();
       const name = /-A (poplin-pi-\S+)/.exec(
         await world.sh(`xtables-${backend}-multi`, 'iptables', '-t', 'mangle', '-S'),
       )![1]!;
       await world.sh(`xtables-${backend}-multi`, 'iptables', '-t', 'mangle', '-F', name);
-      dataplane.apply([
-        { type: 'policy', id: 'P', program: { ingress: [rule(1), rule(2), rule(3), rule(4)], egress: [] } },
-      ]);
+      dataplane.apply([policy('P', [rule(1), rule(2), rule(3), rule(4)])]);
       await dataplane.whenApplied();
       await world.expectReach('b', 'a', 2, 4);
       await world.expectReach('b', 'a', 4, 4);
@@ -402,14 +338,13 @@ for (const backend of ['nft', 'legacy'] as const) {
       await using world = await PacketWorld.make(['a', 'b']);
       const dataplane = await start(world, backend);
       const has = async (...policies: string[]): Promise<void> => {
-        const ingress = [{ tier: 'default', policies, endOfTier: 'deny' as const }];
-        dataplane.apply([{ type: 'endpoint', id: 'ns/a', program: { ingress, egress: [] } }]);
+        dataplane.apply([endpoint('a', { ingress: tier(...policies) })]);
         await dataplane.whenApplied();
       };
       const iptables = [`xtables-${backend}-multi`, 'iptables', '-t', 'mangle'] as const;
       const rules = async (): Promise<string[]> =>
         (await world.sh(...iptables, '-S')).split('\n').filter((line) => line.startsWith('-A poplin-tw-'));
-      dataplane.apply([{ type: 'policy', id: 'R', program: { ingress: [{ action: 'allow' }], egress: [] } }]);
+      dataplane.apply([policy('R', [{ action: 'allow' }])]);
       const without = await rules();
       for (const meddle of [false, true]) {
         await has('P', 'R', 'Q');
@@ -441,14 +376,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         const port = command === 'ipset' ? 100 : 101;
         dataplane.apply([
           { type: 'setDelta', id: 'friends', added: [`10.1.0.${port}`], removed: [] },
-          {
-            type: 'policy',
-            id: 'P',
-            program: {
-              ingress: [{ action: 'allow', protocol: 6, destinationPorts: [{ first: port, last: port }] }],
-              egress: [],
-            },
-          },
+          policy('P', [{ action: 'allow', protocol: 6, destinationPorts: [{ first: port, last: port }] }]),
         ]);
         let applied = false;
         const done = dataplane.whenApplied().then(() => {

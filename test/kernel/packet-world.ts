@@ -34,6 +34,7 @@ import {
   takeFlock,
 } from '#sys';
 import { watchedInput } from '../support/command-input.ts';
+import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
 import { type Host, NamespaceWorld } from './namespace-world.ts';
 
@@ -42,6 +43,13 @@ const arrivalMs = 3_000;
 const silenceMs = 120;
 const SOL_IPV6 = 41;
 const IPV6_V6ONLY = 26;
+
+/** What tests with packets need, under either back end. */
+export const packetsNeed = needs({
+  root: true,
+  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
+});
+export const families = [4, 6] as const;
 
 export type L4 = 'tcp' | 'udp';
 
@@ -85,6 +93,10 @@ export class PacketWorld extends NamespaceWorld {
   endpoint(name: string): WorkloadEndpoint {
     const { interfaceName, addresses } = this.pod(name);
     return { id: `ns/${name}`, interfaceName, addresses: Object.values(addresses) };
+  }
+  /** Of every pod. */
+  endpoints(): readonly WorkloadEndpoint[] {
+    return [...this.pods.keys()].map((name) => this.endpoint(name));
   }
 
   /** Of the node's flows from and to `addresses` those that are wanted, each once. */
@@ -133,6 +145,15 @@ export class PacketWorld extends NamespaceWorld {
       { lockFile: this.lockFile, ...options },
     );
     this.#dataplanes.push(dataplane);
+    return dataplane;
+  }
+
+  /** One that knows these endpoints, and has nothing to wait for. */
+  async startDataplane(options: PolicyDataplaneOptions, endpoints = this.endpoints()): Promise<PolicyDataplane> {
+    const dataplane = this.dataplane(options);
+    await dataplane.start();
+    for (const endpoint of endpoints) dataplane.setEndpoint(endpoint);
+    dataplane.setInSync();
     return dataplane;
   }
 

@@ -3,44 +3,24 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import type { RuleCounter } from '#felix';
 import type { IpFamily } from '#kit';
-import { needs } from '../support/needs.ts';
-import { PacketWorld } from './packet-world.ts';
+import { families, PacketWorld, packetsNeed } from './packet-world.ts';
+import { endpoint, policy, startOpen, tier } from './programs.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
 const id = 'NetworkPolicy:ns/p';
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`counters of rules, iptables-${backend}`, machine, () => {
+  suite(`counters of rules, iptables-${backend}`, packetsNeed, () => {
     test('a rule counts what it allows, the end of a tier what it denies', async () => {
       await using world = await PacketWorld.make(['a', 'b']);
-      const dataplane = world.dataplane({ backend });
-      await dataplane.start();
-      for (const name of world.pods.keys()) dataplane.setEndpoint(world.endpoint(name));
+      const dataplane = await startOpen(world, { backend });
       const ports = (port: number) => ({ protocol: 6, destinationPorts: [{ first: port, last: port }] });
       dataplane.apply([
-        {
-          type: 'policy',
-          id,
-          program: {
-            ingress: [
-              { action: 'allow', ...ports(81) },
-              { action: 'allow', ...ports(80) },
-            ],
-            egress: [],
-          },
-        },
-        {
-          type: 'endpoint',
-          id: 'ns/a',
-          program: { ingress: [{ tier: 'default', policies: [id], endOfTier: 'deny' }], egress: [] },
-        },
-        { type: 'endpoint', id: 'ns/b', program: { ingress: [], egress: [] } },
+        policy(id, [
+          { action: 'allow', ...ports(81) },
+          { action: 'allow', ...ports(80) },
+        ]),
+        endpoint('a', { ingress: tier(id) }),
       ]);
-      dataplane.setInSync();
       await dataplane.whenApplied();
       const packets = async (family: IpFamily, of: Partial<RuleCounter>): Promise<number | undefined> => {
         const counters = (await dataplane.counters('ns/a'))!;

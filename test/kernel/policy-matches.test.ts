@@ -1,16 +1,10 @@
 /** What rules of Calico's policies ask of real packets: ICMP types, what must not match, ports of both sides; both back ends, both families. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { IpFamily } from '#kit';
 import type { PolicyRule } from '#model';
-import { needs } from '../support/needs.ts';
-import { PacketWorld } from './packet-world.ts';
+import { families, PacketWorld, packetsNeed } from './packet-world.ts';
+import { endpoint, policy, setOf, startOpen, tier } from './programs.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
 const icmpOf = { 4: { protocol: 1, echo: 8 }, 6: { protocol: 58, echo: 128 } } as const;
 /** Clients of these tests have a port of the kernel's choice. */
 const everyPort = { first: 1024, last: 65_535 };
@@ -18,7 +12,7 @@ const everyPort = { first: 1024, last: 65_535 };
 const manyPorts = Array.from({ length: 20 }, (_, i) => ({ first: 5_000 + 2 * i, last: 5_000 + 2 * i }));
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`matches of rules on packets, iptables-${backend}`, machine, () => {
+  suite(`matches of rules on packets, iptables-${backend}`, packetsNeed, () => {
     test('ICMP by type and code, and all but a type', async () => {
       await using world = await PacketWorld.make(['a', 'b']);
       const under = await policed(world, backend);
@@ -88,25 +82,15 @@ async function policed(
   world: PacketWorld,
   backend: 'nft' | 'legacy',
 ): Promise<(ingress: readonly PolicyRule[]) => Promise<void>> {
-  const dataplane = world.dataplane({ backend });
-  await dataplane.start();
-  for (const name of world.pods.keys()) dataplane.setEndpoint(world.endpoint(name));
+  const dataplane = await startOpen(world, { backend });
   dataplane.apply([
-    { type: 'set', id: 'B', setType: 'net', members: Object.values(world.pod('b').addresses) },
-    { type: 'policy', id: 'P', program: { ingress: [], egress: [] } },
-    ...[...world.pods.keys()].map((name) => ({
-      type: 'endpoint' as const,
-      id: `ns/${name}`,
-      program: {
-        ingress: name === 'a' ? [{ tier: 'default', policies: ['P'], endOfTier: 'deny' as const }] : [],
-        egress: [],
-      },
-    })),
+    setOf('B', 'net', ...Object.values(world.pod('b').addresses)),
+    policy('P', []),
+    endpoint('a', { ingress: tier('P') }),
   ]);
-  dataplane.setInSync();
   await dataplane.whenApplied();
   return async (ingress) => {
-    dataplane.apply([{ type: 'policy', id: 'P', program: { ingress, egress: [] } }]);
+    dataplane.apply([policy('P', ingress)]);
     await dataplane.whenApplied();
   };
 }

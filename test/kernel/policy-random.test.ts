@@ -124,10 +124,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     () => {
       test('the kernel does what the explainer says', async () => {
         await using world = await PacketWorld.make(pods);
-        const dataplane = world.dataplane({ backend });
-        await dataplane.start();
-        for (const name of pods) dataplane.setEndpoint(world.endpoint(name));
-        dataplane.setInSync();
+        const dataplane = await world.startDataplane({ backend });
         const state = new PolicyStateStore();
         let denied = 0;
         let allowed = 0;

@@ -1,28 +1,17 @@
 /** What passes while rules are being written: packets are sent when the first members of sets have changed and the rules have not. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import type { IpFamily } from '#kit';
-import type { PolicyRule, PolicyUpdate } from '#model';
+import type { PolicyRule } from '#model';
 import { libc } from '#sys';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { connect, PacketWorld } from './packet-world.ts';
+import { connect, families, PacketWorld, packetsNeed } from './packet-world.ts';
+import { endpoint, policy, setOf, tier } from './programs.ts';
 
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
 const source = (action: PolicyRule['action'], set: string): PolicyRule => ({ action, source: { type: 'set', set } });
-const policy = (id: string, ...ingress: PolicyRule[]): PolicyUpdate => ({
-  type: 'policy',
-  id,
-  program: { ingress, egress: [] },
-});
 const deny: PolicyRule = { action: 'deny' };
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`policy while it changes, iptables-${backend}`, machine, () => {
+  suite(`policy while it changes, iptables-${backend}`, packetsNeed, () => {
     test('a pod that leaves a set of pass rules and joins one of allow rules passes at no moment', async () => {
       await using world = await PacketWorld.make(['a', 'b', 'c', 'd']);
       const dataplane = world.dataplane({ backend });
@@ -30,27 +19,18 @@ for (const backend of ['nft', 'legacy'] as const) {
       const membersOf = (name: string): string[] => Object.values(world.pod(name).addresses);
       const later: PolicyRule = { action: 'allow', protocol: 6, destinationPorts: [{ first: 9, last: 9 }] };
       dataplane.apply([
-        { type: 'set', id: 'passing', setType: 'ip', members: [...membersOf('a'), ...membersOf('d')] },
-        { type: 'set', id: 'allowed', setType: 'ip', members: membersOf('d') },
-        policy('admin', source('pass', 'passing'), deny),
-        policy('allow', source('allow', 'allowed')),
-        policy('other', later),
-        {
-          type: 'endpoint',
-          id: 'ns/b',
-          program: {
-            ingress: [
-              { tier: 'kube-admin', policies: ['admin'], endOfTier: 'pass' },
-              { tier: 'default', policies: ['allow', 'other'], endOfTier: 'deny' },
-            ],
-            egress: [],
-          },
-        },
+        setOf('passing', 'ip', ...membersOf('a'), ...membersOf('d')),
+        setOf('allowed', 'ip', ...membersOf('d')),
+        policy('admin', [source('pass', 'passing'), deny]),
+        policy('allow', [source('allow', 'allowed')]),
+        policy('other', [later]),
+        endpoint('b', {
+          ingress: [{ tier: 'kube-admin', policies: ['admin'], endOfTier: 'pass' }, ...tier('allow', 'other')],
+        }),
       ]);
       for (const name of world.pods.keys()) {
         dataplane.setEndpoint(world.endpoint(name));
-        if (name !== 'b')
-          dataplane.apply([{ type: 'endpoint', id: `ns/${name}`, program: { ingress: [], egress: [] } }]);
+        if (name !== 'b') dataplane.apply([endpoint(name)]);
       }
       dataplane.setInSync();
       await dataplane.whenApplied();
@@ -77,7 +57,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       dataplane.apply([
         { type: 'setDelta', id: 'passing', added: [], removed: membersOf('a') },
         { type: 'setDelta', id: 'allowed', added: membersOf('a'), removed: [] },
-        policy('other', { ...later, destinationPorts: [{ first: 10, last: 10 }] }),
+        policy('other', [{ ...later, destinationPorts: [{ first: 10, last: 10 }] }]),
       ]);
       await dataplane.whenApplied();
       assert.deepEqual(seen, ['looked']);

@@ -4,10 +4,11 @@ import type { LearnedRoute } from '#model';
 import { deleteRoute } from '#sys';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
+import { routers4, routers6 } from './learned-routes.ts';
 import { flush, ip, net, RouteWorld } from './route-world.ts';
 
-const routers4 = ['172.16.1.1', '172.16.2.1'].map(ip);
-const routers6 = ['fd16:1::1', 'fd16:2::1'].map(ip);
+const hops4 = routers4.map(ip);
+const hops6 = routers6.map(ip);
 
 describe('learned routes that drop, weights, and marks', needs({ root: true }), () => {
   let world: RouteWorld;
@@ -25,8 +26,8 @@ describe('learned routes that drop, weights, and marks', needs({ root: true }), 
     const routes = world.dataplane();
     await routes.start();
     const upsert = [
-      { prefix: net('0.0.0.0/0'), nextHops: routers4 },
-      { prefix: net('::/0'), nextHops: routers6 },
+      { prefix: net('0.0.0.0/0'), nextHops: hops4 },
+      { prefix: net('::/0'), nextHops: hops6 },
       discard('10.0.0.9/32'),
       discard('fd00::9/128'),
     ];
@@ -48,7 +49,7 @@ describe('learned routes that drop, weights, and marks', needs({ root: true }), 
     await second.whenApplied();
     assert.equal(second.writes, 0);
     assert.deepEqual(dropped(), ['10.0.0.9/32', 'fd00::9/128']);
-    second.setLearned({ upsert: [{ prefix: net('fd00::9/128'), nextHops: routers6 }], withdraw: [net('10.0.0.9/32')] });
+    second.setLearned({ upsert: [{ prefix: net('fd00::9/128'), nextHops: hops6 }], withdraw: [net('10.0.0.9/32')] });
     await second.whenApplied();
     assert.deepEqual(dropped(), []);
     assert.ok(second.lookup(ip('10.0.0.9')) && second.lookup(ip('fd00::9')));
@@ -59,12 +60,12 @@ describe('learned routes that drop, weights, and marks', needs({ root: true }), 
     await routes.start();
     const weights = (): number[] => world.ourNexthops().flatMap(({ group }) => group.map(({ weight }) => weight));
     const say = async (given?: readonly number[]): Promise<void> => {
-      const route = { prefix: net('10.5.0.0/16'), nextHops: routers4, ...(given ? { weights: given } : {}) };
+      const route = { prefix: net('10.5.0.0/16'), nextHops: hops4, ...(given ? { weights: given } : {}) };
       routes.setLearned({ upsert: [route], withdraw: [] });
       await routes.whenApplied();
     };
     await say([1, 4]);
-    const [single] = world.ourNexthops().filter(({ gateway }) => gateway === routers4[1]);
+    const [single] = world.ourNexthops().filter(({ gateway }) => gateway === hops4[1]);
     const [group] = world.ourNexthops().filter((object) => object.group.length > 0);
     assert.equal(group?.group.find(({ id }) => id === single?.id)?.weight, 4);
     assert.deepEqual(weights().sort(), [1, 4]);
@@ -88,7 +89,7 @@ describe('learned routes that drop, weights, and marks', needs({ root: true }), 
     await second.start();
     assert.deepEqual(second.hadEarlierRoutes, { 4: true, 6: true });
     assert.deepEqual(second.status().held, { 4: false, 6: false }, 'there is nothing to hold');
-    second.setLearned({ upsert: [{ prefix: net('10.5.0.0/16'), nextHops: routers4 }], withdraw: [] });
+    second.setLearned({ upsert: [{ prefix: net('10.5.0.0/16'), nextHops: hops4 }], withdraw: [] });
     await second.whenApplied();
     await second.stop();
     const kernel = world.node.netlink;

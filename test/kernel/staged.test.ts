@@ -1,25 +1,14 @@
 /** Staged policies with real packets: nothing of them decides, and what they would deny is reported though it passed. */
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import { createFlowLog, type FlowLog } from '#agent';
-import type { FlowsQuery, FlowView } from '#api';
 import { decodeObject } from '#datastore';
 import type { Backend } from '#felix';
-import { type IpFamily, silentLogger, systemClock } from '#kit';
+import type { IpFamily } from '#kit';
 import { type Kind, type ModelUpdate, objectKey } from '#model';
-import { createPolicyEngine, PolicyStateStore } from '#policy';
-import { inNetns, interfaceName, watchPacketLog } from '#sys';
-import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
-import { PacketWorld } from './packet-world.ts';
-
-const machine = needs({
-  root: true,
-  commands: ['xtables-nft-multi', 'xtables-legacy-multi', 'ipset', 'ip', 'nsenter'],
-});
-const families: readonly IpFamily[] = [4, 6];
-const everything: FlowsQuery = { after: 0, limit: 1000, waitSec: 0 };
-const arrivalMs = 5_000;
+import { podsOf, startEngine } from './engine-world.ts';
+import { flowLogWorld } from './flow-log-world.ts';
+import { families, packetsNeed } from './packet-world.ts';
 
 function object(kind: Kind, written: string, name: string, spec: object): ModelUpdate {
   const metadata = { name, namespace: 'ns' };
@@ -31,64 +20,9 @@ const staged = (name: string, spec: object) => object('StagedNetworkPolicy', 'St
 const enforced = (name: string, spec: object) => object('CalicoNetworkPolicy', 'NetworkPolicy', name, spec);
 const tcp = (port: number) => ({ protocol: 'TCP', destination: { ports: [port] } });
 
-async function world(backend: Backend, names: readonly string[], flowLog: 'denied' | 'all' = 'denied') {
-  const packets = await PacketWorld.make(names);
-  const engine = createPolicyEngine();
-  const state = new PolicyStateStore();
-  const dataplane = packets.dataplane({ backend, flowLog: { verdicts: flowLog, group: 1179, ratePerSec: 100 } });
-  const flows: FlowLog = createFlowLog(
-    {
-      open: (options) => inNetns(packets.node.netns, () => watchPacketLog(options)),
-      state,
-      clock: systemClock(),
-      wallMs: Date.now,
-      log: silentLogger,
-      limits: { hit: () => undefined },
-      interfaceName: (index) => inNetns(packets.node.netns, () => interfaceName(index)),
-      refused: () => dataplane.status().flowLogRefused,
-    },
-    { nodeName: 'n1', flowLog, flowLogGroup: 1179, flowLogRatePerSec: 100 },
-  );
-  flows.setEndpoints(names.map((name) => packets.endpoint(name)));
-  for (const name of names) {
-    const endpoint = packets.endpoint(name);
-    const metadata = { name, namespace: 'ns', uid: '', labels: { pod: name }, annotations: {} };
-    const pod = { metadata, nodeName: 'n1', hostNetwork: false, serviceAccountName: 'default', ports: [] };
-    const said = { ...pod, phase: 'Running' as const, terminating: false, podIPs: endpoint.addresses };
-    engine.update({ type: 'upsert', kind: 'Pod', key: endpoint.id, object: said });
-    engine.setLocalEndpoint(endpoint.id, endpoint.addresses);
-    dataplane.setEndpoint(endpoint);
-  }
-  engine.inSync();
-  await dataplane.start();
-  dataplane.setInSync();
-  await dataplane.whenApplied();
-  await flows.start();
-  return {
-    packets,
-    flows,
-    dataplane,
-    async say(...updates: readonly ModelUpdate[]) {
-      for (const update of updates) engine.update(update);
-      const told = engine.flush();
-      state.apply(told);
-      dataplane.apply(told);
-      await dataplane.whenApplied();
-    },
-    async seen(fits: (flow: FlowView) => boolean): Promise<FlowView> {
-      let found: FlowView | undefined;
-      const look = async () => {
-        found = (await flows.flows(everything)).flows.find(fits);
-        return found !== undefined;
-      };
-      await until(look, { what: 'a flow', deadlineMs: arrivalMs });
-      return found!;
-    },
-    async [Symbol.asyncDispose]() {
-      await flows.stop();
-      await packets[Symbol.asyncDispose]();
-    },
-  };
+async function world(backend: Backend, pods: readonly string[]) {
+  const w = await flowLogWorld(backend, pods);
+  return { ...w, say: await startEngine(w.apply, podsOf(w.packets)) };
 }
 
 const save = (backend: Backend, family: IpFamily): string[] => [
@@ -97,15 +31,15 @@ const save = (backend: Backend, family: IpFamily): string[] => [
 ];
 
 for (const backend of ['nft', 'legacy'] as const) {
-  suite(`staged policies, iptables-${backend}`, machine, () => {
+  suite(`staged policies, iptables-${backend}`, packetsNeed, () => {
     test('what a staged policy would deny passes, and is reported with the policy; what it would allow is counted', async () => {
       await using w = await world(backend, ['a', 'b', 'c']);
       await w.say(
         staged('lock', {
-          selector: "pod == 'b'",
+          selector: "name == 'b'",
           ingress: [
             { action: 'Deny', ...tcp(81) },
-            { action: 'Allow', source: { selector: "pod == 'a'" } },
+            { action: 'Allow', source: { selector: "name == 'a'" } },
           ],
         }),
       );
@@ -132,7 +66,7 @@ for (const backend of ['nft', 'legacy'] as const) {
           ({ icmp, source }) => icmp !== undefined && source.address === w.packets.pod('c').addresses[family],
         );
       }
-      const { flows } = await w.flows.flows(everything);
+      const flows = await w.told();
       assert.deepEqual(new Set(flows.map(({ staged }) => staged?.verdict)), new Set(['denied']));
       assert.deepEqual(
         flows.filter(({ destination }) => destination.pod !== 'ns/b'),
@@ -147,14 +81,13 @@ for (const backend of ['nft', 'legacy'] as const) {
 
     test('in the kernel stand rules that tell of what begins connections of the pods in question, and nothing that decides', async () => {
       await using w = await world(backend, ['a', 'b']);
-      await w.say();
       const before = await Promise.all(families.map((family) => w.packets.sh(...save(backend, family))));
       const sets = await w.packets.sh('ipset', 'list', '-name');
       await w.say(
         staged('lock', {
-          selector: "pod == 'b'",
+          selector: "name == 'b'",
           types: ['Ingress', 'Egress'],
-          ingress: [{ action: 'Deny', source: { selector: "pod == 'a'" } }],
+          ingress: [{ action: 'Deny', source: { selector: "name == 'a'" } }],
         }),
       );
       assert.equal(await w.packets.sh('ipset', 'list', '-name'), sets);
@@ -172,9 +105,13 @@ for (const backend of ['nft', 'legacy'] as const) {
       }
       // A connection is told of once, however many packets it has.
       for (let i = 0; i < 3; i++) await w.packets.expectReach('a', 'b', 80, 4);
-      const told = async (): Promise<readonly FlowView[]> => (await w.flows.flows(everything)).flows;
-      await until(async () => (await told()).length >= 3, { what: 'three flows', deadlineMs: arrivalMs });
-      const flows = await told();
+      const flows = await until(
+        async () => {
+          const told = await w.told();
+          return told.length >= 3 && told;
+        },
+        { what: 'three flows' },
+      );
       assert.deepEqual(
         flows.map(({ packets, direction }) => [packets, direction]),
         Array(3).fill([1, 'ingress']),
@@ -184,8 +121,8 @@ for (const backend of ['nft', 'legacy'] as const) {
     test('what is denied says what it would be; a staged policy in the place of an enforced one opens nothing', async () => {
       await using w = await world(backend, ['a', 'b']);
       await w.say(
-        enforced('door', { selector: "pod == 'b'", ingress: [{ action: 'Allow', ...tcp(80) }] }),
-        staged('door', { selector: "pod == 'b'", ingress: [{ action: 'Allow', ...tcp(81) }] }),
+        enforced('door', { selector: "name == 'b'", ingress: [{ action: 'Allow', ...tcp(80) }] }),
+        staged('door', { selector: "name == 'b'", ingress: [{ action: 'Allow', ...tcp(81) }] }),
       );
       for (const family of families) {
         const from = w.packets.pod('a').addresses[family];

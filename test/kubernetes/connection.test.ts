@@ -1,101 +1,22 @@
 /** The connection to an API server against servers that misbehave: real TLS, HTTP/2 and HTTP/1.1, no Kubernetes. */
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
 import http from 'node:http';
 import http2 from 'node:http2';
 import https from 'node:https';
-import type { AddressInfo, Server } from 'node:net';
-import os from 'node:os';
-import path from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { connectKube, type KubeConnection, type KubeConnectionOptions, KubeError } from '#datastore';
-import { silentLogger } from '#kit';
-import { hurriedClock } from '../support/kube/datastore-world.ts';
+import { test } from 'node:test';
+import {
+  answer,
+  authority,
+  failed,
+  get,
+  h2Server,
+  kubeconfig,
+  listen,
+  open,
+  temporary,
+} from '../support/kube/connection-server.ts';
 import { relayBeside } from '../support/kube/relay.ts';
-import { CertificateAuthority } from '../support/kube/x509.ts';
 import { until } from '../support/wait.ts';
-
-type Handler = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse) => void;
-
-const authority = new CertificateAuthority('connection-test');
-
-function temporary(t: TestContext): string {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'poplin-connection-'));
-  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
-  return folder;
-}
-
-async function listen(t: TestContext, server: Server, port = 0): Promise<number> {
-  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
-  t.after(() => new Promise((resolve) => server.close(resolve)));
-  return (server.address() as AddressInfo).port;
-}
-
-interface H2 {
-  readonly port: number;
-  readonly sessions: http2.ServerHttp2Session[];
-  readonly requests: http2.Http2ServerRequest[];
-}
-
-async function h2Server(t: TestContext, handler: Handler, options: http2.SecureServerOptions = {}): Promise<H2> {
-  const pair = authority.issue({ commonName: 'server', names: ['127.0.0.1', 'localhost'] });
-  const server = http2.createSecureServer({ key: pair.key, cert: pair.certificate, ...options });
-  const sessions: http2.ServerHttp2Session[] = [];
-  const requests: http2.Http2ServerRequest[] = [];
-  server.on('session', (session) => {
-    sessions.push(session);
-    session.on('error', () => undefined);
-  });
-  server.on('request', (request, response) => {
-    requests.push(request);
-    response.stream?.on('error', () => undefined);
-    handler(request, response);
-  });
-  const port = await listen(t, server);
-  t.after(() => {
-    for (const session of sessions) session.destroy();
-  });
-  return { port, sessions, requests };
-}
-
-function answer(
-  response: http2.Http2ServerResponse,
-  status: number,
-  body: unknown,
-  headers: Record<string, string> = {},
-): void {
-  response.writeHead(status, { 'content-type': 'application/json', ...headers });
-  response.end(JSON.stringify(body));
-}
-
-function kubeconfig(folder: string, server: string, user: object, cluster: object = {}): string {
-  const file = path.join(folder, 'kubeconfig');
-  fs.writeFileSync(path.join(folder, 'ca.crt'), authority.certificate);
-  const config = {
-    clusters: [{ name: 'c', cluster: { server, 'certificate-authority': 'ca.crt', ...cluster } }],
-    users: [{ name: 'u', user }],
-    contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
-    'current-context': 'x',
-  };
-  fs.writeFileSync(file, JSON.stringify(config));
-  return file;
-}
-
-function open(t: TestContext, options: KubeConnectionOptions): KubeConnection {
-  const connection = connectKube({ log: silentLogger, clock: hurriedClock(10) }, options);
-  t.after(() => connection.close());
-  return connection;
-}
-
-const get = (path: string) => ({ method: 'GET', path }) as const;
-const failed =
-  (pattern: RegExp, code = 'UNREACHABLE') =>
-  (error: unknown) => {
-    assert.ok(error instanceof KubeError, String(error));
-    assert.equal(error.code, code);
-    assert.match(error.message, pattern);
-    return true;
-  };
 
 test('requests and streams share one connection, with query, prefix, body and headers as they should be', async (t) => {
   const folder = temporary(t);
@@ -130,42 +51,6 @@ test('requests and streams share one connection, with query, prefix, body and he
     'PATCH /k8s/x/a?fieldManager=a%20b Bearer T application/merge-patch+json test/1 {"x":1}',
   ]);
   assert.equal(server.sessions.length, 1);
-});
-
-test('401: the token file is read again at once and the request repeated; later tokens are found by the clock', async (t) => {
-  const folder = temporary(t);
-  const tokenFile = path.join(folder, 'token');
-  fs.writeFileSync(tokenFile, 'old\n');
-  let wanted = 'Bearer old';
-  const server = await h2Server(t, (request, response) => {
-    answer(response, request.headers.authorization === wanted ? 200 : 401, {});
-  });
-  const connection = open(t, { kubeconfig: kubeconfig(folder, `https://127.0.0.1:${server.port}`, { tokenFile }) });
-  assert.equal((await connection.request(get('/a'))).status, 200);
-  fs.writeFileSync(tokenFile, 'new\n');
-  assert.equal((await connection.request(get('/a'))).status, 200, 'not looked at within the minute');
-  wanted = 'Bearer new';
-  assert.equal(
-    (await connection.request({ method: 'POST', path: '/a', body: {} })).status,
-    200,
-    'not acted on: repeated',
-  );
-  wanted = 'Bearer third';
-  assert.equal((await connection.request(get('/a'))).status, 401);
-  fs.writeFileSync(tokenFile, 'third');
-  await until(async () => (await connection.request(get('/a'))).status === 200, { what: 'the third token' });
-  fs.writeFileSync(tokenFile, 'fourth');
-  await until(
-    async () => {
-      await connection.request(get('/a'));
-      return server.requests.at(-1)?.headers.authorization === 'Bearer fourth';
-    },
-    { what: 'the renewed token, unasked' },
-  );
-  fs.rmSync(tokenFile);
-  await until(async () => (await connection.request(get('/a'))).status === 401, {
-    what: 'the last token to stay in use',
-  });
 });
 
 test('GOAWAY: what is under way goes on there, what is new goes elsewhere', async (t) => {
@@ -283,135 +168,6 @@ test('plain HTTP, as kubectl proxy serves it', async (t) => {
   const connection = open(t, { kubeconfig: kubeconfig(folder, `http://127.0.0.1:${port}`, {}) });
   assert.deepEqual((await connection.request(get('/a'))).body, { url: '/a' });
   server.closeAllConnections();
-});
-
-test('certificates: the name is checked, also of an override; a client certificate is shown, and a new one connects anew', async (t) => {
-  const folder = temporary(t);
-  const users: unknown[] = [];
-  const server = await h2Server(
-    t,
-    (request, response) => {
-      const socket = request.stream.session?.socket as import('node:tls').TLSSocket;
-      users.push(socket.getPeerCertificate().subject?.CN);
-      answer(response, 200, {});
-    },
-    { requestCert: true, rejectUnauthorized: false, ca: authority.certificate },
-  );
-  const write = (commonName: string): void => {
-    const pair = authority.issue({ commonName });
-    fs.writeFileSync(path.join(folder, 'client.crt'), pair.certificate);
-    fs.writeFileSync(path.join(folder, 'client.key'), pair.key);
-  };
-  write('first');
-  const user = { 'client-certificate': 'client.crt', 'client-key': 'client.key' };
-  const url = `https://127.0.0.1:${server.port}`;
-  const connection = open(t, { kubeconfig: kubeconfig(folder, url, user) });
-  await connection.request(get('/a'));
-  write('second');
-  await until(
-    async () => {
-      await connection.request(get('/a'));
-      return users.includes('second');
-    },
-    { what: 'the new certificate' },
-  );
-  assert.equal(server.sessions.length, 2);
-  const localhost = open(t, {
-    kubeconfig: path.join(folder, 'kubeconfig'),
-    apiServer: `https://localhost:${server.port}`,
-  });
-  assert.equal((await localhost.request(get('/a'))).status, 200);
-  assert.equal(localhost.server, `https://localhost:${server.port}`);
-  const other = authority.issue({ commonName: 'other', names: ['192.0.2.1'] });
-  const wrong = await h2Server(t, (_, response) => answer(response, 200, {}), {
-    key: other.key,
-    cert: other.certificate,
-  });
-  const mistaken = open(t, {
-    kubeconfig: path.join(folder, 'kubeconfig'),
-    apiServer: `https://127.0.0.1:${wrong.port}`,
-  });
-  await assert.rejects(mistaken.request(get('/a')), failed(/does not match certificate/));
-});
-
-test('an exec plugin is run, its credential kept until it is refused, and its failure named', async (t) => {
-  const folder = temporary(t);
-  const counter = path.join(folder, 'counter');
-  const plugin = path.join(folder, 'plugin.sh');
-  fs.writeFileSync(counter, '');
-  fs.writeFileSync(
-    plugin,
-    `#!/bin/sh
-[ -e ${folder}/broken ] && { echo "no way in" >&2; exit 1; }
-echo x >> ${counter}
-case "$KUBERNETES_EXEC_INFO" in *ExecCredential*) ;; *) exit 2;; esac
-printf '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%s-%s"}}' "$1" "$(wc -l < ${counter})"
-`,
-    { mode: 0o755 },
-  );
-  let wanted = 'Bearer me-1';
-  const server = await h2Server(t, (request, response) => {
-    answer(response, request.headers.authorization === wanted ? 200 : 401, {});
-  });
-  const exec = {
-    apiVersion: 'client.authentication.k8s.io/v1',
-    command: plugin,
-    args: ['me'],
-    interactiveMode: 'Never',
-  };
-  const file = kubeconfig(folder, `https://127.0.0.1:${server.port}`, { exec });
-  const connection = open(t, { kubeconfig: file });
-  for (let i = 0; i < 3; i++) assert.equal((await connection.request(get('/a'))).status, 200);
-  wanted = 'Bearer me-2';
-  assert.equal((await connection.request(get('/a'))).status, 200);
-  // A clock that is far ahead, or a plugin's that is behind: it is not run for each request.
-  fs.writeFileSync(
-    plugin,
-    fs.readFileSync(plugin, 'utf8').replace('"token"', '"expirationTimestamp":"2001-01-01T00:00:00Z","token"'),
-  );
-  wanted = 'Bearer me-3';
-  await until(async () => (await connection.request(get('/a'))).status === 200, { what: 'the third credential' });
-  for (let i = 0; i < 20; i++) assert.equal((await connection.request(get('/a'))).status, 200);
-  assert.ok(fs.readFileSync(counter, 'utf8').length <= 2 * 6, 'run when refused, and once a minute');
-  fs.writeFileSync(path.join(folder, 'broken'), '');
-  const fresh = open(t, { kubeconfig: file });
-  await assert.rejects(fresh.request(get('/a')), failed(/plugin of user u failed: no way in/, 'CREDENTIALS'));
-});
-
-test('a service account is found in its folder, with the server from the environment or as told', async (t) => {
-  const folder = temporary(t);
-  fs.writeFileSync(path.join(folder, 'ca.crt'), authority.certificate);
-  fs.writeFileSync(path.join(folder, 'token'), 'sa-token');
-  const server = await h2Server(t, (request, response) => answer(response, 200, request.headers.authorization));
-  const told = open(t, { serviceAccountFolder: folder, apiServer: `https://127.0.0.1:${server.port}/` });
-  assert.equal((await told.request(get('/a'))).body, 'Bearer sa-token');
-  process.env['KUBERNETES_SERVICE_HOST'] = '127.0.0.1';
-  process.env['KUBERNETES_SERVICE_PORT'] = String(server.port);
-  t.after(() => {
-    delete process.env['KUBERNETES_SERVICE_HOST'];
-    delete process.env['KUBERNETES_SERVICE_PORT'];
-  });
-  const found = open(t, { serviceAccountFolder: folder });
-  assert.equal((await found.request(get('/a'))).body, 'Bearer sa-token');
-});
-
-test('what is wrong with credentials is said with file and remedy, and mended without a restart', async (t) => {
-  const folder = temporary(t);
-  const server = await h2Server(t, (_, response) => answer(response, 200, {}));
-  const file = path.join(folder, 'kubeconfig');
-  const connection = open(t, { kubeconfig: file });
-  await assert.rejects(connection.request(get('/a')), failed(/kubeconfig: ENOENT/, 'CREDENTIALS'));
-  fs.writeFileSync(file, 'clusters: [');
-  await assert.rejects(connection.request(get('/a')), failed(/kubeconfig: /, 'CREDENTIALS'));
-  fs.writeFileSync(file, 'current-context: x');
-  await assert.rejects(connection.request(get('/a')), failed(/has no context "x".*mend the file/, 'CREDENTIALS'));
-  const url = `https://127.0.0.1:${server.port}`;
-  kubeconfig(folder, url, { tokenFile: 'missing' });
-  await assert.rejects(connection.request(get('/a')), failed(/missing cannot be read/, 'CREDENTIALS'));
-  kubeconfig(folder, url, {}, { 'proxy-url': 'http://proxy' });
-  await assert.rejects(connection.request(get('/a')), failed(/proxy-url, which is not supported/, 'CREDENTIALS'));
-  kubeconfig(folder, url, {});
-  assert.equal((await connection.request(get('/a'))).status, 200);
 });
 
 test('nothing answers: said with the server, attempts are shared and paced, and the return is found', async (t) => {

@@ -1,7 +1,7 @@
 /** What a probe's ends stand for: addresses, pods, nodes, and the pods behind a service. */
 import { familyOf, type IpAddress, toIpAddress } from '#kit';
 import type { PodObject } from '#model';
-import type { SuiteFamily, SuitePort } from './format.ts';
+import type { SuiteFamily, SuitePort } from './suite.ts';
 import { type SuiteWorld, SuiteWorldError } from './world.ts';
 
 export interface End {

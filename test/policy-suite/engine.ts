@@ -14,8 +14,8 @@ import {
   type Verdict,
 } from '#policy';
 import { type End, endOf, isCompleted, serviceTarget, splitEnd } from './ends.ts';
-import type { SuiteFlow, SuitePort, SuiteProbe } from './format.ts';
 import type { Judge, Outcome } from './judge.ts';
+import type { SuiteFlow, SuitePort, SuiteProbe } from './suite.ts';
 import type { SuiteWorld } from './world.ts';
 
 export type EngineView = 'matrix' | 'explain';

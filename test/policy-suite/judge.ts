@@ -1,6 +1,6 @@
 /** What decides a suite's cases: one life cycle for what is computed and for what packets do. */
 import type { ModelUpdate } from '#model';
-import type { SuiteFlow, SuiteProbe } from './format.ts';
+import type { SuiteFlow, SuiteProbe } from './suite.ts';
 import type { SuiteWorld } from './world.ts';
 
 export interface Outcome {

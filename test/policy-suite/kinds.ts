@@ -3,7 +3,8 @@
  * that stands here is read by the datastore's own reader and given to the engine as the model's object of that kind.
  */
 import type { Kind } from '#model';
-import { type Suite, SuiteFormatError, type SuiteManifest } from './format.ts';
+import { SuiteFormatError } from './format.ts';
+import type { Suite, SuiteManifest } from './suite.ts';
 
 /** Where a case is decided: by what the engine computes, or by packets. */
 export type World = 'engine' | 'kernel';

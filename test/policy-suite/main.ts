@@ -6,11 +6,12 @@
 import { parseArgs } from 'node:util';
 import { errorText } from '#kit';
 import { EngineJudge } from './engine.ts';
-import { loadPolicySuite, type Suite, SuiteFormatError } from './format.ts';
+import { loadPolicySuite, SuiteFormatError } from './format.ts';
 import type { Judge } from './judge.ts';
 import { KernelJudge } from './kernel/kernel.ts';
 import { checkKinds } from './kinds.ts';
 import { runCase } from './run.ts';
+import type { Suite } from './suite.ts';
 
 const exitMismatch = 1;
 const exitUsage = 2;

@@ -1,8 +1,8 @@
 /** Runs the cases of a suite before a judge, and says where its verdicts are not the expected ones. */
 import { errorText, toCidr, toIpAddress } from '#kit';
 import { endOf, splitEnd } from './ends.ts';
-import type { SuiteCase, SuiteFlow, SuiteOperation, SuitePod, SuiteProbe, SuiteStep } from './format.ts';
 import type { Judge, Outcome } from './judge.ts';
+import type { SuiteCase, SuiteFlow, SuiteOperation, SuitePod, SuiteProbe, SuiteStep } from './suite.ts';
 import { SuiteWorld } from './world.ts';
 
 export type Mismatch = {

@@ -12,9 +12,9 @@ import type { ApiServer } from '../support/kube/api-server.ts';
 import { HttpsError } from '../support/kube/https.ts';
 import type { KubeObject, ObjectName } from '../support/kube/objects.ts';
 import { EngineJudge } from './engine.ts';
-import type { SuiteCase, SuiteFlow, SuiteManifest, SuiteProbe } from './format.ts';
 import type { Judge, Outcome } from './judge.ts';
 import { policyKindOf } from './kinds.ts';
+import type { SuiteCase, SuiteFlow, SuiteManifest, SuiteProbe } from './suite.ts';
 import type { SuiteWorld } from './world.ts';
 
 /** The server refuses an object of the case. */

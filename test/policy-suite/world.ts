@@ -12,6 +12,7 @@ import {
   type PodObject,
 } from '#model';
 import { endpointSlicesOf, upsertSlice } from '#policy';
+import { deletedKind, isService, policyKindOf } from './kinds.ts';
 import type {
   SuiteCluster,
   SuiteExternal,
@@ -22,8 +23,7 @@ import type {
   SuitePod,
   SuitePort,
   SuiteService,
-} from './format.ts';
-import { deletedKind, isService, policyKindOf } from './kinds.ts';
+} from './suite.ts';
 
 /** A step names what is not there, or what the API server would refuse: the case cannot go on. */
 export class SuiteWorldError extends Error {}

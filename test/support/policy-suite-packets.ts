@@ -7,9 +7,10 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { after, test } from 'node:test';
 import { namespacesWith } from '#lab';
-import { loadPolicySuite, type SuiteCase } from '../policy-suite/format.ts';
+import { loadPolicySuite } from '../policy-suite/format.ts';
 import { KernelJudge } from '../policy-suite/kernel/kernel.ts';
 import { runCase } from '../policy-suite/run.ts';
+import type { SuiteCase } from '../policy-suite/suite.ts';
 import { needs } from './needs.ts';
 
 export const packetNeeds = needs({

@@ -8,7 +8,7 @@ import type {
   NetworkPolicyPort,
   NetworkPolicyRule,
 } from '#model';
-import type { SuiteManifest } from '../policy-suite/format.ts';
+import type { SuiteManifest } from '../policy-suite/suite.ts';
 
 function cidr(text: string): Cidr {
   const parsed = toCidr(text);

@@ -1,7 +1,9 @@
 /** Objects and a whole input for tests of the mapping. */
 import { type Cidr, type IpAddress, Secret } from '#kit';
 import type { BGPConfigurationObject, BGPPeerObject, IPPoolObject, NodeObject, SecretObject } from '#model';
-import type { SpeakerConfigInput } from './speaker-config.ts';
+import { issueText } from './issue.ts';
+import { annotation } from './nodes.ts';
+import type { SpeakerConfigInput, SpeakerConfigResult } from './speaker-config.ts';
 
 export const ip = (text: string): IpAddress => text as IpAddress;
 export const meta = (name: string, labels: Record<string, string> = {}, annotations: Record<string, string> = {}) => ({
@@ -82,3 +84,15 @@ export function input(extra: Partial<SpeakerConfigInput> = {}): SpeakerConfigInp
     ...extra,
   };
 }
+
+/** Nodes around a route reflector. */
+export const r1 = node('r1', ['10.0.0.11'], [], {
+  labels: { role: 'rr' },
+  annotations: { [annotation.clusterId]: '1.0.0.1' },
+});
+export const w1 = node('w1', ['10.0.0.21'], [], { labels: { role: 'worker' } });
+export const w2 = node('w2', ['10.0.0.22', 'fd00::22'], [], { labels: { role: 'worker' } });
+
+export const texts = (result: SpeakerConfigResult): string[] => result.issues.map(issueText);
+export const names = ({ config }: SpeakerConfigResult): string[] => config!.peers.map(({ name }) => name);
+export const noMesh = { ...input().defaults, meshEnabled: false };

@@ -1,89 +1,13 @@
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import path from 'node:path';
 import { test } from 'node:test';
-import { parseAllDocuments } from 'yaml';
-import { cleanupPod, type PodSpec } from './cleanup-pod.ts';
-import deliveredPod from './daemonset-pod.json' with { type: 'json' };
-import { cleans, FakeCluster, type FakeObject, ProcessKilled } from './fake-cluster.ts';
-import { daemonSetPlace, definitions, namespacePlace, placeText, smallPlaces } from './installation.ts';
+import { cleans, type FakeCluster, ProcessKilled } from './fake-cluster.ts';
+import { definitions, placeText, smallPlaces } from './installation.ts';
+import { cnp, installed, netpol, node, options } from './installed-cluster.ts';
 import { uninstallText } from './report.ts';
-import { foundNothing, type UninstallOptions, uninstall } from './uninstall.ts';
+import { foundNothing, uninstall } from './uninstall.ts';
 
-const options: UninstallOptions = { namespace: 'poplin-system', yes: true, crds: false, nodeTimeoutSec: 30 };
-const ours = { 'app.kubernetes.io/part-of': 'poplin' };
-const manifests = path.join(import.meta.dirname, '..', '..', '..', 'deploy', 'manifests');
 const table = (header: readonly string[], rows: readonly (readonly string[])[]): string =>
   [header, ...rows].map((row) => `${row.join(' ')}\n`).join('');
-
-function documents(file: string): (FakeObject & { readonly kind: string })[] {
-  return parseAllDocuments(fs.readFileSync(path.join(manifests, file), 'utf8')).flatMap((each) => each.toJS() ?? []);
-}
-
-function node(name: string, ready: string, index: number): FakeObject {
-  return {
-    metadata: { name, labels: { 'kubernetes.io/os': 'linux' } },
-    spec: { podCIDRs: [`10.42.${index}.0/24`, `fd00:42:${index}::/64`] },
-    status: {
-      conditions: [
-        { type: 'Ready', status: ready, reason: ready === 'True' ? 'KubeletReady' : 'NodeStatusUnknown' },
-        { type: 'NetworkUnavailable', status: 'False', reason: index === 1 ? 'PoplinIsUp' : 'RouteCreated' },
-      ],
-    },
-  };
-}
-
-const netpol = '/apis/projectcalico.org/v3/namespaces/shop/networkpolicies/web';
-const cnp = '/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies/admin';
-
-/** An installation on three nodes with pods, a peer with a status, and a Secret in its namespace. */
-function installed(): FakeCluster {
-  const cluster = new FakeCluster();
-  const put = (place: { readonly path: string; readonly name: string }, extra: object = {}): void =>
-    cluster.put(place.path, { metadata: { name: place.name, labels: ours }, ...extra });
-  put(namespacePlace('poplin-system'));
-  for (const place of smallPlaces('poplin-system')) put(place, { data: { 'agent.yaml': 'datastore: kube\n' } });
-  for (const place of definitions) put(place);
-  put(daemonSetPlace('poplin-system'), { spec: { template: { spec: deliveredPod } } });
-  cluster.put('/apis/poplin.dev/v1alpha1/poplinnodes/n1', { metadata: { name: 'n1' }, status: { a: 1 } });
-  cluster.put('/apis/projectcalico.org/v3/bgppeers/tor', {
-    metadata: { name: 'tor' },
-    spec: { peerIP: '192.0.2.1' },
-    status: { conditions: [] },
-  });
-  cluster.put(netpol, { metadata: { name: 'web' }, status: { conditions: [] }, spec: {} });
-  const conditions = ['Accepted', 'InForce', 'Theirs'].map((type) => ({ type }));
-  cluster.put(cnp, { metadata: { name: 'admin' }, status: { conditions } });
-  cluster.put(`${cnp}-of-theirs`, {
-    metadata: { name: 'admin-of-theirs' },
-    status: { conditions: [{ type: 'Accepted' }] },
-  });
-  cluster.put('/api/v1/namespaces/poplin-system/secrets/password', { metadata: { name: 'password' } });
-  for (const [index, name] of ['n1', 'n2', 'n3'].entries()) {
-    cluster.put(`/api/v1/nodes/${name}`, node(name, 'True', index + 1));
-    cluster.nodes.set(name, { name, traces: index + 1, behaviour: cleans });
-    cluster.put(`/api/v1/namespaces/poplin-system/pods/poplin-${name}`, {
-      metadata: { name: `poplin-${name}`, labels: { ...ours, 'app.kubernetes.io/name': 'poplin' } },
-      spec: { nodeName: name, hostNetwork: true },
-      status: { phase: 'Running', podIPs: [{ ip: `192.0.2.${index}` }] },
-    });
-    cluster.put(`/api/v1/namespaces/web/pods/app-${name}`, {
-      metadata: { name: `app-${name}` },
-      spec: { nodeName: name },
-      status: { phase: 'Running', podIPs: [{ ip: `10.42.${index + 1}.7` }, { ip: `fd00:42:${index + 1}::7` }] },
-    });
-  }
-  const pod = (name: string, spec: object, status: object): void =>
-    cluster.put(`/api/v1/namespaces/web/pods/${name}`, {
-      metadata: { name },
-      spec: { nodeName: 'n1', ...spec },
-      status,
-    });
-  pod('ended', {}, { phase: 'Succeeded', podIPs: [{ ip: '10.42.1.8' }] });
-  pod('other-network', {}, { phase: 'Running', podIPs: [{ ip: '10.99.0.8' }] });
-  pod('pending', {}, { phase: 'Pending' });
-  return cluster;
-}
 
 /** Everything but nodes and the users' pods, which stay. */
 function remaining(cluster: FakeCluster): string[] {
@@ -95,25 +19,6 @@ const keptObjects = [
   ...keptDefinitionPaths,
   ...[netpol, cnp, `${cnp}-of-theirs`, '/apis/projectcalico.org/v3/bgppeers/tor'],
 ].sort();
-
-test('every object of the manifest is known to the uninstall, under its name', () => {
-  const known = new Set(
-    [
-      ...smallPlaces('poplin-system'),
-      ...definitions,
-      daemonSetPlace('poplin-system'),
-      namespacePlace('poplin-system'),
-    ].map(placeText),
-  );
-  const made = documents('poplin.yaml').map(({ kind, metadata }) => placeText({ kind, ...metadata }));
-  assert.deepEqual(
-    made.filter((name) => !known.has(name)),
-    [],
-    'src/agent/uninstall/installation.ts and own-uninstall.yaml name what is installed',
-  );
-  for (const { metadata } of documents('poplin.yaml'))
-    assert.equal(metadata.labels?.['app.kubernetes.io/part-of'], 'poplin');
-});
 
 test('without --yes nothing is changed, and the pods that lose their network are named', async () => {
   const cluster = installed();
@@ -307,101 +212,5 @@ test("in an installation into a namespace of the operator's own, that namespace 
   assert.deepEqual(
     remaining(cluster),
     ['/api/v1/namespaces/poplin-system', '/api/v1/namespaces/poplin-system/secrets/password', ...keptObjects].sort(),
-  );
-});
-
-test("the pod that cleans has the rights and folders of the agent, and the plugins' folder", () => {
-  const daemonSet = documents('poplin.yaml').find(({ kind }) => kind === 'DaemonSet')!;
-  const { spec } = (daemonSet as never as { spec: { template: { spec: PodSpec } } }).spec.template;
-  const pod = cleanupPod(spec, { node: 'n1', timeoutSec: 60, configMap: 'copy' }) as { spec: PodSpec };
-  const agent = spec.containers[0]!;
-  const [container] = pod.spec.containers;
-  assert.deepEqual(container!.securityContext, agent.securityContext);
-  assert.deepEqual(pod.spec['securityContext'], spec['securityContext']);
-  assert.equal(pod.spec['hostNetwork'], true);
-  assert.equal(container!.image, agent.image);
-  assert.deepEqual(container!['env'], agent['env']);
-  const hostPaths = (from: PodSpec): unknown[] => (from.volumes ?? []).filter((volume) => volume['hostPath']);
-  assert.deepEqual(hostPaths(pod.spec), hostPaths(spec));
-  assert.ok(hostPaths(spec).length >= 5);
-  const mounts = [...spec.containers, ...(spec.initContainers ?? [])].flatMap((each) => each.volumeMounts ?? []);
-  assert.deepEqual(
-    new Set(container!.volumeMounts!.map(({ name, mountPath }) => `${name} ${mountPath}`)),
-    new Set(mounts.map(({ name, mountPath }) => `${name} ${mountPath}`)),
-  );
-  assert.deepEqual(container!.args, [
-    'cleanup',
-    '--cni-bin',
-    '/host/opt/cni/bin',
-    '--summary-file',
-    '/dev/termination-log',
-  ]);
-  assert.doesNotMatch(JSON.stringify(pod), /"name":"poplin"|serviceAccount(Name)?":|Probe/);
-  assert.match(JSON.stringify(pod.spec.volumes), /"configMap":\{"name":"copy","optional":true\}/);
-});
-
-/** One right for each object that a rule names, as `get apps/daemonsets poplin`; `*` for any name. */
-function rightsOf(kinds: readonly string[]): Set<string> {
-  interface Rule {
-    readonly apiGroups: readonly string[];
-    readonly resources: readonly string[];
-    readonly resourceNames?: readonly string[];
-    readonly verbs: readonly string[];
-  }
-  const rules = documents('uninstall-confirmed.yaml')
-    .filter(({ kind }) => kinds.includes(kind))
-    .flatMap((role) => role['rules'] as readonly Rule[]);
-  return new Set(
-    rules.flatMap(({ apiGroups, resources, resourceNames = ['*'], verbs }) =>
-      verbs.flatMap((verb) =>
-        apiGroups.flatMap((group) =>
-          resources.flatMap((resource) => resourceNames.map((name) => `${verb} ${group}/${resource} ${name}`)),
-        ),
-      ),
-    ),
-  );
-}
-
-const verbs: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', PATCH: 'patch', DELETE: 'delete' };
-
-/** What a request needs; the name is `*` where a rule cannot or need not say it. */
-function rightFor(request: string): { readonly right: string; readonly anyName: string } {
-  const [method, url] = request.split(' ') as [string, string];
-  const match =
-    /^\/(?:api|apis\/([^/]+))\/[^/]+(?:\/namespaces\/[^/]+(?=\/))?\/([a-z]+)(?:\/([^/]+))?(?:\/([a-z]+))?$/.exec(url)!;
-  const [, group = '', resource, name, subresource] = match;
-  const verb = method === 'GET' ? (name === undefined ? 'list' : 'get') : verbs[method]!;
-  const what = `${verb} ${group}/${[resource, subresource].filter(Boolean).join('/')}`;
-  return { right: `${what} ${name ?? '*'}`, anyName: `${what} *` };
-}
-
-test('the rights of the Job are those that it uses, each of them', async () => {
-  const rights = rightsOf(['ClusterRole', 'Role']);
-  const requests = new Set<string>();
-  const withJob = (cluster: FakeCluster): FakeCluster => {
-    cluster.put('/api/v1/namespaces/poplin-uninstall', { metadata: { name: 'poplin-uninstall' } });
-    return cluster;
-  };
-  const [plain, all, interrupted] = [withJob(installed()), withJob(installed()), withJob(installed())];
-  await uninstall(plain.deps, options);
-  all.nodes.get('n1')!.behaviour = () => ({ exitCode: 1, message: '' });
-  await uninstall(all.deps, { ...options, crds: true });
-  // One that was interrupted after it had written down how agents ran.
-  interrupted.put('/api/v1/namespaces/poplin-uninstall/configmaps/poplin-cleanup', {
-    metadata: { name: 'poplin-cleanup' },
-  });
-  await uninstall(interrupted.deps, options);
-  for (const cluster of [plain, all, interrupted]) for (const request of cluster.requests) requests.add(request);
-  const used = new Set<string>();
-  for (const request of requests) {
-    const { right, anyName } = rightFor(request);
-    assert.ok(rights.has(right) || rights.has(anyName), `${request} is not allowed`);
-    used.add(rights.has(right) ? right : anyName);
-  }
-  assert.deepEqual(
-    [...rights].filter(
-      (right) => !used.has(right) && !/patch projectcalico|(get|patch) policy\..*adminnetworkpolicies/.test(right),
-    ),
-    [],
   );
 });

@@ -3,35 +3,9 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { runCli } from '../program.ts';
+import { type Run, run as runCommand } from '../cli-run.ts';
 
-interface Run {
-  readonly code: number | undefined;
-  readonly out: string;
-  readonly err: string;
-}
-
-async function run(...args: readonly string[]): Promise<Run> {
-  let [out, err] = ['', ''];
-  let code: number | undefined;
-  await runCli(['policy', ...args], {
-    terminal: {
-      out: (text) => {
-        out += text;
-      },
-      err: (text) => {
-        err += text;
-      },
-    },
-    env: {},
-    version: '9.9.9',
-    now: () => 0,
-    setExitCode: (value) => {
-      code = value;
-    },
-  });
-  return { code, out, err };
-}
+const run = (...args: readonly string[]): Promise<Run> => runCommand(['policy', ...args]);
 
 const workload = (kind: string, name: string, port: string): string => `
 apiVersion: apps/v1

@@ -3,7 +3,7 @@
 import { JsonLines } from '../json-lines.ts';
 import { Frames } from './frames.ts';
 import { isProtobuf, parseProtobufEvent } from './protobuf.ts';
-import type { RawObject } from './reflector.ts';
+import type { RawObject } from './raw-object.ts';
 
 export interface RawEvent {
   readonly type: string;

@@ -25,7 +25,7 @@ import { HeldBack } from './held-back.ts';
 import { Interner } from './intern.ts';
 import { type AnyObject, KindStore } from './kind-store.ts';
 import { projectNamespace, projectNode, projectPod } from './project.ts';
-import type { RawObject } from './reflector.ts';
+import type { RawObject } from './raw-object.ts';
 import { resources } from './resources.ts';
 
 export interface ModelEvents {

@@ -5,7 +5,7 @@ import type { Kind } from '#model';
 import { decodeObject } from '../manifest/decode.ts';
 import { Interner } from './intern.ts';
 import { projectNamespace, projectNode, projectPod } from './project.ts';
-import type { RawObject } from './reflector.ts';
+import type { RawObject } from './raw-object.ts';
 
 const odd = fc.constantFrom<unknown>(null, 7, '', [], {}, [null], { a: 1 });
 /** Mostly what the API server sends, now and then what it never would. */

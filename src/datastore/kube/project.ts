@@ -8,7 +8,7 @@ import type { ContainerPort, Labels, NamespaceObject, NodeObject, ObjectMeta, Po
 import { namespaceNameLabel } from '../manifest/core.ts';
 import { keptAnnotations } from '../manifest/metadata.ts';
 import type { Interner } from './intern.ts';
-import type { RawObject } from './reflector.ts';
+import type { RawObject } from './raw-object.ts';
 
 const none: Labels = Object.freeze({});
 

@@ -9,7 +9,7 @@ import { Interner } from './intern.ts';
 import { outcomeOfErrorEvent } from './outcome.ts';
 import { projectNamespace, projectNode, projectPod } from './project.ts';
 import { parseProtobufEvent, parseProtobufObject } from './protobuf.ts';
-import type { RawObject } from './reflector.ts';
+import type { RawObject } from './raw-object.ts';
 
 const projections = { pods: projectPod, nodes: projectNode, namespaces: projectNamespace };
 type Name = keyof typeof projections;

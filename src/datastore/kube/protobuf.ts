@@ -8,7 +8,7 @@
  */
 import { isKeptAnnotation } from '../manifest/metadata.ts';
 import type { RawEvent } from './event-reader.ts';
-import type { RawObject } from './reflector.ts';
+import type { RawObject } from './raw-object.ts';
 
 /** Asks for it, and for JSON from who cannot. */
 export const protobufWatchTypes =

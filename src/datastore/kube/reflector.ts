@@ -17,17 +17,17 @@
  * - An API server behind the one that was asked before: lists ask for data not older than the last resourceVersion. An etcd
  *   restored from a backup is behind for good ("too large resource version"): then the list asks for whatever is there.
  */
-import type { Readable } from 'node:stream';
 import { type Clock, errorText, type Logger } from '#kit';
-import { pauseIfDue } from '../time-slice.ts';
 import { Backoff, sleep } from './backoff.ts';
 import { KubeError, type KubeResponse } from './client.ts';
-import { type KubeConnection, type KubeStream, mustBeWhole } from './connection.ts';
-import { eventReader, type RawEvent } from './event-reader.ts';
-import { ListItems } from './list-items.ts';
+import type { KubeConnection, KubeStream } from './connection.ts';
+import type { RawEvent } from './event-reader.ts';
+import { type ItemSink, readPage } from './list-page.ts';
 import { type Outcome, outcomeOfErrorEvent, outcomeOfRefusal } from './outcome.ts';
 import { protobufKinds, protobufWatchTypes } from './protobuf.ts';
+import { completed, type RawObject } from './raw-object.ts';
 import type { Resource } from './resources.ts';
+import { readWatch } from './watch-stream.ts';
 
 const watchSecMin = 300;
 const watchSecMax = 600;
@@ -46,22 +46,6 @@ const shortWatchMs = 1_000;
 /** What cannot be read at one place so many times is read by a list. */
 const garbageMax = 3;
 
-/** An object as the API gives it, parsed. */
-export interface RawObject {
-  readonly apiVersion?: string;
-  readonly kind?: string;
-  readonly metadata: {
-    readonly name: string;
-    readonly namespace?: string;
-    readonly uid?: string;
-    readonly resourceVersion?: string;
-    readonly labels?: Readonly<Record<string, string>>;
-    readonly annotations?: Readonly<Record<string, string>>;
-  };
-  readonly spec?: unknown;
-  readonly status?: unknown;
-}
-
 export type ReflectorState =
   | { readonly state: 'synced' }
   | { readonly state: 'absent' }
@@ -69,13 +53,10 @@ export type ReflectorState =
   /** `unreachable`: no HTTP answer came. */
   | { readonly state: 'failing'; readonly reason: string; readonly unreachable: boolean };
 
-export interface ReflectorSink {
+export interface ReflectorSink extends ItemSink {
   /** A list begins: what is not put until `listed` is gone. Again before `listed` when it was cut. */
   listing(): void;
-  put(object: RawObject): void;
   remove(object: RawObject): void;
-  /** An object too large to be read; `head` is how it begins. */
-  oversized(head: string, bytes: number): void;
   listed(resourceVersion: string): void;
   /** Everything up to here was told. */
   position(resourceVersion: string): void;
@@ -277,51 +258,21 @@ export class Reflector {
 
   /** Reads events to the end of the stream. `initial`: it begins with what is there. */
   async #follow(stream: KubeStream, initial: boolean): Promise<Outcome> {
-    const { clock } = this.#deps;
-    const events = eventReader(stream.contentType);
-    const reading = { listing: initial, lastMs: clock.nowMs() };
-    const watchdog = this.#watchdog(stream.body, reading);
-    const abort = (): void => void stream.body.destroy();
-    this.#stop.signal.addEventListener('abort', abort);
-    try {
-      for await (const chunk of stream.body) {
-        reading.lastMs = clock.nowMs();
-        events.push(chunk as Buffer);
-        for (let next = events.next(); next; next = events.next()) {
-          if (next.type === 'oversized') this.#options.sink.oversized(next.head, next.bytes);
-          else {
-            const outcome = next.event ? this.#event(next.event, reading) : this.#unreadable();
-            if (outcome) return outcome;
-          }
-          const pause = pauseIfDue();
-          if (pause) await pause;
-        }
-      }
-      mustBeWhole(stream);
-    } catch (error) {
-      if (error instanceof SilentError) return reading.listing ? { type: 'noWatchList' } : { type: 'ended' };
-      return { type: 'broken', reason: `the watch broke: ${errorText(error)}`, unreachable: true };
-    } finally {
-      watchdog();
-      this.#stop.signal.removeEventListener('abort', abort);
-    }
-    if (events.pendingBytes > 0) return { type: 'broken', reason: 'the watch was cut in an object', unreachable: true };
-    if (reading.listing) return { type: 'broken', reason: 'the list was cut', unreachable: false };
-    return { type: 'ended' };
-  }
-
-  /** @returns what ends it. */
-  #watchdog(body: Readable, reading: { listing: boolean; lastMs: number }): () => void {
-    const { clock } = this.#deps;
-    let cancel: () => void = () => undefined;
-    const look = (): void => {
-      const limitMs = reading.listing ? listSilenceMaxMs : silenceMaxMs;
-      const leftMs = limitMs - (clock.nowMs() - reading.lastMs);
-      if (leftMs <= 0) body.destroy(new SilentError(`nothing came for ${limitMs / 1000} s`));
-      else cancel = clock.schedule(leftMs, look);
-    };
-    cancel = clock.schedule(listSilenceMaxMs, look);
-    return () => cancel();
+    const reading = { listing: initial };
+    const outcome = await readWatch(stream, {
+      clock: this.#deps.clock,
+      signal: this.#stop.signal,
+      silenceMaxMs: () => (reading.listing ? listSilenceMaxMs : silenceMaxMs),
+      take: (read) => {
+        if (read.type === 'event') return read.event ? this.#event(read.event, reading) : this.#unreadable();
+        this.#options.sink.oversized(read.head, read.bytes);
+        return undefined;
+      },
+    });
+    if (outcome.type === 'silent') return reading.listing ? { type: 'noWatchList' } : { type: 'ended' };
+    if (outcome.type === 'ended' && reading.listing)
+      return { type: 'broken', reason: 'the list was cut', unreachable: false };
+    return outcome;
   }
 
   #event({ type, object }: RawEvent, reading: { listing: boolean }): Outcome | undefined {
@@ -338,7 +289,7 @@ export class Reflector {
       }
     } else if (!object.metadata?.name) return this.#unreadable();
     else if (type === 'DELETED') sink.remove(object as RawObject);
-    else if (type === 'ADDED' || type === 'MODIFIED') sink.put(complete(object as RawObject, resource));
+    else if (type === 'ADDED' || type === 'MODIFIED') sink.put(completed(object as RawObject, resource));
     else return this.#unreadable();
     if (!reading.listing) this.#moveTo(resourceVersion);
     return undefined;
@@ -393,7 +344,7 @@ export class Reflector {
         continue;
       }
       if (stream.status !== 200) return this.#refusal(stream, 'list', false);
-      const page = await this.#page(stream);
+      const page = await readPage(stream, this.#options.resource, sink);
       if ('type' in page) return page;
       cursor = page.continue ?? '';
       if (cursor !== '') continue;
@@ -401,35 +352,4 @@ export class Reflector {
       return { type: 'ended' };
     }
   }
-
-  async #page(stream: KubeStream): Promise<{ resourceVersion: string; continue?: string } | Outcome> {
-    const { sink, resource } = this.#options;
-    const items = new ListItems();
-    try {
-      for await (const chunk of stream.body) {
-        items.push(chunk as Buffer);
-        for (let item = items.next(); item; item = items.next()) {
-          if (item.type === 'oversized') sink.oversized(item.head, item.bytes);
-          else sink.put(complete(JSON.parse(item.text) as RawObject, resource));
-          const pause = pauseIfDue();
-          if (pause) await pause;
-        }
-        const pause = pauseIfDue();
-        if (pause) await pause;
-      }
-      mustBeWhole(stream);
-      const { metadata } = JSON.parse(items.envelope()) as { metadata: { resourceVersion: string; continue?: string } };
-      return metadata;
-    } catch (error) {
-      const cut = !(error instanceof SyntaxError);
-      return { type: 'broken', reason: `the list broke: ${errorText(error)}`, unreachable: cut };
-    }
-  }
-}
-
-class SilentError extends Error {}
-
-/** Items of a list do not say what they are. */
-function complete(object: RawObject, { kind, apiVersion }: Resource): RawObject {
-  return object.apiVersion && object.kind ? object : { ...object, apiVersion, kind };
 }

@@ -7,7 +7,7 @@ import { type Clock, errorText, type Logger } from '#kit';
 import { Backoff } from './backoff.ts';
 import { KubeError, statusMessage } from './client.ts';
 import type { KubeConnection } from './connection.ts';
-import type { RawObject } from './reflector.ts';
+import type { RawObject } from './raw-object.ts';
 
 const readIntervalMs = 30_000;
 

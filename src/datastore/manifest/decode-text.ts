@@ -1,5 +1,6 @@
 /** For the tests beside this file: YAML text as what it decodes to. */
 import assert from 'node:assert/strict';
+import type { PasswordSource } from '#model';
 import { decodeObject, identify } from './decode.ts';
 import type { DocumentSource } from './metadata.ts';
 import { parseManifest } from './parse.ts';
@@ -41,3 +42,6 @@ export function assertRefused(kind: string, refused: Refused, name = 'x') {
     assert.match(found[0]!, new RegExp(`^[34]:${field.replace(/[[\]]/g, '\\$&')}: `), spec);
   }
 }
+
+/** Of a password that stands in the object itself. */
+export const passwordText = (source: PasswordSource | undefined) => source?.type === 'value' && source.value.reveal();

@@ -1,9 +1,8 @@
 /** Calico's policy kinds: objects that together hold every field, and for every CEL rule what it lets pass and what it refuses. */
 import type { KubeObject } from '../../support/kube/objects.ts';
-import type { CelCase } from './cel-cases.ts';
+import type { CelCase, Fields } from './cel-case.ts';
 import { conditionsOnly, objectOf } from './objects.ts';
 
-type Fields = Readonly<Record<string, unknown>>;
 const stagedPolicyKinds = ['StagedNetworkPolicy', 'StagedGlobalNetworkPolicy'] as const;
 const policyKinds = ['NetworkPolicy', 'GlobalNetworkPolicy', ...stagedPolicyKinds] as const;
 type PolicyKind = (typeof policyKinds)[number];

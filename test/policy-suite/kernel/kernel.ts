@@ -17,8 +17,8 @@ import {
 } from '#lab';
 import { type ModelUpdate, objectKey } from '#model';
 import { endOf, serviceTarget, splitEnd } from '../ends.ts';
-import type { SuiteFlow, SuitePort, SuiteProbe } from '../format.ts';
 import type { Judge, Outcome } from '../judge.ts';
+import type { SuiteFlow, SuitePort, SuiteProbe } from '../suite.ts';
 import type { SuiteWorld } from '../world.ts';
 import { SuiteNetwork, sameWire, type Wire, wiresOf } from './network.ts';
 import { NodeAgent } from './node-agent.ts';

@@ -2,7 +2,7 @@
 import { familyOf, type IpAddress } from '#kit';
 import { must, netnsPath } from '#lab';
 import { type Backend, serviceTarget } from '../ends.ts';
-import type { SuiteFamily } from '../format.ts';
+import type { SuiteFamily } from '../suite.ts';
 import type { SuiteWorld } from '../world.ts';
 
 const chain = 'SUITE-SERVICES';
