@@ -91,12 +91,13 @@ export function createAgent(loaded: LoadedConfig): Agent {
     },
     { interfacePrefix: INTERFACE_PREFIX, forwardingLater: true },
   );
+  const nftCommits = openNftCommits();
   const policyDataplane = createPolicyDataplane(
     {
       run: runCommand,
       lock: takeFlock,
       tables: openNftTables(),
-      watchCommits: openNftCommits().watch,
+      watchCommits: nftCommits.watch,
       members: openSetMembers(),
       flows: { table: openFlowTable(), judge: (flow) => policy.flowAllowed(flow) },
       lifeOf: (set, address) => domains.sets.lifeOf(set, address),
@@ -363,6 +364,7 @@ export function createAgent(loaded: LoadedConfig): Agent {
       await cni.stop();
       await bgp.stop(mode);
       await policyDataplane.stop();
+      nftCommits.close();
       await flows.stop();
       trustedServers.stop();
       await domains.stop();
