@@ -11,7 +11,7 @@ const tracing = 'debug { states, packets };';
 const routesAt = (bird: Bird): string => bird.birdc('show route protocol peer all');
 const trace = (bird: Bird, what: string | RegExp): Promise<unknown> =>
   until(() => (typeof what === 'string' ? bird.output.includes(what) : what.test(bird.output)), {
-    what: `${what} in what BIRD says: ${bird.output.slice(-2000)}`,
+    what: () => `${what} in what BIRD says: ${bird.output.slice(-2000)}`,
   });
 
 /** Another BIRD beside the first one, at 10.9.0.3. */
