@@ -68,7 +68,7 @@ test(
       await until(async () => (await way(agent, target)).includes(expected), { what: `${target} ${expected}` });
     }
     await until(() => /10\.42\.1\.0\/24 \[20\/0\] via fe80::\S+, e0/.test(frr.vtysh('show ip route bgp')), {
-      what: `the pods' prefix at FRR: ${frr.vtysh('show ip route')}`,
+      what: () => `the pods' prefix at FRR: ${frr.vtysh('show ip route')}`,
     });
     await until(() => /fd00:42:1::\/64 \[20\/0\] via fe80::\S+, e0/.test(frr.vtysh('show ipv6 route bgp')), {
       what: "the pods' IPv6 prefix at FRR",
@@ -97,7 +97,7 @@ test(
     const range = { range: '192.0.2.0/24', limit: 1, holdTime: '9s' };
     put(agent, 'BGPPeer', 'rack', { ...range, asNumbers: [64514] });
     await until(() => /Bad peer AS/i.test(bird.birdc('show protocols all peer')), {
-      what: `RFC 4271 6.2, Bad Peer AS, at BIRD: ${bird.birdc('show protocols all peer')}`,
+      what: () => `RFC 4271 6.2, Bad Peer AS, at BIRD: ${bird.birdc('show protocols all peer')}`,
     });
     put(agent, 'BGPPeer', 'rack', { ...range, asNumbers: [64513, 64514] });
     const found = await established(agent, 'peer/rack/192.0.2.2');
@@ -108,7 +108,7 @@ test(
     await until(() => /10\.42\.1\.0\/24/.test(bird.birdc('show route')), { what: "the pods' prefix at BIRD" });
     bird.birdc('enable late');
     await until(() => bird.birdc('show protocols all late').includes('Connection rejected'), {
-      what: `the refusal beyond the limit: ${bird.birdc('show protocols all late')}`,
+      what: () => `the refusal beyond the limit: ${bird.birdc('show protocols all late')}`,
     });
     put(agent, 'BGPPeer', 'rack', { ...range, limit: 2, remoteAS: 'External' });
     await established(agent, 'peer/rack/192.0.2.3');

@@ -118,7 +118,7 @@ test('RFC 5880 6.8.3: live: intervals change by a poll with BIRD, and no session
     { what: 'the intervals' },
   );
   await until(() => /e0\s+Up\s+\S+\s+0\.400\s+1\.500/.test(bird.birdc('show bfd sessions')), {
-    what: `BIRD to send every 400 ms and wait for 5 of 300: ${bird.birdc('show bfd sessions')}`,
+    what: () => `BIRD to send every 400 ms and wait for 5 of 300: ${bird.birdc('show bfd sessions')}`,
   });
   const { establishedCount, bfd: now } = await speaker.peer('bird');
   assert.deepEqual([establishedCount, now?.flaps], [1, 0]);

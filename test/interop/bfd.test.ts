@@ -339,7 +339,7 @@ protocol bfd b {
     a.configure({ ...local, minTxUs: 200_000, minRxUs: 90_000 }, far);
     await agree('local', { txIntervalUs: 200_000, rxIntervalUs: 90_000, detectionTimeUs: 900_000 });
     await until(() => /e0\s+Up\s+\S+\s+0\.090\s+2\.000/.test(bird.birdc('show bfd sessions')), {
-      what: `BIRD to send every 90 ms and wait for 10 of 200: ${bird.birdc('show bfd sessions')}`,
+      what: () => `BIRD to send every 90 ms and wait for 10 of 200: ${bird.birdc('show bfd sessions')}`,
     });
     bird.configure(birdText(150));
     await agree('local', { txIntervalUs: 200_000, rxIntervalUs: 150_000, detectionTimeUs: 1_500_000 });

@@ -227,7 +227,7 @@ router bgp 64513
   const at = (family: 'ipv4' | 'ipv6', prefix: string): string[] =>
     [...frr.vtysh(`show bgp ${family} unicast ${prefix}`).matchAll(/Community: 64515:(\d)/g)].map((m) => m[1]!).sort();
   await until(() => at('ipv4', prefixes[4]).length === 3 && at('ipv6', prefixes[6]).length === 3, {
-    what: `three paths at FRR; it has ${frr.vtysh(`show bgp ipv4 unicast ${prefixes[4]}`)}`,
+    what: () => `three paths at FRR; it has ${frr.vtysh(`show bgp ipv4 unicast ${prefixes[4]}`)}`,
     deadlineMs: 20_000,
   });
   const fromFrr = async (prefix: string): Promise<string> =>

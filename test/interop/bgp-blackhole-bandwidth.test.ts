@@ -138,6 +138,6 @@ test('RFC 10005: bandwidths of FRR are read, and those that a filter sets are re
   // 1000 Mbit/s are 1.25e8 bytes.
   assert.match(answer.routes[0]!.paths[0]!.attributes.extendedCommunities!.join(), /^[04]004fc014cee6b28$/);
   await until(() => /LB:64512:1250000000 \(10\.000 Gbps\)/.test(frr.vtysh('show bgp ipv4 unicast 10.50.1.0/24')), {
-    what: `10 Gbit/s at FRR; ${frr.vtysh('show bgp ipv4 unicast 10.50.1.0/24')}`,
+    what: () => `10 Gbit/s at FRR; ${frr.vtysh('show bgp ipv4 unicast 10.50.1.0/24')}`,
   });
 });

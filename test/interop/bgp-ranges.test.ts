@@ -88,7 +88,7 @@ test('RFC 4486 4: beyond its limit a range refuses with Cease, connection reject
   await speaker.established('10.9.0.2');
   bird.birdc('enable late');
   await until(() => bird.birdc('show protocols all late').includes('Connection rejected'), {
-    what: `the refusal at BIRD: ${bird.birdc('show protocols all late')}`,
+    what: () => `the refusal at BIRD: ${bird.birdc('show protocols all late')}`,
   });
   const [status] = (await speaker.status()).ranges;
   assert.equal(status!.peers, 1);

@@ -63,7 +63,7 @@ if (aoFault('hmac-sha-1-96') !== undefined) {
       const bird = await link.bird(birdConfig());
       const speaker = await link.speaker(linkConfig({}, { tcpAo: [one] }));
       await until(() => bird.birdc('show protocols all peer').includes('reset by peer'), {
-        what: `the refusal at BIRD: ${bird.birdc('show protocols all peer')}`,
+        what: () => `the refusal at BIRD: ${bird.birdc('show protocols all peer')}`,
       });
       const { state, lastError, establishedCount } = await speaker.peer('bird');
       assert.deepEqual([state, establishedCount], ['Idle', 0]);

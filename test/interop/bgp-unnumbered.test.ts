@@ -30,7 +30,7 @@ for (const [title, peer, options] of [
     assert.deepEqual(speaker.routes.get('fd60:1::/64'), [address]);
     const own = localAddress!.split('%')[0];
     await until(() => frr.vtysh('show ip route bgp').includes(`10.50.1.0/24 [20/0] via ${own}, e0`), {
-      what: `our IPv4 route in FRR: ${frr.vtysh('show ip route')}`,
+      what: () => `our IPv4 route in FRR: ${frr.vtysh('show ip route')}`,
     });
     await until(() => frr.vtysh('show ipv6 route bgp').includes(`fd50:1::/64 [20/0] via ${own}, e0`), {
       what: 'our IPv6 route in FRR',

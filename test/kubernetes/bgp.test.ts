@@ -143,7 +143,7 @@ suite(
             const often = times === undefined || peer?.timesEstablished === times;
             return peer?.state === 'Established' && often && peer;
           },
-          { what: `${name} to be Established; BIRD says ${bird.output.slice(-400)}`, deadlineMs: 60_000 },
+          { what: () => `${name} to be Established; BIRD says ${bird.output.slice(-400)}`, deadlineMs: 60_000 },
         );
       const problem = (pattern: RegExp) =>
         until(async () => (await node.status()).problems.find((text) => pattern.test(text)), {
@@ -152,7 +152,7 @@ suite(
         });
       const atBird = (text: string, there: boolean) =>
         until(() => bird.birdc('show route protocol peer').includes(text) === there, {
-          what: `${text} ${there ? 'at' : 'gone from'} BIRD: ${bird.birdc('show route protocol peer')}`,
+          what: () => `${text} ${there ? 'at' : 'gone from'} BIRD: ${bird.birdc('show route protocol peer')}`,
           deadlineMs: 20_000,
         });
       return { peers, names, is, established, problem, atBird };
@@ -306,7 +306,7 @@ suite(
       await apply(object('BGPPeer', 'tor', { ...tor, bfd: {} }));
       const up = (what: string) =>
         until(async () => (await peers())[0]?.bfd === 'Up' && /\bUp\b/.test(bird.birdc('show bfd sessions')), {
-          what: `BFD to be up ${what}: ${bird.birdc('show bfd sessions')}`,
+          what: () => `BFD to be up ${what}: ${bird.birdc('show bfd sessions')}`,
           deadlineMs: 30_000,
         });
       await up('beside the session');

@@ -59,7 +59,7 @@ ${neighbor}`;
       if (child.exitCode !== null) throw new Error('it ended');
       return heard().includes('ready');
     },
-    { what: `ExaBGP to say something; it said ${output}`, deadlineMs: 20_000 },
+    { what: () => `ExaBGP to say something; it said ${output}`, deadlineMs: 20_000 },
   );
   return {
     get heard() {

@@ -59,7 +59,7 @@ mount -t tmpfs none /run && mkdir -p /run/openbgpd && exec "$0" -d -f ${file('co
     if (child.exitCode !== null) throw new Error(`bgpd ended: ${output}`);
     return cli('show').includes('Neighbor');
   };
-  await until(answers, { what: `OpenBGPD to answer; it said ${output}` });
+  await until(answers, { what: () => `OpenBGPD to answer; it said ${output}` });
   return {
     process: child,
     cli,

@@ -127,7 +127,7 @@ export class Bird {
   }
   async ready(): Promise<void> {
     await until(() => this.birdc('show status').includes('up and running'), {
-      what: `BIRD to answer; it said ${this.output}`,
+      what: () => `BIRD to answer; it said ${this.output}`,
     });
   }
   birdc(command: string): string {

@@ -149,7 +149,7 @@ class TwoPaths {
     await startSpeaker(name, link);
     for (const bird of birds)
       await until(() => /\bUp\b.*\b0\.150\b/.test(bird.birdc('show bfd sessions')), {
-        what: `BFD at 50 ms; BIRD has ${bird.birdc('show bfd sessions')}`,
+        what: () => `BFD at 50 ms; BIRD has ${bird.birdc('show bfd sessions')}`,
         deadlineMs: 60_000,
       });
     link.spawn(link.a, process.execPath, [file, 'send', destination, String(port)]);
