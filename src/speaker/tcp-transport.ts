@@ -71,7 +71,8 @@ export class TcpTransport implements Transport {
   readonly #onAccept: (connection: ByteConnection) => void;
   readonly #listeners = new Map<string, Listener>();
   readonly #connections = new Set<TcpConnection>();
-  readonly #closing = new Set<TcpConnection>();
+  /** Each with the dials that wait for its end. */
+  readonly #closing = new Map<TcpConnection, Set<() => void>>();
   readonly #budget = new ReadBudget(
     () => performance.now(),
     (fn) => void setImmediate(fn),
@@ -123,7 +124,27 @@ export class TcpTransport implements Transport {
     }
   }
 
+  /**
+   * Begins when the peer has ended what we closed, a second later at most: one that finds both at a time, our last words in the old connection and a new
+   * one, may take that for a restart (RFC 4724 4.2), and drop the old one unread. BIRD does.
+   */
   dial(
+    request: DialRequest,
+    onConnected: (connection: ByteConnection) => void,
+    onFailed: (reason: string) => void,
+  ): () => void {
+    const last = [...this.#closing].find(([{ remoteAddress }]) => remoteAddress === request.address);
+    if (!last) return this.#dial(request, onConnected, onFailed);
+    const [, waiting] = last;
+    let cancel = (): void => void waiting.delete(begin);
+    const begin = (): void => {
+      cancel = this.dial(request, onConnected, onFailed);
+    };
+    waiting.add(begin);
+    return () => cancel();
+  }
+
+  #dial(
     request: DialRequest,
     onConnected: (connection: ByteConnection) => void,
     onFailed: (reason: string) => void,
@@ -178,6 +199,7 @@ export class TcpTransport implements Transport {
   /** Stops listening and cuts what is open. */
   close(): void {
     this.stopListening();
+    for (const waiting of this.#closing.values()) waiting.clear();
     for (const connection of [...this.#connections]) connection.destroy();
   }
   stopListening(): void {
@@ -261,13 +283,15 @@ export class TcpTransport implements Transport {
       budget: this.#budget,
       afterReads: this.#afterReads,
       onClosing: (closing) => {
-        this.#closing.add(closing);
-        const [oldest] = this.#closing;
+        this.#closing.set(closing, new Set());
+        const [oldest] = this.#closing.keys();
         if (this.#closing.size > closingMax) oldest?.destroy();
       },
       onEnd: (gone) => {
         this.#connections.delete(gone);
+        const waiting = this.#closing.get(gone);
         this.#closing.delete(gone);
+        for (const begin of waiting ?? []) begin();
       },
     });
     this.#connections.add(connection);

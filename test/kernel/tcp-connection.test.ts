@@ -202,6 +202,42 @@ describe('connections of the speaker', needs({ root: true, commands: ['ip'] }), 
     }
   });
 
+  test('RFC 4724 4.2: a peer is dialled when it has ended what we closed, not while our last words wait to be read', async (t) => {
+    const peers: net.Socket[] = [];
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => void peers.push(socket));
+    t.after(() => {
+      server.close();
+      for (const each of peers) each.destroy();
+    });
+    await new Promise<void>((resolve) => server.listen(port + 2, '127.0.0.1', resolve));
+    const connected: ByteConnection[] = [];
+    const dial = (): (() => void) =>
+      transport.dial(
+        { peer: 'p', address: '127.0.0.1', port: port + 2 },
+        (connection) => connected.push(connection),
+        (reason) => assert.fail(reason),
+      );
+    dial();
+    await until(() => peers.length === 1 && connected.length === 1, { what: 'the first connection' });
+    connected[0]!.write(Buffer.from('last words'));
+    connected[0]!.close();
+    const giveUp = dial();
+    dial();
+    giveUp();
+    let heard = '';
+    peers[0]!
+      .on('data', (chunk) => (heard += chunk))
+      .on('end', () => {
+        assert.equal(peers.length, 1, 'a new connection while this one was read');
+        peers[0]!.end();
+      });
+    await until(() => peers.length === 2 && connected.length === 2, { what: 'the second connection' });
+    assert.equal(heard, 'last words');
+    connected[1]!.destroy();
+    await nextTurn();
+    assert.equal(peers.length, 2, 'the dial that was given up');
+  });
+
   test('many that send at once have their turns: nobody reads twice before all others have read', async () => {
     const turns: number[] = [];
     const pairs: [Ours, net.Socket][] = [];
