@@ -21,8 +21,8 @@ const group = new tables.UpdateGroup(rib, {
   nextHopSelf: Uint8Array.of(10, 0, 0, 9),
 });
 let written = 0;
-const write = (chunk: Uint8Array): void => {
-  written += chunk.length;
+const write = (_bytes: Uint8Array, length: number): void => {
+  written += length;
 };
 group.join(60_000, { write, writable: true }, true);
 

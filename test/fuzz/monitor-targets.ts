@@ -152,9 +152,9 @@ class Listener {
 class SlowStation extends VirtualClient {
   readonly #held: Uint8Array[] = [];
 
-  override write(bytes: Uint8Array): void {
-    super.write(bytes);
-    if (this.stuck) this.#held.push(bytes.slice());
+  override write(bytes: Uint8Array, length = bytes.length): void {
+    super.write(bytes, length);
+    if (this.stuck) this.#held.push(bytes.slice(0, length));
   }
   override drain(): void {
     this.written.push(...this.#held.splice(0));
