@@ -32,7 +32,7 @@ import {
   newCounters,
   type WriteCounters,
 } from '../command.ts';
-import { type Backend, restoreArgv, saveArgv } from './backend.ts';
+import { type Backend, restoreArgv, restoreEnv, saveArgv } from './backend.ts';
 import type { CommittingPrograms } from './commits.ts';
 import { chainLines, changeLines, portions, type WantedChain } from './lines.ts';
 import type { LegacyLock } from './lock.ts';
@@ -329,14 +329,14 @@ export class IptablesFamily {
     // Unknown until it succeeded: also when the runner itself throws.
     this.#stale = true;
     const stdin = `${lines.join('\n')}\n`;
-    const options = { stdin, env, timeoutMs: commandTimeoutMs };
+    const options = { stdin, env: { ...restoreEnv(backend), ...env }, timeoutMs: commandTimeoutMs };
     const isTold = stdin.length <= toldCharactersMax && lines.indexOf('COMMIT') === lines.length - 1;
     const programs = isTold ? this.#programs : undefined;
     const argv = restoreArgv(backend, family);
     const give = (held: Pick<CommandOptions, 'env' | 'inherit'> = {}): Promise<CommandResult> =>
       programs
         ? programs.run(argv, options, (reason) => this.#failedLate(reason))
-        : this.#run(argv, { ...options, ...held });
+        : this.#run(argv, { ...options, ...held, env: { ...options.env, ...held.env } });
     const result = (await (this.#lock ? this.#lock.during(give) : give())) ?? {
       code: 1,
       stderr: 'another program holds the xtables lock',
