@@ -16,6 +16,8 @@ export class IpsetError extends PoplinError<IpsetFailure> {}
 
 /** More changes than this in one step go through `ipset restore`: netlink holds up the thread. */
 const directChangesMax = 200;
+/** What one call of `ipset restore` gets, 1 MB: to put a text of more together takes too much of one turn of the loop. */
+const callLines = 20_000;
 /** 100,000 members take up to 3 s. */
 const commandTimeoutMs = 120_000;
 
@@ -48,6 +50,10 @@ export async function restoreLines(
     if (failure === undefined) return;
     throw new IpsetError(`making or changing a set failed: ${failure}`, { code: 'RESTORE_FAILED', stderr: failure });
   }
+  for (let at = 0; at < lines.length; at += callLines) await restoreSome(run, lines.slice(at, at + callLines));
+}
+
+async function restoreSome(run: CommandRunner['run'], lines: readonly string[]): Promise<void> {
   const { code, stderr } = await run(['ipset', 'restore'], {
     stdin: `${lines.join('\n')}\n`,
     timeoutMs: commandTimeoutMs,

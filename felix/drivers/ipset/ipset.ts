@@ -35,6 +35,8 @@ import {
   type KernelSet,
   type LifeOf,
   newKernelSet,
+  type PendingChange,
+  pendingChanges,
   roomNeeded,
   temporaryName,
 } from './kernel-set.ts';
@@ -116,15 +118,32 @@ export class Ipsets {
   }
 
   /** The whole set, of mixed families; replaces what it was. A member that is not of the type is left out and logged. */
-  desire(id: SetId, type: KernelSetType, members: Iterable<string>, { passing = false } = {}): void {
+  desire(
+    id: SetId,
+    type: KernelSetType,
+    members: Iterable<string>,
+    options: { readonly passing?: boolean } = {},
+  ): void {
+    for (const _ of this.desiring(id, type, members, options));
+  }
+  /** The same, a member a step; `learn` may come between. */
+  *desiring(
+    id: SetId,
+    type: KernelSetType,
+    members: Iterable<string>,
+    { passing = false }: { readonly passing?: boolean } = {},
+  ): Generator<void> {
     const before = this.#logical.get(id);
     if (before && before.type !== type) this.undesire(id);
-    const logical: LogicalSet = { type, passing, members: new Set(members) };
+    const logical: LogicalSet = { type, passing, members: new Set() };
     this.#logical.set(id, logical);
     if (passing) this.#passing.add(id);
     const split = new Map<IpFamily, [string, true][]>(this.#options.families.map((family) => [family, []]));
-    for (const member of logical.members) {
+    for (const member of members) {
+      logical.members.add(member);
       for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, true]);
+      // What is learnt in between would be taken for what nobody wants.
+      if (!passing) yield;
     }
     for (const [family, entries] of split) {
       const set = this.#kernelSet(id, type, family);
@@ -132,16 +151,22 @@ export class Ipsets {
       // Another program made it under our name, or an agent for which it was another: destroyed first.
       if (set.exists && set.passing !== passing) set.foreign = true;
       set.passing = passing;
-      set.members.replaceDesired(entries);
       this.#dirty.add(set);
+      if (passing) set.members.replaceDesired(entries);
+      else yield* set.members.replacingDesired(entries);
     }
   }
 
   /** @throws Error when the set was never desired (a programmer's error: deltas follow the set). */
   delta(id: SetId, added: Iterable<string>, removed: Iterable<string>): void {
+    for (const _ of this.changing(id, added, removed));
+  }
+  /** The same, a member a step. */
+  *changing(id: SetId, added: Iterable<string>, removed: Iterable<string>): Generator<void> {
     const logical = this.#logical.get(id);
     if (!logical) throw new Error(`a change of the set "${id}", which does not exist`);
     for (const member of removed) {
+      yield;
       if (!logical.members.delete(member)) continue;
       for (const { family, text } of this.#entries(id, logical.type, member)) {
         // A /0 is held as two /1, which may be members by themselves as well.
@@ -157,6 +182,7 @@ export class Ipsets {
       }
     }
     for (const member of added) {
+      yield;
       logical.members.add(member);
       for (const { family, text } of this.#entries(id, logical.type, member)) {
         this.#touch(id, logical.type, family)?.members.desire(text, true);
@@ -208,6 +234,10 @@ export class Ipsets {
   }
 
   undesire(id: SetId): void {
+    for (const _ of this.undesiring(id));
+  }
+  /** The same, a member a step. */
+  *undesiring(id: SetId): Generator<void> {
     const logical = this.#logical.get(id);
     if (!logical) return;
     this.#logical.delete(id);
@@ -216,22 +246,14 @@ export class Ipsets {
     for (const family of this.#options.families) {
       const set = this.#kernelSet(id, logical.type, family);
       set.wanted = false;
-      set.members.replaceDesired([]);
       this.#dirty.add(set);
+      yield* set.members.replacingDesired([]);
     }
   }
 
   /** What is about to change of sets that are in the kernel, both families together; of passing ones nothing does that policy says. */
-  pendingChanges(): { readonly id: SetId; readonly added: readonly string[]; readonly removed: readonly string[] }[] {
-    const changes = new Map<SetId, { id: SetId; added: string[]; removed: string[] }>();
-    for (const { id, wanted, exists, passing, members } of this.#dirty) {
-      if (id === undefined || !wanted || !exists || passing || members.inSync) continue;
-      const change = changes.get(id) ?? { id, added: [], removed: [] };
-      changes.set(id, change);
-      for (const member of members.pendingUpdates) change.added.push(member);
-      for (const member of members.pendingDeletes) change.removed.push(member);
-    }
-    return [...changes.values()];
+  pendingChanges(): PendingChange[] {
+    return pendingChanges(this.#dirty);
   }
 
   /** Reads back every set of ours. @throws IpsetError */

@@ -101,6 +101,24 @@ export function* deleteLines(set: KernelSet): Generator<string> {
   for (const member of set.members.pendingDeletes) yield `del ${set.name} ${member} -exist`;
 }
 
+export interface PendingChange {
+  readonly id: SetId;
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+}
+/** Of sets that are there and wanted, but not of passing ones; both families of a set together. */
+export function pendingChanges(sets: Iterable<KernelSet>): PendingChange[] {
+  const changes = new Map<SetId, { id: SetId; added: string[]; removed: string[] }>();
+  for (const { id, wanted, exists, passing, members } of sets) {
+    if (id === undefined || !wanted || !exists || passing || members.inSync) continue;
+    const change = changes.get(id) ?? { id, added: [], removed: [] };
+    changes.set(id, change);
+    for (const member of members.pendingUpdates) change.added.push(member);
+    for (const member of members.pendingDeletes) change.removed.push(member);
+  }
+  return [...changes.values()];
+}
+
 /** What holds a set's members while it is built anew. */
 export const temporaryName = (set: KernelSet): string => `${set.name}.t`;
 /**
