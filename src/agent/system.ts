@@ -39,6 +39,7 @@ export const runCommand: CommandRunner['run'] = ([command, ...args], options = {
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     ...(options.inherit === undefined ? {} : { inherit: options.inherit }),
     ...(options.keepStdin === undefined ? {} : { keepStdin: options.keepStdin }),
+    ...(options.onOutput === undefined ? {} : { onOutput: options.onOutput }),
     ...(options.onStart === undefined ? {} : { onStart: options.onStart }),
     env: { ...definedEnvironment(), ...options.env },
   });

@@ -1,15 +1,14 @@
 /** The kernel's sets by way of the `ipset` command, few sets that come and few members by netlink. */
 import { type Clock, PoplinError } from '#kit';
-import { paced } from '../../pace.ts';
 import {
   type CommandRunner,
-  linesOf,
+  runLines,
   type SetCreation,
   type SetMemberChange,
   type SetMemberWriter,
 } from '../command.ts';
 import { creation, type KernelSet, memberChange } from './kernel-set.ts';
-import { ipsetSaveParser, type SavedSet } from './saved-sets.ts';
+import { readSavedLine, type SavedSetReader } from './saved-sets.ts';
 
 export type IpsetFailure = { readonly code: 'SAVE_FAILED' | 'RESTORE_FAILED'; readonly stderr: string };
 export class IpsetError extends PoplinError<IpsetFailure> {}
@@ -21,21 +20,15 @@ const callLines = 20_000;
 /** 100,000 members take up to 3 s. */
 const commandTimeoutMs = 120_000;
 
-/** By name, those of `isOurs`. @throws IpsetError */
-export async function saveSets(
-  { run, clock }: { readonly run: CommandRunner['run']; readonly clock: Clock },
-  isOurs: (name: string) => boolean,
-): Promise<ReadonlyMap<string, SavedSet>> {
-  const result = await run(['ipset', 'save'], { timeoutMs: commandTimeoutMs });
-  if (result.code !== 0) {
-    throw new IpsetError(`reading sets failed: ${result.stderr.trim()}`, {
-      code: 'SAVE_FAILED',
-      stderr: result.stderr,
-    });
-  }
-  const { sets, line } = ipsetSaveParser(isOurs);
-  await paced(clock, linesOf(result.stdout), line);
-  return sets;
+/** @throws IpsetError, when some may have been read already. */
+export async function readSets(
+  runner: { readonly run: CommandRunner['run']; readonly clock: Clock },
+  reader: SavedSetReader,
+): Promise<void> {
+  const { code, stderr } = await runLines(runner, ['ipset', 'save'], { timeoutMs: commandTimeoutMs }, (line) =>
+    readSavedLine(line, reader),
+  );
+  if (code !== 0) throw new IpsetError(`reading sets failed: ${stderr.trim()}`, { code: 'SAVE_FAILED', stderr });
 }
 
 /** @param sets by name: of these, what `members` takes may go by it. @throws IpsetError when some of the lines may not be in the kernel. */

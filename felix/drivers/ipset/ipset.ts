@@ -27,7 +27,7 @@ import {
   type SetMemberWriter,
   type WriteCounters,
 } from '../command.ts';
-import { restoreLines, saveSets } from './commands.ts';
+import { readSets, restoreLines } from './commands.ts';
 import {
   addLines,
   buildLines,
@@ -77,6 +77,8 @@ export class Ipsets {
   /** What the `grow` that is on its way makes, or makes anew, and the room that it will have. */
   readonly #building = new Map<KernelSet, number>();
   #stale = true;
+  /** How often sets were read back. */
+  #readings = 0;
 
   constructor(
     deps: {
@@ -138,10 +140,10 @@ export class Ipsets {
     const logical: LogicalSet = { type, passing, members: new Set() };
     this.#logical.set(id, logical);
     if (passing) this.#passing.add(id);
-    const split = new Map<IpFamily, [string, true][]>(this.#options.families.map((family) => [family, []]));
+    const split = new Map<IpFamily, [string, number][]>(this.#options.families.map((family) => [family, []]));
     for (const member of members) {
       logical.members.add(member);
-      for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, true]);
+      for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, 0]);
       // What is learnt in between would be taken for what nobody wants.
       if (!passing) yield;
     }
@@ -185,7 +187,7 @@ export class Ipsets {
       yield;
       logical.members.add(member);
       for (const { family, text } of this.#entries(id, logical.type, member)) {
-        this.#touch(id, logical.type, family)?.members.desire(text, true);
+        this.#touch(id, logical.type, family)?.members.desire(text, 0);
       }
     }
   }
@@ -217,8 +219,8 @@ export class Ipsets {
     }
     for (const { address } of members) logical.members.add(address);
     for (const { set, text } of into) {
-      set.members.desire(text, true);
-      set.members.found(text, true);
+      set.members.desire(text, 0);
+      set.members.found(text, this.#readings);
     }
   }
 
@@ -260,30 +262,50 @@ export class Ipsets {
   async read(): Promise<void> {
     this.counters.saveCalls++;
     this.#stale = true;
-    const seen = await saveSets({ run: this.#run, clock: this.#clock }, (name) => this.#setNames.isOurs(name));
-    const passing = [...seen].filter(([, saved]) => saved.passing);
-    this.#found = { atMs: this.#clock.nowMs(), members: new Map(passing.map(([name, { lives }]) => [name, lives])) };
-    await paced(this.#clock, this.#adopt(seen));
+    const reading = ++this.#readings;
+    const seen = new Map<string, KernelSet>();
+    const lives = new Map<string, PassingMember[]>();
+    await readSets(
+      { run: this.#run, clock: this.#clock },
+      {
+        isOurs: (name) => this.#setNames.isOurs(name),
+        set: (name, saved) => {
+          seen.set(name, this.#seen(name, saved));
+          if (saved.passing) lives.set(name, []);
+        },
+        member: (name, member, life) => {
+          seen.get(name)?.members.found(member, reading);
+          if (life) lives.get(name)?.push({ address: member, ...life });
+        },
+      },
+    );
+    this.#found = { atMs: this.#clock.nowMs(), members: lives };
+    await paced(this.#clock, this.#unseen(seen, reading));
     this.#stale = false;
   }
 
-  /** Takes what was seen for what is there, a set or a member a step. */
-  *#adopt(seen: ReadonlyMap<string, SavedSet>): Generator<void> {
-    for (const [name, saved] of seen) {
-      const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family, saved.passing);
-      set.foreign = set.type !== saved.type || set.family !== saved.family || set.passing !== saved.passing;
-      this.#kernel.set(name, set);
-      set.exists = true;
-      set.room = saved.maxelem;
-      this.#dirty.add(set);
-      yield* set.members.replacingActual(saved.members.values().map((member) => [member, true] as const));
-    }
+  #seen(name: string, saved: SavedSet): KernelSet {
+    const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family, saved.passing);
+    set.foreign = set.type !== saved.type || set.family !== saved.family || set.passing !== saved.passing;
+    this.#kernel.set(name, set);
+    set.exists = true;
+    set.room = saved.maxelem;
+    this.#dirty.add(set);
+    return set;
+  }
+
+  /** What was not seen at this reading is not there; a member or a set a step. */
+  *#unseen(seen: ReadonlyMap<string, KernelSet>, reading: number): Generator<void> {
     for (const [name, set] of this.#kernel) {
+      for (const [member, at] of set.members.actual) {
+        if (at !== reading) set.members.gone(member);
+        yield;
+      }
       if (seen.has(name)) continue;
       set.exists = false;
-      yield* set.members.replacingActual([]);
       if (set.wanted) this.#dirty.add(set);
       else this.#forget(set);
+      yield;
     }
   }
 
@@ -312,7 +334,7 @@ export class Ipsets {
       if (!set.wanted) continue;
       const turnRound = set.exists && turned.has(set.name) && !set.foreign;
       if (turnRound) for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
-      else for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
+      else for (const member of [...set.members.pendingUpdates]) set.members.found(member, this.#readings);
       if (set.foreign) set.members.replaceActual(set.members.desired);
       set.exists = true;
       set.foreign = false;
@@ -325,7 +347,7 @@ export class Ipsets {
     if (await this.#restore(lines)) {
       for (const set of this.#dirty) {
         if (!set.wanted) continue;
-        for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
+        for (const member of [...set.members.pendingUpdates]) set.members.found(member, this.#readings);
         for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
       }
     }

@@ -29,7 +29,8 @@ export interface KernelSet {
   room: number;
   /** In the kernel under our name, but of another type (somebody else made it): destroyed first. */
   foreign: boolean;
-  readonly members: DeltaTracker<string, true>;
+  /** Actual: at which reading, or before which, it was there last. */
+  readonly members: DeltaTracker<string, number>;
 }
 
 /** Undefined for a line that does not make a known set as `createLine` says, or makes one whose members go by themselves. */
@@ -79,7 +80,7 @@ export function newKernelSet(name: string, type: KernelSetType, family: IpFamily
     wanted: false,
     room: 0,
     foreign: false,
-    members: new DeltaTracker(),
+    members: new DeltaTracker(() => true),
   };
 }
 /**
