@@ -18,7 +18,7 @@
  */
 import type { Clock, IpFamily, Logger } from '#kit';
 import type { SetId } from '#model';
-import { paced, pacedArray } from '../../pace.ts';
+import { pacedArray } from '../../pace.ts';
 import type { KernelSetType, Names } from '../../render/names.ts';
 import {
   type CommandRunner,
@@ -27,7 +27,7 @@ import {
   type SetMemberWriter,
   type WriteCounters,
 } from '../command.ts';
-import { readSets, restoreLines } from './commands.ts';
+import { restoreLines } from './commands.ts';
 import {
   addLines,
   buildLines,
@@ -41,7 +41,8 @@ import {
   temporaryName,
 } from './kernel-set.ts';
 import { kernelMembers } from './members.ts';
-import type { PassingMember, SavedSet } from './saved-sets.ts';
+import { readBack } from './read-back.ts';
+import type { PassingMember } from './saved-sets.ts';
 import { SetNames } from './set-names.ts';
 
 interface LogicalSet {
@@ -262,51 +263,19 @@ export class Ipsets {
   async read(): Promise<void> {
     this.counters.saveCalls++;
     this.#stale = true;
-    const reading = ++this.#readings;
-    const seen = new Map<string, KernelSet>();
-    const lives = new Map<string, PassingMember[]>();
-    await readSets(
+    this.#readings++;
+    const members = await readBack(
       { run: this.#run, clock: this.#clock },
       {
+        kernel: this.#kernel,
         isOurs: (name) => this.#setNames.isOurs(name),
-        set: (name, saved) => {
-          seen.set(name, this.#seen(name, saved));
-          if (saved.passing) lives.set(name, []);
-        },
-        member: (name, member, life) => {
-          seen.get(name)?.members.found(member, reading);
-          if (life) lives.get(name)?.push({ address: member, ...life });
-        },
+        reading: this.#readings,
+        onChange: (set) => this.#dirty.add(set),
+        onGone: (set) => this.#forget(set),
       },
     );
-    this.#found = { atMs: this.#clock.nowMs(), members: lives };
-    await paced(this.#clock, this.#unseen(seen, reading));
+    this.#found = { atMs: this.#clock.nowMs(), members };
     this.#stale = false;
-  }
-
-  #seen(name: string, saved: SavedSet): KernelSet {
-    const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family, saved.passing);
-    set.foreign = set.type !== saved.type || set.family !== saved.family || set.passing !== saved.passing;
-    this.#kernel.set(name, set);
-    set.exists = true;
-    set.room = saved.maxelem;
-    this.#dirty.add(set);
-    return set;
-  }
-
-  /** What was not seen at this reading is not there; a member or a set a step. */
-  *#unseen(seen: ReadonlyMap<string, KernelSet>, reading: number): Generator<void> {
-    for (const [name, set] of this.#kernel) {
-      for (const [member, at] of set.members.actual) {
-        if (at !== reading) set.members.gone(member);
-        yield;
-      }
-      if (seen.has(name)) continue;
-      set.exists = false;
-      if (set.wanted) this.#dirty.add(set);
-      else this.#forget(set);
-      yield;
-    }
   }
 
   /**
