@@ -45,6 +45,9 @@ import { defaultMarkMask, marksFromMask } from './render/marks.ts';
 import { checkNames, defaultNames, type Names } from './render/names.ts';
 import { type RuleCounter, ruleCounters, type WrittenRules } from './rule-counters.ts';
 
+/** Done at once, or in the steps that it returns. */
+type Change = (parts: Parts) => Iterable<void> | void;
+
 export function createPolicyDataplane(deps: PolicyDataplaneDeps, options: PolicyDataplaneOptions): PolicyDataplane {
   return new Dataplane(deps, options);
 }
@@ -58,7 +61,7 @@ class Dataplane implements PolicyDataplane {
   readonly #loop: ApplyLoop;
   readonly #inForce = new Map<EndpointId, string>();
   /** Inputs wait here so that drivers see no new wish while a run is writing. */
-  #inbox: ((parts: Parts) => void)[] = [];
+  #inbox: Change[] = [];
   /** Whose flows are to be judged once what is being written is in force. */
   readonly #recheck = new Set<IpAddress>();
   #parts: Parts | undefined;
@@ -209,7 +212,7 @@ class Dataplane implements PolicyDataplane {
     return cleanupPolicyDataplane(this.#deps, { ...this.#names, families: this.#families, env: this.#env });
   }
 
-  #put(change: (parts: Parts) => void): void {
+  #put(change: Change): void {
     this.#inbox.push(change);
     this.#loop.markDirty();
   }
@@ -218,12 +221,15 @@ class Dataplane implements PolicyDataplane {
     for (const address of addresses) this.#recheck.add(address);
   }
 
-  /** A refused change must not keep the ones after it from the kernel: what it leaves half known drops. */
-  #take(change: (parts: Parts) => void, parts: Parts): void {
-    try {
-      change(parts);
-    } catch (error) {
-      this.#deps.log.error({ reason: errorText(error) }, 'change of the dataplane refused');
+  /** What was handed in. A refused change must not keep the ones after it from the kernel: what it leaves half known drops. */
+  *#taken(parts: Parts): Generator<void> {
+    for (const change of this.#inbox.splice(0)) {
+      try {
+        yield* change(parts) ?? [];
+      } catch (error) {
+        this.#deps.log.error({ reason: errorText(error) }, 'change of the dataplane refused');
+      }
+      yield;
     }
   }
 
@@ -241,7 +247,7 @@ class Dataplane implements PolicyDataplane {
     // Nothing new is wanted and the last write succeeded: whatever has to be written was changed by others.
     const quiet = resync && !isAnew && this.#inbox.length === 0 && this.#loop.failures === 0;
     const before = restoreCalls(parts);
-    await paced(clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
+    await paced(clock, this.#taken(parts));
     if (await parts.dns.flush(parts.policies.namesDomains, resync)) parts.renderBase();
     await paced(clock, parts.endpoints.flush());
     await parts.hosts.ask(resync);
@@ -284,7 +290,7 @@ class Dataplane implements PolicyDataplane {
     // Until then no other program commits, and a change that comes would wait for both.
     await parts.programsEnded();
     if (!goOn()) return false;
-    await paced(this.#deps.clock, this.#inbox.splice(0), (change) => this.#take(change, parts));
+    await paced(this.#deps.clock, this.#taken(parts));
     endpoints.flushRemovals();
     await hosts.ask(false);
     hosts.flush();

@@ -150,13 +150,14 @@ export function makeParts(
   };
 }
 
-export function applyUpdate({ policies, endpoints, hosts, dns }: Parts, update: PolicyUpdate): void {
+/** In steps: a set may have 100,000 members. */
+export function* applyUpdate({ policies, endpoints, hosts, dns }: Parts, update: PolicyUpdate): Generator<void> {
   switch (update.type) {
     case 'set':
     case 'setDelta':
     case 'setRemove':
       if (update.type === 'setRemove' || (update.type === 'set' && update.domains)) dns.setsChanged();
-      policies.updateSet(update);
+      yield* policies.updateSet(update);
       return;
     case 'policy':
       // A staged one decides nothing: no chain of an endpoint ever names it.

@@ -1,4 +1,5 @@
-import type { IpFamily } from '#kit';
+import type { Clock, IpFamily } from '#kit';
+import { paced } from '../pace.ts';
 
 /** How drivers run programs: handed in, so that felix starts no process itself and tests can look at every line. */
 export interface CommandOptions {
@@ -9,6 +10,8 @@ export interface CommandOptions {
   readonly timeoutMs?: number;
   /** Descriptors that the program gets, as 3 and on. */
   readonly inherit?: readonly number[];
+  /** What it prints, in pieces, instead of `stdout` of the result; a runner may as well give it there. */
+  readonly onOutput?: (text: string) => void;
   /** Told its process's number before `run` returns. */
   readonly onStart?: (pid: number) => void;
 }
@@ -34,6 +37,24 @@ export function* linesOf(text: string): Generator<string> {
 }
 export interface CommandRunner {
   run(argv: readonly string[], options?: CommandOptions): Promise<CommandResult>;
+}
+
+/** Hands over every line that a program prints, as they come: of megabytes nothing is kept. All of it has been when this resolves. */
+export async function runLines(
+  { run, clock }: { readonly run: CommandRunner['run']; readonly clock: Clock },
+  argv: readonly string[],
+  options: CommandOptions,
+  line: (line: string) => void,
+): Promise<CommandResult> {
+  let begun = '';
+  const onOutput = (text: string): void => {
+    const end = text.lastIndexOf('\n') + 1;
+    if (end > 0) for (const each of linesOf(begun + text.slice(0, end))) line(each);
+    begun = end > 0 ? text.slice(end) : begun + text;
+  };
+  const result = await run(argv, { ...options, onOutput });
+  await paced(clock, linesOf(begun + result.stdout), line);
+  return result;
 }
 
 export interface HeldLock {

@@ -91,7 +91,8 @@ export class PolicyManager {
     return [...this.#broken].slice(0, max).map(([{ id, direction }, reason]) => ({ id, direction, reason }));
   }
 
-  updateSet(update: SetUpdate): void {
+  /** A member a step. */
+  *updateSet(update: SetUpdate): Generator<void> {
     const { sets } = this.#deps;
     switch (update.type) {
       case 'set': {
@@ -102,16 +103,16 @@ export class PolicyManager {
           return;
         }
         this.#stagedSets.delete(update.id);
-        sets.desire(update.id, update.setType, update.members, { passing: update.domains !== undefined });
+        yield* sets.desiring(update.id, update.setType, update.members, { passing: update.domains !== undefined });
         if (before === undefined) for (const chain of this.#broken.keys()) this.#dirty.add(chain);
         else if (before !== update.setType) for (const chain of this.#programmed.values()) this.#dirty.add(chain);
         return;
       }
       case 'setDelta':
-        if (!this.#stagedSets.has(update.id)) sets.delta(update.id, update.added, update.removed);
+        if (!this.#stagedSets.has(update.id)) yield* sets.changing(update.id, update.added, update.removed);
         return;
       case 'setRemove':
-        if (!this.#stagedSets.delete(update.id)) sets.undesire(update.id);
+        if (!this.#stagedSets.delete(update.id)) yield* sets.undesiring(update.id);
         return;
       default:
         unreachable(update);

@@ -15,15 +15,16 @@ export function renderDispatch(interfaces: Iterable<string>, direction: Directio
   const option = direction === 'ingress' ? '-o' : '-i';
   const grow = (prefix: string, members: readonly string[]): string => {
     const rules: Rule[] = [];
-    const leaf = (name: string) =>
-      rules.push({ match: `${option} ${name}`, target: `-g ${endpointChain(names, direction, name)}`, comment: '' });
+    const go = (to: string, chain: string) =>
+      rules.push({ match: `${option} ${to}`, target: `-g ${chain}`, comment: '', bare: true });
+    const leaf = (name: string) => go(name, endpointChain(names, direction, name));
     if (members.length <= leafRulesMax) {
       members.forEach(leaf);
     } else {
       const branches = Map.groupBy(members, (name) => name.slice(0, prefix.length + 1));
       for (const [branch, below] of branches) {
         if (branch === prefix || below.length === 1) below.forEach(leaf);
-        else rules.push({ match: `${option} ${branch}+`, target: `-g ${grow(branch, below)}`, comment: '' });
+        else go(`${branch}+`, grow(branch, below));
       }
     }
     rules.push({ match: '', target: '-j DROP', comment: 'unknown interface' });

@@ -38,6 +38,7 @@ export const runCommand: CommandRunner['run'] = ([command, ...args], options = {
     ...(options.stdin === undefined ? {} : { stdin: options.stdin }),
     ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
     ...(options.inherit === undefined ? {} : { inherit: options.inherit }),
+    ...(options.onOutput === undefined ? {} : { onOutput: options.onOutput }),
     ...(options.onStart === undefined ? {} : { onStart: options.onStart }),
     env: { ...definedEnvironment(), ...options.env },
   });

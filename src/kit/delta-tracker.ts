@@ -48,9 +48,20 @@ export class DeltaTracker<K, V> {
   }
   /** Makes exactly `entries` desired. */
   replaceDesired(entries: Iterable<readonly [K, V]>): void {
-    const next = new Map(entries);
-    for (const key of [...this.#desired.keys()]) if (!next.has(key)) this.undesire(key);
-    for (const [key, value] of next) this.desire(key, value);
+    for (const _ of this.replacingDesired(entries));
+  }
+  /** The same, a key a step. */
+  *replacingDesired(entries: Iterable<readonly [K, V]>): Generator<void> {
+    const wanted = new Set<K>();
+    for (const [key, value] of entries) {
+      wanted.add(key);
+      this.desire(key, value);
+      yield;
+    }
+    for (const key of this.#desired.keys()) {
+      if (!wanted.has(key)) this.undesire(key);
+      yield;
+    }
   }
   /** The far side holds `value` now: it was read back, or a write of it succeeded. */
   found(key: K, value: V): void {

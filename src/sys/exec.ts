@@ -11,6 +11,8 @@ export interface ExecOptions {
   readonly cwd?: string;
   /** Descriptors that the child gets, as 3 and on. */
   readonly inherit?: readonly number[];
+  /** What it prints, in pieces, instead of `stdout` of the result. Each of at most 64 kB, and the next in another turn of the event loop. */
+  readonly onOutput?: (text: string) => void;
   /** Told its process's number before this call returns. */
   readonly onStart?: (pid: number) => void;
   /** Then SIGKILL to the child. Default 30000. */
@@ -62,7 +64,11 @@ export async function exec(command: string, args: readonly string[], options: Ex
     input?.to.destroy();
   });
   if (input) feed(input.parts, input.to).catch((error) => abort(1, `${command}: no more input: ${errorText(error)}`));
-  const [code, stdout, stderr] = await Promise.all([ended, collected(outputs[0], count), collected(outputs[1], count)]);
+  const [code, stdout, stderr] = await Promise.all([
+    ended,
+    collected(outputs[0], count, options.onOutput),
+    collected(outputs[1], count),
+  ]);
   clearTimeout(timer);
   return { code: aborted?.code ?? code, stdout, stderr: `${stderr}${aborted?.note ?? ''}` };
 }
@@ -107,12 +113,23 @@ async function feed(parts: AsyncIterable<string>, to: net.Socket): Promise<void>
 }
 
 /** Decoded as it comes: of megabytes all at once the main loop would be away for milliseconds. */
-function collected(stream: net.Socket, count: (bytes: number) => void): Promise<string> {
+function collected(
+  stream: net.Socket,
+  count: (bytes: number) => void,
+  onOutput?: (text: string) => void,
+): Promise<string> {
   const decoder = new StringDecoder();
   const parts: string[] = [];
   stream.on('data', (chunk: Buffer) => {
-    parts.push(decoder.write(chunk));
+    const text = decoder.write(chunk);
     count(chunk.length);
+    if (!onOutput) {
+      parts.push(text);
+      return;
+    }
+    onOutput(text);
+    stream.pause();
+    setImmediate(() => stream.resume());
   });
   return new Promise((resolve) => {
     stream.once('error', () => undefined);

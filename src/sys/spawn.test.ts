@@ -45,3 +45,28 @@ test('it is looked for in the PATH that it gets, and starts in the folder that i
 test('a signal that ends it is told as shells tell it', async () => {
   assert.equal((await exec('/bin/sh', ['-c', 'kill -QUIT $$'])).code, 128 + 3);
 });
+
+test('output may be had in pieces, each in another turn of the event loop', async () => {
+  const text = 'é'.repeat(200_000);
+  const pieces: string[] = [];
+  let turn = 0;
+  const turns = new Set<number>();
+  let isOver = false;
+  const next = (): void => {
+    turn++;
+    if (!isOver) setImmediate(next);
+  };
+  next();
+  const { code, stdout } = await exec('cat', [], {
+    stdin: text,
+    onOutput: (piece) => {
+      assert.ok(!turns.has(turn));
+      turns.add(turn);
+      pieces.push(piece);
+    },
+  });
+  isOver = true;
+  assert.deepEqual([code, stdout], [0, '']);
+  assert.ok(pieces.length >= 7 && pieces.every((piece) => Buffer.byteLength(piece) <= 65_540), `${pieces.length}`);
+  assert.ok(pieces.join('') === text);
+});

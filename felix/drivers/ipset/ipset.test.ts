@@ -53,3 +53,28 @@ test('reading back takes turns: for what was printed, for its members, and for t
   saved = dump();
   assert.ok((await turnsOfRead()) >= 4);
 });
+
+test('a set of many members is wanted, changed and forgotten a member a step, and written in calls of a bounded size', async () => {
+  const members = Array.from({ length: 45_000 }, (_, i) => `10.0.${i >> 8}.${i & 255}`);
+  const calls: string[][] = [];
+  const run = async (argv: readonly string[], { stdin = '' }: { readonly stdin?: string } = {}) => {
+    if (argv[1] === 'restore') calls.push(stdin.trimEnd().split('\n'));
+    return { code: 0, stdout: '', stderr: '' };
+  };
+  const sets = new Ipsets({ run, log: silentLogger, clock: busyClock() }, { names: defaultNames, families: [4] });
+  const steps = (work: Iterable<void>): number => [...work].length;
+  await sets.read();
+  assert.ok(steps(sets.desiring('s', 'ip', members)) >= members.length);
+  await sets.grow(new Set());
+  assert.deepEqual(
+    calls.map(({ length }) => length),
+    [20_000, 20_000, 5_001],
+  );
+  assert.match(calls[0]![0]!, /^create /);
+  assert.equal(steps(sets.changing('s', ['10.9.0.1'], members.slice(0, 5_000))), 5_001);
+  await sets.grow(new Set());
+  assert.match(calls.at(-1)!.join(), /^add \S+ 10\.9\.0\.1 -exist$/);
+  assert.ok(steps(sets.undesiring('s')) >= members.length - 5_000);
+  await sets.sweep();
+  assert.deepEqual(calls.at(-1), [`destroy ${calls[0]![0]!.split(' ')[1]}`]);
+});

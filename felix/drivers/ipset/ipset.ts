@@ -18,7 +18,7 @@
  */
 import type { Clock, IpFamily, Logger } from '#kit';
 import type { SetId } from '#model';
-import { paced, pacedArray } from '../../pace.ts';
+import { pacedArray } from '../../pace.ts';
 import type { KernelSetType, Names } from '../../render/names.ts';
 import {
   type CommandRunner,
@@ -27,7 +27,7 @@ import {
   type SetMemberWriter,
   type WriteCounters,
 } from '../command.ts';
-import { restoreLines, saveSets } from './commands.ts';
+import { restoreLines } from './commands.ts';
 import {
   addLines,
   buildLines,
@@ -35,11 +35,14 @@ import {
   type KernelSet,
   type LifeOf,
   newKernelSet,
+  type PendingChange,
+  pendingChanges,
   roomNeeded,
   temporaryName,
 } from './kernel-set.ts';
 import { kernelMembers } from './members.ts';
-import type { PassingMember, SavedSet } from './saved-sets.ts';
+import { readBack } from './read-back.ts';
+import type { PassingMember } from './saved-sets.ts';
 import { SetNames } from './set-names.ts';
 
 interface LogicalSet {
@@ -75,6 +78,8 @@ export class Ipsets {
   /** What the `grow` that is on its way makes, or makes anew, and the room that it will have. */
   readonly #building = new Map<KernelSet, number>();
   #stale = true;
+  /** How often sets were read back. */
+  #readings = 0;
 
   constructor(
     deps: {
@@ -116,15 +121,32 @@ export class Ipsets {
   }
 
   /** The whole set, of mixed families; replaces what it was. A member that is not of the type is left out and logged. */
-  desire(id: SetId, type: KernelSetType, members: Iterable<string>, { passing = false } = {}): void {
+  desire(
+    id: SetId,
+    type: KernelSetType,
+    members: Iterable<string>,
+    options: { readonly passing?: boolean } = {},
+  ): void {
+    for (const _ of this.desiring(id, type, members, options));
+  }
+  /** The same, a member a step; `learn` may come between. */
+  *desiring(
+    id: SetId,
+    type: KernelSetType,
+    members: Iterable<string>,
+    { passing = false }: { readonly passing?: boolean } = {},
+  ): Generator<void> {
     const before = this.#logical.get(id);
     if (before && before.type !== type) this.undesire(id);
-    const logical: LogicalSet = { type, passing, members: new Set(members) };
+    const logical: LogicalSet = { type, passing, members: new Set() };
     this.#logical.set(id, logical);
     if (passing) this.#passing.add(id);
-    const split = new Map<IpFamily, [string, true][]>(this.#options.families.map((family) => [family, []]));
-    for (const member of logical.members) {
-      for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, true]);
+    const split = new Map<IpFamily, [string, number][]>(this.#options.families.map((family) => [family, []]));
+    for (const member of members) {
+      logical.members.add(member);
+      for (const entry of this.#entries(id, type, member)) split.get(entry.family)?.push([entry.text, 0]);
+      // What is learnt in between would be taken for what nobody wants.
+      if (!passing) yield;
     }
     for (const [family, entries] of split) {
       const set = this.#kernelSet(id, type, family);
@@ -132,16 +154,22 @@ export class Ipsets {
       // Another program made it under our name, or an agent for which it was another: destroyed first.
       if (set.exists && set.passing !== passing) set.foreign = true;
       set.passing = passing;
-      set.members.replaceDesired(entries);
       this.#dirty.add(set);
+      if (passing) set.members.replaceDesired(entries);
+      else yield* set.members.replacingDesired(entries);
     }
   }
 
   /** @throws Error when the set was never desired (a programmer's error: deltas follow the set). */
   delta(id: SetId, added: Iterable<string>, removed: Iterable<string>): void {
+    for (const _ of this.changing(id, added, removed));
+  }
+  /** The same, a member a step. */
+  *changing(id: SetId, added: Iterable<string>, removed: Iterable<string>): Generator<void> {
     const logical = this.#logical.get(id);
     if (!logical) throw new Error(`a change of the set "${id}", which does not exist`);
     for (const member of removed) {
+      yield;
       if (!logical.members.delete(member)) continue;
       for (const { family, text } of this.#entries(id, logical.type, member)) {
         // A /0 is held as two /1, which may be members by themselves as well.
@@ -157,9 +185,10 @@ export class Ipsets {
       }
     }
     for (const member of added) {
+      yield;
       logical.members.add(member);
       for (const { family, text } of this.#entries(id, logical.type, member)) {
-        this.#touch(id, logical.type, family)?.members.desire(text, true);
+        this.#touch(id, logical.type, family)?.members.desire(text, 0);
       }
     }
   }
@@ -191,8 +220,8 @@ export class Ipsets {
     }
     for (const { address } of members) logical.members.add(address);
     for (const { set, text } of into) {
-      set.members.desire(text, true);
-      set.members.found(text, true);
+      set.members.desire(text, 0);
+      set.members.found(text, this.#readings);
     }
   }
 
@@ -208,6 +237,10 @@ export class Ipsets {
   }
 
   undesire(id: SetId): void {
+    for (const _ of this.undesiring(id));
+  }
+  /** The same, a member a step. */
+  *undesiring(id: SetId): Generator<void> {
     const logical = this.#logical.get(id);
     if (!logical) return;
     this.#logical.delete(id);
@@ -216,53 +249,33 @@ export class Ipsets {
     for (const family of this.#options.families) {
       const set = this.#kernelSet(id, logical.type, family);
       set.wanted = false;
-      set.members.replaceDesired([]);
       this.#dirty.add(set);
+      yield* set.members.replacingDesired([]);
     }
   }
 
   /** What is about to change of sets that are in the kernel, both families together; of passing ones nothing does that policy says. */
-  pendingChanges(): { readonly id: SetId; readonly added: readonly string[]; readonly removed: readonly string[] }[] {
-    const changes = new Map<SetId, { id: SetId; added: string[]; removed: string[] }>();
-    for (const { id, wanted, exists, passing, members } of this.#dirty) {
-      if (id === undefined || !wanted || !exists || passing || members.inSync) continue;
-      const change = changes.get(id) ?? { id, added: [], removed: [] };
-      changes.set(id, change);
-      for (const member of members.pendingUpdates) change.added.push(member);
-      for (const member of members.pendingDeletes) change.removed.push(member);
-    }
-    return [...changes.values()];
+  pendingChanges(): PendingChange[] {
+    return pendingChanges(this.#dirty);
   }
 
   /** Reads back every set of ours. @throws IpsetError */
   async read(): Promise<void> {
     this.counters.saveCalls++;
     this.#stale = true;
-    const seen = await saveSets({ run: this.#run, clock: this.#clock }, (name) => this.#setNames.isOurs(name));
-    const passing = [...seen].filter(([, saved]) => saved.passing);
-    this.#found = { atMs: this.#clock.nowMs(), members: new Map(passing.map(([name, { lives }]) => [name, lives])) };
-    await paced(this.#clock, this.#adopt(seen));
+    this.#readings++;
+    const members = await readBack(
+      { run: this.#run, clock: this.#clock },
+      {
+        kernel: this.#kernel,
+        isOurs: (name) => this.#setNames.isOurs(name),
+        reading: this.#readings,
+        onChange: (set) => this.#dirty.add(set),
+        onGone: (set) => this.#forget(set),
+      },
+    );
+    this.#found = { atMs: this.#clock.nowMs(), members };
     this.#stale = false;
-  }
-
-  /** Takes what was seen for what is there, a set or a member a step. */
-  *#adopt(seen: ReadonlyMap<string, SavedSet>): Generator<void> {
-    for (const [name, saved] of seen) {
-      const set = this.#kernel.get(name) ?? newKernelSet(name, saved.type, saved.family, saved.passing);
-      set.foreign = set.type !== saved.type || set.family !== saved.family || set.passing !== saved.passing;
-      this.#kernel.set(name, set);
-      set.exists = true;
-      set.room = saved.maxelem;
-      this.#dirty.add(set);
-      yield* set.members.replacingActual(saved.members.values().map((member) => [member, true] as const));
-    }
-    for (const [name, set] of this.#kernel) {
-      if (seen.has(name)) continue;
-      set.exists = false;
-      yield* set.members.replacingActual([]);
-      if (set.wanted) this.#dirty.add(set);
-      else this.#forget(set);
-    }
   }
 
   /**
@@ -290,7 +303,7 @@ export class Ipsets {
       if (!set.wanted) continue;
       const turnRound = set.exists && turned.has(set.name) && !set.foreign;
       if (turnRound) for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
-      else for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
+      else for (const member of [...set.members.pendingUpdates]) set.members.found(member, this.#readings);
       if (set.foreign) set.members.replaceActual(set.members.desired);
       set.exists = true;
       set.foreign = false;
@@ -303,7 +316,7 @@ export class Ipsets {
     if (await this.#restore(lines)) {
       for (const set of this.#dirty) {
         if (!set.wanted) continue;
-        for (const member of [...set.members.pendingUpdates]) set.members.found(member, true);
+        for (const member of [...set.members.pendingUpdates]) set.members.found(member, this.#readings);
         for (const member of [...set.members.pendingDeletes]) set.members.gone(member);
       }
     }

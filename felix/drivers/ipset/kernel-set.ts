@@ -29,7 +29,8 @@ export interface KernelSet {
   room: number;
   /** In the kernel under our name, but of another type (somebody else made it): destroyed first. */
   foreign: boolean;
-  readonly members: DeltaTracker<string, true>;
+  /** Actual: at which reading, or before which, it was there last. */
+  readonly members: DeltaTracker<string, number>;
 }
 
 /** Undefined for a line that does not make a known set as `createLine` says, or makes one whose members go by themselves. */
@@ -79,7 +80,7 @@ export function newKernelSet(name: string, type: KernelSetType, family: IpFamily
     wanted: false,
     room: 0,
     foreign: false,
-    members: new DeltaTracker(),
+    members: new DeltaTracker(() => true),
   };
 }
 /**
@@ -99,6 +100,24 @@ export function addLines(set: KernelSet, lifeOf: LifeOf): Generator<string> {
 }
 export function* deleteLines(set: KernelSet): Generator<string> {
   for (const member of set.members.pendingDeletes) yield `del ${set.name} ${member} -exist`;
+}
+
+export interface PendingChange {
+  readonly id: SetId;
+  readonly added: readonly string[];
+  readonly removed: readonly string[];
+}
+/** Of sets that are there and wanted, but not of passing ones; both families of a set together. */
+export function pendingChanges(sets: Iterable<KernelSet>): PendingChange[] {
+  const changes = new Map<SetId, { id: SetId; added: string[]; removed: string[] }>();
+  for (const { id, wanted, exists, passing, members } of sets) {
+    if (id === undefined || !wanted || !exists || passing || members.inSync) continue;
+    const change = changes.get(id) ?? { id, added: [], removed: [] };
+    changes.set(id, change);
+    for (const member of members.pendingUpdates) change.added.push(member);
+    for (const member of members.pendingDeletes) change.removed.push(member);
+  }
+  return [...changes.values()];
 }
 
 /** What holds a set's members while it is built anew. */

@@ -14,39 +14,32 @@ export interface SavedSet {
   readonly family: IpFamily;
   readonly maxelem: number;
   readonly passing: boolean;
-  readonly members: string[];
-  /** Of a passing set. */
-  readonly lives: PassingMember[];
+}
+/** A set comes before its members. */
+export interface SavedSetReader {
+  readonly isOurs: (name: string) => boolean;
+  set(name: string, saved: SavedSet): void;
+  /** Also of sets that are not ours. `life`: of one with a timeout. */
+  member(set: string, member: string, life: MemberLife | undefined): void;
 }
 
-export function ipsetSaveParser(isOurs: (name: string) => boolean): {
-  readonly sets: Map<string, SavedSet>;
-  line(line: string): void;
-} {
-  const sets = new Map<string, SavedSet>();
-  return {
-    sets,
-    line(line) {
-      const words = line.split(' ');
-      const name = words[1];
-      if (name === undefined) return;
-      if (words[0] === 'add' && words[2] !== undefined) {
-        const set = sets.get(name);
-        const member = savedMember(words[2]);
-        set?.members.push(member);
-        const life = set?.passing ? lifeIn(words.slice(3)) : undefined;
-        if (life) set?.lives.push({ address: member, ...life });
-      }
-      if (words[0] !== 'create' || !isOurs(name)) return;
-      const value = (key: string): string | undefined => words[words.indexOf(key) + 1];
-      sets.set(name, {
-        type: (words[2] ?? '').replace('hash:', '') as KernelSetType,
-        family: value('family') === 'inet6' ? 6 : 4,
-        maxelem: Number(value('maxelem')),
-        passing: words.includes('timeout'),
-        members: [],
-        lives: [],
-      });
-    },
-  };
+export function readSavedLine(line: string, { isOurs, set, member }: SavedSetReader): void {
+  if (line.startsWith('add ')) {
+    // No array of words: there may be a million.
+    const at = line.indexOf(' ', 4);
+    const end = line.indexOf(' ', at + 1);
+    const text = line.slice(at + 1, end < 0 ? undefined : end);
+    member(line.slice(4, at), savedMember(text), end < 0 ? undefined : lifeIn(line.slice(end + 1).split(' ')));
+    return;
+  }
+  const words = line.split(' ');
+  const name = words[1];
+  if (words[0] !== 'create' || name === undefined || !isOurs(name)) return;
+  const value = (key: string): string | undefined => words[words.indexOf(key) + 1];
+  set(name, {
+    type: (words[2] ?? '').replace('hash:', '') as KernelSetType,
+    family: value('family') === 'inet6' ? 6 : 4,
+    maxelem: Number(value('maxelem')),
+    passing: words.includes('timeout'),
+  });
 }

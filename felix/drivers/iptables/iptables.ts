@@ -32,7 +32,7 @@ import {
   newCounters,
   type WriteCounters,
 } from '../command.ts';
-import { type Backend, restoreArgv, saveArgv } from './backend.ts';
+import { type Backend, restoreArgv, restoreEnv, saveArgv } from './backend.ts';
 import type { CommittingPrograms } from './commits.ts';
 import { chainLines, changeLines, portions, type WantedChain } from './lines.ts';
 import type { LegacyLock } from './lock.ts';
@@ -345,7 +345,7 @@ export class IptablesFamily {
     const lines = [...first];
     // Unknown until it succeeded: also when the runner itself throws.
     this.#stale = true;
-    const options = { env, timeoutMs: commandTimeoutMs };
+    const options = { env: { ...restoreEnv(backend), ...env }, timeoutMs: commandTimeoutMs };
     const argv = restoreArgv(backend, family);
     const text = `${lines.join('\n')}\n`;
     const stdin = more ? textOf(text, more, lines) : text;
@@ -354,7 +354,7 @@ export class IptablesFamily {
     const give = (held: Pick<CommandOptions, 'env' | 'inherit'> = {}): Promise<CommandResult> =>
       programs
         ? programs.run(argv, { ...options, stdin: text }, (reason) => this.#failedLate(reason))
-        : this.#run(argv, { ...options, ...held, stdin });
+        : this.#run(argv, { ...options, ...held, stdin, env: { ...options.env, ...held.env } });
     const result = (await (this.#lock ? this.#lock.during(give) : give())) ?? {
       code: 1,
       stderr: 'another program holds the xtables lock',

@@ -4,6 +4,7 @@
  * Of few addresses the kernel looks for the entries (Linux 5.8; older ones send everything), of many the table is read once; both off this
  * thread. Either way what was sent is held against the addresses here, by a look at its bytes: an entry that is not of them costs a microsecond.
  */
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { familyOf, type IpAddress, type IpFamily, parseIp } from '#kit';
 import { addressFamily, dumpAddresses } from './address.ts';
 import type { MessageWriter, NetlinkMessage } from './codec.ts';
@@ -41,6 +42,9 @@ export interface TrackedFlow {
   readonly key: Uint8Array;
 }
 
+/** 1 to 2 ms. */
+const ADDRESSES_PER_TURN = 1_000;
+
 export interface FlowTable {
   /**
    * Flows whose source or destination is one of `addresses`, some hundreds at a time; one between two of them may come twice, and is then as it is
@@ -64,7 +68,7 @@ export function openFlowTable(): FlowTable {
       for (const family of [4, 6] as const) {
         const here = [...addresses].filter((address) => familyOf(address) === family);
         if (here.length === 0) continue;
-        const members = new Set(here.map((address) => latin1(parseIp(address)!)));
+        const members = await octetsOf(here);
         const decode = (message: NetlinkMessage): TrackedFlow | undefined =>
           touches(message.body, members) ? flowOf(message, own) : undefined;
         for (const fill of requests(family, here))
@@ -78,6 +82,16 @@ export function openFlowTable(): FlowTable {
       machine.close();
     },
   };
+}
+
+/** Some thousands at a time are more than one turn of the event loop may take. */
+async function octetsOf(addresses: readonly IpAddress[]): Promise<Set<string>> {
+  const octets = new Set<string>();
+  for (const [at, address] of addresses.entries()) {
+    if (at % ADDRESSES_PER_TURN === ADDRESSES_PER_TURN - 1) await nextTurn();
+    octets.add(latin1(parseIp(address)!));
+  }
+  return octets;
 }
 
 /** One request for all, or two for each address: as the source of either direction. */
