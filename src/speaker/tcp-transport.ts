@@ -44,6 +44,8 @@ import { TcpConnection, type TcpConnectionOptions } from './tcp-connection.ts';
 const connectionsMax = 4096;
 /** Of them, those that we have ended and whose peers have not; the oldest are cut. */
 const closingMax = 256;
+/** How long a dial waits for the peer to end what we closed: one that lives does so at once, one that does not is dialled all the same. */
+const heardMsMax = 250;
 /** Taken from one listener in one turn of the event loop. */
 export const acceptsPerTurnMax = 32;
 /** The kernel's queue of those that wait to be taken. */
@@ -65,6 +67,12 @@ interface Listener {
   readonly keys: ListenerKeys;
 }
 
+/** A dial that has not begun. */
+interface WaitingDial {
+  begin(): void;
+  giveUp(): void;
+}
+
 export class TcpTransport implements Transport {
   readonly tcpAoFault = createAoProbe();
   readonly #log: Logger;
@@ -72,7 +80,7 @@ export class TcpTransport implements Transport {
   readonly #listeners = new Map<string, Listener>();
   readonly #connections = new Set<TcpConnection>();
   /** Each with the dials that wait for its end. */
-  readonly #closing = new Map<TcpConnection, Set<() => void>>();
+  readonly #closing = new Map<TcpConnection, Set<WaitingDial>>();
   readonly #budget = new ReadBudget(
     () => performance.now(),
     (fn) => void setImmediate(fn),
@@ -125,7 +133,7 @@ export class TcpTransport implements Transport {
   }
 
   /**
-   * Begins when the peer has ended what we closed, a second later at most: one that finds both at a time, our last words in the old connection and a new
+   * Begins when the peer has ended what we closed, or after `heardMsMax`: one that finds both at a time, our last words in the old connection and a new
    * one, may take that for a restart (RFC 4724 4.2), and drop the old one unread. BIRD does.
    */
   dial(
@@ -136,11 +144,19 @@ export class TcpTransport implements Transport {
     const last = [...this.#closing].find(([{ remoteAddress }]) => remoteAddress === request.address);
     if (!last) return this.#dial(request, onConnected, onFailed);
     const [, waiting] = last;
-    let cancel = (): void => void waiting.delete(begin);
-    const begin = (): void => {
-      cancel = this.dial(request, onConnected, onFailed);
+    const dial: WaitingDial = {
+      giveUp() {
+        clearTimeout(timer);
+        waiting.delete(dial);
+      },
+      begin: () => {
+        dial.giveUp();
+        cancel = this.#dial(request, onConnected, onFailed);
+      },
     };
-    waiting.add(begin);
+    let cancel = dial.giveUp;
+    const timer = setTimeout(dial.begin, heardMsMax);
+    waiting.add(dial);
     return () => cancel();
   }
 
@@ -199,7 +215,7 @@ export class TcpTransport implements Transport {
   /** Stops listening and cuts what is open. */
   close(): void {
     this.stopListening();
-    for (const waiting of this.#closing.values()) waiting.clear();
+    for (const waiting of this.#closing.values()) for (const dial of waiting) dial.giveUp();
     for (const connection of [...this.#connections]) connection.destroy();
   }
   stopListening(): void {
@@ -291,7 +307,7 @@ export class TcpTransport implements Transport {
         this.#connections.delete(gone);
         const waiting = this.#closing.get(gone);
         this.#closing.delete(gone);
-        for (const begin of waiting ?? []) begin();
+        for (const dial of waiting ?? []) dial.begin();
       },
     });
     this.#connections.add(connection);

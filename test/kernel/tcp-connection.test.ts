@@ -217,6 +217,7 @@ describe('connections of the speaker', needs({ root: true, commands: ['ip'] }), 
         (connection) => connected.push(connection),
         (reason) => assert.fail(reason),
       );
+    const before = transport.openConnections;
     dial();
     await until(() => peers.length === 1 && connected.length === 1, { what: 'the first connection' });
     connected[0]!.write(Buffer.from('last words'));
@@ -233,9 +234,16 @@ describe('connections of the speaker', needs({ root: true, commands: ['ip'] }), 
       });
     await until(() => peers.length === 2 && connected.length === 2, { what: 'the second connection' });
     assert.equal(heard, 'last words');
-    connected[1]!.destroy();
+    assert.equal(transport.openConnections, before + 1);
+    connected[1]!.close();
+    dial();
+    await until(() => peers.length === 3 && connected.length === 3, {
+      what: 'a connection beside one that never ends',
+    });
+    assert.equal(transport.openConnections, before + 2);
+    for (const each of connected) each.destroy();
     await nextTurn();
-    assert.equal(peers.length, 2, 'the dial that was given up');
+    assert.equal(peers.length, 3, 'the dial that was given up');
   });
 
   test('many that send at once have their turns: nobody reads twice before all others have read', async () => {
