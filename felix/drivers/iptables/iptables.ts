@@ -28,15 +28,15 @@ import {
   type CommandOptions,
   type CommandResult,
   type CommandRunner,
-  linesOf,
   newCounters,
+  runLines,
   type WriteCounters,
 } from '../command.ts';
 import { type Backend, restoreArgv, restoreEnv, saveArgv } from './backend.ts';
 import type { CommittingPrograms } from './commits.ts';
 import { chainLines, changeLines, portions, type WantedChain } from './lines.ts';
 import type { LegacyLock } from './lock.ts';
-import { type SavedChain, saveParser, targetOfLine } from './parse.ts';
+import { type SavedChain, type SaveParser, saveParser, targetOfLine } from './parse.ts';
 
 export type IptablesFailure =
   | { readonly code: 'TABLE_UNREADABLE'; readonly family: IpFamily; readonly tables: readonly string[] }
@@ -150,9 +150,7 @@ export class IptablesFamily {
   }
   /** Reads back what is there. @throws IptablesError */
   async read(): Promise<void> {
-    const text = await this.#save();
-    const { tables, unreadable, line } = saveParser();
-    await paced(this.#clock, linesOf(text), line);
+    const { tables, unreadable } = await this.#save();
     const hidden = unreadable.filter((name) => tableOrder.some((table) => table === name));
     if (hidden.length > 0) this.#hidden(hidden);
     for (const name of tableOrder) if (!hidden.includes(name)) await this.#adopt(this.#tables[name], tables.get(name));
@@ -324,11 +322,14 @@ export class IptablesFamily {
     }
   }
 
-  async #save(): Promise<string> {
+  async #save(): Promise<SaveParser> {
     const { backend, family, env } = this.options;
     this.counters.saveCalls++;
-    const result = await this.#run(saveArgv(backend, family), { env, timeoutMs: commandTimeoutMs });
-    if (result.code === 0) return result.stdout;
+    const runner = { run: this.#run, clock: this.#clock };
+    const saved = saveParser();
+    const options = { env, timeoutMs: commandTimeoutMs };
+    const result = await runLines(runner, saveArgv(backend, family), options, saved.line);
+    if (result.code === 0) return saved;
     this.#stale = true;
     throw new IptablesError(`reading the IPv${family} rules (${backend}) failed: ${result.stderr.trim()}`, {
       code: 'SAVE_FAILED',
