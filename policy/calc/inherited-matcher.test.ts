@@ -131,3 +131,18 @@ test('a namespace or service account that is relabelled costs nothing while no s
   assert.deepEqual(engine.flush(), []);
   assert.equal(engine.stats().evaluations, evaluations);
 });
+
+test('selectors that were there before what they select look only at what is filed under their label', () => {
+  const count = 500;
+  const each = Array.from({ length: count }, (_, i) => i);
+  const engine = engineOf(
+    namespace('red', {}),
+    pod('red/l', { app: 'l' }, '10.9.0.1'),
+    ...each.flatMap((i) => [
+      networkSet(`set-${i}`, { set: `s${i}` }, [`10.${i >> 8}.${i & 255}.0/24`]),
+      policy(`p-${i}`, { selector: `set == 's${i}'` }),
+    ]),
+  );
+  assert.equal(members(engine).size, count);
+  assert.ok(engine.stats().evaluations < 5 * count, `${engine.stats().evaluations} evaluations`);
+});

@@ -11,12 +11,12 @@ import type { Requirement } from '../selector/label-index.ts';
 /** Below this many objects a plain walk is cheaper than filing them. */
 const walkItemsMax = 64;
 
-/** All objects that count for a question. */
+/** All objects that count for a question, asked for when the walk begins: there may be more of them then. */
 export interface Walk<T> {
   readonly items: () => Iterable<T>;
   /** What walking them costs, in objects; `least` says so at once, and never too much. */
   readonly size: () => number;
-  readonly least: number;
+  readonly least: () => number;
 }
 
 export class LabelledItems<T> {
@@ -46,7 +46,7 @@ export class LabelledItems<T> {
    * requirement names changed. One that is gone may come too.
    */
   *candidates(requirement: Requirement | undefined, walk: Walk<T>, everything: () => Iterable<T>): Generator<T> {
-    if (!requirement || (walk.least <= walkItemsMax && walk.size() <= walkItemsMax)) {
+    if (!requirement || (walk.least() <= walkItemsMax && walk.size() <= walkItemsMax)) {
       yield* walk.items();
       return;
     }
@@ -54,7 +54,7 @@ export class LabelledItems<T> {
     const values = requirement.values ?? [...byValue.keys()];
     let size = 0;
     for (const value of values) size += byValue.count(value);
-    if (size > walk.least && size >= walk.size()) yield* walk.items();
+    if (size > walk.least() && size >= walk.size()) yield* walk.items();
     else if (requirement.values) for (const value of values) yield* byValue.of(value);
     // A copy, because an object may get another value meanwhile, one that was walked, and still meet the requirement.
     else yield* values.flatMap((value) => [...byValue.of(value)]);

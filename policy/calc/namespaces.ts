@@ -89,7 +89,7 @@ export class Namespaces {
     if (selector.matches({})) this.#unlabelled.add(scope);
     const everything = (): Iterable<NamespaceEntry> => this.#entries.values();
     const { size } = this.#entries;
-    const walk = { items: everything, size: () => size, least: size };
+    const walk = { items: everything, size: () => size, least: () => size };
     for (const entry of this.#items.candidates(requirementOf(selector.node), walk, everything)) {
       this.#work.evaluations++;
       if (!selector.matches(entry.labels)) continue;

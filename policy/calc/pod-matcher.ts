@@ -219,8 +219,8 @@ export class PodMatcher<O, P extends MatchedPod> {
   }
 
   #walkOne(namespace: string): Walk<Item<O, P>> {
-    const size = this.#byNamespace.count(namespace);
-    return { items: () => this.#byNamespace.of(namespace), size: () => size, least: size };
+    const size = (): number => this.#byNamespace.count(namespace);
+    return { items: () => this.#byNamespace.of(namespace), size, least: size };
   }
 
   #walkAll(namespaces: ReadonlySet<string>): Walk<Item<O, P>> {
@@ -231,7 +231,7 @@ export class PodMatcher<O, P extends MatchedPod> {
         for (const name of namespaces) size += this.#byNamespace.count(name);
         return size;
       },
-      least: namespaces.size,
+      least: () => namespaces.size,
     };
   }
 
