@@ -85,7 +85,7 @@ test(
     await withLab(smallTopology + deadPeer, async (first) => {
       let lab = first;
       const tor = new Tor(lab);
-      await until(() => tor.established && tor.routes.length === 2, { what: 'the first session', deadlineMs: 20_000 });
+      await until(() => tor.established && tor.routes.length === 2, { what: 'the first session', deadlineMs: 60_000 });
       assert.deepEqual(tor.restart, { recovery: false, preserved: '' }, 'nothing was there before the first start');
       await settled(lab);
 
@@ -95,7 +95,7 @@ test(
         assert.deepEqual(tor.routes, both, `kept after ${signal}`);
         assert.doesNotMatch(tor.session, /Received:/, 'without a NOTIFICATION');
         lab = await restartAgent(lab, 'n1');
-        await until(() => tor.established, { what: `the session after ${signal}`, deadlineMs: 20_000 });
+        await until(() => tor.established, { what: `the session after ${signal}`, deadlineMs: 60_000 });
         // A second restart before our End-of-RIB takes what was not announced again (RFC 4724 4.2).
         await until(() => !tor.restarting, { what: `our End-of-RIB after ${signal}`, deadlineMs: 20_000 });
         assert.deepEqual(tor.restart, { recovery: true, preserved: 'ipv4 ipv6' }, `the first OPEN after ${signal}`);

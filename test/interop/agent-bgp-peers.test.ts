@@ -31,7 +31,7 @@ function established(agent: LoneAgent, name: string): Promise<BgpPeerView> {
       const found = await peer(agent, name);
       return found?.state === 'Established' && found;
     },
-    { what: `${name} to be Established; the log ends: ${agent.log.slice(-800)}`, deadlineMs: 30_000 },
+    { what: `${name} to be Established; the log ends: ${agent.log.slice(-800)}`, deadlineMs: 60_000 },
   );
 }
 /** Where the node would send to. */

@@ -216,7 +216,7 @@ test(
             assert.ok(frr.hasRoute('10.50.1.0/24'), 'the route is there all the time');
             return (await current.peer('bird')).bfd?.state === 'Up' && frr.bfd('10.9.0.1')?.status === 'up';
           },
-          { what: 'BFD to be Up again', deadlineMs: 30_000, intervalMs: 10 },
+          { what: 'BFD to be Up again', deadlineMs: 60_000, intervalMs: 10 },
         );
         assert.equal((await current.peer('bird')).establishedCount, 1);
       }
@@ -247,7 +247,7 @@ test(
         fell ||= status === 'down';
         return fell && status === 'up' && (await second.peer('bird')).bfd?.state === 'Up';
       },
-      { what: 'BFD to fall at FRR, and to be Up again', deadlineMs: 40_000, intervalMs: 10 },
+      { what: 'BFD to fall at FRR, and to be Up again', deadlineMs: 60_000, intervalMs: 10 },
     );
     assert.equal((await second.peer('bird')).establishedCount, 1);
   },

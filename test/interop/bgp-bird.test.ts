@@ -76,7 +76,7 @@ test('TCP-MD5: the right password makes a session from either side, a wrong one 
     });
     assert.notEqual((await speaker.peer('bird')).state, 'Established');
     speaker.configure(linkConfig({}, { password: 's3cret', passive }));
-    await until(() => bird.established('peer'), { what: 'a session with the right key', deadlineMs: 20_000 });
+    await until(() => bird.established('peer'), { what: 'a session with the right key', deadlineMs: 60_000 });
     speaker.configure(linkConfig({ peers: [] }));
     await until(() => !bird.established('peer'), { what: 'the session to end with the peer' });
   }
@@ -152,7 +152,7 @@ test(
       },
     };
     const second = await link.speaker(again);
-    await until(() => second.deferralEnded, { what: 'the end of deferral' });
+    await until(() => second.deferralEnded, { what: 'the end of deferral', deadlineMs: 10_000 });
     assert.ok(ours());
     assert.deepEqual([...second.routes.keys()].sort(), ['10.60.1.0/24', 'fd60:1::/64']);
     assert.equal(second.changes.at(-1)?.type, 'deferralEnded');

@@ -78,7 +78,7 @@ for (const [name, options, start, upCounts] of [
           await until(async () => (await speaker.peer('bird')).state === 'OpenSent', { what: 'our connection' });
           daemon.pause(false);
           // GoBGP refuses everybody for 5 s after a session.
-          await speaker.established('bird', 30_000);
+          await speaker.established('bird');
           await until(async () => (await speaker.peer('bird')).families.every((family) => family.endOfRibReceived), {
             what: 'End-of-RIB',
           });

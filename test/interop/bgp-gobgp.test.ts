@@ -71,7 +71,7 @@ test('RFC 2385: the right key makes a session, a wrong one none', wants, async (
   speaker.configure(linkConfig({}, { password: 's3cret' }));
   await until(async () => (await speaker.peer('bird')).state === 'Established', {
     what: 'a session',
-    deadlineMs: 30_000,
+    deadlineMs: 60_000,
   });
 });
 
@@ -86,7 +86,7 @@ test('RFC 4486: an administrative shutdown from either side ends the session and
   gobgp.cli('neighbor 10.9.0.1 enable');
   await until(async () => (await speaker.peer('bird')).state === 'Established', {
     what: 'a session',
-    deadlineMs: 30_000,
+    deadlineMs: 60_000,
   });
   await speaker.stop('drain');
   await until(() => !/Establ/.test(gobgp.cli('neighbor')), { what: 'the end of the session there' });

@@ -104,7 +104,7 @@ for (const [name, options, start] of [
         await until(() => !helper.established(), { what: `${name} to notice` });
         speaker = await link.speaker(again);
         await speaker.established('bird');
-        await until(() => speaker.deferralEnded, { what: 'the end of deferral' });
+        await until(() => speaker.deferralEnded, { what: 'the end of deferral', deadlineMs: 10_000 });
         await until(() => helper.established(), { what: `the session at ${name}` });
       }
       assert.equal((await speaker.peer('bird')).negotiated?.gracefulRestart !== undefined, true);

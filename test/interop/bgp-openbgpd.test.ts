@@ -21,7 +21,7 @@ const both = (more: Partial<typeof four> = {}) =>
 async function bothUp(speaker: SpeakerProcess): Promise<void> {
   await until(async () => (await speaker.status()).peers.every(({ state }) => state === 'Established'), {
     what: () => `both sessions; last: ${JSON.stringify(speaker.peerEvents.at(-1))}`,
-    deadlineMs: 30_000,
+    deadlineMs: 60_000,
   });
 }
 

@@ -79,7 +79,7 @@ async function restarted(speaker: SpeakerProcess, before: number): Promise<void>
       const { establishedCount, families } = await speaker.peer('bird');
       return establishedCount > before && families.every((family) => family.endOfRibReceived && family.stale === 0);
     },
-    { what: 'the session back and End-of-RIB', deadlineMs: 40_000 },
+    { what: 'the session back and End-of-RIB', deadlineMs: 60_000 },
   );
 }
 const withdrawn = (speaker: SpeakerProcess): string[] =>

@@ -121,7 +121,7 @@ test(
     await until(() => !helper.established(), { what: 'GoBGP to notice' });
     assert.notEqual(helper.route(), '');
     assert.deepEqual(withdrawn(speaker), []);
-    await until(() => helper.established(), { what: 'the session again', deadlineMs: 20_000 });
+    await until(() => helper.established(), { what: 'the session again', deadlineMs: 60_000 });
     await speaker.established('bird');
     assert.equal((await speaker.peer('bird')).negotiated?.holdTimeSec, 6);
     assert.notEqual(helper.route(), '');
@@ -152,12 +152,12 @@ test(
     frr.vtysh('clear bgp 10.9.0.1');
     await until(async () => (await speaker.peer('bird')).establishedCount > before.establishedCount, {
       what: 'a new session',
-      deadlineMs: 20_000,
+      deadlineMs: 60_000,
     });
     const seen = speaker.peerEvents.find(({ lastError }) => /received Cease/.test(lastError));
     assert.match(seen?.lastError ?? '', /Administrative Reset/);
     assert.ok(has());
-    await until(() => state() === 'Established', { what: 'the session at FRR', deadlineMs: 20_000 });
+    await until(() => state() === 'Established', { what: 'the session at FRR', deadlineMs: 60_000 });
     // A second loss before that would take what was not announced again (RFC 4724 4.2).
     await until(async () => (await speaker.peer('bird')).families.every((family) => family.endOfRibReceived), {
       what: 'End-of-RIB of FRR',
@@ -167,7 +167,7 @@ test(
     speaker.configure(linkConfig({}, { holdTimeSec: 6 }));
     await until(() => state() !== 'Established', { what: 'FRR to notice' });
     assert.ok(has());
-    await until(() => state() === 'Established', { what: 'the session again', deadlineMs: 20_000 });
+    await until(() => state() === 'Established', { what: 'the session again', deadlineMs: 60_000 });
     assert.ok(has());
     assert.deepEqual(withdrawn(speaker), []);
 

@@ -93,7 +93,7 @@ test('RFC 4861: FRR comes back with another link-local address, after a loss of 
     {
       what: () =>
         `a session with the new address; we: ${JSON.stringify([speaker.logs.slice(-9), speaker.peerEvents.at(-1)])}; FRR: ${frr.vtysh('show bgp neighbors e0')}${frr.vtysh('show interface e0')}`,
-      deadlineMs: 30_000,
+      deadlineMs: 60_000,
     },
   );
   assert.equal(after.address, 'fe80::99%e0');

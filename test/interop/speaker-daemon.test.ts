@@ -61,7 +61,7 @@ async function world(t: TestContext): Promise<World> {
           if (child.exitCode !== null) throw new Error(said);
           return bgp('peers').out.includes('Established');
         },
-        { what: 'the session', intervalMs: 100, deadlineMs: 20_000 },
+        { what: 'the session', intervalMs: 100, deadlineMs: 60_000 },
       );
       return child;
     },

@@ -48,7 +48,7 @@ export async function startGobgp(
       return false;
     }
   };
-  await until(answers, { what: () => `gobgpd to answer; it said ${output}`, deadlineMs: 20_000 });
+  await until(answers, { what: () => `gobgpd to answer; it said ${output}`, deadlineMs: 60_000 });
   const kill = async (): Promise<void> => {
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');

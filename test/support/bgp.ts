@@ -199,7 +199,8 @@ export class SpeakerProcess {
   async peer(name: string): Promise<PeerStatus> {
     return (await this.status()).peers.find((peer) => peer.name === name)!;
   }
-  async established(name: string, deadlineMs = 10_000): Promise<PeerStatus> {
+  /** Both ends of a session may dial at a time; GoBGP then stays idle for 5 s, and more than once after a restart. */
+  async established(name: string, deadlineMs = 60_000): Promise<PeerStatus> {
     return until(
       async () => {
         const peer = await this.peer(name);

@@ -11,13 +11,13 @@ export interface UntilOptions {
  * Waits for a state instead of sleeping: polls `condition` until it is truthy and returns its value. A throw of the condition
  * counts as "not yet" and stands in the final error.
  *
- * @throws Error naming `what` once the deadline (default 10 s) has passed.
+ * @throws Error naming `what` once the deadline (default 20 s: long enough for a busy machine) has passed.
  */
 export async function until<T>(
   condition: () => T | Promise<T>,
   options: UntilOptions,
 ): Promise<Exclude<T, false | 0 | '' | null | undefined>> {
-  const deadlineMs = options.deadlineMs ?? 10_000;
+  const deadlineMs = options.deadlineMs ?? 20_000;
   const end = performance.now() + deadlineMs;
   let cause: unknown;
   for (;;) {
