@@ -104,3 +104,19 @@ test('single messages ask for no end of their turn, until they have had a small 
   assert.ok(!budget.little);
   assert.equal(budget.allowance(0), 0, 'the turn is over');
 });
+
+test('a message now and then is never too much, once all others had their turn; a turn that has begun is not cut short', () => {
+  const loop = new Loop();
+  const read = (bytes: number): boolean => {
+    loop.budget.read(bytes, loop.nowMs);
+    return loop.budget.little;
+  };
+  while (read(100));
+  loop.budget.quiet();
+  assert.equal(loop.budget.little, false);
+  loop.turn([], 0);
+  for (let i = 0; i < 1000; i++) {
+    loop.budget.quiet();
+    assert.ok(read(100));
+  }
+});

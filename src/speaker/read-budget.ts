@@ -56,6 +56,13 @@ export class ReadBudget {
     return !this.#begun && this.#firstAre === Number.POSITIVE_INFINITY;
   }
 
+  /** All others had theirs, and nobody waits for his turn: what was read before counts no more. */
+  readonly quiet = (): void => {
+    if (!this.little) return;
+    this.#bytes = 0;
+    this.#ms = 0;
+  };
+
   /** Accounts for a read and what became of it; returns the turn. */
   read(bytes: number, startedMs: number): number {
     const ms = this.#nowMs() - startedMs;

@@ -16,13 +16,12 @@ import {
   type Fd,
   localEnd,
   receiveTcp,
+  type SocketSet,
+  type SocketWatcher,
   SysError,
   sendTcp,
   setMd5Key,
   type TcpEnd,
-  type WatchEvents,
-  type Watcher,
-  watch,
   wouldBlock,
 } from '#sys';
 import type { AfterReads } from './after-reads.ts';
@@ -50,6 +49,7 @@ export interface TcpConnectionOptions {
   readonly local?: TcpEnd;
   /** TCP-AO keys that it has. */
   readonly keys: ConnectionKeys | undefined;
+  readonly sockets: SocketSet;
   readonly budget: ReadBudget;
   readonly afterReads: AfterReads;
   /** `close` was called: it may take a while. */
@@ -62,6 +62,7 @@ export class TcpConnection implements ByteConnection {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly #fd: Fd;
+  readonly #sockets: SocketSet;
   readonly #budget: ReadBudget;
   readonly #afterReads: AfterReads;
   readonly #onClosing: TcpConnectionOptions['onClosing'];
@@ -69,7 +70,7 @@ export class TcpConnection implements ByteConnection {
   #keys: ConnectionKeys | undefined;
   #local: TcpEnd | undefined;
   /** Made when it is needed first: most of those who are refused cost little. */
-  #watcher: Watcher | undefined;
+  #watcher: SocketWatcher | undefined;
   #handlers: ConnectionHandlers | undefined;
   #readTurn: number;
   /** What the kernel did not take yet; the first of it less `#sent` octets. */
@@ -86,6 +87,7 @@ export class TcpConnection implements ByteConnection {
 
   constructor(options: TcpConnectionOptions) {
     const { fd, remote } = options;
+    this.#sockets = options.sockets;
     this.#budget = options.budget;
     this.#afterReads = options.afterReads;
     this.#onClosing = options.onClosing;
@@ -179,16 +181,13 @@ export class TcpConnection implements ByteConnection {
   }
 
   #wait(): void {
-    const events = { readable: !this.#ended, writable: this.#queue.length > 0 };
-    if (this.#watcher) this.#watcher.restart(events);
-    else this.#watcher = watch(this.#fd.number, events, this.#ready);
+    this.#watcher ??= this.#sockets.add(this.#fd.number, this.#ready);
+    this.#watcher.await(!this.#ended, this.#queue.length > 0);
   }
 
-  /** @param status below 0: an error is there, which reading tells once what came before it is read. */
-  readonly #ready = (status: number, { readable, writable }: WatchEvents): void => {
+  readonly #ready = (readable: boolean, writable: boolean): void => {
     if (writable) this.#flush();
-    if ((readable || status < 0) && !this.#fd.closed) this.#read();
-    if (status < 0 && !this.#fd.closed) this.#wait();
+    if (readable && !this.#fd.closed) this.#read();
   };
 
   /** What the peer said last, a NOTIFICATION, is heard before the end. */

@@ -19,6 +19,7 @@ import {
   Fd,
   interfaceIndex,
   listenTcp,
+  SocketSet,
   setMd5Key,
   setMinHops,
   socketError,
@@ -86,6 +87,7 @@ export class TcpTransport implements Transport {
     (fn) => void setImmediate(fn),
   );
   readonly #afterReads = new AfterReads((fn) => void setImmediate(fn));
+  readonly #sockets = new SocketSet(this.#budget.quiet);
   /** For what reads of connections leave to be done; see `SpeakerDeps.defer`. */
   readonly defer = this.#afterReads.defer;
   readonly #links = new LocalLinks();
@@ -217,6 +219,7 @@ export class TcpTransport implements Transport {
     this.stopListening();
     for (const waiting of this.#closing.values()) for (const dial of waiting) dial.giveUp();
     for (const connection of [...this.#connections]) connection.destroy();
+    this.#sockets.close();
   }
   stopListening(): void {
     for (const listener of this.#listeners.values()) endListener(listener);
@@ -296,6 +299,7 @@ export class TcpTransport implements Transport {
       remote,
       ...(local ? { local } : {}),
       keys,
+      sockets: this.#sockets,
       budget: this.#budget,
       afterReads: this.#afterReads,
       onClosing: (closing) => {

@@ -15,6 +15,7 @@ export * from './node-child.ts';
 export * from './router-socket.ts';
 export * from './scheduler.ts';
 export * from './sockaddr.ts';
+export * from './socket-set.ts';
 export * from './sys-error.ts';
 export * from './sysctl.ts';
 export * from './tcp.ts';

@@ -43,15 +43,19 @@ function declare<A extends readonly unknown[]>(
 }
 
 /** The same for calls that each message makes: without an array for its arguments. */
-function declareOf4<A extends readonly [unknown, unknown, unknown, unknown]>(prototype: string): SystemCall<A> {
+function declareOf4<A extends readonly [unknown, unknown, unknown, unknown]>(
+  prototype: string,
+  options: { readonly retry?: boolean } = {},
+): SystemCall<A> {
   const native = library.func(prototype);
+  const retry = options.retry ?? true;
   const call = (a: A[0], b: A[1], c: A[2], d: A[3]): number => {
     for (;;) {
       const result: number = native(a, b, c, d);
       if (result !== -1) return result;
       // As above.
       const errno = koffi.errno();
-      if (errno !== EINTR) return -errno;
+      if (errno !== EINTR || !retry) return -errno;
     }
   };
   return withAsync(native, call as unknown as (...args: A) => number);
@@ -128,7 +132,7 @@ export const epollCreate1 = declare<[flags: number]>('int epoll_create1(int)');
 export const epollCtl = declare<[epoll: number, operation: number, fd: number, event: Pointer]>(
   'int epoll_ctl(int, int, int, void *)',
 );
-export const epollWait = declare<[epoll: number, events: Bytes, eventsMax: number, timeoutMs: number]>(
+export const epollWait = declareOf4<[epoll: number, events: Bytes, eventsMax: number, timeoutMs: number]>(
   'int epoll_wait(int, void *, int, int)',
   { retry: false },
 );

@@ -9,6 +9,8 @@ export interface WatchEvents {
 export interface Watcher {
   /** Changes what is waited for, or starts again after an error (`status < 0`), which stops it by itself. */
   restart(events?: WatchEvents): void;
+  /** Nothing is waited for until `restart`. */
+  stop(): void;
   unref(): void;
   /** Must come before the descriptor is closed. Idempotent. */
   close(): void;
@@ -54,6 +56,9 @@ export function watch(
   return {
     restart(next = events) {
       if (alive()) handle.start({ ...next }, callback);
+    },
+    stop() {
+      if (alive()) handle.stop();
     },
     unref() {
       if (alive()) handle.unref();
