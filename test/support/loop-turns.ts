@@ -3,7 +3,8 @@
  * wakes up to where it would wait again. Time in which somebody else had the processor does not count, the collector's on this thread does.
  *
  * While there is work, an immediate marks every turn. That begins with the first immediate that somebody asks for, or timer that fires, and
- * ends a few turns after the last that did something. Each thread leaves `PROCESS-THREAD.json` in the folder in LOOP_TURNS_FOLDER.
+ * ends a few turns after the last that did something. Each thread leaves `PROCESS-THREAD.json` in the folder in LOOP_TURNS_FOLDER. What the main thread did
+ * until SIGUSR2 comes, its start above all, does not count any more then.
  */
 import fs from 'node:fs';
 import path from 'node:path';
@@ -80,6 +81,7 @@ if (folder !== undefined) {
     longestWallMs = 0;
     [cpuAt, wallAt] = [cpuMs(), performance.now()];
   };
+  if (threadId === 0) process.on('SIGUSR2', forget);
   const begin = (): void => {
     if (quiet >= 0) return;
     quiet = 0;

@@ -190,6 +190,7 @@ async function loaded<T>(
   await using world = await World.start(name, [from, to], { turns });
   await world.open([from, to], { holdTimeSec: 3 });
   const table = { family: 4 as const, prefixes, asn: from.asn, nextHop: nextHopOf(from) };
+  if (turns) world.forgetTurns();
   await world.do({ op: 'prepare', id: from.id, table });
   const socketPath = path.join(world.link.folder, 'speaker.sock');
   let over = false;

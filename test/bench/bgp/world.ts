@@ -123,6 +123,10 @@ export class World {
     throw new OverLimit('settle', { overSec: this.#limitSec, lacking: ['an idle processor'] });
   }
 
+  /** What the loop of a speaker that was started to measure its turns did so far does not count: it started. */
+  forgetTurns(): void {
+    process.kill(this.dut.pid, 'SIGUSR2');
+  }
   /** Of the loop of a speaker that was started to measure them, once it has nothing to do any more. */
   async turns(): Promise<LoopTurns> {
     await this.settledMib();
