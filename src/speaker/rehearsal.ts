@@ -35,6 +35,7 @@ const pollMs = 2;
 const trimAfterMs = 1000;
 /** One peer says so much, then another. */
 const chunksInTurn = 50;
+const oneOctet = new Uint8Array(1);
 
 /** For documentation (RFC 5737, RFC 3849, RFC 5398). */
 const own = { address: '192.0.2.1' as IpAddress, port: 179 };
@@ -99,6 +100,7 @@ class Rehearsal {
   /** The peers' ends of the connections, and the speaker's. */
   #ends: TcpConnection[] = [];
   #accepted: TcpConnection[] = [];
+  #bell: TcpConnection | undefined;
   #poll: NodeJS.Timeout | undefined;
   #turn: NodeJS.Immediate | undefined;
   /** Of this thread, when the turn under way began. */
@@ -140,6 +142,7 @@ class Rehearsal {
     speaker.start();
     try {
       for (const peer of peers) this.#connect(speaker, peer);
+      if (this.#round === rehearsedChunks.length - 1) this.#bell = this.#hangBell();
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       // Descriptors are short: others need them more.
@@ -147,6 +150,14 @@ class Rehearsal {
       return;
     }
     this.#await();
+  }
+
+  #hangBell(): TcpConnection {
+    const [ear, bell] = this.#transport.pair(own, own);
+    ear.start({ onData: this.#turned, onClosed: this.stop, onDrained: () => undefined });
+    this.#accepted.push(ear);
+    this.#ends.push(bell);
+    return bell;
   }
 
   #connect(speaker: Speaker, { address, asn: peerAsn, routerId }: (typeof peers)[number]): void {
@@ -183,10 +194,14 @@ class Rehearsal {
     this.#look();
   };
 
-  /** One turn of the loop is timed, in which what was said is heard, and whatever else there is. */
+  /**
+   * One turn of the loop is timed, in which what was said is heard, and whatever else there is. For the last speaker it is a turn without the loop
+   * (SocketSet): a bell rings behind what was said.
+   */
   readonly #look = (): void => {
     this.#turnedUs = threadUs();
-    this.#turn = setImmediate(this.#turned);
+    if (this.#bell) this.#bell.write(oneOctet);
+    else this.#turn = setImmediate(this.#turned);
   };
   readonly #turned = (): void => {
     if (threadUs() - this.#turnedUs > busyUs) this.#later(this.#look, asideMs);

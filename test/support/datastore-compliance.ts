@@ -123,7 +123,8 @@ export function datastoreCompliance(
     const source = harness(t);
     await source.put(policyObject('a', 80));
     const first = await follow(t, source.create());
-    await until(() => portOf(first, 'a') === 80, { what: 'the first version' });
+    await until(() => first.inSyncCalls() > 0, { what: 'in sync' });
+    assert.equal(portOf(first, 'a'), 80);
     await putInvalid(source, 'a');
     await until(() => first.datastore.status().faultsTotal > 0, { what: 'the fault' });
     const [fault] = first.datastore.status().faults;
