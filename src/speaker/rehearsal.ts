@@ -20,12 +20,12 @@ import type { TcpTransport } from './tcp-transport.ts';
 
 /**
  * What peers say to each speaker, one after the other, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and
- * again after thousands: to the last one, after which it has least to take back, peers say as much as that takes. With 4000 there were a
- * dozen functions left, of which each made two changes of real peers slow (60 us to hand it over, and to take what became of it).
+ * again after thousands: to the last one, after which it has least to take back, peers say as much as that takes. With 12,000 there were half a
+ * dozen functions left, of which each had a compiler at work for milliseconds beside the first changes of real peers.
  */
-export const rehearsedChunks = [1000, 1000, 12_000] as const;
+export const rehearsedChunks = [1000, 1000, 20_000] as const;
 /** And no longer than this, whatever the machine is busy with. */
-const rehearsalMsMax = 10_000;
+const rehearsalMsMax = 30_000;
 /** A turn that took so much of the processor had something else to do, and more of that may follow: the rehearsal steps aside. */
 const busyUs = 2000;
 const asideMs = 20;
