@@ -88,8 +88,8 @@ export class Namespaces {
     this.#index.add(selector.node, scope);
     if (selector.matches({})) this.#unlabelled.add(scope);
     const everything = (): Iterable<NamespaceEntry> => this.#entries.values();
-    const { size } = this.#entries;
-    const walk = { items: everything, size: () => size, least: () => size };
+    const size = (): number => this.#entries.size;
+    const walk = { items: everything, size, least: size };
     for (const entry of this.#items.candidates(requirementOf(selector.node), walk, everything)) {
       this.#work.evaluations++;
       if (!selector.matches(entry.labels)) continue;

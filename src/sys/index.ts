@@ -2,6 +2,7 @@
 export * from './capabilities.ts';
 export * from './constants.ts';
 export * from './epoll.ts';
+export { EPOLLIN, EPOLLOUT } from './epoll-fd.ts';
 export * from './epoll-sleep.ts';
 export * from './exec.ts';
 export * from './fd.ts';

@@ -1,27 +1,11 @@
-import { EAGAIN, EINTR } from './constants.ts';
+import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EpollFd } from './epoll-fd.ts';
 import { type EventLoop, eventLoop } from './event-loop.ts';
-import { Fd } from './fd.ts';
-import * as libc from './libc.ts';
-import { check } from './sys-error.ts';
 import { type Watcher, watch } from './watch.ts';
 
-const EPOLL_CLOEXEC = 0o2000000;
-const CTL_ADD = 1;
-const CTL_DEL = 2;
-const CTL_MOD = 3;
-const EPOLLIN = 1;
-const EPOLLOUT = 4;
-const EPOLLERR = 8;
-const EPOLLHUP = 16;
-
-/** struct epoll_event in words of 32 bits: events, then 64 bits of ours. Packed on x86-64, not elsewhere. */
-const eventWords = process.arch === 'x64' ? 3 : 4;
-const dataWord = process.arch === 'x64' ? 1 : 2;
 /** Of one look; the rest is ready still at the next. */
 const eventsMax = 256;
 /** How long a turn of the event loop may last because more is waited for in it. */
 const stayMsMax = 20;
-
 /** Looks at the sockets of a turn while something else is to be done. */
 const hurriedMax = 3;
 
@@ -51,13 +35,9 @@ interface Member {
  */
 export class SocketSet {
   /** Among the descriptors of the event loop, or has the event loop's among its own: one in the other, never both. */
-  readonly #epoll = new Fd(check('epoll_create1', libc.epollCreate1(EPOLL_CLOEXEC)));
+  readonly #epoll = new EpollFd(eventsMax);
   readonly #loop: EventLoop | undefined = eventLoop();
   readonly #members = new Map<number, Member>();
-  readonly #event = new Uint32Array(eventWords);
-  readonly #eventBytes = new Uint8Array(this.#event.buffer);
-  readonly #ready = new Uint32Array(eventWords * eventsMax);
-  readonly #readyBytes = new Uint8Array(this.#ready.buffer);
   #watcher: Watcher | undefined;
   readonly #onQuiet: () => void;
   #generation = 0;
@@ -74,19 +54,19 @@ export class SocketSet {
   add(fd: number, onReady: OnSocketReady): SocketWatcher {
     this.#generation = (this.#generation + 1) >>> 0;
     const member: Member = { onReady, generation: this.#generation };
-    this.#control(CTL_ADD, fd, 0, member.generation);
+    this.#epoll.add(fd, 0, member.generation);
     this.#members.set(fd, member);
     this.#watcher ??= watch(this.#epoll.number, { readable: true }, this.#turn);
     const isMember = (): boolean => this.#members.get(fd) === member;
     return {
       await: (readable, writable) => {
         if (!isMember()) return;
-        this.#control(CTL_MOD, fd, (readable ? EPOLLIN : 0) | (writable ? EPOLLOUT : 0), member.generation);
+        this.#epoll.modify(fd, (readable ? EPOLLIN : 0) | (writable ? EPOLLOUT : 0), member.generation);
       },
       close: () => {
         if (!isMember()) return;
         this.#members.delete(fd);
-        this.#control(CTL_DEL, fd, 0, 0);
+        this.#epoll.remove(fd);
         if (this.#members.size === 0) this.#endWatch();
       },
     };
@@ -104,29 +84,22 @@ export class SocketSet {
     this.#watcher = undefined;
   }
 
-  #control(operation: number, fd: number, events: number, generation: number): void {
-    this.#event[0] = events;
-    this.#event[dataWord] = fd;
-    this.#event[dataWord + 1] = generation;
-    check('epoll_ctl', libc.epollCtl(this.#epoll.number, operation, fd, this.#eventBytes));
-  }
-
   readonly #turn = (): void => {
     this.#serve(0);
     const began = performance.now();
     const soon = began - this.#lastEventMs < stayMsMax;
     this.#lastEventMs = began;
-    if (soon && this.#loop && this.#watcher) this.#stay(this.#loop, this.#watcher, began);
+    if (soon && this.#loop && this.#watcher) this.#stay(this.#loop, began);
   };
 
-  #stay(loop: EventLoop, watcher: Watcher, began: number): void {
+  #stay(loop: EventLoop, began: number): void {
     try {
       // Whatever else is to be done gets its turn soon, however much comes here.
       for (let hurried = 0; hurried < hurriedMax; ) {
         const waitMs = this.#waitMs(loop, began);
         if (waitMs === 0) hurried++;
         else {
-          if (!this.#away) this.#leave(loop, watcher);
+          this.#leave(loop);
           this.#onQuiet();
         }
         if (!this.#serve(waitMs) || !this.#watcher) return;
@@ -134,19 +107,20 @@ export class SocketSet {
       }
     } finally {
       this.#rejoin();
-      watcher.restart();
     }
   }
 
-  #leave(loop: EventLoop, watcher: Watcher): void {
-    watcher.stop();
-    this.#control(CTL_ADD, loop.fd, EPOLLIN, 0);
+  #leave(loop: EventLoop): void {
+    if (this.#away) return;
+    this.#watcher?.stop();
+    this.#epoll.add(loop.fd, EPOLLIN);
     this.#away = true;
   }
   #rejoin(): void {
     if (!this.#away) return;
     this.#away = false;
-    this.#control(CTL_DEL, this.#loop!.fd, 0, 0);
+    this.#epoll.remove(this.#loop!.fd);
+    this.#watcher?.restart();
   }
 
   /** How long to wait for more, in whole ms; 0: not at all. */
@@ -159,20 +133,18 @@ export class SocketSet {
 
   /** @returns whether members were ready, and nothing else. */
   #serve(waitMs: number): boolean {
-    const ready = this.#ready;
-    const count = libc.epollWait(this.#epoll.number, this.#readyBytes, eventsMax, waitMs);
-    if (count === -EINTR || count === -EAGAIN) return false;
-    check('epoll_wait', count);
+    const epoll = this.#epoll;
+    const count = epoll.wait(waitMs);
     let only = count > 0;
-    for (let at = 0; at < count * eventWords; at += eventWords) {
-      const fd = ready[at + dataWord]!;
+    for (let i = 0; i < count; i++) {
+      const fd = epoll.fdAt(i);
       if (this.#away && fd === this.#loop!.fd) {
         only = false;
         continue;
       }
       const member = this.#members.get(fd);
-      if (member === undefined || member.generation !== ready[at + dataWord + 1]) continue;
-      const events = ready[at]!;
+      if (member === undefined || member.generation !== epoll.tagAt(i)) continue;
+      const events = epoll.eventsAt(i);
       member.onReady((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) !== 0, (events & EPOLLOUT) !== 0);
     }
     return only;

@@ -53,7 +53,7 @@ for (const [family, prefix, address, neighbor] of [
     bird.configure(birdConfig({ neighbor, channels }));
     await until(async () => (await speaker.peer(address)).state !== 'Established', {
       what: 'the end of the session',
-      deadlineMs: 60_000,
+      deadlineMs: 30_000,
     });
     assert.equal(bird.established('peer'), false);
   });
