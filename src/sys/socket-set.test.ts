@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fd } from './fd.ts';
 import { socketPair } from './fd.ts';
 import { SocketSet } from './socket-set.ts';
@@ -103,6 +104,31 @@ test('most of what follows soon is served without the event loop', async (t) => 
   over = true;
   assert.ok(turns < count / 10, `${turns} turns for ${count} answers`);
   assert.ok(quiet > count / 2, `${quiet} of ${count}`);
+});
+
+test('turns of the event loop end no stay, and when nobody says any more the loop rests', async (t) => {
+  const set = new SocketSet();
+  t.after(() => set.close());
+  const [ours, theirs] = pair(t);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let count = 0;
+  set
+    .add(ours.number, () => {
+      hear(ours);
+      if (++count < 50) setTimeout(say, 2, theirs);
+      else resolve();
+    })
+    .await(true, false);
+  say(theirs);
+  const before = performance.nodeTiming.uvMetricsInfo.events;
+  await promise;
+  // Some, when the machine is busy with something else for longer than a stay.
+  const byLoop = performance.nodeTiming.uvMetricsInfo.events - before;
+  assert.ok(byLoop < count / 2, `${byLoop} of ${count} came by the event loop`);
+  const turnsBefore = performance.nodeTiming.uvMetricsInfo.loopCount;
+  await sleep(200);
+  const turns = performance.nodeTiming.uvMetricsInfo.loopCount - turnsBefore;
+  assert.ok(turns < 30, `${turns} turns for nothing`);
 });
 
 test('an event of a number that was closed and used again in the same turn is not for who has it now', async (t) => {

@@ -4,10 +4,14 @@ import { type Watcher, watch } from './watch.ts';
 
 /** Of one look; the rest is ready still at the next. */
 const eventsMax = 256;
-/** How long a turn of the event loop may last because more is waited for in it. */
+/** As long as one event follows another within this, the next is waited for past the event loop. */
 const stayMsMax = 20;
+/** After an event the loop has its turn within this: for what the callback has begun. */
+const loopAfterMs = 10;
 /** Looks at the sockets of a turn while something else is to be done. */
 const hurriedMax = 3;
+/** Turns of the loop in a row that are waited for with nothing said meanwhile; the first may be the rest of the one that is under way. */
+const fruitlessMax = 3;
 
 /** @param readable or there is an error, or the end: reading tells which. */
 export type OnSocketReady = (readable: boolean, writable: boolean) => void;
@@ -25,11 +29,18 @@ interface Member {
   readonly generation: number;
 }
 
+const nothing = (): void => undefined;
+/** While an immediate runs, the loop is told that there is one to run, even if it was the last; as soon as another is cleared it is not. */
+function forgetImmediate(): void {
+  clearImmediate(setImmediate(nothing));
+}
+
 /**
  * The sockets of a thread whose peers are in a hurry, level triggered. To be called by the event loop costs more than to read a short message, to
- * decide and to answer. So when one event soon follows another, more is waited for right here, past the loop: until anything else is to be done in this
- * thread (its descriptors, timers and immediates, which the loop is asked for), or `stayMsMax` is over. Only what a callback has begun and
- * the loop has not seen yet, a promise that is settled or a descriptor to be watched, waits as long.
+ * decide and to answer. So when one event soon follows another, more is waited for right here, past the loop, until nothing has come for `stayMsMax`.
+ * Whenever anything else is to be done in this thread (its descriptors, timers and immediates, which the loop is asked for), the loop has a turn in
+ * between. Only what a callback has begun and the loop has not seen yet, a promise that is settled or a descriptor to be watched, waits for
+ * up to `loopAfterMs`.
  *
  * It keeps the thread alive while it has members.
  */
@@ -44,6 +55,10 @@ export class SocketSet {
   /** The event loop's descriptor is in the set, and the set not among the loop's. */
   #away = false;
   #lastEventMs = Number.NEGATIVE_INFINITY;
+  /** So often since the last event the loop had its turn because it had something to do at once. */
+  #fruitless = 0;
+  /** To go on after a turn of the event loop; only while away. */
+  #resuming: NodeJS.Immediate | undefined;
 
   /** @param onQuiet when all that was ready has been served, nothing else is to be done in this thread, and more is waited for. */
   constructor(onQuiet: () => void = () => undefined) {
@@ -79,35 +94,65 @@ export class SocketSet {
   }
 
   #endWatch(): void {
+    clearImmediate(this.#resuming);
+    this.#resuming = undefined;
     this.#rejoin();
     this.#watcher?.close();
     this.#watcher = undefined;
   }
 
+  /** From the event loop. */
   readonly #turn = (): void => {
     this.#serve(0);
-    const began = performance.now();
-    const soon = began - this.#lastEventMs < stayMsMax;
-    this.#lastEventMs = began;
-    if (soon && this.#loop && this.#watcher) this.#stay(this.#loop, began);
+    const now = performance.now();
+    const soon = now - this.#lastEventMs < stayMsMax;
+    this.#lastEventMs = now;
+    if (soon) this.#stay(now + loopAfterMs);
+  };
+  /** Nothing that a callback has begun waits for the event loop: it was just there. */
+  readonly #resume = (): void => {
+    this.#resuming = undefined;
+    forgetImmediate();
+    this.#stay(Number.POSITIVE_INFINITY);
   };
 
-  #stay(loop: EventLoop, began: number): void {
+  /** @param loopAtMs when the event loop is to have its turn because of what callbacks have begun. */
+  #stay(loopAtMs: number): void {
+    let more = false;
     try {
-      // Whatever else is to be done gets its turn soon, however much comes here.
-      for (let hurried = 0; hurried < hurriedMax; ) {
-        const waitMs = this.#waitMs(loop, began);
-        if (waitMs === 0) hurried++;
-        else {
-          this.#leave(loop);
-          this.#onQuiet();
-        }
-        if (!this.#serve(waitMs) || !this.#watcher) return;
-        this.#lastEventMs = performance.now();
-      }
+      if (this.#loop) more = this.#serveOn(this.#loop, loopAtMs);
     } finally {
-      this.#rejoin();
+      if (!more) this.#rejoin();
+      else if (this.#away) this.#resuming ??= setImmediate(this.#resume);
     }
+  }
+
+  /** @returns whether to go on once the event loop has had its turn. */
+  #serveOn(loop: EventLoop, loopAtMs: number): boolean {
+    let loopAt = loopAtMs;
+    let now = performance.now();
+    // Whatever else is to be done gets its turn soon, however much comes here.
+    for (let hurried = 0; hurried < hurriedMax && this.#watcher; ) {
+      const endsAt = this.#lastEventMs + stayMsMax;
+      if (now >= endsAt) return false;
+      if (now >= loopAt) return true;
+      const loopMs = loop.waitMs();
+      if (loopMs === 0) hurried++;
+      else {
+        this.#leave(loop);
+        this.#onQuiet();
+      }
+      const leftMs = Math.ceil(Math.min(endsAt, loopAt) - now);
+      const served = this.#serve(loopMs < 0 || loopMs > leftMs ? leftMs : loopMs);
+      now = performance.now();
+      if (served > 0) {
+        this.#fruitless = 0;
+        this.#lastEventMs = now;
+        loopAt = Math.min(loopAt, now + loopAfterMs);
+      } else if (served < 0) return true;
+      else if (loopMs === 0) return ++this.#fruitless < fruitlessMax;
+    }
+    return this.#watcher !== undefined;
   }
 
   #leave(loop: EventLoop): void {
@@ -123,19 +168,11 @@ export class SocketSet {
     this.#watcher?.restart();
   }
 
-  /** How long to wait for more, in whole ms; 0: not at all. */
-  #waitMs(loop: EventLoop, began: number): number {
-    const left = Math.ceil(stayMsMax - (this.#lastEventMs - began));
-    if (left <= 0) return 0;
-    const loopMs = loop.waitMs();
-    return loopMs < 0 || loopMs > left ? left : loopMs;
-  }
-
-  /** @returns whether members were ready, and nothing else. */
-  #serve(waitMs: number): boolean {
+  /** @returns how many events there were; -1: the event loop has something to do, too. */
+  #serve(waitMs: number): number {
     const epoll = this.#epoll;
     const count = epoll.wait(waitMs);
-    let only = count > 0;
+    let only = true;
     for (let i = 0; i < count; i++) {
       const fd = epoll.fdAt(i);
       if (this.#away && fd === this.#loop!.fd) {
@@ -147,6 +184,6 @@ export class SocketSet {
       const events = epoll.eventsAt(i);
       member.onReady((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) !== 0, (events & EPOLLOUT) !== 0);
     }
-    return only;
+    return only ? count : -1;
   }
 }
