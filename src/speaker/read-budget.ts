@@ -26,6 +26,8 @@ export class ReadBudget {
   readonly #nowMs: () => number;
   readonly #defer: (fn: () => void) => void;
   turn = 1;
+  /** When the last read had been worked off. */
+  readAtMs = 0;
   /** Read in this turn, and in those before it that are not told from it. */
   #bytes = 0;
   #ms = 0;
@@ -65,7 +67,8 @@ export class ReadBudget {
 
   /** Accounts for a read and what became of it; returns the turn. */
   read(bytes: number, startedMs: number): number {
-    const ms = this.#nowMs() - startedMs;
+    this.readAtMs = this.#nowMs();
+    const ms = this.readAtMs - startedMs;
     this.#bytes += bytes;
     this.#ms += ms;
     if (!this.#begun && (this.#bytes > littleBytes || this.#ms > littleMs)) {

@@ -15,10 +15,12 @@ import {
   errnoName,
   type Fd,
   localEnd,
-  receiveTcp,
+  PinnedBytes,
+  receivePinned,
   type SocketSet,
   type SocketWatcher,
   SysError,
+  sendPinned,
   sendTcp,
   setMd5Key,
   type TcpEnd,
@@ -31,15 +33,15 @@ import { littleBytes, type ReadBudget, readBytesMax } from './read-budget.ts';
 /** How long `close` may take to send what is queued (a NOTIFICATION), and the peer to end its side, before the connection is cut. */
 const closeMsMax = 1000;
 
-/**
- * Messages up to this are copied to where they are sent from: octets of a short array are on the heap, and to show them to a system call the engine
- * first makes room elsewhere, for each.
- */
+/** After little was read, before others have their turn. */
+export const rereadsMax = 3;
+
+/** Messages up to this are copied to where they are sent from: see `PinnedBytes`; octets of a short array have no place of their own at all. */
 const copiedBytesMax = 1024;
-const outgoing = new Uint8Array(copiedBytesMax);
+const outgoing = new PinnedBytes(copiedBytesMax);
 
 /** No Buffer, whose `slice` is no copy: what of a message is kept is sliced from here. */
-const buffer = new Uint8Array(readBytesMax);
+const incoming = new PinnedBytes(readBytesMax);
 
 export interface TcpConnectionOptions {
   /** Of the socket, connected and non-blocking. Owned from here on. */
@@ -137,9 +139,10 @@ export class TcpConnection implements ByteConnection {
   }
 
   #send(bytes: Uint8Array, length: number): number {
-    if (bytes.length > copiedBytesMax) return sendTcp(this.#fd.number, bytes, length);
-    outgoing.set(bytes);
-    return sendTcp(this.#fd.number, outgoing, length);
+    if (length > copiedBytesMax) return sendTcp(this.#fd.number, bytes, length);
+    const out = outgoing.bytes;
+    for (let i = 0; i < length; i++) out[i] = bytes[i]!;
+    return sendPinned(this.#fd.number, outgoing, length);
   }
 
   rekey({ password, tcpAo }: SessionKeys): boolean {
@@ -199,20 +202,27 @@ export class TcpConnection implements ByteConnection {
   #read(): void {
     const budget = this.#budget;
     const afterReads = this.#afterReads;
-    const most = budget.allowance(this.#readTurn);
-    this.unread = most === 0;
-    if (this.unread) return;
-    const started = performance.now();
-    afterReads.begin();
-    const count = this.#receive(most);
-    afterReads.end(count > 0 && count <= littleBytes && budget.little);
-    if (count > 0) this.#readTurn = budget.read(count, started);
+    // Who has said little may have said the next thing by now: to read it is one system call, to be told of it two.
+    let started = performance.now();
+    for (let again = rereadsMax; ; again--) {
+      const most = budget.allowance(this.#readTurn);
+      this.unread = most === 0;
+      if (this.unread) return;
+      afterReads.begin();
+      const count = this.#receive(most);
+      const little = count > 0 && count <= littleBytes && budget.little;
+      afterReads.end(little);
+      if (count <= 0) return;
+      this.#readTurn = budget.read(count, started);
+      started = budget.readAtMs;
+      if (!little || again === 0 || this.#fd.closed) return;
+    }
   }
 
   /** Octets read and worked off. */
   #receive(most: number): number {
-    const count = receiveTcp(this.#fd.number, buffer, most);
-    if (count > 0) this.#handlers?.onData(buffer, count);
+    const count = receivePinned(this.#fd.number, incoming, most);
+    if (count > 0) this.#handlers?.onData(incoming.bytes, count);
     else if (count === 0 && this.#queue.length > 0 && this.#closing && !this.#ended) {
       this.#ended = true;
       this.#wait();

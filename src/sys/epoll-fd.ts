@@ -1,6 +1,7 @@
 import { EAGAIN, EINTR } from './constants.ts';
 import { Fd } from './fd.ts';
 import * as libc from './libc.ts';
+import { PinnedBytes } from './pinned.ts';
 import { check } from './sys-error.ts';
 
 const EPOLL_CLOEXEC = 0o2000000;
@@ -16,6 +17,8 @@ export const EPOLLHUP = 16;
 const eventWords = process.arch === 'x64' ? 3 : 4;
 const fdWord = process.arch === 'x64' ? 1 : 2;
 const tagWord = fdWord + 1;
+/** There is room for, at least: `PinnedBytes` are never few. */
+const eventsMin = 8;
 
 /** An epoll set (epoll(7)), level triggered, and what the last wait found. A wait allocates nothing. */
 export class EpollFd {
@@ -23,14 +26,14 @@ export class EpollFd {
   readonly #event = new Uint32Array(eventWords);
   readonly #eventBytes = new Uint8Array(this.#event.buffer);
   readonly #ready: Uint32Array;
-  readonly #readyBytes: Uint8Array;
+  readonly #readyBytes: PinnedBytes;
   readonly #eventsMax: number;
 
   /** @param eventsMax of one wait; the rest is ready still at the next. */
   constructor(eventsMax: number) {
     this.#eventsMax = eventsMax;
-    this.#ready = new Uint32Array(eventWords * eventsMax);
-    this.#readyBytes = new Uint8Array(this.#ready.buffer);
+    this.#readyBytes = new PinnedBytes(4 * eventWords * Math.max(eventsMax, eventsMin));
+    this.#ready = new Uint32Array(this.#readyBytes.bytes.buffer);
   }
 
   /** @throws Error when it was closed. */
@@ -53,7 +56,7 @@ export class EpollFd {
   }
   /** How many events there are after at most `timeoutMs` (whole); 0 as well when a signal came. */
   wait(timeoutMs: number): number {
-    const count = libc.epollWait(this.#fd.number, this.#readyBytes, this.#eventsMax, timeoutMs);
+    const count = libc.epollWaitAt(this.#fd.number, this.#readyBytes.address, this.#eventsMax, timeoutMs);
     if (count === -EINTR || count === -EAGAIN) return 0;
     return check('epoll_wait', count);
   }

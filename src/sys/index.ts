@@ -13,6 +13,7 @@ export * from './msghdr.ts';
 export * from './netlink/index.ts';
 export * from './netns.ts';
 export * from './node-child.ts';
+export * from './pinned.ts';
 export * from './router-socket.ts';
 export * from './scheduler.ts';
 export * from './sockaddr.ts';

@@ -100,6 +100,13 @@ export const getsockopt = declare<[fd: number, level: number, option: number, va
 export const recv = declareOf4<[fd: number, data: Bytes, length: number, flags: number]>(
   'long recv(int, void *, size_t, int)',
 );
+/** `recv` and `send` of memory given by its address: see `PinnedBytes`. */
+export const recvAt = declareOf4<[fd: number, address: number, length: number, flags: number]>(
+  'long recv(int, uintptr_t, size_t, int)',
+);
+export const sendAt = declareOf4<[fd: number, address: number, length: number, flags: number]>(
+  'long send(int, uintptr_t, size_t, int)',
+);
 export const recvfrom = declare<
   [fd: number, data: Bytes, length: number, flags: number, address: Pointer, addressLength: Pointer]
 >('long recvfrom(int, void *, size_t, int, void *, void *)');
@@ -132,8 +139,9 @@ export const epollCreate1 = declare<[flags: number]>('int epoll_create1(int)');
 export const epollCtl = declare<[epoll: number, operation: number, fd: number, event: Pointer]>(
   'int epoll_ctl(int, int, int, void *)',
 );
-export const epollWait = declareOf4<[epoll: number, events: Bytes, eventsMax: number, timeoutMs: number]>(
-  'int epoll_wait(int, void *, int, int)',
+/** @param address of the events: see `PinnedBytes`. */
+export const epollWaitAt = declareOf4<[epoll: number, address: number, eventsMax: number, timeoutMs: number]>(
+  'int epoll_wait(int, uintptr_t, int, int)',
   { retry: false },
 );
 

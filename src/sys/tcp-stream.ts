@@ -12,6 +12,7 @@ import {
 } from './constants.ts';
 import { getIntOption } from './fd.ts';
 import * as libc from './libc.ts';
+import type { PinnedBytes } from './pinned.ts';
 import { parseSockaddrIn } from './sockaddr.ts';
 import { check } from './sys-error.ts';
 
@@ -65,6 +66,13 @@ export function sendTcp(fd: number, bytes: Uint8Array, length: number): number {
 /** Octets read into `into`; 0: the other side has ended; -EAGAIN: none now. */
 export function receiveTcp(fd: number, into: Uint8Array, length: number): number {
   return libc.recv(fd, into, length, 0);
+}
+/** The same, where it is done for every message. */
+export function sendPinned(fd: number, from: PinnedBytes, length: number): number {
+  return libc.sendAt(fd, from.address, length, MSG_NOSIGNAL);
+}
+export function receivePinned(fd: number, into: PinnedBytes, length: number): number {
+  return libc.recvAt(fd, into.address, length, 0);
 }
 /** Nothing more will be sent. */
 export function endSending(fd: number): void {
