@@ -10,8 +10,8 @@ const stayMsMax = 20;
 const loopAfterMs = 10;
 /** Looks at the sockets of a turn while something else is to be done. */
 const hurriedMax = 3;
-/** Turns of the loop in a row that are waited for with nothing said meanwhile; the first may be the rest of the one that is under way. */
-const fruitlessMax = 3;
+/** Turns of the loop in a row with nothing said meanwhile that end a stay: a timer that is due may take a few, a runtime that always has something to do gets no more. */
+const fruitlessMax = 20;
 
 /** @param readable or there is an error, or the end: reading tells which. */
 export type OnSocketReady = (readable: boolean, writable: boolean) => void;

@@ -71,6 +71,8 @@ class Siege {
     Object.assign(env, { NODE_OPTIONS: '' });
     await this.speaker.established('bird');
     await until(() => this.speaker.routes.size === 2, { what: 'the routes of BIRD' });
+    // Its start, in which the program is compiled, is no turn under attack.
+    process.kill(this.speaker.pid, 'SIGUSR2');
     return this;
   }
 

@@ -3,13 +3,13 @@
  * wakes up to where it would wait again. Time in which somebody else had the processor does not count, the collector's on this thread does.
  *
  * While there is work, an immediate marks every turn. That begins with the first immediate that somebody asks for, or timer that fires, and
- * ends a few turns after the last that did something. Each thread leaves `PROCESS-THREAD.json` in the folder in LOOP_TURNS_FOLDER. What the main thread did
- * until SIGUSR2 comes, its start above all, does not count any more then.
+ * ends a few turns after the last that did something. Each thread leaves `PROCESS-THREAD.json` in the folder in LOOP_TURNS_FOLDER. What threads did until
+ * SIGUSR2 comes, their start above all, does not count any more then.
  */
 import fs from 'node:fs';
 import path from 'node:path';
 import process from 'node:process';
-import { threadId } from 'node:worker_threads';
+import { BroadcastChannel, threadId } from 'node:worker_threads';
 
 export interface LoopTurns {
   readonly turns: number;
@@ -81,7 +81,16 @@ if (folder !== undefined) {
     longestWallMs = 0;
     [cpuAt, wallAt] = [cpuMs(), performance.now()];
   };
-  if (threadId === 0) process.on('SIGUSR2', forget);
+  // A signal comes to the main thread alone.
+  const everywhere = new BroadcastChannel('forget loop turns');
+  everywhere.onmessage = forget;
+  everywhere.unref();
+  if (threadId === 0) {
+    process.on('SIGUSR2', () => {
+      forget();
+      everywhere.postMessage('');
+    });
+  }
   const begin = (): void => {
     if (quiet >= 0) return;
     quiet = 0;
