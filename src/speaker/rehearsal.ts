@@ -12,7 +12,7 @@
  */
 import { createSpeaker, type PeerConfig, type Speaker, type SpeakerConfig, type SpeakerDeps, wire } from '#bgp';
 import { type IpAddress, silentLogger, systemClock } from '#kit';
-import { libc, receiveTcp, SysError, socketPair } from '#sys';
+import { libc, SysError } from '#sys';
 import { UpdateFiles } from './mrt-files.ts';
 import { rehearsalScript } from './rehearsal-script.ts';
 import type { TcpConnection } from './tcp-connection.ts';
@@ -117,7 +117,6 @@ class Rehearsal {
     this.#onEnd = onEnd;
     this.#deadline = setTimeout(this.stop, rehearsalMsMax);
     this.#deadline.unref();
-    hearNothing();
     this.#begin();
   }
 
@@ -240,12 +239,4 @@ class Rehearsal {
 function threadUs(): number {
   const { user, system } = process.threadCpuUsage();
   return user + system;
-}
-
-/** As reads and accepts do that find nothing any more. */
-function hearNothing(): void {
-  const [here, there] = socketPair();
-  receiveTcp(here.number, new Uint8Array(1), 1);
-  here.close();
-  there.close();
 }

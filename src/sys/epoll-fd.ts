@@ -17,8 +17,6 @@ export const EPOLLHUP = 16;
 const eventWords = process.arch === 'x64' ? 3 : 4;
 const fdWord = process.arch === 'x64' ? 1 : 2;
 const tagWord = fdWord + 1;
-/** There is room for, at least: `PinnedBytes` are never few. */
-const eventsMin = 8;
 
 /** An epoll set (epoll(7)), level triggered, and what the last wait found. A wait allocates nothing. */
 export class EpollFd {
@@ -29,10 +27,10 @@ export class EpollFd {
   readonly #readyBytes: PinnedBytes;
   readonly #eventsMax: number;
 
-  /** @param eventsMax of one wait; the rest is ready still at the next. */
+  /** @param eventsMax of one wait, more than a handful (see `PinnedBytes`); the rest is ready still at the next. */
   constructor(eventsMax: number) {
     this.#eventsMax = eventsMax;
-    this.#readyBytes = new PinnedBytes(4 * eventWords * Math.max(eventsMax, eventsMin));
+    this.#readyBytes = new PinnedBytes(4 * eventWords * eventsMax);
     this.#ready = new Uint32Array(this.#readyBytes.bytes.buffer);
   }
 

@@ -3,13 +3,14 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fd } from './fd.ts';
 import { socketPair } from './fd.ts';
+import * as libc from './libc.ts';
 import { SocketSet } from './socket-set.ts';
-import { receiveTcp, sendTcp } from './tcp-stream.ts';
+import { sendTcp } from './tcp-stream.ts';
 import { watch } from './watch.ts';
 
 const octet = new Uint8Array(1);
 const say = (fd: Fd): void => void sendTcp(fd.number, octet, 1);
-const hear = (fd: Fd): number => receiveTcp(fd.number, octet, 1);
+const hear = (fd: Fd): number => libc.recv(fd.number, octet, 1, 0);
 
 function pair(t: TestContext): [Fd, Fd] {
   const both = socketPair();

@@ -63,14 +63,11 @@ export function socketError(fd: number): number {
 export function sendTcp(fd: number, bytes: Uint8Array, length: number): number {
   return libc.send(fd, bytes, length, MSG_NOSIGNAL);
 }
-/** Octets read into `into`; 0: the other side has ended; -EAGAIN: none now. */
-export function receiveTcp(fd: number, into: Uint8Array, length: number): number {
-  return libc.recv(fd, into, length, 0);
-}
 /** The same, where it is done for every message. */
 export function sendPinned(fd: number, from: PinnedBytes, length: number): number {
   return libc.sendAt(fd, from.address, length, MSG_NOSIGNAL);
 }
+/** Octets read into `into`; 0: the other side has ended; -EAGAIN: none now. */
 export function receivePinned(fd: number, into: PinnedBytes, length: number): number {
   return libc.recvAt(fd, into.address, length, 0);
 }
