@@ -149,7 +149,7 @@ export function slowness(): number {
   return Math.max(1, (user + system) / 1000 / calibrationMs);
 }
 
-/** Processor time (ms) that memory which was never written to takes here, the kernel's share: a page takes a tenth of a microsecond on bare metal, 14 in some machines. */
+/** Processor time (ms) that it takes here to write to memory for the first time: mostly the kernel's, 14 us a page where that was seen to matter. */
 export function freshMemoryMs(bytes: number): number {
   const before = process.threadCpuUsage();
   const fresh = new Uint8Array(bytes);
