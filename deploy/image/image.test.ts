@@ -51,8 +51,8 @@ suite('image', imageNeeds(), () => {
       '/usr/bin/node',
       '--max-semi-space-size=2',
       '--heap-growing-percent=20',
-      '--max-inlined-bytecode-size=1500',
-      '--max-inlined-bytecode-size-cumulative=4000',
+      '--max-inlined-bytecode-size=800',
+      '--max-inlined-bytecode-size-cumulative=2000',
       '/app/poplin.mjs',
     ]);
     assert.deepEqual(config.config.Cmd, ['agent']);
