@@ -40,8 +40,12 @@ function model(world: PacketWorld): PolicyUpdate[] {
   ];
 }
 
-async function start(world: PacketWorld, backend: Backend | 'auto'): Promise<PolicyDataplane> {
-  const dataplane = world.dataplane({ backend });
+async function start(
+  world: PacketWorld,
+  backend: Backend | 'auto',
+  onApply: () => void = () => undefined,
+): Promise<PolicyDataplane> {
+  const dataplane = world.dataplane({ backend }, silentLogger, undefined, { onApply });
   await dataplane.start();
   dataplane.setPools([{ cidr: '10.1.0.0/16' as Cidr, natOutgoing: true }]);
   for (const name of world.pods.keys()) dataplane.setEndpoint(world.endpoint(name));
@@ -193,16 +197,21 @@ for (const backend of ['nft', 'legacy'] as const) {
       await world.sh(v4!, '-t', 'mangle', '-A', 'FORWARD', '-d', '203.0.113.9', '-j', 'DROP');
       await world.sh(v4!, '-N', 'mine');
       await world.sh('ipset', 'create', 'mine', 'hash:ip');
-      const dataplane = await start(world, backend);
+      let runs = 0;
+      const dataplane = await start(world, backend, () => runs++);
       const whole = await dump(world);
-      const readings = () => dataplane.status().counters.iptables.saveCalls;
-      const before = readings();
-      dataplane.resync();
-      await until(() => readings() > before && dataplane.status().applied, { what: 'a reading back' });
+      // To its end: what is broken while it still reads would be repaired at once.
+      const resynced = async (): Promise<void> => {
+        const before = runs;
+        dataplane.resync();
+        await until(() => runs > before, { what: 'a reading back' });
+      };
+      await resynced();
       assert.equal(dataplane.status().repairs, 0);
       const repaired = async (what: string): Promise<void> => {
         assert.notEqual(await dump(world), whole, `${what} changed something`);
-        dataplane.resync();
+        await resynced();
+        // What nothing names goes later.
         await until(async () => (await dump(world)) === whole, { what: `repair after ${what}` });
       };
       await world.sh(v4!, '-t', 'mangle', '-D', 'FORWARD', '1');
