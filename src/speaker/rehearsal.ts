@@ -22,11 +22,11 @@ import type { TcpTransport } from './tcp-transport.ts';
 /**
  * What peers say to each speaker, one after the other, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and
  * again after thousands. To the last speaker, after which it has least to take back, peers say as much as that takes: until nothing was compiled
- * for `settledChunks`, or this. Each function that is left has a compiler at work for one to eight milliseconds beside the first changes of real
- * peers: of a thousand changes seven of the slowest ten, after 20,000 chunks.
+ * for `settledChunks`, but no more than this. Each function that is left has a compiler at work for one to eight milliseconds beside the first
+ * changes of real peers; after 20,000 there are seven, after 50,000 none.
  */
-export const rehearsedChunksMax = [1000, 1000, 100_000] as const;
-/** Of the last functions some came 3000 chunks after those before them; the whole takes some 50,000. */
+export const rehearsedChunksMax = [1000, 1000, 20_000] as const;
+/** Of the last functions some came 3000 chunks after those before them. */
 export const settledChunks = 5000;
 /** To ask how much code there is takes 2 ms. */
 export const chunksBetweenLooks = 500;
