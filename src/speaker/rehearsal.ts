@@ -10,7 +10,6 @@
  * code that knows of a kind of object is taken back, too, once the collector has taken the last of the kind. Nothing of it reaches the
  * speaker that is in earnest, the network or the log.
  */
-import v8 from 'node:v8';
 import { createSpeaker, type PeerConfig, type Speaker, type SpeakerConfig, type SpeakerDeps, wire } from '#bgp';
 import { type IpAddress, silentLogger, systemClock } from '#kit';
 import { libc, SysError } from '#sys';
@@ -21,15 +20,10 @@ import type { TcpTransport } from './tcp-transport.ts';
 
 /**
  * What peers say to each speaker, one after the other, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and
- * again after thousands. To the last speaker, after which it has least to take back, peers say as much as that takes: until nothing was compiled
- * for `settledChunks`, but no more than this. Each function that is left has a compiler at work for one to eight milliseconds beside the first
- * changes of real peers; after 20,000 there are seven, after 50,000 none.
+ * again after thousands: to the last one, after which it has least to take back, peers say as much as that takes. After 20,000 seven functions
+ * are left, of which each has a compiler at work for one to eight milliseconds beside the first changes of real peers; after 50,000 none.
  */
-export const rehearsedChunksMax = [1000, 1000, 20_000] as const;
-/** Of the last functions some came 3000 chunks after those before them. */
-export const settledChunks = 5000;
-/** To ask how much code there is takes 2 ms. */
-export const chunksBetweenLooks = 500;
+export const rehearsedChunks = [1000, 1000, 20_000] as const;
 /** And no longer than this, whatever the machine is busy with. */
 const rehearsalMsMax = 30_000;
 /** A turn that took so much of the processor had something else to do, and more of that may follow: the rehearsal steps aside. */
@@ -82,13 +76,7 @@ function configOf(round: number): SpeakerConfig {
 }
 
 /** As the real one has them. */
-export type RehearsalOptions = Pick<SpeakerDeps, 'defer' | 'random'> & {
-  readonly withoutFeed: boolean;
-  /** Octets of code that this thread has; more than before: something was compiled. */
-  readonly codeBytes?: () => number;
-};
-
-const codeBytes = (): number => v8.getHeapCodeStatistics().code_and_metadata_size;
+export type RehearsalOptions = Pick<SpeakerDeps, 'defer' | 'random'> & { readonly withoutFeed: boolean };
 
 /** Begins; returns what ends it before its time. @param onEnd with the number of chunks that peers said. */
 export function rehearse(
@@ -101,7 +89,7 @@ export function rehearse(
 
 class Rehearsal {
   readonly #transport: TcpTransport;
-  readonly #options: RehearsalOptions & { readonly codeBytes: () => number };
+  readonly #options: RehearsalOptions;
   readonly #onEnd: ((chunks: number) => void) | undefined;
   readonly #clock = systemClock({ unref: true });
   /** As that of the real one: there, and mostly of no use. */
@@ -121,14 +109,11 @@ class Rehearsal {
   /** To this speaker, and to those before it. */
   #said = 0;
   #saidBefore = 0;
-  #codeBytes = 0;
-  /** Nothing was compiled since this chunk. */
-  #compiledAt = 0;
   #over = false;
 
   constructor(transport: TcpTransport, options: RehearsalOptions, onEnd: ((chunks: number) => void) | undefined) {
     this.#transport = transport;
-    this.#options = { codeBytes, ...options };
+    this.#options = options;
     this.#onEnd = onEnd;
     this.#deadline = setTimeout(this.stop, rehearsalMsMax);
     this.#deadline.unref();
@@ -156,7 +141,7 @@ class Rehearsal {
     speaker.start();
     try {
       for (const peer of peers) this.#connect(speaker, peer);
-      if (this.#isLast()) this.#bell = this.#hangBell();
+      if (this.#round === rehearsedChunks.length - 1) this.#bell = this.#hangBell();
     } catch (error) {
       if (!(error instanceof SysError)) throw error;
       // Descriptors are short: others need them more.
@@ -193,28 +178,11 @@ class Rehearsal {
     else this.#later(this.#await, pollMs);
   };
 
-  #isLast(): boolean {
-    return this.#round === rehearsedChunksMax.length - 1;
-  }
-  /** Whether this speaker was told enough. */
-  #isEnough(): boolean {
-    if (this.#said === rehearsedChunksMax[this.#round]) return true;
-    if (!this.#isLast() || this.#said % chunksBetweenLooks !== 0) return false;
-    const before = this.#codeBytes;
-    this.#codeBytes = this.#options.codeBytes();
-    if (this.#codeBytes > before) this.#compiledAt = this.#said;
-    return this.#said - this.#compiledAt >= settledChunks;
-  }
-
   readonly #next = (): void => {
-    if (this.#isEnough()) {
-      const last = this.#isLast();
+    if (this.#said === rehearsedChunks[this.#round]) {
       this.#endRound();
-      if (last) this.stop();
-      else {
-        this.#round++;
-        this.#begin();
-      }
+      if (++this.#round < rehearsedChunks.length) this.#begin();
+      else this.stop();
       return;
     }
     const at = this.#said++;
