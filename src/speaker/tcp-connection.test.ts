@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type IpAddress, silentLogger } from '#kit';
+import { readMsPerTurn } from './read-budget.ts';
 import { rereadsMax } from './tcp-connection.ts';
 import { TcpTransport } from './tcp-transport.ts';
 
@@ -37,4 +38,24 @@ test('who says the next thing while we work on the last one is heard at once, a 
   }
   // Now and then reading takes so long, of code that has not run yet or on a busy machine, that the others come first.
   assert.equal(Math.max(...seen), 1 + rereadsMax, seen.join(' '));
+});
+
+test('who said nothing behind a message that took long is not taken for one who waits to be read: his hold time would never end', async (t) => {
+  const transport = new TcpTransport(silentLogger, () => assert.fail('nobody connects'));
+  t.after(() => transport.close());
+  const handlers = { onClosed: () => undefined, onDrained: () => undefined };
+  const [ours, theirs] = transport.pair(end(1), end(2));
+  const heard = Promise.withResolvers<void>();
+  ours.start({
+    ...handlers,
+    onData: () => {
+      const until = performance.now() + readMsPerTurn;
+      while (performance.now() < until);
+      heard.resolve();
+    },
+  });
+  theirs.write(octet);
+  await heard.promise;
+  await nextTurn();
+  assert.equal(ours.unread, false);
 });

@@ -215,7 +215,8 @@ export class TcpConnection implements ByteConnection {
       if (count <= 0) return;
       this.#readTurn = budget.read(count, started);
       started = budget.readAtMs;
-      if (!little || again === 0 || this.#fd.closed) return;
+      // Past that he would have to wait for his turn to read what may not be there: he is told when there is more.
+      if (!budget.little || again === 0 || this.#fd.closed) return;
     }
   }
 
