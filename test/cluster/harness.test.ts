@@ -177,6 +177,8 @@ suite('a cluster in namespaces', clusterNeeds(), () => {
   test('a node whose power was cut has its disk and nothing else of before; its pods run again', async () => {
     fs.writeFileSync(nodePath('node1', '/var/lib/poplin-test'), 'here');
     await execOnNode('node1', ['iptables', '-t', 'mangle', '-N', 'POPLIN-TEST']);
+    // Peers that answer no FIN: the kernel goes on sending it for a minute, and keeps the namespace for it.
+    await execOnNode('node1', ['iptables', '-I', 'INPUT', '-p', 'tcp', '-j', 'DROP']);
     await rebootNode('node1');
     assert.equal(fs.readFileSync(nodePath('node1', '/var/lib/poplin-test'), 'utf8'), 'here');
     assert.deepEqual(fs.readdirSync(nodePath('node1', '/etc/cni/net.d')), ['10-bridge.conflist']);
