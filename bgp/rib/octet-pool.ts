@@ -110,9 +110,11 @@ export class OctetPool {
     } else {
       id = this.#limit;
       this.#limit++;
-      this.#address = grow(this.#address, id + 1);
-      this.#length = grow(this.#length, id + 1);
-      this.#hashes = grow(this.#hashes, id + 1);
+      if (id >= this.#length.length) {
+        this.#address = grow(this.#address, id + 1);
+        this.#length = grow(this.#length, id + 1);
+        this.#hashes = grow(this.#hashes, id + 1);
+      }
     }
     this.#hashes[id] = this.#hash;
     this.#length[id] = length;

@@ -18,11 +18,11 @@ export interface ExportHost {
   readonly groups: Groups;
   rib(family: Family): Rib;
   /** Unsigned; see `SpeakerConfig`. */
-  readonly clusterId: number;
+  clusterId(): number;
   /** Routes are selected already; until then only what we originate goes out. */
-  readonly selecting: boolean;
+  selecting(): boolean;
   /** All sessions are about to end (RFC 8326). */
-  readonly gracefulShutdown: boolean;
+  gracefulShutdown(): boolean;
 }
 
 export interface PeerExportDeps {
@@ -89,7 +89,7 @@ export class PeerExport {
   }
   /** The peer is told that our routes are about to go (RFC 8326). */
   get leaving(): boolean {
-    return this.#deps.config().gracefulShutdown === true || this.#deps.host.gracefulShutdown;
+    return this.#deps.config().gracefulShutdown === true || this.#deps.host.gracefulShutdown();
   }
 
   sessionUp(negotiated: Negotiated): void {
@@ -148,7 +148,7 @@ export class PeerExport {
     }
     const sink = new SessionSink(session, state.answer);
     // What depends on selection is complete only after it; what we originate is complete now.
-    const endOfRib = host.selecting || !exportsLearned(config());
+    const endOfRib = host.selecting() || !exportsLearned(config());
     state.membership = host.groups.join(host.rib(family), options, row, sink, endOfRib);
   }
 
@@ -156,7 +156,7 @@ export class PeerExport {
     const { host, localAsn, session, config, link } = this.#deps;
     return groupOptions(family, config(), negotiated, {
       localAsn,
-      clusterId: host.clusterId,
+      clusterId: host.clusterId(),
       localAddress: session.localAddress ?? '',
       link: link(),
       leaving: this.leaving,

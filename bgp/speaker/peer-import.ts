@@ -27,7 +27,7 @@ export interface ImportHost {
   readonly reader: UpdateReader;
   rib(family: Family): Rib;
   /** Unsigned; see `SpeakerConfig`. */
-  readonly clusterId: number;
+  clusterId(): number;
   /** Paths or backlogs changed: a flush is due. */
   schedule(): void;
   /** Routes of the peer are to be judged again: `review` is due. */
@@ -83,7 +83,7 @@ export class PeerImport {
     this.#negotiated = negotiated;
     const { updateErrors } = this.counters;
     Object.assign(this.counters, updateCounters(), { updateErrors });
-    const policy = this.#makePolicy(updateContext(negotiated, host.clusterId));
+    const policy = this.#makePolicy(updateContext(negotiated, host.clusterId()));
     policy.complete = policy.keeps;
     this.#source = this.#makeSource(policy);
     this.#families.clear();
@@ -128,7 +128,7 @@ export class PeerImport {
     const config = this.#deps.config();
     const marksChanged = marksKey(old) !== marksKey(config);
     // Without ROUTE-REFRESH those that are here already stay as they came: ending the session is what is to be avoided.
-    const otherCluster = this.#negotiated && this.#source?.context.localClusterId !== this.#deps.host.clusterId;
+    const otherCluster = this.#negotiated && this.#source?.context.localClusterId !== this.#deps.host.clusterId();
     const anew = otherCluster || marksChanged;
     if (anew || importKey(old) !== importKey(config)) this.#importAgain(anew);
   }
@@ -156,7 +156,7 @@ export class PeerImport {
     if (!before) return;
     const { host, row, session } = this.#deps;
     const negotiated = this.#negotiated;
-    const policy = this.#makePolicy(negotiated ? updateContext(negotiated, host.clusterId) : before.context);
+    const policy = this.#makePolicy(negotiated ? updateContext(negotiated, host.clusterId()) : before.context);
     if (negotiated) this.#source = this.#makeSource(policy);
     policy.complete = policy.keeps && (before.complete || (negotiated?.routeRefresh ?? false));
     const ribs = (['ipv4-unicast', 'ipv6-unicast'] as const).map((family) => host.rib(family));

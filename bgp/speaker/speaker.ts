@@ -336,23 +336,17 @@ export class Speaker {
     );
   }
 
+  /** Without accessors: the engine keeps an object that has its own as a dictionary, and every UPDATE asks this one. */
   #makeHost(): PeerHost {
-    const speaker = this;
     return {
       clock: this.#deps.clock,
       groups: this.#tables.groups,
       reader: this.#reader,
       rib: (family) => this.#tables.rib(family),
       peerTable: this.#tables.peers,
-      get clusterId() {
-        return clusterIdNumber(speaker.#config);
-      },
-      get selecting() {
-        return speaker.#restart.selecting;
-      },
-      get gracefulShutdown() {
-        return speaker.#draining || speaker.#config.gracefulShutdown === true;
-      },
+      clusterId: () => clusterIdNumber(this.#config),
+      selecting: () => this.#restart.selecting,
+      gracefulShutdown: () => this.#draining || this.#config.gracefulShutdown === true,
       schedule: () => this.#flush.schedule(),
       reviewDue: () => this.#flush.reviewDue(),
       progress: () => this.#restart.check(),

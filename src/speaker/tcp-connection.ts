@@ -9,7 +9,7 @@
  * - A peer that has ended its side still reads: what is queued when we close is sent all the same.
  */
 import type { ByteConnection, ConnectionHandlers, SessionKeys } from '#bgp';
-import { splitZone } from '#kit';
+import { nowMs, splitZone } from '#kit';
 import {
   endSending,
   errnoName,
@@ -203,7 +203,7 @@ export class TcpConnection implements ByteConnection {
     const budget = this.#budget;
     const afterReads = this.#afterReads;
     // Who has said little may have said the next thing by now: to read it is one system call, to be told of it two.
-    let started = performance.now();
+    let started = nowMs();
     for (let again = rereadsMax; ; again--) {
       const most = budget.allowance(this.#readTurn);
       this.unread = most === 0;

@@ -9,7 +9,7 @@
  * connection gets that of its peer, and the SYN is looked at afterwards; who came from too far is cut before a byte is read.
  */
 import type { ByteConnection, DialRequest, LocalLink, SpeakerConfig, Transport } from '#bgp';
-import { errorText, type Logger, splitZone } from '#kit';
+import { errorText, type Logger, nowMs, splitZone } from '#kit';
 import {
   acceptedFrom,
   acceptTcp,
@@ -82,10 +82,7 @@ export class TcpTransport implements Transport {
   readonly #connections = new Set<TcpConnection>();
   /** Each with the dials that wait for its end. */
   readonly #closing = new Map<TcpConnection, Set<WaitingDial>>();
-  readonly #budget = new ReadBudget(
-    () => performance.now(),
-    (fn) => void setImmediate(fn),
-  );
+  readonly #budget = new ReadBudget(nowMs, (fn) => void setImmediate(fn));
   readonly #afterReads = new AfterReads((fn) => void setImmediate(fn));
   readonly #sockets = new SocketSet(this.#budget.quiet);
   /** For what reads of connections leave to be done; see `SpeakerDeps.defer`. */

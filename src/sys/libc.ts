@@ -21,6 +21,9 @@ export interface SystemCall<A extends readonly unknown[]> {
   async(keep: readonly Uint8Array[], ...args: A): Promise<number>;
 }
 
+/** Of this thread. By itself: a module's object is slow to look into. */
+const { errno: lastErrno } = koffi;
+
 // null: the symbols of the process itself, so whichever libc Node runs on, without naming a file.
 const library = koffi.load(null);
 
@@ -35,7 +38,7 @@ function declare<A extends readonly unknown[]>(
       const result: number = native(...args);
       if (result !== -1) return result;
       // The thread's live errno: read it before anything else may touch it.
-      const errno = koffi.errno();
+      const errno = lastErrno();
       if (errno !== EINTR || !retry) return -errno;
     }
   };
@@ -54,7 +57,7 @@ function declareOf4<A extends readonly [unknown, unknown, unknown, unknown]>(
       const result: number = native(a, b, c, d);
       if (result !== -1) return result;
       // As above.
-      const errno = koffi.errno();
+      const errno = lastErrno();
       if (errno !== EINTR || !retry) return -errno;
     }
   };
@@ -69,7 +72,7 @@ function withAsync<A extends readonly unknown[]>(
     new Promise((resolve, reject) => {
       native.async(...args, (error: unknown, result: number) => {
         // Inside the callback koffi restores the pool thread's errno; one microtask later it is gone.
-        const errno = result === -1 ? koffi.errno() : 0;
+        const errno = result === -1 ? lastErrno() : 0;
         if (keep.length < 0 || error) reject(error);
         else resolve(result === -1 ? -errno : result);
       });
@@ -100,12 +103,15 @@ export const getsockopt = declare<[fd: number, level: number, option: number, va
 export const recv = declareOf4<[fd: number, data: Bytes, length: number, flags: number]>(
   'long recv(int, void *, size_t, int)',
 );
-/** `recv` and `send` of memory given by its address: see `PinnedBytes`. */
+/**
+ * `recv` and `send` of memory given by its address: see `PinnedBytes`. At most 2 GiB, so that the lower half of the result is all of it, and costs
+ * less to bring here.
+ */
 export const recvAt = declareOf4<[fd: number, address: number, length: number, flags: number]>(
-  'long recv(int, uintptr_t, size_t, int)',
+  'int recv(int, uintptr_t, size_t, int)',
 );
 export const sendAt = declareOf4<[fd: number, address: number, length: number, flags: number]>(
-  'long send(int, uintptr_t, size_t, int)',
+  'int send(int, uintptr_t, size_t, int)',
 );
 export const recvfrom = declare<
   [fd: number, data: Bytes, length: number, flags: number, address: Pointer, addressLength: Pointer]

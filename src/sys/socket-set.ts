@@ -1,3 +1,4 @@
+import { nowMs } from '#kit';
 import { EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, EpollFd } from './epoll-fd.ts';
 import { type EventLoop, eventLoop } from './event-loop.ts';
 import { type Watcher, watch } from './watch.ts';
@@ -48,7 +49,9 @@ export class SocketSet {
   /** Among the descriptors of the event loop, or has the event loop's among its own: one in the other, never both. */
   readonly #epoll = new EpollFd(eventsMax);
   readonly #loop: EventLoop | undefined = eventLoop();
-  readonly #members = new Map<number, Member>();
+  /** By descriptor, of which the kernel gives the lowest ones. */
+  readonly #members: (Member | undefined)[] = [];
+  #count = 0;
   #watcher: Watcher | undefined;
   readonly #onQuiet: () => void;
   #generation = 0;
@@ -70,9 +73,10 @@ export class SocketSet {
     this.#generation = (this.#generation + 1) >>> 0;
     const member: Member = { onReady, generation: this.#generation };
     this.#epoll.add(fd, 0, member.generation);
-    this.#members.set(fd, member);
+    if (!this.#members[fd]) this.#count++;
+    this.#members[fd] = member;
     this.#watcher ??= watch(this.#epoll.number, { readable: true }, this.#turn);
-    const isMember = (): boolean => this.#members.get(fd) === member;
+    const isMember = (): boolean => this.#members[fd] === member;
     return {
       await: (readable, writable) => {
         if (!isMember()) return;
@@ -80,15 +84,17 @@ export class SocketSet {
       },
       close: () => {
         if (!isMember()) return;
-        this.#members.delete(fd);
+        this.#members[fd] = undefined;
+        this.#count--;
         this.#epoll.remove(fd);
-        if (this.#members.size === 0) this.#endWatch();
+        if (this.#count === 0) this.#endWatch();
       },
     };
   }
 
   close(): void {
-    this.#members.clear();
+    this.#members.length = 0;
+    this.#count = 0;
     this.#endWatch();
     this.#epoll.close();
   }
@@ -104,7 +110,7 @@ export class SocketSet {
   /** From the event loop. */
   readonly #turn = (): void => {
     this.#serve(0);
-    const now = performance.now();
+    const now = nowMs();
     const soon = now - this.#lastEventMs < stayMsMax;
     this.#lastEventMs = now;
     if (soon) this.#stay(now + loopAfterMs);
@@ -130,7 +136,7 @@ export class SocketSet {
   /** @returns whether to go on once the event loop has had its turn. */
   #serveOn(loop: EventLoop, loopAtMs: number): boolean {
     let loopAt = loopAtMs;
-    let now = performance.now();
+    let now = nowMs();
     // Whatever else is to be done gets its turn soon, however much comes here.
     for (let hurried = 0; hurried < hurriedMax && this.#watcher; ) {
       const endsAt = this.#lastEventMs + stayMsMax;
@@ -144,7 +150,7 @@ export class SocketSet {
       }
       const leftMs = Math.ceil(Math.min(endsAt, loopAt) - now);
       const served = this.#serve(loopMs < 0 || loopMs > leftMs ? leftMs : loopMs);
-      now = performance.now();
+      now = nowMs();
       if (served > 0) {
         this.#fruitless = 0;
         this.#lastEventMs = now;
@@ -179,7 +185,7 @@ export class SocketSet {
         only = false;
         continue;
       }
-      const member = this.#members.get(fd);
+      const member = this.#members[fd];
       if (member === undefined || member.generation !== epoll.tagAt(i)) continue;
       const events = epoll.eventsAt(i);
       member.onReady((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) !== 0, (events & EPOLLOUT) !== 0);
