@@ -1,5 +1,3 @@
-import { performance } from 'node:perf_hooks';
-
 /** Time and timers, handed in so that pure parts can be tested without waiting. */
 export interface Clock {
   /** Monotonic milliseconds. */
