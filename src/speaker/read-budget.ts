@@ -11,8 +11,11 @@
 
 /** Octets of all connections in one turn. */
 export const readBytesPerTurnMax = 64 * 1024;
-/** Octets in one read. */
-export const readBytesMax = 64 * 1024;
+/**
+ * Octets in one read. A longer one is no faster, and is worked off in one piece, however slow the code is right then: not compiled yet, or taken
+ * back.
+ */
+export const readBytesMax = 32 * 1024;
 export const readBytesMin = 4 * 1024;
 /** The first ones: what comes may be more work than it looks, and code that has not run yet takes several times as long. */
 const readBytesFirst = 16 * 1024;
