@@ -21,8 +21,8 @@ import type { TcpTransport } from './tcp-transport.ts';
 /**
  * What peers say to each speaker, one after the other, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and
  * again after thousands: to the last one, after which it has least to take back, peers say as much as that takes. After 20,000 seven functions
- * are left, of which each has a compiler at work for one to eight milliseconds beside the first changes of real peers; after 50,000 none, but that
- * many last 5 to 10 s, and one that ended under a flood had turns of 100 ms beside it.
+ * are left, of which each has a compiler at work for one to eight milliseconds beside the first changes of real peers; after 50,000 none, but those
+ * last 5 to 10 s, and of a hundred floods of that time three met a turn of 100 ms.
  */
 export const rehearsedChunks = [1000, 1000, 20_000] as const;
 /** And no longer than this, whatever the machine is busy with. */
