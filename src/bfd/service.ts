@@ -7,7 +7,7 @@
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { BfdEngine, type BfdSessionConfig, type BfdSessionStatus, bfdSessionsMax } from '#bgp';
-import type { Logger } from '#kit';
+import { type Logger, nowMs } from '#kit';
 import { EpollSleep, TimerFd } from '#sys';
 import type { BfdStop, BfdTiming } from './protocol.ts';
 import { ReceivingSockets } from './receiving-sockets.ts';
@@ -71,7 +71,7 @@ export class BfdService {
   }
 
   configure(sessions: readonly BfdSessionConfig[]): void {
-    this.#nowMs = performance.now();
+    this.#nowMs = nowMs();
     this.#receiving.configure(sessions);
     const leftOut = this.#engine.configure(sessions, this.#nowMs);
     if (leftOut > 0) this.#log.error({ leftOut, bfdSessionsMax }, 'too many BFD sessions; some are left out');
@@ -101,7 +101,7 @@ export class BfdService {
 
   /** Nothing is sent or received afterwards. */
   close(how: BfdStop): void {
-    this.#nowMs = performance.now();
+    this.#nowMs = nowMs();
     if (how === 'adminDown') this.#engine.disableAll(this.#nowMs);
     this.#observer.disconnect();
     this.#receiving.close();
@@ -118,17 +118,17 @@ export class BfdService {
   run(forMs: number, hasUnsent: boolean): void {
     if (hasUnsent !== this.#awaitsRoom) this.#epoll.awaitRoom(this.#ownerFd, hasUnsent);
     this.#awaitsRoom = hasUnsent;
-    this.#nowMs = performance.now();
+    this.#nowMs = nowMs();
     const endMs = this.#nowMs + forMs;
     while (this.#nowMs < endMs) {
       this.#epoll.sleep(Math.ceil(endMs - this.#nowMs));
-      this.#nowMs = performance.now();
+      this.#nowMs = nowMs();
       if (this.#epoll.woke(this.#timer.fd)) {
         this.#timer.acknowledge();
         this.#armedForMs = Number.POSITIVE_INFINITY;
       }
       this.#turn();
-      this.#turns.add(performance.now() - this.#nowMs);
+      this.#turns.add(nowMs() - this.#nowMs);
       if (this.#tell() || this.#epoll.woke(this.#ownerFd)) return;
     }
   }
@@ -149,6 +149,6 @@ export class BfdService {
     const next = this.#engine.nextDueMs;
     if (next >= this.#armedForMs) return;
     this.#armedForMs = next;
-    this.#timer.arm(Math.max(0, next - performance.now()));
+    this.#timer.arm(Math.max(0, next - nowMs()));
   }
 }

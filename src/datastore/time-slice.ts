@@ -1,4 +1,5 @@
 /** Long work in slices: no slice of the main loop may run over 20 ms, so whoever loops breathes. */
+import { nowMs } from '#kit';
 
 const sliceMs = 8;
 let turnBegan = 0;
@@ -8,13 +9,13 @@ const waiting: (() => void)[] = [];
 function nextTurn(): void {
   const resume = waiting.shift();
   if (waiting.length > 0) setImmediate(nextTurn);
-  turnBegan = performance.now();
+  turnBegan = nowMs();
   resume?.();
 }
 
 /** Undefined while this turn of the event loop may go on; else what to wait for. Cheaper than `breathe` in a tight loop. */
 export function pauseIfDue(): Promise<void> | undefined {
-  if (performance.now() - turnBegan < sliceMs) return undefined;
+  if (nowMs() - turnBegan < sliceMs) return undefined;
   return new Promise((resolve) => {
     waiting.push(resolve);
     if (waiting.length === 1) setImmediate(nextTurn);

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { nowMs } from '#kit';
 import { AF_NETLINK, EPERM, MSG_DONTWAIT, SO_RCVBUF, SO_RCVBUFFORCE, SOCK_RAW, SOL_SOCKET } from '../constants.ts';
 import { Fd, newSocket, setIntOption } from '../fd.ts';
 import * as libc from '../libc.ts';
@@ -246,14 +247,14 @@ export class Netlink {
       });
       this.#inFlight = true;
       try {
-        let sliceEnd = performance.now() + DUMP_SLICE_MS;
+        let sliceEnd = nowMs() + DUMP_SLICE_MS;
         for (;;) {
           const part = parts.next();
           if (part.done && !part.value) return found;
           if (part.done) break;
-          if (performance.now() < sliceEnd) continue;
+          if (nowMs() < sliceEnd) continue;
           await nextTurn();
-          sliceEnd = performance.now() + DUMP_SLICE_MS;
+          sliceEnd = nowMs() + DUMP_SLICE_MS;
         }
       } finally {
         this.#inFlight = false;
