@@ -30,7 +30,8 @@ export interface LiveConnectionHooks {
 const secondLookMs = 5;
 const noBytes = new Uint8Array(0);
 
-export class LiveConnection {
+/** Its handlers are methods: what the engine compiled of a closure goes with the last one, as a rehearsal's connections do. */
+export class LiveConnection implements ConnectionHandlers {
   readonly id: number;
   readonly connection: ByteConnection;
   /** Whole messages, as they went over the wire; empty before. */
@@ -61,13 +62,20 @@ export class LiveConnection {
   }
 
   start(): void {
-    this.connection.start({
-      onData: this.#onData,
-      onClosed: () => {
-        if (this.#end()) this.#hooks.onClosed(this);
-      },
-      onDrained: () => this.#hooks.onDrained(this),
-    });
+    this.connection.start(this);
+  }
+
+  onData(chunk: Uint8Array, length = chunk.length): void {
+    if (this.#closed) return;
+    this.#chunkAtMs = this.#clock.nowMs();
+    const error = this.#framer.push(chunk, this.#onFrame, length);
+    if (error && !this.#closed) this.#hooks.onError(this, error);
+  }
+  onClosed(): void {
+    if (this.#end()) this.#hooks.onClosed(this);
+  }
+  onDrained(): void {
+    this.#hooks.onDrained(this);
   }
 
   /** Whole messages, see `ByteConnection.write`. */
@@ -103,12 +111,6 @@ export class LiveConnection {
     return true;
   }
 
-  readonly #onData: ConnectionHandlers['onData'] = (chunk, length = chunk.length) => {
-    if (this.#closed) return;
-    this.#chunkAtMs = this.#clock.nowMs();
-    const error = this.#framer.push(chunk, this.#onFrame, length);
-    if (error && !this.#closed) this.#hooks.onError(this, error);
-  };
   readonly #onFrame: FrameHandler = (type, bytes, start, end) => {
     this.#lastMessageMs = this.#chunkAtMs;
     this.#hooks.onMessage(this, type, bytes, start, end);

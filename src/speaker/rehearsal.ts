@@ -18,12 +18,7 @@ import { rehearsalScript } from './rehearsal-script.ts';
 import type { TcpConnection } from './tcp-connection.ts';
 import type { TcpTransport } from './tcp-transport.ts';
 
-/**
- * What peers say to each speaker, one after the other, a chunk each turn of the loop. The engine compiles for speed after some hundreds of calls, and
- * again after thousands: to the last one, after which it has least to take back, peers say as much as that takes. After 20,000 seven functions
- * are left, of which each has a compiler at work for one to eight milliseconds beside the first changes of real peers; after 50,000 none, but those
- * last 5 to 10 s, and of a hundred floods of that time three met a turn of 100 ms.
- */
+/** What peers say to each speaker, one after the other, a chunk each turn of the loop; to the last one, after which the engine has least to take back, most. */
 export const rehearsedChunks = [1000, 1000, 20_000] as const;
 /** And no longer than this, whatever the machine is busy with. */
 const rehearsalMsMax = 30_000;
@@ -36,6 +31,8 @@ const pollMs = 2;
 const trimAfterMs = 1000;
 /** One peer says so much, then another. */
 const chunksInTurn = 50;
+/** After so many it is heard in a turn of the loop instead of one without it, and then again: what both call differs. */
+const chunksAWay = 200;
 const oneOctet = new Uint8Array(1);
 
 /** For documentation (RFC 5737, RFC 3849, RFC 5398). */
@@ -195,12 +192,12 @@ class Rehearsal {
   };
 
   /**
-   * One turn of the loop is timed, in which what was said is heard, and whatever else there is. For the last speaker it is a turn without the loop
-   * (SocketSet): a bell rings behind what was said.
+   * One turn of the loop is timed, in which what was said is heard, and whatever else there is. For the last speaker it is half the time a turn
+   * without the loop (SocketSet): a bell rings behind what was said.
    */
   readonly #look = (): void => {
     this.#turnedUs = threadUs();
-    if (this.#bell) this.#bell.write(oneOctet);
+    if (this.#bell && Math.floor(this.#said / chunksAWay) % 2 === 0) this.#bell.write(oneOctet);
     else this.#turn = setImmediate(this.#turned);
   };
   readonly #turned = (): void => {
