@@ -125,11 +125,11 @@ class Session {
     else if (type === wire.messageType.notification) {
       this.problem = wire.describeNotification(wire.decodeNotification(bytes, start, end));
     } else if (type === wire.messageType.keepalive) {
-      if (this.up) this.socket.write(wire.encodeKeepalive());
-      else {
-        this.up = true;
-        this.#onUp();
-      }
+      // The first one, too: by that a speaker that has just started knows that this peer, which knows no graceful restart, has nothing to restore.
+      this.socket.write(wire.encodeKeepalive());
+      if (this.up) return;
+      this.up = true;
+      this.#onUp();
     }
   }
 
