@@ -2,7 +2,7 @@
  * All BFD sessions of a system over a clock that is handed in: which session a packet is for, when each sends, when each falls.
  *
  * Hot path: a packet that says what the last one said costs a look-up by discriminator and one store; a periodic transmission a heap operation
- * and 24 octets. Neither allocates. The detection timer is not moved for each packet: when it fires, the time of the last packet is looked
+ * and 24 octets. Neither allocates. The detection timer is not moved for each packet: when it would be the next, the time of the last packet is looked
  * at. Whoever calls hands in the packets that wait between `sendDue` and `judgeDue`: a system that was held up sends first, as peers wait for
  * that, and does not take its own delay for theirs.
  */
@@ -109,9 +109,23 @@ export class BfdEngine {
     this.#hooks = hooks;
   }
 
-  /** Infinity when nothing is to be done. */
-  get nextDueMs(): number {
-    return Math.min(this.#sendTimers.nextDueMs, this.#timers.nextDueMs);
+  /**
+   * When something is to be done; Infinity: nothing. A detection timer that packets have put off since it was set is moved first, if it would be
+   * the next: nobody is to wake up for it.
+   */
+  nextDueMs(): number {
+    const sendMs = this.#sendTimers.nextDueMs;
+    const timers = this.#timers;
+    while (timers.nextDueMs < sendMs && timers.next % timersPerSlot === detectionTimer) {
+      const dueMs = detectionDueMs(this.#slots[timers.next / timersPerSlot]!);
+      if (dueMs <= timers.nextDueMs) break;
+      timers.set(timers.next, dueMs);
+    }
+    return Math.min(sendMs, timers.nextDueMs);
+  }
+  /** Whether `judgeDue` has anything to judge. */
+  isJudgeDue(nowMs: number): boolean {
+    return this.#timers.nextDueMs <= nowMs;
   }
   /** Those that say farewell included. */
   get size(): number {
@@ -337,7 +351,7 @@ export class BfdEngine {
   }
 
   #checkDetection(id: number, slot: Slot, nowMs: number): void {
-    const dueMs = slot.lastReceivedMs + detectionTimeUs(slot.session) / 1000;
+    const dueMs = detectionDueMs(slot);
     if (dueMs > nowMs) this.#timers.set(timersPerSlot * id + detectionTimer, dueMs);
     else this.#step(id, slot, { type: 'detectionExpired' }, nowMs);
   }
@@ -373,4 +387,8 @@ function status({ config, session, flaps }: Slot): BfdSessionStatus {
     remoteMultiplier: session.remoteMultiplier,
     flaps,
   };
+}
+
+function detectionDueMs({ lastReceivedMs, session }: Slot): number {
+  return lastReceivedMs + detectionTimeUs(session) / 1000;
 }

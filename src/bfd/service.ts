@@ -3,7 +3,7 @@
  * itself, past the event loop: a turn through libuv and back allocates 150 bytes and more, a turn here nearly nothing.
  *
  * Known race: a process that was held up finds its timers due and packets waiting. Whatever woke it, it sends first what is due, since peers wait
- * for that, then reads all that waits on any socket, and only then judges who was silent: its own delay is not taken for the peer's.
+ * for that, and before it judges who was silent it reads all that waits on any socket: its own delay is not taken for the peer's.
  */
 import { PerformanceObserver } from 'node:perf_hooks';
 import { BfdEngine, type BfdSessionConfig, type BfdSessionStatus, bfdSessionsMax } from '#bgp';
@@ -75,7 +75,7 @@ export class BfdService {
     this.#receiving.configure(sessions);
     const leftOut = this.#engine.configure(sessions, this.#nowMs);
     if (leftOut > 0) this.#log.error({ leftOut, bfdSessionsMax }, 'too many BFD sessions; some are left out');
-    this.#turn();
+    this.#turn(true);
     this.#tell();
   }
 
@@ -123,11 +123,12 @@ export class BfdService {
     while (this.#nowMs < endMs) {
       this.#epoll.sleep(Math.ceil(endMs - this.#nowMs));
       this.#nowMs = nowMs();
-      if (this.#epoll.woke(this.#timer.fd)) {
+      const timed = this.#epoll.woke(this.#timer.fd);
+      if (timed) {
         this.#timer.acknowledge();
         this.#armedForMs = Number.POSITIVE_INFINITY;
       }
-      this.#turn();
+      this.#turn(timed ? this.#epoll.readyCount > 1 : true);
       this.#turns.add(nowMs() - this.#nowMs);
       if (this.#tell() || this.#epoll.woke(this.#ownerFd)) return;
     }
@@ -141,12 +142,17 @@ export class BfdService {
     return true;
   }
 
-  /** A timer that is set too early costs one idle turn; it is not moved back for each packet. */
-  #turn(): void {
+  /**
+   * A timer that is set too early costs one idle turn; it is not moved back for each packet.
+   *
+   * @param received packets may be waiting.
+   */
+  #turn(received: boolean): void {
     this.#engine.sendDue(this.#nowMs);
-    this.#receiving.drain();
-    this.#engine.judgeDue(this.#nowMs);
-    const next = this.#engine.nextDueMs;
+    const judging = this.#engine.isJudgeDue(this.#nowMs);
+    if (received || judging) this.#receiving.drain();
+    if (judging) this.#engine.judgeDue(this.#nowMs);
+    const next = this.#engine.nextDueMs();
     if (next >= this.#armedForMs) return;
     this.#armedForMs = next;
     this.#timer.arm(Math.max(0, next - nowMs()));

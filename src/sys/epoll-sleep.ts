@@ -33,6 +33,10 @@ export class EpollSleep {
     for (let i = 0; i < this.#count; i++) if (this.#epoll.fdAt(i) === fd) return true;
     return false;
   }
+  /** How many descriptors did. */
+  get readyCount(): number {
+    return this.#count;
+  }
   close(): void {
     this.#epoll.close();
   }

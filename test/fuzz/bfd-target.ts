@@ -83,7 +83,7 @@ class Episode {
     this.#engine.configure([], this.#nowMs);
     this.#advance(30_000);
     assert.equal(this.#engine.size, 0);
-    assert.equal(this.#engine.nextDueMs, Number.POSITIVE_INFINITY);
+    assert.equal(this.#engine.nextDueMs(), Number.POSITIVE_INFINITY);
   }
 
   get #dropped(): number {
@@ -93,8 +93,8 @@ class Episode {
   #advance(ms: number): void {
     const endMs = this.#nowMs + ms;
     const before = this.#sent;
-    while (this.#engine.nextDueMs <= endMs) {
-      this.#nowMs = Math.max(this.#nowMs, this.#engine.nextDueMs);
+    while (this.#engine.nextDueMs() <= endMs) {
+      this.#nowMs = Math.max(this.#nowMs, this.#engine.nextDueMs());
       this.#engine.runDue(this.#nowMs);
     }
     this.#nowMs = endMs;
