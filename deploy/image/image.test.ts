@@ -53,6 +53,7 @@ suite('image', imageNeeds(), () => {
       '--heap-growing-percent=20',
       '--max-inlined-bytecode-size=800',
       '--max-inlined-bytecode-size-cumulative=2000',
+      '--gc-memory-reducer-start-delay-ms=1000',
       '/app/poplin.mjs',
     ]);
     assert.deepEqual(config.config.Cmd, ['agent']);
