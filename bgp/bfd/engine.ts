@@ -117,9 +117,7 @@ export class BfdEngine {
     const sendMs = this.#sendTimers.nextDueMs;
     const timers = this.#timers;
     while (timers.nextDueMs < sendMs && timers.next % timersPerSlot === detectionTimer) {
-      const dueMs = detectionDueMs(this.#slots[timers.next / timersPerSlot]!);
-      if (dueMs <= timers.nextDueMs) break;
-      timers.set(timers.next, dueMs);
+      if (!this.#putOff(timers.next)) break;
     }
     return Math.min(sendMs, timers.nextDueMs);
   }
@@ -209,8 +207,8 @@ export class BfdEngine {
       const timer = this.#timers.next;
       const id = Math.floor(timer / timersPerSlot);
       const slot = this.#slots[id]!;
-      if (timer % timersPerSlot === detectionTimer) this.#checkDetection(id, slot, nowMs);
-      else this.#remove(id, slot);
+      if (timer % timersPerSlot !== detectionTimer) this.#remove(id, slot);
+      else if (!this.#putOff(timer)) this.#step(id, slot, { type: 'detectionExpired' }, nowMs);
     }
   }
 
@@ -350,10 +348,13 @@ export class BfdEngine {
     return wholeMs < lastMs + 0.75 * intervalMs ? wholeMs + 1 : wholeMs;
   }
 
-  #checkDetection(id: number, slot: Slot, nowMs: number): void {
-    const dueMs = detectionDueMs(slot);
-    if (dueMs > nowMs) this.#timers.set(timersPerSlot * id + detectionTimer, dueMs);
-    else this.#step(id, slot, { type: 'detectionExpired' }, nowMs);
+  /** Moves a detection timer to where packets have put it off since it was set. @returns false: they have not. */
+  #putOff(timer: number): boolean {
+    const { lastReceivedMs, session } = this.#slots[timer / timersPerSlot]!;
+    const dueMs = lastReceivedMs + detectionTimeUs(session) / 1000;
+    if (dueMs <= this.#timers.dueMs(timer)) return false;
+    this.#timers.set(timer, dueMs);
+    return true;
   }
 }
 
@@ -387,8 +388,4 @@ function status({ config, session, flaps }: Slot): BfdSessionStatus {
     remoteMultiplier: session.remoteMultiplier,
     flaps,
   };
-}
-
-function detectionDueMs({ lastReceivedMs, session }: Slot): number {
-  return lastReceivedMs + detectionTimeUs(session) / 1000;
 }

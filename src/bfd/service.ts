@@ -128,7 +128,7 @@ export class BfdService {
         this.#timer.acknowledge();
         this.#armedForMs = Number.POSITIVE_INFINITY;
       }
-      this.#turn(timed ? this.#epoll.readyCount > 1 : true);
+      this.#turn(!timed || this.#epoll.readyCount > 1);
       this.#turns.add(nowMs() - this.#nowMs);
       if (this.#tell() || this.#epoll.woke(this.#ownerFd)) return;
     }
@@ -149,9 +149,8 @@ export class BfdService {
    */
   #turn(received: boolean): void {
     this.#engine.sendDue(this.#nowMs);
-    const judging = this.#engine.isJudgeDue(this.#nowMs);
-    if (received || judging) this.#receiving.drain();
-    if (judging) this.#engine.judgeDue(this.#nowMs);
+    if (received || this.#engine.isJudgeDue(this.#nowMs)) this.#receiving.drain();
+    this.#engine.judgeDue(this.#nowMs);
     const next = this.#engine.nextDueMs();
     if (next >= this.#armedForMs) return;
     this.#armedForMs = next;

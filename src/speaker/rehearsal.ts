@@ -18,7 +18,10 @@ import { rehearsalScript } from './rehearsal-script.ts';
 import type { TcpConnection } from './tcp-connection.ts';
 import type { TcpTransport } from './tcp-transport.ts';
 
-/** What peers say to each speaker, one after the other, a chunk each turn of the loop; to the last one, after which the engine has least to take back, most. */
+/**
+ * What peers say to each speaker, one after the other, a chunk each turn of the loop; to the last one, after which the engine has least to take
+ * back, as much as it takes until nothing of single changes is left to be compiled for speed.
+ */
 export const rehearsedChunks = [1000, 1000, 20_000] as const;
 /** And no longer than this, whatever the machine is busy with. */
 const rehearsalMsMax = 30_000;
