@@ -60,7 +60,10 @@ export class Etcd {
     await this.#call('put', { key: base64(key), value: base64(text) });
   }
 
-  /** As `put`, at once: watchers see an event for each. etcd takes up to 128 in one transaction. */
+  /**
+   * As `put`, at once: watchers see an event for each. etcd takes up to 128 in one transaction. All have one revision, unlike what an
+   * API server writes: a watch that ends between two of them and resumes loses the rest.
+   */
   async putAll(entries: readonly (readonly [key: string, value: unknown])[]): Promise<void> {
     const success = entries.map(([key, value]) => ({
       requestPut: { key: base64(key), value: base64(JSON.stringify(value)) },
