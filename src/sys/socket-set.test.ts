@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Fd } from './fd.ts';
@@ -8,6 +9,8 @@ import { SocketSet } from './socket-set.ts';
 import { sendTcp } from './tcp-stream.ts';
 import { watch } from './watch.ts';
 
+/** linux/fcntl.h: status flags; none are those of a socket that blocks. */
+const F_SETFL = 4;
 const octet = new Uint8Array(1);
 const say = (fd: Fd): void => void sendTcp(fd.number, octet, 1);
 const hear = (fd: Fd): number => libc.recv(fd.number, octet, 1, 0);
@@ -202,4 +205,38 @@ test('room to write, and the end, which is told unasked', async (t) => {
   assert.deepEqual(events, ['-w', 'r-']);
   assert.throws(() => set.add(1 << 20, () => undefined), /EBADF/);
   set.close();
+});
+
+test('an answer that comes at once is waited for awake', async (t) => {
+  const exchanges = 500;
+  const set = new SocketSet();
+  const [near, far] = pair(t);
+  libc.fcntl(far.number, F_SETFL, 0);
+  const echo = spawn('cat', { stdio: [far.number, far.number, 'inherit'] });
+  t.after(() => {
+    set.close();
+    echo.kill();
+  });
+  let left = 0;
+  let done = (): void => undefined;
+  set
+    .add(near.number, () => {
+      hear(near);
+      if (--left > 0) say(near);
+      else done();
+    })
+    .await(true, false);
+  const sleepsOf = async (): Promise<number> => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    done = resolve;
+    left = exchanges;
+    const before = process.resourceUsage().voluntaryContextSwitches;
+    say(near);
+    await promise;
+    return process.resourceUsage().voluntaryContextSwitches - before;
+  };
+  // Whoever echoes may be kept waiting for a processor: then it is right to sleep.
+  let fewest = exchanges;
+  for (let round = 0; round < 20 && fewest >= exchanges / 2; round++) fewest = Math.min(fewest, await sleepsOf());
+  assert.ok(fewest < exchanges / 2, `slept ${fewest} times of ${exchanges}`);
 });
