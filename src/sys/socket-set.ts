@@ -16,7 +16,7 @@ const loopAfterMs = 10;
  */
 const awakeMsMax = availableParallelism() > 1 ? 0.2 : 0;
 /** Waits that begin awake after an event that came so soon: of a peer that says two things at a time and then rests, every other is fruitless. */
-const awakeWaits = 2;
+const awakeWaitsMax = 2;
 /** Looks at the sockets of a turn while something else is to be done. */
 const hurriedMax = 3;
 /** Turns of the loop in a row with nothing said meanwhile that end a stay: a timer that is due may take a few, a runtime that always has something to do gets no more. */
@@ -163,7 +163,7 @@ export class SocketSet {
       now = nowMs();
       if (served > 0) {
         this.#fruitless = 0;
-        if (now - this.#lastEventMs < awakeMsMax) this.#awakeWaits = awakeWaits;
+        if (now - this.#lastEventMs < awakeMsMax) this.#awakeWaits = awakeWaitsMax;
         else if (this.#awakeWaits > 0) this.#awakeWaits--;
         this.#lastEventMs = now;
         loopAt = Math.min(loopAt, now + loopAfterMs);
@@ -186,9 +186,11 @@ export class SocketSet {
     this.#watcher?.restart();
   }
 
+  /** @returns how many events there are; whoever may sleep is awake first where that is worth it. */
   #wait(waitMs: number): number {
     if (waitMs > 0 && this.#awakeWaits > 0) {
-      for (const asleepAt = this.#lastEventMs + awakeMsMax; nowMs() < asleepAt; ) {
+      const asleepAt = this.#lastEventMs + awakeMsMax;
+      while (nowMs() < asleepAt) {
         const count = this.#epoll.wait(0);
         if (count > 0) return count;
       }
