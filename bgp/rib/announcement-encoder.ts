@@ -54,6 +54,13 @@ export class AnnouncementEncoder implements ChunkTaker {
   /** For what one internal peer said to another; the originator is filled in for each source. */
   readonly #reflectedContext: ExportContext;
   readonly #reflection: { originatorId: number; readonly clusterId: number };
+  /**
+   * Of whose attributes the packer has what it was given last: a set, as long as none was freed, in a context. Where changes come one at a time they mostly
+   * have the same ones, and what counts is how little code each needs: all of it is cold.
+   */
+  #packedSet = -1;
+  #packedFreedCount = 0;
+  #packedContext: ExportContext | undefined;
 
   /** @param setsMed a filter may set MED and means it to be sent then; those of other routes are off by then. */
   constructor(rib: Rib, options: EncodingOptions, slots: PathSlots | undefined, setsMed: boolean) {
@@ -124,8 +131,7 @@ export class AnnouncementEncoder implements ChunkTaker {
 
   /** A set as a peer of the group is told it, but AS numbers of four octets; undefined: no message can carry it. */
   exportedBytes(set: number, source: number): Uint8Array | undefined {
-    if (!this.#export(set, source, { ...this.#contextOf(source), asn4: true }) || exported.length === 0)
-      return undefined;
+    if (!this.#export(set, { ...this.#contextOf(source), asn4: true }) || exported.length === 0) return undefined;
     return exported.bytes.slice(0, exported.length);
   }
   /** @param nextHop as announced; `noNextHop` stands for ours. */
@@ -134,7 +140,7 @@ export class AnnouncementEncoder implements ChunkTaker {
   }
 
   /** Writes a set as a peer of the group is told it to `exported`; false: no message can carry it. */
-  #export(set: number, source: number, context = this.#contextOf(source)): boolean {
+  #export(set: number, context: ExportContext): boolean {
     const pool = this.#rib.tables.attributes;
     const flags = pool.communityFlags[set]!;
     if (!isMarked(flags, this.#options)) {
@@ -145,7 +151,7 @@ export class AnnouncementEncoder implements ChunkTaker {
   }
 
   #announceSet(set: number, source: number, nextHops: Int32Array): void {
-    const fits = this.#export(set, source);
+    const fits = this.#pack(set, this.#contextOf(source));
     const link = this.#setLink;
     let current = -1;
     let announced = false;
@@ -154,12 +160,27 @@ export class AnnouncementEncoder implements ChunkTaker {
       const nextHop = nextHops[row]!;
       if (nextHop !== current) {
         current = nextHop;
-        announced = fits && this.#packer.startAnnounce(this.#rib.family, exported, this.nextHopBytes(nextHop));
+        announced = fits && this.#packer.announceWith(this.#rib.family, this.nextHopBytes(nextHop));
         // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
         if (!announced) this.startWithdraw();
       }
       this.add(row);
     }
+  }
+
+  /** Gives the packer a set as a peer of the group is told it; false: no message can carry it. */
+  #pack(set: number, context: ExportContext): boolean {
+    const { freedCount } = this.#rib.tables.attributes;
+    if (set === this.#packedSet && context === this.#packedContext && freedCount === this.#packedFreedCount)
+      return true;
+    this.#packedSet = -1;
+    if (!this.#export(set, context)) return false;
+    this.#packer.useAttributes(exported);
+    // What is reflected depends on its source, too.
+    if (context !== this.#reflectedContext) this.#packedSet = set;
+    this.#packedContext = context;
+    this.#packedFreedCount = freedCount;
+    return true;
   }
 
   #contextOf(source: number): ExportContext {

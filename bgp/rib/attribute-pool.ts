@@ -30,6 +30,8 @@ export class AttributePool {
   linkBandwidth = new Float32Array(64);
   /** How many sets say one: mostly none does, and nobody need look. */
   linkBandwidths = 0;
+  /** Sets that were freed so far: while it stays, what an id stands for does. */
+  freedCount = 0;
   #references = new Int32Array(64);
   readonly #sets: OctetPool;
 
@@ -117,6 +119,7 @@ export class AttributePool {
   #remove(id: number): void {
     if (this.linkBandwidth[id]! >= 0) this.linkBandwidths--;
     this.#sets.remove(id);
+    this.freedCount++;
   }
 
   #grow(size: number): void {

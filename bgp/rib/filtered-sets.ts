@@ -34,7 +34,8 @@ export class FilteredSets {
   #source = -1;
   #nextHop = -1;
   #bytes = new Uint8Array(256);
-  readonly #made: number[] = [];
+  /** Whoever has them may let go of them before they are asked for again. */
+  readonly #held: number[] = [];
 
   constructor(filter: CompiledFilter, tables: FilterTables, toEbgp = false) {
     this.filter = filter;
@@ -63,13 +64,13 @@ export class FilteredSets {
   /** Lets go of what nobody took. Sets may be freed and their numbers given again from here on. */
   release(): void {
     if (this.#set < 0) return;
-    for (let i = 0; i < this.#made.length; i++) this.#pool.drop(this.#made[i]!);
-    this.#made.length = 0;
+    for (let i = 0; i < this.#held.length; i++) this.#pool.release(this.#held[i]!);
+    this.#held.length = 0;
     this.#set = -1;
   }
 
   #use(set: number, source: number, nextHop: number): void {
-    this.#set = set;
+    this.#set = this.#hold(set);
     this.#source = source;
     this.#nextHop = nextHop;
     const pool = this.#pool;
@@ -110,13 +111,17 @@ export class FilteredSets {
   #intern(bytes: Uint8Array): number {
     const length = copy(bytes, 0, bytes.length, this.#pool.octets, 0);
     const known = this.#pool.find(length);
-    if (known >= 0) return known;
+    if (known >= 0) return this.#hold(known);
     const values = emptyAttributeValues();
     // Loops were looked for when the route came in.
     readCanonical(bytes, 0, bytes.length, 0, 0, values);
-    const made = this.#pool.add(length, values);
-    this.#made.push(made);
-    return made;
+    return this.#hold(this.#pool.add(length, values));
+  }
+
+  #hold(set: number): number {
+    this.#pool.retain(set);
+    this.#held.push(set);
+    return set;
   }
 }
 

@@ -17,6 +17,7 @@ import type { Family, PeerConfig } from './config.ts';
 import { ImportPolicy, ImportReview, importKey } from './import-policy.ts';
 import { intakeMarks, marksKey } from './intake-marks.ts';
 import { RefreshIntake } from './refresh-intake.ts';
+import { RepeatedAttributes } from './repeated-attributes.ts';
 import type { Session } from './session.ts';
 import type { LocalLink } from './types.ts';
 import { type UpdateReader, type UpdateSource, updateCounters } from './update-reader.ts';
@@ -190,6 +191,7 @@ export class PeerImport {
       leakRule,
       marks: intakeMarks(config(), context.localAsn),
       accept,
+      repeated: new RepeatedAttributes(),
       counters: this.counters,
       onEndOfRib: (family) => this.#endOfRib(family),
       onTolerated: (error, discardedCount) => this.#tolerated(error, discardedCount),

@@ -18,12 +18,15 @@ import {
   decodeUpdate,
   onlyToCustomerOf,
   type ProtocolError,
+  prefixesWellFormed,
   type UpdateContext,
+  type UpdateView,
 } from '../wire/index.ts';
 import { blackholeBits, type IntakeMarks, isMarkedIn, markIntake } from './intake-marks.ts';
 import { isLeak, type LeakRule } from './leak-prevention.ts';
 import type { OwnAddresses } from './own-addresses.ts';
 import type { ReceivedRoutes } from './received-routes.ts';
+import type { RepeatedAttributes } from './repeated-attributes.ts';
 
 /** Of a session; `updateErrors` of all sessions. */
 export interface UpdateCounters {
@@ -85,6 +88,8 @@ export interface UpdateSource {
   readonly allowedOwnAsns: number;
   /** RFC 9234, where we have a role. */
   readonly leakRule: LeakRule | undefined;
+  /** Of the session; written here. */
+  readonly repeated: RepeatedAttributes;
   /** Counters of the session, written here. */
   readonly counters: UpdateCounters;
   onEndOfRib(family: IpFamily): void;
@@ -104,6 +109,7 @@ export class UpdateReader {
   /** Four-byte next hops are looked up as a number first: most peers have one. */
   #lastWord = 0;
   #lastWordId = -1;
+  #hopsForgotten = 0;
   /** By the UPDATE that is being applied. */
   #prefixesWithdrawn = 0;
 
@@ -116,6 +122,36 @@ export class UpdateReader {
 
   /** Applies the message; returns the error that resets the session, and has applied nothing then. */
   apply(source: UpdateSource, bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
+    const { counters } = source;
+    const duplicatesBefore = counters.duplicateAnnouncements + counters.duplicateWithdrawals;
+    const receivedBefore = counters.prefixesReceived;
+    this.#prefixesWithdrawn = 0;
+    const error = this.#announcedAgain(source, bytes, start, end)
+      ? undefined
+      : this.#applyWhole(source, bytes, start, end);
+    const prefixes = this.#prefixesWithdrawn + counters.prefixesReceived - receivedBefore;
+    const duplicates = counters.duplicateAnnouncements + counters.duplicateWithdrawals - duplicatesBefore;
+    if (duplicates > 0 && duplicates === prefixes) counters.duplicateUpdates++;
+    return error;
+  }
+
+  /** Whether it is an announcement with the attributes of the peer's last one, and done. */
+  #announcedAgain(source: UpdateSource, bytes: Uint8Array, start: number, end: number): boolean {
+    if (this.received) return false;
+    const { repeated } = source;
+    const pool = this.#tables.attributes;
+    const nlri = repeated.nlriIn(bytes, start, end, this.#era());
+    if (nlri < 0 || !prefixesWellFormed(4, bytes, nlri, end, hasPathIds(source, 4))) return false;
+    const { set, nextHop, communityFlags } = repeated;
+    this.#view.bytes = bytes;
+    this.#view.communityFlags = communityFlags;
+    pool.retain(set);
+    this.#announce(4, source, nlri, end, set, true, nextHop);
+    pool.release(set);
+    return true;
+  }
+
+  #applyWhole(source: UpdateSource, bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
     const view = this.#view;
     const disposition = decodeUpdate(view, source.context, bytes, start, end);
     if (disposition === 'reset') return view.error;
@@ -128,9 +164,6 @@ export class UpdateReader {
       source.onTolerated(view.error, view.discardedCount);
     }
     this.received?.apply(source.row, source.context, view);
-    const { counters } = source;
-    const duplicatesBefore = counters.duplicateAnnouncements + counters.duplicateWithdrawals;
-    this.#prefixesWithdrawn = 0;
     if (view.withdrawnEnd > view.withdrawnStart) {
       this.#withdraw(4, source, view.withdrawnStart, view.withdrawnEnd);
     }
@@ -139,11 +172,7 @@ export class UpdateReader {
     }
     const hasNlri = view.nlriEnd > view.nlriStart;
     const hasMpReach = view.mpReachFamily !== 0 && view.mpReachNlriEnd > view.mpReachNlriStart;
-    const receivedBefore = counters.prefixesReceived;
     if (hasNlri || hasMpReach) this.#announcements(source, disposition, hasNlri, hasMpReach);
-    const prefixes = this.#prefixesWithdrawn + counters.prefixesReceived - receivedBefore;
-    const duplicates = counters.duplicateAnnouncements + counters.duplicateWithdrawals - duplicatesBefore;
-    if (duplicates > 0 && duplicates === prefixes) counters.duplicateUpdates++;
     return undefined;
   }
 
@@ -170,14 +199,21 @@ export class UpdateReader {
       }
       attributes = pool.find(length);
       if (attributes < 0) attributes = pool.add(length, view);
+      // The prefix that has it may be one that is taken out here, before others are given it.
+      pool.retain(attributes);
     }
-    if (hasNlri) this.#announce(4, source, view.nlriStart, view.nlriEnd, attributes, accepted, view.nextHopStart, 4);
+    const known = attributes >= 0;
+    if (hasNlri) {
+      const hop = known && view.nextHopStart >= 0 ? this.#nextHop(source, view.nextHopStart, 4) : -1;
+      this.#announce(4, source, view.nlriStart, view.nlriEnd, attributes, accepted, hop);
+      if (accepted && hop >= 0 && isPlain(view)) source.repeated.note(view, attributes, hop, this.#era());
+    }
     if (hasMpReach) {
-      const { mpReachNlriStart: from, mpReachNlriEnd: to } = view;
-      const family = view.mpReachFamily as IpFamily;
-      this.#announce(family, source, from, to, attributes, accepted, view.mpNextHopStart, view.mpNextHopLength);
+      const { mpReachNlriStart: from, mpReachNlriEnd: to, mpNextHopStart: hopStart } = view;
+      const hop = known && hopStart >= 0 ? this.#nextHop(source, hopStart, view.mpNextHopLength) : -1;
+      this.#announce(view.mpReachFamily as IpFamily, source, from, to, attributes, accepted, hop);
     }
-    if (attributes >= 0) this.#tables.attributes.drop(attributes);
+    if (known) this.#tables.attributes.release(attributes);
     if (attributes < 0 || !accepted) {
       this.#countUnused(source, disposition, source.counters.prefixesReceived - receivedBefore);
     }
@@ -207,10 +243,8 @@ export class UpdateReader {
     end: number,
     attributes: number,
     accepted: boolean,
-    hopStart: number,
-    hopLength: number,
+    hop: number,
   ): void {
-    const hop = attributes >= 0 && hopStart >= 0 ? this.#nextHop(source, hopStart, hopLength) : -1;
     const rib = family === 4 ? this.#rib4 : this.#rib6;
     const cursor = this.#cursor;
     cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
@@ -346,12 +380,22 @@ export class UpdateReader {
   /** Forgets what was looked up last: own addresses changed, or next hops were freed. */
   forgetNextHop(): void {
     this.#lastWordId = -1;
+    this.#hopsForgotten++;
+  }
+  /** Grows with whatever makes another thing of the id of a set or a next hop. */
+  #era(): number {
+    return this.#tables.attributes.freedCount + this.#hopsForgotten;
   }
 }
 
 function refused(counters: UpdateCounters): void {
   counters.pathsRefused++;
   counters.pathsNotKept++;
+}
+
+/** All that it says of IPv4 routes stands in the fields of RFC 4271, and it was taken as it is. */
+function isPlain(view: UpdateView): boolean {
+  return view.discardedCount === 0 && view.mpReachFamily === 0 && view.mpUnreachFamily === 0;
 }
 
 function hasPathIds({ context }: UpdateSource, family: IpFamily): boolean {

@@ -33,7 +33,7 @@ export { addOnlyToCustomer, onlyToCustomerBytes, onlyToCustomerOf } from './only
 export { decodeOpen, encodeOpen, negotiate } from './open.ts';
 export { createUpdatePacker, createUpdatePackerFor } from './packer.ts';
 export { escapeText } from './people-text.ts';
-export { createPrefixCursor } from './prefix.ts';
+export { createPrefixCursor, prefixesWellFormed } from './prefix.ts';
 export { decodeRouteRefresh, encodeRouteRefresh } from './refresh.ts';
 export { describeAttributes, dottedQuad } from './text.ts';
 export * from './types.ts';

@@ -13,7 +13,14 @@
 import { attributeFlag, attributeType, optionalNonTransitive, wellKnown } from './attribute-types.ts';
 import { copy, write32 } from './bytes.ts';
 import { encodeEndOfRib, writeHeader } from './message.ts';
-import { type ChunkTaker, headerBytes, messageBytesMax, messageType, type UpdatePacker } from './types.ts';
+import {
+  type ChunkTaker,
+  type ExportedAttributes,
+  headerBytes,
+  messageBytesMax,
+  messageType,
+  type UpdatePacker,
+} from './types.ts';
 
 /** Size of the chunks handed over under load. */
 const chunkBytesMax = 256 * 1024;
@@ -59,22 +66,28 @@ class Packer implements UpdatePacker {
     this.#idBytes = withPathIds ? 4 : 0;
   }
 
-  startAnnounce(family: 4 | 6, attributes: { bytes: Uint8Array; split: number; length: number }, nextHop: Uint8Array) {
+  startAnnounce(family: 4 | 6, attributes: ExportedAttributes, nextHop: Uint8Array): boolean {
+    this.useAttributes(attributes);
+    return this.announceWith(family, nextHop);
+  }
+
+  useAttributes({ bytes, length, split }: ExportedAttributes): void {
     this.#close();
     this.#kind = 'none';
-    const bytesMax =
-      this.#messageBytesMax -
-      headerBytes -
-      4 -
-      (nextHop.length === 4 ? 7 + 5 : 4 + 5 + nextHop.length + 17) -
-      this.#idBytes;
-    if (attributes.length > bytesMax) return false;
-    copy(attributes.bytes, 0, attributes.length, this.#attributes, 0);
-    this.#attributesLength = attributes.length;
-    this.#split = attributes.split;
-    copy(nextHop, 0, nextHop.length, this.#nextHop, 0);
-    this.#nextHopLength = nextHop.length;
-    this.#kind = nextHop.length === 4 ? 'announce4' : 'announceMp';
+    this.#attributesLength = length;
+    this.#split = split;
+    if (length <= this.#attributes.length) copy(bytes, 0, length, this.#attributes, 0);
+  }
+
+  announceWith(family: 4 | 6, nextHop: Uint8Array): boolean {
+    this.#close();
+    this.#kind = 'none';
+    const { length } = nextHop;
+    const besideBytes = headerBytes + 4 + (length === 4 ? 7 + 5 : 4 + 5 + length + 17) + this.#idBytes;
+    if (this.#attributesLength > this.#messageBytesMax - besideBytes) return false;
+    copy(nextHop, 0, length, this.#nextHop, 0);
+    this.#nextHopLength = length;
+    this.#kind = length === 4 ? 'announce4' : 'announceMp';
     this.#afi = family === 4 ? 1 : 2;
     return true;
   }

@@ -358,11 +358,15 @@ export interface ChunkTaker {
  * the end.
  */
 export interface UpdatePacker {
+  /** `useAttributes` and `announceWith`. */
+  startAnnounce(family: IpFamily, attributes: ExportedAttributes, nextHop: Uint8Array): boolean;
+  /** Of announcements from now on; copied, and kept whatever else is packed in between. */
+  useAttributes(attributes: ExportedAttributes): void;
   /**
    * @param nextHop 4 bytes (IPv4), 16 or 32 bytes (IPv6; of IPv4 prefixes too, where RFC 8950 is negotiated).
    * @returns false when the attributes leave no room for a prefix: announce nothing with them (withdraw instead).
    */
-  startAnnounce(family: IpFamily, attributes: ExportedAttributes, nextHop: Uint8Array): boolean;
+  announceWith(family: IpFamily, nextHop: Uint8Array): boolean;
   /** @param multiprotocol IPv4 too by MP_UNREACH_NLRI, as it may have been announced (RFC 8950). */
   startWithdraw(family: IpFamily, multiprotocol?: boolean): void;
   /** `address` as a 32 bit word, signed or not; host bits must be clear. */

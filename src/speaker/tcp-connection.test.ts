@@ -1,9 +1,21 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type IpAddress, silentLogger } from '#kit';
-import { readMsPerTurn } from './read-budget.ts';
-import { rereadsMax } from './tcp-connection.ts';
+import {
+  acceptTcp,
+  connectTo,
+  Fd,
+  listenTcp,
+  localEnd,
+  SocketSet,
+  sendTcp,
+  tcpSocket,
+  unacknowledgedSegments,
+} from '#sys';
+import { AfterReads } from './after-reads.ts';
+import { ReadBudget, readMsPerTurn } from './read-budget.ts';
+import { rereadsMax, TcpConnection } from './tcp-connection.ts';
 import { TcpTransport } from './tcp-transport.ts';
 
 const end = (host: number) => ({ address: `192.0.2.${host}` as IpAddress, port: 179 });
@@ -58,4 +70,59 @@ test('who said nothing behind a message that took long is not taken for one who 
   await heard.promise;
   await nextTurn();
   assert.equal(ours.unread, false);
+});
+
+/** Of a TCP connection over loopback: what of one octet after another is unacknowledged when it is read, and after that turn of the loop. */
+async function acknowledgements(t: TestContext, octets: number): Promise<string[]> {
+  const local = '127.0.0.1' as IpAddress;
+  using listener = tcpSocket({ local, port: 0 });
+  listenTcp(listener.number, 1);
+  const remote = { address: local, port: localEnd(listener.number).port };
+  using theirs = tcpSocket({ local, port: 0 });
+  connectTo(theirs.number, local, remote.port);
+  let accepted = acceptTcp(listener.number);
+  for (; accepted < 0; accepted = acceptTcp(listener.number)) await nextTurn();
+  const sockets = new SocketSet();
+  t.after(() => sockets.close());
+  const later = (fn: () => void): void => void setImmediate(fn);
+  const ours = new TcpConnection({
+    fd: new Fd(accepted),
+    remote,
+    keys: undefined,
+    sockets,
+    budget: new ReadBudget(() => performance.now(), later),
+    afterReads: new AfterReads(later),
+    onClosing: () => undefined,
+    onEnd: () => undefined,
+  });
+  t.after(() => ours.destroy());
+  let heard = Promise.withResolvers<number>();
+  ours.start({
+    onData: () => heard.resolve(unacknowledgedSegments(theirs.number)),
+    onClosed: () => undefined,
+    onDrained: () => undefined,
+  });
+  const seen: string[] = [];
+  while (seen.length < octets) {
+    heard = Promise.withResolvers();
+    sendTcp(theirs.number, octet, 1);
+    const atRead = await heard.promise;
+    await nextTurn();
+    seen.push(`${atRead}, then ${unacknowledgedSegments(theirs.number)}`);
+  }
+  return seen;
+}
+
+test('RFC 1122 4.2.3.2: what was read is acknowledged behind what it leads to, and without delay', async (t) => {
+  const [first, others] = [[] as string[], [] as string[]];
+  for (let n = 0; n < 20; n++) {
+    const [one, ...more] = await acknowledgements(t, 5);
+    first.push(one!);
+    others.push(...more);
+  }
+  // Whoever is kept from the processor for 40 ms finds that the kernel has done it.
+  for (const seen of [first, others]) {
+    const right = seen.filter((text) => text === '1, then 0').length;
+    assert.ok(2 * right > seen.length, seen.join('; '));
+  }
 });

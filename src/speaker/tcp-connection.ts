@@ -11,6 +11,8 @@
 import type { ByteConnection, ConnectionHandlers, SessionKeys } from '#bgp';
 import { nowMs, splitZone } from '#kit';
 import {
+  acknowledgeLater,
+  acknowledgeNow,
   endSending,
   errnoName,
   type Fd,
@@ -117,6 +119,7 @@ export class TcpConnection implements ByteConnection {
   start(handlers: ConnectionHandlers): void {
     this.#handlers = handlers;
     this.#ownEnd();
+    acknowledgeLater(this.#fd.number);
     this.#wait();
   }
 
@@ -190,7 +193,7 @@ export class TcpConnection implements ByteConnection {
 
   readonly #ready = (readable: boolean, writable: boolean): void => {
     if (writable) this.#flush();
-    if (readable && !this.#fd.closed) this.#read();
+    if (readable && !this.#fd.closed && this.#read() && !this.#fd.closed) acknowledgeNow(this.#fd.number);
   };
 
   /** What the peer said last, a NOTIFICATION, is heard before the end. */
@@ -199,24 +202,26 @@ export class TcpConnection implements ByteConnection {
     if (!this.#fd.closed) this.#broken(this.#fault);
   };
 
-  #read(): void {
+  /** @returns whether there was something. */
+  #read(): boolean {
     const budget = this.#budget;
     const afterReads = this.#afterReads;
     // Who has said little may have said the next thing by now: to read it is one system call, to be told of it two.
     let started = nowMs();
     for (let again = rereadsMax; ; again--) {
+      const some = again < rereadsMax;
       const most = budget.allowance(this.#readTurn);
       this.unread = most === 0;
-      if (this.unread) return;
+      if (this.unread) return some;
       afterReads.begin();
       const count = this.#receive(most);
       const little = count > 0 && count <= littleBytes && budget.little;
       afterReads.end(little);
-      if (count <= 0) return;
+      if (count <= 0) return some;
       this.#readTurn = budget.read(count, started);
       started = budget.readAtMs;
       // Past that he would have to wait for his turn to read what may not be there: he is told when there is more.
-      if (!budget.little || again === 0 || this.#fd.closed) return;
+      if (!budget.little || again === 0 || this.#fd.closed) return true;
     }
   }
 

@@ -17,6 +17,10 @@ import { parseSockaddrIn } from './sockaddr.ts';
 import { check } from './sys-error.ts';
 
 const SHUT_WR = 1;
+const IPPROTO_TCP = 6;
+const TCP_QUICKACK = 12;
+/** Values of an option of four octets. */
+const [no, yes] = [Buffer.from([0, 0, 0, 0]), Buffer.from([1, 0, 0, 0])];
 const SOCKADDR_BYTES = 28;
 const INTERFACE_NAME_BYTES = 16;
 
@@ -70,6 +74,18 @@ export function sendPinned(fd: number, from: PinnedBytes, length: number): numbe
 /** Octets read into `into`; 0: the other side has ended; -EAGAIN: none now. */
 export function receivePinned(fd: number, into: PinnedBytes, length: number): number {
   return libc.recvAt(fd, into.address, length, 0);
+}
+/**
+ * What comes from now on is acknowledged with what goes back, or when `acknowledgeNow` says, or after 40 ms. Left to itself the kernel acknowledges a
+ * short message in the call that reads it, which takes that call twice as long: whoever has an answer for others gives it first.
+ */
+export function acknowledgeLater(fd: number): void {
+  libc.setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, no, no.length);
+}
+/** What came is acknowledged, and what comes again later. No error: of a connection that is broken reading tells. */
+export function acknowledgeNow(fd: number): void {
+  libc.setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, yes, yes.length);
+  acknowledgeLater(fd);
 }
 /** Nothing more will be sent. */
 export function endSending(fd: number): void {

@@ -8,6 +8,7 @@ import { check } from './sys-error.ts';
 
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
+const TCP_INFO = 11;
 const TCP_MD5SIG = 14;
 const TCP_MD5SIG_EXT = 32;
 const TCP_SAVE_SYN = 27;
@@ -141,6 +142,14 @@ export function tcpOptions(fd: number, family: 4 | 6): TcpOptionValues {
     tos: get(IP_TOS, IPV6_TCLASS),
     device: device.toString('utf8', 0, Math.max(0, length.readUInt32LE(0) - 1)),
   };
+}
+
+/** Segments that were sent and that the other side has not acknowledged yet. */
+export function unacknowledgedSegments(fd: number): number {
+  // struct tcp_info: tcpi_unacked.
+  const [bytes, length] = [Buffer.alloc(28), Buffer.from([28, 0, 0, 0])];
+  check('getsockopt(TCP_INFO)', libc.getsockopt(fd, IPPROTO_TCP, TCP_INFO, bytes, length));
+  return bytes.readUInt32LE(24);
 }
 
 /** GTSM for a connection that a listener without it accepted: from now on what arrives with less is dropped. @throws SysError */
