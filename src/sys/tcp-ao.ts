@@ -6,13 +6,12 @@
  * for an address, unsigned segments from there are dropped. Deleting a key from a connection waits for an RCU grace period, some
  * milliseconds; from a listener not.
  */
-import { AF_INET, AF_INET6, SOCK_STREAM } from './constants.ts';
+import { AF_INET, AF_INET6, IPPROTO_TCP, SOCK_STREAM } from './constants.ts';
 import { newSocket } from './fd.ts';
 import * as libc from './libc.ts';
 import { sockaddrIn } from './sockaddr.ts';
 import { check, SysError } from './sys-error.ts';
 
-const IPPROTO_TCP = 6;
 const TCP_AO_ADD_KEY = 38;
 const TCP_AO_DEL_KEY = 39;
 const TCP_AO_INFO = 40;

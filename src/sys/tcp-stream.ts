@@ -4,6 +4,7 @@ import {
   AF_INET6,
   EAGAIN,
   ECONNABORTED,
+  IPPROTO_TCP,
   MSG_NOSIGNAL,
   SO_ERROR,
   SOCK_CLOEXEC,
@@ -17,7 +18,6 @@ import { parseSockaddrIn } from './sockaddr.ts';
 import { check } from './sys-error.ts';
 
 const SHUT_WR = 1;
-const IPPROTO_TCP = 6;
 const TCP_QUICKACK = 12;
 /** Values of an option of four octets. */
 const [no, yes] = [Buffer.from([0, 0, 0, 0]), Buffer.from([1, 0, 0, 0])];

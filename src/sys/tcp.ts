@@ -1,12 +1,11 @@
 import type { Socket } from 'node:net';
 import { parseIp } from '#kit';
-import { AF_INET, AF_INET6, SO_BINDTODEVICE, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET } from './constants.ts';
+import { AF_INET, AF_INET6, IPPROTO_TCP, SO_BINDTODEVICE, SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET } from './constants.ts';
 import { type Fd, getIntOption, newSocket, setIntOption } from './fd.ts';
 import * as libc from './libc.ts';
 import { sockaddrIn } from './sockaddr.ts';
 import { check } from './sys-error.ts';
 
-const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const TCP_INFO = 11;
 const TCP_MD5SIG = 14;
