@@ -54,6 +54,7 @@ suite('image', imageNeeds(), () => {
       '--max-inlined-bytecode-size=800',
       '--max-inlined-bytecode-size-cumulative=2000',
       '--gc-memory-reducer-start-delay-ms=1000',
+      '--external-memory-accounted-in-global-limit',
       '/app/poplin.mjs',
     ]);
     assert.deepEqual(config.config.Cmd, ['agent']);
