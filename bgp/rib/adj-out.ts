@@ -209,6 +209,7 @@ export class UpdateGroup {
    * them after all groups have: one that is withdrawn stays until its withdrawal is sent.
    */
   apply(changed: IntStack, start: number, end: number): void {
+    // Nothing is told, and nothing was.
     if (this.options.export === 'reject') return;
     const behind = this.#behindNow;
     this.#keepingUp.clear();

@@ -9,6 +9,7 @@ import {
   originatedAttributes,
   readCanonical,
 } from '../wire/index.ts';
+import { ibgp } from '../wire/test-messages.ts';
 import { UpdateGroup, type UpdateGroupOptions } from './adj-out.ts';
 import { IntStack } from './arrays.ts';
 import { AttributePool } from './attribute-pool.ts';
@@ -85,16 +86,7 @@ class Told {
 
 function decoded(message: Uint8Array): string[] {
   const view = createUpdateView();
-  const context = {
-    asn4: true,
-    ipv4: true,
-    ipv6: false,
-    ebgp: false,
-    localAsn: 1,
-    peerAsn: localAsn,
-    localRouterId: 1,
-  };
-  assert.equal(decodeUpdate(view, context, message, 0, message.length), 'accept');
+  assert.equal(decodeUpdate(view, ibgp, message, 0, message.length), 'accept');
   const { med, originatorId } = describeAttributes(message, view.attributesStart, view.attributesEnd);
   const out: string[] = [];
   const cursor = createPrefixCursor();

@@ -3,6 +3,7 @@
  * ones, and a route that flaps comes back with those that it had: they are compared, and nothing of them is decoded, judged and looked up again. What
  * counts then is how little code and memory one change needs, all of it cold.
  */
+import { copy, read16 } from '../wire/bytes.ts';
 import { headerBytes, type UpdateView } from '../wire/index.ts';
 
 /** Longer ones are not remembered: a copy is kept for each peer. */
@@ -29,13 +30,12 @@ export class RepeatedAttributes {
    * @param era for how long `set` and `nextHop` are what they are.
    */
   note(view: UpdateView, set: number, nextHop: number, era: number): void {
-    const { bytes, attributesStart } = view;
-    const length = view.attributesEnd - attributesStart;
+    const { bytes, attributesStart, attributesEnd } = view;
+    const length = attributesEnd - attributesStart;
     this.#length = -1;
     if (length > repeatedBytesMax) return;
     if (this.#octets.length === 0) this.#octets = new Uint8Array(repeatedBytesMax);
-    const octets = this.#octets;
-    for (let i = 0; i < length; i++) octets[i] = bytes[attributesStart + i]!;
+    copy(bytes, attributesStart, attributesEnd, this.#octets, 0);
     this.#length = length;
     this.#era = era;
     this.set = set;
@@ -54,7 +54,7 @@ export class RepeatedAttributes {
     const from = body + 4;
     const nlri = from + length;
     if (length < 0 || nlri >= end || this.#era !== era) return -1;
-    if (bytes[body] !== 0 || bytes[body + 1] !== 0 || bytes[body + 2] !== 0 || bytes[body + 3] !== length) return -1;
+    if (read16(bytes, body) !== 0 || read16(bytes, body + 2) !== length) return -1;
     const octets = this.#octets;
     for (let i = 0; i < length; i++) if (octets[i] !== bytes[from + i]) return -1;
     return nlri;
