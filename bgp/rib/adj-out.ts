@@ -15,7 +15,7 @@
  */
 import { compileFilter, type FilterTerm } from '../filter/index.ts';
 import { AnnouncementEncoder, type EncodingOptions } from './announcement-encoder.ts';
-import { BitSet, grow, IntStack } from './arrays.ts';
+import { BitSet, ColumnGrowth, grow, IntStack, resized } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
 import { FilteredSets, hopAsLearned, hopUntouched } from './filtered-sets.ts';
@@ -64,6 +64,13 @@ export class UpdateGroup {
   readonly #withdrawBy = new ChainSet();
   readonly #takeBackBy = new ChainSet();
   #takeBackLink = new Int32Array(256);
+  readonly #growth = new ColumnGrowth(256, [
+    (rows) => (this.#attributes = resized(this.#attributes, rows)),
+    (rows) => (this.#source = resized(this.#source, rows)),
+    (rows) => (this.#nextHop = resized(this.#nextHop, rows)),
+    (rows) => (this.#link = resized(this.#link, rows)),
+    (rows) => (this.#takeBackLink = resized(this.#takeBackLink, rows)),
+  ]);
   // Members, as the `apply` under way finds them.
   readonly #keepingUp = new MemberList();
   readonly #behindNow = new MemberList();
@@ -76,6 +83,8 @@ export class UpdateGroup {
   readonly #weight: number;
   /** Prefixes below are decided about; see `fill`. */
   #filled = 0;
+  /** Rows below refer to nothing any more; see `dispose`. */
+  #disposed = 0;
 
   /** Empty: `fill` decides about what is there already. */
   constructor(rib: Rib, options: UpdateGroupOptions) {
@@ -190,18 +199,25 @@ export class UpdateGroup {
     member.backlog.clear();
   }
 
-  /** Drops every reference; the group must have no members. */
-  dispose(): void {
+  /**
+   * Drops what up to `limit` rows refer to; whether there are more. The group must have no members, and is told of nothing any more.
+   */
+  dispose(limit: number): boolean {
     const pool = this.#rib.tables.attributes;
-    for (let row = 0, limit = this.#limit; row < limit; row++) {
+    const rows = this.#limit;
+    const end = Math.min(rows, this.#disposed + limit);
+    for (let row = this.#disposed; row < end; row++) {
       if (this.#attributes[row] === 0) continue;
       pool.release(this.#attributes[row]! - 1);
       this.#attributes[row] = 0;
       this.#unhold(row);
     }
+    this.#disposed = end;
+    if (end < rows) return true;
     this.announcedCount = 0;
     this.#rib.setWeight -= this.#weight;
     if (this.#slots) this.#rib.pathWatchers--;
+    return false;
   }
 
   /**
@@ -466,11 +482,6 @@ export class UpdateGroup {
   }
 
   #ensure(row: number): void {
-    if (row < this.#attributes.length) return;
-    this.#attributes = grow(this.#attributes, row + 1);
-    this.#source = grow(this.#source, row + 1);
-    this.#nextHop = grow(this.#nextHop, row + 1);
-    this.#link = grow(this.#link, row + 1);
-    this.#takeBackLink = grow(this.#takeBackLink, row + 1);
+    if (row >= this.#growth.due) this.#growth.makeRoom(row);
   }
 }

@@ -2,28 +2,73 @@
 
 type Column = Int32Array | Uint32Array | Uint16Array | Uint8Array | Float32Array;
 
-/** Columns double up to so many elements; then they have room for the second number, and so on. */
-const columnSteps: readonly number[] = [1 << 16, 1 << 22, 1 << 26];
+/** Columns double up to so many rows; then they have room for the second number, and so on. */
+const rowSteps: readonly number[] = [1 << 16, 1 << 22, 1 << 26];
 
 /**
- * A copy of `array`, a column, with room for at least `size` elements, new ones zero.
+ * Rows that columns have after `rows`, when those no longer do.
  *
- * All columns of a table grow in the same moment, and to copy them when they hold half a million rows stalls the loop for longer than
- * anything else does. So they take room for more rows than there will be while they are still small. It is address space alone: a page of
- * it becomes memory when something is written there, for which whoever goes through a column stops at the rows that are in use.
+ * To copy columns when they hold half a million rows stalls the loop for longer than anything else does. So they take room for more rows
+ * than there will be while they are still small. It is address space alone: a page of it becomes memory when something is written there,
+ * for which whoever goes through a column stops at the rows that are in use.
  */
+function roomAfter(rows: number): number {
+  return rows < rowSteps[0]! ? Math.max(2 * rows, 16) : (rowSteps.find((step) => step > rows) ?? 2 * rows);
+}
+
+/** A copy of `array`, a column of its own, with room for at least `size` elements, new ones zero. */
 export function grow<T extends Column>(array: T, size: number): T {
   if (size <= array.length) return array;
-  const least = Math.max(size, 2 * array.length, 16);
-  return copyWith(array, least <= columnSteps[0]! ? least : (columnSteps.find((step) => step >= least) ?? least));
+  let room = array.length;
+  while (room < size) room = roomAfter(room);
+  return resized(array, room);
+}
+
+/**
+ * When the columns of a table get room for more rows: one after the other, while the last quarter of the rows that they have comes into
+ * use. To copy them all in one turn of the loop is a page fault for each 4 KiB of them, which takes up to 26 us.
+ */
+export class ColumnGrowth {
+  /** Rows below this have room, and until one at or above it is used there is nothing to do. */
+  due: number;
+  #rows: number;
+  /** Columns that have more than `#rows` already. */
+  #ahead = 0;
+  readonly #columns: readonly ((rows: number) => unknown)[];
+
+  /** @param rows that all columns have. @param columns each gives one of them room for so many. */
+  constructor(rows: number, columns: readonly ((rows: number) => unknown)[]) {
+    this.#rows = rows;
+    this.#columns = columns;
+    this.due = this.#nextDue();
+  }
+
+  /** Of a row that is not below `due`. */
+  makeRoom(row: number): void {
+    while (row >= this.due) {
+      const room = roomAfter(this.#rows);
+      this.#columns[this.#ahead++]!(room);
+      if (this.#ahead === this.#columns.length) {
+        this.#rows = room;
+        this.#ahead = 0;
+      }
+      this.due = this.#nextDue();
+    }
+  }
+
+  #nextDue(): number {
+    const quarter = this.#rows >> 2;
+    return this.#rows - quarter + Math.floor((quarter * this.#ahead) / this.#columns.length);
+  }
 }
 
 /** For work lists, which come and go: doubled. */
 function double<T extends Column>(array: T, size: number): T {
-  return size <= array.length ? array : copyWith(array, Math.max(size, 2 * array.length, 16));
+  return size <= array.length ? array : resized(array, Math.max(size, 2 * array.length, 16));
 }
 
-function copyWith<T extends Column>(array: T, length: number): T {
+/** A copy with room for `length` elements, no fewer than there are; new ones zero. */
+export function resized<T extends Column>(array: T, length: number): T {
   const Constructor = array.constructor as new (length: number) => T;
   const bigger = new Constructor(length);
   bigger.set(array);

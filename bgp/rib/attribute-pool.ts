@@ -6,7 +6,7 @@
 import { attributeType } from '../wire/attribute-types.ts';
 import { attributeValue, onlyToCustomerBytes } from '../wire/index.ts';
 import { type AttributeValues, canonicalAttributesBytesMax } from '../wire/types.ts';
-import { grow } from './arrays.ts';
+import { ColumnGrowth, resized } from './arrays.ts';
 import type { HashKey } from './half-sip-hash.ts';
 import { OctetPool } from './octet-pool.ts';
 
@@ -33,6 +33,18 @@ export class AttributePool {
   /** Sets that were freed so far: while it stays, what an id stands for does. */
   freedCount = 0;
   #references = new Int32Array(64);
+  readonly #growth = new ColumnGrowth(64, [
+    (rows) => (this.localPref = resized(this.localPref, rows)),
+    (rows) => (this.asPathLength = resized(this.asPathLength, rows)),
+    (rows) => (this.origin = resized(this.origin, rows)),
+    (rows) => (this.med = resized(this.med, rows)),
+    (rows) => (this.firstAsn = resized(this.firstAsn, rows)),
+    (rows) => (this.originatorId = resized(this.originatorId, rows)),
+    (rows) => (this.clusterListLength = resized(this.clusterListLength, rows)),
+    (rows) => (this.communityFlags = resized(this.communityFlags, rows)),
+    (rows) => (this.linkBandwidth = resized(this.linkBandwidth, rows)),
+    (rows) => (this.#references = resized(this.#references, rows)),
+  ]);
   readonly #sets: OctetPool;
 
   /** @param key that no peer knows: see `OctetPool`. */
@@ -56,7 +68,7 @@ export class AttributePool {
   /** Adds the set that `find` has just not known, with no reference yet: `retain` it, or `drop` it when nobody did. */
   add(length: number, values: AttributeValues): number {
     const id = this.#sets.add(length);
-    if (id >= this.localPref.length) this.#grow(id + 1);
+    if (id >= this.#growth.due) this.#growth.makeRoom(id);
     this.#references[id] = 0;
     this.localPref[id] = values.localPref < 0 ? defaultLocalPref : values.localPref;
     this.asPathLength[id] = values.asPathLength;
@@ -120,18 +132,5 @@ export class AttributePool {
     if (this.linkBandwidth[id]! >= 0) this.linkBandwidths--;
     this.#sets.remove(id);
     this.freedCount++;
-  }
-
-  #grow(size: number): void {
-    this.localPref = grow(this.localPref, size);
-    this.asPathLength = grow(this.asPathLength, size);
-    this.origin = grow(this.origin, size);
-    this.med = grow(this.med, size);
-    this.firstAsn = grow(this.firstAsn, size);
-    this.originatorId = grow(this.originatorId, size);
-    this.clusterListLength = grow(this.clusterListLength, size);
-    this.communityFlags = grow(this.communityFlags, size);
-    this.linkBandwidth = grow(this.linkBandwidth, size);
-    this.#references = grow(this.#references, size);
   }
 }

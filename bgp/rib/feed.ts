@@ -13,7 +13,7 @@
  *   6 deferral over (once: every route known at the end of route selection deferral went before)
  */
 import { type Cidr, formatIp, type IpAddress, parseIp, type ScopedAddress, scoped, splitZone } from '#kit';
-import { grow, IntQueue, type IntStack } from './arrays.ts';
+import { ColumnGrowth, IntQueue, type IntStack, resized } from './arrays.ts';
 import type { HopMarks } from './next-hop-pool.ts';
 import type { Rib } from './rib.ts';
 
@@ -44,6 +44,10 @@ class FamilyFeed {
   #queued = new Uint8Array(256);
   /** Next hop set last told; 0: none. */
   #told = new Int32Array(256);
+  readonly #growth = new ColumnGrowth(256, [
+    (rows) => (this.#queued = resized(this.#queued, rows)),
+    (rows) => (this.#told = resized(this.#told, rows)),
+  ]);
   /** Queue entries ever taken off. */
   #taken = 0;
 
@@ -62,10 +66,7 @@ class FamilyFeed {
   }
 
   mark(prefix: number): void {
-    if (prefix >= this.#told.length) {
-      this.#told = grow(this.#told, prefix + 1);
-      this.#queued = grow(this.#queued, prefix + 1);
-    }
+    if (prefix >= this.#growth.due) this.#growth.makeRoom(prefix);
     if (this.#queued[prefix] !== 0 || this.#told[prefix] === this.rib.locHopSet[prefix]) return;
     this.#queued[prefix] = 1;
     this.rib.pin(prefix);

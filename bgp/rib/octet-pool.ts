@@ -1,21 +1,29 @@
 /**
  * Octet strings as small integers, equal ones the same: an open-addressing hash over typed arrays, keyed so that a peer cannot choose
- * strings that share a slot. Nothing is allocated a string; one costs 20 octets, at most 32 of hash, and its own length.
+ * strings that share a slot. Nothing is allocated a string; one costs 20 octets, at most 26 of hash, and its own length.
  *
  * Who sends the same strings again sends them in the same order: the one behind the last is compared first, before anything is hashed.
  *
  * The slot of a string that goes is left as it is, since to look for it would be a read of cold memory: it is no string's any more, as its
- * id says. Where there are many of those, each string that comes clears a few slots on its turn.
+ * id says. A segment of the hash that is full is made again without those, larger where it is still half full: never all of the hash at once,
+ * for which the loop would stand still for longer than for anything else.
  */
-import { grow } from './arrays.ts';
+import { ColumnGrowth, resized } from './arrays.ts';
 import { type HashKey, halfSipHash } from './half-sip-hash.ts';
 import { blockOctetsMax, Slabs } from './slabs.ts';
 
 /** Address of an id that stands for no string, the last of those; of others it is `nextFree - id` with the id that is given after them. */
 const nowhere = -1;
 const nextFree = -2;
-/** Slots that a new string clears of left ones, while more than an eighth of all are that. */
-const sweepSlots = 16;
+/** The first bits of a hash are the segment it is in. */
+const segmentBits = 6;
+
+interface Segment {
+  /** Two words a slot: id + 1 (0: it is empty), and the hash, so that whoever looks at the slots behind one another reads nothing else. */
+  slots: Int32Array;
+  /** Slots that are not empty: at most five eighths. */
+  taken: number;
+}
 
 export class OctetPool {
   /** A string is written here before it is looked for or added. */
@@ -26,17 +34,15 @@ export class OctetPool {
   #address = new Int32Array(64);
   #length = new Int32Array(64);
   #hashes = new Int32Array(64);
-  /**
-   * Two words a slot: id + 1 (0: it is empty), and the hash, so that whoever looks at the slots behind one another reads nothing else.
-   * At most half of them are strings, and 11 in 16 those and left ones.
-   */
-  #slots = new Int32Array(512);
-  /** Slots that are not empty. */
-  #taken = 0;
-  /** Where the sweep goes on. */
-  #sweepAt = 0;
-  /** Words of `#slots` less 2. */
-  #mask = 510;
+  readonly #growth = new ColumnGrowth(64, [
+    (rows) => (this.#address = resized(this.#address, rows)),
+    (rows) => (this.#length = resized(this.#length, rows)),
+    (rows) => (this.#hashes = resized(this.#hashes, rows)),
+  ]);
+  readonly #segments: readonly Segment[] = Array.from({ length: 1 << segmentBits }, () => ({
+    slots: new Int32Array(2 * 16),
+    taken: 0,
+  }));
   #size = 0;
   /** Ids ever given are below this. */
   #limit = 0;
@@ -72,10 +78,10 @@ export class OctetPool {
 
   /** Of the hash; and those of strings that went. */
   get slots(): number {
-    return this.#slots.length / 2;
+    return this.#segments.reduce((sum, { slots }) => sum + slots.length / 2, 0);
   }
   get leftSlots(): number {
-    return this.#taken - this.#size;
+    return this.#segments.reduce((sum, { taken }) => sum + taken, -this.#size);
   }
 
   /** The id of `octets[0..length)`, or -1. */
@@ -88,8 +94,8 @@ export class OctetPool {
     }
     const hash = halfSipHash(this.#key, this.#words, length);
     this.#hash = hash;
-    const slots = this.#slots;
-    for (let slot = this.#home(hash); ; slot = (slot + 2) & this.#mask) {
+    const { slots } = this.#segmentOf(hash);
+    for (let slot = home(slots, hash); ; slot = (slot + 2) & (slots.length - 1)) {
       id = slots[slot]! - 1;
       if (id < 0) return -1;
       if (slots[slot + 1] === hash && this.#is(id, length)) break;
@@ -100,8 +106,6 @@ export class OctetPool {
 
   /** Adds `octets[0..length)`, of which `find` has just said that it is not there. */
   add(length: number): number {
-    if (4 * this.#size >= this.#mask) this.#grow();
-    else if (16 * (this.#taken - this.#size) > this.#mask) this.#sweep();
     let id = this.#firstFree;
     if (id >= 0) {
       const link = this.#address[id]!;
@@ -110,16 +114,15 @@ export class OctetPool {
     } else {
       id = this.#limit;
       this.#limit++;
-      if (id >= this.#length.length) {
-        this.#address = grow(this.#address, id + 1);
-        this.#length = grow(this.#length, id + 1);
-        this.#hashes = grow(this.#hashes, id + 1);
-      }
+      if (id >= this.#growth.due) this.#growth.makeRoom(id);
     }
     this.#hashes[id] = this.#hash;
     this.#length[id] = length;
     this.#address[id] = this.#slabs.put(id, this.#words, length);
-    this.#put(id + 1, this.#hash);
+    const segment = this.#segmentOf(this.#hash);
+    put(segment, id + 1, this.#hash);
+    // 16 words are 8 slots, of which 5 are taken.
+    if (16 * segment.taken >= 5 * segment.slots.length) this.#renew(segment);
     this.#size++;
     this.#expected = id + 1;
     return id;
@@ -157,52 +160,40 @@ export class OctetPool {
     for (let at = length; (at & 3) !== 0; at++) octets[at] = 0;
   }
 
-  #home(hash: number): number {
-    return (hash << 1) & this.#mask;
-  }
-  /** Where the id left a slot with that hash, it is that one again. */
-  #put(entry: number, hash: number): void {
-    const slots = this.#slots;
-    let slot = this.#home(hash);
-    while (slots[slot] !== 0) {
-      if (slots[slot] === entry && slots[slot + 1] === hash) return;
-      slot = (slot + 2) & this.#mask;
-    }
-    slots[slot] = entry;
-    slots[slot + 1] = hash;
-    this.#taken++;
-  }
-  #isLeft(entry: number, hash: number): boolean {
-    return this.#address[entry - 1]! < 0 || this.#hashes[entry - 1] !== hash;
+  #segmentOf(hash: number): Segment {
+    return this.#segments[hash >>> (32 - segmentBits)]!;
   }
 
-  /** Takes left ones out of `sweepSlots` slots and the rest of the run, and puts the others where they are without them. */
-  #sweep(): void {
-    const slots = this.#slots;
-    let at = this.#sweepAt;
-    let left = sweepSlots;
-    // In the middle of a run it may begin but not stop: what is behind a cleared slot would not be found.
-    while (left > 0 || slots[at] !== 0) {
-      const entry = slots[at]!;
-      if (entry !== 0) {
-        slots[at] = 0;
-        this.#taken--;
-        if (!this.#isLeft(entry, slots[at + 1]!)) this.#put(entry, slots[at + 1]!);
-      }
-      at = (at + 2) & this.#mask;
-      left--;
-    }
-    this.#sweepAt = at;
-  }
-
-  #grow(): void {
-    const old = this.#slots;
-    this.#slots = new Int32Array(2 * old.length);
-    this.#mask = this.#slots.length - 2;
-    this.#taken = 0;
-    this.#sweepAt = 0;
+  /** Without the slots of strings that went. */
+  #renew(segment: Segment): void {
+    const old = segment.slots;
+    let live = 0;
+    for (let slot = 0; slot < old.length; slot += 2) if (this.#isLive(old[slot]!, old[slot + 1]!)) live++;
+    segment.slots = new Int32Array(4 * live > old.length ? 2 * old.length : old.length);
+    segment.taken = 0;
     for (let slot = 0; slot < old.length; slot += 2) {
-      if (old[slot] !== 0 && !this.#isLeft(old[slot]!, old[slot + 1]!)) this.#put(old[slot]!, old[slot + 1]!);
+      if (this.#isLive(old[slot]!, old[slot + 1]!)) put(segment, old[slot]!, old[slot + 1]!);
     }
   }
+  #isLive(entry: number, hash: number): boolean {
+    return entry !== 0 && this.#address[entry - 1]! >= 0 && this.#hashes[entry - 1] === hash;
+  }
+}
+
+/** Where the search for a hash begins in its segment. */
+function home(slots: Int32Array, hash: number): number {
+  return (hash << 1) & (slots.length - 1);
+}
+
+/** Where the id left a slot with that hash, it is that one again. */
+function put(segment: Segment, entry: number, hash: number): void {
+  const { slots } = segment;
+  let slot = home(slots, hash);
+  while (slots[slot] !== 0) {
+    if (slots[slot] === entry && slots[slot + 1] === hash) return;
+    slot = (slot + 2) & (slots.length - 1);
+  }
+  slots[slot] = entry;
+  slots[slot + 1] = hash;
+  segment.taken++;
 }

@@ -3,7 +3,7 @@
  * announced, or of which a member must still be told that it is gone. 16 bytes a row and 4 a prefix, in groups that send
  * several paths only. The prefix of a row is pinned.
  */
-import { grow, IntStack } from './arrays.ts';
+import { ColumnGrowth, grow, IntStack, resized } from './arrays.ts';
 import type { Rib } from './rib.ts';
 
 export class PathSlots {
@@ -14,6 +14,12 @@ export class PathSlots {
   next = new Int32Array(256);
   /** Who needs the row: what is announced, and the backlog of each member that has it. */
   #holds = new Uint16Array(256);
+  readonly #growth = new ColumnGrowth(256, [
+    (rows) => (this.prefix = resized(this.prefix, rows)),
+    (rows) => (this.pathId = resized(this.pathId, rows)),
+    (rows) => (this.next = resized(this.next, rows)),
+    (rows) => (this.#holds = resized(this.#holds, rows)),
+  ]);
   /** By prefix, plus 1. */
   #first = new Int32Array(256);
   /** Rows ever used are below this. */
@@ -35,12 +41,7 @@ export class PathSlots {
       if (this.pathId[link - 1] === pathId) return link - 1;
     }
     const slot = this.#free.length > 0 ? this.#free.pop() : this.limit++;
-    if (slot >= this.prefix.length) {
-      this.prefix = grow(this.prefix, slot + 1);
-      this.pathId = grow(this.pathId, slot + 1);
-      this.next = grow(this.next, slot + 1);
-      this.#holds = grow(this.#holds, slot + 1);
-    }
+    if (slot >= this.#growth.due) this.#growth.makeRoom(slot);
     if (prefix >= this.#first.length) this.#first = grow(this.#first, prefix + 1);
     this.prefix[slot] = prefix;
     this.pathId[slot] = pathId;

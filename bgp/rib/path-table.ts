@@ -6,7 +6,7 @@
  * What most tables do without is a column that does not exist before it is needed: flags (1 byte) until there is one, `pathId`
  * (4 bytes, RFC 7911) until a peer sends one that is not 0, `sentId` (4 bytes) until some peer gets several paths.
  */
-import { BitSet, grow, IntStack } from './arrays.ts';
+import { BitSet, ColumnGrowth, grow, IntStack, resized } from './arrays.ts';
 
 /** The row of the peer table that stands for ourselves. */
 export const localPeer = 0;
@@ -33,6 +33,12 @@ export class PathTable {
   attributes = new Int32Array(256);
   /** Read-only: see `setNextHop`. */
   nextHop: Narrow = new Uint8Array(256);
+  readonly #growth = new ColumnGrowth(256, [
+    (rows) => (this.next = resized(this.next, rows)),
+    (rows) => (this.peer = resized(this.peer, rows)),
+    (rows) => (this.attributes = resized(this.attributes, rows)),
+    (rows) => (this.nextHop = resized(this.nextHop, rows)),
+  ]);
   /** Shorter than the others where the rest is 0. */
   #flags = new Uint8Array(0);
   /** As received; shorter than the others where the rest is 0. */
@@ -51,12 +57,7 @@ export class PathTable {
   make(prefix: number, first: number, peer: number, attributes: number, nextHop: number, pathId: number): number {
     const id = this.#firstFree > 0 ? this.#firstFree - 1 : this.limit++;
     if (this.#firstFree > 0) this.#firstFree = freeRow - this.next[id]!;
-    if (id >= this.next.length) {
-      this.next = grow(this.next, id + 1);
-      this.peer = grow(this.peer, id + 1);
-      this.attributes = grow(this.attributes, id + 1);
-      this.nextHop = grow(this.nextHop, id + 1);
-    }
+    if (id >= this.#growth.due) this.#growth.makeRoom(id);
     this.next[id] = first > 0 ? first : -1 - prefix;
     if (peer > largest(this.peer)) this.peer = this.#widened(this.peer, peer);
     this.peer[id] = peer;
@@ -85,6 +86,31 @@ export class PathTable {
       this.#flags = grow(this.#flags, this.next.length);
     }
     this.#flags[id] = flags;
+  }
+  /** Sets a flag of all paths of a peer; how many did not have it. */
+  mark(peer: number, flag: number): number {
+    if (this.#flags.length < this.limit) this.#flags = grow(this.#flags, this.next.length);
+    const { limit, next } = this;
+    const peers = this.peer;
+    const flags = this.#flags;
+    let count = 0;
+    for (let id = 0; id < limit; id++) {
+      if (peers[id] !== peer || (flags[id]! & flag) !== 0 || next[id]! <= freeRow) continue;
+      flags[id]! |= flag;
+      count++;
+    }
+    return count;
+  }
+  /** How many paths of a peer have a flag. */
+  marked(peer: number, flag: number): number {
+    const limit = Math.min(this.limit, this.#flags.length);
+    const { next } = this;
+    const peers = this.peer;
+    const flags = this.#flags;
+    let count = 0;
+    for (let id = 0; id < limit; id++)
+      if (peers[id] === peer && (flags[id]! & flag) !== 0 && next[id]! > freeRow) count++;
+    return count;
   }
   /** Whether a row below `limit` is a path. */
   isPath(id: number): boolean {

@@ -13,14 +13,17 @@
  * the hash on its turn, so that a whole round is over before those that come meanwhile fill it.
  */
 import { type Cidr, formatIp, type IpFamily, parseCidr } from '#kit';
-import { BitSet, grow, IntStack } from './arrays.ts';
+import { BitSet, ColumnGrowth, IntStack, resized } from './arrays.ts';
 
 /** The length column of an id that is in `#free`. */
 const freeBits = 255;
 /** Slots of the hash that a new prefix clears of released ones, while there are any. */
 const sweepSlots = 16;
-/** Slots of the outgrown hash that one new prefix moves: each costs two reads of cold memory. */
-const moveSlots = 16;
+/**
+ * Slots of the outgrown hash that one new prefix moves: each costs two reads of cold memory, and one UPDATE may have a thousand prefixes. All are
+ * moved when half as many prefixes have come as let the hash be outgrown again.
+ */
+const moveSlots = 4;
 const nothing = new Int32Array(0);
 
 export class PrefixTable {
@@ -29,6 +32,10 @@ export class PrefixTable {
   readonly stride: 1 | 4;
   words: Int32Array;
   bits: Uint8Array;
+  readonly #growth = new ColumnGrowth(256, [
+    (rows) => (this.words = resized(this.words, rows * this.stride)),
+    (rows) => (this.bits = resized(this.bits, rows)),
+  ]);
   /** Ids ever given are below this. */
   limit = 0;
   /** Of `touch`: so that its reads count. */
@@ -119,10 +126,7 @@ export class PrefixTable {
       if (this.#equals(hash[slot]! - 1, words, bits)) return this.#again(hash[slot]! - 1);
     }
     const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
-    if (id >= this.bits.length) {
-      this.bits = grow(this.bits, id + 1);
-      this.words = grow(this.words, (id + 1) * this.stride);
-    }
+    if (id >= this.#growth.due) this.#growth.makeRoom(id);
     this.bits[id] = bits;
     const base = id * this.stride;
     for (let i = 0; i < this.stride; i++) this.words[base + i] = words[i]!;

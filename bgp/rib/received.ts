@@ -2,7 +2,7 @@
  * What peers said of their paths before the import policy changed it (Adj-RIB-In proper), by row of the path table. Only for peers
  * that keep it: 8 bytes a path, and nothing until the first such peer is there.
  */
-import { grow } from './arrays.ts';
+import { ColumnGrowth, resized } from './arrays.ts';
 import type { AttributePool } from './attribute-pool.ts';
 
 export class ReceivedTable {
@@ -10,6 +10,10 @@ export class ReceivedTable {
   /** Attribute set plus 1; 0: not kept. */
   #attributes = new Int32Array(0);
   #nextHop = new Int32Array(0);
+  readonly #growth = new ColumnGrowth(0, [
+    (rows) => (this.#attributes = resized(this.#attributes, rows)),
+    (rows) => (this.#nextHop = resized(this.#nextHop, rows)),
+  ]);
 
   constructor(pool: AttributePool) {
     this.#pool = pool;
@@ -28,10 +32,7 @@ export class ReceivedTable {
     return this.attributes(path) === attributes && this.#nextHop[path] === nextHop;
   }
   note(path: number, attributes: number, nextHop: number): void {
-    if (path >= this.#attributes.length) {
-      this.#attributes = grow(this.#attributes, path + 1);
-      this.#nextHop = grow(this.#nextHop, path + 1);
-    }
+    if (path >= this.#growth.due) this.#growth.makeRoom(path);
     this.#nextHop[path] = nextHop;
     if (this.#attributes[path] === attributes + 1) return;
     this.#pool.retain(attributes);

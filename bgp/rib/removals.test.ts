@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { emptyAttributeValues } from '../wire/index.ts';
-import { AttributePool, NextHopPool, NextHopSetPool, PeerTable, Rib } from './index.ts';
+import { AttributePool, NextHopPool, NextHopSetPool, PeerTable, pathFlag, Rib } from './index.ts';
 
 const many = 120_000;
 
@@ -26,7 +26,7 @@ function world() {
 test('paths of a peer go a slice at a time, and those of others stay', () => {
   const { rib, lost, other, say } = world();
   for (const peer of [lost, other]) say(peer);
-  rib.removals.begin(lost, false);
+  rib.removals.begin(lost, 0);
   let slices = 1;
   for (let before = rib.pathCount[lost]!; rib.removals.waiting; slices++) {
     assert.ok(before > 0);
@@ -42,7 +42,7 @@ test('paths of a peer go a slice at a time, and those of others stay', () => {
 test('a peer that is back before all of its paths are gone loses none of the new ones', () => {
   const { rib, lost, say } = world();
   say(lost);
-  rib.removals.begin(lost, false);
+  rib.removals.begin(lost, 0);
   assert.ok(rib.removals.waiting);
   rib.removals.finish(lost);
   assert.equal(rib.pathCount[lost], 0);
@@ -55,22 +55,39 @@ test('stale paths that are announced again while the others go stay; lost once m
   const { rib, lost, say } = world();
   say(lost);
   rib.markStale(lost);
-  rib.removals.begin(lost, true);
+  rib.removals.begin(lost, pathFlag.stale);
   assert.ok(rib.removals.waiting);
   say(lost);
   while (rib.removals.waiting) rib.removals.step();
   assert.deepEqual([rib.pathCount[lost], rib.staleCount[lost]], [many, 0]);
   rib.markStale(lost);
-  rib.removals.begin(lost, true);
-  rib.removals.begin(lost, false);
+  rib.removals.begin(lost, pathFlag.stale);
+  rib.removals.begin(lost, 0);
   rib.markStale(lost);
   assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [0, false]);
+});
+
+test('RFC 7313 4.2: what a refresh did not confirm goes a slice at a time, and stays where it is announced again meanwhile', () => {
+  const { rib, lost, other, say } = world();
+  for (const peer of [lost, other]) say(peer);
+  rib.beginRefresh(lost);
+  assert.equal(rib.endRefresh(lost), many);
+  const left = rib.pathCount[lost]!;
+  assert.ok(rib.removals.waiting && left > many / 2, `${left} left`);
+  say(lost);
+  while (rib.removals.waiting) rib.removals.step();
+  assert.deepEqual([rib.pathCount[lost], rib.pathCount[other]], [many, many]);
+  rib.beginRefresh(lost);
+  assert.equal(rib.endRefresh(lost), many);
+  rib.beginRefresh(lost);
+  assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [0, false], 'those of the refresh before go first');
+  assert.equal(rib.endRefresh(lost), 0);
 });
 
 test('few go at once', () => {
   const { rib, lost, other, say } = world();
   say(other);
   rib.announce(lost, Int32Array.of(1 << 24), 8, rib.paths.attributes[0]!, 1, 0);
-  rib.removals.begin(lost, false);
+  rib.removals.begin(lost, 0);
   assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [0, false]);
 });

@@ -13,7 +13,8 @@ const removalCost = 10;
 interface Removal {
   /** The path to be looked at next. */
   next: number;
-  readonly onlyStale: boolean;
+  /** Of `pathFlag`: those that have it go. 0: all. */
+  readonly flag: number;
 }
 
 export class Removals {
@@ -28,11 +29,15 @@ export class Removals {
     return this.#byPeer.size > 0;
   }
 
-  /** All paths that the peer has now, or only the stale ones. The peer must say nothing before all are gone: see `finish`. */
-  begin(peer: number, onlyStale: boolean): void {
+  /**
+   * All paths that the peer has now (`flag` 0: it must say nothing before all are gone, see `finish`), or those that have one of `pathFlag` and
+   * that it does not announce again meanwhile.
+   */
+  begin(peer: number, flag: number): void {
     const before = this.#byPeer.get(peer);
-    if (!this.#hasAny(peer, onlyStale) || (before && (onlyStale || !before.onlyStale))) return;
-    this.#byPeer.set(peer, { next: 0, onlyStale });
+    if (!this.#hasAny(peer, flag) || before?.flag === 0 || before?.flag === flag) return;
+    if (before && flag !== 0) this.finish(peer);
+    this.#byPeer.set(peer, { next: 0, flag });
     if (!before) this.#go(peer, sliceCost);
   }
 
@@ -53,23 +58,23 @@ export class Removals {
   /** @returns what is left of the cost. */
   #go(peer: number, most: number): number {
     const removal = this.#byPeer.get(peer)!;
-    const { onlyStale } = removal;
+    const { flag } = removal;
     const { paths } = this.#rib;
     let left = most;
     let path = removal.next;
-    for (; path < paths.limit && left > 0 && this.#hasAny(peer, onlyStale); path++, left--) {
+    for (; path < paths.limit && left > 0 && this.#hasAny(peer, flag); path++, left--) {
       if (paths.peer[path] !== peer || !paths.isPath(path)) continue;
-      if (onlyStale && (paths.flags(path) & pathFlag.stale) === 0) continue;
+      if (flag !== 0 && (paths.flags(path) & flag) === 0) continue;
       this.#rib.removePath(path);
       left -= removalCost;
     }
     removal.next = path;
-    if (path >= paths.limit || !this.#hasAny(peer, onlyStale)) this.#byPeer.delete(peer);
+    if (path >= paths.limit || !this.#hasAny(peer, flag)) this.#byPeer.delete(peer);
     return left;
   }
 
-  #hasAny(peer: number, onlyStale: boolean): boolean {
+  #hasAny(peer: number, flag: number): boolean {
     const { pathCount, staleCount } = this.#rib;
-    return ((onlyStale ? staleCount : pathCount)[peer] ?? 0) > 0;
+    return ((flag === pathFlag.stale ? staleCount : pathCount)[peer] ?? 0) > 0;
   }
 }

@@ -10,6 +10,7 @@ import {
   NextHopSetPool,
   PeerTable,
   PrefixTable,
+  pathFlag,
   Rib,
   unreachable,
 } from './index.ts';
@@ -154,7 +155,7 @@ for (const family of [4, 6] as const) {
               check();
             } else {
               if (call.op === 'stale' || call.op === 'staler') rib.markStale(call.peer, call.op === 'staler');
-              else rib.removePeer(call.peer, call.op === 'sweep');
+              else rib.removePeer(call.peer, call.op === 'sweep' ? pathFlag.stale : 0);
               for (const [, paths] of naive) {
                 for (const [key, path] of paths) {
                   if (path.peer !== call.peer) continue;
@@ -173,7 +174,7 @@ for (const family of [4, 6] as const) {
             count,
           );
           // Everything withdrawn: nothing is left, no attribute set and no prefix leaks.
-          for (const row of peers.keys()) rib.removePeer(row, false);
+          for (const row of peers.keys()) rib.removePeer(row);
           naive.clear();
           check();
           assert.equal(attributes.size, 0);

@@ -9,7 +9,7 @@
  */
 import type { IpFamily } from '#kit';
 import { communityFlag } from '../wire/types.ts';
-import { grow, IntQueue, type IntStack } from './arrays.ts';
+import { ColumnGrowth, grow, IntQueue, type IntStack, resized } from './arrays.ts';
 import { Decision, type DecisionTables, type MultipathOptions } from './decision.ts';
 import { type DecisionOutcome, explainDecision } from './explain.ts';
 import { discardSet, type HopMarks, type NextHopSetPool } from './next-hop-pool.ts';
@@ -68,6 +68,15 @@ export class Rib {
   #first = new Int32Array(256);
   #pins = new Uint16Array(256);
   #isDirty = new Uint8Array(256);
+  readonly #growth = new ColumnGrowth(256, [
+    (rows) => (this.#first = resized(this.#first, rows)),
+    (rows) => (this.#pins = resized(this.#pins, rows)),
+    (rows) => (this.#isDirty = resized(this.#isDirty, rows)),
+    (rows) => (this.locPeer = resized(this.locPeer, rows)),
+    (rows) => (this.locAttributes = resized(this.locAttributes, rows)),
+    (rows) => (this.locNextHop = resized(this.locNextHop, rows)),
+    (rows) => (this.locHopSet = resized(this.locHopSet, rows)),
+  ]);
   readonly #dirty = new IntQueue();
   readonly #decision: Decision;
 
@@ -182,14 +191,9 @@ export class Rib {
 
   /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts) unless told to keep them. */
   markStale(peer: number, keepOlder = false): void {
-    if (!keepOlder) this.removePeer(peer, true);
+    if (!keepOlder) this.removePeer(peer, pathFlag.stale);
     this.removals.finish(peer);
-    const { paths } = this;
-    this.#forEachOf(peer, (path) => {
-      if ((paths.flags(path) & pathFlag.stale) !== 0) return;
-      paths.setFlags(path, paths.flags(path) | pathFlag.stale);
-      this.staleCount[peer]!++;
-    });
+    if ((this.pathCount[peer] ?? 0) > 0) this.staleCount[peer]! += this.paths.mark(peer, pathFlag.stale);
   }
 
   /** Gives the stale paths of a peer the attribute set that `change` makes of theirs; -1: withdraws them. They stay stale. */
@@ -206,24 +210,21 @@ export class Rib {
 
   /** BoRR: all paths of a peer have to be announced again. A pass over all paths. */
   beginRefresh(peer: number): void {
-    const { paths } = this;
-    this.#forEachOf(peer, (path) => paths.setFlags(path, paths.flags(path) | pathFlag.unconfirmed));
-  }
-
-  /** EoRR: drops the paths of a peer that were not announced since `beginRefresh`; how many. */
-  endRefresh(peer: number): number {
-    const before = this.pathCount[peer] ?? 0;
-    const { paths } = this;
-    this.#forEachOf(peer, (path) => {
-      if ((paths.flags(path) & pathFlag.unconfirmed) !== 0) this.removePath(path);
-    });
-    return before - (this.pathCount[peer] ?? 0);
-  }
-
-  /** Drops all paths of a peer, or only the stale ones, at once. */
-  removePeer(peer: number, onlyStale: boolean): void {
     this.removals.finish(peer);
-    this.removals.begin(peer, onlyStale);
+    if ((this.pathCount[peer] ?? 0) > 0) this.paths.mark(peer, pathFlag.unconfirmed);
+  }
+
+  /** EoRR: drops the paths of a peer that were not announced since `beginRefresh`, a slice at a time; how many. A pass over all paths. */
+  endRefresh(peer: number): number {
+    const count = this.paths.marked(peer, pathFlag.unconfirmed);
+    if (count > 0) this.removals.begin(peer, pathFlag.unconfirmed);
+    return count;
+  }
+
+  /** Drops all paths of a peer, or those that have one of `pathFlag`, at once. */
+  removePeer(peer: number, flag = 0): void {
+    this.removals.finish(peer);
+    this.removals.begin(peer, flag);
     this.removals.finish(peer);
   }
 
@@ -423,14 +424,7 @@ export class Rib {
   }
 
   #ensure(prefix: number): void {
-    if (prefix < this.#first.length) return;
-    this.#first = grow(this.#first, prefix + 1);
-    this.#pins = grow(this.#pins, prefix + 1);
-    this.#isDirty = grow(this.#isDirty, prefix + 1);
-    this.locPeer = grow(this.locPeer, prefix + 1);
-    this.locAttributes = grow(this.locAttributes, prefix + 1);
-    this.locNextHop = grow(this.locNextHop, prefix + 1);
-    this.locHopSet = grow(this.locHopSet, prefix + 1);
+    if (prefix >= this.#growth.due) this.#growth.makeRoom(prefix);
   }
 
   #markDirty(prefix: number): void {

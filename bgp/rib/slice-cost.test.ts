@@ -113,8 +113,8 @@ test('a filter that looks for many communities in long sets gets fewer prefixes 
   while (later.fill(slice)) fills++;
   assert.ok(fills > prefixes / 10, `${fills} slices`);
   // And none of it stays when the groups are gone.
-  group.dispose();
-  later.dispose();
+  group.dispose(Number.POSITIVE_INFINITY);
+  later.dispose(Number.POSITIVE_INFINITY);
   rib.markAllDirty();
   assert.equal(decideAll(rib, new UpdateGroup(rib, { ...options, export: 'reject' }), new Sink()).slices, 1);
 });
@@ -134,5 +134,5 @@ test('sets of usual length cost nothing: a slice is as many prefixes as it may b
   const changed = new IntStack();
   rib.decide(prefixes, false, changed);
   assert.equal(changed.length, prefixes);
-  group.dispose();
+  group.dispose(Number.POSITIVE_INFINITY);
 });

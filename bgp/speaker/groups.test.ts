@@ -3,18 +3,24 @@ import { test } from 'node:test';
 import { AttributePool, IntStack, NextHopPool, NextHopSetPool, PeerTable, Rib } from '../rib/index.ts';
 import { emptyAttributeValues } from '../wire/index.ts';
 import { Groups } from './groups.ts';
-import { prefixesPerMemberMin } from './limits.ts';
+import { prefixesPerMemberMin, prefixesPerSlice } from './limits.ts';
 
-test('a slice is shared by all who are behind: many peers that come at once stall nobody', () => {
+/** A table, and two external peers that may fill it. */
+function world() {
   const attributes = new AttributePool();
   const tables = { attributes, nextHops: new NextHopPool(), hopSets: new NextHopSetPool(), peers: new PeerTable() };
-  const source = tables.peers.make();
-  tables.peers.ebgp[source] = 1;
-  const rib = new Rib(4, tables);
+  const [source, other] = [tables.peers.make(), tables.peers.make()];
+  for (const row of [source, other]) tables.peers.ebgp[row] = 1;
+  return { attributes, source, other, rib: new Rib(4, tables), groups: new Groups() };
+}
+const options = { export: 'accept', ebgp: true, asn4: true, localAsn: 64512 } as const;
+const prefix = (n: number): Int32Array => Int32Array.of((20 << 24) | (n << 8));
+
+test('a slice is shared by all who are behind: many peers that come at once stall nobody', () => {
+  const { attributes, source, rib, groups } = world();
   const set = attributes.intern(Uint8Array.of(0x40, 1, 1, 0, 0x40, 2, 0), emptyAttributeValues());
-  for (let n = 0; n < 5000; n++) rib.announce(source, Int32Array.of((20 << 24) | (n << 8)), 24, set, 0, 0);
+  for (let n = 0; n < 5000; n++) rib.announce(source, prefix(n), 24, set, 0, 0);
   rib.decide(5000, false, new IntStack());
-  const groups = new Groups();
   let bytes = 0;
   const sink = {
     writable: true,
@@ -22,7 +28,6 @@ test('a slice is shared by all who are behind: many peers that come at once stal
       bytes += length;
     },
   };
-  const options = { export: 'accept', ebgp: true, asn4: true, localAsn: 64512 } as const;
   for (let peer = 2; peer < 102; peer++) {
     groups.join(rib, { ...options, nextHopSelf: Uint8Array.of(10, 0, peer % 2, 1) }, peer, sink, true);
   }
@@ -39,15 +44,9 @@ test('a slice is shared by all who are behind: many peers that come at once stal
 });
 
 test('what withdraws and announces routes of one source is one write, and nobody is told of his own', () => {
-  const attributes = new AttributePool();
-  const tables = { attributes, nextHops: new NextHopPool(), hopSets: new NextHopSetPool(), peers: new PeerTable() };
-  const sources = [tables.peers.make(), tables.peers.make()] as const;
-  for (const source of sources) tables.peers.ebgp[source] = 1;
-  const rib = new Rib(4, tables);
+  const { attributes, source, other, rib, groups } = world();
+  const sources = [source, other] as const;
   const set = attributes.intern(Uint8Array.of(0x40, 1, 1, 0, 0x40, 2, 0), emptyAttributeValues());
-  const prefix = (n: number): Int32Array => Int32Array.of((20 << 24) | (n << 8));
-  const groups = new Groups();
-  const options = { export: 'accept', ebgp: true, asn4: true, localAsn: 64512 } as const;
   const written = [...sources, 99].map((peer) => {
     const chunks: string[] = [];
     const write = (bytes: Uint8Array, length: number): void => void chunks.push(told(bytes.subarray(0, length)));
@@ -70,6 +69,35 @@ test('what withdraws and announces routes of one source is one write, and nobody
   rib.announce(sources[1], prefix(3), 24, set, 0, 0);
   apply();
   assert.deepEqual(written, [['+20.0.3.0'], ['-20.0.1.0 +20.0.2.0'], ['-20.0.1.0 +20.0.2.0', '+20.0.3.0']]);
+});
+
+test('what a group that nobody is in any more refers to goes a slice at a time, and all of it goes', () => {
+  const { attributes, source, rib, groups } = world();
+  const count = 3 * prefixesPerSlice;
+  for (let n = 0; n < count; n++) {
+    const set = attributes.intern(Uint8Array.of(0x40, 1, 1, 0, 0xe0, 200, 2, n >> 8, n), emptyAttributeValues());
+    rib.announce(source, prefix(n), 24, set, 0, 0);
+  }
+  const sink = { writable: true, write: () => undefined };
+  const joined = groups.join(rib, { ...options, nextHopSelf: Uint8Array.of(10, 0, 0, 1) }, 9, sink, false);
+  const decide = (): void => {
+    const changed = new IntStack();
+    while (rib.dirtyCount > 0) rib.decide(count, false, changed);
+    groups.apply(rib, changed);
+    for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
+  };
+  decide();
+  while (groups.pump(count));
+  groups.leave(joined);
+  assert.equal(groups.size, 0);
+  rib.removePeer(source);
+  decide();
+  // The group is the only one that refers to them now.
+  const sizes = [attributes.size];
+  while (groups.pump(prefixesPerSlice)) sizes.push(attributes.size);
+  sizes.push(attributes.size);
+  assert.deepEqual(sizes, [2 * prefixesPerSlice, prefixesPerSlice, 0]);
+  assert.deepEqual([rib.prefixes.size, rib.setWeight], [0, 0]);
 });
 
 /** Prefixes withdrawn and announced by a chunk of UPDATEs with a prefix each. */

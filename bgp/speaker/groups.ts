@@ -1,7 +1,7 @@
 /** The update groups of one speaker: finds or makes the group a peer belongs to, passes changes on, pumps backlogs. */
 import type { HopMarks, IntStack, Member, MemberSink, Rib, UpdateGroupOptions } from '../rib/index.ts';
 import { UpdateGroup } from '../rib/index.ts';
-import { prefixesPerMemberMin } from './limits.ts';
+import { prefixesPerMemberMin, prefixesPerSlice } from './limits.ts';
 
 export interface Membership {
   readonly rib: Rib;
@@ -17,6 +17,8 @@ interface Entry {
 export class Groups {
   /** Made not long ago: not all that was there before them is decided about; see `UpdateGroup.fill`. */
   readonly #filling = new Set<UpdateGroup>();
+  /** Without members: what they refer to goes a slice at a time. */
+  readonly #empty = new Set<UpdateGroup>();
   readonly #groups = new Map<string, Entry>();
   /** The same, to walk on the way of every route. */
   #entries: readonly Entry[] = [];
@@ -56,12 +58,16 @@ export class Groups {
     for (const { group } of this.#entries) group.reapply(source);
   }
 
-  /** Fills new groups, and sends from the backlogs of members that can take it, so many prefixes in all; whether there is more of either. */
+  /**
+   * Fills new groups, sends from the backlogs of members that can take it, and frees what groups without members have, so many prefixes in
+   * all; whether there is more of any.
+   */
   pump(prefixes: number): boolean {
     const behind = this.#behind();
     if (behind === 0) return false;
     const most = Math.max(prefixesPerMemberMin, Math.floor(prefixes / behind));
-    let more = false;
+    for (const group of this.#empty) if (!group.dispose(most)) this.#empty.delete(group);
+    let more = this.#empty.size > 0;
     for (const { group } of this.#entries) {
       if (this.#filling.has(group)) {
         if (group.fill(most)) {
@@ -77,9 +83,9 @@ export class Groups {
     return more;
   }
 
-  /** Groups to be filled, and members to be pumped. Asked on the way of every route: allocates nothing. */
+  /** Groups to be filled or freed, and members to be pumped. Asked on the way of every route: allocates nothing. */
   #behind(): number {
-    let count = this.#filling.size;
+    let count = this.#filling.size + this.#empty.size;
     const entries = this.#entries;
     for (let i = 0; i < entries.length; i++) {
       const { members } = entries[i]!.group;
@@ -111,7 +117,7 @@ export class Groups {
     this.#filling.delete(group);
     for (const [key, entry] of this.#groups) if (entry.group === group) this.#groups.delete(key);
     this.#entries = [...this.#groups.values()];
-    group.dispose();
+    if (group.dispose(prefixesPerSlice)) this.#empty.add(group);
   }
 }
 

@@ -19,7 +19,7 @@ test('RFC 7911 3: what was kept of a peer with path identifiers is let go of wit
   attributes.drop(set);
   const received = new ReceivedRoutes(tables);
   received.seed(row, ribs);
-  for (const rib of ribs) rib.removePeer(row, false);
+  for (const rib of ribs) rib.removePeer(row);
   assert.deepEqual([received.ribs[0].pathCount[row], attributes.size], [3, sets + 1]);
   received.clear();
   assert.deepEqual([received.ribs[0].pathCount[row], attributes.size], [0, sets]);

@@ -49,7 +49,7 @@ export class ReceivedRoutes {
   }
 
   dropPeer(row: number): void {
-    for (const rib of this.ribs) rib.removePeer(row, false);
+    for (const rib of this.ribs) rib.removePeer(row);
   }
   /** Takes what is known of a peer that cannot be asked again: routes as import policy left them. */
   seed(row: number, from: readonly Rib[]): void {

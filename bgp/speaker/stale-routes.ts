@@ -15,7 +15,7 @@
  *   stays until restart time and stale time after the first loss are over (RFC 9494 4.2).
  */
 import type { Clock, Logger } from '#kit';
-import { markLongLived, type Rib } from '../rib/index.ts';
+import { markLongLived, pathFlag, type Rib } from '../rib/index.ts';
 import type { Negotiated } from '../wire/index.ts';
 import type { Family } from './config.ts';
 import { staleRoutesSecMax } from './limits.ts';
@@ -159,11 +159,11 @@ export class StaleRoutes {
 
   #sweep(family: Family): void {
     this.#reset(family);
-    this.#deps.rib(family).removals.begin(this.#row, true);
+    this.#deps.rib(family).removals.begin(this.#row, pathFlag.stale);
   }
   #dropFamily(family: Family): void {
     this.#reset(family);
-    this.#deps.rib(family).removals.begin(this.#row, false);
+    this.#deps.rib(family).removals.begin(this.#row, 0);
   }
   #reset(family: Family): void {
     const state = this.#states.get(family)!;

@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 import type { PeerConfig, PeerStatus, RouteChange, RouteQuery, SpeakerConfig, SpeakerStatus } from '#bgp';
+import { nodeFlags } from '#image';
 import { tool } from './tools.ts';
 import { until } from './wait.ts';
 
@@ -177,7 +178,8 @@ export class SpeakerProcess {
 
   constructor(link: BgpLink, namespace: string, config: SpeakerConfig) {
     const file = path.join(import.meta.dirname, 'bgp-speaker-process.ts');
-    this.#child = link.spawn(namespace, process.execPath, [file]);
+    // As in the image: what a load leaves to the collector is another matter without.
+    this.#child = link.spawn(namespace, process.execPath, [...nodeFlags, file]);
     this.#child.stderr!.on('data', (chunk) => (this.errors += chunk));
     this.#child.once('exit', () => (this.exited = true));
     readline.createInterface({ input: this.#child.stdout! }).on('line', (line) => this.#line(JSON.parse(line)));
