@@ -3,6 +3,7 @@ import { spawn } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { EpollFd } from './epoll-fd.ts';
 import type { Fd } from './fd.ts';
 import { socketPair } from './fd.ts';
 import * as libc from './libc.ts';
@@ -134,6 +135,33 @@ test('turns of the event loop end no stay, and when nobody says any more the loo
   await sleep(200);
   const turns = performance.nodeTiming.uvMetricsInfo.loopCount - turnsBefore;
   assert.ok(turns < 30, `${turns} turns for nothing`);
+});
+
+test('nobody who may be told something soon sleeps with a timer that comes before the next tick of the kernel', async (t) => {
+  const sleeps: number[] = [];
+  const { wait } = EpollFd.prototype;
+  t.mock.method(EpollFd.prototype, 'wait', function (this: EpollFd, timeoutMs: number) {
+    if (timeoutMs > 0) sleeps.push(timeoutMs);
+    return wait.call(this, timeoutMs);
+  });
+  const set = new SocketSet();
+  t.after(() => set.close());
+  const [ours, theirs] = pair(t);
+  const speaker = spawn('sh', ['-c', 'while echo; do sleep 0.002; done'], {
+    stdio: ['ignore', theirs.number, 'inherit'],
+  });
+  t.after(() => speaker.kill());
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let count = 0;
+  set
+    .add(ours.number, () => {
+      hear(ours);
+      if (++count === 200) resolve();
+    })
+    .await(true, false);
+  await promise;
+  assert.ok(sleeps.length > 50, `${sleeps.length} sleeps`);
+  assert.ok(Math.min(...sleeps) >= 5, `slept for ${sleeps.join(' ')} ms`);
 });
 
 test('an event of a number that was closed and used again in the same turn is not for who has it now', async (t) => {

@@ -17,6 +17,11 @@ const loopAfterMs = 10;
 const awakeMsMax = availableParallelism() > 1 ? 0.2 : 0;
 /** Waits that begin awake after an event that came so soon: of a peer that says two things at a time and then rests, every other is fruitless. */
 const awakeWaitsMax = 2;
+/**
+ * A wait that is to end before the kernel's next tick (4 ms at 250 Hz) has the timer of the processor set when it begins and again when something
+ * comes: 8 us apiece on a guest, of those who wait for an answer. Sooner than sleep for less than this the loop has its turn at once, and a stay is over.
+ */
+const sleepMsMin = 5;
 /** Looks at the sockets of a turn while something else is to be done. */
 const hurriedMax = 3;
 /** Turns of the loop in a row with nothing said meanwhile that end a stay: a timer that is due may take a few, a runtime that always has something to do gets no more. */
@@ -119,7 +124,7 @@ export class SocketSet {
 
   /** From the event loop. */
   readonly #turn = (): void => {
-    this.#serve(0);
+    this.#serve(0, false);
     const now = nowMs();
     const soon = now - this.#lastEventMs < stayMsMax;
     this.#lastEventMs = now;
@@ -150,7 +155,7 @@ export class SocketSet {
     // Whatever else is to be done gets its turn soon, however much comes here.
     for (let hurried = 0; hurried < hurriedMax && this.#watcher; ) {
       const endsAt = this.#lastEventMs + stayMsMax;
-      if (now >= endsAt) return false;
+      if (endsAt - now < sleepMsMin) return false;
       if (now >= loopAt) return true;
       const loopMs = loop.waitMs();
       if (loopMs === 0) hurried++;
@@ -159,7 +164,7 @@ export class SocketSet {
         this.#onQuiet();
       }
       const leftMs = Math.ceil(Math.min(endsAt, loopAt) - now);
-      const served = this.#serve(loopMs < 0 || loopMs > leftMs ? leftMs : loopMs);
+      const served = this.#serve(loopMs < 0 || loopMs > leftMs ? leftMs : loopMs, loopAt - now < sleepMsMin);
       now = nowMs();
       if (served > 0) {
         this.#fruitless = 0;
@@ -186,8 +191,12 @@ export class SocketSet {
     this.#watcher?.restart();
   }
 
-  /** @returns how many events there are; whoever may sleep is awake first where that is worth it. */
-  #wait(waitMs: number): number {
+  /**
+   * Whoever may sleep is awake first where that is worth it.
+   *
+   * @param loopFirst the loop is to have its turn before a sleep. @returns how many events there are; -1: that turn is due.
+   */
+  #wait(waitMs: number, loopFirst: boolean): number {
     if (waitMs > 0 && this.#awakeWaits > 0) {
       const asleepAt = this.#lastEventMs + awakeMsMax;
       while (nowMs() < asleepAt) {
@@ -195,13 +204,13 @@ export class SocketSet {
         if (count > 0) return count;
       }
     }
-    return this.#epoll.wait(waitMs);
+    return loopFirst && waitMs > 0 ? -1 : this.#epoll.wait(waitMs);
   }
 
-  /** @returns how many events there were; -1: the event loop has something to do, too. */
-  #serve(waitMs: number): number {
+  /** @param loopFirst see `#wait`. @returns how many events there were; -1: the event loop has something to do, too, or its turn is due. */
+  #serve(waitMs: number, loopFirst: boolean): number {
     const epoll = this.#epoll;
-    const count = this.#wait(waitMs);
+    const count = this.#wait(waitMs, loopFirst);
     let only = true;
     for (let i = 0; i < count; i++) {
       const fd = epoll.fdAt(i);

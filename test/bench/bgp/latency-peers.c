@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -224,28 +225,32 @@ static void read_some(struct session *s)
 	memmove(s->bytes, s->bytes + at, s->length);
 }
 
-/* What there is to read, or to change, until something was done, or `end_ms` has come. 0: stdin has something, where it was asked for. */
+/*
+ * What there is to read, or to change, until something was done, or `end_ms` has come; INFINITY: what there is to read alone, and without a timer, which
+ * the kernel would set while a sample is under way. 0: stdin has something, where it was asked for.
+ */
 static int turn(double end_ms, int events, int commands)
 {
 	struct pollfd fds[] = {{sender.fd, POLLIN | events, 0}, {receiver.fd, POLLIN, 0}, {commands ? 0 : -1, POLLIN, 0}};
 	double now = now_ms();
 	struct timespec wait = {0, 0};
+	int timed = end_ms < INFINITY;
 
-	if (churn.every_ms > 0 && now >= churn.due_ms) {
+	if (timed && churn.every_ms > 0 && now >= churn.due_ms) {
 		send_change(churn_base + (churn.count % CHANGING) * 256, churn.count / CHANGING % 2);
 		churn.count++;
 		churn.due_ms += churn.every_ms;
 		return 1;
 	}
-	if (churn.every_ms > 0 && churn.due_ms < end_ms)
+	if (timed && churn.every_ms > 0 && churn.due_ms < end_ms)
 		end_ms = churn.due_ms;
-	if (end_ms > now) {
+	if (timed && end_ms > now) {
 		double left = end_ms - now < 1000 ? end_ms - now : 1000;
 
 		wait.tv_sec = left / 1e3;
 		wait.tv_nsec = (left - wait.tv_sec * 1e3) * 1e6;
 	}
-	if (ppoll(fds, 3, &wait, NULL) < 0)
+	if (ppoll(fds, 3, timed ? &wait : NULL, NULL) < 0)
 		fail("poll");
 	if (fds[0].revents & ~POLLOUT)
 		read_some(&sender);
@@ -287,7 +292,7 @@ static void probe(uint32_t prefix, int withdrawn, double *sample)
 	sample[0] = now_ms();
 	send_change(prefix, withdrawn);
 	while (seen_ms == 0)
-		turn(sample[0] + 1e9, 0, 0);
+		turn(INFINITY, 0, 0);
 	sample[1] = seen_ms - sample[0];
 }
 
