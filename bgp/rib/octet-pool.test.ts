@@ -123,6 +123,11 @@ test('octet pool: slots of strings that went are those of the same strings again
     assert.equal(pool.find(20), live[which]);
   }
   assert.ok(pool.slots <= 2 * slots, `${pool.slots} slots, ${slots} for as many`);
+  const before = pool.slots;
+  for (const id of live) pool.remove(id);
+  for (let name = 0; name < 1000; name++) add(name);
+  assert.equal(pool.slots, before);
+  assert.ok(pool.leftSlots <= pool.slots / 8, `${pool.leftSlots} of ${pool.slots} slots`);
 });
 
 test('octet pool: the hash is made larger a part at a time', () => {

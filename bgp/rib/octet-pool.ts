@@ -1,6 +1,6 @@
 /**
  * Octet strings as small integers, equal ones the same: an open-addressing hash over typed arrays, keyed so that a peer cannot choose
- * strings that share a slot. Nothing is allocated a string; one costs 20 octets, at most 26 of hash, and its own length.
+ * strings that share a slot. Nothing is allocated a string; one costs 20 octets, at most 32 of hash, and its own length.
  *
  * Who sends the same strings again sends them in the same order: the one behind the last is compared first, before anything is hashed.
  *

@@ -101,17 +101,6 @@ export class PathTable {
     }
     return count;
   }
-  /** How many paths of a peer have a flag. */
-  marked(peer: number, flag: number): number {
-    const limit = Math.min(this.limit, this.#flags.length);
-    const { next } = this;
-    const peers = this.peer;
-    const flags = this.#flags;
-    let count = 0;
-    for (let id = 0; id < limit; id++)
-      if (peers[id] === peer && (flags[id]! & flag) !== 0 && next[id]! > freeRow) count++;
-    return count;
-  }
   /** Whether a row below `limit` is a path. */
   isPath(id: number): boolean {
     return this.next[id]! > freeRow;

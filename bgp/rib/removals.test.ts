@@ -76,7 +76,7 @@ test('RFC 7313 4.2: what a refresh did not confirm goes a slice at a time, and s
   assert.ok(rib.removals.waiting && left > many / 2, `${left} left`);
   say(lost);
   while (rib.removals.waiting) rib.removals.step();
-  assert.deepEqual([rib.pathCount[lost], rib.pathCount[other]], [many, many]);
+  assert.deepEqual([rib.pathCount[lost], rib.pathCount[other], rib.unconfirmedCount[lost]], [many, many, 0]);
   rib.beginRefresh(lost);
   assert.equal(rib.endRefresh(lost), many);
   rib.beginRefresh(lost);

@@ -13,7 +13,7 @@ const removalCost = 10;
 interface Removal {
   /** The path to be looked at next. */
   next: number;
-  /** Of `pathFlag`: those that have it go. 0: all. */
+  /** `stale` or `unconfirmed` of `pathFlag`: those that have it go. 0: all. */
   readonly flag: number;
 }
 
@@ -30,8 +30,8 @@ export class Removals {
   }
 
   /**
-   * All paths that the peer has now (`flag` 0: it must say nothing before all are gone, see `finish`), or those that have one of `pathFlag` and
-   * that it does not announce again meanwhile.
+   * All paths that the peer has now (`flag` 0: it must say nothing before all are gone, see `finish`), or those that are `stale` or
+   * `unconfirmed` (`pathFlag`) and that it does not announce again meanwhile.
    */
   begin(peer: number, flag: number): void {
     const before = this.#byPeer.get(peer);
@@ -74,7 +74,8 @@ export class Removals {
   }
 
   #hasAny(peer: number, flag: number): boolean {
-    const { pathCount, staleCount } = this.#rib;
-    return ((flag === pathFlag.stale ? staleCount : pathCount)[peer] ?? 0) > 0;
+    const { pathCount, staleCount, unconfirmedCount } = this.#rib;
+    const counts = flag === 0 ? pathCount : flag === pathFlag.stale ? staleCount : unconfirmedCount;
+    return (counts[peer] ?? 0) > 0;
   }
 }

@@ -39,6 +39,7 @@ export class Rib {
   /** Number of paths by peer row. */
   pathCount = new Int32Array(16);
   staleCount = new Int32Array(16);
+  unconfirmedCount = new Int32Array(16);
   /** Of `pathCount`: those that the import policy rejects. */
   rejectedCount = new Int32Array(16);
   /** What peers said before their import policy changed it, of those that keep it; see received.ts. */
@@ -135,6 +136,7 @@ export class Rib {
     if (peer >= this.pathCount.length) {
       this.pathCount = grow(this.pathCount, peer + 1);
       this.staleCount = grow(this.staleCount, peer + 1);
+      this.unconfirmedCount = grow(this.unconfirmedCount, peer + 1);
       this.rejectedCount = grow(this.rejectedCount, peer + 1);
     }
     this.pathCount[peer]!++;
@@ -211,17 +213,17 @@ export class Rib {
   /** BoRR: all paths of a peer have to be announced again. A pass over all paths. */
   beginRefresh(peer: number): void {
     this.removals.finish(peer);
-    if ((this.pathCount[peer] ?? 0) > 0) this.paths.mark(peer, pathFlag.unconfirmed);
+    if ((this.pathCount[peer] ?? 0) > 0) this.unconfirmedCount[peer]! += this.paths.mark(peer, pathFlag.unconfirmed);
   }
 
-  /** EoRR: drops the paths of a peer that were not announced since `beginRefresh`, a slice at a time; how many. A pass over all paths. */
+  /** EoRR: drops the paths of a peer that were not announced since `beginRefresh`, a slice at a time; how many. */
   endRefresh(peer: number): number {
-    const count = this.paths.marked(peer, pathFlag.unconfirmed);
-    if (count > 0) this.removals.begin(peer, pathFlag.unconfirmed);
+    const count = this.unconfirmedCount[peer] ?? 0;
+    this.removals.begin(peer, pathFlag.unconfirmed);
     return count;
   }
 
-  /** Drops all paths of a peer, or those that have one of `pathFlag`, at once. */
+  /** Drops all paths of a peer, or the `stale` or `unconfirmed` ones (`pathFlag`), at once. */
   removePeer(peer: number, flag = 0): void {
     this.removals.finish(peer);
     this.removals.begin(peer, flag);
@@ -438,7 +440,9 @@ export class Rib {
     const flags = this.paths.flags(path);
     if ((flags & (pathFlag.stale | pathFlag.unconfirmed)) === 0) return false;
     this.paths.setFlags(path, flags & ~(pathFlag.stale | pathFlag.unconfirmed));
-    if ((flags & pathFlag.stale) !== 0) this.staleCount[this.paths.peer[path]!]!--;
+    const peer = this.paths.peer[path]!;
+    if ((flags & pathFlag.stale) !== 0) this.staleCount[peer]!--;
+    if ((flags & pathFlag.unconfirmed) !== 0) this.unconfirmedCount[peer]!--;
     return true;
   }
 
