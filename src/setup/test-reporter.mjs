@@ -16,6 +16,12 @@ function nameOf(data) {
   return data.file ? path.relative(process.cwd(), data.file) : '(no file)';
 }
 
+/** @returns {string} one line for the summary, which may be all of a long output that somebody still has: how the cause begins and ends. */
+function inOneLine(cause) {
+  const text = (cause instanceof Error ? cause.message : String(cause)).trim().replaceAll(/\s*\n\s*/g, ' / ');
+  return text.length <= 600 ? text : `${text.slice(0, 200)} ... ${text.slice(-400)}`;
+}
+
 /** @param {AsyncIterable<{type: string, data: any}>} source */
 // biome-ignore lint/style/noDefaultExport: node --test-reporter takes the default export.
 export default async function* report(source) {
@@ -51,7 +57,7 @@ export default async function* report(source) {
       record({ outcome: 'passed', file, name });
     } else if (!onlyBecauseOfSubtests) {
       counts.failed++;
-      record({ outcome: 'failed', file, name });
+      record({ outcome: 'failed', file, name, reason: inOneLine(cause) });
       yield `\nFAILED ${file}: ${name}\n${inspect(cause, { depth: 6 })}\n\n`;
     }
   }

@@ -67,7 +67,7 @@ try {
   const of = (outcome) => results.filter((result) => result.outcome === outcome);
   const [passed, failed, skipped] = [of('passed'), of('failed'), of('skipped')];
   process.stdout.write('\n');
-  for (const { file, name } of failed) process.stdout.write(`failed: ${file}: ${name}\n`);
+  for (const { file, name, reason } of failed) process.stdout.write(`failed: ${file}: ${name}: ${reason}\n`);
   for (const { file, name, reason } of skipped) process.stdout.write(`skipped: ${file}: ${name}: ${reason}\n`);
   const strict = process.env.CI === 'true';
   if (strict && skipped.length > 0) process.stdout.write('CI=true: on this machine nothing may be skipped\n');

@@ -1,21 +1,13 @@
 /** Both sides dial at the same moment over real sockets: one session each time (RFC 4271 6.8). */
 import assert from 'node:assert/strict';
-import net from 'node:net';
 import { test } from 'node:test';
 import type { PeerConfig, SpeakerConfig } from '#bgp';
 import { silentLogger } from '#kit';
 import { type Runner, runSpeaker } from '#speaker';
+import { freePort } from '../support/free-port.ts';
 import { until } from '../support/wait.ts';
 
 const rounds = Number(process.env['COLLISION_ROUNDS'] ?? 300);
-
-async function freePort(address: string): Promise<number> {
-  const server = net.createServer().listen(0, address);
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as net.AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 test(`${rounds} collisions over loopback end in one session each`, async () => {
   const ends = [

@@ -5,8 +5,8 @@ import { test } from 'node:test';
 import { wire } from '#bgp';
 import { silentLogger } from '#kit';
 import { type SpeakerThread, startSpeakerThread } from '#speaker';
-import { freePort } from '../support/bgp.ts';
 import { passivePeer, virtualConfig } from '../support/bgp-virtual.ts';
+import { freePort } from '../support/free-port.ts';
 import {
   before,
   bystander,

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { type SpeakerConfig, wire } from '#bgp';
 import { silentLogger } from '#kit';
 import { type Runner, runSpeaker } from '#speaker';
-import { freePort } from '../support/bgp.ts';
+import { freePort } from '../support/free-port.ts';
 import { until } from '../support/wait.ts';
 
 const address = '127.0.0.1';

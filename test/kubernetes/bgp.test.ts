@@ -84,6 +84,7 @@ suite(
       const manifest = path.join(root, 'deploy', 'manifests', 'poplin.yaml');
       await until(() => server.kubectl(['apply', '--server-side', '-f', manifest]), {
         what: 'the manifest to be taken',
+        deadlineMs: 90_000,
       });
       kubeconfig = server.kubeconfig('agent', { token: await server.tokenFor('poplin', namespace) });
     });

@@ -1,9 +1,12 @@
 /** The fixture itself: a test that passes because the API server let everything through proves nothing. */
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import fs from 'node:fs';
 import { after, before, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { exec } from '#sys';
+import { freePorts } from '../support/free-port.ts';
 import { type ApiServer, apiServerAssets, startApiServer } from '../support/kube/api-server.ts';
 import { HttpsClient, HttpsError } from '../support/kube/https.ts';
 import type { KubeObject } from '../support/kube/objects.ts';
@@ -127,6 +130,23 @@ suite('API server fixture', needs({ commands: ['setpriv'], kube: apiServerAssets
     });
     await until(() => server.objects.create(widget), { what: 'the definition to be served' });
     assert.equal((await server.objects.list(widget)).length, 1);
+  });
+
+  test('ports of test processes side by side are different', async () => {
+    const take =
+      "import { freePorts } from './test/support/free-port.ts'; console.log(JSON.stringify(await freePorts(400)));";
+    const child = spawn(process.execPath, ['--input-type=module', '-e', `${take} process.stdin.resume();`]);
+    try {
+      const [line] = (await once(child.stdout, 'data')) as [Buffer];
+      const theirs = new Set(JSON.parse(line.toString()) as number[]);
+      // Without the claim 16 would be shared.
+      assert.deepEqual(
+        (await freePorts(400)).filter((port) => theirs.has(port)),
+        [],
+      );
+    } finally {
+      child.kill('SIGKILL');
+    }
   });
 
   test('etcdPut stores what validation refuses', async () => {

@@ -1,7 +1,6 @@
 /** Namespaces, BIRD and our speaker for tests of BGP. Everything made here ends with `dispose`. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
@@ -11,15 +10,6 @@ import { tool } from './tools.ts';
 import { until } from './wait.ts';
 
 let counter = 0;
-
-/** A TCP port of `address` that nobody listens on. */
-export async function freePort(address: string): Promise<number> {
-  const probe = net.createServer().listen(0, address);
-  await new Promise((resolve) => probe.once('listening', resolve));
-  const { port } = probe.address() as net.AddressInfo;
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
-}
 
 /** Two namespaces joined by a veth: ours 10.9.0.1, fd09::1; the other's 10.9.0.2, fd09::2. */
 export class BgpLink {

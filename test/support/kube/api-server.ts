@@ -22,10 +22,12 @@ import os from 'node:os';
 import path from 'node:path';
 import type { TestContext } from 'node:test';
 import tls from 'node:tls';
+import { errorText } from '#kit';
 import { kubeAsset } from '#setup';
 import { exec } from '#sys';
+import { freePorts } from '../free-port.ts';
 import { until } from '../wait.ts';
-import { Daemon, freePorts } from './daemon.ts';
+import { Daemon } from './daemon.ts';
 import { Etcd } from './etcd.ts';
 import { type HttpsAnswer, HttpsClient, type HttpsRequest } from './https.ts';
 import { type KubeObject, Objects } from './objects.ts';
@@ -61,10 +63,10 @@ export async function startApiServer(
       t?.after(() => server.stop());
       return server;
     } catch (error) {
-      // Somebody may have taken a port between our look and the bind.
-      const taken = error instanceof Error && error.message.includes('address already in use');
+      // Nothing of what is tested runs yet: it is the machine that had no time, or somebody else took a port.
       await server.stop();
-      if (!taken || attempt === startAttempts) throw error;
+      if (attempt === startAttempts) throw error;
+      process.stderr.write(`API server, attempt ${attempt} of ${startAttempts}: ${errorText(error)}\n`);
     }
   }
 }

@@ -1,7 +1,6 @@
 /** A server program of a test: ends with the test process, however that ends, and shows the end of its log when it fails. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface DaemonOptions {
@@ -95,15 +94,4 @@ export class Daemon {
       ? fs.readFileSync(this.options.logFile, 'utf8').slice(-logTailBytes)
       : '(no log)';
   }
-}
-
-/** TCP ports of 127.0.0.1 that nobody has at the moment. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => net.createServer());
-  await Promise.all(
-    servers.map((server) => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', () => resolve()))),
-  );
-  const ports = servers.map((server) => (server.address() as net.AddressInfo).port);
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
 }

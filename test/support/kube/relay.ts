@@ -8,7 +8,7 @@
 import net from 'node:net';
 import type { TestContext } from 'node:test';
 import { inNetns, libc, openNetns, tcpSocket } from '#sys';
-import { freePorts } from './daemon.ts';
+import { freePort } from '../free-port.ts';
 
 const BACKLOG = 64;
 
@@ -50,8 +50,8 @@ export function relayInto(
 
 /** At another port of 127.0.0.1, for tests that need faults and no namespace. */
 export async function relayBeside(t: Pick<TestContext, 'after'>, port: number): Promise<Relay> {
-  const [own] = await freePorts(1);
-  return relay(t, port, own!, () => tcpSocket({ local: '127.0.0.1', port: own! }).take());
+  const own = await freePort('127.0.0.1');
+  return relay(t, port, own, () => tcpSocket({ local: '127.0.0.1', port: own }).take());
 }
 
 interface Carried {
