@@ -63,6 +63,8 @@ export class UpdateGroup {
   readonly #announceBy = new ChainSet();
   readonly #withdrawBy = new ChainSet();
   readonly #takeBackBy = new ChainSet();
+  /** In the order in which they are sent: what goes makes room for what comes. */
+  readonly #chains = [this.#withdrawBy, this.#takeBackBy, this.#announceBy];
   #takeBackLink = new Int32Array(256);
   readonly #growth = new ColumnGrowth(256, [
     (rows) => (this.#attributes = resized(this.#attributes, rows)),
@@ -242,9 +244,7 @@ export class UpdateGroup {
     }
     this.#filtered?.release();
     if (this.#keepingUp.length > 0) this.#sendAll();
-    this.#withdrawBy.clear();
-    this.#takeBackBy.clear();
-    this.#announceBy.clear();
+    for (const by of this.#chains) by.clear();
     for (let i = 0; i < this.#gone.length; i++) this.#unhold(this.#gone.items[i]!);
     this.#gone.clear();
   }
@@ -279,7 +279,10 @@ export class UpdateGroup {
     }
     member.cursor = cursor;
     const sources = this.#announceBy;
-    for (let i = 0; i < sources.count; i++) this.#announceChain(sources.key(i));
+    for (let i = 0; i < sources.count; i++) {
+      const source = sources.key(i);
+      encoder.sendChain(source, sources.first(source), this.#link, this.#attributes, this.#nextHop);
+    }
     this.#announceBy.clear();
     const endOfRib = member.backlog.count === 0 && member.endOfRibDue;
     if (endOfRib) {
@@ -413,30 +416,24 @@ export class UpdateGroup {
     this.#rib.settle(row);
   }
 
-  /** What withdraws and announces routes of one source goes to the same members: in one chunk, which is one write and one segment for each of them. */
+  /**
+   * What withdraws and announces routes of one source goes to the same members: in one chunk, which is one write and one segment for each of them. One
+   * way through the code for all chains: a withdrawal that follows an announcement finds it warm.
+   */
   #sendAll(): void {
     const encoder = this.#encoder;
-    const withdrawBy = this.#withdrawBy;
-    const takeBackBy = this.#takeBackBy;
-    const announceBy = this.#announceBy;
     let told = -1;
-    for (let i = 0; i < withdrawBy.count; i++) {
-      const source = withdrawBy.key(i);
-      if (source !== told) this.#tell(source, false);
-      told = source;
-      encoder.withdrawChain(withdrawBy.first(source), this.#link);
-    }
-    for (let i = 0; i < takeBackBy.count; i++) {
-      const source = takeBackBy.key(i);
-      this.#tell(source, true);
-      told = -1;
-      encoder.withdrawChain(takeBackBy.first(source), this.#takeBackLink);
-    }
-    for (let i = 0; i < announceBy.count; i++) {
-      const source = announceBy.key(i);
-      if (source !== told) this.#tell(source, false);
-      told = source;
-      if (encoder.recipients.length > 0) this.#announceChain(source);
+    for (let step = 0; step < this.#chains.length; step++) {
+      const by = this.#chains[step]!;
+      const itself = by === this.#takeBackBy;
+      const link = itself ? this.#takeBackLink : this.#link;
+      const attributes = by === this.#announceBy ? this.#attributes : undefined;
+      for (let i = 0; i < by.count; i++) {
+        const source = by.key(i);
+        if (source !== told || itself) this.#tell(source, itself);
+        told = itself ? -1 : source;
+        if (encoder.recipients.length > 0) encoder.sendChain(source, by.first(source), link, attributes, this.#nextHop);
+      }
     }
     encoder.flush();
   }
@@ -457,10 +454,6 @@ export class UpdateGroup {
     recipients.clear();
     this.#encoder.recipients = recipients;
     return recipients;
-  }
-
-  #announceChain(source: number): void {
-    this.#encoder.announceChain(source, this.#announceBy.first(source), this.#link, this.#attributes, this.#nextHop);
   }
 
   /** The next hop as it was received, or ours where the peer could not use it: link-local, or IPv6 without RFC 8950. */

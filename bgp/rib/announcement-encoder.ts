@@ -35,6 +35,9 @@ export interface EncodingOptions extends ExportMarks {
   readonly extendedNextHop?: boolean;
 }
 
+/** In the place of an attribute set plus 1. */
+const withdrawn = 0;
+
 /** Exported attributes while a set is announced: within one call, so that all groups share them. */
 const exported = createExportedAttributes();
 
@@ -81,27 +84,26 @@ export class AnnouncementEncoder implements ChunkTaker {
     for (let i = 0; i < recipients.length; i++) recipients.items[i]!.sink.write(bytes, length);
   }
 
-  /** Withdraws what is chained. @param first row plus 1. */
-  withdrawChain(first: number, link: Int32Array): void {
-    if (this.recipients.length === 0) return;
-    this.startWithdraw();
-    for (let at = first; at !== 0; at = link[at - 1]!) this.add(at - 1);
-  }
-
   /**
-   * Announces what is chained under one source, grouped by attribute set and next hop.
+   * Announces what is chained under one source, grouped by attribute set and next hop, or withdraws it.
    *
-   * @param first row plus 1. @param attributes by row: the set plus 1.
+   * @param first row plus 1. @param attributes by row: the set plus 1; undefined: all is withdrawn.
    */
-  announceChain(source: number, first: number, link: Int32Array, attributes: Int32Array, nextHops: Int32Array): void {
-    if (this.#setLink.length < attributes.length) this.#setLink = grow(this.#setLink, attributes.length);
+  sendChain(
+    source: number,
+    first: number,
+    link: Int32Array,
+    attributes: Int32Array | undefined,
+    nextHops: Int32Array,
+  ): void {
+    const sets = this.#sets;
+    if (this.#setLink.length < link.length) this.#setLink = grow(this.#setLink, link.length);
     for (let at = first; at !== 0; at = link[at - 1]!) {
       const row = at - 1;
-      this.#setLink[row] = this.#sets.add(attributes[row]! - 1, row);
+      this.#setLink[row] = sets.add(attributes === undefined ? withdrawn : attributes[row]!, row);
     }
-    const sets = this.#sets;
-    for (let i = 0; i < sets.count; i++) this.#announceSet(sets.key(i), source, nextHops);
-    this.#sets.clear();
+    for (let i = 0; i < sets.count; i++) this.#sendSet(sets.key(i), source, nextHops);
+    sets.clear();
   }
 
   startWithdraw(): void {
@@ -150,14 +152,15 @@ export class AnnouncementEncoder implements ChunkTaker {
     return marked !== undefined && exportAttributes(marked, 0, marked.length, context, exported);
   }
 
-  #announceSet(set: number, source: number, nextHops: Int32Array): void {
-    const fits = this.#pack(set, this.#contextOf(source));
+  /** @param key a set plus 1, or `withdrawn`. */
+  #sendSet(key: number, source: number, nextHops: Int32Array): void {
+    const fits = key !== withdrawn && this.#pack(key - 1, this.#contextOf(source));
     const link = this.#setLink;
     let current = -1;
     let announced = false;
-    for (let at = this.#sets.first(set); at !== 0; at = link[at - 1]!) {
+    for (let at = this.#sets.first(key); at !== 0; at = link[at - 1]!) {
       const row = at - 1;
-      const nextHop = nextHops[row]!;
+      const nextHop = fits ? nextHops[row]! : noNextHop;
       if (nextHop !== current) {
         current = nextHop;
         announced = fits && this.#packer.announceWith(this.#rib.family, this.nextHopBytes(nextHop));

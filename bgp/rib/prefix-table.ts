@@ -42,6 +42,9 @@ export class PrefixTable {
   touched = 0;
   /** The id after the one that was found or made last. */
   #expected = 0;
+  /** Of the prefix that was looked up last and is not there: the hash value, and the slot where it would be. */
+  #missedHash = 0;
+  #missedSlot = 0;
   /** Released ids that the hash still has. */
   readonly #released = new BitSet();
   /** id + 1; 0 is an empty slot. At most half of the slots are live prefixes, and five eighths those and released ones. */
@@ -85,6 +88,12 @@ export class PrefixTable {
 
   /** The id of a prefix, or -1. `words` holds at least `stride` words with host bits clear. */
   find(words: Int32Array, bits: number): number {
+    const id = this.lookUp(words, bits);
+    return id >= 0 && !this.#released.has(id) ? id : -1;
+  }
+
+  /** The id of a prefix, live or released; -1: there is none. */
+  lookUp(words: Int32Array, bits: number): number {
     let id = this.#expected;
     if (!this.expects(words, bits)) {
       const h = prefixHash(words, 0, this.stride, bits, this.#seed);
@@ -92,12 +101,16 @@ export class PrefixTable {
       const mask = hash.length - 1;
       for (let slot = h & mask; ; slot = (slot + 1) & mask) {
         id = hash[slot]! - 1;
-        if (id < 0) return -1;
+        if (id < 0) {
+          this.#missedHash = h;
+          this.#missedSlot = slot;
+          return -1;
+        }
         if (this.#equals(id, words, bits)) break;
       }
     }
     this.#expected = id + 1;
-    return this.#released.has(id) ? -1 : id;
+    return id;
   }
 
   /** Whether it is the prefix behind the one that was found or made last: then nothing else will be looked at. */
@@ -117,20 +130,21 @@ export class PrefixTable {
 
   /** The id of a prefix, made when absent. */
   intern(words: Int32Array, bits: number): number {
-    if (this.expects(words, bits)) return this.#again(this.#expected);
-    const h = prefixHash(words, 0, this.stride, bits, this.#seed);
-    const hash = this.#tableOf(h);
-    const mask = hash.length - 1;
-    let slot = h & mask;
-    for (; hash[slot] !== 0; slot = (slot + 1) & mask) {
-      if (this.#equals(hash[slot]! - 1, words, bits)) return this.#again(hash[slot]! - 1);
+    return this.claim(this.lookUp(words, bits), words, bits);
+  }
+
+  /** The same, right after `lookUp`, which said `known`. */
+  claim(known: number, words: Int32Array, bits: number): number {
+    if (known >= 0) {
+      this.#released.delete(known);
+      return known;
     }
     const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
     if (id >= this.#growth.due) this.#growth.makeRoom(id);
     this.bits[id] = bits;
     const base = id * this.stride;
     for (let i = 0; i < this.stride; i++) this.words[base + i] = words[i]!;
-    hash[slot] = id + 1;
+    this.#tableOf(this.#missedHash)[this.#missedSlot] = id + 1;
     this.#taken++;
     this.#expected = id + 1;
     if (this.#old.length > 0) this.#move();
@@ -167,12 +181,6 @@ export class PrefixTable {
     if (!parsed || parsed.family !== this.family) return undefined;
     const words = bytesToWords(parsed.bytes);
     return make ? this.intern(words, parsed.length) : this.find(words, parsed.length);
-  }
-
-  #again(id: number): number {
-    this.#expected = id + 1;
-    this.#released.delete(id);
-    return id;
   }
 
   #equals(id: number, words: Int32Array, bits: number): boolean {

@@ -12,7 +12,7 @@ import { communityFlag } from '../wire/types.ts';
 import { ColumnGrowth, grow, IntQueue, type IntStack, resized } from './arrays.ts';
 import { Decision, type DecisionTables, type MultipathOptions } from './decision.ts';
 import { type DecisionOutcome, explainDecision } from './explain.ts';
-import { discardSet, type HopMarks, type NextHopSetPool } from './next-hop-pool.ts';
+import { discardSet, type HopMarks, type NextHopSetPool, noNextHop } from './next-hop-pool.ts';
 import { PathTable, pathFlag } from './path-table.ts';
 import { PrefixTable } from './prefix-table.ts';
 import { ReceivedTable } from './received.ts';
@@ -110,24 +110,59 @@ export class Rib {
    * @returns its row; -1 when the peer has `pathsPerPrefixMax` others to the prefix already: nothing is taken then.
    */
   announce(peer: number, words: Int32Array, bits: number, attributes: number, nextHop: number, pathId: number): number {
-    return this.announceId(peer, this.#intern(words, bits), attributes, nextHop, pathId);
+    return this.change(peer, words, bits, attributes, nextHop, pathId);
+  }
+  announceId(peer: number, prefix: number, attributes: number, nextHop: number, pathId = 0): number {
+    return this.#changeId(peer, prefix, attributes, nextHop, pathId);
   }
 
-  announceId(peer: number, prefix: number, attributes: number, nextHop: number, pathId = 0): number {
+  /**
+   * `announce`, or with `attributes` -1 `withdraw`: one way through the code, as far as they go together. Between changes that come one at a time it
+   * gets cold, and a withdrawal that follows an announcement finds warm what both take.
+   *
+   * @returns the row of the path, with a withdrawal that which it was; -1: there is, or was, none.
+   */
+  change(peer: number, words: Int32Array, bits: number, attributes: number, nextHop: number, pathId: number): number {
+    const { prefixes } = this;
+    let prefix = prefixes.lookUp(words, bits);
+    if (attributes >= 0) {
+      prefix = prefixes.claim(prefix, words, bits);
+      this.#ensure(prefix);
+    } else if (prefix < 0) return -1;
+    return this.#changeId(peer, prefix, attributes, nextHop, pathId);
+  }
+
+  #changeId(peer: number, prefix: number, attributes: number, nextHop: number, pathId: number): number {
     const paths = this.paths;
+    const { next, peer: peers } = paths;
     let others = 0;
-    for (let link = this.#first[prefix]!; link > 0; link = paths.next[link - 1]!) {
-      const path = link - 1;
-      if (paths.peer[path] !== peer) continue;
-      if (paths.pathId(path) !== pathId) {
+    let previous = -1;
+    let path = -1;
+    for (let link = this.#first[prefix]!; link > 0; link = next[path]!) {
+      path = link - 1;
+      if (peers[path] === peer) {
+        if (paths.pathId(path) === pathId) {
+          if (attributes < 0) this.#unlink(prefix, path, previous);
+          else this.#again(prefix, path, attributes, nextHop);
+          return path;
+        }
         others++;
-        continue;
       }
-      const awaited = this.#confirm(path);
-      const given = this.#give(prefix, path, attributes, nextHop);
-      this.found = awaited ? announcementFound.nothing : given ? announcementFound.other : announcementFound.same;
-      return path;
+      previous = path;
     }
+    return attributes < 0 ? -1 : this.#add(peer, prefix, attributes, nextHop, pathId, others);
+  }
+
+  /** The peer has the path already. */
+  #again(prefix: number, path: number, attributes: number, nextHop: number): void {
+    const awaited = this.#confirm(path);
+    const given = this.#give(prefix, path, attributes, nextHop);
+    this.found = awaited ? announcementFound.nothing : given ? announcementFound.other : announcementFound.same;
+  }
+
+  /** @param others so many paths to the prefix the peer has. */
+  #add(peer: number, prefix: number, attributes: number, nextHop: number, pathId: number, others: number): number {
+    const paths = this.paths;
     this.found = announcementFound.nothing;
     if (others >= pathsPerPrefixMax) return -1;
     this.tables.attributes.retain(attributes);
@@ -165,22 +200,10 @@ export class Rib {
 
   /** Removes a peer's path; nothing happens when there is none (RFC 7911 5). Returns whether there was. */
   withdraw(peer: number, words: Int32Array, bits: number, pathId: number): boolean {
-    const prefix = this.prefixes.find(words, bits);
-    return prefix >= 0 && this.withdrawId(peer, prefix, pathId);
+    return this.change(peer, words, bits, -1, noNextHop, pathId) >= 0;
   }
-
   withdrawId(peer: number, prefix: number, pathId = 0): boolean {
-    const paths = this.paths;
-    let previous = -1;
-    for (let link = this.#first[prefix]!; link > 0; link = paths.next[link - 1]!) {
-      const path = link - 1;
-      if (paths.peer[path] === peer && paths.pathId(path) === pathId) {
-        this.#unlink(prefix, path, previous);
-        return true;
-      }
-      previous = path;
-    }
-    return false;
+    return this.#changeId(peer, prefix, -1, noNextHop, pathId) >= 0;
   }
 
   removePath(path: number): void {
@@ -412,12 +435,6 @@ export class Rib {
     return (pool.communityFlags[attributes]! & communityFlag.blackhole) !== 0;
   }
 
-  #intern(words: Int32Array, bits: number): number {
-    const prefix = this.prefixes.intern(words, bits);
-    this.#ensure(prefix);
-    return prefix;
-  }
-
   /** The id of a prefix given as text, made when absent; undefined when it is none of this family. */
   internText(text: string): number | undefined {
     const prefix = this.prefixes.byText(text, true);
@@ -461,11 +478,13 @@ export class Rib {
   }
 
   #unlink(prefix: number, path: number, previous: number): void {
-    const paths = this.paths;
-    this.#confirm(path);
+    const { paths } = this;
+    if (paths.flags(path) !== 0) {
+      this.#confirm(path);
+      this.setRejected(path, false);
+    }
     if (previous < 0) this.#first[prefix] = Math.max(0, paths.next[path]!);
     else paths.next[previous] = paths.next[path]!;
-    this.setRejected(path, false);
     this.received.forget(path);
     const peer = paths.peer[path]!;
     this.pathCount[peer]!--;

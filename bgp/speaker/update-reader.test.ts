@@ -31,6 +31,9 @@ function announcement(med: number, hop: number, prefixes: readonly number[], mor
   return update({ attributes, nlri: nlri(prefixes) });
 }
 const withdrawal = (prefixes: readonly number[]): Uint8Array => update({ withdrawn: nlri(prefixes) });
+/** With an attribute that means nothing there: it has to be decoded. */
+const withdrawalAndMore = (prefixes: readonly number[]): Uint8Array =>
+  update({ withdrawn: nlri(prefixes), attributes: [origin] });
 
 class Table {
   readonly pool = new AttributePool();
@@ -112,7 +115,7 @@ const stepArbitrary = fc.record({
   at: fc.nat(50),
 });
 
-test('attributes that come again lead to what they led to when they were decoded', () => {
+test('attributes that come again, and withdrawals alone, lead to what they lead to when they are decoded', () => {
   let known = 0;
   const property = fc.property(
     fc.option(fc.nat(3), { nil: undefined }),
@@ -128,7 +131,8 @@ test('attributes that come again lead to what they led to when they were decoded
           table.ownAddresses = new Set(table.ownAddresses.size > 0 ? [] : ['10.0.0.2']);
           table.reader.forgetNextHop();
         }
-        one.say({ ...sources[0], repeated: new RepeatedAttributes() }, message, at);
+        const decoding = { ...sources[0], repeated: new RepeatedAttributes() };
+        one.say(decoding, withdrawn ? withdrawalAndMore(prefixes) : message, at);
         const decoded = decodings(other, () => other.say(sources[1], message, at));
         if (decoded === 0 && !withdrawn) known++;
         assert.deepEqual(other.paths(), one.paths());
@@ -139,6 +143,33 @@ test('attributes that come again lead to what they led to when they were decoded
   );
   fc.assert(property, { seed: 1, numRuns: 300 });
   assert.ok(known > 500, `${known} known`);
+});
+
+test('withdrawals alone: of many prefixes in any order, of some that are not there, and of a peer with whom IPv4 was not negotiated', () => {
+  const table = new Table();
+  const source = table.source();
+  const some = [9, 3, 7, 1, 8, 2, 6];
+  table.say(source, announcement(7, 2, some));
+  table.say({ ...source, context: { ...source.context, ipv4: false } }, withdrawal([9]));
+  assert.equal(Object.keys(table.paths()).length, some.length);
+  table.say(source, withdrawal([1, 2, 3, 4, 5, 6, 7]));
+  assert.deepEqual(table.paths(), { 8: '7, 10.0.0.2', 9: '7, 10.0.0.2' });
+  assert.deepEqual([table.counters.duplicateWithdrawals, table.counters.duplicateUpdates], [2, 0]);
+  table.say(source, withdrawal([4, 5]));
+  assert.deepEqual([table.counters.duplicateWithdrawals, table.counters.duplicateUpdates], [4, 1]);
+});
+
+test('RFC 7606 3j: withdrawals alone that cannot be told from one another end the session, and none of them counts', () => {
+  // More bits than an address has; an octet more than there is.
+  for (const bits of [33, 25]) {
+    const table = new Table();
+    const source = table.source();
+    table.say(source, announcement(7, 2, [1, 2]));
+    const message = withdrawal([1, 2]);
+    message[message.length - 6] = bits;
+    const error = table.reader.apply(source, message, 0, message.length);
+    assert.deepEqual([error?.code, Object.keys(table.paths())], [3, ['1', '2']]);
+  }
 });
 
 test('RFC 4271 6.3: lengths that do not fit the same octets are refused as they are without them', () => {

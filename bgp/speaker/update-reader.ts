@@ -8,6 +8,7 @@ import {
   type Rib,
   type RibTables,
 } from '../rib/index.ts';
+import { read16 } from '../wire/bytes.ts';
 import {
   addOnlyToCustomer,
   canonicalAttributes,
@@ -16,6 +17,7 @@ import {
   createUpdateView,
   type Disposition,
   decodeUpdate,
+  headerBytes,
   onlyToCustomerOf,
   type ProtocolError,
   prefixesWellFormed,
@@ -97,6 +99,9 @@ export interface UpdateSource {
   onTolerated(error: ProtocolError | undefined, discardedCount: number): void;
 }
 
+/** Octets of withdrawn routes above which they are looked at first: of one or two there is nothing to wait for together. */
+const touchedAbove = 16;
+
 export class UpdateReader {
   /** Where everything goes before policy, while somebody looks at that. */
   received: ReceivedRoutes | undefined;
@@ -112,6 +117,10 @@ export class UpdateReader {
   #hopsForgotten = 0;
   /** By the UPDATE that is being applied. */
   #prefixesWithdrawn = 0;
+  /** Of the last `#change`: prefixes; those that have no path now, or had none to lose; those that had the same one already. */
+  #changes = 0;
+  #without = 0;
+  #same = 0;
 
   constructor(rib4: Rib, rib6: Rib, tables: RibTables, ownAddresses: Pick<OwnAddresses, 'has'>) {
     this.#rib4 = rib4;
@@ -126,29 +135,34 @@ export class UpdateReader {
     const duplicatesBefore = counters.duplicateAnnouncements + counters.duplicateWithdrawals;
     const receivedBefore = counters.prefixesReceived;
     this.#prefixesWithdrawn = 0;
-    const error = this.#announcedAgain(source, bytes, start, end)
-      ? undefined
-      : this.#applyWhole(source, bytes, start, end);
+    const error = this.#applyPlain(source, bytes, start, end) ? undefined : this.#applyWhole(source, bytes, start, end);
     const prefixes = this.#prefixesWithdrawn + counters.prefixesReceived - receivedBefore;
     const duplicates = counters.duplicateAnnouncements + counters.duplicateWithdrawals - duplicatesBefore;
     if (duplicates > 0 && duplicates === prefixes) counters.duplicateUpdates++;
     return error;
   }
 
-  /** Whether it is an announcement with the attributes of the peer's last one, and done. */
-  #announcedAgain(source: UpdateSource, bytes: Uint8Array, start: number, end: number): boolean {
+  /** Whether it announces IPv4 routes with the attributes of the peer's last announcement, or withdraws some, and does nothing else; it is done then. */
+  #applyPlain(source: UpdateSource, bytes: Uint8Array, start: number, end: number): boolean {
     if (this.received) return false;
-    const { repeated } = source;
-    const pool = this.#tables.attributes;
-    const nlri = repeated.nlriIn(bytes, start, end, this.#era());
-    if (nlri < 0 || !prefixesWellFormed(4, bytes, nlri, end, hasPathIds(source, 4))) return false;
-    const { set, nextHop, communityFlags } = repeated;
+    const { repeated, context } = source;
+    const withdraws = context.ipv4 && withdrawsAlone(bytes, start, end);
+    const from = withdraws ? start + headerBytes + 2 : repeated.nlriIn(bytes, start, end, this.#era());
+    const to = withdraws ? end - 2 : end;
+    if (from < 0 || !prefixesWellFormed(4, bytes, from, to, hasPathIds(source, 4))) return false;
     this.#view.bytes = bytes;
+    if (withdraws) this.#withdraw(4, source, from, to);
+    else this.#announceAgain(source, from, to);
+    return true;
+  }
+
+  #announceAgain(source: UpdateSource, start: number, end: number): void {
+    const { set, nextHop, communityFlags } = source.repeated;
+    const pool = this.#tables.attributes;
     this.#view.communityFlags = communityFlags;
     pool.retain(set);
-    this.#announce(4, source, nlri, end, set, true, nextHop);
+    this.#announce(4, source, start, end, set, true, nextHop);
     pool.release(set);
-    return true;
   }
 
   #applyWhole(source: UpdateSource, bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
@@ -245,29 +259,45 @@ export class UpdateReader {
     accepted: boolean,
     hop: number,
   ): void {
-    const rib = family === 4 ? this.#rib4 : this.#rib6;
-    const cursor = this.#cursor;
-    cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
+    const { counters } = source;
     if (hop < 0) {
       // Treat-as-withdraw, loop, import policy, own next hop: an older route of the peer must go (RFC 4271 9.1.2, 3.1).
-      while (cursor.next()) {
-        source.counters.prefixesReceived++;
-        source.counters.pathsNotKept++;
-        rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId);
-      }
+      this.#change(family, source, start, end, -1, noNextHop);
+      counters.prefixesReceived += this.#changes;
+      counters.pathsNotKept += this.#changes;
       return;
     }
+    const rib = family === 4 ? this.#rib4 : this.#rib6;
     const filter = family === 4 ? source.filter4 : source.filter6;
     const least = (this.#view.communityFlags & communityFlag.blackhole) === 0 ? 0 : blackholeBits(source.marks, family);
+    if (!source.keeps && least === 0 && !filter) {
+      this.#change(family, source, start, end, attributes, hop);
+      counters.prefixesReceived += this.#changes;
+      counters.pathsRefused += this.#without;
+      counters.pathsNotKept += this.#without;
+      counters.duplicateAnnouncements += this.#same;
+      return;
+    }
+    this.#cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
     if (source.keeps || least > 0) this.#announceJudged(accepted, least, filter, rib, source, attributes, hop);
     else if (filter) this.#announceFiltered(filter, rib, source, attributes, hop);
-    else {
-      while (cursor.next()) {
-        source.counters.prefixesReceived++;
-        const path = rib.announce(source.row, cursor.words, cursor.bits, attributes, hop, cursor.pathId);
-        if (path < 0) refused(source.counters);
-        else if (rib.found === announcementFound.same) source.counters.duplicateAnnouncements++;
-      }
+  }
+
+  /**
+   * Each prefix gets this path, or with `attributes` -1 loses the one that it has; see `Rib.change`. What came of it: `#changes`, `#without` and `#same`.
+   */
+  #change(family: IpFamily, source: UpdateSource, start: number, end: number, attributes: number, hop: number): void {
+    const rib = family === 4 ? this.#rib4 : this.#rib6;
+    const { row } = source;
+    const cursor = this.#cursor;
+    this.#changes = 0;
+    this.#without = 0;
+    this.#same = 0;
+    cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
+    while (cursor.next()) {
+      this.#changes++;
+      if (rib.change(row, cursor.words, cursor.bits, attributes, hop, cursor.pathId) < 0) this.#without++;
+      else if (rib.found === announcementFound.same) this.#same++;
     }
   }
 
@@ -337,21 +367,21 @@ export class UpdateReader {
   }
 
   #withdraw(family: IpFamily, source: UpdateSource, start: number, end: number): void {
-    const rib = family === 4 ? this.#rib4 : this.#rib6;
+    const { counters } = source;
+    if (end - start > touchedAbove) this.#touch(family, source, start, end);
+    this.#change(family, source, start, end, -1, noNextHop);
+    this.#prefixesWithdrawn += this.#changes;
+    if (counters.pathsNotKept === 0) counters.duplicateWithdrawals += this.#without;
+  }
+
+  /** Loads what the look-ups will look at, of all prefixes at a time, unless they come in the order in which they were made. */
+  #touch(family: IpFamily, source: UpdateSource, start: number, end: number): void {
+    const { prefixes } = family === 4 ? this.#rib4 : this.#rib6;
     const cursor = this.#cursor;
-    const { prefixes } = rib;
     cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
-    if (cursor.next() && !prefixes.expects(cursor.words, cursor.bits)) {
-      do prefixes.touch(cursor.words, cursor.bits);
-      while (cursor.next());
-    }
-    cursor.reset(family, this.#view.bytes, start, end, hasPathIds(source, family));
-    let missing = 0;
-    while (cursor.next()) {
-      this.#prefixesWithdrawn++;
-      if (!rib.withdraw(source.row, cursor.words, cursor.bits, cursor.pathId)) missing++;
-    }
-    if (source.counters.pathsNotKept === 0) source.counters.duplicateWithdrawals += missing;
+    if (!cursor.next() || prefixes.expects(cursor.words, cursor.bits)) return;
+    do prefixes.touch(cursor.words, cursor.bits);
+    while (cursor.next());
   }
 
   /** The id of the next hop, or -1 when it is one of our own addresses (RFC 4271 6.3), or link-local with nobody knows which link. */
@@ -391,6 +421,13 @@ export class UpdateReader {
 function refused(counters: UpdateCounters): void {
   counters.pathsRefused++;
   counters.pathsNotKept++;
+}
+
+/** Whether the UPDATE at `bytes[start..end)` has withdrawn routes in the field of RFC 4271, and nothing behind it. */
+function withdrawsAlone(bytes: Uint8Array, start: number, end: number): boolean {
+  const body = start + headerBytes;
+  const length = read16(bytes, body);
+  return length > 0 && body + 4 + length === end && read16(bytes, end - 2) === 0;
 }
 
 /** All that it says of IPv4 routes stands in the fields of RFC 4271, and it was taken as it is. */
