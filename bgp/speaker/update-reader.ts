@@ -117,7 +117,7 @@ export class UpdateReader {
   #hopsForgotten = 0;
   /** By the UPDATE that is being applied. */
   #prefixesWithdrawn = 0;
-  /** Of the last `#change`: prefixes; those that have no path now, or had none to lose; those that had the same one already. */
+  /** Of the last `#change`: prefixes; those that have no path now, or had none to lose; those announced that had the same one already. */
   #changes = 0;
   #without = 0;
   #same = 0;
@@ -273,8 +273,7 @@ export class UpdateReader {
     if (!source.keeps && least === 0 && !filter) {
       this.#change(family, source, start, end, attributes, hop);
       counters.prefixesReceived += this.#changes;
-      counters.pathsRefused += this.#without;
-      counters.pathsNotKept += this.#without;
+      refused(counters, this.#without);
       counters.duplicateAnnouncements += this.#same;
       return;
     }
@@ -297,7 +296,7 @@ export class UpdateReader {
     while (cursor.next()) {
       this.#changes++;
       if (rib.change(row, cursor.words, cursor.bits, attributes, hop, cursor.pathId) < 0) this.#without++;
-      else if (rib.found === announcementFound.same) this.#same++;
+      else if (attributes >= 0 && rib.found === announcementFound.same) this.#same++;
     }
   }
 
@@ -418,9 +417,9 @@ export class UpdateReader {
   }
 }
 
-function refused(counters: UpdateCounters): void {
-  counters.pathsRefused++;
-  counters.pathsNotKept++;
+function refused(counters: UpdateCounters, paths = 1): void {
+  counters.pathsRefused += paths;
+  counters.pathsNotKept += paths;
 }
 
 /** Whether the UPDATE at `bytes[start..end)` has withdrawn routes in the field of RFC 4271, and nothing behind it. */
