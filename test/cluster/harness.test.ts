@@ -106,12 +106,14 @@ suite('a cluster in namespaces', clusterNeeds(), () => {
       assert.equal(code, 0, stderr);
       assert.equal(stdout, 'server');
     }
-    const { stdout } = await execInPod({ namespace, name: 'client' }, [
-      'dig',
-      '+short',
-      'kubernetes.default.svc.cluster.local',
-    ]);
-    assert.equal(stdout.trim(), '10.96.0.1');
+    // A Deployment that is available is not yet known to the kube-proxy of every node, which refuses until then.
+    let answer = '';
+    const answered = async (): Promise<boolean> => {
+      const dig = ['dig', '+short', '+time=2', '+tries=1', 'kubernetes.default.svc.cluster.local'];
+      answer = (await execInPod({ namespace, name: 'client' }, dig)).stdout.trim();
+      return answer === '10.96.0.1';
+    };
+    await until(answered, { what: () => `cluster DNS to answer; it said ${answer}`, deadlineMs: 60_000 });
   });
 
   test('streams between pods, and from the outside host to a node, are counted packet by packet', async () => {
