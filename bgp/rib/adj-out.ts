@@ -302,8 +302,7 @@ export class UpdateGroup {
     const source = rib.locPeer[prefix]! - 1;
     const hop = rib.locNextHop[prefix]!;
     const wanted = source < 0 ? 0 : this.#exportedSet(prefix, source, rib.locAttributes[prefix]!, hop);
-    if (wanted === 0) return this.#withdraw(prefix);
-    return this.#announce(prefix, wanted, source, hop);
+    return this.#become(prefix, wanted, source, hop);
   }
 
   /** The same for the best paths of a prefix that may go out: one that may not does not count. */
@@ -321,13 +320,13 @@ export class UpdateGroup {
       const slot = slots.row(prefix, rib.sentId(prefix, path));
       this.#ensure(slot);
       wanted.add(slot);
-      if (this.#announce(slot, set, peer[path]!, nextHop[path]!)) this.#allBehind(slot);
+      if (this.#become(slot, set, peer[path]!, nextHop[path]!)) this.#allBehind(slot);
     }
     for (let link = slots.first(prefix); link !== 0; link = slots.next[link - 1]!) {
       const slot = link - 1;
       if (wanted.delete(slot)) continue;
       this.#ensure(slot);
-      if (this.#withdraw(slot)) this.#allBehind(slot);
+      if (this.#become(slot, 0, localPeer, noNextHop)) this.#allBehind(slot);
     }
   }
 
@@ -344,44 +343,45 @@ export class UpdateGroup {
     return 1 + set;
   }
 
-  #announce(row: number, wanted: number, source: number, hop: number): boolean {
-    const pool = this.#rib.tables.attributes;
+  /**
+   * A row is announced like this from now on, or with `wanted` 0 withdrawn, and chained for sending: what both take stands here once, see `#sendAll`.
+   *
+   * @returns false: it was told like this already.
+   */
+  #become(row: number, wanted: number, source: number, hop: number): boolean {
     const old = this.#attributes[row]!;
     const oldSource = this.#source[row]!;
-    const nextHop = this.#nextHopOf(source, hop);
-    if (old === wanted && oldSource === source && this.#nextHop[row] === nextHop) return false;
-    if (old !== wanted) pool.retain(wanted - 1);
-    if (old === 0) {
-      this.#hold(row);
-      this.announcedCount++;
-    } else {
-      if (old !== wanted) pool.release(old - 1);
-      this.#announcedBySource[oldSource]!--;
-      // The new source was told of the route while it was another's: it must forget it.
-      if (oldSource !== source) this.#takeBackLink[row] = this.#takeBackBy.add(source, row);
+    const announced = wanted !== 0;
+    // What is withdrawn goes to those to whom it was announced.
+    const told = announced ? source : oldSource;
+    const nextHop = announced ? this.#nextHopOf(source, hop) : noNextHop;
+    if (old === wanted && (!announced || (oldSource === source && this.#nextHop[row] === nextHop))) return false;
+    if (old !== wanted) {
+      const pool = this.#rib.tables.attributes;
+      if (announced) pool.retain(wanted - 1);
+      if (old !== 0) pool.release(old - 1);
     }
-    if (source >= this.#announcedBySource.length) this.#announcedBySource = grow(this.#announcedBySource, source + 1);
-    this.#announcedBySource[source]!++;
+    if (old === 0) this.#hold(row);
+    else {
+      this.#count(oldSource, -1);
+      // The new source was told of the route while it was another's: it must forget it.
+      if (oldSource !== told) this.#takeBackLink[row] = this.#takeBackBy.add(told, row);
+    }
+    // The row and its prefix stay until the withdrawal is sent: prefixes are settled, and `apply` lets go of rows, after that.
+    if (announced) this.#count(source, 1);
+    else if (this.#slots) this.#gone.push(row);
+    else this.#rib.unpin(row);
     this.#attributes[row] = wanted;
-    this.#source[row] = source;
+    this.#source[row] = told;
     this.#nextHop[row] = nextHop;
-    this.#link[row] = this.#announceBy.add(source, row);
+    this.#link[row] = (announced ? this.#announceBy : this.#withdrawBy).add(told, row);
     return true;
   }
 
-  /** False: it was not announced. */
-  #withdraw(row: number): boolean {
-    if (this.#attributes[row] === 0) return false;
-    const source = this.#source[row]!;
-    this.#rib.tables.attributes.release(this.#attributes[row]! - 1);
-    this.#announcedBySource[source]!--;
-    this.#attributes[row] = 0;
-    this.announcedCount--;
-    // Both stay until the withdrawal is sent: prefixes are settled, and `apply` lets go of rows, after that.
-    if (this.#slots) this.#gone.push(row);
-    else this.#rib.unpin(row);
-    this.#link[row] = this.#withdrawBy.add(source, row);
-    return true;
+  #count(source: number, by: number): void {
+    if (source >= this.#announcedBySource.length) this.#announcedBySource = grow(this.#announcedBySource, source + 1);
+    this.#announcedBySource[source]! += by;
+    this.announcedCount += by;
   }
 
   /** After the filter, which may have said something of it. @param hop that the route was learned with. */

@@ -107,7 +107,10 @@ export class AnnouncementEncoder implements ChunkTaker {
   }
 
   startWithdraw(): void {
-    this.#packer.startWithdraw(this.#rib.family, this.#options.extendedNextHop === true);
+    this.#start(undefined);
+  }
+  #start(nextHop: Uint8Array | undefined): boolean {
+    return this.#packer.start(this.#rib.family, nextHop, this.#options.extendedNextHop === true);
   }
   /** The prefix of a row, and the path identifier where there is one. */
   add(row: number): void {
@@ -157,15 +160,13 @@ export class AnnouncementEncoder implements ChunkTaker {
     const fits = key !== withdrawn && this.#pack(key - 1, this.#contextOf(source));
     const link = this.#setLink;
     let current = -1;
-    let announced = false;
     for (let at = this.#sets.first(key); at !== 0; at = link[at - 1]!) {
       const row = at - 1;
       const nextHop = fits ? nextHops[row]! : noNextHop;
       if (nextHop !== current) {
         current = nextHop;
-        announced = fits && this.#packer.announceWith(this.#rib.family, this.nextHopBytes(nextHop));
         // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
-        if (!announced) this.startWithdraw();
+        if (!this.#start(fits ? this.nextHopBytes(nextHop) : undefined)) this.#start(undefined);
       }
       this.add(row);
     }

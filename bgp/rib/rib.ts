@@ -138,19 +138,25 @@ export class Rib {
     let others = 0;
     let previous = -1;
     let path = -1;
-    for (let link = this.#first[prefix]!; link > 0; link = next[path]!) {
-      path = link - 1;
-      if (peers[path] === peer) {
-        if (paths.pathId(path) === pathId) {
-          if (attributes < 0) this.#unlink(prefix, path, previous);
-          else this.#again(prefix, path, attributes, nextHop);
-          return path;
+    for (let link = this.#first[prefix]!; link > 0; link = next[previous]!) {
+      if (peers[link - 1] === peer) {
+        if (paths.pathId(link - 1) === pathId) {
+          path = link - 1;
+          break;
         }
         others++;
       }
-      previous = path;
+      previous = link - 1;
     }
-    return attributes < 0 ? -1 : this.#add(peer, prefix, attributes, nextHop, pathId, others);
+    if (attributes >= 0) {
+      if (path >= 0) {
+        this.#again(prefix, path, attributes, nextHop);
+        return path;
+      }
+      this.found = announcementFound.nothing;
+      if (others >= pathsPerPrefixMax) return -1;
+    } else if (path < 0) return -1;
+    return this.#exchange(peer, prefix, path, previous, attributes, nextHop, pathId);
   }
 
   /** The peer has the path already. */
@@ -160,24 +166,51 @@ export class Rib {
     this.found = awaited ? announcementFound.nothing : given ? announcementFound.other : announcementFound.same;
   }
 
-  /** @param others so many paths to the prefix the peer has. */
-  #add(peer: number, prefix: number, attributes: number, nextHop: number, pathId: number, others: number): number {
-    const paths = this.paths;
-    this.found = announcementFound.nothing;
-    if (others >= pathsPerPrefixMax) return -1;
-    this.tables.attributes.retain(attributes);
-    const path = paths.make(prefix, this.#first[prefix]!, peer, attributes, nextHop, pathId);
-    this.#first[prefix] = path + 1;
-    if (peer >= this.pathCount.length) {
-      this.pathCount = grow(this.pathCount, peer + 1);
-      this.staleCount = grow(this.staleCount, peer + 1);
-      this.unconfirmedCount = grow(this.unconfirmedCount, peer + 1);
-      this.rejectedCount = grow(this.rejectedCount, peer + 1);
+  /**
+   * A path comes, or with `attributes` -1 goes: what both take stands here once, see `change`.
+   *
+   * @param path that goes. @param previous the one before it in the chain of the prefix; -1: it is the first. @returns its row.
+   */
+  #exchange(
+    peer: number,
+    prefix: number,
+    path: number,
+    previous: number,
+    attributes: number,
+    nextHop: number,
+    pathId: number,
+  ): number {
+    const { paths } = this;
+    const gone = attributes < 0;
+    let row = path;
+    if (gone) {
+      if (paths.flags(path) !== 0) {
+        this.#confirm(path);
+        this.setRejected(path, false);
+      }
+      if (previous < 0) this.#first[prefix] = Math.max(0, paths.next[path]!);
+      else paths.next[previous] = paths.next[path]!;
+      this.received.forget(path);
+      this.tables.attributes.release(paths.attributes[path]!);
+      paths.free(path);
+    } else {
+      this.tables.attributes.retain(attributes);
+      row = paths.make(prefix, this.#first[prefix]!, peer, attributes, nextHop, pathId);
+      this.#first[prefix] = row + 1;
+      if (peer >= this.pathCount.length) this.#growCounts(peer);
     }
-    this.pathCount[peer]!++;
+    this.pathCount[peer]! += gone ? -1 : 1;
     this.#markDirty(prefix);
-    this.onPathChange?.(prefix, peer, pathId, false);
-    return path;
+    this.onPathChange?.(prefix, peer, pathId, gone);
+    if (gone && this.#undecided) this.settle(prefix);
+    return row;
+  }
+
+  #growCounts(peer: number): void {
+    this.pathCount = grow(this.pathCount, peer + 1);
+    this.staleCount = grow(this.staleCount, peer + 1);
+    this.unconfirmedCount = grow(this.unconfirmedCount, peer + 1);
+    this.rejectedCount = grow(this.rejectedCount, peer + 1);
   }
 
   /** Whether the import policy rejects a path: then it is there, but never chosen. */
@@ -211,7 +244,7 @@ export class Rib {
     const prefix = paths.prefixOf(path);
     let previous = -1;
     for (let link = this.#first[prefix]!; link !== path + 1; link = paths.next[link - 1]!) previous = link - 1;
-    this.#unlink(prefix, path, previous);
+    this.#exchange(paths.peer[path]!, prefix, path, previous, -1, noNextHop, paths.pathId(path));
   }
 
   /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts) unless told to keep them. */
@@ -385,7 +418,6 @@ export class Rib {
   }
 
   #decideOne(prefix: number, localOnly: boolean): boolean {
-    if (this.#first[prefix] === 0) return this.#loseRoute(prefix);
     const decision = this.#decision;
     decision.run(this.#first[prefix]!, localOnly);
     const paths = this.paths;
@@ -411,19 +443,6 @@ export class Rib {
     this.locAttributes[prefix] = attributes;
     this.locNextHop[prefix] = nextHop;
     this.locHopSet[prefix] = hopSet;
-    return true;
-  }
-
-  /** The last path went: there is nothing to choose. */
-  #loseRoute(prefix: number): boolean {
-    this.#decision.considered = 0;
-    if (this.locPeer[prefix] === 0) return false;
-    this.tables.attributes.release(this.locAttributes[prefix]!);
-    this.routeCount--;
-    this.locPeer[prefix] = 0;
-    this.locAttributes[prefix] = 0;
-    this.locNextHop[prefix] = 0;
-    this.locHopSet[prefix] = 0;
     return true;
   }
 
@@ -475,23 +494,5 @@ export class Rib {
     this.#markDirty(prefix);
     this.onPathChange?.(prefix, paths.peer[path]!, paths.pathId(path), false);
     return true;
-  }
-
-  #unlink(prefix: number, path: number, previous: number): void {
-    const { paths } = this;
-    if (paths.flags(path) !== 0) {
-      this.#confirm(path);
-      this.setRejected(path, false);
-    }
-    if (previous < 0) this.#first[prefix] = Math.max(0, paths.next[path]!);
-    else paths.next[previous] = paths.next[path]!;
-    this.received.forget(path);
-    const peer = paths.peer[path]!;
-    this.pathCount[peer]!--;
-    this.tables.attributes.release(paths.attributes[path]!);
-    paths.free(path);
-    this.#markDirty(prefix);
-    this.onPathChange?.(prefix, peer, paths.pathId(path), true);
-    if (this.#undecided) this.settle(prefix);
   }
 }

@@ -68,7 +68,7 @@ class Packer implements UpdatePacker {
 
   startAnnounce(family: 4 | 6, attributes: ExportedAttributes, nextHop: Uint8Array): boolean {
     this.useAttributes(attributes);
-    return this.announceWith(family, nextHop);
+    return this.start(family, nextHop, false);
   }
 
   useAttributes({ bytes, length, split }: ExportedAttributes): void {
@@ -79,8 +79,13 @@ class Packer implements UpdatePacker {
     if (length <= this.#attributes.length) copy(bytes, 0, length, this.#attributes, 0);
   }
 
-  announceWith(family: 4 | 6, nextHop: Uint8Array): boolean {
+  start(family: 4 | 6, nextHop: Uint8Array | undefined, multiprotocol: boolean): boolean {
     this.#close();
+    this.#afi = family === 4 ? 1 : 2;
+    if (nextHop === undefined) {
+      this.#kind = family === 4 && !multiprotocol ? 'withdraw4' : 'withdrawMp';
+      return true;
+    }
     this.#kind = 'none';
     const { length } = nextHop;
     const besideBytes = headerBytes + 4 + (length === 4 ? 7 + 5 : 4 + 5 + length + 17) + this.#idBytes;
@@ -88,14 +93,11 @@ class Packer implements UpdatePacker {
     copy(nextHop, 0, length, this.#nextHop, 0);
     this.#nextHopLength = length;
     this.#kind = length === 4 ? 'announce4' : 'announceMp';
-    this.#afi = family === 4 ? 1 : 2;
     return true;
   }
 
   startWithdraw(family: 4 | 6, multiprotocol = false): void {
-    this.#close();
-    this.#kind = family === 4 && !multiprotocol ? 'withdraw4' : 'withdrawMp';
-    this.#afi = family === 4 ? 1 : 2;
+    this.start(family, undefined, multiprotocol);
   }
 
   add4(address: number, bits: number): void {
@@ -179,8 +181,7 @@ class Packer implements UpdatePacker {
     switch (this.#kind) {
       case 'announce4': {
         const length = this.#attributesLength + 7;
-        out[at++] = 0;
-        out[at++] = 0;
+        at += 2;
         out[at++] = length >> 8;
         out[at++] = length;
         at = copy(this.#attributes, 0, this.#split, out, at);
@@ -233,11 +234,14 @@ class Packer implements UpdatePacker {
     const out = this.#out;
     const body = this.#start + headerBytes;
     let at = this.#at;
-    if (this.#kind === 'withdraw4') {
-      write16(out, body, at - body - 2);
-      out[at++] = 0;
-      out[at++] = 0;
-    } else if (this.#kind !== 'announce4') {
+    const withdraws = this.#kind === 'withdraw4';
+    if (withdraws || this.#kind === 'announce4') {
+      write16(out, body, withdraws ? at - body - 2 : 0);
+      if (withdraws) {
+        out[at++] = 0;
+        out[at++] = 0;
+      }
+    } else {
       write16(out, body + 6, at - body - 8);
       if (this.#kind === 'announceMp') at = copy(this.#attributes, 0, this.#attributesLength, out, at);
       write16(out, body + 2, at - body - 4);

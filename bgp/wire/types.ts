@@ -358,16 +358,19 @@ export interface ChunkTaker {
  * the end.
  */
 export interface UpdatePacker {
-  /** `useAttributes` and `announceWith`. */
+  /** `useAttributes` and `start`. */
   startAnnounce(family: IpFamily, attributes: ExportedAttributes, nextHop: Uint8Array): boolean;
   /** Of announcements from now on; copied, and kept whatever else is packed in between. */
   useAttributes(attributes: ExportedAttributes): void;
   /**
-   * @param nextHop 4 bytes (IPv4), 16 or 32 bytes (IPv6; of IPv4 prefixes too, where RFC 8950 is negotiated).
+   * Announcements with the attributes in use, or withdrawals: one way through the code, see `Rib.change`.
+   *
+   * @param nextHop 4 bytes (IPv4), 16 or 32 bytes (IPv6; of IPv4 prefixes too, where RFC 8950 is negotiated); undefined: withdrawals.
+   * @param multiprotocol withdrawals of IPv4 prefixes, too, are MP_UNREACH_NLRI, as they may have been announced (RFC 8950).
    * @returns false when the attributes leave no room for a prefix: announce nothing with them (withdraw instead).
    */
-  announceWith(family: IpFamily, nextHop: Uint8Array): boolean;
-  /** @param multiprotocol IPv4 too by MP_UNREACH_NLRI, as it may have been announced (RFC 8950). */
+  start(family: IpFamily, nextHop: Uint8Array | undefined, multiprotocol: boolean): boolean;
+  /** `start` of withdrawals. */
   startWithdraw(family: IpFamily, multiprotocol?: boolean): void;
   /** `address` as a 32 bit word, signed or not; host bits must be clear. */
   add4(address: number, bits: number): void;
