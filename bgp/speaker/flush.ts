@@ -1,6 +1,7 @@
 /**
- * What events leave to be done, once they are all in (`SpeakerDeps.defer`), a slice at a time: routes are judged again and decided,
- * peers and stations told, and whoever programs routes is called. More than a slice: again after the events that came meanwhile.
+ * What events leave to be done, once they are all in (`SpeakerDeps.defer`), a slice at a time: routes are judged again and decided, and peers
+ * that keep up told. The rest after that (`SpeakerDeps.afterwards`): peers behind and stations are told, and whoever programs routes is called.
+ * More than a slice: again after the events that came meanwhile.
  */
 import type { HopMarks } from '../rib/index.ts';
 import { prefixesPerSlice } from './limits.ts';
@@ -12,7 +13,7 @@ import type { SpeakerDeps } from './types.ts';
 import type { UpdateReader } from './update-reader.ts';
 
 export interface FlushParts {
-  readonly deps: Pick<SpeakerDeps, 'defer' | 'onRoutes'>;
+  readonly deps: Pick<SpeakerDeps, 'defer' | 'afterwards' | 'onRoutes'>;
   readonly tables: Tables;
   readonly peers: PeerRegistry;
   readonly restart: OwnRestart;
@@ -23,7 +24,9 @@ export interface FlushParts {
 export class Flush {
   readonly #parts: FlushParts;
   readonly #defer: SpeakerDeps['defer'];
+  readonly #afterwards: NonNullable<SpeakerDeps['afterwards']>;
   #scheduled = false;
+  #restDue = false;
   #stopped = false;
   /** Peers whose routes are to be judged again are looked for. */
   #reviewing = false;
@@ -33,6 +36,7 @@ export class Flush {
   constructor(parts: FlushParts) {
     this.#parts = parts;
     this.#defer = parts.deps.defer;
+    this.#afterwards = parts.deps.afterwards ?? ((fn) => fn());
   }
 
   /** Something is to be done. */
@@ -65,14 +69,23 @@ export class Flush {
   readonly #markHops = (marks: HopMarks): void => this.#parts.monitoring.markHops(marks);
 
   #run(): void {
-    const { tables, peers, restart, monitoring, reader } = this.#parts;
-    const { bmp } = monitoring;
+    const { tables, peers, restart, monitoring } = this.#parts;
     peers.rankIfDue();
     if (this.#reviewing) {
       this.#reviewing = false;
       for (const peer of peers) if (peer.reviewImport(prefixesPerSlice)) this.#reviewing = true;
     }
-    tables.decide(restart.deferring, bmp);
+    tables.decide(restart.deferring, monitoring.bmp);
+    if (this.#restDue) return;
+    this.#restDue = true;
+    this.#afterwards(this.#rest);
+  }
+
+  readonly #rest = (): void => {
+    this.#restDue = false;
+    if (this.#stopped) return;
+    const { tables, peers, restart, monitoring, reader } = this.#parts;
+    const { bmp } = monitoring;
     const { decided } = tables;
     if (decided && restart.allDecided()) {
       for (const peer of peers) peer.selectionStarted();
@@ -89,5 +102,5 @@ export class Flush {
       this.#announced = true;
       this.#parts.deps.onRoutes();
     }
-  }
+  };
 }

@@ -90,6 +90,7 @@ export class Network {
         system: { name: 'router', description: 'test' },
         ...(bfd ? { bfd } : {}),
         defer: later,
+        afterwards: later,
         onPeerState: ({ lastError }) => void this.errors.set(address, [...(this.errors.get(address) ?? []), lastError]),
         onRoutes: () =>
           later(() => {

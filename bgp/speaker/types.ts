@@ -97,6 +97,11 @@ export interface SpeakerDeps {
   readonly random: () => number;
   /** Runs `fn` once the event under way is over, as a rule after all others that are waiting now were handled; not within this call. */
   readonly defer: (fn: () => void) => void;
+  /**
+   * For what deferred work has left when peers have been told, and nobody waits for: runs `fn` within this turn, but after what may have come in
+   * answer. Absent: at once.
+   */
+  readonly afterwards?: (fn: () => void) => void;
   /** Packed changes are waiting: `takeRoutes` gives them. Called once until they were all taken. */
   readonly onRoutes: () => void;
   /** State, routes or errors of a peer changed. */

@@ -55,3 +55,38 @@ test('what is done at the end of a read, and is not finished, goes on in the nex
   runLater();
   assert.deepEqual(done, ['2 left', '1 left', '0 left']);
 });
+
+test('what nobody waits for is done once there was nothing more to read', () => {
+  const { after, done, runLater } = setUp();
+  const told = (what: string) => (): void => {
+    done.push(what);
+    after.afterwards(() => done.push(`rest of ${what}`));
+  };
+  for (const what of ['first', 'second']) {
+    after.begin();
+    after.defer(told(what));
+    after.end(true);
+  }
+  assert.deepEqual(done, ['first', 'second']);
+  after.noMore();
+  after.noMore();
+  assert.deepEqual(done.splice(0), ['first', 'second', 'rest of first', 'rest of second']);
+
+  after.begin();
+  after.defer(told('a burst'));
+  after.end(false);
+  runLater();
+  assert.deepEqual(done, ['a burst', 'rest of a burst'], 'at once, where reads are not waited for');
+});
+
+test('what is left of it goes on in the next turn', () => {
+  const { after, done, runLater } = setUp();
+  after.begin();
+  after.defer(() => after.afterwards(() => after.defer(() => done.push('more'))));
+  after.end(true);
+  after.noMore();
+  runLater();
+  assert.deepEqual(done, [], 'it had its slice of this turn');
+  runLater();
+  assert.deepEqual(done, ['more']);
+});

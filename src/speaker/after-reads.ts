@@ -4,6 +4,9 @@ const nothing = (): void => undefined;
  * What a read leaves to be done (`SpeakerDeps.defer`). As a rule that is after all that is readable in this turn of the event loop, so that a
  * burst is one decision a prefix and full messages. A read that brings little, while others have brought little, has nothing to wait
  * for: what it leaves is done at its end, and a change goes out without another hop through the event loop.
+ *
+ * Who is told of a change may run before we go on, and what he says to it waits for all that we do until we read again. So what of this nobody waits
+ * for (`SpeakerDeps.afterwards`) is done when there was nothing more to read.
  */
 export class AfterReads {
   readonly #later: (fn: () => void) => void;
@@ -13,6 +16,8 @@ export class AfterReads {
   #reading = false;
   /** What a read left is being done at its end. */
   #atEnd = false;
+  readonly #rest: (() => void)[] = [];
+  #restCount = 0;
 
   /** @param later calls when all that is readable in this turn has been asked. */
   constructor(later: (fn: () => void) => void) {
@@ -23,6 +28,12 @@ export class AfterReads {
     if (this.#reading) this.#left[this.#count++] = fn;
     else if (this.#atEnd) this.#later(() => this.#later(fn));
     else this.#later(fn);
+  };
+
+  /** Outside of work done at the end of a read: at once. */
+  readonly afterwards = (fn: () => void): void => {
+    if (this.#atEnd) this.#rest[this.#restCount++] = fn;
+    else fn();
   };
 
   /** A read begins: what is deferred from here to `end` is its own. */
@@ -41,6 +52,21 @@ export class AfterReads {
       left[i] = nothing;
       if (now) fn();
       else this.#later(fn);
+    }
+    this.#atEnd = false;
+  }
+
+  /** There was nothing more to read, or others have their turn. */
+  noMore(): void {
+    if (this.#restCount === 0) return;
+    const rest = this.#rest;
+    const count = this.#restCount;
+    this.#restCount = 0;
+    this.#atEnd = true;
+    for (let i = 0; i < count; i++) {
+      const fn = rest[i]!;
+      rest[i] = nothing;
+      fn();
     }
     this.#atEnd = false;
   }

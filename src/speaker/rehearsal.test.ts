@@ -14,7 +14,7 @@ const transport = (): TcpTransport => new TcpTransport(silentLogger, () => asser
 test('all that peers say in a rehearsal go through, and nothing of it stays', async () => {
   const own = transport();
   const { promise, resolve } = Promise.withResolvers<number>();
-  rehearse(own, { defer: own.defer, random: Math.random, withoutFeed: true }, resolve);
+  rehearse(own, { random: Math.random, withoutFeed: true }, resolve);
   assert.equal(own.openConnections, 6);
   assert.equal(
     await promise,
@@ -26,7 +26,7 @@ test('all that peers say in a rehearsal go through, and nothing of it stays', as
 test('a rehearsal ends when it is told to', async () => {
   const own = transport();
   const { promise, resolve } = Promise.withResolvers<number>();
-  const end = rehearse(own, { defer: own.defer, random: Math.random, withoutFeed: true }, resolve);
+  const end = rehearse(own, { random: Math.random, withoutFeed: true }, resolve);
   end();
   end();
   assert.equal(await promise, 0);

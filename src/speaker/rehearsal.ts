@@ -77,7 +77,7 @@ function configOf(round: number): SpeakerConfig {
 }
 
 /** As the real one has them. */
-export type RehearsalOptions = Pick<SpeakerDeps, 'defer' | 'random'> & { readonly withoutFeed: boolean };
+export type RehearsalOptions = Pick<SpeakerDeps, 'random'> & { readonly withoutFeed: boolean };
 
 /** Begins; returns what ends it before its time. @param onEnd with the number of chunks that peers said. */
 export function rehearse(
@@ -125,7 +125,9 @@ class Rehearsal {
   #begin(): void {
     const speaker = createSpeaker(
       {
-        ...this.#options,
+        random: this.#options.random,
+        defer: this.#transport.defer,
+        afterwards: this.#transport.afterwards,
         clock: this.#clock,
         log: silentLogger,
         tap: this.#tap,

@@ -64,6 +64,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     log,
     random: Math.random,
     defer: transport.defer,
+    afterwards: transport.afterwards,
     wallMs,
     processAgeMs: process.uptime() * 1000,
     system: { name: os.hostname(), description: 'Poplin BGP speaker' },
@@ -76,7 +77,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
   try {
     speaker.start();
     const withoutFeed = options?.withoutFeed === true;
-    endRehearsal = rehearse(transport, { defer: transport.defer, random: Math.random, withoutFeed });
+    endRehearsal = rehearse(transport, { random: Math.random, withoutFeed });
   } catch (error) {
     speaker.stop('graceful');
     discovery.close();

@@ -52,6 +52,57 @@ test('who says the next thing while we work on the last one is heard at once, a 
   assert.equal(Math.max(...seen), 1 + rereadsMax, seen.join(' '));
 });
 
+test('what an answer leaves to be done comes behind what the peer says to it', async (t) => {
+  const transport = new TcpTransport(silentLogger, () => assert.fail('nobody connects'));
+  t.after(() => transport.close());
+  const [ours, theirs] = transport.pair(end(1), end(2));
+  let order: string[] = [];
+  let left = Promise.withResolvers<void>();
+  ours.start({
+    onDrained: () => undefined,
+    onClosed: () => undefined,
+    onData: () => {
+      order.push('heard');
+      transport.defer(() => {
+        if (order.length === 1) theirs.write(octet);
+        order.push('answered');
+        transport.afterwards(() => {
+          order.push('rest');
+          left.resolve();
+        });
+      });
+    },
+  });
+  const seen: string[] = [];
+  while (seen.length < rounds) {
+    [order, left] = [[], Promise.withResolvers()];
+    theirs.write(octet);
+    await left.promise;
+    while (order.filter((what) => what === 'rest').length < 2) await nextTurn();
+    seen.push(order.join());
+  }
+  // Now and then reading takes so long that the rest comes first.
+  const right = seen.filter((text) => text === 'heard,answered,heard,answered,rest,rest').length;
+  assert.ok(2 * right > rounds, seen.join('; '));
+});
+
+test('what is left to be done is done where the connection ended meanwhile', async (t) => {
+  const transport = new TcpTransport(silentLogger, () => assert.fail('nobody connects'));
+  t.after(() => transport.close());
+  const [ours, theirs] = transport.pair(end(1), end(2));
+  const left = Promise.withResolvers<void>();
+  ours.start({
+    onDrained: () => undefined,
+    onClosed: () => undefined,
+    onData: () => {
+      ours.destroy();
+      transport.defer(() => transport.afterwards(left.resolve));
+    },
+  });
+  theirs.write(octet);
+  await left.promise;
+});
+
 test('who said nothing behind a message that took long is not taken for one who waits to be read: his hold time would never end', async (t) => {
   const transport = new TcpTransport(silentLogger, () => assert.fail('nobody connects'));
   t.after(() => transport.close());

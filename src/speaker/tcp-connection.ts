@@ -193,7 +193,10 @@ export class TcpConnection implements ByteConnection {
 
   readonly #ready = (readable: boolean, writable: boolean): void => {
     if (writable) this.#flush();
-    if (readable && !this.#fd.closed && this.#read() && !this.#fd.closed) acknowledgeNow(this.#fd.number);
+    if (!readable || this.#fd.closed) return;
+    const some = this.#read();
+    this.#afterReads.noMore();
+    if (some && !this.#fd.closed) acknowledgeNow(this.#fd.number);
   };
 
   /** What the peer said last, a NOTIFICATION, is heard before the end. */

@@ -85,8 +85,9 @@ export class TcpTransport implements Transport {
   readonly #budget = new ReadBudget(nowMs, (fn) => void setImmediate(fn));
   readonly #afterReads = new AfterReads((fn) => void setImmediate(fn));
   readonly #sockets = new SocketSet(this.#budget.quiet);
-  /** For what reads of connections leave to be done; see `SpeakerDeps.defer`. */
+  /** For what reads of connections leave to be done; see `SpeakerDeps`. */
   readonly defer = this.#afterReads.defer;
+  readonly afterwards = this.#afterReads.afterwards;
   readonly #links = new LocalLinks();
   /** What peers and ranges ask of who connects. */
   #rules: RuleList = addressRules([], []);

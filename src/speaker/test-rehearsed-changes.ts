@@ -59,6 +59,7 @@ function inEarnest(transport: TcpTransport): void {
     log: silentLogger,
     random: Math.random,
     defer: transport.defer,
+    afterwards: transport.afterwards,
     tap,
     transport: sockets,
   };
@@ -99,4 +100,4 @@ function inEarnest(transport: TcpTransport): void {
 }
 
 const transport = new TcpTransport(silentLogger, () => undefined);
-rehearse(transport, { defer: transport.defer, random: Math.random, withoutFeed: true }, () => inEarnest(transport));
+rehearse(transport, { random: Math.random, withoutFeed: true }, () => inEarnest(transport));
