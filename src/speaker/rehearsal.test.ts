@@ -42,4 +42,6 @@ test('after it the engine takes back next to nothing of what it compiled, in the
   // The rehearsal itself has its dozens: that is what it is for.
   assert.ok(takenBack(before).length > 10);
   assert.ok(takenBack(during).length <= deoptimisationsMax, takenBack(during).join('\n'));
+  // Peers that rest are more than a rehearsal has.
+  assert.doesNotMatch(takenBack(during).join('\n'), /#serve|#wait/);
 });

@@ -7,6 +7,9 @@ import { rehearse } from './rehearsal.ts';
 import { TcpTransport } from './tcp-transport.ts';
 
 const changes = 1000;
+/** After so long nothing is said for a while. */
+const busyMs = 6;
+const restMs = 1;
 const own = { address: '10.9.0.1' as IpAddress, port: 179 };
 const peers = [2, 3].map((host) => ({ address: `10.9.0.${host}` as IpAddress, asn: 64600 + host }));
 
@@ -67,14 +70,20 @@ function inEarnest(transport: TcpTransport): void {
   speaker.start();
   const script = Array.from({ length: changes }, (_, n) => change(n));
   let said = -1;
+  let restedAtMs = 0;
   const [from] = peers.map(({ address, asn }, index) => {
     const [here, there] = transport.pair(own, { address, port: 1024 });
     const say = (): void => {
       if (said++ < 0) fs.writeSync(1, 'changes begin\n');
-      if (said < changes) from!.write(script[said]!);
-      else {
+      if (said === changes) {
         fs.writeSync(1, 'changes end\n');
         process.exit();
+      }
+      const next = (): void => from!.write(script[said]!);
+      if (performance.now() - restedAtMs < busyMs) next();
+      else {
+        setTimeout(next, restMs);
+        restedAtMs = performance.now() + restMs;
       }
     };
     there.start({

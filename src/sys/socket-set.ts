@@ -197,14 +197,16 @@ export class SocketSet {
    * @param loopFirst the loop is to have its turn before a sleep. @returns how many events there are; -1: that turn is due.
    */
   #wait(waitMs: number, loopFirst: boolean): number {
-    if (waitMs > 0 && this.#awakeWaits > 0) {
+    // Asked once: an answer that the engine has not seen when it compiles makes it take the code back.
+    const mayWait = waitMs > 0;
+    if (mayWait && this.#awakeWaits > 0) {
       const asleepAt = this.#lastEventMs + awakeMsMax;
       while (nowMs() < asleepAt) {
         const count = this.#epoll.wait(0);
         if (count > 0) return count;
       }
     }
-    return loopFirst && waitMs > 0 ? -1 : this.#epoll.wait(waitMs);
+    return loopFirst && mayWait ? -1 : this.#epoll.wait(waitMs);
   }
 
   /** @param loopFirst see `#wait`. @returns how many events there were; -1: the event loop has something to do, too, or its turn is due. */
