@@ -26,7 +26,7 @@ import {
 import { clusterNeeds } from '../support/cluster/needs.ts';
 import { execOnNode, nodePath } from '../support/cluster/node.ts';
 import { startPart, stopPart } from '../support/cluster/parts.ts';
-import { addressOf, createNamespace, listPods, type Pod, runPods } from '../support/cluster/pods.ts';
+import { addressOf, createNamespace, listPods, namespaceReady, type Pod, runPods } from '../support/cluster/pods.ts';
 import { answers, blocked, request, url } from '../support/cluster/requests.ts';
 import { suiteCluster } from '../support/cluster/suite.ts';
 import { kubeBinary } from '../support/cluster/tools.ts';
@@ -218,8 +218,14 @@ suite('docs/kubernetes.md', clusterNeeds(), () => {
   });
 
   test('first look: both nodes report, are meshed, and have a route to the pods of the other', async () => {
-    const look = await follow('first-look');
-    for (const node of nodeNames) assert.match(look, new RegExp(`^${node}\\s`, 'm'));
+    // An agent that is ready has not yet written its first report.
+    let look = '';
+    const shown = async (): Promise<boolean> => {
+      look = await follow('first-look');
+      return nodeNames.every((node) => new RegExp(`^${node}\\s`, 'm').test(look));
+    };
+    const what = (): string => `block first-look to show both nodes; it shows ${look}`;
+    await until(shown, { what, deadlineMs: 60_000, intervalMs: 1_000 });
     await createNamespace(theCluster(), namespace);
     servers = await runPods(
       theCluster(),
@@ -289,6 +295,7 @@ suite('docs/kubernetes.md', clusterNeeds(), () => {
 
   test('policy: nobody gets in, and out goes DNS alone', async () => {
     await follow('policy');
+    await namespaceReady(theCluster(), 'shop');
     const [pod] = (await runPods(theCluster(), [
       { namespace: 'shop', name: 'cart', node: 'node1', args: ['netexec', `--http-port=${httpPort}`] },
     ])) as [Pod];

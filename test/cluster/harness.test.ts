@@ -11,6 +11,7 @@ import { isAlive, type LabProcess, namespacesWith } from '#lab';
 import { apiServerReady } from '../support/cluster/api.ts';
 import { nodeCgroups } from '../support/cluster/cgroup.ts';
 import { type Cluster, down, installNetwork, nodeReadiness, rebootNode } from '../support/cluster/cluster.ts';
+import { clusterDnsAnswers } from '../support/cluster/coredns.ts';
 import { bridgeHook } from '../support/cluster/hooks.ts';
 import { execInPod, kubectl } from '../support/cluster/kubectl.ts';
 import { clusterFolder, type NodeName, netnsPrefix, nodeNames } from '../support/cluster/layout.ts';
@@ -40,7 +41,7 @@ async function crashedRun(): Promise<readonly LabProcess[]> {
       const found = Object.values(nodes).filter(isAlive);
       return found.length === nodeNames.length && found;
     },
-    { what: 'the nodes of a run that is to crash', deadlineMs: 60_000 },
+    { what: 'the nodes of a run that is to crash', deadlineMs: 120_000 },
   );
   child.kill('SIGKILL');
   await new Promise((resolve) => child.once('close', resolve));
@@ -59,6 +60,19 @@ suite('a cluster in namespaces', clusterNeeds(), () => {
   before(() => {
     cluster = theCluster();
   });
+
+  /** A container that has started may not listen yet. */
+  async function serverAnswers(family: 4 | 6): Promise<void> {
+    const address = addressOf(server, family);
+    const url = `http://${family === 6 ? `[${address}]` : address}/hostname`;
+    let said = '';
+    const answered = async (): Promise<boolean> => {
+      const { stdout, stderr } = await execInPod({ namespace, name: 'client' }, ['curl', '-sS', '-m', '5', url]);
+      said = stdout || stderr;
+      return stdout === 'server';
+    };
+    await until(answered, { what: () => `${url} to answer the client; it said ${said}`, deadlineMs: 60_000 });
+  }
 
   test('what a crashed run left is gone before the next begins', () => {
     assert.equal(crashed.length, nodeNames.length);
@@ -99,21 +113,8 @@ suite('a cluster in namespaces', clusterNeeds(), () => {
       { namespace, name: 'server', node: 'node2', args: ['netexec', '--http-port=80'] },
       { namespace, name: 'client', node: 'node1' },
     ])) as [Pod, Pod];
-    for (const family of [4, 6] as const) {
-      const address = addressOf(server, family);
-      const url = `http://${family === 6 ? `[${address}]` : address}/hostname`;
-      const { code, stdout, stderr } = await execInPod({ namespace, name: 'client' }, ['curl', '-sS', '-m', '5', url]);
-      assert.equal(code, 0, stderr);
-      assert.equal(stdout, 'server');
-    }
-    // A Deployment that is available is not yet known to the kube-proxy of every node, which refuses until then.
-    let answer = '';
-    const answered = async (): Promise<boolean> => {
-      const dig = ['dig', '+short', '+time=2', '+tries=1', 'kubernetes.default.svc.cluster.local'];
-      answer = (await execInPod({ namespace, name: 'client' }, dig)).stdout.trim();
-      return answer === '10.96.0.1';
-    };
-    await until(answered, { what: () => `cluster DNS to answer; it said ${answer}`, deadlineMs: 60_000 });
+    for (const family of [4, 6] as const) await serverAnswers(family);
+    await clusterDnsAnswers({ namespace, name: 'client' });
   });
 
   test('streams between pods, and from the outside host to a node, are counted packet by packet', async () => {
@@ -171,7 +172,7 @@ suite('a cluster in namespaces', clusterNeeds(), () => {
     await apiServerReady(cluster.api);
     await until(async () => (await execInPod({ namespace, name: 'client' }, ['true'])).code === 0, {
       what: `exec in a pod of node1 (${logOf('kubelet node1')})`,
-      deadlineMs: 60_000,
+      deadlineMs: 120_000,
       intervalMs: 500,
     });
   });
@@ -202,8 +203,7 @@ suite('a cluster in namespaces', clusterNeeds(), () => {
       deadlineMs: 120_000,
       intervalMs: 500,
     });
-    const url = `http://[${addressOf(server, 6)}]/hostname`;
-    assert.equal((await execInPod({ namespace, name: 'client' }, ['curl', '-sS', '-m', '5', url])).stdout, 'server');
+    await serverAnswers(6);
   });
 
   test('the ToR router runs, ready for sessions', async () => {

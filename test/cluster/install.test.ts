@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import fs from 'node:fs';
 import { suite, test } from 'node:test';
 import { installNetwork, nodeReadiness, podCidrsOf } from '../support/cluster/cluster.ts';
+import { clusterDnsAnswers } from '../support/cluster/coredns.ts';
 import { agentNamespace, agentSelector, manifestHook } from '../support/cluster/hooks.ts';
-import { applyObjects, execInPod } from '../support/cluster/kubectl.ts';
+import { applyObjects } from '../support/cluster/kubectl.ts';
 import { addressesOf, nodeNames } from '../support/cluster/layout.ts';
 import { clusterNeeds } from '../support/cluster/needs.ts';
 import { nodePath } from '../support/cluster/node.ts';
@@ -57,20 +58,18 @@ suite('the agent in a cluster', clusterNeeds(), () => {
           })),
         ),
       );
-      const { outcomes } = await traffic.client.call({ op: 'probe', probes });
-      assert.deepEqual(
-        probes.filter((_, i) => outcomes[i]!.verdict !== 'allow'),
-        [],
-      );
+      // Pods may run before the nodes' sessions with each other are up.
+      let denied: readonly object[] = probes;
+      const reached = async (): Promise<boolean> => {
+        const { outcomes } = await traffic.client.call({ op: 'probe', probes });
+        denied = probes.filter((_, i) => outcomes[i]!.verdict !== 'allow');
+        return denied.length === 0;
+      };
+      await until(reached, { what: () => `probes to pass: ${JSON.stringify(denied)}`, deadlineMs: 60_000 });
     } finally {
       await traffic.close();
     }
-    const { stdout } = await execInPod({ namespace, name: 'node1-1' }, [
-      'dig',
-      '+short',
-      'kubernetes.default.svc.cluster.local',
-    ]);
-    assert.equal(stdout.trim(), '10.96.0.1');
+    await clusterDnsAnswers({ namespace, name: 'node1-1' });
   });
 
   test('the ToR router learns every pod CIDR from its node, and the outside host and pods reach each other', async () => {
@@ -80,7 +79,7 @@ suite('the agent in a cluster', clusterNeeds(), () => {
       const sessions = await torSessions();
       return sessions.length === nodeNames.length && sessions.every(({ state }) => state === 'Established');
     };
-    await until(established, { what: 'a session of the ToR router with each node', deadlineMs: 30_000 });
+    await until(established, { what: 'a session of the ToR router with each node', deadlineMs: 60_000 });
     for (const node of nodeNames) {
       for (const [i, cidr] of (await podCidrsOf(cluster(), node)).entries()) {
         const via = `via ${addressesOf(node)[i]} `;
@@ -115,6 +114,6 @@ suite('the agent in a cluster', clusterNeeds(), () => {
       const sessions = await torSessions();
       return sessions.length === nodeNames.length && sessions.every(({ state }) => state === 'Established');
     };
-    await until(established, { what: 'sessions over IPv6', deadlineMs: 30_000 });
+    await until(established, { what: 'sessions over IPv6', deadlineMs: 60_000 });
   });
 });

@@ -79,10 +79,15 @@ suite('policy on a cluster with a ToR router', clusterNeeds(), () => {
       logFile: path.join(paths.logs, 'outside-server.log'),
       env: { PATH: systemPath },
     });
-    const routes = await birdc('show', 'route', 'primary');
     for (const [i, node] of nodeNames.entries()) {
       for (const [j, cidr] of (await podCidrsOf(cluster, node)).entries()) {
-        assert.match(routes, new RegExp(`^${cidr} .*\\n\\s+via ${addressesOf(node)[j]} on eth0`, 'm'));
+        const route = new RegExp(`^${cidr} .*\\n\\s+via ${addressesOf(node)[j]} on eth0`, 'm');
+        let routes = '';
+        const learned = async (): Promise<boolean> => {
+          routes = await birdc('show', 'route', 'primary');
+          return route.test(routes);
+        };
+        await until(learned, { what: () => `the router's route to ${cidr}; it has ${routes}`, deadlineMs: 60_000 });
         const family = j === 0 ? 4 : 6;
         const [pod, outside] = [open[i]!, ofNode('outside', family)];
         const client = (address: string): RegExp => new RegExp(`^\\[?${address.replaceAll('.', '\\.')}\\]?:\\d+$`);

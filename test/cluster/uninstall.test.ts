@@ -14,6 +14,7 @@ import { applyObjects, execInPod, kubectl, tryKubectl } from '../support/cluster
 import { addressesOf, apiServerUrl, type NodeName, nodeNames } from '../support/cluster/layout.ts';
 import { clusterNeeds } from '../support/cluster/needs.ts';
 import { execOnNode } from '../support/cluster/node.ts';
+import { createNamespace } from '../support/cluster/pods.ts';
 import { birdc } from '../support/cluster/tor.ts';
 import { difference, nodeDump } from '../support/node-dump.ts';
 import { until } from '../support/wait.ts';
@@ -39,7 +40,6 @@ const network: readonly object[] = [
 
 /** A server on each node under a policy; that of node1 has a port of its node, too. */
 const workload: readonly object[] = [
-  { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'web' } },
   {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
@@ -77,7 +77,7 @@ async function serversReachEachOther(): Promise<void> {
       const { stdout } = await execInPod(pod, ['curl', '-sm', '2', `http://${address}:8080/hostname`]);
       return stdout === 'server-node2';
     },
-    { what: 'a pod to reach the pod on the other node', deadlineMs: 30_000 },
+    { what: 'a pod to reach the pod on the other node', deadlineMs: 60_000 },
   );
 }
 
@@ -121,14 +121,17 @@ const dumpOf = (node: NodeName): Promise<string> => nodeDump((command) => execOn
 
 /** Once kube-proxy and the kubelet have written what they write by themselves. */
 async function settledDump(node: NodeName): Promise<string> {
-  return until(
-    async () => {
-      const first = await dumpOf(node);
-      const hasProxy = /KUBE-SERVICES|kube-proxy/.test(first);
-      return hasProxy && difference(first, await dumpOf(node)).length === 0 && first;
-    },
-    { what: `${node} to come to rest`, deadlineMs: 60_000, intervalMs: 1_000 },
-  );
+  let dump = '';
+  let moved: readonly string[] = [];
+  const atRest = async (): Promise<boolean> => {
+    const before = dump;
+    dump = await dumpOf(node);
+    moved = difference(before, dump);
+    return moved.length === 0 && /KUBE-SERVICES|kube-proxy/.test(dump);
+  };
+  const what = (): string => `${node} to come to rest; last: ${moved.join('\n')}`;
+  await until(atRest, { what, deadlineMs: 120_000, intervalMs: 2_000 });
+  return dump;
 }
 
 /** A block of the manual for one node, by the comment that it begins with, as somebody types it there. */
@@ -166,11 +169,12 @@ test('out of a cluster, nodes are what they were and the next network works', cl
       for (const node of nodeNames) assert.deepEqual(difference(before.get(node)!, await dumpOf(node)), [], node);
     };
     await installNetwork(cluster, manifestHook({ objects: network }), { dns: false });
+    await createNamespace(cluster, 'web');
     await applyObjects(workload);
     await serversReachEachOther();
     await until(async () => (await routesOfTor()).length === 4, {
       what: 'the router to have both pod CIDRs of both nodes',
-      deadlineMs: 30_000,
+      deadlineMs: 60_000,
     });
     for (const node of nodeNames) assert.notEqual(await dumpOf(node), before.get(node), 'agents leave something');
     const list = /ctr -n k8s\.io containers ls .*'/.exec(byHand('end the agent'))![0];

@@ -43,7 +43,7 @@ test(`${CYCLES} cycles of ADD and DEL with an agent that is killed at random`, m
   const worker = async (slot: number): Promise<void> => {
     // A pod's name is used again and again, as a StatefulSet's is.
     for (let turn = 0; next < CYCLES; turn++) {
-      await until(() => serving, { what: 'the agent to serve', intervalMs: 1, deadlineMs: 30_000 });
+      await until(() => serving, { what: 'the agent to serve', intervalMs: 1, deadlineMs: 90_000 });
       next++;
       await cycle(`s${slot * 2 + (turn % 2)}`);
     }

@@ -245,6 +245,6 @@ test('a pod that is made anew under another plugin works', mayRun, async (t) => 
       ];
       return (await exec('nsenter', args, { timeoutMs: 5_000 })).code === 0;
     },
-    { what: 'the new pod to reach the outside host', deadlineMs: 10_000 },
+    { what: 'the new pod to reach the outside host', deadlineMs: 60_000 },
   );
 });

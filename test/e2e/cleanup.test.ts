@@ -88,7 +88,7 @@ spec: { cidr: 10.42.0.0/16, natOutgoing: true }
       async (lab) => {
         await until(async () => (await probe(lab)).results.every(({ verdict }) => verdict === 'allow'), {
           what: 'the pods to reach each other',
-          deadlineMs: 20_000,
+          deadlineMs: 60_000,
         });
         assert.notEqual(await dump(lab.paths), before, 'the agent has written something');
         const agent = agentOf(lab, 'n1')!;

@@ -36,7 +36,7 @@ test('a denied packet is printed with pods and policy, counted, and no problem i
     const to = addresses.get('y')!;
     for (const address of to)
       await node.must('ip', 'netns', 'exec', node.podNetns('x'), 'bash', '-c', `echo > /dev/udp/${address}/${port}`);
-    await until(async () => (await printed(port)).length === to.length, { what: 'the flows', deadlineMs: 10_000 });
+    await until(async () => (await printed(port)).length === to.length, { what: 'the flows', deadlineMs: 60_000 });
     for (const flow of await printed(port)) {
       assert.deepEqual(
         [flow.verdict, flow.direction, flow.source.pod, flow.destination.pod, flow.protocol, flow.node],

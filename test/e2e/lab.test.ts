@@ -54,7 +54,7 @@ test('manifests applied to a running lab take effect; pruned pods are unwired', 
   await withLab(smallTopology + twoPods + denyAll, async (lab) => {
     await until(async () => (await open(lab)) === 'x>y y>x', {
       what: 'both pods to reach each other',
-      deadlineMs: 20_000,
+      deadlineMs: 60_000,
     });
     const shut = twoPods.replace('"name":"y","labels":{}', '"name":"y","labels":{"shut":"yes"}');
     const { changed } = await apply(lab, [writeScratch(t, shut)], quiet);
@@ -89,7 +89,7 @@ test('two labs of the same topology run at once and do not meet; ending one leav
       for (const lab of [first, second]) {
         await until(async () => (await open(lab)) === 'x>y y>x', {
           what: `pods of ${lab.paths.name}`,
-          deadlineMs: 20_000,
+          deadlineMs: 60_000,
         });
       }
       await assert.rejects(
@@ -144,7 +144,7 @@ test('probe -o json, exec and status on the command line', mayRun, async () => {
     const { name } = lab.paths;
     await until(async () => (await open(lab)) === 'x>y y>x', {
       what: 'both pods to reach each other',
-      deadlineMs: 20_000,
+      deadlineMs: 60_000,
     });
     const probed = await poplin(['lab', 'probe', '--name', name, '-o', 'json', '--include', 'hosts']);
     const rows = JSON.parse(probed.stdout) as unknown[];
@@ -155,9 +155,14 @@ test('probe -o json, exec and status on the command line', mayRun, async () => {
     assert.match(inPod.stdout, new RegExp(lab.state.pods[0]!.addresses[0]!.replaceAll('.', '\\.')));
     assert.equal((await poplin(['lab', 'exec', '--name', name, 'n1', '--', 'sh', '-c', 'exit 7'])).code, 7);
     assert.equal((await poplin(['lab', 'exec', '--name', name, 'nobody', '--', 'true'])).code, 2);
-    const ofAgent = await poplin(['lab', 'exec', '--name', name, 'n1', '--', 'poplin', 'bgp', 'peers']);
-    assert.equal(ofAgent.code, 0, ofAgent.stderr);
-    assert.match(ofAgent.stdout, /mesh\/n2 .*Established/);
+    // Pods reach each other over the router, too, before the nodes have a session.
+    const meshed = async (): Promise<true> => {
+      const ofAgent = await poplin(['lab', 'exec', '--name', name, 'n1', '--', 'poplin', 'bgp', 'peers']);
+      assert.equal(ofAgent.code, 0, ofAgent.stderr);
+      assert.match(ofAgent.stdout, /mesh\/n2 .*Established/);
+      return true;
+    };
+    await until(meshed, { what: 'the session with n2 to be shown', deadlineMs: 60_000 });
     const status = await poplin(['lab', 'status', '--name', name, '-o', 'json']);
     assert.equal(status.code, 0);
     assert.equal((JSON.parse(status.stdout) as { pods: unknown[] }).pods.length, 2);

@@ -52,7 +52,7 @@ async function settled(lab: Lab, node: string): Promise<void> {
 
 async function allReach(lab: Lab): Promise<void> {
   const all = async (): Promise<boolean> => (await probe(lab)).results.every(({ verdict }) => verdict === 'allow');
-  await until(all, { what: 'both pods to reach each other', deadlineMs: 20_000 });
+  await until(all, { what: 'both pods to reach each other', deadlineMs: 60_000 });
 }
 
 interface Monitor {

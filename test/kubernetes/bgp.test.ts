@@ -8,6 +8,7 @@ import path from 'node:path';
 import { after, before, suite, type TestContext, test } from 'node:test';
 import { type BgpPeerView, createApiClient } from '#api';
 import { Bird } from '../support/bgp.ts';
+import { definitions, untilServed } from '../support/kube/agent.ts';
 import { type ApiServer, apiServerAssets, startApiServer } from '../support/kube/api-server.ts';
 import type { KubeObject } from '../support/kube/objects.ts';
 import { relayInto } from '../support/kube/relay.ts';
@@ -86,6 +87,7 @@ suite(
         what: 'the manifest to be taken',
         deadlineMs: 90_000,
       });
+      await untilServed(server, definitions());
       kubeconfig = server.kubeconfig('agent', { token: await server.tokenFor('poplin', namespace) });
     });
     after(() => server.stop());

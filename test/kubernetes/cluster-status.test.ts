@@ -87,7 +87,13 @@ suite('statuses of the whole cluster', needs(kubeAgentNeeds), () => {
       ['CIDROverlap', 'overlap'],
       ['InServiceRange', 'services'],
     ] as const) {
-      const events = await eventsOf(server, reason);
+      const events = await until(
+        async () => {
+          const found = await eventsOf(server, reason);
+          return found.length > 0 && found;
+        },
+        { what: `the Event ${reason}`, deadlineMs: 60_000, intervalMs: 200 },
+      );
       assert.deepEqual(
         events.map(({ regarding }) => regarding.name),
         [name],

@@ -46,12 +46,13 @@ suite('kube datastore and a failing API server', needs({ kube: apiServerAssets }
 
   test('a token that expired is taken from its file again as soon as it is renewed', async (t) => {
     const { namespace, world } = await begin(t);
-    await world.renewToken(3);
+    // Long enough to be in sync before it ends.
+    await world.renewToken(10);
     const watched = await world.follow();
     await untilInSync(watched);
     const token = fs.readFileSync(world.tokenFile, 'utf8');
     const status = async (): Promise<number> => (await server.request({ path: '/api', token })).status;
-    await until(async () => (await status()) === 401, { what: 'the token to expire', deadlineMs: 30_000 });
+    await until(async () => (await status()) === 401, { what: 'the token to expire', deadlineMs: 60_000 });
     world.relay.cut();
     await until(() => /401/.test(watched.datastore.status().kinds?.NetworkPolicy?.reason ?? ''), { what: 'a refusal' });
     assert.equal(watched.datastore.status().inSync, true, 'what is in force stays so');
@@ -112,7 +113,7 @@ suite('kube datastore and a failing API server', needs({ kube: apiServerAssets }
       metadata: { name: 'tor' },
       spec: { peerIP: '192.0.2.1', asNumber: 65001 },
     };
-    await until(() => server.objects.create(peer), { what: 'the definition to be served' });
+    await until(() => server.objects.create(peer), { what: 'the definition to be served', deadlineMs: 60_000 });
     await until(() => watched.get('BGPPeer', 'tor')?.asNumber === 65001, { what: 'the peer', deadlineMs: 30_000 });
     assert.deepEqual(watched.datastore.status().kinds?.BGPPeer?.apiVersions, ['projectcalico.org/v3']);
     await server.kubectl(['delete', 'crd', 'bgppeers.projectcalico.org', '--wait=false']);
@@ -172,7 +173,7 @@ suite('kube datastore and a failing API server', needs({ kube: apiServerAssets }
     const { namespace, world } = await begin(t);
     const watched = await world.follow();
     await untilInSync(watched);
-    server.pause();
+    await server.pause();
     try {
       await untilState(watched, 'Node', 'failing');
       assert.equal(watched.datastore.status().inSync, true);
@@ -321,7 +322,7 @@ suite('kube datastore and a failing API server', needs({ kube: apiServerAssets }
       metadata: { name: 'tor' },
       spec: { peerIP: '192.0.2.1', asNumber: 65001, password },
     };
-    await until(() => server.objects.create(peer), { what: 'the definition to be served' });
+    await until(() => server.objects.create(peer), { what: 'the definition to be served', deadlineMs: 60_000 });
     const watched = await world.follow();
     await untilInSync(watched);
     const value = (): string | undefined => watched.get('Secret', `${namespace}/bgp`)?.data['tor']?.reveal();

@@ -58,7 +58,10 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
     const [definition] = definitions().filter(({ metadata }) => metadata.name === 'bgppeers.projectcalico.org');
     await server.objects.delete(definition!);
     await untilSessions(agent);
-    await until(async () => !(await server.objects.get(definition!)), { what: 'the definition to be gone' });
+    await until(async () => !(await server.objects.get(definition!)), {
+      what: 'the definition to be gone',
+      ...patience,
+    });
     await untilInSync(agent);
     await installDefinitions(server, [definition!]);
     await server.objects.create(tor);
@@ -100,7 +103,7 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
       what: 'the agent to say that its token is refused',
       ...patience,
     });
-    const token = await agentToken(server, 'n1', 20);
+    const token = await agentToken(server, 'n1', 30);
     node.renewToken(token);
     await agent.untilReady(60_000);
     const uid = await schedulePod(server, 'n1', 'before-the-end');
@@ -116,6 +119,7 @@ suite('agents behind an API server that fails them', needs(kubeAgentNeeds), () =
     await untilInSync(agent);
     await until(async () => agent.log.includes('changed its state') && (await agent.status()).ready.ok, {
       what: 'the agent to be ready',
+      ...patience,
     });
   });
 

@@ -68,9 +68,9 @@ suite('API server fixture', needs({ commands: ['setpriv'], kube: apiServerAssets
   test('a token expires, and one without a server signature never counts', async () => {
     const namespace = await server.namespace();
     const status = async (token: string) => (await server.request({ path: '/api', token })).status;
-    const token = await server.tokenFor('short', namespace, 3);
+    const token = await server.tokenFor('short', namespace, 10);
     assert.equal(await status(token), 200);
-    await until(async () => (await status(token)) === 401, { what: 'the token to be refused', deadlineMs: 30_000 });
+    await until(async () => (await status(token)) === 401, { what: 'the token to be refused', deadlineMs: 60_000 });
     assert.equal(await status(await server.tokenFor('short', namespace, -1)), 401);
     assert.equal(await status('made-up'), 401);
   });
@@ -128,7 +128,7 @@ suite('API server fixture', needs({ commands: ['setpriv'], kube: apiServerAssets
         versions: [{ name: 'v1', served: true, storage: true, schema: { openAPIV3Schema: { type: 'object' } } }],
       },
     });
-    await until(() => server.objects.create(widget), { what: 'the definition to be served' });
+    await until(() => server.objects.create(widget), { what: 'the definition to be served', deadlineMs: 60_000 });
     assert.equal((await server.objects.list(widget)).length, 1);
   });
 

@@ -76,12 +76,15 @@ suite('node guard', needs({ kube: apiServerAssets }), () => {
       assert.equal(status, 201);
       tokens[name] = (body as unknown as { status: { token: string } }).status.token;
     }
-    // A policy is in force a moment after it was made.
-    await until(async () => (await patchNode('n2', networkUnavailable('False'), tokens['n1']!)).status === 403, {
-      what: 'the policy to be in force',
-      deadlineMs: 30_000,
-      intervalMs: 100,
-    });
+    // A policy is in force a moment after it was made; a role that does not count yet refuses as well.
+    let said: unknown;
+    const inForce = async (): Promise<boolean> => {
+      const { status, body } = await patchNode('n2', networkUnavailable('False'), tokens['n1']!);
+      said = (body as { readonly message?: string }).message;
+      return status === 403 && /may not write about node n2/.test(String(said));
+    };
+    const what = (): string => `the policy to be in force; the API server said ${said}`;
+    await until(inForce, { what, deadlineMs: 60_000, intervalMs: 100 });
   });
   after(() => server?.stop());
 

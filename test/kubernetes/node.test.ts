@@ -5,7 +5,14 @@ import path from 'node:path';
 import { after, before, suite, test } from 'node:test';
 import { outsideBird } from '../support/agent-outside.ts';
 import { calico, installPoplin, kubeAgentNeeds, kubeNode, nodeName, schedulePod } from '../support/kube/agent.ts';
-import { addPod, patience, startReady, untilProblem, untilSession } from '../support/kube/agent-state.ts';
+import {
+  addPod,
+  patience,
+  startReady,
+  untilNoProblem,
+  untilProblem,
+  untilSession,
+} from '../support/kube/agent-state.ts';
 import { type ApiServer, startApiServer } from '../support/kube/api-server.ts';
 import { needs } from '../support/needs.ts';
 import { until } from '../support/wait.ts';
@@ -76,14 +83,16 @@ protocol bgp tor {
     );
     await startReady(agent);
     await untilSession(agent, 'peer/tor', true);
-    await until(() => bird.birdc('show route').includes('fd00:42:1::/64'), { what: 'the pod CIDR at the router' });
+    await until(() => bird.birdc('show route').includes('fd00:42:1::/64'), {
+      what: 'the pod CIDR at the router',
+      ...patience,
+    });
     await until(
       async () => (await agent.inside('ip', '-6', 'route', 'get', 'fd60:1::5')).stdout.includes('via 2001:db8::2'),
       { what: "the router's prefix in the kernel", ...patience },
     );
     const addresses = await addPod(agent, 'six', await schedulePod(server, 'n1', 'six'));
     assert.match(addresses.join(), /^fd00:42:1::[0-9a-f:]+$/);
-    const { problems } = await agent.status();
-    assert.deepEqual(problems, []);
+    await untilNoProblem(agent, /^/);
   });
 });

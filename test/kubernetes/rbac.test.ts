@@ -124,6 +124,7 @@ async function podThatComesLate(server: ApiServer, log: AuditLog, { agent }: Kub
   const adding = agent.cni('ADD', 'late', {}, 'hash-of-late');
   await until(() => log.requests().some(({ verb, resource }) => verb === 'get' && resource === 'pods'), {
     what: 'the agent to ask for the Pod',
+    deadlineMs: 60_000,
   });
   await schedulePod(server, 'n1', 'late', { annotations: { 'kubernetes.io/config.hash': 'hash-of-late' } });
   const { exitCode, message } = await adding;
@@ -215,7 +216,7 @@ suite('the roles of the agent', needs(kubeAgentNeeds), () => {
       return allowed.filter((permission) => !all.some((request) => allows(permission, request))).map(permissionText);
     };
     // What is done now and then, e.g. to keep the Lease; what is left over is told below.
-    await until(() => unused().length === 0, { what: 'everything', deadlineMs: 20_000, intervalMs: 500 }).catch(
+    await until(() => unused().length === 0, { what: 'everything', deadlineMs: 60_000, intervalMs: 500 }).catch(
       () => undefined,
     );
     const refused = requests().filter(({ code }) => code === 403);

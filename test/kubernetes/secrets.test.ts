@@ -91,7 +91,11 @@ suite('passwords from Secrets', needs({ ...kubeAgentNeeds, provided: ['cniShim',
     await untilSession(agent, 'peer/goes', false);
     // BIRD has the new key alone: the session it has now is of that.
     await until(() => changes.established('agent'), { what: 'the session of the new key', ...patience });
-    assert.ok(!goes.established('agent'));
+    // Told, and not by the hold time.
+    await until(() => !goes.established('agent'), {
+      what: 'the router to hear that its session ends',
+      deadlineMs: 5_000,
+    });
 
     // What was read last stays in use while nothing may be read.
     const [binding] = installedObjects().filter(({ kind }) => kind === 'RoleBinding');

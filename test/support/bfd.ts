@@ -60,7 +60,10 @@ export class BfdProcess {
   }
   /** Its processes have started and it has the session. */
   async has(key: string): Promise<BfdSessionStatus> {
-    return until(() => this.status(key), { what: `the session ${key}; ${this.errors}`, deadlineMs: startDeadlineMs });
+    return until(() => this.status(key), {
+      what: () => `the session ${key}; ${this.errors}`,
+      deadlineMs: startDeadlineMs,
+    });
   }
   async reaches(key: string, state: BfdSessionStatus['state']): Promise<BfdSessionStatus> {
     return until(
@@ -69,7 +72,7 @@ export class BfdProcess {
         return status?.state === state && status;
       },
       {
-        what: `${key} to be ${state}; it is ${JSON.stringify(this.status(key))} ${this.errors}`,
+        what: () => `${key} to be ${state}; it is ${JSON.stringify(this.status(key))} ${this.errors}`,
         deadlineMs: startDeadlineMs,
       },
     );

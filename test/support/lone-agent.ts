@@ -73,7 +73,8 @@ export class LoneAgent {
       `netns add ${netns}`,
       `netns add ${outside}`,
       `-n ${netns} link set lo up`,
-      `-n ${netns} link add up0 type veth peer name up0 netns ${outside}`,
+      // Different indexes at both ends: with equal ones the kernel tells of a carrier up to a second late.
+      `-n ${netns} link add up0 type veth peer name up0 index 100 netns ${outside}`,
       ...outsideAddresses.node.map((address) => `-n ${netns} addr add ${address} dev up0 nodad`),
       ...outsideAddresses.host.map((address) => `-n ${outside} addr add ${address} dev up0 nodad`),
     ];
@@ -160,13 +161,13 @@ export class LoneAgent {
   status(): Promise<AgentStatus> {
     return this.api.status();
   }
-  untilReady(deadlineMs = 20_000): Promise<AgentStatus> {
+  untilReady(deadlineMs = 60_000): Promise<AgentStatus> {
     return until(
       async () => {
         const status = await this.status();
         return status.ready.ok && status;
       },
-      { what: `the agent to be ready; its log ends: ${this.log.slice(-600)}`, deadlineMs, intervalMs: 10 },
+      { what: () => `the agent to be ready; its log ends: ${this.log.slice(-600)}`, deadlineMs, intervalMs: 10 },
     );
   }
 

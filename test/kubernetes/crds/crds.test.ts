@@ -1,6 +1,7 @@
 /** The definitions of deploy/crds as somebody with kubectl meets them. */
 import assert from 'node:assert/strict';
 import { after, before, suite, test } from 'node:test';
+import { untilServed } from '../../support/kube/agent.ts';
 import { type ApiServer, apiServerAssets, startApiServer } from '../../support/kube/api-server.ts';
 import type { KubeObject } from '../../support/kube/objects.ts';
 import { needs } from '../../support/needs.ts';
@@ -43,6 +44,7 @@ suite('definitions under kubectl', needs({ commands: ['setpriv'], kube: apiServe
       );
       assert.deepEqual(bad, [], name);
     }
+    await untilServed(server, definitions);
     const again = await server.kubectl(['apply', '--warnings-as-errors', '-f', folder]);
     assert.equal(again.match(/ unchanged$/gm)?.length, definitions.length, 'applying them again changes nothing');
   });

@@ -138,7 +138,7 @@ async function notFoundIsUndefined<T>(answer: Promise<T>): Promise<T | undefined
 }
 
 /** Waits until the API server says that it is ready. */
-export async function apiServerReady(api: ApiClient, deadlineMs = 60_000): Promise<void> {
+export async function apiServerReady(api: ApiClient, deadlineMs = 120_000): Promise<void> {
   const end = performance.now() + deadlineMs;
   for (;;) {
     const answer = await api.raw('GET', '/readyz').catch((error: Error) => ({ status: 0, text: error.message }));

@@ -167,7 +167,7 @@ async function podRoutes(api: ApiClient): Promise<{ cidr: string; via: string }[
       const { items } = await api.get<KubeList<Node>>('/api/v1/nodes');
       return items.length === nodeNames.length && items.every(({ spec }) => spec.podCIDRs?.length === 2) && items;
     },
-    { what: 'both nodes to have pod CIDRs', deadlineMs: 60_000, intervalMs: 100 },
+    { what: 'both nodes to have pod CIDRs', deadlineMs: readyDeadlineMs, intervalMs: 100 },
   );
   return nodes.flatMap(({ metadata, spec }) => {
     const [ipv4, ipv6] = addressesOf(metadata.name as NodeName);

@@ -66,7 +66,7 @@ export function ctr(node: NodeName, args: readonly string[], stdin?: string): Re
 export async function containerdReady(node: NodeName): Promise<void> {
   await until(async () => (await ctr(node, ['version'])).code === 0, {
     what: `containerd on ${node}`,
-    deadlineMs: 30_000,
+    deadlineMs: 60_000,
     intervalMs: 100,
   });
 }

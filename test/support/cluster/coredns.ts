@@ -1,7 +1,9 @@
 /** CoreDNS as the cluster's DNS service: what Corefile and objects its documentation gives, cut to what specs need. */
 
+import { until } from '../wait.ts';
 import { imageNames } from './images.ts';
-import { dnsAddress, type IpVersion } from './layout.ts';
+import { execInPod } from './kubectl.ts';
+import { dnsAddress, type IpVersion, serviceHosts } from './layout.ts';
 
 const labels = { 'k8s-app': 'kube-dns' };
 const metadata = { name: 'coredns', namespace: 'kube-system' };
@@ -77,4 +79,16 @@ export function corednsObjects(family: IpVersion): readonly object[] {
       },
     },
   ];
+}
+
+/** Waits until it answers a pod: a Deployment that is available is not yet known to the kube-proxy of every node, which refuses until then. */
+export async function clusterDnsAnswers(pod: { readonly namespace: string; readonly name: string }): Promise<void> {
+  let said = '';
+  const answered = async (): Promise<boolean> => {
+    const dig = ['dig', '+short', '+time=2', '+tries=1', 'kubernetes.default.svc.cluster.local'];
+    const { stdout, stderr } = await execInPod(pod, dig);
+    said = stdout.trim() || stderr.trim();
+    return stdout.trim() === serviceHosts[0];
+  };
+  await until(answered, { what: () => `cluster DNS to answer ${pod.name}; it said ${said}`, deadlineMs: 60_000 });
 }

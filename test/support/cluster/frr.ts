@@ -63,7 +63,7 @@ export async function startFrr(config: string): Promise<Frr> {
       if (!isAlive(started)) throw new Error(`FRR ended: ${tail(log)}`);
       return tail(log, 1_000).includes('configuration is loaded');
     },
-    { what: `FRR to load its configuration (${log})`, deadlineMs: 30_000, intervalMs: 100 },
+    { what: `FRR to load its configuration (${log})`, deadlineMs: 60_000, intervalMs: 100 },
   );
   const vtysh = [setupTool('vtysh'), '--vty_socket', `${folder}/run`];
   return { vtysh: (command) => must('nsenter', ['-t', String(started.pid), '-m', '-n', ...vtysh, '-c', command]) };

@@ -2,6 +2,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { root } from '#setup';
+import { until } from '../wait.ts';
 import { agentImage } from './agent-image.ts';
 import { type Cluster, podCidrsOf } from './cluster.ts';
 import { importImage } from './containerd.ts';
@@ -44,7 +45,14 @@ export function manifestHook(options: ManifestOptions = {}): AgentHook {
       await Promise.all(nodeNames.map((node) => importImage(node, image)));
       const settings = options.settings ?? { kubeApiServer: apiServerUrl(cluster.options.family) };
       await kubectl(['apply', '-f', '-'], { stdin: withSettings(fs.readFileSync(manifest, 'utf8'), settings) });
-      if (options.objects) await applyObjects(options.objects);
+      const { objects } = options;
+      // A definition is served a moment after it was applied.
+      if (objects)
+        await until(() => applyObjects(objects), {
+          what: 'objects of the definitions to be taken',
+          deadlineMs: 60_000,
+          intervalMs: 500,
+        });
     },
   };
 }

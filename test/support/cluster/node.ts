@@ -144,7 +144,7 @@ async function booted(node: NodeName, process_: LabProcess, what: string): Promi
         });
       return fs.readlinkSync(`/proc/${process_.pid}/exe`) === pause;
     },
-    { what: `${what} of ${node}`, deadlineMs: 15_000 },
+    { what: `${what} of ${node}`, deadlineMs: 60_000 },
   );
 }
 
@@ -191,7 +191,8 @@ async function endNode(node: NodeName, first: LabProcess | undefined, keepPid?: 
   );
 }
 
-function kill(pid: number): void {
+/** SIGKILL to a process, or where it is negative to a group, that may be gone. */
+export function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch (error) {
@@ -296,7 +297,7 @@ async function childOf(pid: number, log: string, part: string): Promise<number> 
         throw new ClusterError(`${part} ended at once: ${tail(log)}`, { code: 'PART_DIED', part, log });
       return Number.parseInt(fs.readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8'), 10);
     },
-    { what: `${part} to start (${log})`, deadlineMs: 10_000, intervalMs: 5 },
+    { what: `${part} to start (${log})`, deadlineMs: 60_000, intervalMs: 5 },
   );
 }
 

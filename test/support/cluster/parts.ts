@@ -23,7 +23,7 @@ import {
   serviceCidrs,
   systemPath,
 } from './layout.ts';
-import { nodePath, startOnNode } from './node.ts';
+import { kill, nodePath, startOnNode } from './node.ts';
 import { kubeconfigFile, pkiFiles } from './pki.ts';
 import { readState, updateState } from './state.ts';
 import { kubeBinary, setupTool } from './tools.ts';
@@ -98,7 +98,7 @@ export async function stopPart(part: Part, how: 'gently' | 'hard' = 'gently'): P
       deadlineMs: 2 * stopDeadlineMs,
     });
   }
-  if (members().length > 0) process.kill(-group, 'SIGKILL');
+  if (members().length > 0) kill(-group);
   await until(() => members().length === 0, { what: `${part} to be gone` });
 }
 

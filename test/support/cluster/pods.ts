@@ -30,7 +30,7 @@ export interface PodOptions {
   readonly spec?: object;
 }
 
-const runningDeadlineMs = 60_000;
+const runningDeadlineMs = 120_000;
 
 export function podPath({ namespace, name }: { readonly namespace: string; readonly name: string }): string {
   return `/api/v1/namespaces/${namespace}/pods/${name}`;
@@ -43,8 +43,14 @@ export async function createNamespace(
   labels: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   await api.create('/api/v1/namespaces', { metadata: { name, labels } });
+  await namespaceReady({ api }, name);
+}
+
+/** Waits for the ServiceAccount that pods of a namespace have: without it they are refused. */
+export async function namespaceReady({ api }: Pick<Cluster, 'api'>, name: string): Promise<void> {
   await until(() => api.find(`/api/v1/namespaces/${name}/serviceaccounts/default`), {
     what: `ServiceAccount default of namespace ${name}`,
+    deadlineMs: 60_000,
   });
 }
 

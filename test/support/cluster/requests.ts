@@ -19,7 +19,7 @@ export interface Answer {
   readonly outcome: 'answered' | 'refused' | 'timeout' | `curl ${number}`;
 }
 
-const answerDeadlineMs = 30_000;
+const answerDeadlineMs = 60_000;
 const blockedDeadlineMs = 60_000;
 /** Attempts in a row without an answer that make "blocked". */
 const blockedAttempts = 3;

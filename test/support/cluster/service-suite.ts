@@ -281,14 +281,14 @@ export function serviceSuite(options: Pick<ClusterOptions, 'family' | 'proxyMode
     });
 
     test("an agent's restart leaves kube-proxy's rules as they are", async () => {
-      // kube-proxy itself writes until all endpoints are known.
-      const rules = await until(
-        async () => {
-          const first = await proxyRules('node1', proxyMode);
-          return first === (await proxyRules('node1', proxyMode)) && first;
-        },
-        { what: "kube-proxy's rules to come to rest", intervalMs: 500, deadlineMs: 30_000 },
-      );
+      // kube-proxy itself writes until all endpoints are known, once a second at most.
+      let rules = '';
+      const atRest = async (): Promise<boolean> => {
+        const before = rules;
+        rules = await proxyRules('node1', proxyMode);
+        return rules === before;
+      };
+      await until(atRest, { what: "kube-proxy's rules to come to rest", intervalMs: 2_000, deadlineMs: 60_000 });
       await restartAgent(cluster, 'node1');
       assert.equal(await proxyRules('node1', proxyMode), rules);
       await overBoth(async (family) => {

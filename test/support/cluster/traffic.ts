@@ -21,6 +21,7 @@ import { updateState } from './state.ts';
 const role = 'prober';
 /** UDP, served in every target. */
 export const streamPort = 9999;
+const proberDeadlineMs = 60_000;
 
 export interface Traffic {
   readonly client: ProberClient;
@@ -59,7 +60,7 @@ export async function startTraffic(targets: readonly Target[]): Promise<Traffic>
     env: { PATH: systemPath },
   });
   updateState((state) => ({ ...state, processes: { ...state.processes, [role]: process_ } }));
-  const client = await ProberClient.connect(paths.proberSocket);
+  const client = await ProberClient.connect(paths.proberSocket, proberDeadlineMs);
   const { problems } = await client.call({ op: 'sync', targets });
   if (problems.length > 0) throw new Error(`prober: ${problems.join('; ')}`);
   return {

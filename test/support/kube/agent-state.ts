@@ -15,7 +15,7 @@ export async function startReady(agent: LoneAgent): Promise<void> {
 /** So many objects of a kind are in force. */
 export async function untilKnown(agent: LoneAgent, kind: string, count: number): Promise<void> {
   await until(async () => (await agent.status()).datastore.objects[kind] === count, {
-    what: `the agent to know ${count} ${kind}; ${logEnd(agent)}`,
+    what: () => `the agent to know ${count} ${kind}; ${logEnd(agent)}`,
     ...patience,
   });
 }
@@ -27,7 +27,7 @@ export async function untilInSync(agent: LoneAgent): Promise<void> {
       const { datastore, problems } = await agent.status();
       return datastore.inSync && !problems.some((text) => text.startsWith('datastore:'));
     },
-    { what: `the agent to be in sync; ${logEnd(agent)}`, ...patience },
+    { what: () => `the agent to be in sync; ${logEnd(agent)}`, ...patience },
   );
 }
 
@@ -44,17 +44,20 @@ export async function untilProblem(agent: LoneAgent, pattern: RegExp): Promise<s
 }
 
 export async function untilNoProblem(agent: LoneAgent, pattern: RegExp): Promise<void> {
-  await until(async () => !(await agent.status()).problems.some((text) => pattern.test(text)), {
-    what: `no problem like ${pattern}; ${logEnd(agent)}`,
-    ...patience,
-  });
+  let seen: readonly string[] = [];
+  const isGone = async (): Promise<boolean> => {
+    seen = (await agent.status()).problems;
+    return !seen.some((text) => pattern.test(text));
+  };
+  const what = (): string => `no problem like ${pattern}; there are ${JSON.stringify(seen)}; ${logEnd(agent)}`;
+  await until(isGone, { what, ...patience });
 }
 
 /** Names of the sessions, up or not. */
 export async function untilSessions(agent: LoneAgent, ...wanted: readonly string[]): Promise<void> {
   const names = async (): Promise<string[]> => (await agent.api.bgpPeers()).map(({ name }) => name).sort();
   await until(async () => (await names()).join() === wanted.join(), {
-    what: `the sessions ${wanted.join(', ') || 'to be none'}; ${logEnd(agent)}`,
+    what: () => `the sessions ${wanted.join(', ') || 'to be none'}; ${logEnd(agent)}`,
     ...patience,
   });
 }
@@ -63,7 +66,7 @@ export async function untilSession(agent: LoneAgent, name: string, up: boolean):
   const isUp = async (): Promise<boolean> =>
     (await agent.api.bgpPeers()).some((peer) => peer.name === name && peer.state === 'Established');
   await until(async () => (await isUp()) === up, {
-    what: `session ${name} to be ${up ? 'Established' : 'down'}; ${logEnd(agent)}`,
+    what: () => `session ${name} to be ${up ? 'Established' : 'down'}; ${logEnd(agent)}`,
     ...patience,
   });
 }
@@ -83,6 +86,6 @@ export async function untilIsolated(agent: LoneAgent, pod: string, isolated = tr
       const { applied, ingress } = await agent.api.policyEndpoint({ namespace: 'default', name: pod });
       return applied && ingress.isolated === isolated;
     },
-    { what: `${pod} to be ${isolated ? '' : 'not '}isolated; ${logEnd(agent)}`, ...patience },
+    { what: () => `${pod} to be ${isolated ? '' : 'not '}isolated; ${logEnd(agent)}`, ...patience },
   );
 }

@@ -195,7 +195,14 @@ export class ApiServer {
 
   /** After `down`: the same objects, port, keys and certificates. */
   async up(): Promise<void> {
-    await this.start();
+    try {
+      await this.start();
+    } catch (error) {
+      // As at the first start, the machine may have had no time.
+      process.stderr.write(`API server, once more: ${errorText(error)}\n`);
+      await this.down();
+      await this.start();
+    }
   }
 
   async restart(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {

@@ -134,7 +134,7 @@ export async function untilInSync(watched: Watched, what = 'in sync'): Promise<v
       if (!status.inSync || status.stale) throw new Error(JSON.stringify(status.waitingFor));
       return true;
     },
-    { what, deadlineMs: 30_000 },
+    { what, deadlineMs: 60_000 },
   );
 }
 
