@@ -77,6 +77,35 @@ test('a relay tells every peer what others have and nothing of its own, whatever
   );
 });
 
+test('peers that keep up are told first, whoever programs routes afterwards; of a speaker that was stopped meanwhile nobody', () => {
+  const network = new Network();
+  const [from, to] = leaves;
+  network.add(relay, config(relay, 65000, [peer(from, 65001), peer(to, 65002)]));
+  const origin = (prefixes: string[]) => config(from, 65001, [peer(relay, 65000, { passive: true })], prefixes);
+  const speaker = network.add(from, origin([]));
+  const hearer = network.add(to, config(to, 65002, [peer(relay, 65000, { passive: true })]));
+  network.advance(3000);
+  const rests: (() => void)[] = [];
+  network.rests = rests;
+  const say = (...prefixes: string[]): void => {
+    speaker.configure(origin(prefixes));
+    network.run();
+  };
+  const heard = (): number => hearer.peerStatuses()[0]!.families.reduce((sum, { accepted }) => sum + accepted, 0);
+  say('10.1.0.0/16');
+  assert.equal(heard(), 1);
+  assert.deepEqual([...network.routesOf(relay).keys()], []);
+  for (const fn of rests.splice(0)) fn();
+  network.run();
+  assert.deepEqual([...network.routesOf(relay).keys()], ['10.1.0.0/16']);
+  say('10.1.0.0/16', '10.2.0.0/16');
+  assert.equal(heard(), 2);
+  network.speakers.get(relay)!.stop('graceful');
+  for (const fn of rests.splice(0)) fn();
+  network.run();
+  assert.deepEqual([...network.routesOf(relay).keys()], ['10.1.0.0/16']);
+});
+
 test('both ToRs announce a default route: one route with both next hops; the loss of one leaves the other', () => {
   const network = new Network();
   const node = '10.0.0.1';

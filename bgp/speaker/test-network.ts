@@ -71,6 +71,8 @@ export class Network {
   readonly stuck = new Set<string>();
   /** Who else can be dialled, by address: gets its end of the connection. */
   readonly others = new Map<string, (there: Pipe) => void>();
+  /** Set: what speakers do afterwards waits here, for the test to do it. */
+  rests: (() => void)[] | undefined;
   /** What a speaker's wall clock says. */
   wallMs = 0;
   /** Why nobody there can sign with TCP-AO. */
@@ -90,7 +92,7 @@ export class Network {
         system: { name: 'router', description: 'test' },
         ...(bfd ? { bfd } : {}),
         defer: later,
-        afterwards: later,
+        afterwards: (fn) => void (this.rests ?? this.#queue).push(fn),
         onPeerState: ({ lastError }) => void this.errors.set(address, [...(this.errors.get(address) ?? []), lastError]),
         onRoutes: () =>
           later(() => {
