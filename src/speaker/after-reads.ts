@@ -10,14 +10,11 @@ const nothing = (): void => undefined;
  */
 export class AfterReads {
   readonly #later: (fn: () => void) => void;
-  /** The first `#count`; the room stays, since to empty an array gives it away. */
-  readonly #left: (() => void)[] = [];
-  #count = 0;
+  readonly #left = new WorkList();
+  readonly #rest = new WorkList();
   #reading = false;
   /** What a read left is being done at its end. */
   #atEnd = false;
-  readonly #rest: (() => void)[] = [];
-  #restCount = 0;
 
   /** @param later calls when all that is readable in this turn has been asked. */
   constructor(later: (fn: () => void) => void) {
@@ -25,14 +22,14 @@ export class AfterReads {
   }
 
   readonly defer = (fn: () => void): void => {
-    if (this.#reading) this.#left[this.#count++] = fn;
+    if (this.#reading) this.#left.add(fn);
     else if (this.#atEnd) this.#later(() => this.#later(fn));
     else this.#later(fn);
   };
 
   /** Outside of work done at the end of a read: at once. */
   readonly afterwards = (fn: () => void): void => {
-    if (this.#atEnd) this.#rest[this.#restCount++] = fn;
+    if (this.#atEnd) this.#rest.add(fn);
     else fn();
   };
 
@@ -44,30 +41,39 @@ export class AfterReads {
   end(now: boolean): void {
     this.#reading = false;
     this.#atEnd = now;
-    const left = this.#left;
-    const count = this.#count;
-    this.#count = 0;
-    for (let i = 0; i < count; i++) {
-      const fn = left[i]!;
-      left[i] = nothing;
-      if (now) fn();
-      else this.#later(fn);
-    }
+    this.#left.take(now ? run : this.#later);
     this.#atEnd = false;
   }
 
   /** There was nothing more to read, or others have their turn. */
   noMore(): void {
-    if (this.#restCount === 0) return;
-    const rest = this.#rest;
-    const count = this.#restCount;
-    this.#restCount = 0;
     this.#atEnd = true;
-    for (let i = 0; i < count; i++) {
-      const fn = rest[i]!;
-      rest[i] = nothing;
-      fn();
-    }
+    this.#rest.take(run);
     this.#atEnd = false;
+  }
+}
+
+function run(fn: () => void): void {
+  fn();
+}
+
+class WorkList {
+  /** The first `#count`; the room stays, since to empty an array gives it away. */
+  readonly #items: (() => void)[] = [];
+  #count = 0;
+
+  add(fn: () => void): void {
+    this.#items[this.#count++] = fn;
+  }
+  /** Gives `how` what is there; what is added meanwhile stays for the next time. */
+  take(how: (fn: () => void) => void): void {
+    const items = this.#items;
+    const count = this.#count;
+    this.#count = 0;
+    for (let i = 0; i < count; i++) {
+      const fn = items[i]!;
+      items[i] = nothing;
+      how(fn);
+    }
   }
 }
