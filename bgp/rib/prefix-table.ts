@@ -5,20 +5,24 @@
  * 4 + 1 bytes (IPv4) or 16 + 1 (IPv6) a prefix and at most 16 of hash; nothing is allocated per prefix.
  *
  * Whoever walks a table walks it in the same order each time: a peer that announces it, announces it again, or withdraws it, and the next
- * peer with the same one. So the id behind the last one is looked at first, which is a read of the same cache line, and the hash, whose
- * every slot is a cold one in a full table, only when that is another prefix.
+ * peer with the same one. So the id behind the last one is looked at first, and then the last one itself, which one peer says after another, or the same
+ * takes back: reads of the same cache line. The hash, whose every slot is a cold one in a full table, comes after that, and what is in
+ * another's slot is known by some bits of its hash that stand there.
  *
  * What is released stays where it is, marked, and is there again when the prefix comes back: to look up the slot of each prefix that a
- * withdrawn table leaves would be a read of cold memory apiece. Prefixes that are new take the marked ones away: each clears a few slots of
- * the hash on its turn, so that a whole round is over before those that come meanwhile fill it.
+ * withdrawn table leaves would be a read of cold memory apiece. Once there are many of them, prefixes that are new take them away: each clears a few
+ * slots of the hash on its turn, so that a whole round is over before those that come meanwhile fill it.
  */
 import { type Cidr, formatIp, type IpFamily, parseCidr } from '#kit';
 import { BitSet, ColumnGrowth, IntStack, resized } from './arrays.ts';
 
 /** The length column of an id that is in `#free`. */
 const freeBits = 255;
-/** Slots of the hash that a new prefix clears of released ones, while there are any. */
+/** Slots of the hash that a new prefix clears of released ones. That begins when a slot in so many has one, and goes on until none is left. */
 const sweepSlots = 16;
+/** Of a slot: id + 1, and above that the first bits of the hash. 0: it is empty. */
+const idBits = 26;
+const idMask = (1 << idBits) - 1;
 /**
  * Slots of the outgrown hash that one new prefix moves: each costs two reads of cold memory, and one UPDATE may have a thousand prefixes. All are
  * moved when half as many prefixes have come as let the hash be outgrown again.
@@ -47,8 +51,8 @@ export class PrefixTable {
   #missedSlot = 0;
   /** Released ids that the hash still has. */
   readonly #released = new BitSet();
-  /** id + 1; 0 is an empty slot. At most half of the slots are live prefixes, and five eighths those and released ones. */
-  #hash = new Int32Array(1024);
+  /** See `idBits`. At most half of the slots are live prefixes, and five eighths those and released ones. */
+  #hash = new Int32Array(4096);
   /**
    * The hash that was outgrown, until all of it is moved: empty otherwise. To move a million prefixes at once takes longer than anything
    * else that one UPDATE can cause. Runs are moved whole, one after the other from an empty slot on: a prefix is still here when its own
@@ -60,6 +64,7 @@ export class PrefixTable {
   #oldMoved = 0;
   /** Prefixes in the hash, live or released. */
   #taken = 0;
+  #sweeping = false;
   /** Where the sweep goes on. */
   #sweepAt = 0;
   /** Ids that the hash does not have. */
@@ -96,17 +101,19 @@ export class PrefixTable {
   lookUp(words: Int32Array, bits: number): number {
     let id = this.#expected;
     if (!this.expects(words, bits)) {
+      if (id > 0 && this.#equals(id - 1, words, bits)) return id - 1;
       const h = prefixHash(words, 0, this.stride, bits, this.#seed);
       const hash = this.#tableOf(h);
       const mask = hash.length - 1;
       for (let slot = h & mask; ; slot = (slot + 1) & mask) {
-        id = hash[slot]! - 1;
-        if (id < 0) {
+        const entry = hash[slot]!;
+        if (entry === 0) {
           this.#missedHash = h;
           this.#missedSlot = slot;
           return -1;
         }
-        if (this.#equals(id, words, bits)) break;
+        id = (entry & idMask) - 1;
+        if ((entry ^ h) >>> idBits === 0 && this.#equals(id, words, bits)) break;
       }
     }
     this.#expected = id + 1;
@@ -139,18 +146,23 @@ export class PrefixTable {
       this.#released.delete(known);
       return known;
     }
-    const id = this.#free.length > 0 ? this.#free.pop() : this.limit++;
+    const id = this.#free.length > 0 ? this.#free.pop() : this.#newId();
     if (id >= this.#growth.due) this.#growth.makeRoom(id);
     this.bits[id] = bits;
     const base = id * this.stride;
     for (let i = 0; i < this.stride; i++) this.words[base + i] = words[i]!;
-    this.#tableOf(this.#missedHash)[this.#missedSlot] = id + 1;
+    this.#tableOf(this.#missedHash)[this.#missedSlot] = entryOf(id, this.#missedHash);
     this.#taken++;
     this.#expected = id + 1;
     if (this.#old.length > 0) this.#move();
     if (2 * this.size >= this.#hash.length) this.#outgrow();
-    else if (this.#released.count > 0 && this.#old.length === 0) this.#sweep();
+    else if (this.#old.length === 0 && this.#sweepDue()) this.#sweep();
     return id;
+  }
+
+  #newId(): number {
+    if (this.limit === idMask) throw new RangeError(`more than ${idMask} prefixes of IPv${this.family}`);
+    return this.limit++;
   }
 
   /** Forgets a prefix; its id will be given again. */
@@ -200,6 +212,12 @@ export class PrefixTable {
     return ((h - this.#oldStart) & (old.length - 1)) < this.#oldMoved ? this.#hash : old;
   }
 
+  #sweepDue(): boolean {
+    const { count } = this.#released;
+    this.#sweeping = this.#sweeping ? count > 0 : sweepSlots * count > this.#hash.length;
+    return this.#sweeping;
+  }
+
   /** Takes released prefixes out of `sweepSlots` slots and the rest of the run, and puts the others where they are without them. */
   #sweep(): void {
     const hash = this.#hash;
@@ -208,7 +226,7 @@ export class PrefixTable {
     let left = sweepSlots;
     // In the middle of a run it may begin but not stop: what is behind a cleared slot would not be found.
     while (left > 0 || hash[at] !== 0) {
-      const id = hash[at]! - 1;
+      const id = (hash[at]! & idMask) - 1;
       hash[at] = 0;
       if (id >= 0 && !this.#discard(id)) this.#put(id);
       at = (at + 1) & mask;
@@ -229,9 +247,10 @@ export class PrefixTable {
   #put(id: number): void {
     const hash = this.#hash;
     const mask = hash.length - 1;
-    let slot = prefixHash(this.words, id * this.stride, this.stride, this.bits[id]!, this.#seed) & mask;
+    const h = prefixHash(this.words, id * this.stride, this.stride, this.bits[id]!, this.#seed);
+    let slot = h & mask;
     while (hash[slot] !== 0) slot = (slot + 1) & mask;
-    hash[slot] = id + 1;
+    hash[slot] = entryOf(id, h);
   }
 
   /** Begins to move into a hash of twice the size: done long before that one is outgrown in turn. */
@@ -252,7 +271,7 @@ export class PrefixTable {
     let moved = this.#oldMoved;
     for (let left = moveSlots; ; left--, moved++) {
       const at = (this.#oldStart + moved) & (old.length - 1);
-      const id = old[at]! - 1;
+      const id = (old[at]! & idMask) - 1;
       // At the end the last run may have grown past the start.
       if (id < 0 && (left <= 0 || moved >= old.length)) break;
       old[at] = 0;
@@ -261,6 +280,10 @@ export class PrefixTable {
     this.#oldMoved = moved;
     if (moved >= old.length) this.#old = nothing;
   }
+}
+
+function entryOf(id: number, h: number): number {
+  return (h & ~idMask) | (id + 1);
 }
 
 /** 32 bits, signed; the low ones are as good as the others. */
