@@ -20,6 +20,8 @@ import { BitSet, ColumnGrowth, IntStack, resized } from './arrays.ts';
 const freeBits = 255;
 /** Slots of the hash that a new prefix clears of released ones. That begins when a slot in so many has one, and goes on until none is left. */
 const sweepSlots = 16;
+/** It does not begin with fewer: so many may come and go in the smallest table. */
+const sweptMin = 256;
 /** Of a slot: id + 1, and above that the first bits of the hash. 0: it is empty. */
 const idBits = 26;
 const idMask = (1 << idBits) - 1;
@@ -51,8 +53,8 @@ export class PrefixTable {
   #missedSlot = 0;
   /** Released ids that the hash still has. */
   readonly #released = new BitSet();
-  /** See `idBits`. At most half of the slots are live prefixes, and five eighths those and released ones. */
-  #hash = new Int32Array(4096);
+  /** See `idBits`. At most half of the slots are live prefixes, and five eighths (13 of 16 in the smallest) those and released ones. */
+  #hash = new Int32Array(1024);
   /**
    * The hash that was outgrown, until all of it is moved: empty otherwise. To move a million prefixes at once takes longer than anything
    * else that one UPDATE can cause. Runs are moved whole, one after the other from an empty slot on: a prefix is still here when its own
@@ -214,7 +216,7 @@ export class PrefixTable {
 
   #sweepDue(): boolean {
     const { count } = this.#released;
-    this.#sweeping = this.#sweeping ? count > 0 : sweepSlots * count > this.#hash.length;
+    this.#sweeping = count > (this.#sweeping ? 0 : Math.max(sweptMin, this.#hash.length / sweepSlots));
     return this.#sweeping;
   }
 
