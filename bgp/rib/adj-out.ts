@@ -15,7 +15,7 @@
  */
 import { compileFilter, type FilterTerm } from '../filter/index.ts';
 import { AnnouncementEncoder, type EncodingOptions } from './announcement-encoder.ts';
-import { BitSet, ColumnGrowth, grow, IntStack, resized } from './arrays.ts';
+import { BitSet, ColumnGrowth, firstRows, grow, IntStack, resized } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
 import { type ExportPolicy, isExported } from './export-policy.ts';
 import { FilteredSets, hopAsLearned, hopUntouched } from './filtered-sets.ts';
@@ -54,19 +54,19 @@ export class UpdateGroup {
   readonly #wanted = new BitSet();
   readonly #gone = new IntStack();
   /** Attribute set announced plus 1; 0: nothing. */
-  #attributes = new Int32Array(256);
-  #source = new Uint16Array(256);
-  #nextHop = new Int32Array(256);
+  #attributes = new Int32Array(firstRows);
+  #source = new Uint16Array(firstRows);
+  #nextHop = new Int32Array(firstRows);
   #announcedBySource = new Int32Array(16);
   // Work columns of one pass: chains by source peer.
-  #link = new Int32Array(256);
+  #link = new Int32Array(firstRows);
   readonly #announceBy = new ChainSet();
   readonly #withdrawBy = new ChainSet();
   readonly #takeBackBy = new ChainSet();
   /** In the order in which they are sent: what goes makes room for what comes. */
   readonly #chains = [this.#withdrawBy, this.#takeBackBy, this.#announceBy];
-  #takeBackLink = new Int32Array(256);
-  readonly #growth = new ColumnGrowth(256, [
+  #takeBackLink = new Int32Array(firstRows);
+  readonly #growth = new ColumnGrowth(firstRows, [
     (rows) => (this.#attributes = resized(this.#attributes, rows)),
     (rows) => (this.#source = resized(this.#source, rows)),
     (rows) => (this.#nextHop = resized(this.#nextHop, rows)),

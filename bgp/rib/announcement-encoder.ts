@@ -10,7 +10,7 @@ import {
   messageBytesMax,
 } from '../wire/index.ts';
 import type { ChunkTaker, ExportContext, UpdatePacker } from '../wire/types.ts';
-import { grow } from './arrays.ts';
+import { firstRows, grow } from './arrays.ts';
 import { ChainSet } from './chain-set.ts';
 import { type ExportMarks, isMarked, markExported } from './export-marks.ts';
 import { MemberList } from './member.ts';
@@ -51,7 +51,7 @@ export class AnnouncementEncoder implements ChunkTaker {
   readonly #packer: UpdatePacker;
   // Work columns of one pass: chains by attribute set.
   readonly #sets = new ChainSet();
-  #setLink = new Int32Array(256);
+  #setLink = new Int32Array(firstRows);
   readonly #ownContext: ExportContext;
   readonly #learnedContext: ExportContext;
   /** For what one internal peer said to another; the originator is filled in for each source. */

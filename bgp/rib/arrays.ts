@@ -2,6 +2,8 @@
 
 type Column = Int32Array | Uint32Array | Uint16Array | Uint8Array | Float32Array;
 
+/** That columns by prefix, path or announcement have at first: a few hundred prefixes need no more. */
+export const firstRows = 1 << 10;
 /** Columns double up to so many rows; then they have room for the second number, and so on. */
 const rowSteps: readonly number[] = [1 << 16, 1 << 22, 1 << 26];
 

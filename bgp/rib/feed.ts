@@ -13,7 +13,7 @@
  *   6 deferral over (once: every route known at the end of route selection deferral went before)
  */
 import { type Cidr, formatIp, type IpAddress, parseIp, type ScopedAddress, scoped, splitZone } from '#kit';
-import { ColumnGrowth, IntQueue, type IntStack, resized } from './arrays.ts';
+import { ColumnGrowth, firstRows, IntQueue, type IntStack, resized } from './arrays.ts';
 import type { HopMarks } from './next-hop-pool.ts';
 import type { Rib } from './rib.ts';
 
@@ -41,10 +41,10 @@ const recordBytesMax = 1 + 4 + 1 + 64 * (2 + 17 + 1 + interfaceNameBytesMax) + 1
 class FamilyFeed {
   readonly rib: Rib;
   readonly #queue = new IntQueue();
-  #queued = new Uint8Array(256);
+  #queued = new Uint8Array(firstRows);
   /** Next hop set last told; 0: none. */
-  #told = new Int32Array(256);
-  readonly #growth = new ColumnGrowth(256, [
+  #told = new Int32Array(firstRows);
+  readonly #growth = new ColumnGrowth(firstRows, [
     (rows) => (this.#queued = resized(this.#queued, rows)),
     (rows) => (this.#told = resized(this.#told, rows)),
   ]);

@@ -3,25 +3,25 @@
  * announced, or of which a member must still be told that it is gone. 16 bytes a row and 4 a prefix, in groups that send
  * several paths only. The prefix of a row is pinned.
  */
-import { ColumnGrowth, grow, IntStack, resized } from './arrays.ts';
+import { ColumnGrowth, firstRows, grow, IntStack, resized } from './arrays.ts';
 import type { Rib } from './rib.ts';
 
 export class PathSlots {
-  prefix = new Int32Array(256);
+  prefix = new Int32Array(firstRows);
   /** As sent. */
-  pathId = new Uint32Array(256);
+  pathId = new Uint32Array(firstRows);
   /** Next row of the same prefix, plus 1; 0: the last. */
-  next = new Int32Array(256);
+  next = new Int32Array(firstRows);
   /** Who needs the row: what is announced, and the backlog of each member that has it. */
-  #holds = new Uint16Array(256);
-  readonly #growth = new ColumnGrowth(256, [
+  #holds = new Uint16Array(firstRows);
+  readonly #growth = new ColumnGrowth(firstRows, [
     (rows) => (this.prefix = resized(this.prefix, rows)),
     (rows) => (this.pathId = resized(this.pathId, rows)),
     (rows) => (this.next = resized(this.next, rows)),
     (rows) => (this.#holds = resized(this.#holds, rows)),
   ]);
   /** By prefix, plus 1. */
-  #first = new Int32Array(256);
+  #first = new Int32Array(firstRows);
   /** Rows ever used are below this. */
   limit = 0;
   readonly #free = new IntStack();

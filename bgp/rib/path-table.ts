@@ -6,7 +6,7 @@
  * What most tables do without is a column that does not exist before it is needed: flags (1 byte) until there is one, `pathId`
  * (4 bytes, RFC 7911) until a peer sends one that is not 0, `sentId` (4 bytes) until some peer gets several paths.
  */
-import { BitSet, ColumnGrowth, grow, IntStack, resized } from './arrays.ts';
+import { BitSet, ColumnGrowth, firstRows, grow, IntStack, resized } from './arrays.ts';
 
 /** The row of the peer table that stands for ourselves. */
 export const localPeer = 0;
@@ -28,12 +28,12 @@ const freeRow = -0x4000_0000;
 
 export class PathTable {
   /** Next path of the same prefix, plus 1; of the last one -1 less the prefix id, so that no path has to say which its prefix is. */
-  next = new Int32Array(256);
-  peer: Narrow = new Uint8Array(256);
-  attributes = new Int32Array(256);
+  next = new Int32Array(firstRows);
+  peer: Narrow = new Uint8Array(firstRows);
+  attributes = new Int32Array(firstRows);
   /** Read-only: see `setNextHop`. */
-  nextHop: Narrow = new Uint8Array(256);
-  readonly #growth = new ColumnGrowth(256, [
+  nextHop: Narrow = new Uint8Array(firstRows);
+  readonly #growth = new ColumnGrowth(firstRows, [
     (rows) => (this.next = resized(this.next, rows)),
     (rows) => (this.peer = resized(this.peer, rows)),
     (rows) => (this.attributes = resized(this.attributes, rows)),

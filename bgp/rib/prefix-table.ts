@@ -14,7 +14,7 @@
  * slots of the hash on its turn, so that a whole round is over before those that come meanwhile fill it.
  */
 import { type Cidr, formatIp, type IpFamily, parseCidr } from '#kit';
-import { BitSet, ColumnGrowth, IntStack, resized } from './arrays.ts';
+import { BitSet, ColumnGrowth, firstRows, IntStack, resized } from './arrays.ts';
 
 /** The length column of an id that is in `#free`. */
 const freeBits = 255;
@@ -38,7 +38,7 @@ export class PrefixTable {
   readonly stride: 1 | 4;
   words: Int32Array;
   bits: Uint8Array;
-  readonly #growth = new ColumnGrowth(256, [
+  readonly #growth = new ColumnGrowth(firstRows, [
     (rows) => (this.words = resized(this.words, rows * this.stride)),
     (rows) => (this.bits = resized(this.bits, rows)),
   ]);
@@ -80,8 +80,8 @@ export class PrefixTable {
     this.family = family;
     this.#seed = seed;
     this.stride = family === 4 ? 1 : 4;
-    this.words = new Int32Array(256 * this.stride);
-    this.bits = new Uint8Array(256);
+    this.words = new Int32Array(firstRows * this.stride);
+    this.bits = new Uint8Array(firstRows);
   }
 
   /** Live prefixes. */

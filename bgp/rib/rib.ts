@@ -9,7 +9,7 @@
  */
 import type { IpFamily } from '#kit';
 import { communityFlag } from '../wire/types.ts';
-import { ColumnGrowth, grow, IntQueue, type IntStack, resized } from './arrays.ts';
+import { ColumnGrowth, firstRows, grow, IntQueue, type IntStack, resized } from './arrays.ts';
 import { Decision, type DecisionTables, type MultipathOptions } from './decision.ts';
 import { type DecisionOutcome, explainDecision } from './explain.ts';
 import { discardSet, type HopMarks, type NextHopSetPool, noNextHop } from './next-hop-pool.ts';
@@ -45,10 +45,10 @@ export class Rib {
   /** What peers said before their import policy changed it, of those that keep it; see received.ts. */
   readonly received: ReceivedTable;
   /** Loc-RIB by prefix: peer row of the best path plus 1 (0: no route), its attributes and next hop, and the set of all next hops. */
-  locPeer = new Int32Array(256);
-  locAttributes = new Int32Array(256);
-  locNextHop = new Int32Array(256);
-  locHopSet = new Int32Array(256);
+  locPeer = new Int32Array(firstRows);
+  locAttributes = new Int32Array(firstRows);
+  locNextHop = new Int32Array(firstRows);
+  locHopSet = new Int32Array(firstRows);
   /** Paths of peers that go a slice at a time. */
   readonly removals = new Removals(this);
   /** Number of prefixes with a route. */
@@ -66,10 +66,10 @@ export class Rib {
    */
   onPathChange: ((prefix: number, peer: number, pathId: number, gone: boolean) => void) | undefined;
   readonly #undecided: boolean;
-  #first = new Int32Array(256);
-  #pins = new Uint16Array(256);
-  #isDirty = new Uint8Array(256);
-  readonly #growth = new ColumnGrowth(256, [
+  #first = new Int32Array(firstRows);
+  #pins = new Uint16Array(firstRows);
+  #isDirty = new Uint8Array(firstRows);
+  readonly #growth = new ColumnGrowth(firstRows, [
     (rows) => (this.#first = resized(this.#first, rows)),
     (rows) => (this.#pins = resized(this.#pins, rows)),
     (rows) => (this.#isDirty = resized(this.#isDirty, rows)),
