@@ -38,6 +38,8 @@ const peerRoundsMax = 3;
 const slowSec = 20;
 const always: readonly DutName[] = ['poplin', 'bird'];
 
+export const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
+
 /** Three digits. */
 export const rounded = (value: number): number => Number(value.toPrecision(3));
 
@@ -84,8 +86,6 @@ export async function measure(
   const take = part.take === 'worst' ? (values: number[]) => Math.max(...values) : median;
   return new Map([...runs].map(([name, { all, over: _, ...rest }]) => [name, { ...summary(all, take), ...rest }]));
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
 
 function summary(all: readonly Figures[], take: (values: number[]) => number): Measured {
   const keys = new Set(all.flatMap((figures) => Object.keys(figures)));
