@@ -114,7 +114,7 @@ export class PrefixTable {
           this.#missedSlot = slot;
           return -1;
         }
-        id = (entry & idMask) - 1;
+        id = idOf(entry);
         if ((entry ^ h) >>> idBits === 0 && this.#equals(id, words, bits)) break;
       }
     }
@@ -228,7 +228,7 @@ export class PrefixTable {
     let left = sweepSlots;
     // In the middle of a run it may begin but not stop: what is behind a cleared slot would not be found.
     while (left > 0 || hash[at] !== 0) {
-      const id = (hash[at]! & idMask) - 1;
+      const id = idOf(hash[at]!);
       hash[at] = 0;
       if (id >= 0 && !this.#discard(id)) this.#put(id);
       at = (at + 1) & mask;
@@ -273,7 +273,7 @@ export class PrefixTable {
     let moved = this.#oldMoved;
     for (let left = moveSlots; ; left--, moved++) {
       const at = (this.#oldStart + moved) & (old.length - 1);
-      const id = (old[at]! & idMask) - 1;
+      const id = idOf(old[at]!);
       // At the end the last run may have grown past the start.
       if (id < 0 && (left <= 0 || moved >= old.length)) break;
       old[at] = 0;
@@ -286,6 +286,10 @@ export class PrefixTable {
 
 function entryOf(id: number, h: number): number {
   return (h & ~idMask) | (id + 1);
+}
+/** -1: the slot is empty. */
+function idOf(entry: number): number {
+  return (entry & idMask) - 1;
 }
 
 /** 32 bits, signed; the low ones are as good as the others. */
