@@ -13,7 +13,7 @@ import readline from 'node:readline';
 import type { BgpLink } from '../../support/bgp.ts';
 import { compiled } from '../compiled.ts';
 import { type DutName, type DutPeer, dutAddress } from './dut-starters.ts';
-import { median } from './measure.ts';
+import { oneOf } from './measure.ts';
 import { type Figures, figures, nextHopOf, type Run, receiver, sender } from './parts.ts';
 import { makeTable } from './table.ts';
 import { OverLimit, World } from './world.ts';
@@ -93,7 +93,7 @@ export async function* latency(name: DutName, count: number, prefixes: number): 
     for (const end = performance.now() + setsSec * 1000; sets.length < setsMax && performance.now() < end; ) {
       sets.push(await measuredOnce(perSecond));
     }
-    return Object.fromEntries(Object.keys(sets[0]!).map((name) => [name, median(sets.map((set) => set[name]!))]));
+    return oneOf(sets);
   };
   yield await measured(0);
   const table = path.join(world.link.folder, 'table');

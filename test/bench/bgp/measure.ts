@@ -1,4 +1,5 @@
 /** Runs one part on every speaker, and makes one figure of those of all rounds. */
+import { median, rounded } from '../../support/numbers.ts';
 import type { DutName } from './dut-starters.ts';
 import type { Figures, Run } from './parts.ts';
 import { OverLimit } from './world.ts';
@@ -37,11 +38,6 @@ const peerRoundsMax = 3;
 /** and no other after a round that took longer than this. */
 const slowSec = 20;
 const always: readonly DutName[] = ['poplin', 'bird'];
-
-export const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1]!;
-
-/** Three digits. */
-export const rounded = (value: number): number => Number(value.toPrecision(3));
 
 interface Rounds {
   readonly all: Figures[];
@@ -88,7 +84,13 @@ export async function measure(
 }
 
 function summary(all: readonly Figures[], take: (values: number[]) => number): Measured {
+  const figures = Object.entries(oneOf(all, take)).map(([key, value]) => [key, rounded(value)]);
+  return { rounds: all.length, figures: Object.fromEntries(figures) };
+}
+
+/** One figure of each name, of those that have it. */
+export function oneOf(all: readonly Figures[], take: (values: number[]) => number = median): Figures {
   const keys = new Set(all.flatMap((figures) => Object.keys(figures)));
   const of = (key: string): number[] => all.map((figures) => figures[key]).filter((value) => value !== undefined);
-  return { rounds: all.length, figures: Object.fromEntries([...keys].map((key) => [key, rounded(take(of(key)))])) };
+  return Object.fromEntries([...keys].map((key) => [key, take(of(key))]));
 }

@@ -1,6 +1,8 @@
 /** What the bench prints: every figure of every speaker, ours against BIRD's, and what must hold. */
+
+import { rounded } from '../../support/numbers.ts';
 import type { DutName } from './dut-starters.ts';
-import { type Goal, type Measured, type Part, rounded } from './measure.ts';
+import type { Goal, Measured, Part } from './measure.ts';
 
 export interface Row {
   readonly part: string;

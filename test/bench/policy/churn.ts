@@ -4,8 +4,9 @@
  */
 import type { ModelUpdate } from '#model';
 import type { PolicyEngine } from '#policy';
+import { rounded } from '../../support/numbers.ts';
 import { scaleModel } from '../../support/policy-scale.ts';
-import { load, rounded, spread, timed } from './measure.ts';
+import { load, spread, timed } from './measure.ts';
 import { clusterPolicy, everything, hasLabel } from './objects.ts';
 
 export const churnShape = { namespaces: 250, podsPerNamespace: 200, policiesPerNamespace: 4, apps: 4, localPods: 200 };

@@ -1,7 +1,8 @@
 /** The first calculation of a workload: time of three, and what the engine keeps of it. */
 
 import assert from 'node:assert/strict';
-import { heapMb, load, median, rounded, type Timed, timed } from './measure.ts';
+import { median, rounded } from '../../support/numbers.ts';
+import { heapMb, load, type Timed, timed } from './measure.ts';
 import type { Workload } from './objects.ts';
 
 const runs = 3;

@@ -11,9 +11,10 @@ import type { Backend } from '#felix';
 import { nodeFlags } from '#image';
 import { exec } from '#sys';
 import { loopTurns, loopTurnsEnvironment } from '../../support/loop-turns.ts';
+import { rounded } from '../../support/numbers.ts';
 import { churnModel, churnShape, dice, eventsPerSec } from './churn.ts';
 import { KernelNode, type NodeModel } from './kernel-node.ts';
-import { childCpuMs, rounded, spread } from './measure.ts';
+import { childCpuMs, spread } from './measure.ts';
 import { networkPolicy, ruleOf } from './objects.ts';
 
 const labelMustMs = { p50Ms: 20, p99Ms: 60 };

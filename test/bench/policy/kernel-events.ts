@@ -4,9 +4,10 @@
  * keeps no objects beside the node's, which an agent's collector would not have to look at.
  */
 import { forgetTurns } from '../../support/loop-turns.ts';
+import { rounded } from '../../support/numbers.ts';
 import { batchEventsMax, churnModel, dice, event, eventsPerSec } from './churn.ts';
 import { KernelNode } from './kernel-node.ts';
-import { childCpuMs, rounded, spread } from './measure.ts';
+import { childCpuMs, spread } from './measure.ts';
 
 const [backend, seconds] = process.argv.slice(2);
 if (backend !== 'nft' && backend !== 'legacy') throw new Error('BACKEND is nft or legacy');

@@ -5,9 +5,10 @@
 import assert from 'node:assert/strict';
 import type { Backend } from '#felix';
 import type { ModelUpdate } from '#model';
+import { rounded } from '../../support/numbers.ts';
 import { scaleModel } from '../../support/policy-scale.ts';
 import { chainsOf, KernelNode, type NodeModel, type Written } from './kernel-node.ts';
-import { childCpuMs, rounded, spread } from './measure.ts';
+import { childCpuMs, spread } from './measure.ts';
 import { everything, networkPolicy } from './objects.ts';
 
 /** Each pod has the policies of its namespace. */

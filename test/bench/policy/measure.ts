@@ -1,9 +1,11 @@
 /** Processor time, heap and spread of what a bench of the engine does. */
+
 import fs from 'node:fs';
 import v8 from 'node:v8';
 import vm from 'node:vm';
 import type { PolicyUpdate } from '#model';
 import { createPolicyEngine, type PolicyEngine } from '#policy';
+import { rounded } from '../../support/numbers.ts';
 import type { Workload } from './objects.ts';
 
 v8.setFlagsFromString('--expose-gc');
@@ -14,8 +16,6 @@ export function heapMb(): number {
   collect();
   return process.memoryUsage().heapUsed / 1e6;
 }
-
-export const rounded = (value: number): number => Number(value.toPrecision(3));
 
 export interface Timed {
   readonly ms: number;
@@ -44,10 +44,6 @@ export function childCpuMs(): number {
   // Behind the name, which may hold anything: state is field 3, cutime and cstime 16 and 17, in 1/100 s.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return 10 * (Number(fields[13]) + Number(fields[14]));
-}
-
-export function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[values.length >> 1]!;
 }
 
 export function spread(valuesMs: readonly number[]): { p50Ms: number; p99Ms: number; maxMs: number } {

@@ -5,8 +5,9 @@
 
 import { type CommandOptions, createPolicyDataplane, inputText } from '#felix';
 import { silentLogger, systemClock } from '#kit';
+import { rounded } from '../../support/numbers.ts';
 import { scaleModel } from '../../support/policy-scale.ts';
-import { load, rounded, spread, sumMs, timed } from './measure.ts';
+import { load, spread, sumMs, timed } from './measure.ts';
 
 /** Each pod has the 50 policies of its namespace. */
 const shape = { namespaces: 200, podsPerNamespace: 50, policiesPerNamespace: 50, apps: 50, localPods: 200 };

@@ -16,8 +16,8 @@ import type { Backend } from '#felix';
 import type { IpAddress } from '#kit';
 import type { LabelSelector, ModelUpdate, WorkloadEndpoint } from '#model';
 import { exec, type Fd, inNetns, newNetns } from '#sys';
+import { median, rounded } from '../../support/numbers.ts';
 import { KernelNode, type NodeModel } from './kernel-node.ts';
-import { median, rounded } from './measure.ts';
 import { addressOf, everything, namespace, networkPolicy, pod } from './objects.ts';
 
 const localPods = 200;
