@@ -33,6 +33,11 @@ export class AttributePool {
   /** Sets that were freed so far: while it stays, what an id stands for does. */
   freedCount = 0;
   #references = new Int32Array(64);
+  /**
+   * The set that was let go by all last, which is freed when the next one is: a route that flaps comes back with the attributes that it had, and who
+   * remembers what became of those need not look again. -1: there was none yet.
+   */
+  #resting = -1;
   readonly #growth = new ColumnGrowth(64, [
     (rows) => (this.localPref = resized(this.localPref, rows)),
     (rows) => (this.asPathLength = resized(this.asPathLength, rows)),
@@ -52,8 +57,9 @@ export class AttributePool {
     this.#sets = new OctetPool(canonicalAttributesBytesMax + onlyToCustomerBytes, key);
   }
 
+  /** Sets that somebody refers to. */
   get size(): number {
-    return this.#sets.size;
+    return this.#sets.size - (this.#rests() ? 1 : 0);
   }
   /** Where the octets of a set are written before it is looked for. */
   get octets(): Uint8Array {
@@ -121,11 +127,20 @@ export class AttributePool {
     this.#references[id]!++;
   }
   release(id: number): void {
-    if (--this.#references[id]! === 0) this.#remove(id);
+    if (--this.#references[id]! === 0) this.#rest(id);
   }
-  /** Frees a set that nobody retained. */
+  /** Lets go of a set that was added and nobody retained. */
   drop(id: number): void {
-    if (this.#references[id] === 0) this.#remove(id);
+    if (this.#references[id] === 0) this.#rest(id);
+  }
+
+  #rest(id: number): void {
+    if (id !== this.#resting && this.#rests()) this.#remove(this.#resting);
+    this.#resting = id;
+  }
+  /** Whether nobody has come for `#resting` since. */
+  #rests(): boolean {
+    return this.#resting >= 0 && this.#references[this.#resting] === 0;
   }
 
   #remove(id: number): void {
