@@ -117,6 +117,20 @@ test('prefix table: a table that goes and another that comes take the same ids; 
   assert.ok(table.limit < 8200, `${table.limit} ids`);
 });
 
+test('prefix table: the hash is in the memory that was given for it, each time it grows', () => {
+  const given: number[] = [];
+  const table = new PrefixTable(4, {
+    zeroes: (length) => {
+      given.push(length);
+      // As memory on a boundary is: a part of more.
+      return new Int32Array(new ArrayBuffer(4 * length + 64), 64, length);
+    },
+  });
+  const ids = Array.from({ length: 5000 }, (_, key) => table.intern(words(key), 24));
+  assert.deepEqual(given, [2048, 4096, 8192, 16384]);
+  for (const [key, id] of ids.entries()) assert.equal(table.find(words(key), 24), id);
+});
+
 for (const [family, stride] of [
   [4, 1],
   [6, 4],

@@ -32,6 +32,17 @@ const idMask = (1 << idBits) - 1;
 const moveSlots = 4;
 const nothing = new Int32Array(0);
 
+/** Zeros for a table whose every look-up is elsewhere, in whatever memory suits that. */
+export type Zeroes = (length: number) => Int32Array;
+const plainZeroes: Zeroes = (length) => new Int32Array(length);
+
+export interface PrefixTableOptions {
+  /** Any 32 bits that no peer can know. Default 0. */
+  readonly seed?: number;
+  /** Of the hash. Default: `Int32Array`s as they come. */
+  readonly zeroes?: Zeroes;
+}
+
 export class PrefixTable {
   readonly family: IpFamily;
   /** 1 (IPv4) or 4 (IPv6) words a prefix, big-endian order, host bits clear. */
@@ -54,13 +65,13 @@ export class PrefixTable {
   /** Released ids that the hash still has. */
   readonly #released = new BitSet();
   /** See `idBits`. At most half of the slots are live prefixes, and five eighths (13 of 16 in the smallest) those and released ones. */
-  #hash = new Int32Array(1024);
+  #hash: Int32Array = new Int32Array(1024);
   /**
    * The hash that was outgrown, until all of it is moved: empty otherwise. To move a million prefixes at once takes longer than anything
    * else that one UPDATE can cause. Runs are moved whole, one after the other from an empty slot on: a prefix is still here when its own
    * slot is not behind the front.
    */
-  #old = nothing;
+  #old: Int32Array = nothing;
   #oldStart = 0;
   /** Slots from `#oldStart` on that were moved: the front, where a slot is empty. */
   #oldMoved = 0;
@@ -74,11 +85,12 @@ export class PrefixTable {
 
   /** Of the hash: whoever chooses prefixes must not know which of them share a slot. */
   readonly #seed: number;
+  readonly #zeroes: Zeroes;
 
-  /** @param seed any 32 bits that no peer can know. */
-  constructor(family: IpFamily, seed = 0) {
+  constructor(family: IpFamily, { seed = 0, zeroes = plainZeroes }: PrefixTableOptions = {}) {
     this.family = family;
     this.#seed = seed;
+    this.#zeroes = zeroes;
     this.stride = family === 4 ? 1 : 4;
     this.words = new Int32Array(firstRows * this.stride);
     this.bits = new Uint8Array(firstRows);
@@ -261,7 +273,7 @@ export class PrefixTable {
     this.#old = this.#hash;
     this.#oldStart = this.#old.indexOf(0);
     this.#oldMoved = 0;
-    this.#hash = new Int32Array(2 * this.#old.length);
+    this.#hash = this.#zeroes(2 * this.#old.length);
     this.#sweepAt = 0;
     // Ahead of what may yet be pushed from the last slots over the start, one slot a prefix.
     this.#move();

@@ -14,7 +14,7 @@ import { Decision, type DecisionTables, type MultipathOptions } from './decision
 import { type DecisionOutcome, explainDecision } from './explain.ts';
 import { discardSet, type HopMarks, type NextHopSetPool, noNextHop } from './next-hop-pool.ts';
 import { PathTable, pathFlag } from './path-table.ts';
-import { PrefixTable } from './prefix-table.ts';
+import { PrefixTable, type PrefixTableOptions } from './prefix-table.ts';
 import { ReceivedTable } from './received.ts';
 import { Removals } from './removals.ts';
 import { setCost } from './slice-cost.ts';
@@ -25,10 +25,8 @@ export const pathsPerPrefixMax = 128;
 /** What an announcement found of the peer's path: none that counted (also: one that restart or refresh waited for), another, or the same. */
 export const announcementFound = { nothing: 0, other: 1, same: 2 } as const;
 
-export interface RibTables extends DecisionTables {
+export interface RibTables extends DecisionTables, PrefixTableOptions {
   readonly hopSets: NextHopSetPool;
-  /** See `PrefixTable`. Default 0. */
-  readonly seed?: number;
 }
 
 export class Rib {
@@ -86,7 +84,7 @@ export class Rib {
     this.#undecided = options.undecided === true;
     this.family = family;
     this.tables = tables;
-    this.prefixes = new PrefixTable(family, tables.seed);
+    this.prefixes = new PrefixTable(family, tables);
     this.received = new ReceivedTable(tables.attributes);
     this.#decision = new Decision(this.paths, tables);
   }

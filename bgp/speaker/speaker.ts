@@ -87,7 +87,7 @@ export class Speaker {
       restarting: () => this.#restart.deferring,
       onChanged: (peer) => deps.onPeerState(peer.status()),
     });
-    this.#tables = new Tables(!options.withoutFeed, deps.random);
+    this.#tables = new Tables(!options.withoutFeed, deps);
     const { rib4, rib6, attributes } = this.#tables;
     this.#origination = new Origination(rib4, rib6, attributes);
     this.#reader = new UpdateReader(rib4, rib6, this.#tables, this.#ownAddresses);

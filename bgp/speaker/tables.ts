@@ -14,10 +14,12 @@ import {
   Rib,
   type RibTables,
   RouteFeed,
+  type Zeroes,
 } from '../rib/index.ts';
 import type { Family } from './config.ts';
 import { Groups } from './groups.ts';
 import { nextHopsSweepMin, prefixesPerSlice, prefixesPerSliceFirst } from './limits.ts';
+import type { SpeakerDeps } from './types.ts';
 
 /** Sees what was decided before groups do. */
 export interface LocRibWatcher {
@@ -30,6 +32,7 @@ export class Tables implements RibTables {
   readonly hopSets = new NextHopSetPool();
   readonly peers = new PeerTable();
   readonly seed: number;
+  readonly zeroes?: Zeroes;
   readonly rib4: Rib;
   readonly rib6: Rib;
   readonly ribs: readonly [Rib, Rib];
@@ -41,10 +44,10 @@ export class Tables implements RibTables {
   /** Doubles with what is in use, so that the passes over the tables stay rare. */
   #sweepHopsAbove = nextHopsSweepMin;
 
-  /** @param random 0 <= x < 1 */
-  constructor(withFeed: boolean, random: () => number) {
+  constructor(withFeed: boolean, { random, zeroes }: Pick<SpeakerDeps, 'random' | 'zeroes'>) {
     const word = (): number => Math.floor(random() * 0x1_0000_0000) | 0;
     this.seed = word();
+    if (zeroes) this.zeroes = zeroes;
     this.attributes = new AttributePool([word(), word()]);
     this.rib4 = new Rib(4, this);
     this.rib6 = new Rib(6, this);

@@ -3,6 +3,7 @@ import type { Clock, Logger } from '#kit';
 import type { BmpStationStatus } from '../bmp/types.ts';
 import type { SessionStateName } from '../fsm/types.ts';
 import type { DecisionStep } from '../rib/decision.ts';
+import type { Zeroes } from '../rib/prefix-table.ts';
 import type { AttributeText, Family } from '../wire/types.ts';
 import type { BfdPort, PeerBfdStatus } from './bfd.ts';
 import type { SpeakerConfig } from './config.ts';
@@ -95,6 +96,8 @@ export interface SpeakerDeps {
   readonly log: Logger;
   /** 0 <= x < 1, for jitter. */
   readonly random: () => number;
+  /** Of the tables that are looked into all over. Absent: memory as it comes. */
+  readonly zeroes?: Zeroes;
   /** Runs `fn` once the event under way is over, as a rule after all others that are waiting now were handled; not within this call. */
   readonly defer: (fn: () => void) => void;
   /**

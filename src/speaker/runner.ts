@@ -11,6 +11,7 @@ import {
   type StopMode,
 } from '#bgp';
 import { type Logger, systemClock } from '#kit';
+import { zeroesInLargePages } from '#sys';
 import { Discovery } from './discovery.ts';
 import { UpdateFiles, type UpdateFilesStatus } from './mrt-files.ts';
 import { rehearse } from './rehearsal.ts';
@@ -63,6 +64,7 @@ export function runSpeaker(config: SpeakerConfig, log: Logger, hooks: RunnerHook
     bfd,
     log,
     random: Math.random,
+    zeroes: zeroesInLargePages,
     defer: transport.defer,
     afterwards: transport.afterwards,
     wallMs,

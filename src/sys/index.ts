@@ -8,6 +8,7 @@ export * from './exec.ts';
 export * from './fd.ts';
 export * from './files.ts';
 export * from './interface-index.ts';
+export * from './large-pages.ts';
 export * as libc from './libc.ts';
 export * from './msghdr.ts';
 export * from './netlink/index.ts';

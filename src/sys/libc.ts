@@ -145,6 +145,10 @@ export const epollCreate1 = declare<[flags: number]>('int epoll_create1(int)');
 export const epollCtl = declare<[epoll: number, operation: number, fd: number, event: Pointer]>(
   'int epoll_ctl(int, int, int, void *)',
 );
+/** @param address see `addressOf`. */
+export const madviseAt = declare<[address: number, length: number, advice: number]>(
+  'int madvise(uintptr_t, size_t, int)',
+);
 /** @param address of the events: see `PinnedBytes`. */
 export const epollWaitAt = declareOf4<[epoll: number, address: number, eventsMax: number, timeoutMs: number]>(
   'int epoll_wait(int, uintptr_t, int, int)',
