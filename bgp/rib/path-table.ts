@@ -16,6 +16,8 @@ export const pathFlag = {
   stale: 1,
   /** Not announced again since the peer's BoRR (RFC 7313 4.2). */
   unconfirmed: 2,
+  /** Of the past, and neither of those any more: goes in its turn unless the peer announces it again; see removals.ts. */
+  going: 4,
   /** The import policy rejects it; kept with the attributes as received, and never chosen. */
   rejected: 0x80,
 } as const;
@@ -87,19 +89,41 @@ export class PathTable {
     }
     this.#flags[id] = flags;
   }
-  /** Sets a flag of all paths of a peer; how many did not have it. */
+  /** Sets a flag of all paths of a peer that are not `going`; how many did not have it. */
   mark(peer: number, flag: number): number {
     if (this.#flags.length < this.limit) this.#flags = grow(this.#flags, this.next.length);
     const { limit, next } = this;
     const peers = this.peer;
     const flags = this.#flags;
+    const unless = flag | pathFlag.going;
     let count = 0;
     for (let id = 0; id < limit; id++) {
-      if (peers[id] !== peer || (flags[id]! & flag) !== 0 || next[id]! <= freeRow) continue;
+      if (peers[id] !== peer || (flags[id]! & unless) !== 0 || next[id]! <= freeRow) continue;
       flags[id]! |= flag;
       count++;
     }
     return count;
+  }
+  /** Makes paths of a peer `going`: those that have `flag`; 0: all. How many, and how many of them were `stale` and `unconfirmed`. */
+  condemn(
+    peer: number,
+    flag: number,
+  ): { readonly going: number; readonly stale: number; readonly unconfirmed: number } {
+    if (this.#flags.length < this.limit) this.#flags = grow(this.#flags, this.next.length);
+    const { limit, next } = this;
+    const peers = this.peer;
+    const flags = this.#flags;
+    let [going, stale, unconfirmed] = [0, 0, 0];
+    for (let id = 0; id < limit; id++) {
+      if (peers[id] !== peer || next[id]! <= freeRow) continue;
+      const had = flags[id]!;
+      if ((had & pathFlag.going) !== 0 || (flag !== 0 && (had & flag) === 0)) continue;
+      flags[id] = (had & pathFlag.rejected) | pathFlag.going;
+      going++;
+      if ((had & pathFlag.stale) !== 0) stale++;
+      if ((had & pathFlag.unconfirmed) !== 0) unconfirmed++;
+    }
+    return { going, stale, unconfirmed };
   }
   /** Whether a row below `limit` is a path. */
   isPath(id: number): boolean {

@@ -14,8 +14,8 @@ function world() {
   const [lost, other] = [tables.peers.make(), tables.peers.make()];
   const set = attributes.intern(Uint8Array.of(0x40, 1, 1, 0), emptyAttributeValues());
   const words = new Int32Array(1);
-  const say = (peer: number): void => {
-    for (let n = 0; n < many; n++) {
+  const say = (peer: number, from = 0, to = many): void => {
+    for (let n = from; n < to; n++) {
       words[0] = (10 << 24) | (n << 6);
       rib.announce(peer, words, 26, set, hop, 0);
     }
@@ -39,19 +39,23 @@ test('paths of a peer go a slice at a time, and those of others stay', () => {
   assert.deepEqual([rib.pathCount[lost], rib.pathCount[other]], [0, many]);
 });
 
-test('a peer that is back before all of its paths are gone loses none of the new ones', () => {
+test('a peer that is back before all of its paths are gone loses none of the new ones, and nobody waits for the rest', () => {
   const { rib, lost, say } = world();
   say(lost);
   rib.removals.begin(lost, 0);
-  assert.ok(rib.removals.waiting);
-  rib.removals.finish(lost);
-  assert.equal(rib.pathCount[lost], 0);
+  const left = rib.pathCount[lost]!;
+  rib.removals.setApart(lost);
+  assert.deepEqual([rib.pathCount[lost], rib.goingCount[lost]], [left, left], 'none went at once');
+  // One of those that are there still, and one that is gone.
+  for (const n of [many - 1, 0]) say(lost, n, n + 1);
+  assert.deepEqual([rib.goingCount[lost], rib.heldOf(lost)], [left - 1, 2]);
+  while (rib.removals.waiting) rib.removals.step();
+  assert.deepEqual([rib.pathCount[lost], rib.goingCount[lost]], [2, 0]);
   say(lost);
-  rib.removals.step();
   assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [many, false]);
 });
 
-test('stale paths that are announced again while the others go stay; lost once more, all that are stale go first', () => {
+test('stale paths that are announced again while the others go stay; lost once more, all that are stale go all the same', () => {
   const { rib, lost, say } = world();
   say(lost);
   rib.markStale(lost);
@@ -62,9 +66,11 @@ test('stale paths that are announced again while the others go stay; lost once m
   assert.deepEqual([rib.pathCount[lost], rib.staleCount[lost]], [many, 0]);
   rib.markStale(lost);
   rib.removals.begin(lost, pathFlag.stale);
-  rib.removals.begin(lost, 0);
+  say(lost, many - 3);
   rib.markStale(lost);
-  assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [0, false]);
+  assert.deepEqual([rib.staleCount[lost], rib.removals.waiting], [3, true]);
+  while (rib.removals.waiting) rib.removals.step();
+  assert.deepEqual([rib.pathCount[lost], rib.staleCount[lost], rib.goingCount[lost]], [3, 3, 0]);
 });
 
 test('RFC 7313 4.2: what a refresh did not confirm goes a slice at a time, and stays where it is announced again meanwhile', () => {
@@ -79,9 +85,30 @@ test('RFC 7313 4.2: what a refresh did not confirm goes a slice at a time, and s
   assert.deepEqual([rib.pathCount[lost], rib.pathCount[other], rib.unconfirmedCount[lost]], [many, many, 0]);
   rib.beginRefresh(lost);
   assert.equal(rib.endRefresh(lost), many);
+  say(lost, many - 3);
   rib.beginRefresh(lost);
-  assert.deepEqual([rib.pathCount[lost], rib.removals.waiting], [0, false], 'those of the refresh before go first');
-  assert.equal(rib.endRefresh(lost), 0);
+  assert.deepEqual(
+    [rib.unconfirmedCount[lost], rib.removals.waiting],
+    [3, true],
+    'those of the refresh before go all the same',
+  );
+  say(lost, many - 1);
+  assert.equal(rib.endRefresh(lost), 2);
+  while (rib.removals.waiting) rib.removals.step();
+  assert.deepEqual([rib.pathCount[lost], rib.pathCount[other], rib.goingCount[lost]], [1, many, 0]);
+});
+
+test('stale and unconfirmed paths go at a time', () => {
+  const { rib, lost, say } = world();
+  say(lost);
+  rib.markStale(lost);
+  say(lost, many / 2);
+  rib.beginRefresh(lost);
+  say(lost, many - 1);
+  rib.removals.begin(lost, pathFlag.stale);
+  assert.equal(rib.endRefresh(lost), rib.pathCount[lost]! - 1);
+  while (rib.removals.waiting) rib.removals.step();
+  assert.deepEqual([rib.pathCount[lost], rib.staleCount[lost], rib.unconfirmedCount[lost]], [1, 0, 0]);
 });
 
 test('few go at once', () => {

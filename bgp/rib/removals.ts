@@ -1,6 +1,9 @@
 /**
  * Paths of peers that go, a slice at a time: that a peer of a million routes is lost must not hold up the others. A slice at once, so that few are gone
  * at once.
+ *
+ * Nobody waits for the rest: a peer that is back, lost once more or begins another refresh before all are gone sets them apart from what it says from now
+ * on (`going`), in one pass that looks at each path and removes none.
  */
 import { pathFlag } from './path-table.ts';
 import type { Rib } from './rib.ts';
@@ -13,16 +16,19 @@ const removalCost = 10;
 interface Removal {
   /** The path to be looked at next. */
   next: number;
-  /** `stale` or `unconfirmed` of `pathFlag`: those that have it go. 0: all. */
+  /** Of `pathFlag`, but `rejected`: those that have it go. 0: all. */
   readonly flag: number;
 }
 
 export class Removals {
   readonly #rib: Rib;
+  readonly #slice: number;
   readonly #byPeer = new Map<number, Removal>();
 
-  constructor(rib: Rib) {
+  /** @param slice what one may cost, in paths that are looked at. */
+  constructor(rib: Rib, slice = sliceCost) {
     this.#rib = rib;
+    this.#slice = slice;
   }
 
   get waiting(): boolean {
@@ -30,29 +36,36 @@ export class Removals {
   }
 
   /**
-   * All paths that the peer has now (`flag` 0: it must say nothing before all are gone, see `finish`), or those that are `stale` or
+   * All paths that the peer has now (`flag` 0: it must say nothing before all are gone, or `setApart`), or those that are `stale` or
    * `unconfirmed` (`pathFlag`) and that it does not announce again meanwhile.
    */
   begin(peer: number, flag: number): void {
     const before = this.#byPeer.get(peer);
     if (!this.#hasAny(peer, flag) || before?.flag === 0 || before?.flag === flag) return;
-    if (before && flag !== 0) this.finish(peer);
-    this.#byPeer.set(peer, { next: 0, flag });
-    if (!before) this.#go(peer, sliceCost);
+    if (before && flag !== 0) {
+      // Two kinds at a time.
+      this.setApart(peer);
+      this.#rib.condemn(peer, flag);
+    }
+    this.#byPeer.set(peer, { next: 0, flag: before && flag !== 0 ? pathFlag.going : flag });
+    if (!before) this.#go(peer, this.#slice);
+  }
+
+  /** What of the peer's is still to go does so whatever is said or marked from now on, but that it is announced again. */
+  setApart(peer: number): void {
+    const removal = this.#byPeer.get(peer);
+    if (!removal || removal.flag === pathFlag.going) return;
+    this.#rib.condemn(peer, removal.flag);
+    this.#byPeer.set(peer, { ...removal, flag: pathFlag.going });
   }
 
   /** Goes on with what is under way. */
   step(): void {
-    let left = sliceCost;
+    let left = this.#slice;
     for (const peer of this.#byPeer.keys()) {
       left = this.#go(peer, left);
       if (left <= 0) return;
     }
-  }
-
-  /** Removes the rest of a peer's at once. */
-  finish(peer: number): void {
-    if (this.#byPeer.has(peer)) this.#go(peer, Number.POSITIVE_INFINITY);
   }
 
   /** @returns what is left of the cost. */
@@ -74,8 +87,20 @@ export class Removals {
   }
 
   #hasAny(peer: number, flag: number): boolean {
-    const { pathCount, staleCount, unconfirmedCount } = this.#rib;
-    const counts = flag === 0 ? pathCount : flag === pathFlag.stale ? staleCount : unconfirmedCount;
-    return (counts[peer] ?? 0) > 0;
+    return (this.#counts(flag)[peer] ?? 0) > 0;
+  }
+  /** By peer. */
+  #counts(flag: number): Int32Array {
+    const { pathCount, staleCount, unconfirmedCount, goingCount } = this.#rib;
+    switch (flag) {
+      case pathFlag.stale:
+        return staleCount;
+      case pathFlag.unconfirmed:
+        return unconfirmedCount;
+      case pathFlag.going:
+        return goingCount;
+      default:
+        return pathCount;
+    }
   }
 }

@@ -23,6 +23,7 @@ import {
   naiveRank,
   rankedRows,
 } from './test-naive-decision.ts';
+import { removePeer } from './test-remove-peer.ts';
 
 const peers: NaivePeer[] = [
   { ebgp: false, routerId: 0 },
@@ -155,7 +156,8 @@ for (const family of [4, 6] as const) {
               check();
             } else {
               if (call.op === 'stale' || call.op === 'staler') rib.markStale(call.peer, call.op === 'staler');
-              else rib.removePeer(call.peer, call.op === 'sweep' ? pathFlag.stale : 0);
+              else rib.removals.begin(call.peer, call.op === 'sweep' ? pathFlag.stale : 0);
+              while (rib.removals.waiting) rib.removals.step();
               for (const [, paths] of naive) {
                 for (const [key, path] of paths) {
                   if (path.peer !== call.peer) continue;
@@ -174,7 +176,7 @@ for (const family of [4, 6] as const) {
             count,
           );
           // Everything withdrawn: nothing is left, no attribute set and no prefix leaks.
-          for (const row of peers.keys()) rib.removePeer(row);
+          for (const row of peers.keys()) removePeer(rib, row);
           naive.clear();
           check();
           assert.equal(attributes.size, 0);

@@ -29,6 +29,13 @@ export interface RibTables extends DecisionTables, PrefixTableOptions {
   readonly hopSets: NextHopSetPool;
 }
 
+export interface RibOptions {
+  /** A table of paths alone, from which nothing is ever chosen. Default false. */
+  readonly undecided?: boolean;
+  /** What a slice of paths that go costs, in paths that are looked at. Default: a millisecond or two. */
+  readonly removalSlice?: number | undefined;
+}
+
 export class Rib {
   readonly family: IpFamily;
   readonly prefixes: PrefixTable;
@@ -38,6 +45,8 @@ export class Rib {
   pathCount = new Int32Array(16);
   staleCount = new Int32Array(16);
   unconfirmedCount = new Int32Array(16);
+  /** Of `pathCount`: those of the past that go in their turn; see removals.ts. */
+  goingCount = new Int32Array(16);
   /** Of `pathCount`: those that the import policy rejects. */
   rejectedCount = new Int32Array(16);
   /** What peers said before their import policy changed it, of those that keep it; see received.ts. */
@@ -48,7 +57,7 @@ export class Rib {
   locNextHop = new Int32Array(firstRows);
   locHopSet = new Int32Array(firstRows);
   /** Paths of peers that go a slice at a time. */
-  readonly removals = new Removals(this);
+  readonly removals: Removals;
   /** Number of prefixes with a route. */
   routeCount = 0;
   /** How many look at paths that are not best, too. */
@@ -79,9 +88,9 @@ export class Rib {
   readonly #dirty = new IntQueue();
   readonly #decision: Decision;
 
-  /** @param options `undecided`: a table of paths alone, from which nothing is ever chosen. */
-  constructor(family: IpFamily, tables: RibTables, options: { readonly undecided?: boolean } = {}) {
+  constructor(family: IpFamily, tables: RibTables, options: RibOptions = {}) {
     this.#undecided = options.undecided === true;
+    this.removals = new Removals(this, options.removalSlice);
     this.family = family;
     this.tables = tables;
     this.prefixes = new PrefixTable(family, tables);
@@ -95,6 +104,11 @@ export class Rib {
   }
   get dirtyCount(): number {
     return this.#dirty.length;
+  }
+
+  /** Paths of a peer, but those of the past that go in their turn. */
+  heldOf(peer: number): number {
+    return (this.pathCount[peer] ?? 0) - (this.goingCount[peer] ?? 0);
   }
 
   /** First path of a prefix plus 1, for walking `paths.next` while that is above 0; 0: none. */
@@ -208,6 +222,7 @@ export class Rib {
     this.pathCount = grow(this.pathCount, peer + 1);
     this.staleCount = grow(this.staleCount, peer + 1);
     this.unconfirmedCount = grow(this.unconfirmedCount, peer + 1);
+    this.goingCount = grow(this.goingCount, peer + 1);
     this.rejectedCount = grow(this.rejectedCount, peer + 1);
   }
 
@@ -245,10 +260,10 @@ export class Rib {
     this.#exchange(paths.peer[path]!, prefix, path, previous, -1, noNextHop, paths.pathId(path));
   }
 
-  /** Marks all paths of a peer stale, after dropping those that were (RFC 4724 4.2, consecutive restarts) unless told to keep them. */
+  /** Marks all paths of a peer stale; those that were go (RFC 4724 4.2, consecutive restarts) unless told to keep them. A pass over all paths. */
   markStale(peer: number, keepOlder = false): void {
-    if (!keepOlder) this.removePeer(peer, pathFlag.stale);
-    this.removals.finish(peer);
+    if (!keepOlder) this.removals.begin(peer, pathFlag.stale);
+    this.removals.setApart(peer);
     if ((this.pathCount[peer] ?? 0) > 0) this.staleCount[peer]! += this.paths.mark(peer, pathFlag.stale);
   }
 
@@ -266,7 +281,7 @@ export class Rib {
 
   /** BoRR: all paths of a peer have to be announced again. A pass over all paths. */
   beginRefresh(peer: number): void {
-    this.removals.finish(peer);
+    this.removals.setApart(peer);
     if ((this.pathCount[peer] ?? 0) > 0) this.unconfirmedCount[peer]! += this.paths.mark(peer, pathFlag.unconfirmed);
   }
 
@@ -277,11 +292,12 @@ export class Rib {
     return count;
   }
 
-  /** Drops all paths of a peer, or the `stale` or `unconfirmed` ones (`pathFlag`), at once. */
-  removePeer(peer: number, flag = 0): void {
-    this.removals.finish(peer);
-    this.removals.begin(peer, flag);
-    this.removals.finish(peer);
+  /** Makes paths of a peer `going`: those that have `flag`; 0: all. A pass over all paths. */
+  condemn(peer: number, flag: number): void {
+    const { going, stale, unconfirmed } = this.paths.condemn(peer, flag);
+    this.goingCount[peer]! += going;
+    this.staleCount[peer]! -= stale;
+    this.unconfirmedCount[peer]! -= unconfirmed;
   }
 
   /** `visit` may remove the path. A pass over all paths, unless the peer has none. */
@@ -469,14 +485,15 @@ export class Rib {
     this.#dirty.push(prefix);
   }
 
-  /** The path was announced again, or goes: neither restart nor refresh waits for it. Returns whether one did. */
+  /** The path was announced again, or goes: neither restart nor refresh waits for it, and it is of the present. Returns whether that is new. */
   #confirm(path: number): boolean {
     const flags = this.paths.flags(path);
-    if ((flags & (pathFlag.stale | pathFlag.unconfirmed)) === 0) return false;
-    this.paths.setFlags(path, flags & ~(pathFlag.stale | pathFlag.unconfirmed));
+    if ((flags & ~pathFlag.rejected) === 0) return false;
+    this.paths.setFlags(path, flags & pathFlag.rejected);
     const peer = this.paths.peer[path]!;
     if ((flags & pathFlag.stale) !== 0) this.staleCount[peer]!--;
     if ((flags & pathFlag.unconfirmed) !== 0) this.unconfirmedCount[peer]!--;
+    if ((flags & pathFlag.going) !== 0) this.goingCount[peer]!--;
     return true;
   }
 

@@ -14,6 +14,7 @@ import {
   type UpdateGroupOptions,
 } from '../rib/index.ts';
 import { rankedRows } from '../rib/test-naive-decision.ts';
+import { removePeer } from '../rib/test-remove-peer.ts';
 import {
   canonicalAttributes,
   canonicalAttributesBytesMax,
@@ -176,7 +177,7 @@ for (const family of [4, 6] as const) {
               live.delete(pathName(peer, pathId, prefix));
               told.delete(pathName(peer, pathId, prefix));
             } else if (call.op === 'drop') {
-              rib.removePeer(peer);
+              removePeer(rib, peer);
               for (let i = 0; i < 3; i++) {
                 for (let p = 0; p < 3; p++) {
                   live.delete(pathName(peer, i, p));
@@ -218,7 +219,7 @@ for (const family of [4, 6] as const) {
             }
           };
           check();
-          for (let row = 0; row <= 4; row++) rib.removePeer(row);
+          for (let row = 0; row <= 4; row++) removePeer(rib, row);
           live.clear();
           check();
           for (const receiver of [...receivers, plain]) assert.equal(receiver.held.size, 0);

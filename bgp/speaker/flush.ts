@@ -93,9 +93,10 @@ export class Flush {
       bmp.selectionStarted();
       tables.feed?.markDeferralEnded();
     }
-    if (decided) peers.freeRows();
+    const going = reader.received?.step() ?? false;
+    if (decided && !going) peers.freeRows();
     const behind = tables.groups.pump(prefixesPerSlice);
-    const more = bmp.pump() || behind;
+    const more = bmp.pump() || behind || going;
     if (tables.sweepNextHops(this.#markHops)) reader.forgetNextHop();
     if (more || this.#reviewing || !decided) this.schedule();
     if (tables.feed?.waiting && !this.#announced) {

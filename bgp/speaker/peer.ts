@@ -122,7 +122,7 @@ export class Peer {
       {
         clock: this.#host.clock,
         log: this.#log,
-        held: (family) => this.#host.rib(family).pathCount[this.row] ?? 0,
+        held: (family) => this.#host.rib(family).heldOf(this.row),
         end: (data) => {
           this.session.stop({ subcode: ceaseSubcode.maximumNumberOfPrefixesReached, data, hard: true });
           this.dropRoutes();
@@ -334,6 +334,7 @@ export class Peer {
     this.#noteClient(negotiated);
     this.#imports.sessionUp(negotiated);
     this.#stale.sessionUp(negotiated);
+    this.#host.reader.received?.peerUp(this.row);
     this.#exports.sessionUp(negotiated);
     const about = { row: this.row, config: this.config, upAtUsec: this.#host.wallUsec() };
     this.monitored = monitoredPeer(

@@ -48,9 +48,22 @@ export class ReceivedRoutes {
     pool.drop(set);
   }
 
+  /** The session is over: what the peer said goes a slice at a time, see `step`. */
   dropPeer(row: number): void {
-    for (const rib of this.ribs) rib.removePeer(row);
+    for (const { removals } of this.ribs) removals.begin(row, 0);
   }
+  peerUp(row: number): void {
+    for (const { removals } of this.ribs) removals.setApart(row);
+  }
+  /** A slice of what is to go; whether there is more. Until there is not, rows of peers that are gone are in use. */
+  step(): boolean {
+    for (const { removals } of this.ribs) {
+      removals.step();
+      if (removals.waiting) return true;
+    }
+    return false;
+  }
+
   /** Takes what is known of a peer that cannot be asked again: routes as import policy left them. */
   seed(row: number, from: readonly Rib[]): void {
     from.forEach((rib, index) => {

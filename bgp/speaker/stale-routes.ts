@@ -79,7 +79,7 @@ export class StaleRoutes {
   sessionUp(negotiated: Negotiated): void {
     this.#up = true;
     for (const family of families) {
-      this.#deps.rib(family).removals.finish(this.#row);
+      this.#deps.rib(family).removals.setApart(this.#row);
       const state = this.#states.get(family)!;
       if (state.phase === 'fresh') continue;
       if (!forwarded(negotiated, family, state.phase)) this.#sweep(family);

@@ -76,7 +76,8 @@ for (let n = 1; n <= peerCount; n++) {
   result.push({ peer: n, seconds: Number(seconds.toFixed(3)), grownMib: Math.round(residentMib() - before) });
 }
 const start = process.cpuUsage();
-rib.removePeer(1);
+rib.removals.begin(1, 0);
+while (rib.removals.waiting) rib.removals.step();
 const removedMs = process.cpuUsage(start).user / 1000;
 settle();
 const seconds = process.cpuUsage(start).user / 1e6;
