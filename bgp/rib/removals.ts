@@ -45,7 +45,7 @@ export class Removals {
     if (before && flag !== 0) {
       // Two kinds at a time.
       this.setApart(peer);
-      this.#rib.condemn(peer, flag);
+      this.#condemn(peer, flag);
     }
     this.#byPeer.set(peer, { next: 0, flag: before && flag !== 0 ? pathFlag.going : flag });
     if (!before) this.#go(peer, this.#slice);
@@ -55,8 +55,17 @@ export class Removals {
   setApart(peer: number): void {
     const removal = this.#byPeer.get(peer);
     if (!removal || removal.flag === pathFlag.going) return;
-    this.#rib.condemn(peer, removal.flag);
+    this.#condemn(peer, removal.flag);
     this.#byPeer.set(peer, { ...removal, flag: pathFlag.going });
+  }
+
+  /** A pass over all paths. */
+  #condemn(peer: number, flag: number): void {
+    const { paths, goingCount, staleCount, unconfirmedCount } = this.#rib;
+    const { going, stale, unconfirmed } = paths.condemn(peer, flag);
+    goingCount[peer]! += going;
+    staleCount[peer]! -= stale;
+    unconfirmedCount[peer]! -= unconfirmed;
   }
 
   /** Goes on with what is under way. */

@@ -292,14 +292,6 @@ export class Rib {
     return count;
   }
 
-  /** Makes paths of a peer `going`: those that have `flag`; 0: all. A pass over all paths. */
-  condemn(peer: number, flag: number): void {
-    const { going, stale, unconfirmed } = this.paths.condemn(peer, flag);
-    this.goingCount[peer]! += going;
-    this.staleCount[peer]! -= stale;
-    this.unconfirmedCount[peer]! -= unconfirmed;
-  }
-
   /** `visit` may remove the path. A pass over all paths, unless the peer has none. */
   #forEachOf(peer: number, visit: (path: number) => void): void {
     if ((this.pathCount[peer] ?? 0) === 0) return;
