@@ -22,6 +22,13 @@ export const pathFlag = {
   rejected: 0x80,
 } as const;
 
+/** Paths that were given a flag, and how many of them were `stale` and `unconfirmed` before. */
+interface Turned {
+  readonly turned: number;
+  readonly stale: number;
+  readonly unconfirmed: number;
+}
+
 /** A column as wide as what is in it. */
 type Narrow = Uint8Array | Uint16Array | Int32Array;
 
@@ -91,39 +98,30 @@ export class PathTable {
   }
   /** Sets a flag of all paths of a peer that are not `going`; how many did not have it. */
   mark(peer: number, flag: number): number {
+    return this.#turn(peer, 0, ~0, flag).turned;
+  }
+  /** Makes paths of a peer `going`: those that have `flag`; 0: all. How many, and how many of them were `stale` and `unconfirmed`. */
+  condemn(peer: number, flag: number): Turned {
+    return this.#turn(peer, flag, pathFlag.rejected, pathFlag.going);
+  }
+  /** Sets a flag of paths of a peer that are not `going`: of those that have `having`; 0: of all. Of their flags before, `kept` stay. */
+  #turn(peer: number, having: number, kept: number, flag: number): Turned {
     if (this.#flags.length < this.limit) this.#flags = grow(this.#flags, this.next.length);
     const { limit, next } = this;
     const peers = this.peer;
     const flags = this.#flags;
     const unless = flag | pathFlag.going;
-    let count = 0;
+    let [turned, stale, unconfirmed] = [0, 0, 0];
     for (let id = 0; id < limit; id++) {
       if (peers[id] !== peer || (flags[id]! & unless) !== 0 || next[id]! <= freeRow) continue;
-      flags[id]! |= flag;
-      count++;
-    }
-    return count;
-  }
-  /** Makes paths of a peer `going`: those that have `flag`; 0: all. How many, and how many of them were `stale` and `unconfirmed`. */
-  condemn(
-    peer: number,
-    flag: number,
-  ): { readonly going: number; readonly stale: number; readonly unconfirmed: number } {
-    if (this.#flags.length < this.limit) this.#flags = grow(this.#flags, this.next.length);
-    const { limit, next } = this;
-    const peers = this.peer;
-    const flags = this.#flags;
-    let [going, stale, unconfirmed] = [0, 0, 0];
-    for (let id = 0; id < limit; id++) {
-      if (peers[id] !== peer || next[id]! <= freeRow) continue;
       const had = flags[id]!;
-      if ((had & pathFlag.going) !== 0 || (flag !== 0 && (had & flag) === 0)) continue;
-      flags[id] = (had & pathFlag.rejected) | pathFlag.going;
-      going++;
+      if (having !== 0 && (had & having) === 0) continue;
+      flags[id] = (had & kept) | flag;
+      turned++;
       if ((had & pathFlag.stale) !== 0) stale++;
       if ((had & pathFlag.unconfirmed) !== 0) unconfirmed++;
     }
-    return { going, stale, unconfirmed };
+    return { turned, stale, unconfirmed };
   }
   /** Whether a row below `limit` is a path. */
   isPath(id: number): boolean {

@@ -71,6 +71,14 @@ test('stale paths that are announced again while the others go stay; lost once m
   assert.deepEqual([rib.staleCount[lost], rib.removals.waiting], [3, true]);
   while (rib.removals.waiting) rib.removals.step();
   assert.deepEqual([rib.pathCount[lost], rib.staleCount[lost], rib.goingCount[lost]], [3, 3, 0]);
+  say(lost);
+  rib.markStale(lost);
+  rib.removals.begin(lost, pathFlag.stale);
+  rib.removals.begin(lost, 0);
+  rib.markStale(lost);
+  assert.deepEqual([rib.staleCount[lost], rib.heldOf(lost)], [0, 0]);
+  while (rib.removals.waiting) rib.removals.step();
+  assert.deepEqual([rib.pathCount[lost], rib.goingCount[lost]], [0, 0]);
 });
 
 test('RFC 7313 4.2: what a refresh did not confirm goes a slice at a time, and stays where it is announced again meanwhile', () => {

@@ -42,12 +42,14 @@ export class Removals {
   begin(peer: number, flag: number): void {
     const before = this.#byPeer.get(peer);
     if (!this.#hasAny(peer, flag) || before?.flag === 0 || before?.flag === flag) return;
+    let kind = flag;
     if (before && flag !== 0) {
       // Two kinds at a time.
       this.setApart(peer);
       this.#condemn(peer, flag);
+      kind = pathFlag.going;
     }
-    this.#byPeer.set(peer, { next: 0, flag: before && flag !== 0 ? pathFlag.going : flag });
+    this.#byPeer.set(peer, { next: 0, flag: kind });
     if (!before) this.#go(peer, this.#slice);
   }
 
@@ -62,8 +64,8 @@ export class Removals {
   /** A pass over all paths. */
   #condemn(peer: number, flag: number): void {
     const { paths, goingCount, staleCount, unconfirmedCount } = this.#rib;
-    const { going, stale, unconfirmed } = paths.condemn(peer, flag);
-    goingCount[peer]! += going;
+    const { turned, stale, unconfirmed } = paths.condemn(peer, flag);
+    goingCount[peer]! += turned;
     staleCount[peer]! -= stale;
     unconfirmedCount[peer]! -= unconfirmed;
   }
