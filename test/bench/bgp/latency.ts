@@ -5,6 +5,8 @@
  * A percentile is that of a thousand samples, and of several thousand of one round, as of all rounds, the bench takes the median: a thousand in which the
  * machine was busy with something else, which lengthens a hundred samples in a row, is one value of many; were all samples thrown together it
  * would be the whole p99. And in one thousand alone p99 says little: it is the tenth slowest, and as long as they take the kernel's tick comes five times.
+ *
+ * The speakers' thousands are measured in turns: what the host of a guest does to it changes from one minute to the next, and with it p99 by half.
  */
 import type { ChildProcess } from 'node:child_process';
 import fs from 'node:fs';
@@ -14,7 +16,6 @@ import readline from 'node:readline';
 import type { BgpLink } from '../../support/bgp.ts';
 import { compiled } from '../compiled.ts';
 import { type DutName, type DutPeer, dutAddress } from './dut-starters.ts';
-import { oneOf } from './measure.ts';
 import { type Figures, figures, nextHopOf, type Run, receiver, sender } from './parts.ts';
 import { makeTable } from './table.ts';
 import { OverLimit, World } from './world.ts';
@@ -89,7 +90,7 @@ function percentiles(lines: readonly string[], what: 'announce' | 'withdraw'): F
   return { [`${what}P50Ms`]: at(0.5), [`${what}P99Ms`]: at(0.99) };
 }
 
-/** One prefix through an idle speaker, and through one with a table and a steady stream of changes. */
+/** One prefix through an idle speaker, and through one with a table and a steady stream of changes. Figures of each thousand. */
 export async function* latency(name: DutName, count: number, prefixes: number): Run {
   const [from, to] = [sender(), receiver()];
   await using world = await World.start(name, [from, to], { limitSec });
@@ -105,17 +106,20 @@ export async function* latency(name: DutName, count: number, prefixes: number): 
     const cpuSec = world.dut.usage().cpuSec - before;
     return { ...percentiles(lines, 'announce'), ...percentiles(lines, 'withdraw'), cpuSec };
   };
-  const measured = async (perSecond: number): Promise<Figures> => {
-    const sets: Figures[] = [];
-    for (const end = performance.now() + setsSec * 1000; sets.length < setsMax && performance.now() < end; ) {
-      sets.push(await measuredOnce(perSecond));
+  async function* measured(perSecond: number): Run {
+    let leftMs = setsSec * 1000;
+    for (let sets = 0; sets < setsMax && leftMs > 0; sets++) {
+      const started = performance.now();
+      const set = await measuredOnce(perSecond);
+      leftMs -= performance.now() - started;
+      yield perSecond === 0 ? set : figures(set, 'churn');
     }
-    return oneOf(sets);
-  };
-  yield { ...(await measured(0)), processorsAwake: awake ? 1 : 0 };
+  }
+  yield { processorsAwake: awake ? 1 : 0 };
+  yield* measured(0);
   const table = path.join(world.link.folder, 'table');
   fs.writeFileSync(table, makeTable({ family: 4, prefixes, asn: from.asn, nextHop: nextHopOf(from) }).announce);
   peers.command(`load ${table} ${prefixes}`);
   await peers.until('loaded');
-  yield figures(await measured(churnPerSecond), 'churn');
+  yield* measured(churnPerSecond);
 }

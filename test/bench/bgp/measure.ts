@@ -13,6 +13,8 @@ export interface Part {
   readonly roundsMax?: number;
   /** Of the rounds. Default: median. */
   readonly take?: 'median' | 'worst';
+  /** All speakers are there at once, and yield in turns: then all have as much of what the machine does besides. Default: one after the other. */
+  readonly inTurns?: boolean;
 }
 
 export interface Goal {
@@ -46,23 +48,50 @@ interface Rounds {
   over: boolean;
 }
 
-/** One round; keeps what came before a limit or a failure. */
-async function round(part: Part, name: DutName, into: Rounds): Promise<void> {
-  let figures: Figures = {};
+/** What a speaker has yielded in the round under way. */
+interface Yielded {
+  readonly name: DutName;
+  readonly into: Rounds;
+  readonly run: Run;
+  readonly figures: Figures[];
+  ms: number;
+}
+
+/** One round of those, in turns; of figures that came several times the median. Keeps what came before a limit or a failure. */
+async function round(part: Part, runs: ReadonlyMap<DutName, Rounds>): Promise<void> {
+  const all = [...runs].map(([name, into]): Yielded => ({ name, into, run: part.run(name), figures: [], ms: 0 }));
+  for (let going: readonly Yielded[] = all; going.length > 0; ) {
+    const more: Yielded[] = [];
+    for (const one of going) if (await turn(one)) more.push(one);
+    going = more;
+  }
+  for (const { name, into, figures, ms } of all) {
+    const seconds = ms / 1000;
+    const own = oneOf(figures);
+    const shown = Object.fromEntries(Object.entries(own).map(([key, value]) => [key, rounded(value)]));
+    process.stderr.write(`   ${name}, ${seconds.toFixed(1)} s: ${JSON.stringify(shown)}\n`);
+    into.all.push(own);
+    if (!always.includes(name) && (seconds > slowSec || into.all.length >= peerRoundsMax)) into.over = true;
+  }
+}
+
+/** @returns whether it may yield more. */
+async function turn(one: Yielded): Promise<boolean> {
+  const { name, into } = one;
   const started = performance.now();
   try {
-    for await (const more of part.run(name)) figures = { ...figures, ...more };
+    const { value, done } = await one.run.next();
+    if (value) one.figures.push(value);
+    return done !== true;
   } catch (error) {
     if (error instanceof OverLimit) into.overSec = error.limitSec;
     else into.failed = error instanceof Error ? error.message : String(error);
     process.stderr.write(`   ${name}: ${error}\n`);
     into.over = true;
+    return false;
+  } finally {
+    one.ms += performance.now() - started;
   }
-  const seconds = (performance.now() - started) / 1000;
-  const shown = Object.fromEntries(Object.entries(figures).map(([key, value]) => [key, rounded(value)]));
-  process.stderr.write(`   ${name}, ${seconds.toFixed(1)} s: ${JSON.stringify(shown)}\n`);
-  into.all.push(figures);
-  if (!always.includes(name) && (seconds > slowSec || into.all.length >= peerRoundsMax)) into.over = true;
 }
 
 /** Orders alternate, so that what the machine does besides falls on all alike. */
@@ -74,10 +103,9 @@ export async function measure(
   const names = duts.filter((name) => part.only?.includes(name) ?? true);
   const runs = new Map(names.map((name): [DutName, Rounds] => [name, { all: [], over: false }]));
   for (let n = 0; n < Math.min(rounds, part.roundsMax ?? rounds); n++) {
-    for (const name of n % 2 === 0 ? names : names.toReversed()) {
-      const mine = runs.get(name)!;
-      if (!mine.over) await round(part, name, mine);
-    }
+    const left = (n % 2 === 0 ? names : names.toReversed()).filter((name) => !runs.get(name)!.over);
+    for (const together of part.inTurns ? [left] : left.map((name) => [name]))
+      await round(part, new Map(together.map((name) => [name, runs.get(name)!])));
   }
   const take = part.take === 'worst' ? (values: number[]) => Math.max(...values) : median;
   return new Map([...runs].map(([name, { all, over: _, ...rest }]) => [name, { ...summary(all, take), ...rest }]));
