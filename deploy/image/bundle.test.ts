@@ -129,6 +129,13 @@ suite('bundle', () => {
     }
   });
 
+  test('the classes of the sources are constants', () => {
+    for (const name of ['PoplinError', 'SpeakerFileError', 'Rib', 'UpdateGroup']) {
+      assert.match(text, new RegExp(`\\bconst ${name}=class|,${name}=class`), name);
+      assert.doesNotMatch(text, new RegExp(`\\bvar ${name}=`), name);
+    }
+  });
+
   test('nothing of the checkout is in it but its own code: no path, no lab, no koffi of other systems', () => {
     assert.ok(!text.includes(root));
     assert.ok(!text.includes('registerLabCommands=('), 'the lab');

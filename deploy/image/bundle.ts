@@ -3,6 +3,7 @@
  * poplin.mjs, what it imports later (`import()`) is in chunks that are read when they are needed, so that `poplin status`
  * pays for no agent.
  *
+ * - What a module defines once is a constant, as in the sources (constants.ts).
  * - Names stay: stack traces and the names of error classes are for people. Only white space and comments go.
  * - `new Worker(new URL('./worker.ts', import.meta.url))`, or a process started by such a URL, works unbuilt and bundled alike: each file that
  *   the sources name so becomes an entry of its own beside the others, and the URL is rewritten to it.
@@ -14,6 +15,7 @@ import module from 'node:module';
 import path from 'node:path';
 import * as esbuild from 'esbuild';
 import { root } from '#setup';
+import { withConstants } from './constants.ts';
 
 /** What `src/config/build-info.ts` reports in the image. */
 export interface BuildStamp {
@@ -51,6 +53,7 @@ export async function bundle(stamp: BuildStamp): Promise<Bundle> {
       .flatMap(({ outputFiles }) => outputFiles)
       .map(({ path: full, contents }): [string, Uint8Array] => [path.basename(full), contents]),
   );
+  for (const [name, content] of files) files.set(name, Buffer.from(withConstants(Buffer.from(content).toString())));
   files.set(bundleEntry, Buffer.concat([Buffer.from(interpreter), files.get(bundleEntry)!]));
   const native = path.join(koffiFolder(), 'koffi.node');
   files.set('koffi.node', fs.readFileSync(path.join(root, native)));
