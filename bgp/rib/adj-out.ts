@@ -66,6 +66,8 @@ export class UpdateGroup {
   /** In the order in which they are sent: what goes makes room for what comes. */
   readonly #chains = [this.#withdrawBy, this.#takeBackBy, this.#announceBy];
   #takeBackLink = new Int32Array(firstRows);
+  /** Of the row that changed last: its source was told of the route while that was another's, and must forget it. */
+  #takesBack = false;
   readonly #growth = new ColumnGrowth(firstRows, [
     (rows) => (this.#attributes = resized(this.#attributes, rows)),
     (rows) => (this.#source = resized(this.#source, rows)),
@@ -237,16 +239,41 @@ export class UpdateGroup {
       if (member.backlog.count === 0 && member.sink.writable) this.#keepingUp.push(member);
       else behind.push(member);
     }
+    if (end - start === 1 && !this.#slots) {
+      this.#applyAlone(changed.items[start]!);
+      return;
+    }
     for (let i = start; i < end; i++) {
       const prefix = changed.items[i]!;
       if (this.#slots) this.#applyPaths(this.#slots, prefix);
-      else if (this.#applyBest(prefix)) this.#allBehind(prefix);
+      else if (this.#applyBest(prefix)) this.#changed(prefix);
     }
     this.#filtered?.release();
     if (this.#keepingUp.length > 0) this.#sendAll();
     for (const by of this.#chains) by.clear();
     for (let i = 0; i < this.#gone.length; i++) this.#unhold(this.#gone.items[i]!);
     this.#gone.clear();
+  }
+
+  /** The same for one prefix without chains: between changes that come one at a time all code is cold, and the less of it there is the better. */
+  #applyAlone(prefix: number): void {
+    const changed = this.#applyBest(prefix);
+    this.#filtered?.release();
+    if (!changed) return;
+    this.#allBehind(prefix);
+    if (this.#keepingUp.length === 0) return;
+    const source = this.#source[prefix]!;
+    if (this.#takesBack) this.#sendRow(prefix, source, true);
+    this.#sendRow(prefix, source, false);
+    this.#encoder.flush();
+  }
+
+  /** @param itself see `#tell`: it is told that what it was told of is gone. */
+  #sendRow(row: number, source: number, itself: boolean): void {
+    const encoder = this.#encoder;
+    this.#tell(source, itself);
+    if (encoder.recipients.length === 0) return;
+    encoder.sendRow(row, source, itself ? 0 : this.#attributes[row]!, this.#nextHop[row]!);
   }
 
   /** Sends up to `limit` prefixes of a member's backlog, fewer with long attribute sets, then End-of-RIB where due. Returns whether more is waiting. */
@@ -295,7 +322,7 @@ export class UpdateGroup {
     return member.backlog.count > 0;
   }
 
-  /** Decides about the best path of a prefix and chains it for sending; whether the announcement changed. */
+  /** Decides about the best path of a prefix; whether the announcement changed. */
   #applyBest(prefix: number): boolean {
     this.#ensure(prefix);
     const rib = this.#rib;
@@ -320,13 +347,13 @@ export class UpdateGroup {
       const slot = slots.row(prefix, rib.sentId(prefix, path));
       this.#ensure(slot);
       wanted.add(slot);
-      if (this.#become(slot, set, peer[path]!, nextHop[path]!)) this.#allBehind(slot);
+      if (this.#become(slot, set, peer[path]!, nextHop[path]!)) this.#changed(slot);
     }
     for (let link = slots.first(prefix); link !== 0; link = slots.next[link - 1]!) {
       const slot = link - 1;
       if (wanted.delete(slot)) continue;
       this.#ensure(slot);
-      if (this.#become(slot, 0, localPeer, noNextHop)) this.#allBehind(slot);
+      if (this.#become(slot, 0, localPeer, noNextHop)) this.#changed(slot);
     }
   }
 
@@ -344,7 +371,7 @@ export class UpdateGroup {
   }
 
   /**
-   * A row is announced like this from now on, or with `wanted` 0 withdrawn, and chained for sending: what both take stands here once, see `#sendAll`.
+   * A row is announced like this from now on, or with `wanted` 0 withdrawn: what both take stands here once, see `#sendAll`.
    *
    * @returns false: it was told like this already.
    */
@@ -362,11 +389,8 @@ export class UpdateGroup {
       if (old !== 0) pool.release(old - 1);
     }
     if (old === 0) this.#hold(row);
-    else {
-      this.#count(oldSource, -1);
-      // The new source was told of the route while it was another's: it must forget it.
-      if (oldSource !== told) this.#takeBackLink[row] = this.#takeBackBy.add(told, row);
-    }
+    else this.#count(oldSource, -1);
+    this.#takesBack = old !== 0 && oldSource !== told;
     // The row and its prefix stay until the withdrawal is sent: prefixes are settled, and `apply` lets go of rows, after that.
     if (announced) this.#count(source, 1);
     else if (this.#slots) this.#gone.push(row);
@@ -374,8 +398,15 @@ export class UpdateGroup {
     this.#attributes[row] = wanted;
     this.#source[row] = told;
     this.#nextHop[row] = nextHop;
-    this.#link[row] = (announced ? this.#announceBy : this.#withdrawBy).add(told, row);
     return true;
+  }
+
+  /** After `#become`: the row is chained for those who keep up, and in the backlog of the others. */
+  #changed(row: number): void {
+    const source = this.#source[row]!;
+    if (this.#takesBack) this.#takeBackLink[row] = this.#takeBackBy.add(source, row);
+    this.#link[row] = (this.#attributes[row] !== 0 ? this.#announceBy : this.#withdrawBy).add(source, row);
+    this.#allBehind(row);
   }
 
   #count(source: number, by: number): void {

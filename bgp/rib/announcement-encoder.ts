@@ -106,6 +106,12 @@ export class AnnouncementEncoder implements ChunkTaker {
     sets.clear();
   }
 
+  /** The same for one row alone. @param key its attribute set plus 1; 0: it is withdrawn. */
+  sendRow(row: number, source: number, key: number, nextHop: number): void {
+    this.#startSet(this.#fits(key, source), nextHop);
+    this.add(row);
+  }
+
   startWithdraw(): void {
     this.#start(undefined);
   }
@@ -157,7 +163,7 @@ export class AnnouncementEncoder implements ChunkTaker {
 
   /** @param key a set plus 1, or `withdrawn`. */
   #sendSet(key: number, source: number, nextHops: Int32Array): void {
-    const fits = key !== withdrawn && this.#pack(key - 1, this.#contextOf(source));
+    const fits = this.#fits(key, source);
     const link = this.#setLink;
     let current = -1;
     for (let at = this.#sets.first(key); at !== 0; at = link[at - 1]!) {
@@ -165,11 +171,18 @@ export class AnnouncementEncoder implements ChunkTaker {
       const nextHop = fits ? nextHops[row]! : noNextHop;
       if (nextHop !== current) {
         current = nextHop;
-        // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
-        if (!this.#start(fits ? this.nextHopBytes(nextHop) : undefined)) this.#start(undefined);
+        this.#startSet(fits, nextHop);
       }
       this.add(row);
     }
+  }
+  #fits(key: number, source: number): boolean {
+    return key !== withdrawn && this.#pack(key - 1, this.#contextOf(source));
+  }
+  /** @param fits the packer has the attributes; or what comes next is withdrawn. */
+  #startSet(fits: boolean, nextHop: number): void {
+    // Attributes that leave no room for a prefix: the peer must not keep an older route (RFC 4271 9.2, BIRD withdraws, too).
+    if (!this.#start(fits ? this.nextHopBytes(nextHop) : undefined)) this.#start(undefined);
   }
 
   /** Gives the packer a set as a peer of the group is told it; false: no message can carry it. */

@@ -115,7 +115,15 @@ export class Decision {
     }
     this.considered = count;
     if (count === 0) return;
-    if (count > 1) count = this.#equalCost(count);
+    if (count === 1) {
+      // As most prefixes have it, in the shortest way.
+      const only = this.#candidates[0]!;
+      this.best = only;
+      this.hops[0] = nextHop[only]!;
+      this.hopCount = 1;
+      return;
+    }
+    count = this.#equalCost(count);
     const { max, asPathRelax } = this.multipath;
     if (count > 1 && (count > max || !asPathRelax) && !this.trace) {
       // By the tie-break first: which paths are taken then does not depend on arrival.

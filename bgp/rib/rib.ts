@@ -327,12 +327,12 @@ export class Rib {
       const prefix = dirty.shift();
       this.#isDirty[prefix] = 0;
       const changes = this.#decideOne(prefix, localOnly) || this.pathWatchers > 0;
+      if (changes) changed.push(prefix);
+      else this.settle(prefix);
+      // What it cost is nobody's business: there is no other.
+      if (dirty.length === 0) break;
       left -= this.decisionCost(decision.considered);
-      if (!changes) {
-        this.settle(prefix);
-        continue;
-      }
-      changed.push(prefix);
+      if (!changes) continue;
       if (this.pathWatchers > 0 || this.locAttributes[prefix] !== set) left -= this.tellingCost(prefix, this.setWeight);
       set = this.locAttributes[prefix]!;
     }

@@ -72,6 +72,42 @@ test('what withdraws and announces routes of one source is one write, and nobody
   assert.deepEqual(written, [['+20.0.3.0'], ['-20.0.1.0 +20.0.2.0'], ['-20.0.1.0 +20.0.2.0', '+20.0.3.0']]);
 });
 
+test('of a change that comes alone everybody is told what he is to have, and who has become its source forgets it', () => {
+  const { attributes, source, other, rib, groups } = world();
+  const pathOf = (asns: number): number =>
+    attributes.intern(Uint8Array.of(0x40, 1, 1, 0, 0x40, 2, 0, asns), {
+      ...emptyAttributeValues(),
+      asPathLength: asns,
+    });
+  const [near, far] = [pathOf(1), pathOf(2)];
+  const written = [source, other, 99].map((peer) => {
+    const chunks: string[] = [];
+    const write = (bytes: Uint8Array, length: number): void => void chunks.push(told(bytes.subarray(0, length)));
+    groups.join(rib, { ...options, nextHopSelf: Uint8Array.of(10, 0, 0, 1) }, peer, { writable: true, write }, false);
+    return chunks;
+  });
+  while (groups.pump(100));
+  const after = (change: () => unknown): readonly string[][] => {
+    for (const chunks of written) chunks.length = 0;
+    change();
+    const changed = new IntStack();
+    rib.decide(100, false, changed);
+    groups.apply(rib, changed);
+    for (let i = 0; i < changed.length; i++) rib.settle(changed.items[i]!);
+    return written;
+  };
+  const announced = (peer: number, n: number, set: number) => after(() => rib.announce(peer, prefix(n), 24, set, 0, 0));
+  assert.deepEqual(announced(source, 1, far), [[], ['+20.0.1.0'], ['+20.0.1.0']]);
+  assert.deepEqual(announced(other, 1, near), [['+20.0.1.0'], ['-20.0.1.0'], ['+20.0.1.0']]);
+  assert.deepEqual(announced(source, 2, far), [[], ['+20.0.2.0'], ['+20.0.2.0']]);
+  assert.deepEqual(announced(source, 2, far), [[], [], []]);
+  const withdrawn = (peer: number, n: number) => after(() => rib.withdraw(peer, prefix(n), 24, 0));
+  assert.deepEqual(withdrawn(other, 1), [['-20.0.1.0'], ['+20.0.1.0'], ['+20.0.1.0']]);
+  assert.deepEqual(withdrawn(source, 1), [[], ['-20.0.1.0'], ['-20.0.1.0']]);
+  assert.deepEqual(withdrawn(source, 2), [[], ['-20.0.2.0'], ['-20.0.2.0']]);
+  assert.equal(rib.prefixes.size, 0);
+});
+
 test('what a group that nobody is in any more refers to goes a slice at a time, and all of it goes', () => {
   const { attributes, source, rib, groups } = world();
   const count = 3 * prefixesPerSlice;
