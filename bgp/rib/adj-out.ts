@@ -231,17 +231,17 @@ export class UpdateGroup {
   apply(changed: IntStack, start: number, end: number): void {
     // Nothing is told, and nothing was.
     if (this.options.export === 'reject') return;
+    if (end - start === 1 && !this.#slots) {
+      this.#applyAlone(changed.items[start]!);
+      return;
+    }
     const behind = this.#behindNow;
     this.#keepingUp.clear();
     behind.clear();
     for (let i = 0; i < this.members.length; i++) {
       const member = this.members[i]!;
-      if (member.backlog.count === 0 && member.sink.writable) this.#keepingUp.push(member);
+      if (keepsUp(member)) this.#keepingUp.push(member);
       else behind.push(member);
-    }
-    if (end - start === 1 && !this.#slots) {
-      this.#applyAlone(changed.items[start]!);
-      return;
     }
     for (let i = start; i < end; i++) {
       const prefix = changed.items[i]!;
@@ -255,25 +255,27 @@ export class UpdateGroup {
     this.#gone.clear();
   }
 
-  /** The same for one prefix without chains: between changes that come one at a time all code is cold, and the less of it there is the better. */
+  /** The same for one prefix without lists and chains: between changes that come one at a time all code gets cold, and the less of it there is the better. */
   #applyAlone(prefix: number): void {
     const changed = this.#applyBest(prefix);
     this.#filtered?.release();
     if (!changed) return;
-    this.#allBehind(prefix);
-    if (this.#keepingUp.length === 0) return;
-    const source = this.#source[prefix]!;
-    if (this.#takesBack) this.#sendRow(prefix, source, true);
-    this.#sendRow(prefix, source, false);
+    if (this.#takesBack) this.#tellAlone(prefix, true);
+    this.#tellAlone(prefix, false);
     this.#encoder.flush();
   }
 
   /** @param itself see `#tell`: it is told that what it was told of is gone. */
-  #sendRow(row: number, source: number, itself: boolean): void {
-    const encoder = this.#encoder;
-    this.#tell(source, itself);
-    if (encoder.recipients.length === 0) return;
-    encoder.sendRow(row, source, itself ? 0 : this.#attributes[row]!, this.#nextHop[row]!);
+  #tellAlone(row: number, itself: boolean): void {
+    const { members } = this;
+    const source = this.#source[row]!;
+    const told = this.#newRecipients();
+    for (let i = 0; i < members.length; i++) {
+      const member = members[i]!;
+      if (!keepsUp(member)) this.#behind(member, row);
+      else if ((member.peer === source) === itself) told.push(member);
+    }
+    if (told.length > 0) this.#encoder.sendRow(row, source, itself ? 0 : this.#attributes[row]!, this.#nextHop[row]!);
   }
 
   /** Sends up to `limit` prefixes of a member's backlog, fewer with long attribute sets, then End-of-RIB where due. Returns whether more is waiting. */
@@ -508,4 +510,9 @@ export class UpdateGroup {
   #ensure(row: number): void {
     if (row >= this.#growth.due) this.#growth.makeRoom(row);
   }
+}
+
+/** It has been told everything, and can be told more. */
+function keepsUp({ backlog, sink }: Member): boolean {
+  return backlog.count === 0 && sink.writable;
 }

@@ -8,7 +8,7 @@
  * - Callbacks of a connection that was closed are ignored.
  */
 import type { Clock } from '#kit';
-import { createFramer, type FrameHandler, type Framer, type ProtocolError } from '../wire/index.ts';
+import { createFramer, type Framer, type FrameTaker, type ProtocolError } from '../wire/index.ts';
 import { NamedTimers } from './named-timers.ts';
 import type { ByteConnection, ConnectionHandlers } from './types.ts';
 
@@ -31,7 +31,7 @@ const secondLookMs = 5;
 const noBytes = new Uint8Array(0);
 
 /** Its handlers are methods: what the engine compiled of a closure goes with the last one, as a rehearsal's connections do. */
-export class LiveConnection implements ConnectionHandlers {
+export class LiveConnection implements ConnectionHandlers, FrameTaker {
   readonly id: number;
   readonly connection: ByteConnection;
   /** Whole messages, as they went over the wire; empty before. */
@@ -42,9 +42,9 @@ export class LiveConnection implements ConnectionHandlers {
   readonly #sendHoldMs: number;
   readonly #framer: Framer = createFramer();
   readonly #timers: NamedTimers<ConnectionTimer>;
-  /** When the chunk under way arrived, and when the last whole message did. */
-  #chunkAtMs: number;
-  #lastMessageMs: number;
+  /** When the chunk under way arrived, and when the last whole message did. Numbers from the first on: else each message would make an object of its time. */
+  #chunkAtMs = 0;
+  #lastMessageMs = 0;
   #writtenBytes = 0;
   /** `#writtenBytes` less the queue when the send hold timer was set. */
   #sentBytesSeen = 0;
@@ -68,7 +68,7 @@ export class LiveConnection implements ConnectionHandlers {
   onData(chunk: Uint8Array, length = chunk.length): void {
     if (this.#closed) return;
     this.#chunkAtMs = this.#clock.nowMs();
-    const error = this.#framer.push(chunk, this.#onFrame, length);
+    const error = this.#framer.pushTo(this, chunk, length);
     if (error && !this.#closed) this.#hooks.onError(this, error);
   }
   onClosed(): void {
@@ -111,11 +111,12 @@ export class LiveConnection implements ConnectionHandlers {
     return true;
   }
 
-  readonly #onFrame: FrameHandler = (type, bytes, start, end) => {
+  /** Of the framer. */
+  onFrame(type: number, bytes: Uint8Array, start: number, end: number): boolean {
     this.#lastMessageMs = this.#chunkAtMs;
     this.#hooks.onMessage(this, type, bytes, start, end);
     return !this.#closed;
-  };
+  }
 
   #startHold(holdMs: number, waitMs: number, looked: boolean): void {
     this.#timers.set('hold', waitMs, () => {

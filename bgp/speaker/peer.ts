@@ -15,7 +15,7 @@ import { type ExportHost, PeerExport } from './peer-export.ts';
 import { type ImportHost, PeerImport } from './peer-import.ts';
 import { peerStatus } from './peer-status.ts';
 import { PrefixLimits } from './prefix-limit.ts';
-import { Session, type SessionDeps } from './session.ts';
+import { Session, type SessionDeps, type SessionHooks } from './session.ts';
 import { knownAsn } from './session-config.ts';
 import { StaleRoutes } from './stale-routes.ts';
 import { type SessionKeys, sameKeys, sessionKeys } from './tcp-ao.ts';
@@ -43,7 +43,8 @@ export interface Inheritance {
   readonly stale: StaleRoutes;
 }
 
-export class Peer {
+/** Of its session it is told as its `SessionHooks`: by methods, for the reason of `FrameTaker`. */
+export class Peer implements SessionHooks {
   config: PeerConfig;
   readonly row: number;
   readonly session: Session;
@@ -92,19 +93,7 @@ export class Peer {
     this.#stale = typeof from === 'number' ? new StaleRoutes(stale, from) : from.stale;
     // Families that are not wanted any more have nobody to wait for.
     this.#stale.drop(config.families);
-    this.session = new Session({ ...deps, log: this.#log }, session, dialRequest(config), {
-      onUp: (negotiated, connection) => this.#up(negotiated, connection),
-      onDown: (negotiated, preserve, reason) => this.#down(negotiated, preserve, reason),
-      onUpdate: (bytes, start, end) => this.#update(bytes, start, end),
-      onKeepalive: () => this.#keepalive(),
-      onRouteRefresh: (refresh) => this.#routeRefresh(refresh),
-      onDrained: () => this.#host.schedule(),
-      onStateChange: () => {
-        if (this.session.stateName === 'OpenSent') this.#answered = true;
-        this.#host.progress();
-        this.#host.changed(this);
-      },
-    });
+    this.session = new Session({ ...deps, log: this.#log }, session, dialRequest(config), this);
     const side = {
       host,
       log: this.#log,
@@ -325,7 +314,7 @@ export class Peer {
     });
   }
 
-  #up(negotiated: Negotiated, connection: ByteConnection): void {
+  onUp(negotiated: Negotiated, connection: ByteConnection): void {
     this.#negotiated = negotiated;
     this.#keepaliveSeen = false;
     this.#host.ownAddress(connection.localAddress);
@@ -370,7 +359,7 @@ export class Peer {
     return this.#host.linkOf(this.session.localAddress ?? '', this.session.remoteAddress ?? '');
   }
 
-  #down(negotiated: Negotiated, preserve: boolean, reason: SessionDownReason): void {
+  onDown(negotiated: Negotiated, preserve: boolean, reason: SessionDownReason): void {
     this.#host.monitor.peerDown(this.row, reason);
     this.#host.reader.received?.dropPeer(this.row);
     this.monitored = undefined;
@@ -381,12 +370,22 @@ export class Peer {
     this.#host.schedule();
   }
 
-  #update(bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
+  onUpdate(bytes: Uint8Array, start: number, end: number): ProtocolError | undefined {
     if (!this.#negotiated) return undefined;
     const error = this.#imports.update(bytes, start, end);
     this.#limits.check();
     this.#host.schedule();
     return error;
+  }
+
+  onDrained(): void {
+    this.#host.schedule();
+  }
+
+  onStateChange(): void {
+    if (this.session.stateName === 'OpenSent') this.#answered = true;
+    this.#host.progress();
+    this.#host.changed(this);
   }
 
   #endOfRib(family: Family): void {
@@ -395,13 +394,13 @@ export class Peer {
     this.#host.progress();
   }
 
-  #keepalive(): void {
+  onKeepalive(): void {
     if (this.#keepaliveSeen) return;
     this.#keepaliveSeen = true;
     this.#host.progress();
   }
 
-  #routeRefresh({ family, subtype }: RouteRefresh): void {
+  onRouteRefresh({ family, subtype }: RouteRefresh): void {
     if (!family || !this.#negotiated?.families.includes(family)) return;
     if (subtype === 0) this.#exports.refreshAsked(family);
     else this.#imports.refreshMark(family, subtype);

@@ -36,7 +36,7 @@ import {
 } from '../wire/index.ts';
 import { Dialler } from './dialler.ts';
 import { sendHoldSecMin } from './limits.ts';
-import { LiveConnection, type LiveConnectionHooks } from './live-connection.ts';
+import { type ConnectionTimer, LiveConnection, type LiveConnectionHooks } from './live-connection.ts';
 import { NamedTimers } from './named-timers.ts';
 import { type SessionTap, type TappedSession, tappedSession } from './tap.ts';
 import type { SessionKeys } from './tcp-ao.ts';
@@ -72,7 +72,8 @@ export interface Opens {
 /** Those that belong to no connection. */
 type PeerTimer = Exclude<SessionTimer, 'hold' | 'keepalive'>;
 
-export class Session {
+/** Of its connections it is told as their `LiveConnectionHooks`: by methods, for the reason of `FrameTaker`. */
+export class Session implements LiveConnectionHooks {
   messagesIn = 0;
   messagesOut = 0;
   updatesIn = 0;
@@ -264,7 +265,7 @@ export class Session {
         this.#hooks.onDown(output.negotiated, output.gracefulRestartPreserve, output.reason);
         return;
       case 'deliverUpdate':
-        return; // Taken in #onMessage, before the machine sees it.
+        return; // Taken in onMessage, before the machine sees it.
       case 'deliverRouteRefresh':
         if (this.#routeRefresh) this.#hooks.onRouteRefresh(this.#routeRefresh);
         return;
@@ -284,26 +285,27 @@ export class Session {
 
   #connected(connection: ByteConnection, direction: 'incoming' | 'outgoing'): void {
     const sendHoldMs = Math.max(sendHoldSecMin, 2 * this.#state.config.holdTimeSec) * 1000;
-    const live = new LiveConnection(this.#nextId++, connection, this.#deps.clock, sendHoldMs, this.#connectionHooks);
+    const live = new LiveConnection(this.#nextId++, connection, this.#deps.clock, sendHoldMs, this);
     this.#live.set(live.id, live);
     live.start();
     this.#input({ type: 'tcpConnected', connection: live.id, direction });
   }
 
-  readonly #connectionHooks: LiveConnectionHooks = {
-    onMessage: (live, type, bytes, start, end) => this.#onMessage(live, type, bytes, start, end),
-    onError: ({ id: connection }, error) => this.#input({ type: 'messageError', connection, error }),
-    onClosed: ({ id: connection }) => {
-      this.#live.delete(connection);
-      this.#input({ type: 'tcpClosed', connection });
-    },
-    onDrained: (live) => {
-      if (live === this.#established) this.#hooks.onDrained();
-    },
-    onTimer: ({ id: connection }, timer) => this.#input({ type: 'timer', timer, connection }),
-  };
+  onError({ id: connection }: LiveConnection, error: ProtocolError): void {
+    this.#input({ type: 'messageError', connection, error });
+  }
+  onClosed({ id: connection }: LiveConnection): void {
+    this.#live.delete(connection);
+    this.#input({ type: 'tcpClosed', connection });
+  }
+  onDrained(live: LiveConnection): void {
+    if (live === this.#established) this.#hooks.onDrained();
+  }
+  onTimer({ id: connection }: LiveConnection, timer: ConnectionTimer): void {
+    this.#input({ type: 'timer', timer, connection });
+  }
 
-  #onMessage(live: LiveConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
+  onMessage(live: LiveConnection, type: number, bytes: Uint8Array, start: number, end: number): void {
     this.messagesIn++;
     const connection = live.id;
     const tap = this.#tap;

@@ -10,6 +10,7 @@ import {
   extendedMessageBytesMax,
   type FrameHandler,
   type Framer,
+  type FrameTaker,
   headerBytes,
   messageBytesMax,
   messageType,
@@ -72,7 +73,11 @@ class MessageFramer implements Framer {
     this.#extended = true;
   }
 
-  push(chunk: Uint8Array, onFrame: FrameHandler, chunkEnd = chunk.length): ProtocolError | undefined {
+  push(chunk: Uint8Array, onFrame: FrameHandler, length = chunk.length): ProtocolError | undefined {
+    return this.pushTo({ onFrame }, chunk, length);
+  }
+
+  pushTo(taker: FrameTaker, chunk: Uint8Array, chunkEnd: number): ProtocolError | undefined {
     let at = 0;
     if (this.#heldBytes > 0) {
       if (this.#heldBytes < headerBytes) {
@@ -87,7 +92,7 @@ class MessageFramer implements Framer {
       const message = this.#held;
       this.#heldBytes = 0;
       this.#held = this.#usual;
-      if (!onFrame(message[18]!, message, 0, length)) return undefined;
+      if (!taker.onFrame(message[18]!, message, 0, length)) return undefined;
     }
     while (chunkEnd - at >= headerBytes) {
       const error = checkHeader(chunk, at, this.#extended);
@@ -97,7 +102,7 @@ class MessageFramer implements Framer {
         this.#hold(chunk, at, chunkEnd, end - at);
         return undefined;
       }
-      if (!onFrame(chunk[at + 18]!, chunk, at, end)) return undefined;
+      if (!taker.onFrame(chunk[at + 18]!, chunk, at, end)) return undefined;
       at = end;
     }
     if (at === chunkEnd) return undefined;

@@ -46,6 +46,11 @@ export interface ProtocolError extends Notification {
  */
 export type FrameHandler = (type: number, bytes: Uint8Array, start: number, end: number) => boolean;
 
+/** Who gets messages as an object of a class: between messages code gets cold, and to call a closure takes more of it than to call a method. */
+export interface FrameTaker {
+  onFrame(type: number, bytes: Uint8Array, start: number, end: number): boolean;
+}
+
 /** Cuts a TCP stream into messages. Copies only a message that straddles two chunks. */
 export interface Framer {
   /**
@@ -54,6 +59,7 @@ export interface Framer {
    * @param length of the chunk. Default: all of it.
    */
   push(chunk: Uint8Array, onFrame: FrameHandler, length?: number): ProtocolError | undefined;
+  pushTo(taker: FrameTaker, chunk: Uint8Array, length: number): ProtocolError | undefined;
   /** Bytes of an unfinished message held. */
   readonly pendingBytes: number;
   /** RFC 8654 is negotiated: longer messages from the next one on, OPEN and KEEPALIVE excepted. */
