@@ -48,7 +48,7 @@ export type FrameHandler = (type: number, bytes: Uint8Array, start: number, end:
 
 /** Who gets messages as an object of a class: between messages code gets cold, and to call a closure takes more of it than to call a method. */
 export interface FrameTaker {
-  onFrame(type: number, bytes: Uint8Array, start: number, end: number): boolean;
+  readonly onFrame: FrameHandler;
 }
 
 /** Cuts a TCP stream into messages. Copies only a message that straddles two chunks. */

@@ -106,13 +106,13 @@ export async function* latency(name: DutName, count: number, prefixes: number): 
     const cpuSec = world.dut.usage().cpuSec - before;
     return { ...percentiles(lines, 'announce'), ...percentiles(lines, 'withdraw'), cpuSec };
   };
-  async function* measured(perSecond: number): Run {
+  async function* measured(perSecond: number, what = ''): Run {
     let leftMs = setsSec * 1000;
     for (let sets = 0; sets < setsMax && leftMs > 0; sets++) {
       const started = performance.now();
       const set = await measuredOnce(perSecond);
       leftMs -= performance.now() - started;
-      yield perSecond === 0 ? set : figures(set, 'churn');
+      yield figures(set, what);
     }
   }
   yield { processorsAwake: awake ? 1 : 0 };
@@ -121,5 +121,5 @@ export async function* latency(name: DutName, count: number, prefixes: number): 
   fs.writeFileSync(table, makeTable({ family: 4, prefixes, asn: from.asn, nextHop: nextHopOf(from) }).announce);
   peers.command(`load ${table} ${prefixes}`);
   await peers.until('loaded');
-  yield* measured(churnPerSecond);
+  yield* measured(churnPerSecond, 'churn');
 }
